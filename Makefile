@@ -1,0 +1,56 @@
+# Everything a person needs: `make run`, `make demo`, `make test`. The rest is for developers.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: run demo test test-fast check bench lock clean format
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+
+# pip learned --group in 25.1; the one in a fresh venv may be older.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
+	@$(BIN)/python -c 'import pip,sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (25, 1))' \
+	  || $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@echo "Installing into $(VENV) (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[agent,server]' --group dev
+	@touch $@
+
+setup: $(STAMP)
+
+run: $(STAMP) ## broker, server and agent on this machine, watching ./media
+	@$(BIN)/python -m demo
+
+demo: $(STAMP) ## record a short video into ./media (in a second terminal)
+	@$(BIN)/python -m demo.record
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## all but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(STAMP) ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## speed, CPU and memory on this machine
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## pin what the tests ran with
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+	  --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml
+
+clean: ## remove the environment and the demo's data
+	rm -rf $(VENV) var build dist
