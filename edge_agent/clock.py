@@ -1,0 +1,65 @@
+"""The only reader of the clocks: monotonic for every wait, wall time for people.
+
+A Raspberry Pi without a battery-backed clock boots in the past, so no decision rests on wall time
+(law L6). ``is_synchronised`` says whether a time in a message may be believed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+
+
+class Clock(Protocol):
+    def now_s(self) -> float:
+        """Return monotonic seconds; only differences mean anything."""
+        ...
+
+    def utc(self) -> datetime:
+        """Return the wall time, aware, in UTC; for display and messages only."""
+        ...
+
+    def is_synchronised(self) -> bool:
+        """Return whether the kernel believes the wall time (NTP or a reference clock)."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def utc(self) -> datetime:
+        return datetime.now(UTC)
+
+    def is_synchronised(self) -> bool:
+        """Ask the kernel as ``adjtimex(2)`` does; unknown counts as not synchronised."""
+        libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+        # struct timex is at most 208 bytes on every Linux ABI; `modes` = 0 only reads.
+        timex = (ctypes.c_int * 64)()
+        state = libc.adjtimex(ctypes.byref(timex))
+        if state < 0 or state == _TIME_ERROR:
+            return False
+        # `status` follows modes, offset, freq, maxerror, esterror: long after the padded int.
+        long_bytes = ctypes.sizeof(ctypes.c_long)
+        status_at = long_bytes * 5
+        status = ctypes.c_int.from_buffer(timex, status_at).value
+        return not status & _STA_UNSYNC
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return *moment* as ``2026-11-21T00:05:06Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def boot_id() -> str:
+    """Return the kernel's id of this boot: what tells messages of two boots apart."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

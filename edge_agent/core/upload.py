@@ -1,0 +1,118 @@
+"""The life of one recording, as a table.
+
+    SEEN -> (GROWING ->) STABLE -> SENDING -> SENT -> VERIFIED -> RELEASED | KEPT,  and FAILED
+
+Rules that the table keeps, and `tests/properties/test_state_table.py` proves:
+
+* Only VERIFIED leads to RELEASED: nothing is let go without the server's receipt (law L2).
+* Every state but RELEASED and KEPT has a way out, FAILED among them: nothing is stuck for ever.
+* A source that changed goes back to SEEN, whatever had been sent of it.
+
+What is *not* here: why a recording waits (that is `blocked_by`, computed, never stored), and the
+acknowledged ranges (the server knows them and is asked).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class State(StrEnum):
+    SEEN = "seen"
+    """Found by a scan; nobody knows yet whether it is finished."""
+    GROWING = "growing"
+    """Somebody still writes to it."""
+    STABLE = "stable"
+    """Finished; waits for its turn, or for an upload to be created."""
+    SENDING = "sending"
+    """The server knows the upload; bytes are on their way."""
+    SENT = "sent"
+    """Every byte is acknowledged; the whole-file digest is known and to be compared."""
+    VERIFIED = "verified"
+    """The server's receipt is durable here; the file may be let go."""
+    RELEASED = "released"
+    """The file is gone from the device, by us or by its owner."""
+    KEPT = "kept"
+    """Verified, and stays on the device because the configuration says so."""
+    FAILED = "failed"
+    """Kept for a person: the problem code says why."""
+
+
+class Event(StrEnum):
+    GREW = "grew"
+    SETTLED = "settled"
+    UPLOAD_CREATED = "upload created"
+    ALL_ACKNOWLEDGED = "all acknowledged"
+    RECEIPT_STORED = "receipt stored"
+    DIGEST_MISMATCHED = "digest mismatched"
+    UPLOAD_LOST = "upload lost"
+    SOURCE_CHANGED = "source changed"
+    SOURCE_VANISHED = "source vanished"
+    REJECTED = "rejected"
+    RETRIED = "retried"
+    DELETED = "deleted"
+    KEEPING = "keeping"
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
+    {
+        (State.SEEN, Event.GREW): State.GROWING,
+        (State.SEEN, Event.SETTLED): State.STABLE,
+        (State.SEEN, Event.SOURCE_VANISHED): State.FAILED,
+        (State.SEEN, Event.REJECTED): State.FAILED,
+        (State.GROWING, Event.GREW): State.GROWING,
+        (State.GROWING, Event.SETTLED): State.STABLE,
+        (State.GROWING, Event.SOURCE_VANISHED): State.FAILED,
+        (State.GROWING, Event.REJECTED): State.FAILED,
+        (State.STABLE, Event.UPLOAD_CREATED): State.SENDING,
+        (State.STABLE, Event.SOURCE_CHANGED): State.SEEN,
+        (State.STABLE, Event.SOURCE_VANISHED): State.FAILED,
+        (State.STABLE, Event.REJECTED): State.FAILED,
+        (State.SENDING, Event.ALL_ACKNOWLEDGED): State.SENT,
+        (State.SENDING, Event.UPLOAD_LOST): State.STABLE,
+        (State.SENDING, Event.SOURCE_CHANGED): State.SEEN,
+        (State.SENDING, Event.SOURCE_VANISHED): State.FAILED,
+        (State.SENDING, Event.REJECTED): State.FAILED,
+        (State.SENT, Event.RECEIPT_STORED): State.VERIFIED,
+        (State.SENT, Event.DIGEST_MISMATCHED): State.SENDING,
+        (State.SENT, Event.UPLOAD_LOST): State.STABLE,
+        (State.SENT, Event.SOURCE_CHANGED): State.SEEN,
+        (State.SENT, Event.SOURCE_VANISHED): State.FAILED,
+        (State.SENT, Event.REJECTED): State.FAILED,
+        (State.VERIFIED, Event.DELETED): State.RELEASED,
+        (State.VERIFIED, Event.SOURCE_VANISHED): State.RELEASED,
+        (State.VERIFIED, Event.SOURCE_CHANGED): State.RELEASED,
+        (State.VERIFIED, Event.KEEPING): State.KEPT,
+        (State.FAILED, Event.RETRIED): State.SEEN,
+        (State.FAILED, Event.SOURCE_CHANGED): State.SEEN,
+    }
+)
+
+FINAL = frozenset({State.RELEASED, State.KEPT})
+"""States that nothing leads out of."""
+
+PENDING = frozenset({State.SEEN, State.GROWING, State.STABLE, State.SENDING, State.SENT})
+"""States in which the server does not hold the recording yet."""
+
+
+class IllegalTransitionError(Exception):
+    """*event* cannot happen in *state*: a bug here, not a fault of the link or the server."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"a recording that is {state} cannot be told: {event}")
+        self.state = state
+        self.event = event
+
+
+def advance(state: State, event: Event) -> State:
+    """Return the state after *event*.
+
+    Raises:
+        IllegalTransitionError: the table has no such row.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransitionError(state, event) from None

@@ -1,0 +1,120 @@
+"""What can go wrong on the device, by what the caller should do.
+
+AgentError
+├── ConfigError            a person must mend the configuration (exit 78)
+├── StoreError             the state database cannot be used; the message says what to do
+│   └── StoreTooNewError   written by a newer version: upgrade, or move it aside
+├── SourceError            the file, not the link
+│   ├── SourceChangedError    other bytes than before: wait until it is finished, hash again
+│   ├── SourceVanishedError   gone
+│   └── SourceUnreadableError exists, cannot be read (permission, bad card)
+└── TransportError         a request did not do its work
+    ├── LinkDownError      nothing came back: the bytes may or may not have arrived
+    ├── AbortedError       we stopped it ourselves
+    ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
+    ├── ServerBusyError    429, 503, 507, 5xx: wait as told, or by our own backoff
+    ├── UnauthorizedError  401, 403: wait for a person, never hammer, never "uploaded"
+    ├── UploadLostError    404, 410: create anew
+    ├── ConflictError      409: ask for the ranges, then go on
+    └── RejectedError      4xx that no retry mends: kept for a person
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from upload_protocol.messages import Problem
+from upload_protocol.ranges import RangeSet
+
+
+class AgentError(Exception):
+    """Base of all that this package raises on purpose."""
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used; each problem is one sentence with its source."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreError(AgentError):
+    """The state database cannot be used."""
+
+
+class StoreTooNewError(StoreError):
+    """The state database was written by a newer version."""
+
+
+class SourceError(AgentError):
+    """The source file is not what it was."""
+
+
+class SourceChangedError(SourceError):
+    """The file's identity differs from the one that the upload began with."""
+
+
+class SourceVanishedError(SourceError):
+    """The file is gone."""
+
+
+class SourceUnreadableError(SourceError):
+    """The file exists and cannot be read."""
+
+
+class TransportError(AgentError):
+    """A request did not do its work."""
+
+    retryable: ClassVar[bool] = True
+
+
+class LinkDownError(TransportError):
+    """No answer came: connect, send or receive failed, or nothing moved for too long."""
+
+
+class AbortedError(TransportError):
+    """The request was cut off from this side, to stop or to pause."""
+
+
+class NotOurServerError(TransportError):
+    """Somebody answered, but not an ingest server: a captive portal, a proxy, a wrong URL."""
+
+
+class ServerBusyError(TransportError):
+    """Retry after ``retry_after_s``, or by our own backoff if None.
+
+    ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None, blocked_by: str) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.blocked_by = blocked_by
+
+
+class UnauthorizedError(TransportError):
+    """The server does not take our token."""
+
+
+class UploadLostError(TransportError):
+    """The server knows the upload no more."""
+
+
+class ConflictError(TransportError):
+    """409 with a problem code: superseded, not-open, ranges-missing, digest-mismatch, ..."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.code}: {problem.detail}")
+        self.code = problem.code
+        self.missing: RangeSet | None = problem.missing
+
+
+class RejectedError(TransportError):
+    """The server will never take this request as it is."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.code}: {problem.detail}")
+        self.code = problem.code
