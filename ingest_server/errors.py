@@ -1,0 +1,65 @@
+"""What the core raises.
+
+    Exception
+    ├── Refused               a foreseeable refusal: becomes a problem answer by its code
+    │   └── StateFailed       the database could not do its work (full, busy, broken)
+    └── ServerError           the server cannot start or go on; one sentence for an operator
+        ├── StorageError      the data folder is not fit for use
+        └── StateError        the database cannot be opened
+            └── StateTooNewError  it was written by a newer version
+
+Anything else is a bug here and is left to fly: the front answers 500 and logs it.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS, ProblemType
+from upload_protocol.ranges import RangeSet
+
+
+class Refused(Exception):  # noqa: N818 - an answer to the client, not a fault
+    """The request is answered with the problem *code*; nothing else is wrong.
+
+    Raises:
+        KeyError: *code* is not in the table of problems; a bug here.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        missing: RangeSet | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.problem: ProblemType = PROBLEMS[code]
+        super().__init__(f"{code}: {detail}")
+        self.detail = detail
+        self.missing = None if missing is None else RangeSet(islice(missing, MAX_MISSING_RANGES))
+        self.retry_after_s = retry_after_s
+
+    @property
+    def code(self) -> str:
+        return self.problem.code
+
+
+class StateFailed(Refused):
+    """The database did not do its work; nothing of the transaction is stored."""
+
+
+class ServerError(Exception):
+    """The server cannot start or go on; the message says why and what to do."""
+
+
+class StorageError(ServerError):
+    """The data folder cannot hold uploads."""
+
+
+class StateError(ServerError):
+    """The database cannot be opened."""
+
+
+class StateTooNewError(StateError):
+    """The database was written by a newer version of this program."""
