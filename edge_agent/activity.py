@@ -1,0 +1,219 @@
+"""What the agent is doing at this moment: written by the workers, read by all who report it.
+
+Kept in memory only; what must survive a restart is in the store. Nothing here does any I/O, and no
+reader can hold up a writer for longer than a copy of a small value.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Reason(StrEnum):
+    """Why something waits (law L5); the words are part of the public ``state`` document."""
+
+    QUEUED = "queued"
+    STILL_RECORDING = "still_recording"
+    LINK = "link"
+    METERED = "metered"
+    SCHEDULE = "schedule"
+    BANDWIDTH = "bandwidth"
+    PAUSED = "paused"
+    BACKOFF = "backoff"
+    CLOCK = "clock"
+    AUTH = "auth"
+    QUOTA = "quota"
+    SERVER_BUSY = "server_busy"
+    SERVER_FULL = "server_full"
+    VERIFYING = "verifying"
+    SOURCE_MISSING = "source_missing"
+    DISK = "disk"
+
+
+class ProblemCode(StrEnum):
+    """What is wrong and may need a person; a set of these is part of the ``state`` document."""
+
+    SERVER_UNREACHABLE = "server_unreachable"
+    AUTH_FAILED = "auth_failed"
+    QUOTA = "quota"
+    CHECKSUM = "checksum"
+    DISK_LOW = "disk_low"
+    DELETE_FAILED = "delete_failed"
+    STORE = "store"
+    CLOCK_UNSYNCED = "clock_unsynced"
+    MQTT_ACL = "mqtt_acl"
+    MQTT_AUTH = "mqtt_auth"
+    MQTT_UNREACHABLE = "mqtt_unreachable"
+    WATCH_LIMIT = "watch_limit"
+    CONFIG = "config"
+    SOURCE_MISSING = "source_missing"
+    INSECURE_TRANSPORT = "insecure_transport"
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The recording that is being sent."""
+
+    recording_id: str
+    name: str
+    length: int
+    acknowledged: int
+    """Bytes that the server has said are durable."""
+    in_flight: int
+    """Bytes handed to the system and not yet acknowledged."""
+    attempt: int
+    """1 for the first; rises with each failure since the last acknowledged byte."""
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why something does not move, in words for a machine and for a person."""
+
+    reason: Reason
+    detail: str
+    until_s: float | None = None
+    """Monotonic; None: no known end."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All of it at one instant."""
+
+    current: Current | None
+    rate_bytes_per_s: float | None
+    eta_s: float | None
+    """Seconds until the current recording is sent, at the measured rate."""
+    blocked_by: Wait | None
+    """Why the lane sends nothing; None while it sends or has nothing to send."""
+    waits: Mapping[str, Wait]
+    """Recording id -> why it waits; a pending recording that is not in it is queued."""
+    problems: frozenset[ProblemCode]
+    beats: Mapping[str, float]
+    """Worker -> monotonic seconds of its last progress or named wait."""
+
+
+class Activity:
+    """A board that workers write on. Safe to use from several threads.
+
+    A listener is called after each change, in the thread that made it and outside the lock: it must
+    return at once and must not raise (set an event, no more).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._view = View(
+            current=None,
+            rate_bytes_per_s=None,
+            eta_s=None,
+            blocked_by=None,
+            waits=MappingProxyType({}),
+            problems=frozenset(),
+            beats=MappingProxyType({}),
+        )
+        self._listeners: tuple[Callable[[], None], ...] = ()
+
+    def view(self) -> View:
+        """Return everything as it is now; the value never changes afterwards."""
+        return self._view
+
+    @property
+    def current(self) -> Current | None:
+        return self._view.current
+
+    @property
+    def rate_bytes_per_s(self) -> float | None:
+        return self._view.rate_bytes_per_s
+
+    @property
+    def eta_s(self) -> float | None:
+        return self._view.eta_s
+
+    @property
+    def blocked_by(self) -> Wait | None:
+        return self._view.blocked_by
+
+    @property
+    def waits(self) -> Mapping[str, Wait]:
+        return self._view.waits
+
+    @property
+    def problems(self) -> frozenset[ProblemCode]:
+        return self._view.problems
+
+    @property
+    def beats(self) -> Mapping[str, float]:
+        return self._view.beats
+
+    def progress_s(self, worker: str) -> float | None:
+        """Return the monotonic time of *worker*'s last sign of life, None before the first."""
+        return self._view.beats.get(worker)
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener* after each change; the returned function ends that."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return unsubscribe
+
+    def sending(
+        self, current: Current | None, *, rate_bytes_per_s: float | None, eta_s: float | None = None
+    ) -> None:
+        """Say what is being sent; None: nothing."""
+        with self._lock:
+            self._view = replace(
+                self._view, current=current, rate_bytes_per_s=rate_bytes_per_s, eta_s=eta_s
+            )
+        self._announce()
+
+    def block(self, wait: Wait | None) -> None:
+        """Say why the lane sends nothing; None: it is not held up."""
+        with self._lock:
+            if self._view.blocked_by == wait:
+                return
+            self._view = replace(self._view, blocked_by=wait)
+        self._announce()
+
+    def wait(self, recording_id: str, wait: Wait | None) -> None:
+        """Say why a recording waits; None: no more."""
+        with self._lock:
+            if self._view.waits.get(recording_id) == wait:
+                return
+            waits = {key: one for key, one in self._view.waits.items() if key != recording_id}
+            if wait is not None:
+                waits[recording_id] = wait
+            self._view = replace(self._view, waits=MappingProxyType(waits))
+        self._announce()
+
+    def problem(self, code: ProblemCode, present: bool) -> bool:
+        """Raise or clear a problem; return whether that changed anything."""
+        with self._lock:
+            before = self._view.problems
+            after = before | {code} if present else before - {code}
+            if after == before:
+                return False
+            self._view = replace(self._view, problems=after)
+        self._announce()
+        return True
+
+    def beat(self, worker: str, now_s: float) -> None:
+        """Say that *worker* lives: it made progress, or it waits for a reason that it named.
+
+        The watchdog is fed from this, so a worker calls it where something moved, not from a timer.
+        No listener is told: a beat changes nothing that is shown.
+        """
+        with self._lock:
+            beats = {**self._view.beats, worker: now_s}
+            self._view = replace(self._view, beats=MappingProxyType(beats))
+
+    def _announce(self) -> None:
+        for listener in self._listeners:
+            listener()
