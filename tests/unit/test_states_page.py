@@ -1,0 +1,31 @@
+"""The page that shows the state table is the state table."""
+
+import importlib.util
+from pathlib import Path
+
+from edge_agent.core.upload import FINAL, TRANSITIONS, State
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def draw_states():
+    spec = importlib.util.spec_from_file_location("draw_states", DOCS / "draw_states.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_table_draws():
+    assert (DOCS / "states.md").read_text(encoding="utf-8") == draw_states().page()
+
+
+def test_only_verified_leads_to_released():
+    sources = {before for (before, _), after in TRANSITIONS.items() if after is State.RELEASED}
+
+    assert sources == {State.VERIFIED}
+
+
+def test_every_state_that_is_not_final_has_a_way_out_and_a_final_one_has_none():
+    with_exit = {before for (before, _), after in TRANSITIONS.items() if after is not before}
+
+    assert with_exit == set(State) - FINAL
