@@ -1,0 +1,200 @@
+"""The WSGI callable: routes, middleware, and the one place where an error becomes an answer.
+
+Correct on any WSGI server; `serving` is ours. What a request means is in `protocols/`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+import structlog
+
+from ingest_server.auth import Authenticator
+from ingest_server.clock import Clock
+from ingest_server.errors import Refused
+from ingest_server.protocols import native
+from ingest_server.receiver import Receiver
+from upload_protocol import headers, problems
+from upload_protocol.messages import Problem
+
+log = structlog.get_logger()
+
+HEALTH_PATHS = frozenset({"/livez", "/readyz"})
+STOPPING_RETRY_S = 5.0
+"""What a restart takes; an agent comes back then."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_VERSION = re.compile(r"/v([0-9]{1,4})(?:/|\Z)")
+
+_CODES = {
+    HTTPStatus.NOT_FOUND: "not-found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large",
+    HTTPStatus.LENGTH_REQUIRED: "length-required",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    public_url: str | None = None
+    """How clients reach the server, for absolute links; None: as the request's Host says."""
+
+
+def make_app(
+    receiver: Receiver,
+    auth: Authenticator,
+    clock: Clock,
+    settings: AppSettings | None = None,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the WSGI application over *receiver*.
+
+    Args:
+        is_stopping: whether the server is on its way out; new work is then answered 503.
+    """
+    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping)])
+    app.add_error_handler(Exception, _answer_bug)
+    app.add_error_handler(falcon.HTTPError, _answer_http_error)
+    app.add_error_handler(Refused, _answer_refused)
+    health = _Health(receiver, is_stopping)
+    app.add_route("/livez", health, suffix="live")
+    app.add_route("/readyz", health, suffix="ready")
+    public_url = None if settings is None else settings.public_url
+    native.add_routes(app, native.Native(receiver, clock, public_url))
+    return app
+
+
+class _Middleware:
+    """What holds for every request, in order: id, stopping, encoding, version, caller; log line."""
+
+    def __init__(self, auth: Authenticator, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        self._auth = auth
+        self._clock = clock
+        self._is_stopping = is_stopping
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        req.context.started_s = self._clock.now_s()
+        req.context.caller = None
+        req.context.body = None
+        given = req.get_header(headers.REQUEST_ID) or ""
+        req.context.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=req.context.request_id)
+        resp.set_header(headers.REQUEST_ID, req.context.request_id)
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        if req.path in HEALTH_PATHS:
+            return
+        if self._is_stopping():
+            detail = "the server is restarting; what has arrived is kept"
+            raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
+        _check_version(req.path)
+        req.context.caller = self._auth.authenticate(
+            req.get_header("Authorization"), req.get_header("Host")
+        )
+        encoding = req.get_header("Content-Encoding")
+        if encoding is not None and encoding.lower() != "identity":
+            raise Refused(
+                "unsupported-media-type",
+                "Content-Encoding is not taken: send the bytes as they are",
+            )
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        caller, body = req.context.caller, req.context.body
+        log.info(
+            "request.answered",
+            method=req.method,
+            # The template, not the path: an id is a capability in open mode, and a path is data.
+            route=req.uri_template or "none",
+            status=resp.status_code,
+            duration_s=round(self._clock.now_s() - req.context.started_s, 4),
+            device_id=None if caller is None else caller.device,
+            bytes=0 if body is None else req.context.body_length - body.remaining,
+        )
+
+
+def _check_version(path: str) -> None:
+    match = _VERSION.match(path)
+    if match is None or int(match[1]) == headers.PROTOCOL_VERSION:
+        return
+    who = "the ingest server" if int(match[1]) > headers.PROTOCOL_VERSION else "the client"
+    detail = (
+        f"this server speaks protocol version {headers.PROTOCOL_VERSION}, "
+        f"the request is of version {int(match[1])}: upgrade {who}"
+    )
+    raise Refused("unsupported-version", detail)
+
+
+class _Health:
+    """Liveness and readiness, for a supervisor or a load balancer; without a credential."""
+
+    def __init__(self, receiver: Receiver, is_stopping: Callable[[], bool]) -> None:
+        self._receiver = receiver
+        self._is_stopping = is_stopping
+
+    def on_get_live(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type, resp.text = "text/plain", "ok\n"
+
+    def on_get_ready(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        codes = ["stopping"] if self._is_stopping() else self._receiver.readiness()
+        resp.content_type, resp.text = "text/plain", ("\n".join(codes) or "ok") + "\n"
+        resp.status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
+
+
+def _answer(resp: falcon.Response, problem: Problem, type_uri: str) -> None:
+    resp.status = problem.status
+    resp.content_type = problems.CONTENT_TYPE
+    resp.data = json.dumps(problem.to_json(type_uri)).encode()
+
+
+def _answer_refused(
+    req: falcon.Request, resp: falcon.Response, error: Refused, _params: dict[str, Any]
+) -> None:
+    kind = error.problem
+    if error.retry_after_s is not None:
+        resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
+    if kind.code == "unauthorized":
+        resp.set_header("WWW-Authenticate", 'Bearer realm="edge-uploader"')
+    problem = Problem(
+        code=kind.code,
+        status=kind.status,
+        title=kind.title,
+        detail=error.detail,
+        retryable=kind.retryable,
+        missing=error.missing,
+        request_id=req.context.request_id,
+    )
+    _answer(resp, problem, kind.uri)
+
+
+def _answer_http_error(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
+) -> None:
+    """Answer what Falcon itself refuses (routing, query) like everything else."""
+    code = _CODES.get(HTTPStatus(error.status_code), "malformed-request")
+    detail = error.description or problems.PROBLEMS[code].title
+    if code == "not-found":
+        detail = "no resource of this server has that path"
+    for name, value in dict(error.headers or {}).items():
+        resp.set_header(name, value)
+    _answer_refused(req, resp, Refused(code, detail), params)
+
+
+def _answer_bug(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    log.error("request.failed", error=type(error).__name__, exc_info=error)
+    detail = "the server's log has the reason under the request id of this answer"
+    _answer_refused(req, resp, Refused("internal", detail), params)

@@ -1,0 +1,135 @@
+"""Who sends a request: a device by its token, or anybody on this machine.
+
+A token is ``edt_<device>_<43 characters>``: 256 random bits in base64url behind a prefix that
+secret scanners can find. The database keeps its SHA-256 only; that many random bits need no slow
+hash. Each request looks its token up, so that adding or revoking one needs no restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.errors import Refused, ServerError
+from ingest_server.state.tokens import TokenRecord
+
+log = structlog.get_logger()
+
+SCOPE_UPLOAD = "upload"
+ANONYMOUS = "anonymous"
+"""The device of an upload in open mode whose create named none."""
+
+LAST_USED_EVERY = timedelta(hours=1)
+"""How exact "last used" is: a write per hour and token, not one per request."""
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_TOKEN = re.compile(r"edt_[a-z0-9][a-z0-9_-]{0,62}_[A-Za-z0-9_-]{43}\Z")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``device`` is None in open mode: there the upload's id is the capability."""
+
+    device: str | None
+    token_id: str | None = None
+
+    @property
+    def is_device(self) -> bool:
+        return self.device is not None
+
+
+class Authenticator(Protocol):
+    def authenticate(self, authorization: str | None, host: str | None) -> Caller:
+        """Return who asks.
+
+        Raises:
+            Refused: nobody that may.
+        """
+        ...
+
+
+class Tokens(Protocol):
+    """What is needed of the database."""
+
+    def find_token(self, token_hash: bytes) -> TokenRecord | None: ...
+
+    def touch_token(self, token_id: str, used_at: str) -> None: ...
+
+
+def new_token(device: str) -> tuple[str, str]:
+    """Return a new token for *device* and the id by which people speak of it."""
+    return f"edt_{device}_{secrets.token_urlsafe(32)}", secrets.token_hex(4)
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("ascii")).digest()
+
+
+class TokenAuth:
+    """Token mode: each request carries the token of one device."""
+
+    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._touched: dict[str, datetime] = {}
+
+    def authenticate(self, authorization: str | None, host: str | None) -> Caller:  # noqa: ARG002 # open mode's
+        if authorization is None:
+            raise Refused("unauthorized", "the request carries no Authorization header")
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not _TOKEN.match(token):
+            raise Refused("unauthorized", "Authorization is not 'Bearer edt_<device>_<secret>'")
+        wanted = token_hash(token)
+        record = self._tokens.find_token(wanted)
+        # The database compared already; this keeps the last word with a constant-time comparison.
+        if record is None or not hmac.compare_digest(record.token_hash, wanted):
+            raise Refused("unauthorized", "the token is unknown or was revoked")
+        now = self._clock.now_utc()
+        if record.expires_at is not None and record.expires_at <= rfc3339(now):
+            raise Refused("unauthorized", "the token has expired")
+        if SCOPE_UPLOAD not in record.scopes:
+            raise Refused("forbidden", "the token's scopes do not cover uploads")
+        self._note_use(record, now)
+        return Caller(record.device, record.token_id)
+
+    def _note_use(self, record: TokenRecord, now: datetime) -> None:
+        noted = self._touched.get(record.token_id)
+        if noted is not None and abs(now - noted) < LAST_USED_EVERY:
+            return
+        self._touched[record.token_id] = now
+        if record.last_used_at is not None and record.last_used_at > rfc3339(now - LAST_USED_EVERY):
+            return
+        try:
+            self._tokens.touch_token(record.token_id, rfc3339(now))
+        except (Refused, ServerError) as error:
+            log.warning("token.touch_failed", token_id=record.token_id, error=str(error))
+
+
+class OpenAuth:
+    """Open mode: whoever reaches the server may upload; it listens on this machine only.
+
+    The Host header is checked because a web page can make a browser on this machine reach it
+    under a name of the attacker's (DNS rebinding).
+    """
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
+
+    def authenticate(self, authorization: str | None, host: str | None) -> Caller:  # noqa: ARG002 # token mode's
+        match = _HOST.match(host or "")
+        if match is None or match[1].lower() not in self._hosts:
+            detail = f"the Host {(host or '')[:80]!r} is not this server: add it to [auth] hosts"
+            raise Refused("misdirected-request", detail)
+        return Caller(None)

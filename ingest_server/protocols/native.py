@@ -1,0 +1,323 @@
+"""The native protocol, version 1: HTTP to `Receiver` and back.
+
+`docs/protocol.md` is its description for whoever writes a client.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import falcon
+
+from ingest_server.auth import ANONYMOUS
+from ingest_server.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.errors import Refused
+from ingest_server.receiver import Pending, Receiver
+from upload_protocol import headers
+from upload_protocol.digests import Digest, DigestError, parse_digest
+from upload_protocol.headers import ContentRange, HeaderError
+from upload_protocol.messages import (
+    STATES,
+    CompleteRequest,
+    CreateRequest,
+    Limits,
+    MessageError,
+    Probe,
+    UploadStatus,
+)
+
+KIB = 1024
+MAX_JSON_BYTES = 64 * KIB
+MAX_NONCE = 128
+MAX_PAGE = 1000
+DEFAULT_PAGE = 100
+MAX_BLOCKS = 4096
+MIN_BLOCK_BYTES = 4 * KIB
+MAX_BLOCK_BYTES = 64 * KIB * KIB
+DEFAULT_BLOCK_BYTES = KIB * KIB
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]*\Z")
+_LENGTH = re.compile(r"[0-9]{1,19}\Z")
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What every resource needs."""
+
+    receiver: Receiver
+    clock: Clock
+    public_url: str | None
+
+    def url(self, req: falcon.Request, path: str) -> str:
+        base = self.public_url or f"{req.scheme}://{req.netloc}"
+        return base.rstrip("/") + path
+
+    def refused(self, device: str | None, upload_id: str, code: str, detail: str) -> Refused:
+        """Return the refusal of a request about an upload, with what that upload still misses.
+
+        Raises:
+            Refused: there is no such upload; that is the answer then.
+        """
+        status = self.receiver.status(device, upload_id)
+        missing = None if status.length is None else status.received.missing(status.length)
+        return Refused(code, detail, missing=missing)
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], native: Native) -> None:
+    app.add_route(headers.PROBE_PATH, _Probe(native))
+    app.add_route(headers.UPLOADS_PATH, _Uploads(native))
+    app.add_route(headers.upload_path("{upload_id}"), _Upload(native))
+    app.add_route(headers.content_path("{upload_id}"), _Content(native))
+    app.add_route(headers.blocks_path("{upload_id}"), _Blocks(native))
+    app.add_route(headers.complete_path("{upload_id}"), _Complete(native))
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    native: Native
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        nonce = _text(req, "nonce") or ""
+        if len(nonce) > MAX_NONCE or not _PRINTABLE.match(nonce):
+            detail = f"nonce has more than {MAX_NONCE} characters, or some that are not printable"
+            raise Refused("malformed-request", detail)
+        probe = Probe(
+            nonce=nonce,
+            protocols=(headers.PROTOCOL_VERSION,),
+            now=rfc3339(self.native.clock.now_utc()),
+            limits=Limits(max_length=self.native.receiver.settings.max_length),
+            device=_device(req),
+        )
+        _send(resp, probe.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class _Uploads:
+    native: Native
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        key = req.get_header(headers.IDEMPOTENCY_KEY)
+        if not key:
+            detail = f"send {headers.IDEMPOTENCY_KEY}: 128 random bits, kept before you ask"
+            raise Refused("idempotency-key-required", detail)
+        if not headers.is_idempotency_key(key):
+            detail = f"{headers.IDEMPOTENCY_KEY} is not 16 to 128 letters, digits or ._~-"
+            raise Refused("malformed-request", detail)
+        wanted = _message(req, CreateRequest.from_json)
+        device = _device(req)
+        if device is not None and wanted.device not in (None, device):
+            detail = f"the token is of device {device!r}, the request names {wanted.device!r}"
+            raise Refused("device-mismatch", detail)
+        status, is_new = self.native.receiver.create(
+            device or wanted.device or ANONYMOUS, key, wanted
+        )
+        resp.set_header("Location", self.native.url(req, headers.upload_path(status.id)))
+        _send(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        device = _device(req)
+        state = _text(req, "state") or "open"
+        if state not in STATES:
+            detail = f"state is {state[:40]!r}; it is one of {', '.join(sorted(STATES))}"
+            raise Refused("malformed-request", detail)
+        if device is not None and state != "open":
+            raise Refused("forbidden", "a device token lists open uploads only")
+        after = _text(req, "after")
+        if after is not None and not headers.is_upload_id(after):
+            raise Refused("malformed-request", "after is not the 'next' of an earlier page")
+        limit = _number(req, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+        found, following = self.native.receiver.listing(
+            device, state=state, after=after, limit=limit
+        )
+        _send(resp, {"uploads": [one.to_json() for one in found], "next": following})
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    native: Native
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        _send_status(resp, self.native.receiver.status(_device(req), _known(upload_id)))
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        _send_status(resp, self.native.receiver.status(_device(req), _known(upload_id)))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        _send_status(resp, self.native.receiver.abort(_device(req), _known(upload_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    native: Native
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        device = _device(req)
+        _known(upload_id)
+        try:
+            body = _body(req)
+            where = _where(req, body.remaining)
+            digest = _content_digest(req)
+        except Refused as error:
+            raise self.native.refused(device, upload_id, error.code, error.detail) from error
+        _send_status(resp, self.native.receiver.receive(device, upload_id, where, body, digest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    native: Native
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        device = _device(req)
+        _known(upload_id)
+        try:
+            size = _number(req, "size", DEFAULT_BLOCK_BYTES, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
+            start = _number(req, "start", 0, 0, headers.MAX_OFFSET // MIN_BLOCK_BYTES)
+            limit = _number(req, "limit", MAX_BLOCKS, 1, MAX_BLOCKS)
+        except Refused as error:
+            raise self.native.refused(device, upload_id, error.code, error.detail) from error
+        found = self.native.receiver.blocks(device, upload_id, size=size, start=start, limit=limit)
+        _send(resp, found.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    native: Native
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        device = _device(req)
+        _known(upload_id)
+        try:
+            wanted = _message(req, CompleteRequest.from_json)
+        except Refused as error:
+            raise self.native.refused(device, upload_id, error.code, error.detail) from error
+        outcome = self.native.receiver.complete(device, upload_id, wanted)
+        if isinstance(outcome, Pending):
+            wait_s = max(1, math.ceil(outcome.retry_after_s))
+            resp.set_header(headers.RETRY_AFTER, str(wait_s))
+            status = self.native.receiver.status(device, upload_id)
+            _send(resp, status.to_json(), HTTPStatus.ACCEPTED)
+        else:
+            _send(resp, outcome.to_json())
+
+
+# Reading requests.
+
+
+def _device(req: falcon.Request) -> str | None:
+    device: str | None = req.context.caller.device
+    return device
+
+
+def _known(upload_id: str) -> str:
+    """Refuse what cannot be an id exactly like an id that is not known."""
+    if not headers.is_upload_id(upload_id):
+        raise Refused("upload-not-found", "no upload has that id")
+    return upload_id
+
+
+def _body(req: falcon.Request) -> SocketBody | StreamBody:
+    length = req.get_header("Content-Length")
+    if req.get_header("Transfer-Encoding") is not None or not length:
+        raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
+    if not _LENGTH.match(length):
+        raise Refused("malformed-request", "Content-Length is not a whole number")
+    body = body_of(req.env, int(length))
+    req.context.body, req.context.body_length = body, int(length)
+    return body
+
+
+def _where(req: falcon.Request, length: int) -> ContentRange:
+    value = req.get_header(headers.CONTENT_RANGE)
+    if value is None:
+        raise Refused("invalid-range", "send Content-Range: bytes FIRST-LAST/TOTAL")
+    try:
+        found = headers.parse_content_range(value)
+    except HeaderError as error:
+        raise Refused("invalid-range", str(error)) from error
+    if len(found.where) != length:
+        detail = f"Content-Range has {len(found.where)} bytes, Content-Length says {length}"
+        raise Refused("invalid-range", detail)
+    return found
+
+
+def _content_digest(req: falcon.Request) -> Digest | None:
+    value = req.get_header(headers.CONTENT_DIGEST)
+    try:
+        return None if value is None else parse_digest(value)
+    except DigestError as error:
+        raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
+
+
+def _message(req: falcon.Request, read: Callable[[object], M]) -> M:
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
+    # Insisted on also because a web page cannot send it across origins without being asked.
+    if media_type != "application/json":
+        raise Refused("unsupported-media-type", "send Content-Type: application/json")
+    content = _json_bytes(req)
+    try:
+        return read(json.loads(content.decode("utf-8"), parse_constant=_no_constant))
+    except MessageError as error:
+        raise Refused("malformed-request", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
+
+
+def _json_bytes(req: falcon.Request) -> bytes:
+    try:
+        content = read_all(_body(req), MAX_JSON_BYTES)
+    except TimeoutError as error:
+        raise Refused("request-timeout", str(error)) from error
+    except OSError as error:
+        raise Refused("body-truncated", str(error)) from error
+    if content is None:
+        raise Refused("too-large", f"a JSON body has at most {MAX_JSON_BYTES} bytes")
+    return content
+
+
+def _no_constant(name: str) -> None:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+def _text(req: falcon.Request, name: str) -> str | None:
+    value = req.params.get(name)
+    if isinstance(value, list):
+        raise Refused("malformed-request", f"the query names {name!r} more than once")
+    return value or None
+
+
+def _number(req: falcon.Request, name: str, default: int, least: int, most: int) -> int:
+    text = _text(req, name)
+    if text is None:
+        return default
+    if not _LENGTH.match(text) or not least <= int(text) <= most:
+        raise Refused("malformed-request", f"{name} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+# Writing answers.
+
+
+def _send(
+    resp: falcon.Response, document: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK
+) -> None:
+    resp.status = status
+    resp.content_type = "application/json"
+    # ASCII with escapes: a name may hold what UTF-8 cannot (lone surrogates).
+    resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _send_status(resp: falcon.Response, status: UploadStatus) -> None:
+    resp.set_header(headers.UPLOAD_OFFSET, str(status.received.prefix))
+    if status.length is not None:
+        resp.set_header(headers.UPLOAD_LENGTH, str(status.length))
+    _send(resp, status.to_json())
