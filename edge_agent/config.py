@@ -1,0 +1,261 @@
+"""What a person may decide, as frozen values: each key with its unit, its default and why.
+
+Reading them from file, environment and command line is `config_sources`. Values are checked here for
+what they are, not for what the machine holds: a folder may be on a card that is not plugged in yet.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from upload_protocol.headers import is_device_id
+
+KIB = 1024
+MIB = 1024 * KIB
+
+_MEDIA = (
+    "mp4 mov m4v mkv webm ts mts m2ts mpg mpeg avi flv h264 264 h265 265 hevc mjpeg mjpg insv 360 "
+    "lrv lrf mcap bag wav jpg jpeg png tif tiff dng heic thm srt pts gpx csv json txt ulg bin"
+)
+
+
+class _Settings(BaseModel):
+    """Frozen, strict about keys, and silent about values: a secret typed in the wrong place stays one."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+def _words(value: object) -> object:
+    """Take ``*.mp4, *.mov`` from the environment where the file has a list."""
+    if isinstance(value, str):
+        return tuple(word for part in value.split(",") if (word := part.strip()))
+    return value
+
+
+def _none_if_zero(value: object) -> object:
+    """Take 0 as "no limit": an environment variable has no way to say None."""
+    return None if value in (0, "0", "") else value
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
+Size = Annotated[ByteSize, Field(ge=0)]
+
+
+class WatchSettings(_Settings):
+    """Which files are recordings, and when one is finished."""
+
+    folder: Path
+    """Where the camera writes. It may be absent for a while (a card that is not plugged in)."""
+
+    patterns: Patterns = tuple(f"*.{ending}" for ending in _MEDIA.split())
+    """Names to send, upper or lower case alike: what cameras write, and the files beside it."""
+
+    ignore: Patterns = ("*.tmp", "*.part", "*.partial", "*.crdownload", "~*", "*.lock", "*.swp")
+    """Names never sent, even where `patterns` fit: unfinished by convention. Dotfiles are, too."""
+
+    recursive: bool = True
+    """Whether subfolders count: cameras begin a new one every 999 files."""
+
+    settle_seconds: Seconds = 5.0
+    """Quiet time after the last change, *and* nobody may have the file open for writing."""
+
+    fallback_settle_seconds: Seconds = 60.0
+    """Quiet time where the kernel cannot say who writes (network and FUSE file systems, files of
+    another user) and for empty files: recorders flush as seldom as every 30 s."""
+
+    scan_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    """Longest time between two looks at the whole folder: file system events get lost."""
+
+    @field_validator("patterns", "ignore")
+    @classmethod
+    def _plain_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if "/" in pattern or not pattern:
+                raise ValueError('each pattern is for a name, without "/"')
+        return patterns
+
+
+class ServerSettings(_Settings):
+    """The ingest server."""
+
+    url: str
+    """``https://host[:port][/prefix]``; plain http shows recordings and token to the network."""
+
+    token_file: Path | None = None
+    """One line: this device's token. ``$CREDENTIALS_DIRECTORY/device-token`` comes first."""
+
+    ca_file: Path | None = None
+    """Certificates (PEM) to trust instead of the system's, for a server with its own authority."""
+
+    proxy: str | None = None
+    """``http://[user:password@]host:port``; proxies of the environment are not used."""
+
+    @field_validator("url")
+    @classmethod
+    def _http_url(cls, url: str) -> str:
+        return _url(url, ("http", "https"))
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_url(cls, url: str | None) -> str | None:
+        return None if not url else _url(url, ("http", "https"), may_have_login=True)
+
+
+class UploadSettings(_Settings):
+    """How recordings are sent."""
+
+    max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
+    """Bytes per second, over all requests; unset or 0: as fast as the link goes."""
+
+    congestion_control: Literal["auto", "cubic", "bbr"] = "auto"
+    """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
+
+    min_request: Annotated[Size, Field(ge=64 * KIB)] = ByteSize(256 * KIB)
+    """Smallest request: below it the answer's round trip costs more than the bytes."""
+
+    max_request: Annotated[Size, Field(ge=64 * KIB)] = ByteSize(64 * MIB)
+    """Largest request: bounds what a server may hold back and what a proxy may buffer."""
+
+    request_seconds: Seconds = 8.0
+    """A request is as long as the measured rate fills in this time; a broken one loses nothing."""
+
+    idle_timeout_seconds: Annotated[float, Field(ge=5, le=3600)] = 60.0
+    """Give up a request when no byte moved for so long. There is no total timeout."""
+
+    backoff_base_seconds: Seconds = 1.0
+    """First wait after a failure; doubles with each further one."""
+
+    backoff_cap_seconds: Seconds = 60.0
+    """Longest wait between two tries: a drone back in range must not sit out an hour."""
+
+    @field_validator("max_request")
+    @classmethod
+    def _in_order(cls, largest: ByteSize, info: ValidationInfo) -> ByteSize:
+        smallest = info.data.get("min_request", 0)
+        if largest < smallest:
+            raise ValueError("must not be less than min_request")
+        return largest
+
+
+class MqttSettings(_Settings):
+    """Whom to tell."""
+
+    url: str | None = None
+    """``mqtt://host[:port]`` or ``mqtts://``; unset: nobody is told, everything else works."""
+
+    username: str | None = None
+    """Login at the broker."""
+
+    password_file: Path | None = None
+    """One line. ``$CREDENTIALS_DIRECTORY/mqtt-password`` comes first."""
+
+    topic_prefix: str = "edgeup"
+    """First part of every topic: ``<prefix>/v1/<device>/state``."""
+
+    ca_file: Path | None = None
+    """Certificates (PEM) to trust instead of the system's."""
+
+    state_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
+    """Longest time between two state messages; a change of state is told at once."""
+
+    keepalive_seconds: Annotated[int, Field(ge=5, le=3600)] = 60
+    """A silent broker or device is noticed after one and a half times this."""
+
+    @field_validator("url")
+    @classmethod
+    def _mqtt_url(cls, url: str | None) -> str | None:
+        return None if not url else _url(url, ("mqtt", "mqtts"))
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _plain_topic(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}", prefix):
+            raise ValueError('must be words of A-Z, a-z, 0-9, "_", ".", "-", joined by "/"')
+        return prefix
+
+
+class RetentionSettings(_Settings):
+    """When a recording that the server holds is let go."""
+
+    delete: Literal["never", "after_verified"] = "never"
+    """``after_verified``: only after the server's receipt for the same digest is durable here."""
+
+    keep_free: Size = ByteSize(0)
+    """With ``after_verified``: keep verified recordings until the card has less free than this,
+    then delete the oldest; 0: delete at once."""
+
+
+class LogSettings(_Settings):
+    """What is written to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """``info``: state changes; ``debug``: each request."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: console on a terminal, else one JSON object per line for the journal."""
+
+
+class AgentSettings(_Settings):
+    """All of it."""
+
+    device_id: str
+    """This device's name in topics, on the server and in its folders."""
+
+    state_dir: Path = Path("/var/lib/edge-agent")
+    """Database, lock and control socket; on a local file system, not on the camera's card."""
+
+    watch: WatchSettings
+    server: ServerSettings
+    upload: UploadSettings = UploadSettings()
+    mqtt: MqttSettings = MqttSettings()
+    retention: RetentionSettings = RetentionSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("device_id")
+    @classmethod
+    def _safe_id(cls, device_id: str) -> str:
+        if not is_device_id(device_id):
+            message = "must be 1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
+            mended = _mended_device_id(device_id)
+            raise ValueError(f'{message}; try "{mended}"' if mended else message)
+        return device_id
+
+
+def _mended_device_id(device_id: str) -> str | None:
+    mended = re.sub(r"[^a-z0-9_-]+", "-", device_id.lower()).strip("-_")[:63]
+    return mended if is_device_id(mended) else None
+
+
+def _url(url: str, schemes: tuple[str, ...], *, may_have_login: bool = False) -> str:
+    """Return *url* without a final slash; the message never repeats it: it may hold a password."""
+    forms = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"is not a URL: write {forms}HOST[:PORT]") from None
+    if parts.scheme not in schemes or "://" not in url:
+        raise ValueError(f"must begin with {forms}")
+    if not parts.hostname or port == 0 or not url.isprintable() or " " in url:
+        raise ValueError(f"has no usable host: write {forms}HOST[:PORT]")
+    if (parts.username or parts.password) and not may_have_login:
+        raise ValueError("must not hold a user or password: there are keys for them")
+    if parts.query or parts.fragment:
+        raise ValueError('must end before any "?" or "#"')
+    return url.rstrip("/")
