@@ -1,0 +1,48 @@
+"""Where the server listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return str(self) if self.path else f"http://{self}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return bool(self.path) or self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+def parse_address(text: str) -> Address:
+    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
+
+    Raises:
+        ValueError: none of these; the text says what was expected.
+    """
+    if text.startswith("unix:"):
+        if len(text) > len("unix:"):
+            return Address(path=text.removeprefix("unix:"))
+    else:
+        host, colon, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        port_fits = port.isascii() and port.isdigit() and int(port) < 2**16
+        if colon and host and port_fits and bracketed == (":" in host):
+            return Address(host, int(port))
+    msg = f"{text!r} is no address; write 127.0.0.1:8080, [::]:8080 or unix:/run/ingest/server.sock"
+    raise ValueError(msg)

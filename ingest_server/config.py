@@ -1,0 +1,365 @@
+"""The server's configuration: typed, frozen, read once, every fault one clear sentence.
+
+Command line > environment (``INGEST_SERVER_SERVER__LISTEN``, two underscores between section and
+key) > TOML file > defaults. pydantic-settings says nothing about a missing file, about misspelt
+variables, or about where a wrong value came from; this module does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ingest_server.address import Address, parse_address
+
+ENV_PREFIX = "INGEST_SERVER_"
+DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
+GIB = 2**30
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; ``sentences`` says each thing that is wrong with it."""
+
+    def __init__(self, sentences: list[str]) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 # pydantic's protocol
+    return value
+
+
+Number = BeforeValidator(_no_bool)
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
+Count = Annotated[int, Number]
+Size = Annotated[ByteSize, Number]
+
+
+class _Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
+    pass
+
+
+class ServerSection(_Section):
+    listen: str = "127.0.0.1:8080"
+    """Only this machine, until the operator chose who may reach it. `[::]:8080`, `unix:PATH`."""
+
+    data_dir: Path = Path("/var/lib/edge-uploader/server")
+    """Where uploads and the database lie; below it ``published/``, on the same filesystem."""
+
+    threads: Annotated[Count, Field(ge=4, le=4096)] = 64
+    """Requests at once; a slow upload holds one. About 0.3 MB of memory each while it sends."""
+
+    name_template: str = "{device}/{date}/{name}"
+    """Where a verified file goes below published/. Fields: device, folder, date (UTC), name."""
+
+    stop_timeout_s: Annotated[Seconds, Field(le=3600)] = 30.0
+    """How long running requests may finish at a stop; what is cut has its bytes kept."""
+
+    public_url: str | None = None
+    """How clients reach the server where a proxy stands before it; unset: as the request says."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("it must start with http:// or https://")
+        return value
+
+
+class AuthSection(_Section):
+    mode: Literal["token", "open"] = "token"
+    """token: each device has its own. open: no credential; refused off this machine."""
+
+    hosts: tuple[str, ...] = ()
+    """Names besides localhost by which open mode may be addressed."""
+
+
+class LimitsSection(_Section):
+    max_length: Annotated[Size, Field(gt=0)] = ByteSize(1024 * GIB)
+    """Largest file: a day of 4K video is about 1 TiB."""
+
+    min_free: Annotated[Size, Field(ge=0)] = ByteSize(GIB)
+    """Space that stays free on the disk: the database must always be able to write."""
+
+    max_open_uploads_per_device: Annotated[Count, Field(ge=1)] = 256
+    """Unfinished uploads of one device: bounds what a runaway client can leave behind."""
+
+    require_digest: bool = False
+    """Refuse to publish a file whose client gave no SHA-256."""
+
+    read_timeout_s: Seconds = 30.0
+    """Without a single byte of a body: longer than a handover between mobile networks."""
+
+    min_rate: Annotated[Size, Field(ge=0)] = ByteSize(1000)
+    """Bytes per second below which a sender is cut: it would hold a thread for days."""
+
+    min_rate_window_s: Seconds = 60.0
+    """Over how long that rate is averaged: a pause in a tunnel is no reason."""
+
+
+class ExpirySection(_Section):
+    idle_days: Seconds = 14.0
+    """Days without a byte until an unfinished upload is dropped; only while the server runs."""
+
+
+class ProtocolsSection(_Section):
+    compat: tuple[str, ...] = ()
+    """Protocols of other upload clients to speak as well."""
+
+    @field_validator("compat")
+    @classmethod
+    def _is_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            msg = f"{', '.join(value)} is not available in this version; leave the list empty"
+            raise ValueError(msg)
+        return value
+
+
+class LogSection(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug adds a line per piece of an upload."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: readable on a terminal, JSON lines everywhere else (journald)."""
+
+
+class ServerConfig(BaseSettings):
+    """All of it. Made by `load`, which is the only way that names where a fault is."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        hide_input_in_errors=True,
+    )
+
+    server: ServerSection = ServerSection()
+    auth: AuthSection = AuthSection()
+    limits: LimitsSection = LimitsSection()
+    expiry: ExpirySection = ExpirySection()
+    protocols: ProtocolsSection = ProtocolsSection()
+    log: LogSection = LogSection()
+
+    @property
+    def address(self) -> Address:
+        return parse_address(self.server.listen)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` hands everything over as one: it has to know where each value came from.
+        return (init_settings,)
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    listen: str | None = None,
+    data_dir: Path | None = None,
+) -> ServerConfig:
+    """Return the configuration.
+
+    Args:
+        path: the TOML file; None for none.
+        environ: the environment variables.
+        listen, data_dir: from the command line.
+
+    Raises:
+        ConfigError: something is wrong; its sentences name each key and where it stands.
+    """
+    from_file = {} if path is None else _read_file(path)
+    from_env, faults = _read_environment(environ)
+    given = {"listen": listen, "data_dir": data_dir}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    from_cli = {"server": chosen} if chosen else {}
+    merged = _merge(_merge(from_file, from_env), from_cli)
+    origins = _Origins(path, from_file, from_env, from_cli)
+    try:
+        config = ServerConfig(**merged)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        faults += [_sentence(one, origins) for one in found]
+        raise ConfigError(faults) from None
+    if config.auth.mode == "open" and not config.address.is_local:
+        faults.append(
+            f"[auth] mode ({origins.of(('auth', 'mode'))}): 'open' asks nobody for a credential "
+            f"and is refused on {config.server.listen}, which other machines can reach; "
+            'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
+        )
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError([f"The configuration file {path} does not exist."]) from None
+    except OSError as error:
+        raise ConfigError(
+            [f"The configuration file {path} cannot be read: {error.strerror}."]
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path} is not valid TOML: {error}."]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path} is not UTF-8 text."]) from None
+    server = found.get("server")
+    if isinstance(server, dict):
+        _from_folder(server, path.absolute().parent)
+    return found
+
+
+def _from_folder(server: dict[str, Any], folder: Path) -> None:
+    """Make paths that are relative in a file relative to that file's folder."""
+    if isinstance(server.get("data_dir"), str):
+        server["data_dir"] = str(folder / server["data_dir"])
+    listen = server.get("listen")
+    if isinstance(listen, str) and listen.startswith("unix:"):
+        server["listen"] = f"unix:{folder / listen.removeprefix('unix:')}"
+
+
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return what the environment sets, and a sentence for each variable that sets nothing."""
+    known = {_variable(section, key) for section, key in _keys()}
+    faults = []
+    for name in environ:
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            hint = _nearest(name.upper(), known)
+            faults.append(f"The environment variable {name} is not known{hint}.")
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        if name.upper() not in known:
+            continue
+        # One at a time, because its errors do not name the variable.
+        source = EnvSettingsSource(ServerConfig)
+        source.env_vars = {name.lower(): value}
+        try:
+            found = _merge(found, source())
+        except ValueError:
+            faults.append(
+                f'The environment variable {name} must be a JSON list such as ["a", "b"].'
+            )
+    return found, faults
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    for section, field in ServerConfig.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for key in field.annotation.model_fields:
+                yield section, key
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{ENV_PREFIX}{section}__{key}".upper()
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        if key not in merged or not isinstance(value, Mapping):
+            merged[key] = value
+        elif isinstance(merged[key], Mapping):
+            merged[key] = _merge(merged[key], value)
+        # Else what lies below is no section: it stays, to be refused where it came from.
+    return merged
+
+
+class _Origins:
+    """Where each value came from."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        from_file: Mapping[str, Any],
+        from_env: Mapping[str, Any],
+        from_cli: Mapping[str, Any],
+    ) -> None:
+        self._path = path
+        self._file, self._env, self._cli = from_file, from_env, from_cli
+
+    def of(self, where: tuple[str, ...]) -> str:
+        if _has(self._cli, where):
+            return f"--{where[-1].replace('_', '-')} on the command line"
+        if len(where) > 1 and _has(self._env, where):
+            return f"environment variable {_variable(where[0], where[1])}"
+        if _has(self._file, where):
+            return f"in {self._path}"
+        return "default"
+
+
+def _has(found: object, where: tuple[str, ...]) -> bool:
+    for key in where:
+        if not isinstance(found, Mapping) or key not in found:
+            return False
+        found = found[key]
+    return True
+
+
+def _sentence(error: ErrorDetails, origins: _Origins) -> str:
+    where = tuple(str(part) for part in error["loc"][:2])
+    place = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
+    origin = origins.of(where)
+    if error["type"] == "extra_forbidden":
+        if len(where) > 1:
+            known = {key for section, key in _keys() if section == where[0]}
+            kind = "key"
+        else:
+            known, kind = set(ServerConfig.model_fields), "section"
+        return f"{place} ({origin}): there is no such {kind}{_nearest(where[-1], known)}."
+    text = error["msg"].removeprefix("Value error, ").rstrip(".")
+    text = _PLAINLY.get(error["type"], text)
+    return f"{place} ({origin}): {text[:1].lower()}{text[1:]}."
+
+
+_PLAINLY = {
+    "byte_size": 'a size is a number of bytes or such as "8MiB" or "500KB"',
+    "byte_size_unit": 'a size is a number of bytes or such as "8MiB" or "500KB"',
+    "int_parsing": "a whole number is needed",
+    "int_type": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "float_parsing": "a number is needed",
+    "float_type": "a number is needed",
+    "bool_parsing": "true or false is needed",
+    "bool_type": "true or false is needed",
+    "string_type": "a text in quotes is needed",
+    "path_type": "a path in quotes is needed",
+    "tuple_type": 'a list such as ["a", "b"] is needed',
+    "model_type": "a section is needed: its name in [ ] on a line of its own",
+    "model_attributes_type": "a section is needed: its name in [ ] on a line of its own",
+}
+"""Pydantic's words where an operator needs others."""
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"; the nearest is {close[0]}" if close else ""
