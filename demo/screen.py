@@ -1,0 +1,52 @@
+"""What the person in front of the demo sees: lines, and below them one live line."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+from demo.story import Line
+
+_PLAIN_STEP = 10.0
+"""Without a terminal, progress is a line of its own each so many percent."""
+
+
+class Screen:
+    """Standard output; live where it is a terminal, plain lines where it is not."""
+
+    def __init__(self) -> None:
+        self._is_live = sys.stdout.isatty()
+        self._live = ""
+        self._told_percent = 0.0
+
+    def say(self, text: str = "") -> None:
+        """Print text as it is, above the live line."""
+        self._erase()
+        print(text, flush=True)
+        self._draw()
+
+    def tell(self, line: Line) -> None:
+        """Print one thing that happened."""
+        self.say(f"{time.strftime('%H:%M:%S')}  {line.verb:<10} {line.text}")
+
+    def progress(self, text: str | None, percent: float | None) -> None:
+        """Show how far the file that is being sent has come; None: nothing is being sent."""
+        if text is None or percent is None:
+            self._told_percent = 0.0
+        if self._is_live:
+            self._erase()
+            self._live = f"          {text}" if text else ""
+            self._draw()
+        elif text and percent is not None and percent >= self._told_percent + _PLAIN_STEP:
+            self._told_percent = percent
+            self.tell(Line("", text))
+
+    def _erase(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", flush=True)
+
+    def _draw(self) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns
+            print(self._live[: width - 1], end="", flush=True)

@@ -1,0 +1,169 @@
+"""What happened, in words: MQTT messages and log lines in, readable lines out. Touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+_QUIET_REASONS = frozenset({"queued", "verifying", "still_recording"})
+"""Reasons that pass by themselves within a moment, or that have a line of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that happened."""
+
+    verb: str
+    text: str
+
+
+def printable(value: object) -> str:
+    """Return *value* as text that cannot move a terminal's cursor: a name is data."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people, in powers of 1000: ``4.2 MB``."""
+    for unit in _UNITS[:-1]:
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds for people: ``0.4 s``, ``12 s``, ``3 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+class Story:
+    """Remembers as much as is needed to tell each thing once.
+
+    Args:
+        published: where the server publishes, as it should be shown in front of a published name.
+    """
+
+    def __init__(self, published: str) -> None:
+        self._published = published
+        self._problems: frozenset[str] = frozenset()
+        self._blocked: tuple[str, str] | None = None
+        self._is_online: bool | None = None
+        self.progress: str | None = None
+        """The live line while a file is sent; None when nothing is."""
+        self.percent: float | None = None
+
+    def status(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        """Tell of a message on ``status``: the agent's presence at the broker."""
+        is_online = document.get("status", document.get("state")) == "online"
+        if is_online != self._is_online:
+            self._is_online = is_online
+            yield Line("agent", "is online" if is_online else "is offline, says the broker")
+
+    def event(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        """Tell of a message on ``event``."""
+        kind = str(document.get("type", "")).removeprefix("edgeup.")
+        data = document.get("data")
+        if not isinstance(data, Mapping):
+            return
+        name = printable(data.get("name", "?"))
+        length = data.get("length")
+        how_long = f" ({size(length)})" if isinstance(length, int) else ""
+        match kind:
+            case "file.discovered":
+                yield Line("seen", f"{name}{how_long}")
+            case "file.started":
+                yield Line("sending", f"{name}{how_long}")
+            case "file.completed":
+                yield from self._completed(name, data)
+            case "file.failed":
+                detail = printable(data.get("detail") or data.get("code") or "")
+                yield Line("FAILED", f"{name}: {detail}")
+            case "file.changed_during_upload":
+                yield Line("changed", f"{name} changed while it was sent; sent anew")
+            case "file.deleted_locally":
+                yield Line("released", f"{name}: deleted here, the server holds it")
+            case "checksum.failed":
+                yield Line("repair", f"{name}: a digest differs, the difference is sent again")
+            case "agent.started" | "agent.stopped" | "config.applied":
+                pass  # the presence says it
+            case _:
+                yield Line(kind, printable(data.get("detail", "")))
+
+    def _completed(self, name: str, data: Mapping[str, Any]) -> Iterator[Line]:
+        facts = []
+        if isinstance(data.get("duration_s"), int | float):
+            facts.append(f"in {duration(data['duration_s'])}")
+        if data.get("bytes_resent"):
+            facts.append(f"{size(data['bytes_resent'])} sent twice")
+        facts.append("SHA-256 verified by the server")
+        yield Line("verified", f"{name} {', '.join(facts)}")
+        where = data.get("published_as")
+        if where:
+            yield Line("published", f"{self._published}/{printable(where)}")
+
+    def state(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        """Tell what a message on ``state`` changed; sets `progress`."""
+        yield from self._tell_problems(document)
+        yield from self._tell_wait(document)
+        self._tell_progress(document)
+
+    def _tell_problems(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        problems = frozenset(map(str, document.get("problems") or ()))
+        for code in sorted(problems - self._problems):
+            text = printable(document.get("blocked_detail") or "")
+            if code == "server_unreachable":
+                yield Line("link lost", text or "the server does not answer")
+            else:
+                yield Line("problem", f"{printable(code)} {text}".rstrip())
+        for code in sorted(self._problems - problems):
+            if code == "server_unreachable":
+                yield Line("link back", "the server answers again")
+            else:
+                yield Line("solved", printable(code))
+        self._problems = problems
+
+    def _tell_wait(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        reason = document.get("blocked_by")
+        detail = printable(document.get("blocked_detail") or "")
+        before, self._blocked = self._blocked, (str(reason), detail) if reason else None
+        if self._blocked is None or (before and before[0] == self._blocked[0]):
+            return
+        if reason == "still_recording":
+            yield Line("recording", detail or "a file is still being written")
+        elif reason not in _QUIET_REASONS:
+            yield Line("waiting", f"{printable(reason)}: {detail}" if detail else printable(reason))
+
+    def _tell_progress(self, document: Mapping[str, Any]) -> None:
+        current = document.get("current")
+        if not isinstance(current, Mapping) or document.get("blocked_by"):
+            self.progress = self.percent = None
+            return
+        length, done = int(current.get("length") or 0), int(current.get("acknowledged") or 0)
+        self.percent = 100 * done / length if length else 100.0
+        parts = [
+            f"{printable(current.get('name', '?'))} {self.percent:.0f} %",
+            f"{size(done)} of {size(length)}",
+        ]
+        rate, left_s = document.get("rate_bytes_per_s"), document.get("eta_s")
+        if isinstance(rate, int | float):
+            parts.append(f"{size(rate)}/s")
+        if isinstance(left_s, int | float):
+            parts.append(f"{duration(left_s)} left")
+        self.progress = ", ".join(parts)
+
+    def log(self, program: str, record: Mapping[str, Any]) -> Iterator[Line]:
+        """Tell of a program's log line: what MQTT has no word for, and what needs a person."""
+        event, level = str(record.get("event", "")), record.get("level")
+        if program == "agent" and event == "upload.settled":
+            name = record.get("name") or str(record.get("path", "?")).rpartition("/")[2]
+            yield Line("settled", f"{printable(name)}: finished, nobody writes to it")
+        elif level in {"error", "critical"}:
+            keys = ("detail", "error", "problem", "exception")
+            told = next((record[key] for key in keys if record.get(key)), "")
+            last = str(told).strip().rpartition("\n")[2]
+            yield Line(f"{program}!", printable(f"{event} {last}".rstrip()))
