@@ -1,0 +1,46 @@
+"""Which verified recordings may leave the device."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    KEEP_FOR_EVER = "keep for ever"
+    """The configuration never deletes; nothing more will happen to it."""
+    KEEP_FOR_NOW = "keep for now"
+    """There is room; asked again when there is less."""
+    DELETE = "delete"
+
+
+def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -> Verdict:
+    """Decide on one verified recording; the caller asks about the oldest first.
+
+    Args:
+        deletes: the configuration lets verified recordings go.
+        is_ours: found by watching. A file that a person sent by command is never deleted.
+        keep_free: bytes that should be free; 0 lets a recording go as soon as it is verified.
+        free: bytes free where the recording lies; None when that cannot be told.
+    """
+    if not deletes or not is_ours:
+        return Verdict.KEEP_FOR_EVER
+    if keep_free == 0:
+        return Verdict.DELETE
+    if free is None or free >= keep_free:
+        return Verdict.KEEP_FOR_NOW
+    return Verdict.DELETE
+
+
+LOW_FREE = 0.05
+"""Share of a disk below which it counts as low: a camera of today fills that in minutes."""
+
+_HYSTERESIS = 0.1
+"""The warning goes only when this much more is free, so that it does not flap at the border."""
+
+
+def is_low(*, free: int, total: int, keep_free: int, was_low: bool) -> bool:
+    """Return whether the media disk is low: below *keep_free*, or below 5 % if that is not set."""
+    border = keep_free if keep_free > 0 else int(total * LOW_FREE)
+    if was_low:
+        return free < border * (1 + _HYSTERESIS)
+    return free < border

@@ -1,0 +1,180 @@
+"""The state database as a file: opening, checking, migrating, transactions.
+
+The only module that calls `sqlite3`. What the tables mean is `store`'s and `outbox`'s business.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from edge_agent.errors import StoreError, StoreTooNewError
+
+Connection = sqlite3.Connection
+
+
+class Database:
+    """One connection behind one lock.
+
+    Raises:
+        StoreError: from a ``with`` block, when the database cannot be read or written (disk full,
+            read-only file system); nothing of that block's change is kept.
+    """
+
+    def __init__(self, connection: Connection, *, moved_aside: Path | None = None) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self.moved_aside = moved_aside
+        """Where a damaged database was put when this one was opened."""
+
+    @classmethod
+    def open(cls, path: Path, migrations: Sequence[str], *, now: datetime) -> Database:
+        """Open or make the database at *path*; its folder must exist.
+
+        A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
+        an older database is copied to ``NAME.v<n>`` before the first of them runs.
+
+        Raises:
+            StoreTooNewError: written by a newer version.
+            StoreError: cannot be opened at all.
+        """
+        moved: Path | None = None
+        try:
+            connection = _connect(path)
+        except (sqlite3.Error, OSError) as error:
+            if not _is_damage(error):
+                msg = f"the state database {path} cannot be opened: {error}"
+                raise StoreError(msg) from error
+            moved = _move_aside(path, now)
+            connection = _connect(path)
+        try:
+            _migrate(connection, path, migrations)
+        except sqlite3.Error as error:
+            connection.close()
+            msg = f"the state database {path} cannot be prepared: {error}"
+            raise StoreError(msg) from error
+        except StoreError:
+            connection.close()
+            raise
+        return cls(connection, moved_aside=moved)
+
+    @classmethod
+    def open_read_only(cls, path: Path, version: int) -> Database:
+        """Open beside another process that may be writing; writes nothing."""
+        try:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            msg = f"the state database {path} cannot be read: {error}"
+            raise StoreError(msg) from error
+        try:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error as error:
+            connection.close()
+            msg = f"the state database {path} cannot be read: {error}"
+            raise StoreError(msg) from error
+        if found != version:
+            connection.close()
+            msg = f"the state database {path} has version {found}, this program reads {version}"
+            raise StoreTooNewError(msg)
+        return cls(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                msg = f"the state database cannot be read: {error}"
+                raise StoreError(msg) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run the block as one transaction; on disk when the block has ended."""
+        with self._lock:
+            run = self._connection
+            try:
+                run.execute("BEGIN IMMEDIATE")
+                try:
+                    yield run
+                    run.execute("COMMIT")
+                except BaseException:
+                    # A full disk makes SQLite roll back by itself; a second time would hide why.
+                    if run.in_transaction:
+                        run.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                msg = f"the state database cannot be written: {error}"
+                raise StoreError(msg) from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether the file's content is wrong, as opposed to our access to it."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError
+    )
+
+
+def _connect(path: Path) -> Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA journal_size_limit=4194304")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _move_aside(path: Path, now: datetime) -> Path:
+    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}")
+    for suffix in ("", "-wal", "-shm"):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _migrate(connection: Connection, path: Path, migrations: Sequence[str]) -> None:
+    newest = len(migrations)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > newest:
+        msg = (
+            f"the state database {path} was written by a newer edge-agent (version {version}, this"
+            f" one knows {newest}): upgrade edge-agent, or move the file aside to start anew"
+        )
+        raise StoreTooNewError(msg)
+    if version == newest:
+        return
+    if version > 0:
+        _back_up(connection, path.with_name(f"{path.name}.v{version}"))
+    # One transaction: a power cut leaves either the old schema or the new one, never a half.
+    steps = " ".join(migrations[version:])
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={newest}; COMMIT;")
+
+
+def _back_up(connection: Connection, copy: Path) -> None:
+    """Copy the whole database; an older copy of that version is replaced."""
+    target = sqlite3.connect(copy)
+    try:
+        copy.chmod(0o600)
+        connection.backup(target)
+    finally:
+        target.close()

@@ -1,0 +1,163 @@
+"""Events on their way to the broker: kept in the database until the broker has them.
+
+An event is written in the transaction that makes it true, so none is lost and none is invented;
+`reporter` takes them from here at its own pace. Bounded: weeks of a dead broker must not fill the
+card.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from edge_agent.clock import Clock, rfc3339
+from edge_agent.database import Connection, Database
+
+SCHEMA = """
+CREATE TABLE event (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  data TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  clock TEXT NOT NULL,
+  boot_id TEXT NOT NULL,
+  mono_ms INTEGER NOT NULL,
+  is_low INTEGER NOT NULL,
+  refused TEXT
+) STRICT;
+"""
+
+MAX_EVENTS = 10_000
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something to tell the broker; written in the transaction that makes it true."""
+
+    type: str
+    """``file.completed`` and so on, without the ``edgeup.`` prefix."""
+    data: Mapping[str, Any]
+    subject: str = ""
+    is_low: bool = False
+    """May be dropped first when the outbox is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    seq: int
+    """Rises per device for ever; survives restarts."""
+    id: str
+    type: str
+    subject: str
+    data: Mapping[str, Any]
+    created_at: str
+    clock: str
+    boot_id: str
+    mono_ms: int
+
+
+class Outbox:
+    """Events that the broker does not have yet. Safe to use from several threads."""
+
+    def __init__(self, database: Database, *, clock: Clock, boot_id: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._boot_id = boot_id
+
+    def tell(self, *events: NewEvent) -> None:
+        """Put events that belong to no recording into the outbox; durable on return."""
+        with self._database.transaction() as run:
+            for one in events:
+                self.write(run, one)
+
+    def undelivered(self, *, after_seq: int = 0, limit: int = 20) -> list[OutboxEvent]:
+        """Return events that the broker has not acknowledged nor refused, in order."""
+        with self._database.reading() as run:
+            rows = run.execute(
+                "SELECT seq, id, type, subject, data, created_at, clock, boot_id, mono_ms FROM event"
+                " WHERE refused IS NULL AND seq > ? ORDER BY seq LIMIT ?",
+                (after_seq, limit),
+            ).fetchall()
+        return [
+            OutboxEvent(
+                seq=row[0],
+                id=row[1],
+                type=row[2],
+                subject=row[3],
+                data=json.loads(row[4]),
+                created_at=row[5],
+                clock=row[6],
+                boot_id=row[7],
+                mono_ms=row[8],
+            )
+            for row in rows
+        ]
+
+    def undelivered_count(self) -> int:
+        with self._database.reading() as run:
+            count: int = run.execute("SELECT count(*) FROM event WHERE refused IS NULL").fetchone()[
+                0
+            ]
+            return count
+
+    def delivered(self, seq: int) -> None:
+        """Forget an event that the broker has acknowledged with success."""
+        with self._database.transaction() as run:
+            run.execute("DELETE FROM event WHERE seq = ?", (seq,))
+
+    def refused(self, seq: int, reason: str) -> None:
+        """Set an event aside that the broker will never take, so that the next ones can go."""
+        with self._database.transaction() as run:
+            run.execute("UPDATE event SET refused = ? WHERE seq = ?", (reason, seq))
+
+    def retry_refused(self) -> int:
+        """Offer refused events again (after a change of configuration or of the broker's rules)."""
+        with self._database.transaction() as run:
+            return run.execute("UPDATE event SET refused = NULL WHERE refused IS NOT NULL").rowcount
+
+    def write(self, run: Connection, new: NewEvent) -> None:
+        self._make_room(run)
+        self._insert_event(run, new)
+
+    def _insert_event(self, run: Connection, new: NewEvent) -> None:
+        run.execute(
+            "INSERT INTO event (id, type, subject, data, created_at, clock, boot_id, mono_ms,"
+            " is_low) VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                uuid4().hex,
+                new.type,
+                new.subject,
+                json.dumps(dict(new.data), separators=(",", ":")),
+                rfc3339(self._clock.utc()),
+                "synced" if self._clock.is_synchronised() else "unsynced",
+                self._boot_id,
+                int(self._clock.now_s() * 1000),
+                int(new.is_low),
+            ),
+        )
+
+    def _make_room(self, run: Connection) -> None:
+        """Drop the oldest tenth when full, low ones first, and leave a note of what went."""
+        count, size = run.execute(
+            "SELECT count(*), coalesce(sum(length(data)), 0) FROM event"
+        ).fetchone()
+        if count < MAX_EVENTS and size < MAX_EVENT_BYTES:
+            return
+        doomed = run.execute(
+            "SELECT seq FROM event WHERE type != 'spool.dropped' ORDER BY is_low DESC, seq LIMIT ?",
+            (max(1, count // 10),),
+        ).fetchall()
+        if not doomed:
+            return
+        first, last = min(doomed)[0], max(doomed)[0]
+        run.executemany("DELETE FROM event WHERE seq = ?", doomed)
+        self._insert_event(
+            run,
+            NewEvent("spool.dropped", {"from_seq": first, "to_seq": last, "count": len(doomed)}),
+        )

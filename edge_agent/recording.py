@@ -1,0 +1,74 @@
+"""What the agent remembers of one file, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.core.upload import State
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one content of a file from another without reading it (``fstat``)."""
+
+    device: int
+    inode: int
+    length: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Return whether *other* is the same file by inode, whatever happened to its bytes."""
+        return (self.device, self.inode) == (other.device, other.inode)
+
+    def is_same_content(self, other: Identity) -> bool:
+        """Return whether length and modification time agree.
+
+        Device numbers change when a card is plugged in again and FAT invents inodes at mount, so
+        these two are all that survives a reboot.
+        """
+        return (self.length, self.mtime_ns) == (other.length, other.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that a scan or a person names, not yet remembered."""
+
+    path: bytes
+    """Absolute, as the file system gives it."""
+    folder: str
+    """Relative to the watched folder, with ``/``, printable; empty for the folder itself."""
+    name: str
+    """Base name, printable: bytes that are no UTF-8 are percent-escaped."""
+    identity: Identity
+    origin: str = "watch"
+    """``watch``: released by the retention rules; ``command``: sent once, never deleted by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One content of one file, from first sight until it is let go."""
+
+    seq: int
+    id: str
+    path: bytes
+    folder: str
+    name: str
+    identity: Identity
+    state: State
+    origin: str
+    idempotency_key: str | None
+    upload_id: str | None
+    digest: Digest | None
+    receipt: Receipt | None
+    delete_allowed: bool
+    failures: int
+    """Consecutive failures, kept across restarts so that a reboot loop still backs off."""
+    resent_bytes: int
+    problem: str | None
+    """Code of what is wrong, for FAILED and for warnings; None when all is well."""
+    detail: str | None
+    seen_at: str
+    verified_at: str | None
