@@ -1,0 +1,256 @@
+"""Reading a recording: identity, pieces, digests. Never writes, never reads a file whole.
+
+The name travels as text, and a Linux name is bytes: see `printable`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edge_agent.errors import (
+    SourceChangedError,
+    SourceError,
+    SourceUnreadableError,
+    SourceVanishedError,
+)
+from edge_agent.recording import Identity
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
+
+KIB = 1024
+PIECE_BYTES = 256 * KIB
+"""Per read: below 64 KiB the interpreter costs more than the copy, above 1 MiB nothing is won."""
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
+
+
+def printable(name: bytes) -> str:
+    """Return *name* as text that can go anywhere and be turned back (`original`).
+
+    Bytes that are no UTF-8, control characters and ``%`` itself become ``%XX``; all else stays as it
+    is. So ``a%b`` becomes ``a%25b``: only then is the way back unambiguous.
+    """
+    text = name.decode("utf-8", "surrogateescape")
+    return "".join(
+        "".join(f"%{byte:02X}" for byte in one.encode("utf-8", "surrogateescape"))
+        if one == "%" or not one.isprintable()
+        else one
+        for one in text
+    )
+
+
+def original(name: str) -> bytes:
+    """Return the bytes that `printable` made *name* of.
+
+    Raises:
+        ValueError: ``%`` without two hex digits behind it.
+    """
+    head, *escaped = name.split("%")
+    made = bytearray(head.encode())
+    for part in escaped:
+        if len(part) < 2:
+            msg = f"not an escaped name: {name!r}"
+            raise ValueError(msg)
+        made += bytes.fromhex(part[:2]) + part[2:].encode()
+    return bytes(made)
+
+
+def identity_of(found: os.stat_result) -> Identity:
+    return Identity(
+        device=found.st_dev,
+        inode=found.st_ino,
+        length=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        ctime_ns=found.st_ctime_ns,
+    )
+
+
+@contextmanager
+def _translated(path: bytes) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _translate(error, path) from error
+
+
+def _label(path: bytes) -> str:
+    return printable(path.rpartition(b"/")[2])
+
+
+def _translate(error: OSError, path: bytes) -> SourceError:
+    name = _label(path)
+    if error.errno in _GONE:
+        return SourceVanishedError(f"{name} is gone")
+    if error.errno == errno.ELOOP:
+        return SourceChangedError(f"{name} is a symbolic link now")
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return SourceUnreadableError(f"{name} cannot be read: {why}")
+
+
+class Source:
+    """One open recording. Close it, or use it in a ``with`` block.
+
+    Every method that touches the file raises a `SourceError`, and nothing else, when the file is not
+    what it should be.
+    """
+
+    def __init__(self, path: bytes, fd: int, identity: Identity) -> None:
+        self.path = path
+        self.identity = identity
+        """As it was when the file was opened."""
+        self._fd = fd
+
+    @classmethod
+    def open(cls, path: bytes) -> Source:
+        """Open the regular file at *path*; a symbolic link is refused.
+
+        Raises:
+            SourceError: gone, not readable, or no regular file.
+        """
+        with _translated(path):
+            # NONBLOCK: opening a FIFO that took the file's place would wait for ever.
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            with _translated(path):
+                found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                msg = f"{_label(path)} is no regular file any more"
+                raise SourceChangedError(msg)
+            with suppress(OSError):  # a hint: read ahead further
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(path, fd, identity_of(found))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def check(self, expected: Identity) -> None:
+        """Compare the open file, and what its path names now, with *expected*.
+
+        Only what is the same content by the same inode passes. The device number is left out: it
+        changes when a card is plugged in again.
+
+        Raises:
+            SourceChangedError: other bytes may be in it, or another file has its name.
+            SourceVanishedError: nothing has its name any more.
+        """
+        with _translated(self.path):
+            opened = identity_of(os.fstat(self._fd))
+            named = identity_of(Path(os.fsdecode(self.path)).lstat())
+        if not opened.is_same_file(named) or not _is_same(opened, expected):
+            msg = f"{_label(self.path)} was changed: {_difference(opened, expected)}"
+            raise SourceChangedError(msg)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly *length* bytes from *offset*.
+
+        Raises:
+            SourceChangedError: the file ends before that.
+        """
+        with _translated(self.path):
+            piece = os.pread(self._fd, length, offset)
+            while len(piece) < length:
+                more = os.pread(self._fd, length - len(piece), offset + len(piece))
+                if not more:
+                    msg = f"{_label(self.path)} became shorter"
+                    raise SourceChangedError(msg)
+                piece += more
+        return piece
+
+    def pieces(self, where: ByteRange, *, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+        """Yield the bytes of *where* in order."""
+        at = where.start
+        while at < where.stop:
+            piece = self.read(at, min(piece_bytes, where.stop - at))
+            yield piece
+            at += len(piece)
+
+    def release_cache(self, where: ByteRange) -> None:
+        """Tell the kernel that these bytes are not read again soon.
+
+        Otherwise one large recording pushes everything else out of a small board's memory.
+        """
+        with suppress(OSError):
+            os.posix_fadvise(self._fd, where.start, len(where), os.POSIX_FADV_DONTNEED)
+
+    def block_digests(self, where: ByteRange, *, block_bytes: int) -> dict[int, bytes]:
+        """Return block number -> SHA-256 for the blocks that begin in *where*.
+
+        ``where.start`` must lie on a block's border.
+        """
+        digests: dict[int, bytes] = {}
+        for start in range(where.start, where.stop, block_bytes):
+            block = hashlib.sha256()
+            for piece in self.pieces(ByteRange(start, min(where.stop, start + block_bytes))):
+                block.update(piece)
+            digests[start // block_bytes] = block.digest()
+        return digests
+
+
+def _is_same(found: Identity, expected: Identity) -> bool:
+    return (found.inode, found.length, found.mtime_ns, found.ctime_ns) == (
+        expected.inode,
+        expected.length,
+        expected.mtime_ns,
+        expected.ctime_ns,
+    )
+
+
+def _difference(found: Identity, expected: Identity) -> str:
+    if found.length != expected.length:
+        return f"{expected.length} bytes before, {found.length} now"
+    if found.inode != expected.inode:
+        return "another file has its name"
+    return "it was written to"
+
+
+class RunningDigest:
+    """SHA-256 over a file from its start, fed in the pass that sends it."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.upto = 0
+        """Bytes from the start that are in it."""
+
+    def feed(self, offset: int, piece: bytes) -> None:
+        """Take the part of *piece* (which lies at *offset*) that continues what is in already.
+
+        A piece behind a gap is passed over: `catch_up` reads it again from disk.
+        """
+        if offset > self.upto or offset + len(piece) <= self.upto:
+            return
+        self._sha256.update(memoryview(piece)[self.upto - offset :])
+        self.upto = offset + len(piece)
+
+    def catch_up(self, source: Source, stop: int) -> None:
+        """Read from disk what is missing up to *stop*."""
+        if stop <= self.upto:
+            return
+        where = ByteRange(self.upto, stop)
+        for piece in source.pieces(where):
+            self.feed(self.upto, piece)
+        source.release_cache(where)
+
+    def digest(self) -> Digest:
+        return Digest(self._sha256.digest())
