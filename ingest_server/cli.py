@@ -1,0 +1,370 @@
+"""``ingest-server run | token | list``: the commands of whoever runs the server.
+
+Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ingest_server import auth, logs
+from ingest_server.clock import SystemClock, rfc3339
+from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
+from ingest_server.errors import Refused, ServerError
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.systemd import Notifier, watch
+from upload_protocol.headers import is_device_id
+from upload_protocol.messages import STATES
+
+if TYPE_CHECKING:
+    from ingest_server.server import IngestServer
+
+log = structlog.get_logger()
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
+DATABASE = "state.db"
+PAGE = 500
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        for sentence in error.sentences:
+            _complain(sentence)
+        return EXIT_CONFIG
+    except (ServerError, Refused) as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:  # `ingest-server list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def _complain(sentence: str) -> None:
+    print(f"ingest-server: {sentence}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"TOML file (default: {DEFAULT_PATH}, if any)"
+    )
+    common.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides [server] data_dir")
+    parser = argparse.ArgumentParser(
+        prog="ingest-server",
+        description="Takes resumable uploads of recordings from devices in the field.",
+        epilog="Each key of the configuration is also an environment variable, such as "
+        "INGEST_SERVER_SERVER__LISTEN for [server] listen. Exit codes: 0 done, 1 failed, "
+        "2 usage, 78 configuration.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run", parents=[common], help="serve until SIGTERM; SIGHUP reloads the configuration"
+    )
+    run.add_argument("--listen", metavar="ADDRESS", help="127.0.0.1:8080, [::]:8080 or unix:PATH")
+    run.set_defaults(command=_run)
+
+    token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
+    tokens = token.add_subparsers(required=True, metavar="ACTION")
+    add = tokens.add_parser(
+        "add", parents=[common], help="make a token; printed once, as the last line of stdout"
+    )
+    add.add_argument("device", metavar="DEVICE", help="lower case letters, digits, _ and -")
+    add.set_defaults(command=_token_add)
+    listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
+    listed.add_argument("--json", action="store_true", help="as a JSON array")
+    listed.set_defaults(command=_token_list)
+    revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
+    revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
+    revoke.set_defaults(command=_token_revoke)
+
+    uploads = commands.add_parser("list", parents=[common], help="show uploads")
+    uploads.add_argument("--json", action="store_true", help="as a JSON array")
+    uploads.add_argument("--state", choices=sorted(STATES), help="only those in this state")
+    uploads.set_defaults(command=_list)
+    return parser
+
+
+def _config(options: argparse.Namespace) -> ServerConfig:
+    path: Path | None = options.config
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    return load(
+        path,
+        environ=os.environ,
+        listen=getattr(options, "listen", None),
+        data_dir=options.data_dir,
+    )
+
+
+# run
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _config(options)
+    try:
+        from ingest_server.server import IngestServer  # needs the [server] extra
+        from ingest_server.serving import ListenError  # the same
+    except ModuleNotFoundError as error:
+        if error.name not in {"falcon", "cheroot"}:
+            raise
+        _complain(f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'")
+        return EXIT_FAILED
+    # Before any thread starts, so that all inherit it and the signals wait for `_wait`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    logs.configure(level=config.log.level, form=config.log.format)
+    if options.config is None and not DEFAULT_PATH.exists():
+        log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
+    notifier = Notifier.from_environ(os.environ, pid=os.getpid())
+    _make_folder(config.server.data_dir)
+    try:
+        server = IngestServer(config)
+    except ValueError as error:  # the core's word on the name template
+        raise ConfigError([f"[server] name_template: {error}"]) from error
+    try:
+        server.start()
+    except ListenError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    return _serve(server, options, notifier)
+
+
+def _serve(server: IngestServer, options: argparse.Namespace, notifier: Notifier) -> int:
+    ended = threading.Event()
+    feeder = threading.Thread(
+        target=watch, args=(notifier, server.is_alive, ended), name="watchdog", daemon=True
+    )
+    feeder.start()
+    status = f"listening on {server.address}"
+    notifier.ready(status)
+    while not server.failed.is_set():
+        found = signal.sigtimedwait(SIGNALS, 1.0)
+        if found is None:
+            continue
+        if found.si_signo != signal.SIGHUP:
+            break
+        notifier.reloading(SystemClock().now_s())
+        _reload(server, options)
+        notifier.ready(status)
+    notifier.stopping()
+    # A second signal ends the process at once: an operator who presses Ctrl-C twice means it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    server.stop()
+    ended.set()
+    feeder.join(1.0)
+    return EXIT_FAILED if server.failed.is_set() else EXIT_DONE
+
+
+def _reload(server: IngestServer, options: argparse.Namespace) -> None:
+    try:
+        config = _config(options)
+    except ConfigError as error:
+        log.error("config.rejected", error=error.sentences, kept="the running configuration")  # noqa: TRY400 # no traceback for an operator's typo
+        return
+    pending = server.reload(config)
+    logs.configure(level=config.log.level, form=config.log.format)
+    log.info("config.reloaded", needs_restart=pending)
+
+
+# token
+
+
+def _token_add(options: argparse.Namespace) -> int:
+    device: str = options.device
+    if not is_device_id(device):
+        _complain(
+            f"{device!r} is no device id: 1 to 63 of a-z, 0-9, _ and -, starting with a letter "
+            "or digit"
+        )
+        return EXIT_USAGE
+    state = _open_state(_config(options))
+    token, token_id = auth.new_token(device)
+    try:
+        state.add_token(
+            device,
+            auth.token_hash(token),
+            token_id,
+            rfc3339(SystemClock().now_utc()),
+            (auth.SCOPE_UPLOAD,),
+        )
+    finally:
+        state.close()
+    print(
+        f"Token {token_id} for {device}, valid at once. It is shown this once: put it into the "
+        "device's token file.",
+        file=sys.stderr,
+    )
+    print(token)
+    return EXIT_DONE
+
+
+def _token_list(options: argparse.Namespace) -> int:
+    state = _open_state(_config(options))
+    try:
+        found = state.tokens()
+    finally:
+        state.close()
+    if options.json:
+        rows = [
+            {
+                "token_id": one.token_id,
+                "device": one.device,
+                "created_at": one.created_at,
+                "last_used_at": one.last_used_at,
+                "expires_at": one.expires_at,
+                "scopes": list(one.scopes),
+            }
+            for one in found
+        ]
+        print(json.dumps(rows, indent=2))
+        return EXIT_DONE
+    _table(
+        ("TOKEN", "DEVICE", "CREATED", "LAST USED"),
+        [(one.token_id, one.device, one.created_at, one.last_used_at or "never") for one in found],
+    )
+    return EXIT_DONE
+
+
+def _token_revoke(options: argparse.Namespace) -> int:
+    state = _open_state(_config(options))
+    try:
+        count = state.revoke(options.which)
+    finally:
+        state.close()
+    if count == 0:
+        _complain(f"no token and no device with a token is called {options.which!r}")
+        return EXIT_FAILED
+    print(f"{count} token{'s' if count > 1 else ''} revoked, at once.", file=sys.stderr)
+    return EXIT_DONE
+
+
+# list
+
+
+def _list(options: argparse.Namespace) -> int:
+    state = _open_state(_config(options))
+    found = []
+    try:
+        after = None
+        while True:
+            with state.reading() as queries:
+                page = queries.page(device=None, state=options.state, after=after, limit=PAGE)
+            found += page
+            if len(page) < PAGE:
+                break
+            after = page[-1].id
+    finally:
+        state.close()
+    found.sort(key=lambda one: one.created_at)
+    if options.json:
+        rows = [
+            {
+                "id": one.id,
+                "device": one.device,
+                "name": one.name,
+                "folder": one.folder,
+                "state": one.state.value,
+                "received_bytes": one.received.total,
+                "length": one.length,
+                "created_at": one.created_at,
+                "published_as": None if one.receipt is None else one.receipt.published_as,
+            }
+            for one in found
+        ]
+        print(json.dumps(rows, indent=2))
+        return EXIT_DONE
+    now = SystemClock().now_utc()
+    _table(
+        ("ID", "DEVICE", "NAME", "STATE", "PROGRESS", "BYTES", "AGE"),
+        [
+            (
+                one.id,
+                one.device,
+                _shown(one.name),
+                one.state.value,
+                _percent(one.received.total, one.length),
+                f"{one.received.total}/{'?' if one.length is None else one.length}",
+                _age(now, one.created_at),
+            )
+            for one in found
+        ],
+    )
+    return EXIT_DONE
+
+
+def _percent(received: int, length: int | None) -> str:
+    if length is None:
+        return "?"
+    return "100 %" if received >= length else f"{100 * received // length} %"
+
+
+def _age(now: datetime, since: str) -> str:
+    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _shown(name: str) -> str:
+    """Return a name safe for a terminal: what does not print stands as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+# The data folder
+
+
+def _open_state(config: ServerConfig) -> SqliteState:
+    """Open the database as its owner, so that no file is left that the server cannot write."""
+    _make_folder(config.server.data_dir)
+    _become_owner(config.server.data_dir)
+    return SqliteState.open(config.server.data_dir / DATABASE)
+
+
+def _make_folder(data_dir: Path) -> None:
+    """Make the data folder where there is none, with the owner of the folder it lies in."""
+    try:
+        if data_dir.is_dir():
+            return
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o750, exist_ok=True)
+        if os.geteuid() == 0:
+            above = data_dir.parent.stat()
+            os.chown(data_dir, above.st_uid, above.st_gid)
+    except OSError as error:
+        msg = f"The data folder {data_dir} cannot be made: {error.strerror}."
+        raise ServerError(msg) from error
+
+
+def _become_owner(data_dir: Path) -> None:
+    owner = data_dir.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)

@@ -1,0 +1,175 @@
+"""The composition root: everything made and joined, started and stopped in order."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import structlog
+
+from ingest_server.address import Address
+from ingest_server.app import AppSettings, make_app
+from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.body import Patience
+from ingest_server.clock import Clock, SystemClock
+from ingest_server.config import ServerConfig
+from ingest_server.receiver import Receiver, ReceiverSettings
+from ingest_server.serving import ServingSettings, UploadServer
+from ingest_server.state.sqlite import SqliteState
+
+log = structlog.get_logger()
+
+DATABASE = "state.db"
+DAY_S = 86400.0
+
+
+class IngestServer:
+    """One ingest server over one data folder."""
+
+    def __init__(self, config: ServerConfig, clock: Clock | None = None) -> None:
+        """Open the data folder.
+
+        Raises:
+            ServerError: the folder or its database cannot be used.
+            ValueError: the name template cannot be used.
+        """
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._state = SqliteState.open(config.server.data_dir / DATABASE)
+        try:
+            self._receiver = Receiver(
+                self._state,
+                FileBlobs(config.server.data_dir),
+                _receiver_settings(config),
+                self._clock,
+            )
+        except BaseException:
+            self._state.close()
+            raise
+        self._http = UploadServer(
+            _serving_settings(config),
+            make_app(
+                self._receiver,
+                self._authenticator(),
+                self._clock,
+                AppSettings(config.server.public_url),
+                is_stopping=lambda: self._http.draining,
+            ),
+            now_s=self._clock.now_s,
+        )
+        self._thread = threading.Thread(target=self._serve, name="acceptor")
+        self.failed = threading.Event()
+        """Set when the server died by itself."""
+
+    def _authenticator(self) -> Authenticator:
+        if self.config.auth.mode == "open":
+            return OpenAuth(self.config.auth.hosts)
+        return TokenAuth(self._state, self._clock)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that the kernel chose."""
+        return self._http.address
+
+    def start(self) -> None:
+        """Mend what an earlier run left half done, then listen; requests are served on return.
+
+        Raises:
+            ServerError: the data folder is not fit for use.
+            ListenError: the address cannot be had.
+        """
+        try:
+            recovery = self._receiver.start()
+            self._http.listen()
+        except BaseException:
+            self._receiver.stop()
+            raise
+        self._thread.start()
+        log.info(
+            "server.started",
+            address=str(self.address),
+            url=self.address.url,
+            auth=self.config.auth.mode,
+            open_uploads=recovery.open_uploads,
+            resumed=recovery.resumed,
+            strays=recovery.strays,
+            lost=recovery.lost,
+        )
+        if self.config.auth.mode == "token" and not self.address.is_local:
+            log.warning(
+                "server.insecure_transport",
+                address=str(self.address),
+                error="tokens and recordings cross the network unencrypted: put a TLS proxy before "
+                "this server, or listen on 127.0.0.1 or a VPN's address",
+            )
+
+    def _serve(self) -> None:
+        try:
+            self._http.serve()
+        finally:
+            if not self._http.draining:
+                self.failed.set()
+
+    def stop(self) -> None:
+        """Finish or cut running requests, seal what arrived, close everything."""
+        self._http.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._receiver.stop()
+        log.info("server.stopped")
+
+    def is_alive(self) -> bool:
+        """Whether the database still takes a write: what the watchdog wants to know."""
+        return "database" not in self._receiver.readiness()
+
+    def reload(self, config: ServerConfig) -> list[str]:
+        """Take over from *config* what can change while running.
+
+        Returns:
+            The keys that differ but need a restart.
+        """
+        pending = _needs_restart(self.config, config)
+        self.config = self.config.model_copy(
+            update={"limits": config.limits, "expiry": config.expiry, "log": config.log}
+        )
+        self._receiver.settings = _receiver_settings(self.config)
+        patience = _serving_settings(self.config).patience
+        self._http.settings = replace(self._http.settings, patience=patience)
+        return pending
+
+
+def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
+    found = []
+    for section in ("server", "auth", "protocols"):
+        before, after = getattr(old, section), getattr(new, section)
+        found += [
+            f"[{section}] {key}"
+            for key in type(before).model_fields
+            if getattr(before, key) != getattr(after, key)
+        ]
+    return found
+
+
+def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
+    return ReceiverSettings(
+        max_length=int(config.limits.max_length),
+        max_open_uploads_per_device=config.limits.max_open_uploads_per_device,
+        min_free_bytes=int(config.limits.min_free),
+        require_digest=config.limits.require_digest,
+        idle_expiry_s=config.expiry.idle_days * DAY_S,
+        name_template=config.server.name_template,
+    )
+
+
+def _serving_settings(config: ServerConfig) -> ServingSettings:
+    return ServingSettings(
+        address=config.address,
+        threads=config.server.threads,
+        stop_timeout_s=config.server.stop_timeout_s,
+        patience=Patience(
+            read_timeout_s=config.limits.read_timeout_s,
+            min_rate=float(config.limits.min_rate),
+            min_rate_window_s=config.limits.min_rate_window_s,
+        ),
+    )

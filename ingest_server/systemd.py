@@ -1,0 +1,81 @@
+"""What systemd is told (sd_notify), and the watchdog. Does nothing outside of systemd."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Notifier:
+    """Sends state changes to the service manager as datagrams (sd_notify(3))."""
+
+    def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
+        self.watchdog_s = watchdog_s
+        """How long systemd waits for a sign of life; None: it does not wait."""
+        self._address = address
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, pid: int) -> Self:
+        is_ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
+        microseconds = environ.get("WATCHDOG_USEC", "")
+        has_watchdog = is_ours and microseconds.isdigit() and int(microseconds) > 0
+        return cls(
+            environ.get("NOTIFY_SOCKET") or None,
+            int(microseconds) / 1_000_000 if has_watchdog else None,
+        )
+
+    def ready(self, status: str) -> None:
+        self._send("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        self._send(f"STATUS={status}")
+
+    def reloading(self, now_s: float) -> None:
+        """Say that a reload begins; `ready` ends it.
+
+        Args:
+            now_s: CLOCK_MONOTONIC, by which systemd orders this against its own signal.
+        """
+        self._send("RELOADING=1", f"MONOTONIC_USEC={int(now_s * 1_000_000)}")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1", "STATUS=finishing running uploads")
+
+    def alive(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def _send(self, *lines: str) -> None:
+        if self._address is None:
+            return
+        # A leading @ stands for the NUL of an abstract socket.
+        name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        message = "\n".join(line.replace("\n", " ") for line in lines).encode()
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.settimeout(1.0)
+                sender.sendto(message, name)
+        except OSError as error:
+            # Not worth failing for: systemd restarts us if it was the watchdog's.
+            log.warning("systemd.notify_failed", error=os.strerror(error.errno or 0))
+
+
+def watch(notifier: Notifier, is_alive: Callable[[], bool], stopped: threading.Event) -> None:
+    """Feed the watchdog for as long as *is_alive* answers true; returns when *stopped*.
+
+    *is_alive* has to do a piece of the real work: a thread that only feeds would keep a server
+    alive whose database is stuck. Where it hangs, the feeding ends, and systemd restarts us.
+    """
+    if notifier.watchdog_s is None:
+        return
+    while not stopped.wait(notifier.watchdog_s / 3):
+        if is_alive():
+            notifier.alive()
+        else:
+            log.error("watchdog.starved", error="the database does not answer")
