@@ -3,7 +3,8 @@
 AgentError
 ├── ConfigError            a person must mend the configuration (exit 78)
 ├── StoreError             the state database cannot be used; the message says what to do
-│   └── StoreTooNewError   written by a newer version: upgrade, or move it aside
+│   ├── StoreTooNewError   written by a newer version: upgrade, or move it aside
+│   └── StaleRecordingError another worker moved it meanwhile: read it again
 ├── SourceError            the file, not the link
 │   ├── SourceChangedError    other bytes than before: wait until it is finished, hash again
 │   ├── SourceVanishedError   gone
@@ -45,6 +46,13 @@ class StoreError(AgentError):
 
 class StoreTooNewError(StoreError):
     """The state database was written by a newer version."""
+
+
+class StaleRecordingError(StoreError):
+    """Another worker moved the recording since it was read; nothing was written."""
+
+    def __init__(self, recording_id: str) -> None:
+        super().__init__(f"recording {recording_id} was moved by another worker meanwhile")
 
 
 class SourceError(AgentError):

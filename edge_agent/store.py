@@ -22,6 +22,7 @@ from edge_agent import outbox
 from edge_agent.clock import Clock, rfc3339
 from edge_agent.core.upload import PENDING, Event, State, advance
 from edge_agent.database import Connection, Database
+from edge_agent.errors import StaleRecordingError
 from edge_agent.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.recording import Found, Identity, Recording
 from upload_protocol.digests import Digest
@@ -215,10 +216,15 @@ class Store(Outbox):
 
         Raises:
             IllegalTransitionError: the table has no such row.
+            StaleRecordingError: another worker moved it meanwhile; read it again.
             StoreError: not written; the recording is in its old state.
         """
-        moved = replace(recording, state=advance(recording.state, event), **changes)
+        state = advance(recording.state, event)
         with self._database.transaction() as run:
+            now = self._current(run, recording)
+            if now.state is not recording.state:
+                raise StaleRecordingError(recording.id)
+            moved = replace(now, state=state, **changes)
             self._write(run, moved)
             if event is Event.RECEIPT_STORED:
                 self._count(
@@ -236,9 +242,15 @@ class Store(Outbox):
     def update(
         self, recording: Recording, *, tell: Sequence[NewEvent] = (), **changes: Any
     ) -> Recording:
-        """Change facts without changing state; on disk on return."""
-        changed = replace(recording, **changes)
+        """Change facts without changing state; on disk on return.
+
+        Only *changes* are written: what another worker wrote since *recording* was read stays.
+
+        Raises:
+            StaleRecordingError: it was forgotten meanwhile.
+        """
         with self._database.transaction() as run:
+            changed = replace(self._current(run, recording), **changes)
             self._write(run, changed)
             for one in tell:
                 self.write(run, one)
@@ -257,6 +269,16 @@ class Store(Outbox):
                 " (SELECT seq FROM recording WHERE state = ? ORDER BY seq DESC LIMIT ?)",
                 (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
             ).rowcount
+
+    @staticmethod
+    def _current(run: Connection, recording: Recording) -> Recording:
+        """Return the row as it is now: the watcher renames what the sender is busy with."""
+        row = run.execute(
+            f"SELECT {_COLUMNS} FROM recording WHERE id = ?", (recording.id,)
+        ).fetchone()
+        if row is None:
+            raise StaleRecordingError(recording.id)
+        return _recording(row)
 
     def _write(self, run: Connection, recording: Recording) -> None:
         identity = recording.identity

@@ -1,0 +1,101 @@
+"""Is a recording finished?
+
+Finished is what was quiet for the settle time *and* has nobody who writes to it. Only time that passed
+while we watched counts, by the monotonic clock: a modification time may lie in 1970 or in the future
+(a camera without a clock), so it is compared and never subtracted.
+
+Where the kernel cannot say who writes, quiet time alone must do, so it is longer: recorders buffer
+256 KiB (33 s at 64 kbit/s) or flush every 30 s. So it is for an empty file, which some recorders
+make minutes before the first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Writer(Enum):
+    """Who has the file open for writing."""
+
+    NOBODY = "nobody"
+    SOMEBODY = "somebody"
+    UNKNOWN = "unknown"
+    """The kernel does not say: another user's file, or a file system without leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePolicy:
+    settle_s: float
+    fallback_settle_s: float
+    """Used where the writer is unknown, and for empty files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What tells that bytes changed: compared for equality, nothing else."""
+
+    inode: int
+    length: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A file that is not known to be finished, as last seen."""
+
+    content: Content
+    quiet_since_s: float
+    """Monotonic time of the look that found this content first."""
+    has_grown: bool = False
+    """Whether it was ever seen to change: then it is being recorded, not merely found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    is_finished: bool
+    look_again_s: float
+    """Seconds until another look can say more; 0 when finished."""
+
+
+def observe(before: Watched | None, content: Content, now_s: float) -> Watched:
+    """Return what is known of a file after one more look at it."""
+    if before is None:
+        return Watched(content, now_s)
+    if before.content == content:
+        return before
+    return Watched(content, now_s, has_grown=True)
+
+
+def forget_quiet(watched: Watched, now_s: float) -> Watched:
+    """Return *watched* with the quiet time begun anew: somebody was found writing."""
+    return replace(watched, quiet_since_s=now_s)
+
+
+def needs_probe(watched: Watched, now_s: float, policy: SettlePolicy) -> bool:
+    """Return whether it has been quiet long enough to ask the kernel who writes."""
+    return now_s - watched.quiet_since_s >= policy.settle_s
+
+
+def judge(watched: Watched, writer: Writer | None, now_s: float, policy: SettlePolicy) -> Verdict:
+    """Return whether the recording is finished, and when to look again.
+
+    Args:
+        watched: as last seen, at *now_s*.
+        writer: the kernel's answer, None if it was not asked (see `needs_probe`).
+        now_s: monotonic.
+        policy: how long quiet is.
+    """
+    quiet_s = now_s - watched.quiet_since_s
+    if quiet_s < policy.settle_s:
+        return Verdict(is_finished=False, look_again_s=policy.settle_s - quiet_s)
+    if writer is None or writer is Writer.SOMEBODY:
+        return Verdict(is_finished=False, look_again_s=policy.settle_s)
+    needed_s = policy.settle_s
+    if writer is Writer.UNKNOWN or watched.content.length == 0:
+        needed_s = max(policy.settle_s, policy.fallback_settle_s)
+    if quiet_s < needed_s:
+        # In steps: a file that grows meanwhile is noticed, not only at the end of a long wait.
+        return Verdict(is_finished=False, look_again_s=min(needed_s - quiet_s, policy.settle_s))
+    return Verdict(is_finished=True, look_again_s=0.0)
