@@ -48,6 +48,8 @@ class ProblemCode(StrEnum):
     MQTT_ACL = "mqtt_acl"
     MQTT_AUTH = "mqtt_auth"
     MQTT_UNREACHABLE = "mqtt_unreachable"
+    MQTT_REFUSED = "mqtt_refused"
+    DUPLICATE_ID = "duplicate_id"
     WATCH_LIMIT = "watch_limit"
     CONFIG = "config"
     SOURCE_MISSING = "source_missing"
