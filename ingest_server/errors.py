@@ -13,6 +13,7 @@ Anything else is a bug here and is left to fly: the front answers 500 and logs i
 
 from __future__ import annotations
 
+import errno
 from itertools import islice
 
 from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS, ProblemType
@@ -47,6 +48,13 @@ class Refused(Exception):  # noqa: N818 - an answer to the client, not a fault
 
 class StateFailed(Refused):
     """The database did not do its work; nothing of the transaction is stored."""
+
+
+def refused_by_disk(error: OSError) -> Refused:
+    """Return what a client is told when the disk did not take or give its bytes."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Refused("storage-full", "the server's disk is full", retry_after_s=60)
+    return Refused("storage-failed", f"the server's disk failed ({error.strerror or error})")
 
 
 class ServerError(Exception):

@@ -1,16 +1,264 @@
-"""Part files and published files below one data folder."""
+"""Part files and published files below one data folder.
+
+Every name is opened relative to a folder that is held open, without following links: what stands
+in the data folder, or in an upload's name, cannot lead out of it.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ingest_server.errors import StorageError
+
+PARTS = "parts"
+PUBLISHED = "published"
+LOST = "lost+found"
+
+_FOLDER_MODE = 0o750
+_FILE_MODE = 0o640
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SUFFIX = ".part"
+
+
+class PartFile:
+    """One request's own descriptor of a part file; never in append mode."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return *length* bytes from *offset*, fewer only at the end of the file."""
+        pieces = []
+        while length:
+            piece = os.pread(self._fd, length, offset)
+            if not piece:
+                break
+            pieces.append(piece)
+            length -= len(piece)
+            offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pwrite(self, data: memoryview, offset: int) -> None:
+        """Write all of *data*; in the page cache, not durable."""
+        while data:
+            written = os.pwrite(self._fd, data, offset)
+            data = data[written:]
+            offset += written
+
+    def sync(self) -> None:
+        """Make every byte written to the file so far durable, its length too.
+
+        Raises:
+            OSError: some were lost. A second call would succeed and prove nothing.
+        """
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 class FileBlobs:
-    """The bytes of uploads: ``parts/`` while they arrive, ``published/`` when verified.
-
-    Raises:
-        StorageError: hard links fail there, or it cannot be written.
-    """
+    """The bytes of uploads: ``parts/`` while they arrive, ``published/`` when verified."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self._parts = self._published = self._lock = -1
+
+    def prepare(self) -> None:
+        """Make the folders and hold them; nobody else may use them until `close`.
+
+        Raises:
+            StorageError: hard links fail there, it cannot be written, or another server has it.
+        """
+        try:
+            self.data_dir.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._lock = os.open(
+                self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640
+            )
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in (PARTS, PUBLISHED, LOST):
+                (self.data_dir / name).mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            _sync_folder(self.data_dir)
+            self._parts = os.open(self.data_dir / PARTS, _OPEN_FOLDER)
+            self._published = os.open(self.data_dir / PUBLISHED, _OPEN_FOLDER)
+            self._try_a_link()
+        except BlockingIOError as error:
+            self.close()
+            raise StorageError(
+                f"another ingest-server is using {self.data_dir}: stop it, or use another data_dir"
+            ) from error
+        except OSError as error:
+            self.close()
+            raise StorageError(f"cannot use {self.data_dir}: {error}") from error
+        except StorageError:
+            self.close()
+            raise
+
+    def _try_a_link(self) -> None:
+        name = f"{_SUFFIX}-{secrets.token_hex(8)}"
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._parts))
+        try:
+            os.link(name, name, src_dir_fd=self._parts, dst_dir_fd=self._published)
+            os.unlink(name, dir_fd=self._published)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise StorageError(
+                    f"{self.data_dir / PUBLISHED} is on another filesystem than "
+                    f"{self.data_dir / PARTS}: keep both on one, and copy from there"
+                ) from error
+            raise StorageError(
+                f"{self.data_dir} is on a filesystem without hard links ({error.strerror}): "
+                "put data_dir on ext4, XFS, Btrfs or ZFS"
+            ) from error
+        finally:
+            os.unlink(name, dir_fd=self._parts)
+
+    def close(self) -> None:
+        """Let go of the folders."""
+        for fd in (self._parts, self._published, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._parts = self._published = self._lock = -1
+
+    def free_bytes(self) -> int:
+        """Return the bytes that an ordinary process may still write."""
+        found = os.fstatvfs(self._parts)
+        return found.f_bavail * found.f_frsize
+
+    def create_part(self, upload_id: str) -> None:
+        """Make an empty part file; its name is durable on return."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)
+        try:
+            os.fchmod(fd, _FILE_MODE)  # whatever the umask is
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.fsync(self._parts)
+
+    def open_part(self, upload_id: str) -> PartFile:
+        """Return an own descriptor of the part file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        return PartFile(os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts))
+
+    def remove_part(self, upload_id: str) -> None:
+        """Unlink the part file if it is there; what was published stays."""
+        with suppress(FileNotFoundError):
+            os.unlink(upload_id + _SUFFIX, dir_fd=self._parts)
+
+    def part_ids(self) -> list[str]:
+        """Return the ids of all part files."""
+        return [
+            name.removesuffix(_SUFFIX) for name in os.listdir(self._parts) if name.endswith(_SUFFIX)
+        ]
+
+    def has_part(self, upload_id: str) -> bool:
+        return self._stat(upload_id + _SUFFIX, self._parts) is not None
+
+    def set_aside(self, upload_id: str) -> None:
+        """Move a part file that nobody knows to ``lost+found``: a person decides about it."""
+        name = upload_id + _SUFFIX
+        lost = self.data_dir / LOST / name
+        if lost.exists():
+            lost = lost.with_name(f"{name}.{secrets.token_hex(4)}")
+        os.rename(name, lost, src_dir_fd=self._parts)
+        _sync_folder(lost.parent)
+
+    def is_published(self, target: str, length: int) -> bool:
+        """Return whether a regular file of *length* bytes stands at *target*."""
+        found = self._stat_published(target)
+        return found is not None and found.st_size == length and stat.S_ISREG(found.st_mode)
+
+    def is_taken(self, target: str) -> bool:
+        return self._stat_published(target) is not None
+
+    def link(self, upload_id: str, target: str) -> bool:
+        """Give the part file its published name too; not durable before `sync_target`.
+
+        Returns:
+            False when another file has that name; True also when this one had it already.
+
+        Raises:
+            NotADirectoryError: a file stands where *target* needs a folder.
+        """
+        part = upload_id + _SUFFIX
+        *parents, leaf = target.split("/")
+        with self._walk(parents, make=True) as folders:
+            try:
+                os.link(part, leaf, src_dir_fd=self._parts, dst_dir_fd=folders[-1],
+                        follow_symlinks=False)  # fmt: skip
+            except FileExistsError:
+                return self.is_linked(upload_id, target)
+        return True
+
+    def is_linked(self, upload_id: str, target: str) -> bool:
+        """Return whether *target* is a name of the part file: the same inode."""
+        there = self._stat_published(target)
+        ours = self._stat(upload_id + _SUFFIX, self._parts)
+        return (
+            there is not None
+            and ours is not None
+            and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+        )
+
+    def sync_target(self, target: str) -> None:
+        """Make the published name durable: its folder and each one above it."""
+        *parents, _leaf = target.split("/")
+        with self._walk(parents, make=False) as folders:
+            # All of them, not only those made now: a crash may lie between making and this.
+            for fd in reversed(folders):
+                os.fsync(fd)
+
+    @contextmanager
+    def _walk(self, parents: Sequence[str], *, make: bool) -> Iterator[list[int]]:
+        """Open each folder below the one before; the first is the published folder."""
+        folders = [os.dup(self._published)]
+        try:
+            for name in parents:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, _FOLDER_MODE, dir_fd=folders[-1])
+                try:
+                    folders.append(os.open(name, _OPEN_FOLDER, dir_fd=folders[-1]))
+                except OSError as error:
+                    if error.errno == errno.ELOOP:  # a symbolic link: as good as a file
+                        raise NotADirectoryError(errno.ENOTDIR, "a link", name) from error
+                    raise
+            yield folders
+        finally:
+            for fd in folders:
+                os.close(fd)
+
+    def _stat_published(self, target: str) -> os.stat_result | None:
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                return self._stat(leaf, folders[-1])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @staticmethod
+    def _stat(name: str, folder: int) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, _OPEN_FOLDER)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

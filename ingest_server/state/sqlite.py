@@ -1,26 +1,137 @@
-"""Upload records and tokens in one SQLite file, usable by several processes at once."""
+"""Upload records and tokens in one SQLite file, usable by several processes at once.
+
+WAL with ``synchronous=FULL``: with NORMAL a committed row may be gone after a power cut, and an
+acknowledgement with it.
+"""
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any
 
+from ingest_server.errors import StateError, StateFailed, StateTooNewError
+from ingest_server.state.queries import Queries, Transaction
+from ingest_server.state.schema import MIGRATIONS, VERSION
 from ingest_server.state.tokens import TokenRecord
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a write waits for another process: `ingest-server token add` holds it for ms."""
+
+_FULL = {sqlite3.SQLITE_FULL}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SqliteState:
     """The database of one data folder."""
 
+    def __init__(self, path: Path, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        # Idle read connections. A pool and not one per thread, so that `close` reaches them all.
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._closed = False
+
     @classmethod
     def open(cls, path: Path, read_only: bool = False) -> SqliteState:
         """Open *path*, made and migrated where needed (never when *read_only*).
 
+        What a migration does is durable on return, and a copy of the older database lies beside.
+
         Raises:
             StateError: it cannot be opened, or a newer version wrote it.
         """
-        raise NotImplementedError
+        state = cls(path, read_only)
+        try:
+            if not read_only:
+                path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with closing(state._connect()) as connection:
+                _migrate(connection, path, read_only)
+        except (sqlite3.Error, OSError) as error:
+            raise StateError(f"cannot open the database {path}: {error}") from error
+        return state
 
     def close(self) -> None:
-        raise NotImplementedError
+        """Close what this object opened; the committer closes its own connection."""
+        self._closed = True
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except Empty:
+                return
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self.read_only else "rwc"
+        # `?` and `#` in a folder's name must not end the path of the URI.
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not self.read_only:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def open_writer(self) -> SqliteWriter:
+        """Return the connection of the committer: the one that writes uploads."""
+        return SqliteWriter(self._connect())
+
+    @contextmanager
+    def reading(self) -> Iterator[Queries]:
+        """Lend a read connection; it sees what any process has committed.
+
+        Raises:
+            StateFailed: the database cannot be read.
+        """
+        try:
+            connection = self._borrow()
+            try:
+                yield Queries(connection)
+            finally:
+                self._give_back(connection)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Run one short transaction of this object's own, beside the committer's."""
+        try:
+            connection = self._borrow()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                self._give_back(connection)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def _borrow(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return self._connect()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        self._idle.put(connection)
+        if self._closed:  # lent while `close` ran
+            self.close()
 
     def add_token(
         self,
@@ -29,18 +140,154 @@ class SqliteState:
         token_id: str,
         created_at: str,
         scopes: tuple[str, ...],
+        *,
         expires_at: str | None = None,
     ) -> None:
-        raise NotImplementedError
+        """Store a token's hash; durable, and seen by every process, on return."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                (token_id, device, token_hash, created_at, json.dumps(scopes), expires_at),
+            )
 
     def find_token(self, token_hash: bytes) -> TokenRecord | None:
-        raise NotImplementedError
+        """Return the token of that hash as it is committed at this moment."""
+        found = self._tokens("WHERE token_hash = ?", token_hash)
+        return found[0] if found else None
 
     def tokens(self) -> list[TokenRecord]:
-        raise NotImplementedError
+        return self._tokens("ORDER BY device, created_at, token_id")
 
     def revoke(self, token_id_or_device: str) -> int:
-        raise NotImplementedError
+        """Delete the token of that id, or all of that device; durable on return.
+
+        Returns:
+            How many tokens are gone.
+        """
+        with self._writing() as connection:
+            return connection.execute(
+                "DELETE FROM tokens WHERE token_id = ? OR device = ?",
+                (token_id_or_device, token_id_or_device),
+            ).rowcount
 
     def touch_token(self, token_id: str, used_at: str) -> None:
-        raise NotImplementedError
+        """Note when a token was used; durable on return."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE tokens SET last_used_at = ? WHERE token_id = ?", (used_at, token_id)
+            )
+
+    def _tokens(self, where: str, *values: object) -> list[TokenRecord]:
+        with self.reading() as queries:
+            rows = queries._connection.execute(
+                "SELECT token_id, device, token_hash, created_at, scopes, expires_at, "
+                f"last_used_at FROM tokens {where}",
+                values,
+            ).fetchall()
+        return [_token(row) for row in rows]
+
+
+class SqliteWriter:
+    """The committer's connection: one transaction at a time, a savepoint for each job."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.transaction = Transaction(connection)
+
+    def begin(self) -> None:
+        self._run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make every job since `begin` durable, or raise `StateFailed` and none of them."""
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[Transaction]:
+        """Undo what the body wrote when it raises; what came before it stays."""
+        self._run("SAVEPOINT job")
+        try:
+            yield self.transaction
+        except BaseException as error:
+            # A full disk may have rolled back everything, the savepoint with it: then this raises.
+            self._run("ROLLBACK TO job")
+            self._run("RELEASE job")
+            if isinstance(error, sqlite3.Error):
+                raise translated(error) from error
+            raise
+        self._run("RELEASE job")
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, statement: str) -> None:
+        try:
+            self._connection.execute(statement)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+
+def translated(error: sqlite3.Error) -> StateFailed:
+    """Return what a client is told about *error*."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _FULL:
+        return StateFailed("storage-full", "the server's database cannot grow", retry_after_s=60)
+    if code in _BUSY:
+        return StateFailed("server-busy", "the server's database is busy", retry_after_s=5)
+    return StateFailed("storage-failed", f"the server's database failed ({error})")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > VERSION:
+        raise StateTooNewError(
+            f"{path} was written by a newer version of ingest-server (its format is {found}, "
+            f"this one knows {VERSION}): upgrade ingest-server, or restore the copy made before"
+        )
+    if found == VERSION:
+        return
+    if read_only:
+        raise StateError(f"{path} has an older format: start `ingest-server run` once")
+    if found:
+        _back_up(connection, path.with_name(f"{path.name}.v{found}.backup"))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Again under the lock: another process may have been first.
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        for script in MIGRATIONS[found:]:
+            for statement in script.split(";"):  # executescript would commit at once
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(found, VERSION)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _back_up(connection: sqlite3.Connection, copy: Path) -> None:
+    # VACUUM INTO and the online backup both take a consistent copy; this one overwrites.
+    with closing(sqlite3.connect(copy)) as target:
+        connection.backup(target)
+
+
+def _token(row: tuple[Any, ...]) -> TokenRecord:
+    token_id, device, token_hash, created_at, scopes, expires_at, last_used_at = row
+    return TokenRecord(
+        token_id=token_id,
+        device=device,
+        token_hash=token_hash,
+        created_at=created_at,
+        scopes=tuple(json.loads(scopes)),
+        expires_at=expires_at,
+        last_used_at=last_used_at,
+    )

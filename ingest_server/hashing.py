@@ -1,0 +1,166 @@
+"""SHA-256 of an upload while it arrives, and of what is stored.
+
+The classic fault is a hash that has seen bytes which never became part of the file. So the shared
+hash covers *recorded bytes only*: a request hashes its own buffers into a private copy, a `Trail`,
+which becomes the shared hash after the commit that records them. A request that fails has nothing
+to take back: its trail is dropped with it.
+
+Bytes are replaced in the order: un-record durably, `RunningHash.replaced`, overwrite. Whoever
+reads stored bytes takes the trail (and with it the generation) first and the recorded ranges
+second, so that no trail that has seen both old and new bytes can be adopted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from upload_protocol.digests import Digest
+
+READ_BYTES = 1024 * 1024
+"""Reads of a catch-up; smaller ones cost more calls, larger ones do not get faster."""
+
+_ADOPT_BYTES = 16 * READ_BYTES
+"""How often a catch-up hands over what it has, so that an interrupted one is not lost."""
+
+
+class Trail:
+    """A private hash of the file's first ``position`` bytes."""
+
+    __slots__ = ("_hash", "generation", "position")
+
+    def __init__(self, found: hashlib._Hash, position: int, generation: int) -> None:
+        self._hash = found
+        self.position = position
+        self.generation = generation
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+        self.position += len(data)
+
+    def copy(self) -> Trail:
+        return Trail(self._hash.copy(), self.position, self.generation)
+
+    def digest(self) -> Digest:
+        return Digest(self._hash.digest())
+
+
+class RunningHash:
+    """The hash of an upload's first ``upto`` bytes, all of them recorded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._trail = Trail(hashlib.sha256(), 0, 0)
+
+    @property
+    def upto(self) -> int:
+        return self._trail.position
+
+    def follow(self, position: int | None = None) -> Trail | None:
+        """Return a private copy that goes on at *position*, None where that is not possible.
+
+        Without a position: a copy as far as the hash is.
+        """
+        with self._lock:
+            if position is None or position == self._trail.position:
+                return self._trail.copy()
+            if position == 0:
+                return Trail(hashlib.sha256(), 0, self._generation)
+            return None
+
+    def adopt(self, trail: Trail) -> bool:
+        """Take over *trail*, whose bytes are all recorded by now.
+
+        Returns:
+            False when bytes were replaced since it was taken: it is worthless and to be dropped.
+        """
+        with self._lock:
+            if trail.generation != self._generation:
+                return False
+            if trail.position > self._trail.position:
+                self._trail = trail.copy()
+            return True
+
+    def replaced(self, start: int, by: Trail | None = None) -> None:
+        """Note that bytes from *start* on are un-recorded and about to be overwritten.
+
+        The trail of the request that does it stays good: it has hashed only what lies before.
+        """
+        with self._lock:
+            if by is not None and by.generation == self._generation and by.position <= start:
+                by.generation += 1
+            self._generation += 1
+            if start < self._trail.position:
+                self._trail = Trail(hashlib.sha256(), 0, self._generation)
+            else:
+                self._trail.generation = self._generation
+
+    def drop(self) -> None:
+        """Forget everything: the disk under these bytes is not to be trusted."""
+        self.replaced(-1)
+
+
+class Readable(Protocol):
+    def pread(self, length: int, offset: int) -> bytes: ...
+
+
+def catch_up(
+    running: RunningHash,
+    part: Readable,
+    recorded_upto: Callable[[], int],
+    is_stopping: Callable[[], bool],
+) -> bool:
+    """Hash stored bytes until *running* is at the end of the recorded prefix.
+
+    Returns:
+        False when it was stopped or overtaken by bytes being replaced.
+
+    Raises:
+        OSError: the stored bytes cannot be read.
+    """
+    while True:
+        trail = running.follow()
+        if trail is None:  # without a position there is always one
+            return False
+        target = recorded_upto()
+        if trail.position >= target:
+            return True
+        handed_over = trail.position
+        while trail.position < target:
+            if is_stopping():
+                running.adopt(trail)
+                return False
+            piece = part.pread(min(READ_BYTES, target - trail.position), trail.position)
+            if not piece:
+                msg = f"the part file ends at byte {trail.position}, {target} are recorded"
+                raise OSError(msg)
+            trail.update(piece)
+            if trail.position - handed_over >= _ADOPT_BYTES:
+                if not running.adopt(trail):
+                    return False
+                handed_over = trail.position
+        if not running.adopt(trail):
+            return False
+
+
+def block_digests(
+    part: Readable, size: int, numbers: range, length_of: Callable[[int], int]
+) -> dict[int, Digest]:
+    """Return the SHA-256 of each of the blocks *numbers* of *size* bytes, read from the disk."""
+    found = {}
+    for number in numbers:
+        hasher = hashlib.sha256()
+        at, left = number * size, length_of(number)
+        while left:
+            piece = part.pread(min(READ_BYTES, left), at)
+            if not piece:
+                msg = f"the part file ends at byte {at}, inside a recorded block"
+                raise OSError(msg)
+            hasher.update(piece)
+            at += len(piece)
+            left -= len(piece)
+        found[number] = Digest(hasher.digest())
+    return found

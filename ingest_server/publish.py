@@ -1,0 +1,250 @@
+"""From "all bytes are there" to a published file and a receipt.
+
+Each byte is written once: the part file gets a second name. The order, each step durable before
+the next: state ``publishing`` with the target -> link -> folders -> state ``complete`` with the
+receipt -> the part's name goes. After a crash the same inode at the target says how far it got.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused, refused_by_disk
+from ingest_server.expiry import Uptime
+from ingest_server.hashing import catch_up
+from ingest_server.names import NameTemplate, numbered
+from ingest_server.state.queries import Transaction
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import FOLLOWING, State, UploadRecord
+from ingest_server.writers import Live
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+log = structlog.get_logger()
+
+
+class Publisher:
+    """Verifies uploads and gives them their published name."""
+
+    def __init__(
+        self,
+        state: SqliteState,
+        blobs: FileBlobs,
+        committer: Committer,
+        clock: Clock,
+        uptime: Uptime,
+        template: NameTemplate,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._state = state
+        self._blobs = blobs
+        self._committer = committer
+        self._clock = clock
+        self._uptime = uptime
+        self._template = template
+        self._is_stopping = is_stopping
+        # One at a time: two uploads of one file must not both find that it is not there yet.
+        self._publishing = threading.Lock()
+
+    def earlier(
+        self, record: UploadRecord, length: int, digest: Digest, *, is_claimed: bool
+    ) -> Receipt | None:
+        """Return the receipt of this very file if it was published before and is still there."""
+        with self._state.reading() as queries:
+            found = queries.published(record.device, record.name, length, digest)
+        for one in found:
+            receipt = one.receipt
+            if receipt is not None and self._blobs.is_published(receipt.published_as, length):
+                # What a client claims and the server has found is verified against a client.
+                return replace(receipt, verified_against="client") if is_claimed else receipt
+        return None
+
+    def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        """Let the upload be complete with a receipt of an earlier one; durable on return."""
+        self._move(
+            record.id,
+            State.COMPLETE,
+            length=receipt.length,
+            digest=receipt.digest,
+            target=receipt.published_as,
+            receipt=receipt,
+        )
+        self._blobs.remove_part(record.id)
+        log.info(
+            "upload.completed",
+            upload_id=record.id,
+            device_id=record.device,
+            length_bytes=receipt.length,
+            is_repeat=True,
+        )
+        return receipt
+
+    def finish(self, upload_id: str, live: Live) -> Receipt:
+        """Verify and publish an upload in ``verifying``, or go on with one in ``publishing``.
+
+        On return the file and the receipt are durable.
+
+        Raises:
+            Refused: the digest does not fit (the upload is open again), the disk failed, or the
+                server stops (then the next start goes on).
+        """
+        record = self._record(upload_id)
+        try:
+            if record.state is State.PUBLISHING:
+                with self._publishing:
+                    return self._resume(record)
+            digest = self._verify(record, live)
+            with self._publishing:
+                return self._publish(record, digest)
+        except OSError as error:
+            self._reopen(upload_id)
+            raise refused_by_disk(error) from error
+
+    def _verify(self, record: UploadRecord, live: Live) -> Digest:
+        length = record.length or 0
+        part = self._blobs.open_part(record.id)
+        try:
+            while not catch_up(live.running, part, lambda: length, self._is_stopping):
+                if self._is_stopping():
+                    raise Refused("stopping", "the server is stopping", retry_after_s=5)
+        finally:
+            part.close()
+        found = live.running.follow(length)
+        if found is None:
+            msg = f"the running hash is at {live.running.upto}, not at the end ({length})"
+            raise RuntimeError(msg)
+        digest = found.digest()
+        if record.digest not in {None, digest}:
+            self._reopen(record.id)
+            log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
+            raise Refused("digest-mismatch", f"the stored bytes have {digest}, not {record.digest}")
+        return digest
+
+    def _publish(self, record: UploadRecord, digest: Digest) -> Receipt:
+        length = record.length or 0
+        is_claimed = record.digest is not None
+        found = self.earlier(record, length, digest, is_claimed=is_claimed)
+        if found is not None:
+            return self.adopt(record, found)
+        receipt = Receipt(
+            upload_id=record.id,
+            device=record.device,
+            name=record.name,
+            length=length,
+            digest=digest,
+            verified_at=rfc3339(self._clock.now_utc()),
+            verified_against="client" if is_claimed else "none",
+            published_as="",
+        )
+        return self._under_a_free_name(record, receipt)
+
+    def _resume(self, record: UploadRecord) -> Receipt:
+        receipt, target = record.receipt, record.target
+        if receipt is None or target is None:
+            msg = f"upload {record.id} is publishing without a receipt"
+            raise RuntimeError(msg)
+        if self._blobs.is_linked(record.id, target):
+            return self._conclude(record, receipt)
+        found = self.earlier(
+            record,
+            receipt.length,
+            receipt.digest,
+            is_claimed=receipt.verified_against == "client",
+        )
+        if found is not None:
+            return self.adopt(record, found)
+        return self._under_a_free_name(record, receipt)
+
+    def _under_a_free_name(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        first = self._template.path(
+            device=record.device,
+            folder=record.folder,
+            date=record.created_at[:10],
+            name=record.name,
+        )
+        try:
+            return self._link(record, receipt, first)
+        except NotADirectoryError:
+            # A published file stands where this one needs a folder; nobody has this folder.
+            return self._link(record, receipt, f"{record.id}/{first.rpartition('/')[2]}")
+
+    def _link(self, record: UploadRecord, receipt: Receipt, first: str) -> Receipt:
+        for target in numbered(first):
+            if self._blobs.is_taken(target):
+                continue
+            named = replace(receipt, published_as=target)
+            self._move(
+                record.id, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
+            )
+            if self._blobs.link(record.id, target):
+                return self._conclude(record, named)
+        raise AssertionError("numbered() never ends")
+
+    def _conclude(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        self._blobs.sync_target(receipt.published_as)
+        self._move(record.id, State.COMPLETE)
+        self._blobs.remove_part(record.id)
+        log.info(
+            "upload.completed",
+            upload_id=record.id,
+            device_id=record.device,
+            length_bytes=receipt.length,
+            path=receipt.published_as,
+        )
+        return receipt
+
+    def _reopen(self, upload_id: str) -> None:
+        """Back to open from verifying; what is publishing stays so and is gone on with."""
+
+        def reopen(transaction: Transaction) -> None:
+            record = transaction.get(upload_id)
+            if record is not None and record.state is State.VERIFYING:
+                now_s = self._uptime.now_s()
+                transaction.save(replace(record, state=State.OPEN, touched_s=now_s))
+
+        self._committer.run(reopen)
+
+    def _move(
+        self,
+        upload_id: str,
+        state: State,
+        *,
+        length: int | None = None,
+        digest: Digest | None = None,
+        target: str | None = None,
+        receipt: Receipt | None = None,
+    ) -> None:
+        """Change the state and what is given with it; durable on return."""
+        now_s = self._uptime.now_s()
+
+        def move(transaction: Transaction) -> None:
+            record = transaction.get(upload_id)
+            if record is None or state not in FOLLOWING[record.state]:
+                raise Refused("not-open", "the upload has ended meanwhile")
+            transaction.save(
+                replace(
+                    record,
+                    state=state,
+                    touched_s=now_s,
+                    length=record.length if length is None else length,
+                    digest=digest or record.digest,
+                    target=target or record.target,
+                    receipt=receipt or record.receipt,
+                )
+            )
+
+        self._committer.run(move)
+
+    def _record(self, upload_id: str) -> UploadRecord:
+        with self._state.reading() as queries:
+            record = queries.get(upload_id)
+        if record is None:
+            raise Refused("upload-not-found", "no such upload")
+        return record

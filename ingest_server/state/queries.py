@@ -1,0 +1,168 @@
+"""What is asked of the database and written to it; one connection, inside one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from ingest_server.upload import State, UploadRecord
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+from upload_protocol.ranges import RangeSet
+
+_COLUMNS = (
+    "id, device, key, name, folder, created_at, length, digest, modified_at, media_type, "
+    "metadata, state, received, touched_s, target, receipt"
+)
+_SELECT = f"SELECT {_COLUMNS} FROM uploads "
+
+
+class Queries:
+    """Reads. Every answer is of committed rows, or of this transaction's own."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def get(self, upload_id: str) -> UploadRecord | None:
+        return self._one("WHERE id = ?", upload_id)
+
+    def by_key(self, device: str, key: str) -> UploadRecord | None:
+        return self._one("WHERE device = ? AND key = ?", device, key)
+
+    def published(self, device: str, name: str, length: int, digest: Digest) -> list[UploadRecord]:
+        """Return the complete uploads of just this file, oldest first."""
+        return self._all(
+            "WHERE state = 'complete' AND digest = ? AND device = ? AND name = ? AND length = ? "
+            "ORDER BY created_at, id LIMIT 16",
+            digest.value,
+            device,
+            name,
+            length,
+        )
+
+    def open_count(self, device: str) -> int:
+        row = self._connection.execute(
+            "SELECT count(*) FROM uploads WHERE state = 'open' AND device = ?", (device,)
+        ).fetchone()
+        return int(row[0])
+
+    def page(
+        self, *, device: str | None, state: str | None, after: str | None, limit: int
+    ) -> list[UploadRecord]:
+        """Return uploads in the order of their ids, from after *after*; None: any."""
+        return self._all(
+            "WHERE id > ? AND (? IS NULL OR device = ?) AND (? IS NULL OR state = ?) "
+            "ORDER BY id LIMIT ?",
+            after or "",
+            device,
+            device,
+            state,
+            state,
+            limit,
+        )
+
+    def in_state(self, state: State) -> list[UploadRecord]:
+        return self._all("WHERE state = ?", state.value)
+
+    def idle_open(self, before_s: float) -> list[str]:
+        """Return ids of open uploads that got no byte since uptime *before_s*."""
+        rows = self._connection.execute(
+            "SELECT id FROM uploads WHERE state = 'open' AND touched_s < ?", (before_s,)
+        )
+        return [str(row[0]) for row in rows]
+
+    def uptime_s(self) -> float:
+        return float(self._connection.execute("SELECT seconds FROM uptime").fetchone()[0])
+
+    def _one(self, where: str, *values: object) -> UploadRecord | None:
+        row = self._connection.execute(_SELECT + where, values).fetchone()
+        return None if row is None else _record(row)
+
+    def _all(self, where: str, *values: object) -> list[UploadRecord]:
+        return [_record(row) for row in self._connection.execute(_SELECT + where, values)]
+
+
+class Transaction(Queries):
+    """Reads and writes of one job; durable when the transaction around it has committed."""
+
+    def insert(self, record: UploadRecord) -> None:
+        values = _values(record)
+        marks = ", ".join("?" * len(values))
+        self._connection.execute(
+            f"INSERT INTO uploads ({_COLUMNS}) VALUES ({marks})",
+            values,
+        )
+
+    def save(self, record: UploadRecord) -> None:
+        """Write what can change in the life of an upload."""
+        self._connection.execute(
+            "UPDATE uploads SET length = ?, digest = ?, state = ?, received = ?, touched_s = ?, "
+            "target = ?, receipt = ? WHERE id = ?",
+            (
+                record.length,
+                None if record.digest is None else record.digest.value,
+                record.state.value,
+                json.dumps(record.received.to_pairs(), separators=(",", ":")),
+                record.touched_s,
+                record.target,
+                None if record.receipt is None else json.dumps(record.receipt.to_json()),
+                record.id,
+            ),
+        )
+
+    def set_uptime(self, seconds: float) -> None:
+        self._connection.execute("UPDATE uptime SET seconds = ?", (seconds,))
+
+    def forget_ended(self, before_s: float) -> int:
+        """Delete expired and aborted uploads that ended before uptime *before_s*."""
+        return self._connection.execute(
+            "DELETE FROM uploads WHERE state IN ('expired', 'aborted') AND touched_s < ?",
+            (before_s,),
+        ).rowcount
+
+
+def _values(record: UploadRecord) -> tuple[object, ...]:
+    return (
+        record.id,
+        record.device,
+        record.key,
+        record.name,
+        record.folder,
+        record.created_at,
+        record.length,
+        None if record.digest is None else record.digest.value,
+        record.modified_at,
+        record.media_type,
+        json.dumps(dict(record.metadata)),
+        record.state.value,
+        json.dumps(record.received.to_pairs(), separators=(",", ":")),
+        record.touched_s,
+        record.target,
+        None if record.receipt is None else json.dumps(record.receipt.to_json()),
+    )
+
+
+def _record(row: tuple[Any, ...]) -> UploadRecord:
+    (
+        upload_id, device, key, name, folder, created_at, length, digest, modified_at, media_type,
+        metadata, state, received, touched_s, target, receipt,
+    ) = row  # fmt: skip
+    return UploadRecord(
+        id=upload_id,
+        device=device,
+        key=key,
+        name=name,
+        folder=folder,
+        created_at=created_at,
+        length=length,
+        digest=None if digest is None else Digest(digest),
+        modified_at=modified_at,
+        media_type=media_type,
+        metadata=json.loads(metadata),
+        state=State(state),
+        received=RangeSet.from_pairs(json.loads(received)),
+        touched_s=touched_s,
+        target=target,
+        receipt=None if receipt is None else Receipt.from_json(json.loads(receipt)),
+    )

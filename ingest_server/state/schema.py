@@ -1,0 +1,48 @@
+"""The database's tables, and how an older database becomes one of this version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# Each entry takes user_version from its index to the next. Never edit one that was released.
+MIGRATIONS: Sequence[str] = (
+    """
+    CREATE TABLE uploads (
+        id TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        length INTEGER,
+        digest BLOB,
+        modified_at TEXT,
+        media_type TEXT,
+        metadata TEXT NOT NULL,
+        state TEXT NOT NULL,
+        received TEXT NOT NULL,
+        touched_s REAL NOT NULL,
+        target TEXT,
+        receipt TEXT,
+        UNIQUE (device, key)
+    ) STRICT;
+    CREATE INDEX uploads_by_state ON uploads (state, device);
+    CREATE INDEX uploads_by_digest ON uploads (digest, device) WHERE state = 'complete';
+    CREATE TABLE tokens (
+        token_id TEXT PRIMARY KEY,
+        device TEXT NOT NULL,
+        token_hash BLOB NOT NULL UNIQUE,
+        created_at TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        expires_at TEXT,
+        last_used_at TEXT
+    ) STRICT;
+    CREATE TABLE uptime (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        seconds REAL NOT NULL
+    ) STRICT;
+    INSERT INTO uptime VALUES (1, 0.0);
+    """,
+)
+
+VERSION = len(MIGRATIONS)

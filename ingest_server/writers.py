@@ -1,0 +1,312 @@
+"""Who is writing to an upload at this moment, and how a newer request takes over (law L8).
+
+Each PUT is a `Writer` with its own descriptor and its own lock. Under that lock it compares,
+un-records, writes, hashes and seals; reading from the network happens outside of it. So whoever
+cancels a writer waits for the disk at most, and once the flag is set under the lock, nothing that
+the old request still holds can reach the file.
+
+A writer knows what was recorded in its range when it began. That stays true without asking again:
+only a writer whose range intersects could change it, and that one cancels this one first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Protocol
+
+from ingest_server.errors import Refused
+from ingest_server.hashing import RunningHash, Trail
+from ingest_server.upload import UploadRecord, common_prefix, next_run
+from upload_protocol.messages import Receipt
+from upload_protocol.ranges import ByteRange, RangeSet
+
+UNRECORD_BYTES = 8 * 1024 * 1024
+"""Bytes un-recorded ahead of an overwrite: a commit each, and what a cut there costs to resend."""
+
+IDLE_UPLOADS = 512
+"""Uploads without a request whose running hash is kept: a device sends one request at a time."""
+
+
+class Interruptible(Protocol):
+    def interrupt(self) -> None: ...
+
+
+class Part(Protocol):
+    """One request's own descriptor of the part file."""
+
+    def pread(self, length: int, offset: int) -> bytes: ...
+    def pwrite(self, data: memoryview, offset: int) -> None: ...
+    def sync(self) -> None: ...
+    def close(self) -> None: ...
+
+
+Commit = Callable[[ByteRange], UploadRecord]
+"""Changes the recorded ranges durably and returns the upload as it is then."""
+
+
+class Writer:
+    """One PUT's hand on the part file."""
+
+    def __init__(
+        self,
+        where: ByteRange,
+        body: Interruptible,
+        part: Part,
+        running: RunningHash,
+        *,
+        record: Commit,
+        unrecord: Commit,
+        is_held: bool,
+    ) -> None:
+        """*is_held*: nothing is recorded before `release`, since a digest is still to be checked."""
+        self.where = where
+        self.position = where.start
+        """What has arrived and been written, up to here."""
+        self.sealed = where.start
+        """What is durable and recorded, up to here."""
+        self.recorded = RangeSet()
+        self.latest: UploadRecord | None = None
+        """The upload as the last seal left it."""
+        self._body = body
+        self._part = part
+        self._running = running
+        self._record = record
+        self._unrecord = unrecord
+        self._is_held = is_held
+        self._trail: Trail | None = None
+        self._lock = threading.Lock()
+        self._cancelled: Refused | None = None
+        self._failure: BaseException | None = None
+        self._is_closed = False
+
+    @property
+    def cancelled(self) -> Refused | None:
+        """Why this request must end, if it must."""
+        return self._cancelled
+
+    def begin(self, recorded: RangeSet) -> None:
+        """Learn what is recorded in this writer's range, once all older writers there are out."""
+        with self._lock:
+            self.recorded = recorded.within(self.where)
+
+    def accept(self, data: memoryview) -> None:
+        """Write *data* at the writer's position; in the page cache, not durable.
+
+        Raises:
+            Refused: cancelled meanwhile, or an earlier seal failed.
+            OSError: the disk did not take it; ``position`` says how far it got.
+        """
+        with self._lock:
+            self._go_on_or_raise()
+            start = self.position
+            if self._trail is None:
+                self._trail = self._running.follow(start)
+            try:
+                self._write(data)
+            finally:
+                if self._trail is not None:
+                    self._trail.update(data[: self.position - start])
+
+    def _write(self, data: memoryview) -> None:
+        start, stop = self.position, self.position + len(data)
+        while self.position < stop:
+            at = self.position
+            end, is_recorded = next_run(self.recorded, at, stop)
+            piece = data[at - start : end - start]
+            if is_recorded:
+                same = common_prefix(self._part.pread(len(piece), at), bytes(piece))
+                self.position = at + same
+                if at + same < end:
+                    self._make_way(at + same)
+            else:
+                self._part.pwrite(piece, at)
+                self.position = end
+
+    def _make_way(self, start: int) -> None:
+        """Un-record what is about to be overwritten; durable before the first byte of it is."""
+        gone = ByteRange(start, min(start + UNRECORD_BYTES, self.where.stop))
+        self._unrecord(gone)
+        self.recorded = self.recorded.remove(gone)
+        # The trail has not seen this piece yet, so it lies before `start` as it must.
+        self._running.replaced(start, self._trail)
+
+    def release(self) -> None:
+        """Let what has arrived be recorded: its digest fits."""
+        with self._lock:
+            self._is_held = False
+
+    def seal(self) -> None:
+        """Make what has arrived durable and recorded, in that order; from any thread.
+
+        Raises:
+            OSError: fdatasync failed; nothing since the last seal is or ever will be recorded.
+            Refused: the upload takes no more bytes, or the database failed.
+        """
+        with self._lock:
+            self._seal()
+
+    def _seal(self) -> None:
+        if self._is_held or self._is_closed or self._failure is not None:
+            return
+        if self.sealed == self.position:
+            return
+        try:
+            self._part.sync()
+            self.latest = self._record(ByteRange(self.sealed, self.position))
+        except BaseException as error:
+            # Never again for this writer: the next fdatasync would succeed and prove nothing.
+            self._failure = error
+            self._trail = None
+            if isinstance(error, OSError):
+                self._running.drop()
+            raise
+        self.sealed = self.position
+        if self._trail is not None and not self._running.adopt(self._trail):
+            self._trail = None
+
+    def finish(self) -> None:
+        """Seal the rest, and raise why this request failed if it did."""
+        with self._lock:
+            self._go_on_or_raise()
+            self._seal()
+
+    def _go_on_or_raise(self) -> None:
+        if self._cancelled is not None:
+            raise self._cancelled
+        if self._failure is not None:
+            if isinstance(self._failure, Refused):
+                raise self._failure
+            raise Refused(
+                "storage-failed", "earlier bytes of this request could not be stored"
+            ) from self._failure
+
+    def cancel(self, why: Refused) -> None:
+        """Let nothing more be written, seal what was, and wake a blocked read; from any thread.
+
+        Waits for a running write or seal, never for the network. A seal that fails is this
+        writer's own loss: its bytes stay unrecorded.
+        """
+        with self._lock:
+            if self._cancelled is None:
+                self._cancelled = why
+            try:
+                self._seal()
+            except (OSError, Refused):
+                pass
+            finally:
+                # Not once the body is through: its connection may carry the next request by now.
+                if not self._is_closed and self.position < self.where.stop:
+                    self._body.interrupt()
+
+    def close(self) -> None:
+        """Close the descriptor; a later `seal` from another thread does nothing."""
+        with self._lock:
+            self._is_closed = True
+            self._part.close()
+
+
+class Live:
+    """What the process knows of an upload beyond its row: who writes, and the running hash."""
+
+    def __init__(self) -> None:
+        self.running = RunningHash()
+        self.deciding = threading.Lock()
+        """Held by the one who closes, expires or aborts the upload."""
+        self.reading_blocks = threading.Lock()
+        self.verification: Future[Receipt] | None = None
+        self.is_followed = False
+        """Whether a catch-up of the running hash is queued or at work."""
+        self.pins = 0
+        self._lock = threading.Lock()
+        self._writers: list[Writer] = []
+        self._closed_because: Refused | None = None
+
+    def writers(self) -> list[Writer]:
+        with self._lock:
+            return list(self._writers)
+
+    def enter(self, writer: Writer) -> None:
+        """Register *writer* and take over from all whose range intersects its own.
+
+        On return, what they wrote is sealed and they write no more.
+
+        Raises:
+            Refused: the upload is being closed.
+        """
+        with self._lock:
+            if self._closed_because is not None:
+                raise self._closed_because
+            older = [one for one in self._writers if one.where.intersects(writer.where)]
+            self._writers.append(writer)
+        for one in older:
+            one.cancel(Refused("superseded", "a newer request sends these bytes"))
+
+    def leave(self, writer: Writer) -> None:
+        with self._lock:
+            self._writers.remove(writer)
+
+    def seal(self) -> None:
+        """Seal every writer; one that fails tells its own client."""
+        for writer in self.writers():
+            try:
+                writer.seal()
+            except (OSError, Refused):
+                continue
+
+    @contextmanager
+    def closed(self, why: Refused) -> Iterator[None]:
+        """Cancel and seal every writer and let none in until the body is through."""
+        with self._lock:
+            self._closed_because = why
+            writers = list(self._writers)
+        try:
+            for writer in writers:
+                writer.cancel(why)
+            yield
+        finally:
+            with self._lock:
+                self._closed_because = None
+
+
+class LiveUploads:
+    """`Live` of each upload in use, and of the last few that were.
+
+    What is in use is never dropped: two `Live` of one upload would not know of each other.
+    """
+
+    def __init__(self, idle: int = IDLE_UPLOADS) -> None:
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._found: OrderedDict[str, Live] = OrderedDict()
+
+    @contextmanager
+    def hold(self, upload_id: str) -> Iterator[Live]:
+        live = self.pin(upload_id)
+        try:
+            yield live
+        finally:
+            self.unpin(upload_id)
+
+    def pin(self, upload_id: str) -> Live:
+        with self._lock:
+            live = self._found.setdefault(upload_id, Live())
+            live.pins += 1
+            self._found.move_to_end(upload_id)
+            return live
+
+    def unpin(self, upload_id: str) -> None:
+        with self._lock:
+            self._found[upload_id].pins -= 1
+            if len(self._found) <= self._idle:
+                return
+            idle = [key for key, live in self._found.items() if not live.pins]
+            for key in idle[: len(self._found) - self._idle]:
+                del self._found[key]
+
+    def all(self) -> list[Live]:
+        with self._lock:
+            return list(self._found.values())
