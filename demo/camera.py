@@ -93,6 +93,7 @@ def record(
     # flush_packets: what a person sees in the folder grows with each frame, not in gulps.
     container = av.open(str(path), "w", format=KINDS[kind], options={"flush_packets": "1"})
     with container:
+        container.metadata["title"] = path.stem
         stream = container.add_stream(codec, rate=picture.frames_per_s, options=options)
         if not isinstance(stream, av.VideoStream):
             msg = f"{codec} is no video encoder"

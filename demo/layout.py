@@ -101,6 +101,7 @@ class Layout:
                 "stop_timeout_s": 1.0,
             },
             "auth": {"mode": "token"},
+            "limits": {"min_free": "256MB"},
             "log": {"format": "json"},
         }
         self.server_config.write_text(_toml({}, tables), encoding="utf-8")
@@ -114,7 +115,12 @@ class Layout:
             "server": {"url": f"http://{LOOPBACK}:{server_port}", "token_file": self.token},
             # So little patience suits one machine; a field device keeps the defaults.
             "upload": {"backoff_cap_seconds": 5.0},
-            "mqtt": {"url": f"mqtt://{LOOPBACK}:{mqtt_port}", "topic_prefix": TOPIC_PREFIX},
+            "mqtt": {
+                "url": f"mqtt://{LOOPBACK}:{mqtt_port}",
+                "topic_prefix": TOPIC_PREFIX,
+                # For the live line; a fleet's telemetry has a byte budget.
+                "state_interval_seconds": 2.0,
+            },
             "log": {"format": "json"},
         }
         if max_rate is not None:

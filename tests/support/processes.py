@@ -1,0 +1,203 @@
+"""The real programs as processes, over and over again on the same port and the same data."""
+
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from demo.children import Child
+from demo.ports import LOOPBACK, free_port
+
+BIN = Path(sys.executable).parent
+DEVICE = "drone-1"
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+    """Return the condition's first true value; a process cannot be awaited otherwise."""
+    give_up_s = time.monotonic() + timeout_s
+    while time.monotonic() < give_up_s:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise TimeoutError(f"{what}: not within {timeout_s:.0f} s")
+
+
+def toml(tables: dict[str, dict[str, Any]]) -> str:
+    """Return *tables* as TOML; the table ``""`` is the top."""
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]"] if name else []
+        lines += [f"{key} = {json.dumps(_plain(value))}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+class Program:
+    """One program that is started, killed and started again; all its logs are kept."""
+
+    def __init__(self, name: str, folder: Path, command: list[Any]) -> None:
+        self.name = name
+        self.folder = folder
+        self.command = command
+        self.starts = 0
+        self._child: Child | None = None
+
+    @property
+    def child(self) -> Child:
+        assert self._child is not None, f"{self.name} was never started"
+        return self._child
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def start(self) -> None:
+        self.starts += 1
+        log = self.folder / f"{self.name}-{self.starts}.log"
+        self._child = Child(self.name, self.command, log)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is tidied up."""
+        assert self.child.ended() is None, f"{self.name} ended by itself:\n{self.end_of_log()}"
+        self.child.kill()
+
+    def stop(self, timeout_s: float = 10.0) -> int | None:
+        """SIGTERM; return the exit code. A program that has to be killed is a failure."""
+        assert self.child.stop(timeout_s), f"{self.name} ignored SIGTERM:\n{self.end_of_log()}"
+        return self.child.ended()
+
+    def close(self) -> None:
+        """End it somehow."""
+        if self._child is not None:
+            self._child.kill()
+
+    def end_of_log(self) -> str:
+        return "\n".join(self.child.last_lines(30))
+
+    def log(self) -> Iterator[dict[str, Any]]:
+        """Return all JSON lines of all its lives."""
+        for number in range(1, self.starts + 1):
+            text = (self.folder / f"{self.name}-{number}.log").read_text("utf-8", "replace")
+            for line in text.splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
+
+
+class Server(Program):
+    """``ingest-server run`` with tokens, on one port for all its lives."""
+
+    def __init__(self, folder: Path, *, data_dir: Path | None = None, **tables: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.data_dir = data_dir or folder / "data"
+        self.config = folder / "server.toml"
+        server = {
+            "listen": f"{LOOPBACK}:{self.port}",
+            "data_dir": self.data_dir,
+            "stop_timeout_s": 2.0,
+            **tables.pop("server", {}),
+        }
+        limits = {"min_free": "32MiB", **tables.pop("limits", {})}
+        self.config.write_text(
+            toml({"server": server, "limits": limits, "log": {"format": "json"}, **tables})
+        )
+        super().__init__("server", folder, [BIN / "ingest-server", "run", "--config", self.config])
+
+    def start(self) -> None:
+        """Start and wait until it is ready."""
+        super().start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+        def is_ready() -> bool:
+            assert self.child.ended() is None, f"the server ended:\n{self.end_of_log()}"
+            return self.readiness() == http.client.OK
+
+        wait_for(is_ready, "the server is ready", timeout_s)
+
+    def readiness(self) -> int | None:
+        """Return the status of ``/readyz``, None when nobody listens."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2.0)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def run(self, *arguments: str) -> str:
+        """Run ``ingest-server ARGUMENTS`` beside it; return its standard output."""
+        done = subprocess.run(
+            [BIN / "ingest-server", *arguments, "--config", self.config],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def new_token(self) -> str:
+        return self.run("token", "add", DEVICE).splitlines()[-1]
+
+    @property
+    def published(self) -> Path:
+        return self.data_dir / "published"
+
+    def published_files(self) -> list[Path]:
+        """Return every file under ``published/``, sorted."""
+        return sorted(path for path in self.published.rglob("*") if path.is_file())
+
+
+class Agent(Program):
+    """``edge-agent run`` on a folder, impatient enough for a test."""
+
+    def __init__(self, folder: Path, *, url: str, token: str, **tables: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.media = folder / "media"
+        self.media.mkdir(exist_ok=True)
+        self.state_dir = folder / "state"
+        self.config = folder / "agent.toml"
+        token_file = folder / "token"
+        token_file.write_text(token)
+        token_file.chmod(0o600)
+        self._tables = {
+            "": {"device_id": DEVICE, "state_dir": self.state_dir},
+            "watch": {"folder": self.media, "settle_seconds": 0.5, "scan_interval_seconds": 1.0},
+            "server": {"url": url, "token_file": token_file},
+            "upload": {"backoff_base_seconds": 0.1, "backoff_cap_seconds": 0.5},
+            "log": {"format": "json"},
+        }
+        self.configure(**tables)
+        super().__init__("agent", folder, [BIN / "edge-agent", "run", "--config", self.config])
+
+    def configure(self, **tables: dict[str, Any]) -> None:
+        """Change settings for the next start."""
+        for name, table in tables.items():
+            self._tables[name] = {**self._tables.get(name, {}), **table}
+        self.config.write_text(toml(self._tables))
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``edge-agent status --json`` says."""
+        done = subprocess.run(
+            [BIN / "edge-agent", "status", "--json", "--config", self.config],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
