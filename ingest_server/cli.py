@@ -121,7 +121,6 @@ def _run(options: argparse.Namespace) -> int:
     config = _config(options)
     try:
         from ingest_server.server import IngestServer  # needs the [server] extra
-        from ingest_server.serving import ListenError  # the same
     except ModuleNotFoundError as error:
         if error.name not in {"falcon", "cheroot"}:
             raise
@@ -134,15 +133,8 @@ def _run(options: argparse.Namespace) -> int:
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
     _make_folder(config.server.data_dir)
-    try:
-        server = IngestServer(config)
-    except ValueError as error:  # the core's word on the name template
-        raise ConfigError([f"[server] name_template: {error}"]) from error
-    try:
-        server.start()
-    except ListenError as error:
-        _complain(str(error))
-        return EXIT_FAILED
+    server = IngestServer(config)
+    server.start()
     return _serve(server, options, notifier)
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from ingest_server.address import Address, parse_address
+from ingest_server.names import NameTemplate
 
 ENV_PREFIX = "INGEST_SERVER_"
 DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
@@ -76,6 +77,12 @@ class ServerSection(_Section):
     @classmethod
     def _is_address(cls, value: str) -> str:
         parse_address(value)
+        return value
+
+    @field_validator("name_template")
+    @classmethod
+    def _is_template(cls, value: str) -> str:
+        NameTemplate(value)
         return value
 
     @field_validator("public_url")

@@ -32,7 +32,6 @@ class IngestServer:
 
         Raises:
             ServerError: the folder or its database cannot be used.
-            ValueError: the name template cannot be used.
         """
         self.config = config
         self._clock = clock or SystemClock()

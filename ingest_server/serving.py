@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import errno
 import json
 import logging
 import os
 import socket
-import stat
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ from cheroot import wsgi
 from ingest_server import wire
 from ingest_server.address import Address
 from ingest_server.body import Patience, SocketBody
+from ingest_server.listening import ListenError, remove_stale_socket
 from upload_protocol import problems
 
 log = structlog.get_logger()
@@ -54,10 +53,6 @@ CUT_GRACE_S = 5
 KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 USER_TIMEOUT_MS = 30_000
 """Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
-
-
-class ListenError(Exception):
-    """The server cannot listen; the text is a sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +284,7 @@ class UploadServer(wsgi.Server):
         self.settings = settings
         self.now_s = now_s
         self.draining = False
+        self._bind_error: OSError | None = None
         self._running: set[_Request] = set()
         self._changed = threading.Condition()
 
@@ -309,24 +305,32 @@ class UploadServer(wsgi.Server):
         try:
             self.prepare()
         except OSError as error:
-            raise ListenError(_why_not(self.settings.address, error)) from error
+            # cheroot raises an error of its own, without the number that says why.
+            raise ListenError(self.settings.address, self._bind_error or error) from error
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 # cheroot's
         made = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, None)
         return self._bound(made)
 
     def bind_unix_socket(self, bind_addr: str) -> socket.socket:
-        _remove_stale(Path(bind_addr))
+        try:
+            remove_stale_socket(Path(bind_addr))
+        except OSError as error:
+            self._bind_error = error
+            raise
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # On Linux the file gets the socket's mode at bind, so there is no moment with a wider one.
+        # The file gets the socket's mode less the umask: never wider than meant, maybe narrower.
         os.fchmod(made.fileno(), 0o660)
-        return self._bound(made)
+        self._bound(made)
+        Path(bind_addr).chmod(0o660)
+        return made
 
     def _bound(self, made: socket.socket) -> socket.socket:
         try:
             made.bind(self.bind_addr)
-        except BaseException:
+        except OSError as error:
             made.close()
+            self._bind_error = error
             raise
         name = made.getsockname()
         self.bind_addr = name if isinstance(name, str) else name[:2]
@@ -390,43 +394,3 @@ class UploadServer(wsgi.Server):
             log.error("server.failed", error=msg, exc_info=traceback)
         else:
             log.debug("server.noted", error=msg)
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on any more.
-
-    Raises:
-        OSError: EADDRINUSE, somebody does; EEXIST, it is no socket and not ours to remove.
-    """
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(errno.EEXIST, "exists and is no socket", str(path))
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens on it", str(path))
-
-
-_ADVICE = {
-    errno.EADDRINUSE: "another program listens there: stop it or set another [server] listen",
-    errno.EACCES: "this user may not: take a port from 1024 up or give the unit CAP_NET_BIND_SERVICE",
-    errno.EADDRNOTAVAIL: "no interface of this machine has that address: correct [server] listen",
-    errno.ENOENT: "the folder of the socket does not exist: create it or correct [server] listen",
-    errno.EEXIST: "a file that is no socket is in the way: remove it or correct [server] listen",
-}
-
-
-def _why_not(address: Address, error: OSError) -> str:
-    # cheroot raises an error of its own; the one with the number is what it was handling.
-    cause: BaseException | None = error
-    while cause is not None and not getattr(cause, "errno", None):
-        cause = cause.__cause__ or cause.__context__
-    number = getattr(cause, "errno", None)
-    reason = _ADVICE.get(number or 0) or (os.strerror(number) if number else str(error))
-    return f"Cannot listen on {address}: {reason}."

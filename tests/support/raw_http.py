@@ -1,0 +1,129 @@
+"""A client that sends exactly the bytes it is told to, and a server on loopback to send them to."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ingest_server.address import Address, parse_address
+from ingest_server.body import Patience
+from ingest_server.serving import ServingSettings, UploadServer
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    interim: tuple[int, ...] = ()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Peer:
+    """One connection; closed by the ``with`` that opens it."""
+
+    def __init__(self, address: Address) -> None:
+        if address.path:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(TIMEOUT_S)
+            self.socket.connect(address.path)
+        else:
+            self.socket = socket.create_connection((address.host, address.port), TIMEOUT_S)
+        self._pending = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def send_until_refused(self, piece: bytes, limit: int) -> None:
+        """Send on like a client that does not read before it has sent everything."""
+        sent = 0
+        try:
+            while sent < limit:
+                self.socket.sendall(piece)
+                sent += len(piece)
+        except OSError:
+            return
+
+    def answer(self, *, has_body: bool = True) -> Answer:
+        """Read one whole answer, with the interim ones before it."""
+        interim = []
+        while True:
+            head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+            status = int(head[0].split(" ")[1])
+            if status >= 200:
+                break
+            interim.append(status)
+        fields = dict(line.split(": ", 1) for line in head[1:] if line)
+        length = int(fields.get("Content-Length", 0)) if has_body else 0
+        while len(self._pending) < length:
+            self._pending += self._some()
+        body, self._pending = self._pending[:length], self._pending[length:]
+        return Answer(status, fields, body, tuple(interim))
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._pending:
+            self._pending += self._some()
+        head, _, self._pending = self._pending.partition(mark)
+        return head
+
+    def _some(self) -> bytes:
+        found = self.socket.recv(65536)
+        if not found:
+            raise ConnectionError(f"closed; unread: {self._pending[:200]!r}")
+        return found
+
+    def is_closed_by_server(self) -> bool:
+        """Wait for the end of the connection; what is still unread counts as not closed."""
+        try:
+            return not self._pending and self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+@contextmanager
+def serving(
+    app: Callable[..., Any],
+    *,
+    listen: str = "127.0.0.1:0",
+    threads: int = 8,
+    read_timeout_s: float = 5.0,
+    header_timeout_s: float = 5.0,
+    stop_timeout_s: float = 5.0,
+    min_rate: float = 0.0,
+    min_rate_window_s: float = 60.0,
+) -> Iterator[UploadServer]:
+    """Serve *app* on a port of the kernel's choice."""
+    settings = ServingSettings(
+        parse_address(listen),
+        threads=threads,
+        header_timeout_s=header_timeout_s,
+        stop_timeout_s=stop_timeout_s,
+        patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
+    )
+    server = UploadServer(settings, app, now_s=time.monotonic)
+    server.expiration_interval = 0.05  # how soon it notices a stop
+    server.listen()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
