@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -98,6 +99,16 @@ _COLUMNS = (
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
     "detail, seen_at, verified_at"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One step of one recording through the state table."""
+
+    recording: Recording
+    event: Event
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    tell: Sequence[NewEvent] = ()
 
 
 class Store(Outbox):
@@ -219,24 +230,36 @@ class Store(Outbox):
             StaleRecordingError: another worker moved it meanwhile; read it again.
             StoreError: not written; the recording is in its old state.
         """
-        state = advance(recording.state, event)
         with self._database.transaction() as run:
-            now = self._current(run, recording)
-            if now.state is not recording.state:
-                raise StaleRecordingError(recording.id)
-            moved = replace(now, state=state, **changes)
-            self._write(run, moved)
-            if event is Event.RECEIPT_STORED:
-                self._count(
-                    run,
-                    files_verified=1,
-                    bytes_verified=moved.identity.length,
-                    last_verified_at=moved.verified_at,
-                )
-            elif moved.state is State.FAILED:
-                self._count(run, files_failed=1)
-            for one in tell:
-                self.write(run, one)
+            return self._advance(run, Move(recording, event, changes, tell))
+
+    def advance_all(self, moves: Sequence[Move]) -> list[Recording]:
+        """Do many moves in one transaction; leave out those that `advance` would call stale."""
+        moved: list[Recording] = []
+        with self._database.transaction() as run:
+            for move in moves:
+                with suppress(StaleRecordingError):
+                    moved.append(self._advance(run, move))
+        return moved
+
+    def _advance(self, run: Connection, move: Move) -> Recording:
+        state = advance(move.recording.state, move.event)
+        now = self._current(run, move.recording)
+        if now.state is not move.recording.state:
+            raise StaleRecordingError(now.id)
+        moved = replace(now, state=state, **move.changes)
+        self._write(run, moved)
+        if move.event is Event.RECEIPT_STORED:
+            self._count(
+                run,
+                files_verified=1,
+                bytes_verified=moved.identity.length,
+                last_verified_at=moved.verified_at,
+            )
+        elif moved.state is State.FAILED:
+            self._count(run, files_failed=1)
+        for one in move.tell:
+            self.write(run, one)
         return moved
 
     def update(

@@ -1,0 +1,123 @@
+"""Hints that something happened in the watched folder; the only module that knows watchdog.
+
+A hint says "look again", never what happened: file system events get lost in many silent ways (queue
+overflow, watch limit, mounts, a replaced folder, folders made faster than they are watched), so the
+scan is the truth and this only makes it prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+_LOG = "watchdog.observers"
+_EVENTS: list[type[FileSystemEvent]] = [
+    # Not opened, not closed-after-reading: our own reading would wake us. Not modified: a recorder
+    # writes many times a second, and a file that grows is looked at anyway.
+    FileCreatedEvent,
+    FileClosedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+    DirDeletedEvent,
+]
+
+
+class FolderHints:
+    """Calls *on_hint*, in another thread, when something in a folder may have changed."""
+
+    def __init__(self, on_hint: Callable[[], None]) -> None:
+        self._on_hint = on_hint
+        self._observer: BaseObserver | None = None
+        self._overflow = _Overflow(on_hint)
+
+    def watch(self, folder: Path, *, recursive: bool) -> str | None:
+        """Begin anew with *folder* (its real path: a link is not followed).
+
+        Returns:
+            None, or why no hints will come, in words: then scanning alone must do.
+        """
+        self.stop()
+        logging.getLogger(_LOG).addHandler(self._overflow)
+        observer = Observer(timeout=60)
+        observer.name = "watch-hints"
+        try:
+            observer.schedule(
+                _Handler(self._on_hint), str(folder), recursive=recursive, event_filter=_EVENTS
+            )
+            observer.start()
+        except OSError as error:
+            logging.getLogger(_LOG).removeHandler(self._overflow)
+            return error.strerror or str(error)
+        self._observer = observer
+        return None
+
+    def are_alive(self) -> bool:
+        """Return whether every thread that must live for hints to come does."""
+        observer = self._observer
+        return (
+            observer is not None
+            and observer.is_alive()
+            and bool(observer.emitters)
+            and all(emitter.is_alive() for emitter in observer.emitters)
+        )
+
+    def stop(self) -> None:
+        logging.getLogger(_LOG).removeHandler(self._overflow)
+        observer, self._observer = self._observer, None
+        if observer is not None and observer.is_alive():
+            observer.stop()
+            observer.join(timeout=2)
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, on_hint: Callable[[], None]) -> None:
+        self._on_hint = on_hint
+
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 any event is the same hint
+        # What raises here ends the observer's thread: `on_hint` sets an event and does no more.
+        self._on_hint()
+
+
+class _Overflow(logging.Handler):
+    """The one sign of a queue overflow is a log record; all its events are lost."""
+
+    def __init__(self, on_hint: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._on_hint = on_hint
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 whatever it says, look again
+        self._on_hint()
+
+
+def watched_inodes() -> set[int]:
+    """Return the inodes that this process has inotify watches on, as the kernel tells."""
+    found: set[int] = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if str(Path(f"/proc/self/fd/{fd}").readlink()) != "anon_inode:inotify":
+                continue
+            text = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+        except OSError:
+            continue  # closed meanwhile
+        for line in text.splitlines():
+            if line.startswith("inotify "):
+                found.add(int(line.split("ino:", 1)[1].split(" ", 1)[0], 16))
+    return found

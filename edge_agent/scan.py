@@ -1,0 +1,105 @@
+"""Looking through the watched folder: which files in it could be recordings.
+
+Never follows a symbolic link, so nothing outside the folder is ever found. Holds one folder's entries
+at a time, however many files there are.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from edge_agent.recording import Identity
+from edge_agent.source import identity_of, printable
+
+_SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+class NameRules:
+    """Which names are recordings; upper and lower case alike."""
+
+    def __init__(self, patterns: Iterable[str], ignore: Iterable[str]) -> None:
+        self._wanted = _any_of(patterns)
+        self._ignored = _any_of(ignore)
+
+    def take(self, name: bytes) -> bool:
+        """Return whether a file of that base name is sent."""
+        if name.startswith(b"."):
+            return False
+        text = os.fsdecode(name).lower()
+        return bool(self._wanted.match(text)) and not self._ignored.match(text)
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    parts = [fnmatch.translate(pattern.lower()) for pattern in patterns]
+    return re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
+
+
+class Scan:
+    """One walk through a folder; iterate once, then read what it noticed."""
+
+    def __init__(self, root: bytes, rules: NameRules, *, recursive: bool) -> None:
+        self._root = root
+        self._rules = rules
+        self._recursive = recursive
+        self.folders: set[int] = set()
+        """Inodes of the folders that were read."""
+        self.unreadable: list[str] = []
+        """Folders that could not be read, with the reason, printable."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, Identity]]:
+        """Yield path and identity of each regular file that the rules take."""
+        waiting = [self._root]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                yield from self._files(folder, waiting)
+            except OSError as error:
+                if error.errno not in _ABSENT or folder == self._root:
+                    self.unreadable.append(f"{printable(folder)}: {error.strerror}")
+
+    def _files(self, folder: bytes, waiting: list[bytes]) -> Iterator[tuple[bytes, Identity]]:
+        with os.scandir(folder) as entries:
+            self.folders.add(os.stat(folder).st_ino)
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if self._recursive and _is_plain_folder(entry.name):
+                            waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False) and self._rules.take(entry.name):
+                        yield entry.path, identity_of(entry.stat(follow_symlinks=False))
+                except OSError as error:
+                    if error.errno not in _ABSENT:  # else: gone between the two calls
+                        self.unreadable.append(f"{printable(entry.path)}: {error.strerror}")
+
+
+def _is_plain_folder(name: bytes) -> bool:
+    return not name.startswith(b".") and name not in _SYSTEM_FOLDERS
+
+
+def is_gone(path: bytes, device: int) -> bool:
+    """Return whether the file that was at *path* on file system *device* is really no more.
+
+    False while its file system is not there (a card that was pulled, a share not mounted): an empty
+    mount point says nothing about what is on the card. Any doubt is False.
+    """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            return False
+    else:
+        return False
+    folder = os.path.dirname(path)
+    while folder not in (b"", b"/"):
+        try:
+            return os.stat(folder).st_dev == device
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                return False
+            folder = os.path.dirname(folder)
+    return False
