@@ -1,10 +1,12 @@
 # Everything a person needs: `make run`, `make demo`, `make test`. The rest is for developers.
 PYTHON ?= python3
+# Options for `make run`, `make demo` and `make bench`: each shows them with ARGS=--help.
+ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: run demo test test-fast check bench lock clean format
+.PHONY: help setup run demo test test-fast check bench lock clean format
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -23,11 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP)
 
-run: $(STAMP) ## broker, server and agent on this machine, watching ./media
-	@$(BIN)/python -m demo
+run: $(STAMP) ## broker, server and agent on this machine, watching ./media (ARGS="--max-rate 2MB")
+	@$(BIN)/python -m demo $(ARGS)
 
 demo: $(STAMP) ## record a short video into ./media (in a second terminal)
-	@$(BIN)/python -m demo.record
+	@$(BIN)/python -m demo.record $(ARGS)
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest
@@ -46,7 +48,7 @@ format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## speed, CPU and memory on this machine
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(STAMP) ## pin what the tests ran with
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \

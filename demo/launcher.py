@@ -19,6 +19,10 @@ from demo.ports import LOOPBACK, free_port, is_listening
 from demo.screen import Screen
 from demo.story import Story
 
+# As modules, not by name: this very environment, whatever the PATH says.
+_AGENT = (sys.executable, "-m", "edge_agent")
+_SERVER = (sys.executable, "-m", "ingest_server")
+
 _START_S = 20.0
 _STEP_S = 0.1
 # Together less than the ten seconds that a person is asked to wait at most.
@@ -59,7 +63,7 @@ class Launcher:
             operator.start()
             self._start(
                 "agent",
-                [_program("edge-agent"), "run", "--config", self._layout.agent_config],
+                [*_AGENT, "run", "--config", self._layout.agent_config],
                 _AGENT_STOP_S,
             )
             self._introduce(server_port, mqtt_port, chosen.name)
@@ -77,9 +81,7 @@ class Launcher:
         config = self._layout.server_config
         if not (self._layout.token.exists() and self._layout.server_data.exists()):
             self._layout.write_token(_new_token(config))
-        self._start(
-            "server", [_program("ingest-server"), "run", "--config", config], _SERVER_STOP_S
-        )
+        self._start("server", [*_SERVER, "run", "--config", config], _SERVER_STOP_S)
         self._wait_for("server", lambda: _is_ready(port))
 
     def _wait_for(self, name: str, is_ready: Callable[[], bool]) -> None:
@@ -148,11 +150,6 @@ class Launcher:
             self._screen.say(f"the {name} did not stop in time and was killed")
 
 
-def _program(name: str) -> Path:
-    # Not resolved: in a virtual environment the programs are beside the link, not its target.
-    return Path(sys.executable).with_name(name)
-
-
 def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
@@ -169,7 +166,7 @@ def _is_ready(port: int) -> bool:
 
 
 def _new_token(config: Path) -> str:
-    command = [str(_program("ingest-server")), "token", "add", DEVICE, "--config", str(config)]
+    command = [*_SERVER, "token", "add", DEVICE, "--config", str(config)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_START_S)
     if done.returncode != 0:
         msg = f"The server gave no token to {DEVICE}:\n{done.stderr.strip()}"

@@ -135,6 +135,8 @@ class Story:
             return
         if reason == "still_recording":
             yield Line("recording", detail or "a file is still being written")
+        elif reason in {"link", "backoff"} and "server_unreachable" in self._problems:
+            pass  # told as a lost link
         elif reason not in _QUIET_REASONS:
             yield Line("waiting", f"{printable(reason)}: {detail}" if detail else printable(reason))
 

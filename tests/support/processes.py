@@ -12,7 +12,8 @@ from typing import Any
 from demo.children import Child
 from demo.ports import LOOPBACK, free_port
 
-BIN = Path(sys.executable).parent
+AGENT = (sys.executable, "-m", "edge_agent")
+SERVER = (sys.executable, "-m", "ingest_server")
 DEVICE = "drone-1"
 
 
@@ -113,7 +114,7 @@ class Server(Program):
         self.config.write_text(
             toml({"server": server, "limits": limits, "log": {"format": "json"}, **tables})
         )
-        super().__init__("server", folder, [BIN / "ingest-server", "run", "--config", self.config])
+        super().__init__("server", folder, [*SERVER, "run", "--config", self.config])
 
     def start(self) -> None:
         """Start and wait until it is ready."""
@@ -141,7 +142,7 @@ class Server(Program):
     def run(self, *arguments: str) -> str:
         """Run ``ingest-server ARGUMENTS`` beside it; return its standard output."""
         done = subprocess.run(
-            [BIN / "ingest-server", *arguments, "--config", self.config],
+            [*SERVER, *arguments, "--config", self.config],
             capture_output=True,
             text=True,
             timeout=30,
@@ -182,7 +183,7 @@ class Agent(Program):
             "log": {"format": "json"},
         }
         self.configure(**tables)
-        super().__init__("agent", folder, [BIN / "edge-agent", "run", "--config", self.config])
+        super().__init__("agent", folder, [*AGENT, "run", "--config", self.config])
 
     def configure(self, **tables: dict[str, Any]) -> None:
         """Change settings for the next start."""
@@ -193,7 +194,7 @@ class Agent(Program):
     def status(self) -> dict[str, Any]:
         """Return what ``edge-agent status --json`` says."""
         done = subprocess.run(
-            [BIN / "edge-agent", "status", "--json", "--config", self.config],
+            [*AGENT, "status", "--json", "--config", self.config],
             capture_output=True,
             text=True,
             timeout=30,
