@@ -1,40 +1,96 @@
-"""One connection to an MQTT broker; the only module that knows paho."""
+"""Where the broker is and how to log in: what the ``[mqtt]`` settings mean."""
 
 from __future__ import annotations
 
+import ssl
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from urllib.parse import urlsplit
 
-from edge_agent.errors import AgentError
+from edge_agent.config import MqttSettings
+from edge_agent.credentials import FOR_BROKER, read_secret
+from edge_agent.errors import AgentError, ConfigError
 
 
 class BrokerError(AgentError):
     """The broker cannot be used; the message says what happened, what it means, what to do."""
 
 
-class MqttOptions(Protocol):
-    """What the reporter needs of the ``[mqtt]`` settings."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+    is_tls: bool
 
-    @property
-    def url(self) -> str | None: ...
-    @property
-    def username(self) -> str | None: ...
-    @property
-    def password_file(self) -> Path | None: ...
-    @property
-    def topic_prefix(self) -> str: ...
-    @property
-    def ca_file(self) -> Path | None: ...
-    @property
-    def state_interval_seconds(self) -> float: ...
-    @property
-    def keepalive_seconds(self) -> int: ...
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read ``mqtt://host[:port]`` or ``mqtts://host[:port]`` (ports 1883 and 8883).
+
+        Raises:
+            BrokerError: anything else.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise BrokerError(
+                f"mqtt.url cannot be read ({error}): write mqtt://host:1883"
+            ) from None
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+            msg = "mqtt.url is no broker's address: write mqtt://host:1883, or mqtts://host:8883 for TLS"
+            raise BrokerError(msg)
+        if parts.username or parts.password:
+            msg = (
+                "mqtt.url holds a user name or a password, which logs and process lists would show:"
+                " use mqtt.username and mqtt.password_file"
+            )
+            raise BrokerError(msg)
+        is_tls = parts.scheme == "mqtts"
+        return cls(parts.hostname, port or (8883 if is_tls else 1883), is_tls)
 
 
-def check_broker(settings: MqttOptions, device_id: str, timeout_s: float) -> str:
-    """Connect, publish nothing, and return one sentence about what the broker answered.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Everything that opens a session."""
+
+    address: Address
+    client_id: str
+    username: str | None
+    password: str | None
+    tls: ssl.SSLContext | None
+    keepalive_s: int
+
+
+def read_login(settings: MqttSettings, client_id: str) -> Login:
+    """Collect what a session needs; read again for each one, so that a new password is taken up.
 
     Raises:
-        BrokerError: cannot be reached, or refuses us.
+        BrokerError: a file cannot be read, or the URL is wrong.
     """
-    raise NotImplementedError
+    if settings.url is None:
+        raise BrokerError("no broker is configured: set mqtt.url to report over MQTT")
+    address = Address.parse(settings.url)
+    try:
+        password = read_secret(FOR_BROKER, settings.password_file)
+    except ConfigError as error:
+        raise BrokerError(f"no password for the broker: {error}") from error
+    return Login(
+        address=address,
+        client_id=client_id,
+        username=settings.username,
+        password=password,
+        tls=_tls(settings.ca_file) if address.is_tls else None,
+        keepalive_s=settings.keepalive_seconds,
+    )
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        msg = f"mqtt.ca_file {ca_file} cannot be used ({error}): it must be a PEM file with the broker's CA"
+        raise BrokerError(msg) from error

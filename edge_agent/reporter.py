@@ -1,10 +1,10 @@
 """Telling the broker: presence, state and events over MQTT.
 
-One worker, `Reporter`: ``step`` drains what the network thread said, keeps a session alive, and
-publishes what is due. Events come from the store's outbox and leave it only when the broker has
-acknowledged them with success. Nothing in the lane waits for any of this (law L6).
+One worker, `Reporter`: ``step`` takes what was heard and publishes what is due. It never waits for
+the network, and nothing in the lane waits for it (law L6).
 
-What to publish and when is in `core.telemetry`; paho is in `broker`.
+What is told and when is in `core.telemetry`; the session is kept by `connection`; `event_flow` is
+the way of events from the outbox.
 """
 
 from __future__ import annotations
@@ -12,12 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_agent.activity import Activity
-from edge_agent.broker import BrokerError, MqttOptions, check_broker
-from edge_agent.clock import Clock
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.broker import BrokerError
+from edge_agent.broker_check import check_broker
+from edge_agent.clock import Clock, rfc3339
+from edge_agent.config import MqttSettings
+from edge_agent.connection import Connection
+from edge_agent.core import telemetry
+from edge_agent.core.telemetry import Timing, Topics
+from edge_agent.errors import StoreError
+from edge_agent.event_flow import EventFlow
+from edge_agent.mqtt import NOT_AUTHORISED, Acknowledged, Connected, Ended, Heard, Message, Received
 from edge_agent.store import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
+
+_REFUSED = 128
+"""Reason codes from here on are refusals (MQTT 5, section 2.4)."""
+
+log = structlog.get_logger(__name__)
 
 
 class Reporter:
@@ -25,16 +40,17 @@ class Reporter:
 
     def __init__(
         self,
-        settings: MqttOptions,
+        settings: MqttSettings,
         device_id: str,
         store: Store,
+        *,
         snapshot: Callable[[], Mapping[str, Any]],
         activity: Activity,
         clock: Clock,
         boot_id: str,
-        *,
         jitter: Callable[[], float],
         info: Mapping[str, Any] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         """Prepare; nothing touches the network before the first `step` after `start`.
 
@@ -46,23 +62,282 @@ class Reporter:
         """
         self.wake_runner: Callable[[], None] = _nobody
         """Called, from any thread, when `step` has something to do: the runner sets it."""
+        self._is_wanted = settings.url is not None
+        self._is_running = False
+        self._store = store
+        self._snapshot = snapshot
+        self._activity = activity
+        self._clock = clock
+        self._device_id = device_id
+        self._boot_id = boot_id
+        self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
+        self._topics = Topics.of(settings.topic_prefix, device_id)
+        self._info = telemetry.encode(
+            telemetry.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
+        )
+        self._events = EventFlow(store)
+        self._connection = Connection(
+            settings,
+            device_id,
+            store,
+            activity=activity,
+            clock=clock,
+            boot_id=boot_id,
+            jitter=jitter,
+            timing=self._timing,
+            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
+        )
+        self._unacknowledged: dict[int, str] = {}
+        """Packet id -> topic, of all but events."""
+        self._refused_topics: set[str] = set()
+        self._offer_again_s = 0.0
+        self._is_returning = False
+        self._has_told_info = False
+        self._presented_s = 0.0
+        self._is_echoed = False
+        self._is_dirty = True
+        self._state: Mapping[str, Any] | None = None
+        self._state_s = 0.0
+        self._state_due_s = 0.0
+        self._looked_s = float("-inf")
+
+    # --- the worker ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Allow the reporter to connect."""
+        """Allow the reporter to connect, and offer again what a broker has refused before."""
+        if not self._is_wanted:
+            return
+        self._is_running = True
+        try:
+            self._connection.start()
+            self._offer_refused_again(self._clock.now_s())
+        except StoreError as error:
+            log.warning("report.failed", error=str(error))
 
     def step(self, now_s: float) -> float:
         """Do what is due and return the seconds until the next call is needed."""
-        raise NotImplementedError
+        if not self._is_running:
+            return self._timing.poll_s
+        wait_s = self._timing.poll_s
+        try:
+            for heard in self._connection.listen(now_s):
+                self._hear(heard, now_s)
+            if self._connection.limits is not None:
+                self._look_after_session(now_s)
+                self._tell_events(now_s)
+                wait_s = self._tell_state(now_s)
+        except StoreError as error:
+            log.warning("report.failed", error=str(error))
+        return max(0.0, min(wait_s, self._timing.poll_s, self._connection.wait_s(now_s)))
 
     def wake(self) -> None:
         """Say that the state changed or an event was written; from any thread, returns at once."""
+        self._is_dirty = True
         self.wake_runner()
 
     def stop(self, timeout_s: float) -> None:
         """Say ``offline`` with reason ``shutdown`` and disconnect, within *timeout_s*.
 
-        Called when `step` is not called any more.
+        Called when `step` is not called any more. What the broker does not take in that time stays
+        in the outbox.
         """
+        if not self._is_running:
+            return
+        self._is_running = False
+        deadline_s = self._clock.now_s() + timeout_s
+        try:
+            self._say_goodbye(deadline_s - 0.5)
+        except StoreError as error:
+            log.warning("report.failed", error=str(error))
+        self._connection.close(deadline_s)
+
+    def _say_goodbye(self, until_s: float) -> None:
+        now_s = self._clock.now_s()
+        for heard in self._connection.listen(now_s):
+            self._hear(heard, now_s)
+        if self._connection.limits is None:
+            return
+        self._tell_events(now_s)
+        self._present("offline", "shutdown", now_s)
+        while self._unacknowledged or self._events.in_flight:
+            one = self._connection.wait_for(until_s - self._clock.now_s())
+            if one is None:
+                break
+            heard_now = self._connection.take(*one, self._clock.now_s())
+            if heard_now is not None:
+                self._hear(heard_now, self._clock.now_s())
+        self._events.flush()
+
+    # --- what was heard -----------------------------------------------------------------------
+
+    def _hear(self, heard: Heard, now_s: float) -> None:
+        match heard:
+            case Connected():
+                self._introduce(heard, now_s)
+            case Acknowledged():
+                self._settle(heard)
+            case Received():
+                self._overhear(heard.payload, now_s)
+            case Ended():
+                self._forget_session(heard, now_s)
+
+    def _introduce(self, broker: Connected, now_s: float) -> None:
+        self._is_echoed = False
+        if (session := self._connection.session) is not None:
+            session.subscribe(self._topics.status)
+        self._present("online", "reconnect" if self._is_returning else "start", now_s)
+        self._is_returning = True
+        # A broker that has forgotten the session may have forgotten what it retained.
+        if not self._has_told_info or not broker.is_session_present:
+            self._publish(self._topics.info, self._info, is_retained=True)
+            self._has_told_info = True
+
+    def _present(self, status: str, reason: str, now_s: float) -> None:
+        say = telemetry.online if status == "online" else telemetry.offline
+        document = say(
+            boot_id=self._boot_id,
+            session=self._connection.number,
+            reason=reason,
+            ts=rfc3339(self._clock.utc()),
+        )
+        self._presented_s = now_s
+        self._publish(self._topics.status, telemetry.encode(document), is_retained=True)
+
+    def _settle(self, answer: Acknowledged) -> None:
+        refusal = answer.reason if answer.code >= _REFUSED else None
+        topic = self._unacknowledged.pop(answer.mid, self._topics.event)
+        if topic == self._topics.event and not self._events.acknowledged(answer.mid, refusal):
+            return
+        if topic == self._topics.state:
+            return  # QoS 0: written to the socket, which says nothing about the broker
+        if refusal is None:
+            self._refused_topics.discard(topic)
+        else:
+            if topic not in self._refused_topics:
+                log.error("message.refused", topic=topic, reason=refusal)
+            self._refused_topics.add(topic)
+            code = (
+                ProblemCode.MQTT_ACL if answer.code == NOT_AUTHORISED else ProblemCode.MQTT_REFUSED
+            )
+            self._activity.problem(code, True)
+        if not self._refused_topics and self._connection.is_v5:
+            self._activity.problem(ProblemCode.MQTT_ACL, False)
+            self._activity.problem(ProblemCode.MQTT_REFUSED, False)
+
+    def _overhear(self, payload: bytes, now_s: float) -> None:
+        """Read our own ``status`` as others see it."""
+        number = self._connection.number
+        if telemetry.is_echo(payload, boot_id=self._boot_id, session=number):
+            self._is_echoed = True
+            if not self._connection.is_v5:
+                self._activity.problem(ProblemCode.MQTT_ACL, False)
+        elif (
+            self._is_echoed
+            and telemetry.says_offline(payload)
+            and now_s - self._presented_s >= self._timing.min_gap_s
+        ):
+            log.info("status.contradicted", session=number)
+            self._present("online", "reconnect", now_s)
+
+    def _forget_session(self, end: Ended, now_s: float) -> None:
+        self._unacknowledged.clear()
+        self._state = None
+        set_aside = self._events.session_ended(end.code, now_s)
+        if set_aside is not None:
+            log.error("event.refused", reason=set_aside)
+            self._activity.problem(ProblemCode.MQTT_REFUSED, True)
+
+    # --- what is due --------------------------------------------------------------------------
+
+    def _look_after_session(self, now_s: float) -> None:
+        oldest_s = self._events.oldest_sent_s()
+        if oldest_s is not None and now_s - oldest_s > self._timing.acknowledge_s:
+            self._connection.give_up("the broker acknowledges nothing")
+        if not self._is_trusted() and now_s - self._presented_s >= self._timing.echo_s:
+            if self._activity.problem(ProblemCode.MQTT_ACL, True):
+                log.error(
+                    "message.refused", topic=self._topics.status, reason="it did not come back"
+                )
+            self._present("online", "reconnect", now_s)
+        if self._refused_topics and now_s >= self._offer_again_s:
+            self._offer_refused_again(now_s)
+
+    def _is_trusted(self) -> bool:
+        """Return whether an acknowledgement of the broker means that it took the message.
+
+        MQTT 3.1.1 acknowledges a message that the broker's rules then throw away. There, only what
+        comes back has been taken, so events wait until our own ``status`` did.
+        """
+        return self._connection.is_v5 or self._is_echoed
+
+    def _offer_refused_again(self, now_s: float) -> None:
+        self._offer_again_s = now_s + self._timing.retry_refused_s
+        self._store.retry_refused()
+
+    def _tell_events(self, now_s: float) -> None:
+        limits = self._connection.limits
+        if limits is None or limits.maximum_qos < 1 or not self._is_trusted():
+            return
+        room = limits.receive_maximum - len(self._unacknowledged) - self._events.in_flight
+        for event in self._events.due(room):
+            payload = telemetry.encode(telemetry.cloud_event(event, self._device_id))
+            if (excess := self._excess(self._topics.event, payload)) > 0:
+                log.error("event.refused", seq=event.seq, type=event.type, excess_bytes=excess)
+                self._activity.problem(ProblemCode.MQTT_REFUSED, True)
+                self._events.refuse(event.seq, f"too large by {excess} bytes")
+                continue
+            mid = self._send(Message(self._topics.event, payload))
+            if mid is None:
+                break
+            self._events.sent(mid, event, now_s)
+
+    def _tell_state(self, now_s: float) -> float:
+        """Publish the state where it is due; return the seconds until the next look."""
+        if self._topics.state in self._unacknowledged.values():
+            return self._timing.poll_s  # the link does not even take this one
+        if not self._is_dirty and self._state is not None and now_s < self._state_due_s:
+            return self._state_due_s - now_s
+        if now_s - self._looked_s < self._timing.look_gap_s:
+            return self._looked_s + self._timing.look_gap_s - now_s
+        self._is_dirty = False
+        self._looked_s = now_s
+        now = self._snapshot()
+        wait_s = telemetry.state_wait_s(
+            self._state, now, age_s=now_s - self._state_s, timing=self._timing
+        )
+        if wait_s <= 0:
+            self._publish(
+                self._topics.state,
+                telemetry.encode(now),
+                qos=0,
+                is_retained=True,
+                expiry_s=self._timing.state_expiry_s,
+            )
+            self._state, self._state_s = now, now_s
+            wait_s = telemetry.state_wait_s(now, now, age_s=0.0, timing=self._timing)
+        self._state_due_s = now_s + wait_s
+        return wait_s
+
+    def _publish(self, topic: str, payload: bytes, **how: Any) -> None:
+        message = Message(topic, payload, **how)
+        if (excess := self._excess(topic, payload)) > 0:
+            log.error("message.refused", topic=topic, excess_bytes=excess)
+            self._activity.problem(ProblemCode.MQTT_REFUSED, True)
+            return
+        mid = self._send(message)
+        if mid is not None:
+            self._unacknowledged[mid] = topic
+
+    def _send(self, message: Message) -> int | None:
+        session, limits = self._connection.session, self._connection.limits
+        if session is None or limits is None:
+            return None
+        return session.publish(message, limits)
+
+    def _excess(self, topic: str, payload: bytes) -> int:
+        limits = self._connection.limits
+        maximum = None if limits is None else limits.maximum_packet_bytes
+        return telemetry.excess_bytes(topic, payload, maximum_packet_bytes=maximum)
 
 
 def _nobody() -> None:

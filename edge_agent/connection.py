@@ -1,0 +1,284 @@
+"""Keeping a session with the broker: when to try, with which protocol, what is wrong.
+
+Every session is a new one (see `mqtt`); this chooses when the next begins. Nothing here waits: what a
+session heard is taken from a queue by `listen`, in the reporter's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.broker import BrokerError, read_login
+from edge_agent.clock import Clock
+from edge_agent.config import MqttSettings
+from edge_agent.core.telemetry import (
+    Timing,
+    Topics,
+    encode,
+    fallback_note,
+    offline,
+    reconnect_wait_s,
+    remembers_fallback,
+)
+from edge_agent.errors import StoreError
+from edge_agent.mqtt import (
+    LOGIN_REFUSED,
+    SESSION_TAKEN_OVER,
+    UNSUPPORTED_VERSION,
+    Connected,
+    Ended,
+    Heard,
+    Message,
+    Session,
+)
+from edge_agent.store import Store
+
+_FALLBACK: Final = "mqtt.fallback"
+_SESSION: Final = "mqtt.session"
+_RESERVED: Final = 100
+"""Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
+
+_SILENT_SESSIONS: Final = 2
+"""So many brokers that hang up on an MQTT 5 CONNECT without a word probably know 3.1.1 only."""
+
+log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """At most one session at a time. Used by one thread, but for what sessions hear."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        device_id: str,
+        store: Store,
+        *,
+        activity: Activity,
+        clock: Clock,
+        boot_id: str,
+        jitter: Callable[[], float],
+        timing: Timing,
+        wake: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._client_id = f"edgeup-{device_id}"
+        self._status_topic = Topics.of(settings.topic_prefix, device_id).status
+        self._store = store
+        self._activity = activity
+        self._clock = clock
+        self._boot_id = boot_id
+        self._jitter = jitter
+        self._timing = timing
+        self._wake = wake
+        self._heard: SimpleQueue[tuple[int, Heard]] = SimpleQueue()
+        self._session: Session | None = None
+        self._is_v5 = True
+        self._began_s = 0.0
+        self._connected_s = 0.0
+        self._retry_at_s = 0.0
+        self._failures = 0
+        self._last_failure = ""
+        self._fallback: dict[str, Any] | None = None
+        self._silent = 0
+        self._is_guessing = False
+        self._numbers_until = 0
+        self.number = 0
+        """Of the session at hand; rises per device for ever."""
+        self.limits: Connected | None = None
+        """What the broker said when it took us; None: there is no session to publish on."""
+
+    @property
+    def is_v5(self) -> bool:
+        """Whether the session at hand speaks MQTT 5, where the broker says what it refuses."""
+        return self._is_v5
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    def start(self) -> None:
+        """Take up what is remembered of the broker.
+
+        Raises:
+            StoreError: nothing is remembered, which costs one refused session.
+        """
+        note = self._store.setting(_FALLBACK)
+        if isinstance(note, dict):
+            if note.get("boot_id") != self._boot_id:
+                note = {**note, "starts_left": note.get("starts_left", 0) - 1}
+                self._store.remember(_FALLBACK, note)
+            self._fallback = note
+
+    def listen(self, now_s: float) -> Iterator[Heard]:
+        """Yield what the session heard since the last call, and begin a session where one is due."""
+        while True:
+            try:
+                number, heard = self._heard.get_nowait()
+            except Empty:
+                break
+            if (told := self.take(number, heard, now_s)) is not None:
+                yield told
+        session = self._session
+        if session is None:
+            if now_s >= self._retry_at_s:
+                self._begin(now_s)
+        elif not session.is_alive and self._heard.empty():
+            self.give_up("its thread died")
+        elif self.limits is None and now_s - self._began_s > self._timing.connect_s:
+            self.give_up("the broker did not answer in time")
+        elif self.limits is not None and now_s - self._connected_s > self._timing.duplicate_s:
+            self._activity.problem(ProblemCode.DUPLICATE_ID, False)
+
+    def wait_for(self, timeout_s: float) -> tuple[int, Heard] | None:
+        """Wait until something is heard; for `take`. Only for the end, where nobody steps."""
+        try:
+            return self._heard.get(timeout=max(0.0, timeout_s))
+        except Empty:
+            return None
+
+    def take(self, number: int, heard: Heard, now_s: float) -> Heard | None:
+        """Note what session *number* heard; None: it is a session that we have given up."""
+        if number != self.number or self._session is None:
+            return None
+        if isinstance(heard, Connected):
+            self.limits = heard
+            self._connected_s = now_s
+            self._last_failure = ""
+            self._silent = 0
+            protocol = "5" if self._is_v5 else "3.1.1"
+            log.info("broker.connected", session=number, protocol=protocol)
+            self._activity.problem(ProblemCode.MQTT_UNREACHABLE, False)
+            self._activity.problem(ProblemCode.MQTT_AUTH, False)
+        elif isinstance(heard, Ended):
+            self._lost(heard, now_s)
+        return heard
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until `listen` has something to do by the clock."""
+        if self._session is None:
+            return max(0.0, self._retry_at_s - now_s)
+        if self.limits is None:
+            return max(0.1, self._began_s + self._timing.connect_s - now_s)
+        return self._timing.poll_s
+
+    def give_up(self, reason: str) -> None:
+        """Cut the session at hand; `listen` tells of its end."""
+        if self._session is not None:
+            self._session.abort()
+            self._note(self.number, Ended(0, reason, was_answered=True, was_reached=True))
+
+    def close(self, deadline_s: float) -> None:
+        """End the session, cleanly where it is connected, before *deadline_s* (monotonic)."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if self.limits is not None:
+            session.close()
+            session.join(deadline_s - self._clock.now_s() - 0.2)
+        self.limits = None
+        session.abort()
+        session.join(deadline_s - self._clock.now_s())
+
+    def _begin(self, now_s: float) -> None:
+        self.limits = None
+        self._began_s = now_s
+        self.number = self._next_number()
+        try:
+            login = read_login(self._settings, self._client_id)
+        except BrokerError as error:
+            self._retry_later(str(error), now_s, is_refused=True)
+            self._activity.problem(ProblemCode.MQTT_AUTH, True)
+            return
+        self._is_v5 = not self._is_guessing and not remembers_fallback(
+            self._fallback, str(login.address), boot_id=self._boot_id, now_s=now_s
+        )
+        number = self.number
+        will = encode(offline(boot_id=self._boot_id, session=number, reason="lost"))
+        self._session = Session(
+            login,
+            Message(self._status_topic, will, is_retained=True),
+            lambda heard: self._note(number, heard),
+            is_v5=self._is_v5,
+            will_delay_s=self._timing.will_delay_s,
+            session_s=self._timing.session_s,
+        )
+        self._session.start()
+
+    def _note(self, number: int, heard: Heard) -> None:
+        """Take what a session heard; called in its thread."""
+        self._heard.put((number, heard))
+        self._wake()
+
+    def _next_number(self) -> int:
+        """Return a session number that no session of this device had before."""
+        if self.number + 1 < self._numbers_until:
+            return self.number + 1
+        try:
+            first = max(self.number + 1, self._store.setting(_SESSION) or 1)
+            self._store.remember(_SESSION, first + _RESERVED)
+        except StoreError:
+            return self.number + 1  # the boot id still tells the sessions of two boots apart
+        self._numbers_until = first + _RESERVED
+        return int(first)
+
+    def _lost(self, end: Ended, now_s: float) -> None:
+        was_connected, self.limits, self._session = self.limits is not None, None, None
+        if was_connected and now_s - self._connected_s >= self._timing.stable_s:
+            self._failures = 0
+        if self._changes_protocol(end, was_connected, now_s):
+            self._retry_at_s = now_s
+            return
+        is_refused = end.code in LOGIN_REFUSED and not was_connected
+        is_stolen = end.code == SESSION_TAKEN_OVER
+        if is_refused:
+            self._activity.problem(ProblemCode.MQTT_AUTH, True)
+        elif is_stolen:
+            self._activity.problem(ProblemCode.DUPLICATE_ID, True)
+        elif not was_connected:
+            self._activity.problem(ProblemCode.MQTT_UNREACHABLE, True)
+        self._retry_later(end.reason, now_s, is_refused=is_refused or is_stolen)
+
+    def _retry_later(self, reason: str, now_s: float, *, is_refused: bool) -> None:
+        timing = self._timing
+        self._failures += 1
+        wait_s = reconnect_wait_s(
+            self._failures,
+            base_s=timing.refused_base_s if is_refused else timing.backoff_base_s,
+            cap_s=timing.refused_cap_s if is_refused else timing.backoff_cap_s,
+            jitter=self._jitter(),
+        )
+        self._retry_at_s = now_s + wait_s
+        # The same failure again and again is one warning, not one a minute.
+        report = log.debug if reason == self._last_failure else log.warning
+        self._last_failure = reason
+        report("broker.lost", error=reason, failures=self._failures, wait_s=round(wait_s, 1))
+
+    def _changes_protocol(self, end: Ended, was_connected: bool, now_s: float) -> bool:
+        """Return whether the next session speaks another protocol, and so begins at once."""
+        if self._is_guessing:
+            self._is_guessing = False
+            self._silent = 0
+            return False
+        if not self._is_v5:
+            return False
+        if end.code == UNSUPPORTED_VERSION:
+            address = str(read_login(self._settings, self._client_id).address)
+            self._fallback = fallback_note(
+                address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
+            )
+            log.info("broker.fell_back", protocol="3.1.1")
+            try:
+                self._store.remember(_FALLBACK, self._fallback)
+            except StoreError as error:
+                log.warning("report.failed", error=str(error))
+            return True
+        if was_connected or end.was_answered or not end.was_reached:
+            return False
+        self._silent += 1
+        self._is_guessing = self._silent >= _SILENT_SESSIONS
+        return self._is_guessing

@@ -1,0 +1,311 @@
+"""One session with an MQTT broker, from connect until it ends; the only module that knows paho.
+
+paho is used for the wire alone. It never reconnects here and never queues for us: a session that ends
+is over, and the next one is a new client. That avoids what goes wrong in long-running paho clients (a
+network thread that died unseen, a message repeated for ever, a second delivery after ours).
+
+Its callbacks only put what they heard into the listener; they do not publish and cannot raise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.broker import Login
+
+UNSUPPORTED_VERSION: Final = 132
+LOGIN_REFUSED: Final = frozenset({134, 135, 138, 140})
+"""Bad user name or password, not authorised, banned, bad authentication method."""
+NOT_AUTHORISED: Final = 135
+SESSION_TAKEN_OVER: Final = 142
+PACKET_TOO_LARGE: Final = 149
+
+_CONNECT_TIMEOUT_S: Final = 15.0
+"""For one address of the broker: a satellite link needs several seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    topic: str
+    payload: bytes
+    qos: int = 1
+    is_retained: bool = False
+    expiry_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker took us; None: it names no limit."""
+
+    is_session_present: bool
+    maximum_packet_bytes: int | None
+    receive_maximum: int
+    maximum_qos: int
+    takes_retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    mid: int
+    code: int
+    """128 and above: refused. MQTT 3.1.1 knows only success."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over; nothing more is heard of it."""
+
+    code: int
+    """The broker's reason code; 0 where it gave none."""
+    reason: str
+    was_answered: bool
+    """Whether anybody on the other side answered the CONNECT, with a yes or a no."""
+    was_reached: bool
+    """Whether the TCP connection (and TLS) stood."""
+
+
+Heard = Connected | Acknowledged | Received | Ended
+
+
+class Session:
+    """One connection in its own thread, where names are looked up and TLS is spoken too."""
+
+    def __init__(
+        self,
+        login: Login,
+        will: Message | None,
+        heard: Callable[[Heard], None],
+        *,
+        is_v5: bool,
+        will_delay_s: int = 0,
+        session_s: int = 0,
+    ) -> None:
+        """Prepare a session.
+
+        Args:
+            heard: called in the network thread; must return at once and must not raise.
+            session_s: how long the broker keeps the session when we are gone; 0: not at all.
+        """
+        self._login = login
+        self._heard = heard
+        self._is_v5 = is_v5
+        self._session_s = session_s
+        self._end = Ended(0, "", was_answered=False, was_reached=False)
+        self._is_answered = False
+        self._is_closing = threading.Event()
+        self._client = self._make_client(will, will_delay_s)
+        self._thread = threading.Thread(target=self._run, name="mqtt-session", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def publish(self, message: Message, limits: Connected) -> int | None:
+        """Hand *message* to the network thread; return its packet id, or None: it will not go."""
+        properties: Properties | None = None
+        if self._is_v5:
+            properties = _properties(
+                PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1
+            )
+            if message.expiry_s is not None:
+                properties.MessageExpiryInterval = message.expiry_s
+        info = self._client.publish(
+            message.topic,
+            message.payload,
+            min(message.qos, limits.maximum_qos),
+            message.is_retained and limits.takes_retained,
+            properties,
+        )
+        return info.mid if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def subscribe(self, topic: str) -> None:
+        self._client.subscribe(topic, qos=1)
+
+    def close(self) -> None:
+        """Begin a clean end: what was published before is sent first. The will is not."""
+        self._is_closing.set()
+        self._client.disconnect()
+
+    def abort(self) -> None:
+        """Cut the connection; the broker publishes the will."""
+        self._is_closing.set()
+        connection = self._client.socket()
+        if isinstance(connection, socket.socket):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; return whether it ended."""
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    def _make_client(self, will: Message | None, will_delay_s: int) -> paho.Client:
+        login = self._login
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=login.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if self._is_v5 else self._session_s == 0,
+            reconnect_on_failure=False,
+        )
+        client.suppress_exceptions = True
+        client.connect_timeout = _CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(100)
+        client.max_inflight_messages_set(100)
+        if login.username is not None:
+            client.username_pw_set(login.username, login.password)
+        if login.tls is not None:
+            client.tls_set_context(login.tls)
+        if will is not None:
+            properties = None
+            if self._is_v5:
+                properties = _properties(
+                    PacketTypes.WILLMESSAGE,
+                    WillDelayInterval=will_delay_s,
+                    ContentType="application/json",
+                    PayloadFormatIndicator=1,
+                )
+            client.will_set(will.topic, will.payload, will.qos, will.is_retained, properties)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        # With this set, publish() leaves the writing to the network thread. Without it the caller
+        # writes too, and two threads tear each other's packets where the socket takes only a part.
+        client.on_socket_register_write = _leave_it_to_the_loop
+        return client
+
+    def _run(self) -> None:
+        reason = ""
+        try:
+            self._connect()
+            if self._is_closing.is_set():
+                return  # given up meanwhile: a CONNECT now would steal the next session
+            pause = min(30.0, self._login.keepalive_s / 2)
+            while self._client.loop(pause) is MQTTErrorCode.MQTT_ERR_SUCCESS:
+                if self._is_closing.is_set() and not self._is_answered:
+                    break  # nothing to say goodbye to
+        except (OSError, ssl.SSLError) as error:
+            reason = _why(error)
+        except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more
+            reason = f"{type(error).__name__}: {error}"
+        finally:
+            self._leave(reason)
+
+    def _connect(self) -> None:
+        address = self._login.address
+        if self._is_v5:
+            self._client.connect(
+                address.host,
+                address.port,
+                self._login.keepalive_s,
+                clean_start=self._session_s == 0,
+                properties=_properties(PacketTypes.CONNECT, SessionExpiryInterval=self._session_s),
+            )
+        else:
+            self._client.connect(address.host, address.port, self._login.keepalive_s)
+        self._end = Ended(0, "", was_answered=False, was_reached=True)
+
+    def _leave(self, reason: str) -> None:
+        client = self._client
+        # Callbacks are bound methods of this object: without them no cycle is left, so that paho's
+        # sockets close when the last reference goes and not at some later collection.
+        client.on_connect = client.on_publish = client.on_message = None
+        client.on_disconnect = client.on_socket_register_write = None
+        connection = client.socket()
+        if connection is not None:
+            connection.close()
+        end = self._end
+        self._heard(
+            Ended(
+                end.code,
+                end.reason or reason or "the connection was closed",
+                was_answered=self._is_answered,
+                was_reached=end.was_reached,
+            )
+        )
+
+    # --- callbacks: paho calls them in the network thread -------------------------------------
+
+    def _on_connect(
+        self, _client: object, _data: object, flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
+        self._is_answered = True
+        if code.is_failure:
+            self._end = Ended(code.value, str(code), was_answered=True, was_reached=True)
+            return
+        self._heard(
+            Connected(
+                is_session_present=flags.session_present,
+                maximum_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
+                maximum_qos=getattr(properties, "MaximumQoS", 2),
+                takes_retained=bool(getattr(properties, "RetainAvailable", 1)),
+            )
+        )
+
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, code: ReasonCode, _properties: object
+    ) -> None:
+        self._heard(Acknowledged(mid, code.value, str(code)))
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self._heard(Received(message.topic, bytes(message.payload)))
+
+    def _on_disconnect(
+        self, _client: object, _data: object, flags: Any, code: ReasonCode, _properties: object
+    ) -> None:
+        if self._end.code:
+            return  # the refusal of the CONNECT says more than the end of the connection
+        is_from_broker = flags.is_disconnect_packet_from_server
+        self._end = Ended(
+            code.value if is_from_broker else 0,
+            str(code) if is_from_broker else "",
+            was_answered=self._is_answered,
+            was_reached=True,
+        )
+
+
+def _leave_it_to_the_loop(_client: object, _data: object, _socket: object) -> None:
+    return None
+
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho left it bare
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with the broker ({error.reason or error})"
+    if isinstance(error, socket.gaierror):
+        return "the broker's name cannot be resolved"
+    if isinstance(error, TimeoutError):
+        return "the broker does not answer"
+    return error.strerror or str(error)
