@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from upload_protocol.digests import Digest
@@ -58,6 +58,11 @@ class RunningHash:
     @property
     def upto(self) -> int:
         return self._trail.position
+
+    @property
+    def generation(self) -> int:
+        """Changes with each replacement of recorded bytes."""
+        return self._generation
 
     def follow(self, position: int | None = None) -> Trail | None:
         """Return a private copy that goes on at *position*, None where that is not possible.
@@ -147,20 +152,23 @@ def catch_up(
 
 
 def block_digests(
-    part: Readable, size: int, numbers: range, length_of: Callable[[int], int]
+    part: Readable, size: int, numbers: Iterable[int], length: int
 ) -> dict[int, Digest]:
-    """Return the SHA-256 of each of the blocks *numbers* of *size* bytes, read from the disk."""
+    """Return the SHA-256 of each of the blocks *numbers* of a file of *length* bytes.
+
+    Raises:
+        OSError: the stored bytes cannot be read.
+    """
     found = {}
     for number in numbers:
         hasher = hashlib.sha256()
-        at, left = number * size, length_of(number)
-        while left:
-            piece = part.pread(min(READ_BYTES, left), at)
+        at, stop = number * size, min((number + 1) * size, length)
+        while at < stop:
+            piece = part.pread(min(READ_BYTES, stop - at), at)
             if not piece:
                 msg = f"the part file ends at byte {at}, inside a recorded block"
                 raise OSError(msg)
             hasher.update(piece)
             at += len(piece)
-            left -= len(piece)
         found[number] = Digest(hasher.digest())
     return found

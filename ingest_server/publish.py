@@ -38,6 +38,7 @@ class Publisher:
         state: SqliteState,
         blobs: FileBlobs,
         committer: Committer,
+        *,
         clock: Clock,
         uptime: Uptime,
         template: NameTemplate,

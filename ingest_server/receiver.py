@@ -1,22 +1,61 @@
-"""The one way in: body -> part file -> durable -> ranges recorded -> acknowledged."""
+"""The one way in: body -> part file -> durable -> ranges recorded -> acknowledged.
+
+Here the parts are joined: what may be done is decided in `upload`, who writes in `writers`, what is
+durable in `committer`, when a file appears in `publish`, when an upload ends in `expiry`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
 from typing import Protocol
 
+import structlog
+
+from ingest_server import recovery
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.clock import Clock
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused, refused_by_disk
+from ingest_server.expiry import Expiry, Uptime
+from ingest_server.hashing import block_digests, catch_up
+from ingest_server.names import NameTemplate, as_text, check_name
+from ingest_server.publish import Publisher
+from ingest_server.recovery import Recovery
+from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import (
+    State,
+    UploadRecord,
+    check_length,
+    check_range,
+    check_total,
+    end_of,
+    missing_of,
+    refuse_unless_open,
+    refuse_unless_there,
+    with_received,
+    without_received,
+)
+from ingest_server.writers import Live, LiveUploads, Writer
 from upload_protocol.digests import Digest
-from upload_protocol.headers import ContentRange
+from upload_protocol.headers import ContentRange, is_upload_id
 from upload_protocol.messages import (
     BlockDigests,
     CompleteRequest,
     CreateRequest,
+    Limits,
     Receipt,
     UploadStatus,
 )
+from upload_protocol.ranges import ByteRange
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -65,17 +104,14 @@ class Pending:
     retry_after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What `Receiver.start` found and mended."""
+HOUSEKEEPING_S = 60.0
+PING_S = 2.0
+MAX_BLOCK = 64 * MIB
+MAX_BLOCKS = 4096
+BLOCK_BYTES_PER_ANSWER = GIB
+"""Bytes hashed for one answer about blocks: some seconds of a disk, not minutes."""
 
-    open_uploads: int = 0
-    resumed: int = 0
-    """Half verified or half published uploads that were taken up again."""
-    strays: int = 0
-    """Part files without an upload, moved to lost+found."""
-    lost: int = 0
-    """Uploads whose part file is gone; now failed."""
+log = structlog.get_logger()
 
 
 class Receiver:
@@ -84,22 +120,182 @@ class Receiver:
     def __init__(
         self, state: SqliteState, blobs: FileBlobs, settings: ReceiverSettings, clock: Clock
     ) -> None:
+        """Join the parts; nothing happens before `start`.
+
+        ``settings`` may be replaced at any time; only its ``name_template`` is read just once.
+
+        Raises:
+            ValueError: the name template cannot be used.
+        """
         self.settings = settings
         self._state = state
         self._blobs = blobs
         self._clock = clock
+        self._template = NameTemplate(settings.name_template)
+        self._live = LiveUploads()
+        self._stop = threading.Event()
+        self._stopped = False
+        self._verifiers = ThreadPoolExecutor(2, thread_name_prefix="verify")
+        self._followers = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._housekeeper = threading.Thread(
+            target=self._keep_house, name="housekeeping", daemon=True
+        )
 
     def start(self) -> Recovery:
-        raise NotImplementedError
+        """Take up what the last run left, then let uploads in.
+
+        On return every half-published upload is published, and every half-verified one is being
+        verified in the background.
+
+        Raises:
+            StorageError: the data folder is not fit for use; one sentence says why.
+            Refused: the database failed.
+        """
+        self._blobs.prepare()
+        self._committer = Committer(self._state.open_writer())
+        self._committer.start()
+        with self._state.reading() as queries:
+            self._uptime = Uptime(self._clock, queries.uptime_s())
+        self._expiry = Expiry(self._state, self._blobs, self._committer, self._live, self._uptime)
+        self._publisher = Publisher(
+            self._state,
+            self._blobs,
+            self._committer,
+            clock=self._clock,
+            uptime=self._uptime,
+            template=self._template,
+            is_stopping=self._stop.is_set,
+        )
+        found = self._recover()
+        self._housekeeper.start()
+        return found
+
+    def _recover(self) -> Recovery:
+        strays = recovery.clear_parts(self._state, self._blobs)
+        lost = recovery.fail_lost(self._state, self._blobs, self._committer)
+        with self._state.reading() as queries:
+            publishing = queries.in_state(State.PUBLISHING)
+            verifying = queries.in_state(State.VERIFYING)
+            open_uploads = len(queries.in_state(State.OPEN))
+        for record in publishing:
+            with self._live.hold(record.id) as live:
+                try:
+                    self._publisher.finish(record.id, live)
+                except Refused as refused:  # stays publishing; the next complete goes on
+                    log.warning("upload.unpublished", upload_id=record.id, error=str(refused))
+        for record in verifying:
+            with self._live.hold(record.id) as live, live.deciding:
+                self._finish_later(record.id)
+        return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost)
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        raise NotImplementedError
+        """Cut what still runs, seal it, and let go of the database and the folder.
+
+        On return every byte that was written by then is recorded, as far as the disk allowed it.
+
+        Args:
+            timeout_s: how long to wait for the background threads.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self._stop.set()
+        stopping = Refused("stopping", "the server is stopping", retry_after_s=5)
+        for live in self._live.all():
+            for writer in live.writers():
+                writer.cancel(stopping)
+        self._verifiers.shutdown(cancel_futures=True)
+        self._followers.shutdown(cancel_futures=True)
+        if self._housekeeper.ident is not None:
+            self._housekeeper.join(timeout_s)
+        if hasattr(self, "_committer"):
+            with suppress(Refused):
+                self._expiry.keep_uptime()
+            self._committer.stop()
+        self._state.close()
+        self._blobs.close()
+
+    def _keep_house(self) -> None:
+        while not self._stop.wait(HOUSEKEEPING_S):
+            try:
+                self._expiry.keep_uptime()
+                self.expire()
+            except Refused as refused:
+                log.warning("housekeeping.failed", error=str(refused))
+            except Exception:
+                log.exception("housekeeping.failed")
 
     def create(self, device: str, key: str, request: CreateRequest) -> tuple[UploadStatus, bool]:
-        raise NotImplementedError
+        """Make an upload, or find the one that *key* has made; its row and part file are durable.
+
+        Returns:
+            The upload, and whether it was made now.
+
+        Raises:
+            Refused: the name, the length, the disk, the number of open uploads, or the key.
+        """
+        self._refuse_when_stopping()
+        settings = self.settings
+        name, folder = as_text(request.name), as_text(request.folder)
+        check_name(name, folder)
+        with self._state.reading() as queries:
+            found = queries.by_key(device, key)
+        if found is not None:
+            return self._status(_same_upload(found, name, request.length)), False
+        check_length(request.length, settings.max_length)
+        self._refuse_without_room(request.length or 0)
+        record = UploadRecord(
+            id=secrets.token_hex(16),
+            device=device,
+            key=key,
+            name=name,
+            folder=folder,
+            created_at=rfc3339(self._clock.now_utc()),
+            length=request.length,
+            digest=request.digest,
+            modified_at=None if request.modified_at is None else as_text(request.modified_at),
+            media_type=None if request.media_type is None else as_text(request.media_type),
+            metadata=dict(request.metadata),
+            touched_s=self._uptime.now_s(),
+        )
+
+        def insert(transaction: Transaction) -> UploadRecord:
+            found = transaction.by_key(device, key)  # the same request, twice at once
+            if found is not None:
+                return _same_upload(found, name, request.length)
+            limit = settings.max_open_uploads_per_device
+            if transaction.open_count(device) >= limit:
+                raise Refused(
+                    "too-many-requests",
+                    f"the device has {limit} open uploads, the limit; complete or abort some",
+                    retry_after_s=60,
+                )
+            transaction.insert(record)
+            return record
+
+        # The file first: a crash in between leaves an empty stray, not an upload without bytes.
+        with _disk():
+            self._blobs.create_part(record.id)
+        try:
+            kept = self._committer.run(insert)
+        except BaseException:
+            self._blobs.remove_part(record.id)
+            raise
+        if kept.id != record.id:
+            self._blobs.remove_part(record.id)
+            return self._status(kept), False
+        log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
+        return self._status(kept), True
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
-        raise NotImplementedError
+        """Return the upload; all that had arrived when this was asked is durable and in it."""
+        record = self._record(device, upload_id)
+        refuse_unless_there(record)
+        if record.state is State.OPEN:
+            with self._live.hold(upload_id) as live:
+                live.seal()
+            record = self._record(device, upload_id)
+        return self._status(record)
 
     def receive(
         self,
@@ -109,28 +305,433 @@ class Receiver:
         body: Body,
         digest: Digest | None = None,
     ) -> UploadStatus:
-        raise NotImplementedError
+        """Take the bytes of one request; all of them are durable and recorded on return.
+
+        A newer request for some of these bytes ends this one with ``superseded``. Whatever ends
+        it, what had arrived is durable and recorded, unless a *digest* was to be checked first.
+
+        Raises:
+            Refused: why it ended; it carries what is missing.
+        """
+        self._refuse_when_stopping()
+        record = self._record(device, upload_id)
+        refuse_unless_open(record)
+        check_range(record, where, self.settings.max_length)
+        unstored = len(where.where) - record.received.within(where.where).total
+        if unstored:
+            self._refuse_without_room(unstored, record)
+        if where.total is not None and record.length is None:
+            self._learn_length(upload_id, where.total)
+        try:
+            return self._receive(upload_id, where.where, body, digest)
+        except OSError as error:
+            refused = refused_by_disk(error)
+            log.warning("chunk.failed", upload_id=upload_id, error=str(error))
+            raise self._with_missing(refused, upload_id, where.where) from error
+        except Refused as refused:
+            if refused.code == "superseded":
+                log.info("upload.superseded", upload_id=upload_id, start=where.where.start)
+            raise self._with_missing(refused, upload_id, where.where) from refused
+
+    def _receive(
+        self, upload_id: str, where: ByteRange, body: Body, digest: Digest | None
+    ) -> UploadStatus:
+        with self._live.hold(upload_id) as live:
+            writer = self._writer(upload_id, where, body, live, is_held=digest is not None)
+            try:
+                live.enter(writer)
+                try:
+                    record = self._record(None, upload_id)
+                    refuse_unless_open(record)
+                    writer.begin(record.received)
+                    self._take(writer, body, digest)
+                finally:
+                    live.leave(writer)
+            finally:
+                writer.close()
+            record = writer.latest or self._record(None, upload_id)
+            self._follow_later(record, live)
+            return self._status(record)
+
+    def _writer(
+        self, upload_id: str, where: ByteRange, body: Body, live: Live, *, is_held: bool
+    ) -> Writer:
+        def record(gained: ByteRange) -> UploadRecord:
+            now_s = self._uptime.now_s()
+
+            def job(transaction: Transaction) -> UploadRecord:
+                found = _open(transaction, upload_id)
+                kept = replace(found, received=with_received(found, gained), touched_s=now_s)
+                transaction.save(kept)
+                return kept
+
+            return self._committer.run(job)
+
+        def unrecord(gone: ByteRange) -> UploadRecord:
+            def job(transaction: Transaction) -> UploadRecord:
+                found = _open(transaction, upload_id)
+                kept = replace(found, received=without_received(found, gone))
+                transaction.save(kept)
+                return kept
+
+            return self._committer.run(job)
+
+        try:
+            part = self._blobs.open_part(upload_id)
+        except FileNotFoundError:
+            refuse_unless_open(self._record(None, upload_id))  # it ended a moment ago
+            raise
+        return Writer(
+            where, body, part, live.running, record=record, unrecord=unrecord, is_held=is_held
+        )
+
+    def _take(self, writer: Writer, body: Body, digest: Digest | None) -> None:
+        """Move the body into the part file, sealing as it comes; all is sealed on return."""
+        settings = self.settings
+        buffer = memoryview(bytearray(min(settings.read_bytes, len(writer.where))))
+        hasher = None if digest is None else sha256()
+        sealed_at_s = self._clock.now_s()
+        try:
+            while writer.position < writer.where.stop:
+                arrived = self._read(writer, body, buffer)
+                writer.accept(arrived)
+                if hasher is not None:
+                    hasher.update(arrived)
+                unsealed, now_s = writer.position - writer.sealed, self._clock.now_s()
+                if unsealed >= settings.seal_bytes or now_s - sealed_at_s >= settings.seal_s:
+                    writer.seal()
+                    sealed_at_s = now_s
+        except (OSError, Refused):
+            # What came before is whole. A seal that fails now changes nothing in the answer.
+            with suppress(OSError, Refused):
+                writer.seal()
+            raise
+        if digest is not None and hasher is not None:
+            found = Digest(hasher.digest())
+            if found != digest:
+                raise Refused("content-digest-mismatch", f"the body has {found}, not {digest}")
+            writer.release()
+        writer.finish()
+
+    def _read(self, writer: Writer, body: Body, buffer: memoryview) -> memoryview:
+        """Return the next bytes of the body, at least one."""
+        room = min(len(buffer), writer.where.stop - writer.position)
+        try:
+            count = body.readinto(buffer[:room])
+        except OSError as error:
+            if writer.cancelled is not None:
+                raise writer.cancelled from error
+            code = "request-timeout" if isinstance(error, TimeoutError) else "body-truncated"
+            raise Refused(code, "the body broke off; what arrived is kept") from error
+        if count == 0:
+            raise Refused("body-truncated", "the body is shorter than its range")
+        return buffer[:count]
 
     def blocks(
         self, device: str | None, upload_id: str, *, size: int, start: int, limit: int
     ) -> BlockDigests:
-        raise NotImplementedError
+        """Return digests of fully received blocks, read from the disk; one caller at a time."""
+        if not (4 * KIB <= size <= MAX_BLOCK and 0 <= start < 2**53 and 1 <= limit <= MAX_BLOCKS):
+            raise Refused(
+                "malformed-request",
+                f"size from {4 * KIB} to {MAX_BLOCK}, start from 0, limit from 1 to {MAX_BLOCKS}",
+            )
+        refuse_unless_open(self._record(device, upload_id))
+        with self._live.hold(upload_id) as live:
+            if not live.reading_blocks.acquire(blocking=False):
+                raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
+            try:
+                live.seal()
+                return self._blocks(upload_id, live, size, start, limit)
+            finally:
+                live.reading_blocks.release()
+
+    def _blocks(
+        self, upload_id: str, live: Live, size: int, start: int, limit: int
+    ) -> BlockDigests:
+        seen = live.running.generation
+        record = self._record(None, upload_id)
+        length = end_of(record.received) if record.length is None else record.length
+        stop = min(-(-length // size), start + min(limit, max(1, BLOCK_BYTES_PER_ANSWER // size)))
+        whole = [
+            number
+            for number in range(start, stop)
+            if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
+        ]
+        with _disk():
+            part = self._blobs.open_part(upload_id)
+            try:
+                found = block_digests(part, size, whole, length)
+            finally:
+                part.close()
+        if live.running.generation != seen:
+            raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
+        return BlockDigests(size, found, stop if stop * size < length else None)
 
     def complete(
         self, device: str | None, upload_id: str, request: CompleteRequest
     ) -> Receipt | Pending:
-        raise NotImplementedError
+        """Verify and publish; with a receipt, the file and the receipt are durable on return.
+
+        Repeatable: the answer stays the same. `Pending`: it goes on in the background.
+
+        Raises:
+            Refused: bytes are missing, or the length or digest does not fit; the upload is open.
+        """
+        self._refuse_when_stopping()
+        self._record(device, upload_id)
+        with self._live.hold(upload_id) as live:
+            with live.deciding:
+                # Looked at before the row: what has ended by now has told the row how.
+                running = live.verification
+                if running is not None and running.done():
+                    running = None
+                record = self._record(device, upload_id)
+                if record.state is State.COMPLETE:
+                    return _fitting(record.receipt, request)
+                refuse_unless_there(record)
+                if record.state is State.OPEN:
+                    earlier = self._begin_verifying(record, request, live)
+                    if earlier is not None:
+                        return earlier
+                    running = None
+                if running is None:
+                    running = self._finish_later(upload_id)
+            try:
+                receipt = running.result(self.settings.verify_wait_s)
+            except FutureTimeoutError:
+                return Pending(retry_after_s=max(1.0, self.settings.verify_wait_s))
+            except Refused as refused:
+                raise _again(refused) from refused
+            return _fitting(receipt, request)
+
+    def _begin_verifying(
+        self, record: UploadRecord, request: CompleteRequest, live: Live
+    ) -> Receipt | None:
+        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused.
+
+        Returns:
+            The receipt when this file has been published before; then this upload is complete.
+        """
+        claimed = request.digest or record.digest
+        if claimed is not None:
+            found = self._publisher.earlier(record, request.length, claimed, is_claimed=True)
+            if found is not None:
+                with live.closed(Refused("not-open", "the file is published already")):
+                    return self._publisher.adopt(record, found)
+
+        def begin(transaction: Transaction) -> None:
+            kept = _open(transaction, record.id)
+            check_total(kept, request.length)
+            kept = replace(kept, length=request.length)
+            missing = missing_of(kept)
+            if missing:
+                raise Refused(
+                    "ranges-missing", f"{missing.total} bytes have not arrived", missing=missing
+                )
+            if claimed is None and self.settings.require_digest:
+                raise Refused("digest-required", "this server publishes nothing without a digest")
+            transaction.save(replace(kept, digest=claimed, state=State.VERIFYING))
+
+        with live.closed(Refused("not-open", "the upload is being completed")):
+            self._committer.run(begin)
+        return None
+
+    def _finish_later(self, upload_id: str) -> Future[Receipt]:
+        """Start verifying in the background; called under ``deciding``."""
+        live = self._live.pin(upload_id)  # until the work is done, and before it begins
+
+        def finish() -> Receipt:
+            try:
+                return self._publisher.finish(upload_id, live)
+            finally:
+                self._live.unpin(upload_id)
+
+        try:
+            live.verification = self._verifiers.submit(finish)
+        except RuntimeError:  # the pool is closed
+            self._live.unpin(upload_id)
+            self._refuse_when_stopping()
+            raise
+        return live.verification
+
+    def _follow_later(self, record: UploadRecord, live: Live) -> None:
+        """Let the running hash catch up in the background where requests came out of order."""
+        if record.received.prefix <= live.running.upto or live.is_followed:
+            return
+        live.is_followed = True
+
+        def follow() -> None:
+            try:
+                with self._live.hold(record.id) as held:
+                    part = self._blobs.open_part(record.id)
+                    try:
+                        catch_up(held.running, part, recorded_upto, self._stop.is_set)
+                    finally:
+                        part.close()
+            except (OSError, Refused) as error:
+                log.debug("hash.abandoned", upload_id=record.id, error=str(error))
+            finally:
+                live.is_followed = False
+
+        def recorded_upto() -> int:
+            return self._record(None, record.id).received.prefix
+
+        with suppress(RuntimeError):  # the pool is closed: completing reads it all the same
+            self._followers.submit(follow)
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
-        raise NotImplementedError
+        """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable."""
+        record = self._record(device, upload_id)
+        now_s = self._uptime.now_s()
+
+        def end(transaction: Transaction) -> UploadRecord:
+            found = transaction.get(upload_id)
+            if found is not None and found.state is State.ABORTED:
+                return found
+            kept = replace(_open(transaction, upload_id), state=State.ABORTED, touched_s=now_s)
+            transaction.save(kept)
+            return kept
+
+        with self._live.hold(upload_id) as live, live.deciding:
+            with live.closed(Refused("upload-aborted", "the upload was aborted")):
+                kept = self._committer.run(end)
+            self._blobs.remove_part(upload_id)
+        log.info("upload.aborted", upload_id=upload_id, device_id=record.device)
+        return self._status(kept)
 
     def listing(
         self, device: str | None, *, state: str | None, after: str | None, limit: int
     ) -> tuple[list[UploadStatus], str | None]:
-        raise NotImplementedError
+        """Return uploads in the order of their ids, and where to ask on (None at the end)."""
+        with self._state.reading() as queries:
+            found = queries.page(device=device, state=state, after=after, limit=limit + 1)
+        following = found[limit - 1].id if len(found) > limit else None
+        return [self._status(record) for record in found[:limit]], following
 
     def expire(self) -> int:
-        raise NotImplementedError
+        """End uploads that nobody goes on with; returns how many. Durable before bytes go."""
+        return self._expiry.sweep(self.settings.idle_expiry_s)
 
     def readiness(self) -> list[str]:
-        raise NotImplementedError
+        """Return what is wrong: ``database``, ``storage``, ``disk-full``; nothing: ready."""
+        wrong = []
+        try:
+            self._committer.submit(lambda transaction: transaction.uptime_s()).result(PING_S)
+        except (Refused, FutureTimeoutError, AttributeError):
+            wrong.append("database")
+        try:
+            if self._blobs.free_bytes() < self.settings.min_free_bytes:
+                wrong.append("disk-full")
+        except OSError:
+            wrong.append("storage")
+        return wrong
+
+    def _record(self, device: str | None, upload_id: str) -> UploadRecord:
+        """Return the upload as committed; another device's is as unknown as none at all."""
+        record = None
+        if is_upload_id(upload_id):
+            with self._state.reading() as queries:
+                record = queries.get(upload_id)
+        if record is None or device not in {None, record.device}:
+            raise Refused("upload-not-found", "no such upload")
+        return record
+
+    def _status(self, record: UploadRecord) -> UploadStatus:
+        expires_at = None
+        if record.state is State.OPEN:
+            left_s = record.touched_s + self.settings.idle_expiry_s - self._uptime.now_s()
+            with suppress(OverflowError):
+                expires_at = rfc3339(self._clock.now_utc() + timedelta(seconds=max(0.0, left_s)))
+        return UploadStatus(
+            id=record.id,
+            device=record.device,
+            name=record.name,
+            state=record.state.value,
+            length=record.length,
+            received=record.received,
+            limits=Limits(max_length=self.settings.max_length),
+            expires_at=expires_at,
+            digest=record.digest,
+            receipt=record.receipt if record.state is State.COMPLETE else None,
+        )
+
+    def _learn_length(self, upload_id: str, length: int) -> None:
+        def learn(transaction: Transaction) -> None:
+            found = _open(transaction, upload_id)
+            check_total(found, length)
+            transaction.save(replace(found, length=length))
+
+        self._committer.run(learn)
+
+    def _refuse_without_room(self, length: int, record: UploadRecord | None = None) -> None:
+        with _disk():
+            free, reserve = self._blobs.free_bytes(), self.settings.min_free_bytes
+        if free - length < reserve:
+            raise Refused(
+                "storage-full",
+                f"{length} bytes do not fit: {free} are free, {reserve} of them reserved",
+                missing=None if record is None else missing_of(record),
+                retry_after_s=60,
+            )
+
+    def _refuse_when_stopping(self) -> None:
+        if self._stop.is_set():
+            raise Refused("stopping", "the server is stopping", retry_after_s=5)
+
+    def _with_missing(self, refused: Refused, upload_id: str, where: ByteRange) -> Refused:
+        """Return the refusal with what is missing now, so that the client need not ask."""
+        missing = refused.missing
+        with suppress(Refused):
+            record = self._record(None, upload_id)
+            if record.state is State.OPEN:
+                missing = missing_of(record, where.stop)
+        return Refused(
+            refused.code, refused.detail, missing=missing, retry_after_s=refused.retry_after_s
+        )
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refused_by_disk(error) from error
+
+
+def _open(transaction: Transaction, upload_id: str) -> UploadRecord:
+    """Return the upload as it is inside the transaction, if it takes bytes."""
+    record = transaction.get(upload_id)
+    if record is None:
+        raise Refused("upload-not-found", "no such upload")
+    refuse_unless_open(record)
+    return record
+
+
+def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:
+    """Return what an idempotency key has made before, unless it was for something else."""
+    # A length that was not known at the first create may have been learned since.
+    if found.name != name or length not in {None, found.length}:
+        raise Refused("idempotency-key-reused", "the key was used with another name or length")
+    return found
+
+
+def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:
+    """Return the receipt if it is about what the client asks to complete."""
+    if receipt is None:
+        msg = "a complete upload has no receipt"
+        raise RuntimeError(msg)
+    if receipt.length != request.length or request.digest not in {None, receipt.digest}:
+        raise Refused(
+            "digest-mismatch",
+            f"it is complete with {receipt.length} bytes and {receipt.digest}, "
+            "not with what this request says",
+        )
+    return receipt
+
+
+def _again(refused: Refused) -> Refused:
+    """Return a copy: several requests may wait for one verification and raise its refusal."""
+    return Refused(
+        refused.code, refused.detail, missing=refused.missing, retry_after_s=refused.retry_after_s
+    )

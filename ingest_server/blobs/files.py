@@ -86,6 +86,8 @@ class FileBlobs:
             for name in (PARTS, PUBLISHED, LOST):
                 (self.data_dir / name).mkdir(mode=_FOLDER_MODE, exist_ok=True)
             _sync_folder(self.data_dir)
+            with suppress(PermissionError):  # it was there before, then
+                _sync_folder(self.data_dir.absolute().parent)
             self._parts = os.open(self.data_dir / PARTS, _OPEN_FOLDER)
             self._published = os.open(self.data_dir / PUBLISHED, _OPEN_FOLDER)
             self._try_a_link()

@@ -7,6 +7,7 @@ acknowledgement with it.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -49,6 +50,8 @@ class SqliteState:
         try:
             if not read_only:
                 path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+                # SQLite gives its other files the mode of this one: no stranger reads the hashes.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
             with closing(state._connect()) as connection:
                 _migrate(connection, path, read_only)
         except (sqlite3.Error, OSError) as error:
