@@ -1,0 +1,1 @@
+"""Speed, CPU and memory of the real programs on this machine: ``make bench``."""

@@ -12,7 +12,6 @@ from typing import Any
 from demo.children import Child
 from demo.ports import LOOPBACK, free_port
 
-AGENT = (sys.executable, "-m", "edge_agent")
 SERVER = (sys.executable, "-m", "ingest_server")
 DEVICE = "drone-1"
 
@@ -166,7 +165,9 @@ class Server(Program):
 class Agent(Program):
     """``edge-agent run`` on a folder, impatient enough for a test."""
 
-    def __init__(self, folder: Path, *, url: str, token: str, **tables: Any) -> None:
+    def __init__(
+        self, folder: Path, *, url: str, token: str, python: Path | None = None, **tables: Any
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.media = folder / "media"
         self.media.mkdir(exist_ok=True)
@@ -183,7 +184,8 @@ class Agent(Program):
             "log": {"format": "json"},
         }
         self.configure(**tables)
-        super().__init__("agent", folder, [*AGENT, "run", "--config", self.config])
+        self._program = (python or sys.executable, "-m", "edge_agent")
+        super().__init__("agent", folder, [*self._program, "run", "--config", self.config])
 
     def configure(self, **tables: dict[str, Any]) -> None:
         """Change settings for the next start."""
@@ -194,7 +196,7 @@ class Agent(Program):
     def status(self) -> dict[str, Any]:
         """Return what ``edge-agent status --json`` says."""
         done = subprocess.run(
-            [*AGENT, "status", "--json", "--config", self.config],
+            [*self._program, "status", "--json", "--config", self.config],
             capture_output=True,
             text=True,
             timeout=30,
