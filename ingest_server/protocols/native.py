@@ -220,7 +220,7 @@ def _device(req: falcon.Request) -> str | None:
 def _known(upload_id: str) -> str:
     """Refuse what cannot be an id exactly like an id that is not known."""
     if not headers.is_upload_id(upload_id):
-        raise Refused("upload-not-found", "no upload has that id")
+        raise Refused("upload-not-found", "no such upload")
     return upload_id
 
 

@@ -70,7 +70,8 @@ class Peer:
             if status >= 200:
                 break
             interim.append(status)
-        fields = dict(line.split(": ", 1) for line in head[1:] if line)
+        pairs = (line.split(": ", 1) for line in head[1:] if line)
+        fields = {name.title(): value for name, value in pairs}
         length = int(fields.get("Content-Length", 0)) if has_body else 0
         while len(self._pending) < length:
             self._pending += self._some()

@@ -1,0 +1,63 @@
+"""A real receiver over a real folder behind the real application, for contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest_server import auth
+from ingest_server.app import AppSettings, make_app
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.clock import SystemClock
+from ingest_server.receiver import Receiver, ReceiverSettings
+from ingest_server.state.sqlite import SqliteState
+
+CREATED_AT = "2026-11-21T10:00:00Z"
+
+
+@dataclass
+class Ingest:
+    app: Any
+    state: SqliteState
+    receiver: Receiver
+    data_dir: Path
+    is_stopping: bool = False
+
+    def token(self, device: str, *, scopes=(auth.SCOPE_UPLOAD,), expires_at=None) -> str:
+        token, token_id = auth.new_token(device)
+        self.state.add_token(
+            device, auth.token_hash(token), token_id, CREATED_AT, scopes, expires_at=expires_at
+        )
+        return token
+
+
+@contextmanager
+def ingest(
+    data_dir: Path,
+    *,
+    mode: str = "open",
+    hosts: tuple[str, ...] = (),
+    public_url: str | None = None,
+    **settings: Any,
+) -> Iterator[Ingest]:
+    clock = SystemClock()
+    state = SqliteState.open(data_dir / "state.db")
+    chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
+    receiver = Receiver(state, FileBlobs(data_dir), chosen, clock)
+    authenticator = auth.OpenAuth(hosts) if mode == "open" else auth.TokenAuth(state, clock)
+    made = Ingest(None, state, receiver, data_dir)
+    made.app = make_app(
+        receiver,
+        authenticator,
+        clock,
+        AppSettings(public_url),
+        is_stopping=lambda: made.is_stopping,
+    )
+    receiver.start()
+    try:
+        yield made
+    finally:
+        receiver.stop()
