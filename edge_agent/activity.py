@@ -216,6 +216,10 @@ class Activity:
             beats = {**self._view.beats, worker: now_s}
             self._view = replace(self._view, beats=MappingProxyType(beats))
 
+    def touch(self) -> None:
+        """Tell the listeners that the store holds something new to show."""
+        self._announce()
+
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()

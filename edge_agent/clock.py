@@ -7,7 +7,6 @@ A Raspberry Pi without a battery-backed clock boots in the past, so no decision 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +41,8 @@ class SystemClock:
 
     def is_synchronised(self) -> bool:
         """Ask the kernel as ``adjtimex(2)`` does; unknown counts as not synchronised."""
-        libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+        # None: what this process has loaded already. find_library would start a program, each time.
+        libc = ctypes.CDLL(None, use_errno=True)
         # struct timex is at most 208 bytes on every Linux ABI; `modes` = 0 only reads.
         timex = (ctypes.c_int * 64)()
         state = libc.adjtimex(ctypes.byref(timex))

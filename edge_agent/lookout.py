@@ -1,0 +1,110 @@
+"""Whether hints really come from every folder: what makes them fail silently, noticed.
+
+watchdog says nothing when the watched root was deleted and made anew, when a file system was mounted
+over a folder, when the kernel's watch limit was reached, or when one of its threads died. So this
+compares, at each scan, what the kernel watches with what the scan saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+import structlog
+
+from edge_agent.hints import FolderHints, watched_inodes
+
+log = structlog.get_logger()
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+class _Gap(Enum):
+    """How far it is known that some folder is not watched."""
+
+    NONE = 0
+    SEEN = 1
+    """Once: it may have been made a moment ago."""
+    REBUILT = 2
+    """Twice: everything was set up anew."""
+    STANDING = 3
+    """Still: scanning alone must do for those folders."""
+
+
+class Lookout:
+    """Sets up hints for a folder and keeps them working. For the watcher's thread."""
+
+    def __init__(self, on_hint: Callable[[], None]) -> None:
+        self._hints = FolderHints(on_hint)
+        self._place: tuple[Path, int, int, bool] | None = None
+        self._mounts: bytes | None = None
+        self._gap = _Gap.NONE
+        self.is_limited = False
+        """Whether hints are missing for good, until something changes: the watch limit, mostly."""
+
+    def follow(self, root: Path, *, recursive: bool) -> bool:
+        """Make sure that hints come from *root*; return whether they were set up anew."""
+        try:
+            found = root.stat()
+            mounts = _MOUNTS.read_bytes()
+        except OSError:
+            return False  # gone this instant: the next step finds out
+        place = (root, found.st_dev, found.st_ino, recursive)
+        is_as_before = place == self._place and mounts == self._mounts
+        if is_as_before and (self._hints.are_alive() or self.is_limited):
+            return False
+        is_first = self._place is None
+        self._place, self._mounts, self._gap = place, mounts, _Gap.NONE
+        self._set_up()
+        if not is_first:
+            log.info("hints.renewed", path=str(root))
+        return True
+
+    def compare(self, folders: set[int]) -> bool:
+        """Compare the inodes of the *folders* that a scan read with those that the kernel watches.
+
+        Returns:
+            Whether another scan should follow soon, to compare again.
+        """
+        if self._place is None or not self._place[3]:
+            return False
+        watched = watched_inodes()
+        if folders <= watched:
+            self._gap, self.is_limited = _Gap.NONE, False
+            return False
+        if self._gap is _Gap.NONE:
+            self._gap = _Gap.SEEN
+            return True
+        if self._gap is _Gap.SEEN:
+            self._gap = _Gap.REBUILT
+            self._set_up()
+            return True
+        if self._gap is _Gap.REBUILT:
+            self._gap = _Gap.STANDING
+            # As many watches as folders under other numbers: a file system that invents them.
+            self.is_limited = len(watched) < len(folders)
+            if self.is_limited:
+                log.warning(
+                    "hints.missing",
+                    folders=len(folders),
+                    watched=len(watched),
+                    action="raise fs.inotify.max_user_watches; until then changes are found by scans",
+                )
+        return False
+
+    def stop(self) -> None:
+        self._hints.stop()
+        self._place = None
+
+    def _set_up(self) -> None:
+        if self._place is None:
+            return
+        trouble = self._hints.watch(self._place[0], recursive=self._place[3])
+        self.is_limited = trouble is not None
+        if trouble is not None:
+            log.warning(
+                "hints.missing",
+                error=trouble,
+                action="changes are found by scans until this is mended",
+            )

@@ -1,0 +1,193 @@
+"""Files that are not known to be finished, watched until they are.
+
+Beside the watcher, `edge-agent upload` uses this alone: it looks at single files and at no folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.core.stability import (
+    Content,
+    SettlePolicy,
+    Watched,
+    Writer,
+    judge,
+    needs_probe,
+    observe,
+)
+from edge_agent.core.upload import Event, State
+from edge_agent.lease import LeaseProbe
+from edge_agent.outbox import NewEvent
+from edge_agent.recording import Identity, Recording
+from edge_agent.source import identity_of, printable
+from edge_agent.store import Move, Store
+
+log = structlog.get_logger()
+
+_MAX_LINES = 50
+MAX_WATCHED = 10_000
+"""Watched at a time, some 5 MiB; the next ones are taken up when these settle."""
+
+
+@dataclass(slots=True)
+class _Unfinished:
+    recording_id: str
+    watched: Watched
+    look_at_s: float
+
+
+class Settler:
+    """Moves recordings from SEEN, over GROWING, to STABLE. For one thread."""
+
+    def __init__(
+        self,
+        policy: SettlePolicy,
+        store: Store,
+        activity: Activity,
+        probe: LeaseProbe,
+        *,
+        wake_sender: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.policy = policy
+        self._store = store
+        self._activity = activity
+        self._probe = probe
+        self._wake_sender = wake_sender
+        self._unfinished: dict[bytes, _Unfinished] = {}
+        self._moves: list[Move] = []
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._unfinished
+
+    def __len__(self) -> int:
+        return len(self._unfinished)
+
+    def paths(self) -> Iterable[bytes]:
+        return self._unfinished.keys()
+
+    def next_look_s(self) -> float | None:
+        """Return the monotonic time of the next look that is due; None: nothing is watched."""
+        return min((one.look_at_s for one in self._unfinished.values()), default=None)
+
+    def watch(self, path: bytes, recording_id: str, identity: Identity, now_s: float) -> None:
+        """Begin to watch the file at *path*."""
+        watched = observe(None, _content(identity), now_s)
+        self._unfinished[path] = _Unfinished(recording_id, watched, now_s + self.policy.settle_s)
+
+    def forget(self, path: bytes) -> None:
+        self._unfinished.pop(path, None)
+
+    def clear(self) -> None:
+        self._unfinished.clear()
+
+    def take_up(self, now_s: float) -> list[tuple[bytes, Identity]]:
+        """Watch what others put to SEEN: the sender (it changed), a person, an earlier run.
+
+        Returns:
+            The files that are watched now and were not before.
+        """
+        ids = {one.recording_id for one in self._unfinished.values()}
+        taken = []
+        for recording in self._store.in_states(State.SEEN, State.GROWING, limit=MAX_WATCHED):
+            if recording.id in ids or recording.path in self._unfinished:
+                continue
+            identity = identity_at(recording.path)
+            if identity is not None:
+                self.watch(recording.path, recording.id, identity, now_s)
+                taken.append((recording.path, identity))
+        return taken
+
+    def look_at_due(self, now_s: float) -> bool:
+        """Look at every file whose time has come; return whether one of them was not there."""
+        is_one_missing = False
+        for path, one in list(self._unfinished.items()):
+            if one.look_at_s > now_s:
+                continue
+            identity = identity_at(path)
+            if identity is None:
+                one.look_at_s = now_s + self.policy.settle_s
+                is_one_missing = True
+            else:
+                self.look(path, identity, now_s)
+        return is_one_missing
+
+    def look(self, path: bytes, identity: Identity, now_s: float) -> None:
+        """Take in what the file at *path* is now. `commit` makes what follows durable."""
+        one = self._unfinished[path]
+        before, one.watched = one.watched, observe(one.watched, _content(identity), now_s)
+        writer = None
+        if needs_probe(one.watched, now_s, self.policy):
+            writer = self._probe.writer(path)
+        verdict = judge(one.watched, writer, now_s, self.policy)
+        one.look_at_s = now_s + verdict.look_again_s
+        if verdict.is_finished:
+            del self._unfinished[path]
+            self._settle(one.recording_id, identity)
+        elif one.watched != before or writer is Writer.SOMEBODY:
+            self._note_growing(one.recording_id, identity, writer)
+
+    def _settle(self, recording_id: str, identity: Identity) -> None:
+        recording = self._store.get(recording_id)
+        if recording is None or recording.state not in (State.SEEN, State.GROWING):
+            return
+        told = {
+            "file_id": recording.id,
+            "name": recording.name,
+            "folder": recording.folder,
+            "length": identity.length,
+        }
+        event = NewEvent("file.discovered", told, subject=recording.id, is_low=True)
+        self._moves.append(Move(recording, Event.SETTLED, {"identity": identity}, [event]))
+
+    def _note_growing(self, recording_id: str, identity: Identity, writer: Writer | None) -> None:
+        detail = "it was written to a moment ago"
+        if writer is Writer.SOMEBODY:
+            detail = "a program has it open for writing"
+        self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, detail))
+        recording = self._store.get(recording_id)
+        if recording is not None and recording.state is State.SEEN:
+            self._moves.append(Move(recording, Event.GREW, {"identity": identity}))
+
+    def commit(self) -> list[Recording]:
+        """Write what the looks have found, in one transaction; return what settled.
+
+        Raises:
+            StoreError: nothing was written; the same is found again at the next look.
+        """
+        if not self._moves:
+            return []
+        moves, self._moves = self._moves, []
+        settled = [one for one in self._store.advance_all(moves) if one.state is State.STABLE]
+        say = log.info if len(settled) <= _MAX_LINES else log.debug
+        for recording in settled:
+            self._activity.wait(recording.id, None)
+            say(
+                "upload.settled",
+                file_id=recording.id,
+                path=printable(recording.path),
+                length_bytes=recording.identity.length,
+            )
+        if len(settled) > _MAX_LINES:
+            log.info("folder.settled", files=len(settled))
+        self._activity.touch()
+        if settled:
+            self._wake_sender()
+        return settled
+
+
+def _content(identity: Identity) -> Content:
+    return Content(identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns)
+
+
+def identity_at(path: bytes) -> Identity | None:
+    """Return the identity of what *path* names, a link not followed; None: it cannot be told."""
+    try:
+        return identity_of(os.lstat(path))
+    except OSError:
+        return None

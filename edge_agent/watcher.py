@@ -1,0 +1,357 @@
+"""The watched folder and the store, kept in step.
+
+A worker: `step` does one look at what is due. The scan is the truth and hints only make it prompt. A
+scan of a folder in which nothing changed asks the store nothing about its files and writes nothing.
+
+The watcher moves what is SEEN, GROWING, STABLE, VERIFIED or FAILED. What is SENDING or SENT belongs to
+the sender, which finds a change by itself and hands the recording back as SEEN.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.config import WatchSettings
+from edge_agent.core.stability import SettlePolicy
+from edge_agent.core.upload import Event, State
+from edge_agent.errors import StaleRecordingError
+from edge_agent.lease import LeaseProbe
+from edge_agent.lookout import Lookout
+from edge_agent.outbox import NewEvent
+from edge_agent.recording import Found, Identity, Recording
+from edge_agent.scan import NameRules, Scan, is_gone
+from edge_agent.settler import MAX_WATCHED, Settler
+from edge_agent.source import printable
+from edge_agent.store import Store
+
+log = structlog.get_logger()
+
+WORKER = "watcher"
+SOURCE_MISSING = "source-missing"
+"""Problem code of a recording whose file was gone before it was sent."""
+
+_ABSENT_RETRY_S = 2.0
+_MIN_SCAN_GAP_S = 0.5
+_MAX_LINES = 50
+_SCAN_S_PER_FILE = 1e-3
+"""Gap between scans per file: some 10 µs a file here, ten times that on a small board, so even
+under a storm of hints less than a tenth of the time goes into scans."""
+
+
+class Watcher:
+    """Finds recordings. `step` is for one thread; `wake` and `configure` for any."""
+
+    def __init__(
+        self,
+        settings: WatchSettings,
+        store: Store,
+        activity: Activity,
+        *,
+        probe: LeaseProbe,
+        wake_sender: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._probe = probe
+        self.wake_runner: Callable[[], None] = lambda: None
+        """Called, from any thread, when `step` has something to do: the runner sets it."""
+        self._lookout = Lookout(self.wake)
+        self._settler = Settler(_policy(settings), store, activity, probe, wake_sender=wake_sender)
+        self._is_hinted = True
+        # Hashes instead of paths and identities: 100 000 files take some 8 MiB, not 60.
+        self._known: set[int] = set()
+        self._renumbered: dict[int, int] = {}
+        self._scan_due_s = 0.0
+        self._scan_gap_s = _MIN_SCAN_GAP_S
+        self._owes_roll_call = True
+        self._unreadable: list[str] = []
+        self._settings = settings
+        self._rules = NameRules(settings.patterns, settings.ignore)
+
+    def configure(self, settings: WatchSettings) -> None:
+        """Take other patterns and times; the next scan goes by them. The folder stays."""
+        self._settings = settings.model_copy(update={"folder": self._settings.folder})
+        self._rules = NameRules(settings.patterns, settings.ignore)
+        self._settler.policy = _policy(settings)
+        self.wake()
+
+    def wake(self) -> None:
+        """Say that something in the folder may have changed; returns at once, never raises."""
+        self._is_hinted = True
+        self.wake_runner()
+
+    def stop(self) -> None:
+        """End the threads that hints come from. `step` is not called any more."""
+        self._lookout.stop()
+
+    def step(self, now_s: float) -> float:
+        """Look at what is due; return the seconds until the next look."""
+        self._activity.beat(WORKER, now_s)
+        root = self._root(now_s)
+        if root is None:
+            # Files that a person named may lie elsewhere.
+            self._settler.take_up(now_s)
+            self._settler.look_at_due(now_s)
+            self._settler.commit()
+            return _ABSENT_RETRY_S
+        if self._lookout.follow(root, recursive=self._settings.recursive):
+            self._probe.forget()
+            self._is_hinted = True
+        if self._is_hinted:
+            self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
+        if now_s >= self._scan_due_s:
+            self._scan(os.fsencode(root), now_s)
+        elif self._settler.look_at_due(now_s):
+            self._is_hinted = True  # gone, or renamed: a scan tells
+        self._settler.commit()
+        if self._is_hinted:
+            self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
+        look_s = self._settler.next_look_s()
+        due_s = self._scan_due_s if look_s is None else min(self._scan_due_s, look_s)
+        return max(0.0, due_s - now_s)
+
+    def _root(self, now_s: float) -> Path | None:
+        """Return the folder's real path; None, and say so, while it is not there."""
+        folder = self._settings.folder
+        root: Path | None = None
+        with suppress(OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+            root = folder.resolve(strict=True)
+        if root is None or not root.is_dir():
+            if self._activity.problem(ProblemCode.SOURCE_MISSING, present=True):
+                log.error("folder.lost", path=str(folder), action="waiting for it to come back")
+                self._lookout.stop()
+                self._settler.clear()
+                self._known.clear()
+                self._owes_roll_call = True
+            self._scan_due_s = now_s
+            return None
+        if self._activity.problem(ProblemCode.SOURCE_MISSING, present=False):
+            log.info("folder.restored", path=str(folder))
+        return root
+
+    # --- the scan ---------------------------------------------------------------------------
+
+    def _scan(self, root: bytes, now_s: float) -> None:
+        self._is_hinted = False
+        scan = Scan(root, self._rules, recursive=self._settings.recursive)
+        known: set[int] = set()
+        unfinished: set[bytes] = set()
+        fresh: list[Found] = []
+        is_complete = True
+        for path, identity in scan:
+            key = _key(path, identity)
+            if key in self._known:
+                known.add(key)
+            elif path in self._settler:
+                unfinished.add(path)
+                self._settler.look(path, identity, now_s)
+            elif len(self._settler) + len(fresh) >= MAX_WATCHED:
+                is_complete = False
+            else:
+                found = _found(root, path, identity)
+                try:
+                    if self._is_known(found, now_s):
+                        known.add(key)
+                    elif path in self._settler:
+                        unfinished.add(path)
+                    else:
+                        fresh.append(found)
+                except StaleRecordingError:
+                    is_complete = False  # another worker moved it this instant: look again
+        self._owes_roll_call |= bool(self._known - known)
+        self._owes_roll_call |= any(path not in unfinished for path in self._settler.paths())
+        self._known = known
+        self._add(fresh, now_s)
+        for path, identity in self._settler.take_up(now_s):
+            self._known.discard(_key(path, identity))
+        if self._owes_roll_call and not scan.unreadable:
+            self._find_vanished()
+            self._owes_roll_call = False
+        self._plan_next_scan(now_s, is_complete=is_complete)
+        self._tell_trouble(scan)
+
+    def _plan_next_scan(self, now_s: float, *, is_complete: bool) -> None:
+        interval_s = self._settings.scan_interval_seconds
+        files = len(self._known) + len(self._settler)
+        self._scan_gap_s = min(interval_s, max(_MIN_SCAN_GAP_S, files * _SCAN_S_PER_FILE))
+        self._scan_due_s = now_s + (interval_s if is_complete else self._scan_gap_s)
+
+    def _add(self, fresh: list[Found], now_s: float) -> None:
+        if not fresh:
+            return
+        # A card full of old recordings is one line, not thousands.
+        say = log.info if len(fresh) <= _MAX_LINES else log.debug
+        for recording in self._store.add(fresh):
+            self._settler.watch(recording.path, recording.id, recording.identity, now_s)
+            say(
+                "upload.seen",
+                file_id=recording.id,
+                path=printable(recording.path),
+                length_bytes=recording.identity.length,
+            )
+        if len(fresh) > _MAX_LINES:
+            log.info("folder.scanned", files_new=len(fresh))
+        self._activity.touch()
+
+    def _is_known(self, found: Found, now_s: float) -> bool:
+        """Compare a file with what is remembered of its path, and move that.
+
+        Returns:
+            True: nothing more is to be done for it. False: it is watched now, or it is new.
+        """
+        before = self._store.newest_at(found.path)
+        if before is None or before.state is State.RELEASED:
+            return self._is_renamed(found, now_s)
+        identity = found.identity
+        is_same = before.identity.is_same_content(identity)
+        if is_same and before.identity.device != identity.device:
+            # The card was plugged in again and got another number.
+            self._renumbered[before.identity.device] = identity.device
+        match before.state:
+            case State.SEEN | State.GROWING:
+                self._settler.watch(found.path, before.id, identity, now_s)
+                return False
+            case State.STABLE if is_same:
+                if before.identity != identity:
+                    self._store.update(before, identity=identity)
+                return True
+            case State.STABLE:
+                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+                return False
+            case State.VERIFIED if not is_same:
+                # The receipt is for other bytes: these are a new recording.
+                self._store.advance(before, Event.SOURCE_CHANGED)
+                return False
+            case State.FAILED if before.problem == SOURCE_MISSING:
+                self._start_over(before, Event.RETRIED, found, now_s)
+                return False
+            case State.FAILED if not is_same:
+                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+                return False
+            case State.KEPT:
+                return is_same
+            case _:
+                return True
+
+    def _is_renamed(self, found: Found, now_s: float) -> bool:
+        """Look for the same file under a path that is no more, and follow it to the new one."""
+        for before in self._store.with_inode(found.identity.inode):
+            if (
+                before.state is State.RELEASED
+                or not before.identity.is_same_content(found.identity)
+                or os.path.lexists(before.path)
+            ):
+                continue
+            changes: dict[str, Any] = {
+                "path": found.path,
+                "folder": found.folder,
+                "name": found.name,
+            }
+            if before.state is not State.VERIFIED:
+                # Renaming moves ctime. What may be deleted keeps the strict identity instead.
+                changes["identity"] = found.identity
+            after = self._store.update(before, **changes)
+            self._settler.forget(before.path)
+            log.info("upload.renamed", file_id=before.id, path=printable(found.path))
+            if after.state is State.FAILED and after.problem == SOURCE_MISSING:
+                self._start_over(after, Event.RETRIED, found, now_s)
+                return False
+            if after.state in (State.SEEN, State.GROWING):
+                self._settler.watch(found.path, before.id, found.identity, now_s)
+                return False
+            return True
+        return False
+
+    def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> None:
+        changes: dict[str, Any] = {
+            "identity": found.identity,
+            "problem": None,
+            "detail": None,
+            "failures": 0,
+        }
+        if not before.identity.is_same_content(found.identity):
+            changes |= {"idempotency_key": None, "upload_id": None, "digest": None}
+        self._store.advance(before, event, **changes)
+        self._settler.watch(found.path, before.id, found.identity, now_s)
+        log.info("upload.seen", file_id=before.id, path=printable(found.path))
+
+    # --- what is gone -----------------------------------------------------------------------
+
+    def _find_vanished(self) -> None:
+        after = 0
+        states = (State.SEEN, State.GROWING, State.STABLE, State.VERIFIED)
+        while page := self._store.in_states(*states, after_seq=after, limit=1000):
+            after = page[-1].seq
+            for recording in page:
+                device = recording.identity.device
+                if is_gone(recording.path, self._renumbered.get(device, device)):
+                    self._vanish(recording)
+
+    def _vanish(self, recording: Recording) -> None:
+        if recording.state is State.VERIFIED and recording.delete_allowed:
+            return  # the janitor is at it
+        self._settler.forget(recording.path)
+        self._activity.wait(recording.id, None)
+        try:
+            if recording.state is State.VERIFIED:
+                self._store.advance(recording, Event.SOURCE_VANISHED)
+                return
+            detail = "the file was deleted or moved away before it was sent"
+            told = {
+                "file_id": recording.id,
+                "name": recording.name,
+                "code": SOURCE_MISSING,
+                "detail": detail,
+                "permanent": False,
+            }
+            self._store.advance(
+                recording,
+                Event.SOURCE_VANISHED,
+                tell=[NewEvent("file.failed", told, subject=recording.id)],
+                problem=SOURCE_MISSING,
+                detail=detail,
+            )
+        except StaleRecordingError:
+            return  # the sender took it up meanwhile and will find out
+        self._activity.touch()
+        path = printable(recording.path)
+        log.warning("upload.failed", file_id=recording.id, path=path, error=detail)
+
+    # --- trouble ----------------------------------------------------------------------------
+
+    def _tell_trouble(self, scan: Scan) -> None:
+        if scan.unreadable != self._unreadable:
+            self._unreadable = scan.unreadable
+            for one in scan.unreadable[:10]:
+                log.error(
+                    "folder.unreadable", path=one, action="give the agent's user access to it"
+                )
+        if self._lookout.compare(scan.folders):
+            self._is_hinted = True
+        self._activity.problem(ProblemCode.WATCH_LIMIT, present=self._lookout.is_limited)
+
+
+def _policy(settings: WatchSettings) -> SettlePolicy:
+    return SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds)
+
+
+def _key(path: bytes, identity: Identity) -> int:
+    # Without the device number: it changes when a card is plugged in again.
+    return hash((path, identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns))
+
+
+def _found(root: bytes, path: bytes, identity: Identity) -> Found:
+    folder, _, name = path[len(root.rstrip(b"/")) + 1 :].rpartition(b"/")
+    return Found(
+        path=path,
+        folder="/".join(printable(part) for part in folder.split(b"/")) if folder else "",
+        name=printable(name),
+        identity=identity,
+    )
