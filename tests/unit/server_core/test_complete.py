@@ -1,0 +1,243 @@
+"""Verifying and the receipt."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ingest_server.errors import Refused
+from ingest_server.receiver import Pending
+from tests.support.core_site import CoreSite
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest
+
+DATA = os.urandom(300_000)
+
+
+def test_l3_a_receipt_names_the_digest_of_what_is_published(site):
+    receipt = site.upload(DATA, "flight 1.mp4")
+
+    assert receipt.digest == Digest.of(DATA)
+    assert receipt.length == len(DATA)
+    assert receipt.verified_against == "client"
+    assert receipt.published_as == "cam/2026-11-21/flight 1.mp4"
+    path = site.data_dir / "published" / receipt.published_as
+    assert path.read_bytes() == DATA
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.parent.stat().st_mode & 0o777 == 0o750
+    assert not list((site.data_dir / "parts").iterdir())
+
+
+def test_completing_again_gives_the_same_receipt(site):
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA)
+
+    first = site.complete(upload, DATA)
+
+    assert site.complete(upload, DATA) == first
+    assert site.complete(upload, DATA, digest=False) == first
+    with pytest.raises(Refused, match="digest-mismatch"):
+        site.complete(upload, b"x" * len(DATA))
+    with pytest.raises(Refused, match="not-open"):
+        site.put(upload, 0, DATA)
+    assert site.receiver.status("cam", upload).receipt == first
+
+
+def test_l3_one_flipped_bit_on_the_disk_is_found_after_a_restart(site):
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA)
+    site.receiver.stop()
+    part = site.data_dir / "parts" / f"{upload}.part"
+    part.write_bytes(bytes([DATA[0] ^ 1]) + DATA[1:])
+    site.start()
+
+    with pytest.raises(Refused, match="digest-mismatch"):
+        site.complete(upload, DATA)
+
+    assert site.published() == {}
+    assert site.receiver.status("cam", upload).state == "open"
+    site.put(upload, 0, DATA)  # repair: only what differs is written
+    site.complete(upload, DATA)
+    assert list(site.published().values()) == [DATA]
+
+
+def test_a_mismatch_keeps_the_claim_so_that_leaving_it_out_does_not_help(site):
+    upload = site.create(length=3, digest=Digest.of(b"abc"))
+    site.put(upload, 0, b"xyz")
+
+    for digest in (Digest.of(b"abc"), None):
+        with pytest.raises(Refused, match="digest-mismatch"):
+            site.receiver.complete("cam", upload, CompleteRequest(3, digest))
+
+    assert site.published() == {}
+
+
+def test_the_digest_of_the_create_request_counts_too(site):
+    upload = site.create(length=3, digest=Digest.of(b"abc"))
+    site.put(upload, 0, b"abc")
+
+    assert site.complete(upload, b"abc", digest=False).verified_against == "client"
+
+
+def test_without_any_digest_the_receipt_says_so(site):
+    upload = site.create(length=3)
+    site.put(upload, 0, b"abc")
+
+    receipt = site.complete(upload, b"abc", digest=False)
+
+    assert (receipt.verified_against, receipt.digest) == ("none", Digest.of(b"abc"))
+
+
+def test_a_server_may_require_a_digest(tmp_path):
+    site = CoreSite(tmp_path, require_digest=True)
+    upload = site.create(length=3)
+
+    with pytest.raises(Refused, match="ranges-missing"):
+        site.complete(upload, b"abc", digest=False)
+    site.put(upload, 0, b"abc")
+    with pytest.raises(Refused, match="digest-required"):
+        site.complete(upload, b"abc", digest=False)
+
+    site.complete(upload, b"abc")
+    site.receiver.stop()
+
+
+def test_an_empty_file_needs_no_bytes(site):
+    receipt = site.upload(b"", "empty.mp4")
+
+    assert receipt.digest == Digest.of(b"")
+    assert site.published() == {"cam/2026-11-21/empty.mp4": b""}
+
+
+def test_a_length_that_contradicts_is_refused_and_the_upload_stays_open(site):
+    upload = site.create(length=10)
+    site.put(upload, 0, b"x" * 10)
+
+    with pytest.raises(Refused, match="inconsistent-length"):
+        site.complete(upload, b"x" * 9)
+
+    assert site.receiver.status("cam", upload).state == "open"
+
+
+def test_at_most_64_missing_ranges_are_told(site):
+    upload = site.create(length=1000)
+    for start in range(0, 200, 2):
+        site.put(upload, start, b"x")
+
+    with pytest.raises(Refused, match="ranges-missing") as caught:
+        site.complete(upload, b"x" * 1000)
+
+    assert len(caught.value.missing) == 64
+
+
+def test_the_same_file_again_gets_the_first_receipt_and_no_second_file(site):
+    first = site.upload(DATA, "a.mp4")
+    again = site.create("a.mp4", len(DATA))
+
+    assert site.complete(again, DATA) == first
+
+    assert len(site.published()) == 1
+    assert site.receiver.status("cam", again).receipt == first
+    assert not list((site.data_dir / "parts").iterdir())
+
+
+def test_a_file_that_was_taken_out_of_the_folder_is_published_anew(site):
+    first = site.upload(DATA, "a.mp4")
+    (site.data_dir / "published" / first.published_as).unlink()
+
+    second = site.upload(DATA, "a.mp4")
+
+    assert second.upload_id != first.upload_id
+    assert list(site.published().values()) == [DATA]
+
+
+def test_two_files_of_one_name_are_both_kept(site):
+    site.upload(b"first", "a.tar.gz")
+    site.upload(b"second", "a.tar.gz")
+    site.upload(b"third", "a.tar.gz")
+
+    assert site.published() == {
+        "cam/2026-11-21/a.tar.gz": b"first",
+        "cam/2026-11-21/a.tar-2.gz": b"second",
+        "cam/2026-11-21/a.tar-3.gz": b"third",
+    }
+
+
+def test_two_completes_at_once_get_one_receipt(site):
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA)
+
+    with ThreadPoolExecutor(8) as pool:
+        receipts = set(pool.map(lambda _: site.complete(upload, DATA), range(8)))
+
+    assert len(receipts) == 1
+    assert len(site.published()) == 1
+
+
+def test_one_file_completed_by_two_uploads_at_once_is_published_once(site):
+    uploads = [site.create("a.mp4", len(DATA)) for _ in range(6)]
+    for upload in uploads:
+        site.put(upload, 0, DATA)
+
+    with ThreadPoolExecutor(6) as pool:
+        receipts = set(pool.map(lambda upload: site.complete(upload, DATA), uploads))
+
+    assert len(receipts) == 1
+    assert list(site.published().values()) == [DATA]
+
+
+def test_long_verification_is_pending_and_goes_on(tmp_path):
+    site = CoreSite(tmp_path, verify_wait_s=0.0)
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA)
+    request = CompleteRequest(len(DATA), Digest.of(DATA))
+    live = site.receiver._live.pin(upload)
+
+    with site.receiver._publisher._publishing:  # as if it took its time
+        pending = site.receiver.complete("cam", upload, request)
+        assert isinstance(pending, Pending)
+        assert site.receiver.status("cam", upload).state == "verifying"
+        with pytest.raises(Refused, match="not-open"):
+            site.put(upload, 0, DATA)
+        running = live.verification
+        assert isinstance(site.receiver.complete("cam", upload, request), Pending)
+        assert live.verification is running
+
+    assert running.result(10) == site.receiver.complete("cam", upload, request)
+    site.receiver.stop()
+
+
+def test_blocks_are_told_for_what_is_there_only(site):
+    size = 4096
+    data = os.urandom(3 * size + 100)
+    upload = site.create(length=len(data))
+    site.put(upload, 0, data[: size + 1])
+    site.put(upload, 2 * size, data[2 * size :])
+
+    found = site.receiver.blocks("cam", upload, size=size, start=0, limit=100)
+    page = site.receiver.blocks("cam", upload, size=size, start=0, limit=3)
+
+    expected = {n: Digest.of(data[n * size : (n + 1) * size]) for n in (0, 2, 3)}
+    assert found.blocks == expected
+    assert found.next is None
+    assert (set(page.blocks), page.next) == ({0, 2}, 3)
+
+
+def test_an_upload_without_a_known_length_learns_it_at_completion(site):
+    upload = site.create(length=None)
+    site.put(upload, 0, DATA)
+
+    assert site.complete(upload, DATA).length == len(DATA)
+
+
+def test_a_file_stands_where_a_folder_is_needed(tmp_path):
+    site = CoreSite(tmp_path, name_template="{folder}/{name}")
+    site.upload(b"a file called x", "x")
+    upload = site.create("y.mp4", 3, folder="x")
+    site.put(upload, 0, b"abc")
+
+    receipt = site.complete(upload, b"abc")
+
+    assert site.published() == {"x": b"a file called x", f"{upload}/y.mp4": b"abc"}
+    assert receipt.published_as == f"{upload}/y.mp4"
+    site.receiver.stop()

@@ -1,0 +1,150 @@
+"""A crash at any step: the next start finds exactly one published file, or none and all bytes."""
+
+import pytest
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.errors import Refused, StorageError
+from tests.support.core_site import CoreSite, failing
+from upload_protocol.digests import Digest
+
+STEPS = ["before link", "after link", "after folders", "before unlink"]
+
+
+class PowerCut(BaseException):
+    """Nothing catches this."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_while_publishing_ends_in_one_file(tmp_path, step):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=5)
+    site.put(upload, 0, b"hello")
+    site.blobs.fail[step] = failing(PowerCut())
+    with pytest.raises(PowerCut):
+        site.complete(upload, b"hello")
+
+    site.restart()
+
+    assert list(site.published().values()) == [b"hello"]
+    receipt = site.complete(upload, b"hello")
+    assert (site.data_dir / "published" / receipt.published_as).read_bytes() == b"hello"
+    assert not list((site.data_dir / "parts").iterdir())
+    assert site.upload(b"hello", "a.mp4") == receipt
+    site.receiver.stop()
+
+
+@pytest.mark.parametrize("step", STEPS[:3])
+def test_a_disk_error_while_publishing_is_gone_on_with_by_the_next_complete(site, step):
+    upload = site.create(length=5)
+    site.put(upload, 0, b"hello")
+    site.blobs.fail[step] = failing(OSError(28, "full"))
+    with pytest.raises(Refused, match="storage-full"):
+        site.complete(upload, b"hello")
+    site.blobs.fail.clear()
+
+    receipt = site.complete(upload, b"hello")
+
+    assert site.published() == {receipt.published_as: b"hello"}
+
+
+def test_a_name_taken_between_choice_and_link_leads_to_the_next_name(site):
+    upload = site.create("a.mp4", 5)
+    site.put(upload, 0, b"hello")
+
+    def take() -> None:
+        del site.blobs.fail["before link"]
+        path = site.data_dir / "published/cam/2026-11-21/a.mp4"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"someone else's")
+
+    site.blobs.fail["before link"] = take
+
+    assert site.complete(upload, b"hello").published_as == "cam/2026-11-21/a-2.mp4"
+    assert site.published()["cam/2026-11-21/a.mp4"] == b"someone else's"
+
+
+def test_a_planted_link_leads_nowhere(site, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (site.data_dir / "published" / "cam").symlink_to(outside)
+
+    receipt = site.upload(b"hello")
+
+    assert list(outside.iterdir()) == []
+    assert receipt.published_as.startswith(receipt.upload_id)
+
+
+def test_verifying_goes_on_after_a_restart(tmp_path):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=5)
+    site.put(upload, 0, b"hello")
+    with site.state._writing() as connection:
+        connection.execute("UPDATE uploads SET state = 'verifying'")
+    site.receiver.stop()
+
+    site.start()
+
+    assert site.recovery.resumed == 1
+    assert site.complete(upload, b"hello").digest == Digest.of(b"hello")
+    assert list(site.published().values()) == [b"hello"]
+    site.receiver.stop()
+
+
+def test_a_part_without_an_upload_is_set_aside_and_never_deleted(tmp_path):
+    site = CoreSite(tmp_path)
+    stray = tmp_path / "parts" / ("a" * 32 + ".part")
+    stray.write_bytes(b"who knows")
+
+    site.restart()
+
+    assert site.recovery.strays == 1
+    assert (tmp_path / "lost+found" / stray.name).read_bytes() == b"who knows"
+    site.receiver.stop()
+
+
+def test_an_upload_whose_part_is_gone_is_failed_and_told_so(tmp_path):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=5)
+    site.put(upload, 0, b"hello")
+    (tmp_path / "parts" / f"{upload}.part").unlink()
+
+    site.restart()
+
+    assert site.recovery.lost == 1
+    with pytest.raises(Refused, match="upload-aborted"):
+        site.put(upload, 0, b"hello")
+    with pytest.raises(Refused, match="upload-aborted"):
+        site.complete(upload, b"hello")
+    listed, _ = site.receiver.listing(None, state="failed", after=None, limit=10)
+    assert [one.id for one in listed] == [upload]
+    site.receiver.stop()
+
+
+def test_a_second_server_on_the_folder_is_refused(site):
+    with pytest.raises(StorageError, match="another ingest-server"):
+        FileBlobs(site.data_dir).prepare()
+
+
+def test_a_published_folder_on_another_filesystem_is_refused(tmp_path):
+    import os
+    import tempfile
+
+    if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is only one filesystem here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+
+        class Elsewhere(FileBlobs):
+            def _try_a_link(self) -> None:
+                os.close(self._published)
+                self._published = os.open(elsewhere, os.O_RDONLY | os.O_DIRECTORY)
+                super()._try_a_link()
+
+        with pytest.raises(StorageError, match="another filesystem"):
+            Elsewhere(tmp_path).prepare()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StorageError, match="cannot use"):
+        FileBlobs(tmp_path / "file" / "data").prepare()

@@ -1,0 +1,365 @@
+"""What is recorded of a request, and when."""
+
+import errno
+import os
+
+import pytest
+
+from ingest_server.errors import Refused
+from tests.support.core_site import (
+    BrokenBody,
+    BytesBody,
+    CoreSite,
+    HangingBody,
+    InThread,
+    failing,
+)
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import MAX_RANGES
+
+MIB = 1024 * 1024
+DATA = os.urandom(3 * MIB + 17)
+
+
+def test_bytes_in_any_order_make_the_file(site):
+    upload = site.create(length=len(DATA))
+
+    site.put(upload, 2 * MIB, DATA[2 * MIB :])
+    site.put(upload, 0, DATA[:MIB])
+    status = site.put(upload, MIB, DATA[MIB : 2 * MIB])
+
+    assert status.received.to_pairs() == [[0, len(DATA)]]
+    site.complete(upload, DATA)
+    assert list(site.published().values()) == [DATA]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionResetError("peer"), "body-truncated"),
+        (TimeoutError("stalled"), "request-timeout"),
+    ],
+)
+def test_a_broken_body_keeps_what_arrived_and_tells_what_is_missing(site, error, code):
+    upload = site.create(length=1000)
+
+    with pytest.raises(Refused) as caught:
+        site.put(upload, 100, b"x" * 300, stop=900, body=BrokenBody(b"x" * 300, error))
+
+    assert caught.value.code == code
+    assert caught.value.missing.to_pairs() == [[0, 100], [400, 1000]]
+    assert site.received(upload) == [[100, 400]]
+
+
+def test_a_body_that_ends_before_its_range_is_truncated(site):
+    upload = site.create(length=1000)
+
+    with pytest.raises(Refused, match="body-truncated"):
+        site.put(upload, 0, b"", stop=1000, body=BytesBody(b"short"))
+
+    assert site.received(upload) == [[0, 5]]
+
+
+def test_data_is_durable_before_its_row(site):
+    upload = site.create(length=1000)
+    seen_rows: list[int] = []
+    site.blobs.fail["sync"] = lambda: seen_rows.append(recorded(site, upload))
+
+    site.put(upload, 0, b"x" * 1000)
+
+    assert seen_rows == [0]
+    assert recorded(site, upload) == 1000
+
+
+def recorded(site: CoreSite, upload: str) -> int:
+    with site.state.reading() as queries:
+        return queries.get(upload).received.total
+
+
+def test_a_long_body_is_sealed_as_it_comes(tmp_path):
+    site = CoreSite(tmp_path, seal_bytes=MIB)
+    upload = site.create(length=len(DATA))
+    along: list[int] = []
+
+    class Watching(BytesBody):
+        def readinto(self, buffer):
+            along.append(recorded(site, upload))
+            return super().readinto(buffer)
+
+    site.put(upload, 0, DATA, body=Watching(DATA, step=MIB))
+
+    assert sorted(set(along)) == [0, MIB, 2 * MIB, 3 * MIB]
+    site.receiver.stop()
+
+
+def test_a_slow_body_is_sealed_after_two_seconds(site):
+    upload = site.create(length=100)
+    along: list[int] = []
+
+    class Slow(BytesBody):
+        def readinto(self, buffer):
+            site.clock.seconds += 1.0
+            along.append(recorded(site, upload))
+            return super().readinto(buffer)
+
+    site.put(upload, 0, b"x" * 100, body=Slow(b"x" * 100, step=20))
+
+    assert along == [0, 0, 40, 40, 80]
+
+
+def test_a_status_request_seals_what_is_on_its_way(site):
+    upload = site.create(length=100)
+    seen: list[object] = []
+
+    class Asking(BytesBody):
+        def at_end(self):
+            raise AssertionError
+
+        def readinto(self, buffer):
+            seen.append(site.received(upload))
+            return super().readinto(buffer)
+
+    site.put(upload, 0, b"x" * 100, body=Asking(b"x" * 100, step=50))
+
+    assert seen == [[], [[0, 50]]]
+
+
+def test_a_digest_that_does_not_fit_records_nothing(site):
+    upload = site.create(length=1000)
+
+    with pytest.raises(Refused, match="content-digest-mismatch") as caught:
+        site.put(upload, 0, b"x" * 1000, digest=Digest.of(b"other"))
+
+    assert caught.value.missing.to_pairs() == [[0, 1000]]
+    assert site.received(upload) == []
+
+
+def test_a_body_with_a_digest_is_recorded_only_at_its_end(site):
+    upload = site.create(length=1000)
+
+    with pytest.raises(Refused, match="body-truncated"):
+        site.put(
+            upload,
+            0,
+            b"",
+            stop=1000,
+            body=BrokenBody(b"x" * 999, ConnectionResetError()),
+            digest=Digest.of(b"x" * 1000),
+        )
+    assert site.received(upload) == []
+
+    site.put(upload, 0, b"x" * 1000, digest=Digest.of(b"x" * 1000))
+    assert site.received(upload) == [[0, 1000]]
+
+
+def test_bytes_whose_digest_did_not_fit_leave_no_trace_in_the_running_hash(site):
+    upload = site.create(length=2000)
+    site.put(upload, 0, b"a" * 1000)
+
+    with pytest.raises(Refused, match="content-digest-mismatch"):
+        site.put(upload, 1000, b"x" * 1000, digest=Digest.of(b"other"))
+    site.put(upload, 1000, b"b" * 1000)
+
+    site.complete(upload, b"a" * 1000 + b"b" * 1000)
+
+
+def test_a_failed_fdatasync_is_never_taken_back(site):
+    upload = site.create(length=2000)
+    site.put(upload, 0, b"a" * 500)
+    site.blobs.fail["sync"] = failing(OSError(errno.EIO, "gone"))
+
+    with pytest.raises(Refused, match="storage-failed"):
+        site.put(upload, 500, b"b" * 500)
+    site.blobs.fail.clear()
+
+    assert site.received(upload) == [[0, 500]]
+    site.put(upload, 500, b"c" * 1500)
+    site.complete(upload, b"a" * 500 + b"c" * 1500)
+
+
+def test_a_failed_seal_ends_the_request_even_where_later_syncs_succeed(tmp_path):
+    site = CoreSite(tmp_path, seal_bytes=100)
+    upload = site.create(length=1000)
+    calls = iter([None, OSError(errno.EIO, "gone")])
+
+    def fail_the_second():
+        error = next(calls, None)
+        if error:
+            raise error
+
+    site.blobs.fail["sync"] = fail_the_second
+
+    with pytest.raises(Refused, match="storage-failed"):
+        site.put(upload, 0, b"x" * 1000, body=BytesBody(b"x" * 1000, step=100))
+
+    assert site.received(upload) == [[0, 100]]
+    assert site.blobs.seen.count("sync") == 2
+    site.receiver.stop()
+
+
+def test_a_full_disk_keeps_the_prefix(site):
+    upload = site.create(length=1000)
+    site.blobs.fail["pwrite"] = failing(OSError(errno.ENOSPC, "full"), after=3)
+
+    with pytest.raises(Refused, match="storage-full") as caught:
+        site.put(upload, 0, b"x" * 1000, body=BytesBody(b"x" * 1000, step=100))
+
+    assert caught.value.retry_after_s is not None
+    assert caught.value.missing.to_pairs() == [[300, 1000]]
+    site.blobs.fail.clear()
+    site.put(upload, 300, b"y" * 700)
+    site.complete(upload, b"x" * 300 + b"y" * 700)
+
+
+def test_equal_bytes_are_not_written_again(site):
+    upload = site.create(length=1000)
+    site.put(upload, 200, b"x" * 300)
+    site.blobs.seen.clear()
+
+    site.put(upload, 100, b"a" * 100 + b"x" * 300 + b"b" * 100)
+
+    assert site.blobs.seen.count("pwrite") == 2
+    assert site.stored(upload)[100:600] == b"a" * 100 + b"x" * 300 + b"b" * 100
+
+
+def test_differing_bytes_are_unrecorded_before_they_are_overwritten(site):
+    upload = site.create(length=1000)
+    site.put(upload, 0, b"x" * 1000)
+    site.blobs.fail["pwrite"] = failing(KeyboardInterrupt("power cut"))
+
+    with pytest.raises(KeyboardInterrupt):
+        site.put(upload, 100, b"x" * 50 + b"y" * 250)
+    site.blobs.fail.clear()
+
+    with site.state.reading() as queries:
+        assert queries.get(upload).received.to_pairs() == [[0, 150], [400, 1000]]
+    assert site.stored(upload) == b"x" * 1000
+
+
+def test_overwritten_bytes_are_in_the_file_and_in_its_digest(site):
+    upload = site.create(length=3000)
+    site.put(upload, 0, b"x" * 3000)
+
+    site.put(upload, 1000, b"y" * 1000)
+
+    assert site.received(upload) == [[0, 3000]]
+    site.complete(upload, b"x" * 1000 + b"y" * 1000 + b"x" * 1000)
+
+
+def test_only_a_stride_ahead_is_unrecorded(site):
+    data = os.urandom(20 * MIB)
+    upload = site.create(length=len(data))
+    site.put(upload, 0, data)
+
+    with pytest.raises(Refused, match="body-truncated"):
+        site.put(upload, 0, b"", stop=len(data), body=BrokenBody(b"\0" * 10, OSError("cut")))
+
+    assert site.received(upload) == [[0, 10], [8 * MIB, 20 * MIB]]
+
+
+def test_too_many_pieces_are_refused_and_the_rest_stays(site):
+    upload = site.create(length=10 * MAX_RANGES)
+    pairs = [[10 * n, 10 * n + 1] for n in range(MAX_RANGES)]
+    with site.state._writing() as connection:
+        connection.execute("UPDATE uploads SET received = ?", (str(pairs),))
+
+    with pytest.raises(Refused, match="too-many-ranges"):
+        site.put(upload, 10 * MAX_RANGES - 5, b"x")
+
+    assert site.received(upload) == pairs
+    site.put(upload, 1, b"x")  # growing a piece is always possible
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "total", "code"),
+    [
+        (0, 10, 99, "inconsistent-length"),
+        (95, 10, None, "invalid-range"),
+        (95, 10, 105, "inconsistent-length"),
+    ],
+)
+def test_bytes_that_cannot_belong_to_the_file_are_refused_unread(site, start, size, total, code):
+    upload = site.create(length=100)
+    body = BytesBody(b"x" * size)
+
+    with pytest.raises(Refused) as caught:
+        site.put(upload, start, b"x" * size, total=total, body=body)
+
+    assert caught.value.code == code
+    assert body._at == 0
+
+
+def test_a_length_is_learned_from_a_total(site):
+    upload = site.create(length=None)
+
+    site.put(upload, 0, b"x" * 10)
+    assert site.put(upload, 10, b"x" * 10, total=100).length == 100
+    with pytest.raises(Refused, match="inconsistent-length"):
+        site.put(upload, 20, b"x" * 10, total=101)
+
+
+def test_a_total_below_what_has_arrived_is_refused(site):
+    upload = site.create(length=None)
+    site.put(upload, 0, b"x" * 100)
+
+    with pytest.raises(Refused, match="inconsistent-length"):
+        site.put(upload, 0, b"x" * 10, total=50)
+
+
+def test_too_large_is_told_before_a_body_is_read(tmp_path):
+    site = CoreSite(tmp_path, max_length=1000)
+    upload = site.create(length=None)
+
+    with pytest.raises(Refused, match="too-large"):
+        site.put(upload, 995, b"x" * 10)
+    with pytest.raises(Refused, match="too-large"):
+        site.create(length=1001)
+    site.receiver.stop()
+
+
+def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=1000)
+    site.put(upload, 0, b"x" * 10)
+    site.receiver.settings = type(site.settings)(min_free_bytes=1 << 62)
+
+    with pytest.raises(Refused, match="storage-full") as caught:
+        site.put(upload, 10, b"x" * 10)
+    with pytest.raises(Refused, match="storage-full"):
+        site.create(length=5)
+
+    assert caught.value.missing.to_pairs() == [[10, 1000]]
+    assert site.receiver.readiness() == ["disk-full"]
+    site.put(upload, 0, b"x" * 10)  # needs no room
+    site.receiver.stop()
+
+
+def test_another_devices_upload_is_like_none(site):
+    upload = site.create(length=10)
+
+    for call in (
+        lambda: site.receiver.status("other", upload),
+        lambda: site.receiver.abort("other", upload),
+        lambda: site.receiver.status("cam", "f" * 32),
+        lambda: site.receiver.status("cam", "../../etc/passwd"),
+        lambda: site.receiver.status(None, "\ud800"),
+    ):
+        with pytest.raises(Refused) as caught:
+            call()
+        assert (caught.value.code, caught.value.detail) == ("upload-not-found", "no such upload")
+
+
+def test_a_stopped_server_has_sealed_what_arrived(tmp_path):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=1000)
+    body = HangingBody(b"x" * 300)
+    request = InThread(lambda: site.put(upload, 0, b"", stop=1000, body=body))
+    body.silent.wait(10)
+
+    site.receiver.stop()
+
+    with pytest.raises(Refused, match="stopping"):
+        request.join()
+    site.start()
+    assert site.received(upload) == [[0, 300]]
+    site.receiver.stop()
