@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 
@@ -25,7 +26,12 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        return bool(self.path) or self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name, and nobody knows what it will mean tomorrow
 
 
 def parse_address(text: str) -> Address:

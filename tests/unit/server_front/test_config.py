@@ -1,0 +1,224 @@
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ingest_server.config import ENV_PREFIX, ConfigError, ServerConfig, load
+
+EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "server.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def faults(path=None, *, environ=None, **more) -> list[str]:
+    with pytest.raises(ConfigError) as failure:
+        load(path, environ=environ or {}, **more)
+    return failure.value.sentences
+
+
+def test_the_example_shows_every_key_with_its_default():
+    shown = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    defaults = ServerConfig()
+
+    for section, keys in shown.items():
+        assert keys.keys() == set(type(getattr(defaults, section)).model_fields), section
+    assert shown.keys() == set(ServerConfig.model_fields)
+    assert load(EXAMPLE, environ={}) == defaults
+
+
+def test_without_anything_the_defaults_hold():
+    assert load(None, environ={}) == ServerConfig()
+
+
+def test_the_nearer_to_the_operator_the_more_it_counts(toml):
+    path = toml('[server]\nlisten = "127.0.0.1:1"\nthreads = 11\ndata_dir = "/file"')
+    environ = {"INGEST_SERVER_SERVER__LISTEN": "127.0.0.1:2", "INGEST_SERVER_SERVER__THREADS": "12"}
+
+    config = load(path, environ=environ, listen="127.0.0.1:3")
+
+    assert config.server.listen == "127.0.0.1:3"
+    assert config.server.threads == 12
+    assert config.server.data_dir == Path("/file")
+
+
+def test_paths_in_a_file_start_at_its_folder_and_others_where_the_program_was_started(toml):
+    path = toml('[server]\ndata_dir = "data"\nlisten = "unix:run/x.sock"')
+
+    assert load(path, environ={}).server.data_dir == path.parent / "data"
+    assert load(path, environ={}).address.path == str(path.parent / "run/x.sock")
+    environ = {"INGEST_SERVER_SERVER__DATA_DIR": "elsewhere"}
+    assert load(path, environ=environ).server.data_dir == Path("elsewhere")
+    assert load(path, environ={}, data_dir=Path("here")).server.data_dir == Path("here")
+
+
+def test_sizes_are_written_for_people(toml):
+    path = toml('[limits]\nmax_length = "8MiB"\nmin_free = "500KB"\nmin_rate = 2000')
+
+    limits = load(path, environ={}).limits
+
+    assert (limits.max_length, limits.min_free, limits.min_rate) == (8 << 20, 500_000, 2000)
+
+
+def test_a_list_in_the_environment_is_json():
+    config = load(None, environ={"INGEST_SERVER_AUTH__HOSTS": '["box.local"]'})
+
+    assert config.auth.hosts == ("box.local",)
+
+
+WRONG = {
+    "misspelt key": (
+        "[server]\nthread = 3",
+        "[server] thread (in {path}): there is no such key; the nearest is threads.",
+    ),
+    "misspelt section": (
+        "[limit]\nmax_length = 3",
+        "[limit] (in {path}): there is no such section; the nearest is limits.",
+    ),
+    "a key outside of its section": (
+        'listen = "127.0.0.1:1"',
+        "[listen] (in {path}): there is no such section.",
+    ),
+    "no number": (
+        '[server]\nthreads = "many"',
+        "[server] threads (in {path}): a whole number is needed.",
+    ),
+    "true is no number": (
+        "[server]\nthreads = true",
+        "[server] threads (in {path}): true and false are no numbers.",
+    ),
+    "too few": (
+        "[server]\nthreads = 1",
+        "[server] threads (in {path}): input should be greater than or equal to 4.",
+    ),
+    "no size": (
+        '[limits]\nmax_length = "8 apples"',
+        '[limits] max_length (in {path}): a size is a number of bytes or such as "8MiB" or "500KB".',
+    ),
+    "no time": (
+        "[expiry]\nidle_days = 0",
+        "[expiry] idle_days (in {path}): input should be greater than 0.",
+    ),
+    "endless": (
+        "[limits]\nread_timeout_s = inf",
+        "[limits] read_timeout_s (in {path}): input should be a finite number.",
+    ),
+    "no address": (
+        '[server]\nlisten = "8080"',
+        "[server] listen (in {path}): '8080' is no address; "
+        "write 127.0.0.1:8080, [::]:8080 or unix:/run/ingest/server.sock.",
+    ),
+    "no section": (
+        "server = 3",
+        "[server] (in {path}): a section is needed: its name in [ ] on a line of its own.",
+    ),
+    "an unknown mode": (
+        '[auth]\nmode = "opn"',
+        "[auth] mode (in {path}): input should be 'token' or 'open'.",
+    ),
+    "a protocol of later": (
+        '[protocols]\ncompat = ["tus"]',
+        "[protocols] compat (in {path}): tus is not available in this version; "
+        "leave the list empty.",
+    ),
+    "no URL": (
+        '[server]\npublic_url = "ingest.example"',
+        "[server] public_url (in {path}): it must start with http:// or https://.",
+    ),
+    "open to the world": (
+        '[server]\nlisten = "0.0.0.0:80"\n[auth]\nmode = "open"',
+        "[auth] mode (in {path}): 'open' asks nobody for a credential and is refused on "
+        "0.0.0.0:80, which other machines can reach; listen on 127.0.0.1 or a unix: socket, "
+        'or set mode = "token".',
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
+def test_a_fault_in_the_file_is_one_sentence_with_its_place(toml, text, sentence):
+    path = toml(text)
+
+    assert faults(path) == [sentence.format(path=path)]
+
+
+def test_a_name_template_is_checked_before_the_server_starts(toml):
+    (sentence,) = faults(toml('[server]\nname_template = "{device}"'))
+
+    assert sentence.startswith("[server] name_template (in ")
+    assert "{name}" in sentence
+
+
+def test_all_faults_are_told_at_once(toml):
+    path = toml('[server]\nthreads = 0\n[log]\nlevel = "loud"')
+
+    assert len(faults(path, environ={"INGEST_SERVER_SERVER__LISTN": "x"})) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [(b"[server", "is not valid TOML"), (b"a = '\xff'", "is not UTF-8")],
+)
+def test_a_broken_file_is_one_sentence_with_its_path(tmp_path, text, part):
+    path = tmp_path / "server.toml"
+    path.write_bytes(text)
+
+    (sentence,) = faults(path)
+
+    assert str(path) in sentence
+    assert part in sentence
+
+
+def test_a_missing_file_is_no_reason_for_silent_defaults(tmp_path):
+    path = tmp_path / "none.toml"
+
+    assert faults(path) == [f"The configuration file {path} does not exist."]
+
+
+def test_a_folder_is_no_configuration_file(tmp_path):
+    assert "cannot be read" in faults(tmp_path)[0]
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_there_is():
+    (sentence,) = faults(environ={"INGEST_SERVER_LIMITS__MIN_FRE": "1"})
+
+    assert sentence == (
+        "The environment variable INGEST_SERVER_LIMITS__MIN_FRE is not known; "
+        "the nearest is INGEST_SERVER_LIMITS__MIN_FREE."
+    )
+
+
+def test_a_wrong_value_is_told_with_the_variable_or_option_that_has_it(toml):
+    path = toml('[server]\nlisten = "127.0.0.1:1"')
+    environ = {"INGEST_SERVER_SERVER__LISTEN": "nonsense"}
+
+    assert faults(path, environ=environ)[0].startswith(
+        "[server] listen (environment variable INGEST_SERVER_SERVER__LISTEN): "
+    )
+    assert faults(path, listen="x")[0].startswith("[server] listen (--listen on the command line)")
+    assert "must be a JSON list" in faults(environ={"INGEST_SERVER_AUTH__HOSTS": "a,b"})[0]
+
+
+def test_a_value_is_not_shown_for_it_may_be_a_secret_in_the_wrong_place(toml):
+    text = '[auth]\nmode = "edt_secret"\n[server]\nthreads = "edt_secret"\nx = "edt_secret"'
+
+    assert "edt_secret" not in " ".join(faults(toml(text)))
+
+
+def test_the_configuration_cannot_change_under_a_reader():
+    config = ServerConfig()
+
+    with pytest.raises(ValueError, match="frozen"):
+        config.server.threads = 5
+
+
+def test_these_tests_see_no_variable_of_the_developer():
+    assert not [name for name in os.environ if name.startswith(ENV_PREFIX)]

@@ -1,0 +1,96 @@
+import socket
+import threading
+
+import pytest
+
+from ingest_server.systemd import Notifier, watch
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
+
+
+@pytest.fixture
+def notifier(manager):
+    return Notifier(manager.getsockname(), watchdog_s=0.03)
+
+
+def test_readiness_is_told_with_a_status(manager, notifier):
+    notifier.ready("listening on 127.0.0.1:8080")
+
+    assert manager.recv(1000) == b"READY=1\nSTATUS=listening on 127.0.0.1:8080"
+
+
+def test_a_reload_is_told_with_the_monotonic_time(manager, notifier):
+    notifier.reloading(12.5)
+
+    assert manager.recv(1000) == b"RELOADING=1\nMONOTONIC_USEC=12500000"
+
+
+def test_a_status_cannot_smuggle_another_line(manager, notifier):
+    notifier.status("a\nMAINPID=1")
+
+    assert manager.recv(1000) == b"STATUS=a MAINPID=1"
+
+
+def test_an_abstract_socket_is_reached():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("")  # the kernel picks an abstract name
+        listener.settimeout(5)
+        name = listener.getsockname()
+
+        Notifier("@" + name[1:].decode()).stopping()
+
+        assert listener.recv(1000).startswith(b"STOPPING=1")
+
+
+def test_outside_of_systemd_nothing_happens():
+    Notifier.from_environ({}, pid=1).ready("x")
+
+
+def test_a_manager_that_went_away_is_no_reason_to_fail(tmp_path):
+    Notifier(str(tmp_path / "gone")).ready("x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "x"}, None),
+    ],
+)
+def test_the_watchdog_is_ours_only_where_systemd_says_so(environ, watchdog_s):
+    assert Notifier.from_environ(environ, pid=7).watchdog_s == watchdog_s
+
+
+def test_the_watchdog_is_fed_while_the_work_gets_done_and_no_longer(manager, notifier):
+    stopped = threading.Event()
+    answers = iter([True, True, False])
+
+    def is_alive() -> bool:
+        answer = next(answers)
+        if not answer:
+            stopped.set()
+        return answer
+
+    watch(notifier, is_alive, stopped)
+
+    manager.setblocking(False)
+    assert [manager.recv(100), manager.recv(100)] == [b"WATCHDOG=1"] * 2
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+
+
+def test_without_a_watchdog_nobody_is_asked():
+    def is_alive() -> bool:
+        raise AssertionError
+
+    watch(Notifier("@x"), is_alive, threading.Event())
