@@ -1,0 +1,189 @@
+"""The whole upload resource against a plain model: what is acknowledged is what is stored."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ingest_server.errors import Refused
+from tests.support.core_site import BrokenBody, BytesBody, CoreSite, failing
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest
+
+LENGTH = 300
+
+spans = st.tuples(st.integers(0, LENGTH - 1), st.integers(1, 150)).map(
+    lambda span: (span[0], min(LENGTH, span[0] + span[1]))
+)
+# Few values, so that overwrites are often equal in part.
+fills = st.binary(min_size=1, max_size=3).map(lambda unit: (unit * LENGTH)[:LENGTH])
+steps = st.sampled_from([7, 32, 500])
+
+
+class UploadResource(RuleBasedStateMachine):
+    """``content[i]`` is the acknowledged byte at i, None where there is none."""
+
+    @initialize(seal=st.sampled_from([1, 64, 10**6]), read=st.sampled_from([16, 4096]))
+    def begin(self, seal, read):
+        self.folder = Path(tempfile.mkdtemp(prefix="upload-resource-"))
+        self.site = CoreSite(self.folder, seal_bytes=seal, read_bytes=read)
+        self.upload = self.site.create("a.mp4", LENGTH)
+        self.content: list[int | None] = [None] * LENGTH
+        self.is_complete = False
+
+    def teardown(self):
+        if hasattr(self, "site"):
+            self.site.receiver.stop()
+            shutil.rmtree(self.folder)
+
+    is_open = precondition(lambda self: not self.is_complete)
+
+    def keep(self, start: int, data: bytes) -> None:
+        self.content[start : start + len(data)] = data
+
+    def forget_unless_recorded(self, start: int, stop: int, data: bytes) -> None:
+        """A request that failed: each byte is the old one, the new one, or gone."""
+        kept = self.site.receiver.status("cam", self.upload).received
+        stored = self.site.stored(self.upload)
+        for at in range(start, stop):
+            is_kept = any(found.start <= at < found.stop for found in kept)
+            if is_kept:
+                assert stored[at] in {self.content[at], data[at - start]}
+            self.content[at] = stored[at] if is_kept else None
+
+    @is_open
+    @rule(span=spans, fill=fills, step=steps, with_digest=st.booleans())
+    def put(self, span, fill, step, with_digest):
+        data = fill[span[0] : span[1]]
+        digest = Digest.of(data) if with_digest else None
+
+        status = self.site.put(
+            self.upload, span[0], data, body=BytesBody(data, step), digest=digest, total=LENGTH
+        )
+
+        self.keep(span[0], data)
+        assert any(one.start <= span[0] and span[1] <= one.stop for one in status.received)
+
+    @is_open
+    @rule(span=spans, fill=fills, step=steps, share=st.floats(0, 1, exclude_max=True))
+    def put_that_breaks_off(self, span, fill, step, share):
+        data = fill[span[0] : span[1]]
+        arrived = data[: int(len(data) * share)]
+
+        with pytest.raises(Refused, match="body-truncated"):
+            self.site.put(
+                self.upload,
+                span[0],
+                b"",
+                stop=span[1],
+                body=BrokenBody(arrived, ConnectionResetError(), step),
+            )
+
+        self.keep(span[0], arrived)
+        self.forget_unless_recorded(span[0] + len(arrived), span[1], data[len(arrived) :])
+
+    @is_open
+    @rule(span=spans, fill=fills, step=steps)
+    def put_whose_digest_does_not_fit(self, span, fill, step):
+        data = fill[span[0] : span[1]]
+
+        with pytest.raises(Refused, match="content-digest-mismatch"):
+            self.site.put(
+                self.upload,
+                span[0],
+                data,
+                body=BytesBody(data, step),
+                digest=Digest.of(data + b"!"),
+            )
+
+        self.forget_unless_recorded(span[0], span[1], data)
+
+    @is_open
+    @rule(
+        span=spans,
+        fill=fills,
+        step=steps,
+        at=st.sampled_from(["pwrite", "sync"]),
+        after=st.integers(0, 4),
+        error=st.sampled_from([OSError(5, "broken"), OSError(28, "full")]),
+    )
+    def put_on_a_failing_disk(self, span, fill, step, at, after, error):
+        data = fill[span[0] : span[1]]
+        self.site.blobs.fail[at] = failing(error, after=after)
+        try:
+            self.site.put(self.upload, span[0], data, body=BytesBody(data, step))
+        except Refused as refused:
+            assert refused.code in {"storage-failed", "storage-full"}  # noqa: PT017 - may succeed
+        self.site.blobs.fail.clear()
+
+        self.forget_unless_recorded(span[0], span[1], data)
+
+    @is_open
+    @rule()
+    def restart(self):
+        self.site.restart()
+
+    @is_open
+    @rule(fill=fills)
+    def complete_with_a_wrong_digest(self, fill):
+        assume(list(fill) != self.content)
+        expected = "ranges-missing" if None in self.content else "digest-mismatch"
+
+        with pytest.raises(Refused, match=expected):
+            self.site.complete(self.upload, fill)
+
+    @is_open
+    @rule(fill=fills)
+    def fill_the_gaps_and_complete(self, fill):
+        for gap in self.site.receiver.status("cam", self.upload).received.missing(LENGTH):
+            self.site.put(self.upload, gap.start, fill[gap.start : gap.stop])
+            self.keep(gap.start, fill[gap.start : gap.stop])
+        data = bytes(self.content)
+
+        receipt = self.site.complete(self.upload, data)
+
+        assert receipt.digest == Digest.of(data)
+        assert list(self.site.published().values()) == [data]
+        self.is_complete = True
+
+    @precondition(lambda self: self.is_complete)
+    @rule()
+    def complete_again(self):
+        data = bytes(self.content)
+        self.site.restart()
+
+        assert self.site.complete(self.upload, data).digest == Digest.of(data)
+        assert list(self.site.published().values()) == [data]
+
+    @invariant()
+    def what_is_recorded_is_what_was_acknowledged(self):
+        if not hasattr(self, "site") or self.is_complete:
+            return
+        with self.site.state.reading() as queries:
+            received = queries.get(self.upload).received
+        assert received.total == sum(byte is not None for byte in self.content)
+        stored = self.site.stored(self.upload)
+        for found in received:
+            expected = self.content[found.start : found.stop]
+            assert stored[found.start : found.stop] == bytes(expected)
+
+    @is_open
+    @rule()
+    def ask_for_an_impossible_completion(self):
+        with pytest.raises(Refused, match="inconsistent-length"):
+            self.site.receiver.complete(
+                "cam", self.upload, CompleteRequest(LENGTH + 1, Digest.of(b""))
+            )
+
+
+UploadResource.TestCase.settings = settings(
+    max_examples=100,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestUploadResource = UploadResource.TestCase

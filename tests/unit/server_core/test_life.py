@@ -1,0 +1,182 @@
+"""Create, expire, list: the life of an upload around its bytes."""
+
+import pytest
+
+from ingest_server.errors import Refused
+from tests.support.core_site import CoreSite, HangingBody, InThread
+from upload_protocol.messages import CreateRequest
+
+DAY_S = 86400.0
+
+
+def test_the_same_key_finds_the_same_upload(site):
+    request = CreateRequest("a.mp4", length=10)
+
+    first, made = site.receiver.create("cam", "one-key-for-this", request)
+    again, made_again = site.receiver.create("cam", "one-key-for-this", request)
+    other, _ = site.receiver.create("dog", "one-key-for-this", request)
+
+    assert (made, made_again) == (True, False)
+    assert first.id == again.id != other.id
+    assert len(list((site.data_dir / "parts").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "other", [CreateRequest("b.mp4", length=10), CreateRequest("a.mp4", length=11)]
+)
+def test_a_key_used_for_another_file_is_refused(site, other):
+    site.receiver.create("cam", "one-key-for-this", CreateRequest("a.mp4", length=10))
+
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        site.receiver.create("cam", "one-key-for-this", other)
+
+
+def test_a_repeated_create_is_the_same_after_the_length_was_learned(site):
+    request = CreateRequest("a.mp4", length=None)
+    first, _ = site.receiver.create("cam", "one-key-for-this", request)
+    site.put(first.id, 0, b"x", total=10)
+
+    assert site.receiver.create("cam", "one-key-for-this", request)[0].id == first.id
+
+
+def test_creates_of_one_key_at_once_make_one_upload(site):
+    request = CreateRequest("a.mp4", length=10)
+
+    creates = [
+        InThread(lambda: site.receiver.create("cam", "one-key-for-this", request)) for _ in range(8)
+    ]
+    results = [create.join() for create in creates]
+
+    assert len({status.id for status, _ in results}) == 1
+    assert [made for _, made in results].count(True) == 1
+    assert len(list((site.data_dir / "parts").iterdir())) == 1
+
+
+def test_too_many_open_uploads_are_refused_per_device(tmp_path):
+    site = CoreSite(tmp_path, max_open_uploads_per_device=2)
+    first = site.create()
+    site.create()
+
+    with pytest.raises(Refused, match="too-many-requests"):
+        site.create()
+    site.receiver.create("dog", "one-key-for-this", CreateRequest("a"))
+    site.receiver.abort("cam", first)
+    site.create()
+
+    assert len(list((tmp_path / "parts").iterdir())) == 3
+    site.receiver.stop()
+
+
+def test_an_upload_without_a_byte_for_too_long_expires(site):
+    upload = site.create(length=100)
+    site.put(upload, 0, b"x")
+    site.clock.seconds += 14 * DAY_S - 1
+    assert site.receiver.expire() == 0
+
+    site.clock.seconds += 2
+    assert site.receiver.expire() == 1
+
+    for call in (
+        lambda: site.put(upload, 1, b"x"),
+        lambda: site.receiver.status("cam", upload),
+        lambda: site.complete(upload, b"x" * 100),
+        lambda: site.receiver.abort("cam", upload),
+    ):
+        with pytest.raises(Refused, match="upload-expired"):
+            call()
+    assert not list((site.data_dir / "parts").iterdir())
+
+
+def test_a_byte_starts_the_time_anew(site):
+    upload = site.create(length=100)
+    site.clock.seconds += 13 * DAY_S
+    site.put(upload, 0, b"x")
+    site.clock.seconds += 13 * DAY_S
+
+    assert site.receiver.expire() == 0
+
+
+def test_time_counts_only_while_the_server_runs(site):
+    upload = site.create(length=100)
+    site.clock.seconds += 13 * DAY_S
+    site.receiver.stop()
+    site.clock.seconds += 400 * DAY_S
+
+    site.start()
+
+    assert site.receiver.expire() == 0
+    site.clock.seconds += 2 * DAY_S
+    assert site.receiver.expire() == 1
+    with pytest.raises(Refused, match="upload-expired"):
+        site.receiver.status("cam", upload)
+
+
+def test_a_slow_upload_that_is_there_is_never_expired(site):
+    upload = site.create(length=100)
+    body = HangingBody(b"x")
+    slow = InThread(lambda: site.put(upload, 0, b"", stop=100, body=body))
+    assert body.silent.wait(10)
+    site.clock.seconds += 100 * DAY_S
+
+    assert site.receiver.expire() == 0
+
+    body.interrupt()
+    with pytest.raises(Refused, match="body-truncated"):
+        slow.join()
+
+
+def test_expired_is_durable_before_the_bytes_go(site):
+    upload = site.create(length=100)
+    site.clock.seconds += 100 * DAY_S
+    states = []
+
+    def look() -> None:
+        with site.state.reading() as queries:
+            states.append(queries.get(upload).state)
+
+    site.blobs.fail["before unlink"] = look
+    site.receiver.expire()
+
+    assert states == ["expired"]
+
+
+def test_after_thirty_more_days_an_expired_upload_is_unknown(site):
+    upload = site.create(length=100)
+    site.clock.seconds += 15 * DAY_S
+    site.receiver.expire()
+    site.clock.seconds += 31 * DAY_S
+    site.receiver.expire()
+
+    with pytest.raises(Refused, match="upload-not-found"):
+        site.receiver.status("cam", upload)
+
+
+def test_a_status_tells_when_it_will_expire(site):
+    upload = site.create(length=100)
+
+    assert site.receiver.status("cam", upload).expires_at == "2026-12-05T10:16:40Z"
+
+
+def test_listing_is_paged_and_by_device_and_state(site):
+    ids = sorted(site.create(f"{n}") for n in range(5))
+    site.receiver.create("dog", "one-key-for-this", CreateRequest("a"))
+    site.receiver.abort("cam", ids[0])
+
+    first, after = site.receiver.listing("cam", state="open", after=None, limit=3)
+    rest, end = site.receiver.listing("cam", state="open", after=after, limit=3)
+
+    assert [one.id for one in first + rest] == ids[1:]
+    assert end is None
+    assert len(site.receiver.listing(None, state=None, after=None, limit=99)[0]) == 6
+
+
+def test_readiness_names_a_dead_database(tmp_path):
+    site = CoreSite(tmp_path)
+    assert site.receiver.readiness() == []
+
+    site.receiver.stop()
+
+    assert site.receiver.readiness() == ["database", "storage"]
+    with pytest.raises(Refused, match="stopping"):
+        site.create()
+    site.receiver.stop()
