@@ -135,6 +135,11 @@ class SocketBody:
                 f"at least {patience.min_rate:g} are needed"
             )
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the connection can carry another request after this one."""
+        return self.remaining == 0 and not self._interrupted
+
     def interrupt(self) -> None:
         """Make a blocked or future read raise at once. Never blocks.
 

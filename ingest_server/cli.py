@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -131,11 +132,18 @@ def _run(options: argparse.Namespace) -> int:
     logs.configure(level=config.log.level, form=config.log.format)
     if options.config is None and not DEFAULT_PATH.exists():
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
+    _raise_descriptor_limit()
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
     _make_folder(config.server.data_dir)
     server = IngestServer(config)
     server.start()
     return _serve(server, options, notifier)
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as we may: each connection and each upload needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _serve(server: IngestServer, options: argparse.Namespace, notifier: Notifier) -> int:

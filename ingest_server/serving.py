@@ -50,6 +50,9 @@ LINGER_S = 2.0
 CUT_GRACE_S = 5
 """After running requests were cut: time for them to seal and answer."""
 
+ACCEPT_FAILED = "Error in HTTPServer.serve"  # cheroot's words
+ACCEPT_PAUSE_S = 0.2
+
 KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 USER_TIMEOUT_MS = 30_000
 """Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
@@ -170,17 +173,17 @@ class _Request(cheroot_server.HTTPRequest):
         finally:
             body.finish()
             self.server.leave(self)
-            if self._has_unread_body():
+            if self._ends_connection():
                 self.close_connection = self.conn.lingers = True
         if self.server.draining:
             self.close_connection = True
 
-    def _has_unread_body(self) -> bool:
-        return self.chunked_read or (self.body is not None and self.body.remaining > 0)
+    def _ends_connection(self) -> bool:
+        return self.chunked_read or (self.body is not None and not self.body.is_spent)
 
     def send_headers(self) -> None:
         """Send the answer's head; never reads on: an unread body ends the connection instead."""
-        if self._has_unread_body() or self.server.draining:
+        if self._ends_connection() or self.server.draining:
             self.close_connection = True
         self.conn.socket.settimeout(WRITE_TIMEOUT_S)
         self.rfile, hidden = None, self.rfile  # cheroot would read the rest of it
@@ -285,6 +288,7 @@ class UploadServer(wsgi.Server):
         self.now_s = now_s
         self.draining = False
         self._bind_error: OSError | None = None
+        self._stopping = threading.Event()
         self._running: set[_Request] = set()
         self._changed = threading.Condition()
 
@@ -364,6 +368,7 @@ class UploadServer(wsgi.Server):
         each connection is closed after its answer.
         """
         self.draining = True
+        self._stopping.set()
         if not self._wait_until_idle(self.settings.stop_timeout_s):
             with self._changed:
                 rest = list(self._running)
@@ -390,6 +395,9 @@ class UploadServer(wsgi.Server):
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Send cheroot's own messages the way of all others."""
+        if msg == ACCEPT_FAILED:
+            # Out of descriptors, most likely: it would try again, and log, without a pause.
+            self._stopping.wait(ACCEPT_PAUSE_S)
         if level >= logging.WARNING:
             log.error("server.failed", error=msg, exc_info=traceback)
         else:

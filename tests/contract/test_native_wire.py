@@ -192,3 +192,24 @@ def test_a_stop_seals_what_arrived_of_a_running_body(made):
 
         assert peer.answer().json["missing"] == [[5, 11]]
     assert made.receiver.status(None, upload_id).received.to_pairs() == [[0, 5]]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /v1/uploads/%ff%00 HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"GET /v1?nonce=%ff HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"GET /v1?%%%=1&nonce HTTP/1.1\r\nHost: localhost\r\n", 200),
+        (b"GET /v1/uploads/{upload_id} HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"GET /v1 HTTP/1.1\r\nHost: \xff\r\n", 421),
+        (b"GET /v1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\r\n", 200),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404),
+        (b"BREW /v1 HTTP/1.1\r\nHost: localhost\r\n", 400),
+        (b"GET /livez HTTP/1.0\r\n", 200),
+        (b"GET /v1 HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\n", 200),
+    ],
+)
+def test_an_odd_request_is_answered_and_is_no_server_error(peer, head, status):
+    peer.send(head + b"\r\n")
+
+    assert peer.answer().status == status

@@ -1,0 +1,114 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingest_server import auth
+from ingest_server.clock import rfc3339
+from ingest_server.errors import Refused, StateFailed
+from ingest_server.state.sqlite import SqliteState
+from upload_protocol.headers import is_device_id
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+    def now_utc(self) -> datetime:
+        return self.moment
+
+    def now_s(self) -> float:
+        return self.moment.timestamp()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def state(tmp_path):
+    found = SqliteState.open(tmp_path / "state.db")
+    yield found
+    found.close()
+
+
+def add(state, device="drone-1") -> str:
+    token, token_id = auth.new_token(device)
+    scopes = (auth.SCOPE_UPLOAD,)
+    state.add_token(device, auth.token_hash(token), token_id, "2026-01-01T00:00:00Z", scopes)
+    return f"Bearer {token}"
+
+
+def test_a_new_token_is_new_and_carries_its_device():
+    tokens = {auth.new_token("a_b-c")[0] for _ in range(50)}
+
+    assert len(tokens) == 50
+    for token in tokens:
+        assert token.startswith("edt_a_b-c_")
+        assert len(token) == len("edt_a_b-c_") + 43
+
+
+@pytest.mark.parametrize("device", ["a", "a_b", "x" * 63, "0-_"])
+def test_a_token_of_any_device_is_accepted(state, clock, device):
+    assert is_device_id(device)
+    bearer = add(state, device)
+
+    assert auth.TokenAuth(state, clock).authenticate(bearer, None).device == device
+
+
+def test_the_scheme_is_matched_without_regard_to_case(state, clock):
+    bearer = add(state)
+
+    caller = auth.TokenAuth(state, clock).authenticate(bearer.replace("Bearer", "bearer"), None)
+
+    assert caller.device == "drone-1"
+
+
+def test_use_is_noted_at_most_once_an_hour(state, clock):
+    bearer, tokens = add(state), auth.TokenAuth(state, clock)
+    first = rfc3339(clock.moment)
+
+    tokens.authenticate(bearer, None)
+    clock.moment += timedelta(minutes=59)
+    tokens.authenticate(bearer, None)
+    assert state.tokens()[0].last_used_at == first
+
+    clock.moment += timedelta(minutes=2)
+    tokens.authenticate(bearer, None)
+    assert state.tokens()[0].last_used_at == rfc3339(clock.moment)
+
+
+class CannotWrite:
+    def __init__(self, state: SqliteState) -> None:
+        self.find_token = state.find_token
+
+    def touch_token(self, token_id: str, used_at: str) -> None:
+        raise StateFailed("storage-full", "the disk is full")
+
+
+def test_a_note_that_cannot_be_written_stops_no_upload(state, clock):
+    bearer = add(state)
+
+    assert auth.TokenAuth(CannotWrite(state), clock).authenticate(bearer, None).is_device
+
+
+def test_a_refusal_repeats_nothing_of_the_credential(state, clock):
+    secret = "edt_drone-1_" + "s" * 43
+
+    with pytest.raises(Refused) as refusal:
+        auth.TokenAuth(state, clock).authenticate(f"Bearer {secret}", None)
+
+    assert "sss" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["box.local", "BOX.local:8080"])
+def test_a_configured_name_is_answered_in_open_mode(host):
+    assert auth.OpenAuth(["Box.Local"]).authenticate(None, host).device is None
+
+
+@pytest.mark.parametrize("host", [None, "", "box.local", "localhost@evil", "[::1", "x:y"])
+def test_another_name_is_not(host):
+    with pytest.raises(Refused) as refusal:
+        auth.OpenAuth().authenticate(None, host)
+
+    assert refusal.value.code == "misdirected-request"
