@@ -28,6 +28,7 @@ from ingest_server.expiry import Expiry, Uptime
 from ingest_server.hashing import block_digests, catch_up
 from ingest_server.names import NameTemplate, as_text, check_name
 from ingest_server.publish import Publisher
+from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
@@ -154,6 +155,7 @@ class Receiver:
         self._blobs.prepare()
         self._committer = Committer(self._state.open_writer())
         self._committer.start()
+        self.records = Records(self._state, self._blobs, self._committer)
         with self._state.reading() as queries:
             self._uptime = Uptime(self._clock, queries.uptime_s())
         self._expiry = Expiry(self._state, self._blobs, self._committer, self._live, self._uptime)

@@ -72,6 +72,20 @@ class Queries:
         )
         return [str(row[0]) for row in rows]
 
+    def note(self, upload_id: str, key: str) -> str | None:
+        """Return what a protocol wrote down beside an upload."""
+        row = self._connection.execute(
+            "SELECT value FROM notes WHERE upload_id = ? AND key = ?", (upload_id, key)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def notes(self, upload_id: str) -> dict[str, str]:
+        return dict(
+            self._connection.execute(
+                "SELECT key, value FROM notes WHERE upload_id = ?", (upload_id,)
+            ).fetchall()
+        )
+
     def uptime_s(self) -> float:
         return float(self._connection.execute("SELECT seconds FROM uptime").fetchone()[0])
 
@@ -111,15 +125,24 @@ class Transaction(Queries):
             ),
         )
 
+    def write_note(self, upload_id: str, key: str, value: str) -> None:
+        self._connection.execute(
+            "INSERT INTO notes VALUES (?, ?, ?) "
+            "ON CONFLICT (upload_id, key) DO UPDATE SET value = excluded.value",
+            (upload_id, key, value),
+        )
+
     def set_uptime(self, seconds: float) -> None:
         self._connection.execute("UPDATE uptime SET seconds = ?", (seconds,))
 
     def forget_ended(self, before_s: float) -> int:
-        """Delete expired and aborted uploads that ended before uptime *before_s*."""
-        return self._connection.execute(
-            "DELETE FROM uploads WHERE state IN ('expired', 'aborted') AND touched_s < ?",
+        """Delete expired and aborted uploads that ended before uptime *before_s*, with notes."""
+        ended = "state IN ('expired', 'aborted') AND touched_s < ?"
+        self._connection.execute(
+            f"DELETE FROM notes WHERE upload_id IN (SELECT id FROM uploads WHERE {ended})",
             (before_s,),
-        ).rowcount
+        )
+        return self._connection.execute(f"DELETE FROM uploads WHERE {ended}", (before_s,)).rowcount
 
 
 def _values(record: UploadRecord) -> tuple[object, ...]:

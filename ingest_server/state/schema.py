@@ -43,6 +43,14 @@ MIGRATIONS: Sequence[str] = (
     ) STRICT;
     INSERT INTO uptime VALUES (1, 0.0);
     """,
+    """
+    CREATE TABLE notes (
+        upload_id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (upload_id, key)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)
