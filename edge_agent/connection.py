@@ -81,12 +81,14 @@ class Connection:
         self._began_s = 0.0
         self._connected_s = 0.0
         self._retry_at_s = 0.0
+        self._contested_until_s = float("-inf")
         self._failures = 0
         self._last_failure = ""
         self._fallback: dict[str, Any] | None = None
         self._silent = 0
         self._is_guessing = False
         self._numbers_until = 0
+        self._first_number = 0
         self.number = 0
         """Of the session at hand; rises per device for ever."""
         self.limits: Connected | None = None
@@ -100,6 +102,11 @@ class Connection:
     @property
     def session(self) -> Session | None:
         return self._session
+
+    @property
+    def numbers(self) -> range:
+        """Return the numbers of all sessions of this process."""
+        return range(self._first_number, self.number + 1)
 
     def start(self) -> None:
         """Take up what is remembered of the broker.
@@ -131,7 +138,7 @@ class Connection:
             self.give_up("its thread died")
         elif self.limits is None and now_s - self._began_s > self._timing.connect_s:
             self.give_up("the broker did not answer in time")
-        elif self.limits is not None and now_s - self._connected_s > self._timing.duplicate_s:
+        if now_s >= self._contested_until_s:
             self._activity.problem(ProblemCode.DUPLICATE_ID, False)
 
     def wait_for(self, timeout_s: float) -> tuple[int, Heard] | None:
@@ -172,6 +179,12 @@ class Connection:
             self._session.abort()
             self._note(self.number, Ended(0, reason, was_answered=True, was_reached=True))
 
+    def contest(self, now_s: float) -> None:
+        """Note that another client uses our id: whoever connects throws the other out."""
+        if self._activity.problem(ProblemCode.DUPLICATE_ID, True):
+            log.error("broker.contested", client_id=self._client_id)
+        self._contested_until_s = now_s + self._timing.duplicate_s
+
     def close(self, deadline_s: float) -> None:
         """End the session, cleanly where it is connected, before *deadline_s* (monotonic)."""
         session, self._session = self._session, None
@@ -188,6 +201,7 @@ class Connection:
         self.limits = None
         self._began_s = now_s
         self.number = self._next_number()
+        self._first_number = self._first_number or self.number
         try:
             login = read_login(self._settings, self._client_id)
         except BrokerError as error:
@@ -234,11 +248,11 @@ class Connection:
             self._retry_at_s = now_s
             return
         is_refused = end.code in LOGIN_REFUSED and not was_connected
-        is_stolen = end.code == SESSION_TAKEN_OVER
+        if end.code == SESSION_TAKEN_OVER:  # not every broker says so
+            self.contest(now_s)
+        is_stolen = was_connected and now_s < self._contested_until_s
         if is_refused:
             self._activity.problem(ProblemCode.MQTT_AUTH, True)
-        elif is_stolen:
-            self._activity.problem(ProblemCode.DUPLICATE_ID, True)
         elif not was_connected:
             self._activity.problem(ProblemCode.MQTT_UNREACHABLE, True)
         self._retry_later(end.reason, now_s, is_refused=is_refused or is_stolen)
@@ -271,6 +285,7 @@ class Connection:
             self._fallback = fallback_note(
                 address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
             )
+            self._is_guessing = True  # once, whatever the memory says: never twice in a row at once
             log.info("broker.fell_back", protocol="3.1.1")
             try:
                 self._store.remember(_FALLBACK, self._fallback)

@@ -29,6 +29,8 @@ from edge_agent.store import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
 
+_SET_ASIDE = "an event"
+
 _REFUSED = 128
 """Reason codes from here on are refusals (MQTT 5, section 2.4)."""
 
@@ -89,12 +91,16 @@ class Reporter:
         )
         self._unacknowledged: dict[int, str] = {}
         """Packet id -> topic, of all but events."""
-        self._refused_topics: set[str] = set()
+        self._refusals: dict[str, ProblemCode] = {}
+        """Topic, or `_SET_ASIDE` -> what is wrong with it."""
+        self._has_set_aside = False
         self._offer_again_s = 0.0
         self._is_returning = False
         self._has_told_info = False
         self._presented_s = 0.0
         self._is_echoed = False
+        self._is_known = False
+        """Whether this process was ever seen online."""
         self._is_dirty = True
         self._state: Mapping[str, Any] | None = None
         self._state_s = 0.0
@@ -211,32 +217,46 @@ class Reporter:
         if topic == self._topics.state:
             return  # QoS 0: written to the socket, which says nothing about the broker
         if refusal is None:
-            self._refused_topics.discard(topic)
-        else:
-            if topic not in self._refused_topics:
-                log.error("message.refused", topic=topic, reason=refusal)
-            self._refused_topics.add(topic)
-            code = (
-                ProblemCode.MQTT_ACL if answer.code == NOT_AUTHORISED else ProblemCode.MQTT_REFUSED
-            )
-            self._activity.problem(code, True)
-        if not self._refused_topics and self._connection.is_v5:
-            self._activity.problem(ProblemCode.MQTT_ACL, False)
-            self._activity.problem(ProblemCode.MQTT_REFUSED, False)
+            if self._refusals.pop(topic, None) is not None:
+                self._show_refusals()
+            return
+        self._has_set_aside = self._has_set_aside or topic == self._topics.event
+        is_rule = answer.code == NOT_AUTHORISED
+        self._refuse(topic, ProblemCode.MQTT_ACL if is_rule else ProblemCode.MQTT_REFUSED, refusal)
+
+    def _refuse(self, what: str, code: ProblemCode, reason: str) -> None:
+        if self._refusals.get(what) is not code:
+            log.error("message.refused", what=what, reason=reason)
+        self._refusals[what] = code
+        self._show_refusals()
+
+    def _show_refusals(self) -> None:
+        for code in (ProblemCode.MQTT_ACL, ProblemCode.MQTT_REFUSED):
+            self._activity.problem(code, code in self._refusals.values())
+
+    def _set_aside(self, reason: str) -> None:
+        self._has_set_aside = True
+        self._refuse(_SET_ASIDE, ProblemCode.MQTT_REFUSED, reason)
 
     def _overhear(self, payload: bytes, now_s: float) -> None:
-        """Read our own ``status`` as others see it."""
-        number = self._connection.number
-        if telemetry.is_echo(payload, boot_id=self._boot_id, session=number):
-            self._is_echoed = True
-            if not self._connection.is_v5:
-                self._activity.problem(ProblemCode.MQTT_ACL, False)
-        elif (
-            self._is_echoed
-            and telemetry.says_offline(payload)
-            and now_s - self._presented_s >= self._timing.min_gap_s
-        ):
-            log.info("status.contradicted", session=number)
+        """Read our own ``status`` as others see it.
+
+        What comes before our own has come back is history. An ``offline`` after that is the will of
+        an old session that the broker delivered late; an ``online`` is another agent with our id.
+        """
+        said = telemetry.read_presence(payload)
+        if said is None:
+            return
+        if said == telemetry.Presence(True, self._boot_id, self._connection.number):
+            self._is_echoed = self._is_known = True
+            if self._refusals.pop(self._topics.status, None) is not None:
+                self._show_refusals()
+        elif said.is_online:
+            is_ours = said.boot_id == self._boot_id and said.session in self._connection.numbers
+            if self._is_known and not is_ours:
+                self._connection.contest(now_s)
+        elif self._is_echoed and now_s - self._presented_s >= self._timing.min_gap_s:
+            log.info("status.contradicted", session=self._connection.number)
             self._present("online", "reconnect", now_s)
 
     def _forget_session(self, end: Ended, now_s: float) -> None:
@@ -244,8 +264,7 @@ class Reporter:
         self._state = None
         set_aside = self._events.session_ended(end.code, now_s)
         if set_aside is not None:
-            log.error("event.refused", reason=set_aside)
-            self._activity.problem(ProblemCode.MQTT_REFUSED, True)
+            self._set_aside(set_aside)
 
     # --- what is due --------------------------------------------------------------------------
 
@@ -253,13 +272,13 @@ class Reporter:
         oldest_s = self._events.oldest_sent_s()
         if oldest_s is not None and now_s - oldest_s > self._timing.acknowledge_s:
             self._connection.give_up("the broker acknowledges nothing")
-        if not self._is_trusted() and now_s - self._presented_s >= self._timing.echo_s:
-            if self._activity.problem(ProblemCode.MQTT_ACL, True):
-                log.error(
-                    "message.refused", topic=self._topics.status, reason="it did not come back"
-                )
+        patience_s = self._timing.echo_s
+        if self._topics.status in self._refusals:
+            patience_s = max(patience_s, self._timing.retry_refused_s / 12)
+        if not self._is_trusted() and now_s - self._presented_s >= patience_s:
+            self._refuse(self._topics.status, ProblemCode.MQTT_ACL, "it did not come back")
             self._present("online", "reconnect", now_s)
-        if self._refused_topics and now_s >= self._offer_again_s:
+        if self._has_set_aside and now_s >= self._offer_again_s:
             self._offer_refused_again(now_s)
 
     def _is_trusted(self) -> bool:
@@ -273,6 +292,8 @@ class Reporter:
     def _offer_refused_again(self, now_s: float) -> None:
         self._offer_again_s = now_s + self._timing.retry_refused_s
         self._store.retry_refused()
+        self._has_set_aside = False
+        self._refusals.pop(_SET_ASIDE, None)
 
     def _tell_events(self, now_s: float) -> None:
         limits = self._connection.limits
@@ -282,9 +303,9 @@ class Reporter:
         for event in self._events.due(room):
             payload = telemetry.encode(telemetry.cloud_event(event, self._device_id))
             if (excess := self._excess(self._topics.event, payload)) > 0:
-                log.error("event.refused", seq=event.seq, type=event.type, excess_bytes=excess)
-                self._activity.problem(ProblemCode.MQTT_REFUSED, True)
-                self._events.refuse(event.seq, f"too large by {excess} bytes")
+                reason = f"event {event.seq} ({event.type}) is too large by {excess} bytes"
+                self._set_aside(reason)
+                self._events.refuse(event.seq, reason)
                 continue
             mid = self._send(Message(self._topics.event, payload))
             if mid is None:
@@ -321,8 +342,7 @@ class Reporter:
     def _publish(self, topic: str, payload: bytes, **how: Any) -> None:
         message = Message(topic, payload, **how)
         if (excess := self._excess(topic, payload)) > 0:
-            log.error("message.refused", topic=topic, excess_bytes=excess)
-            self._activity.problem(ProblemCode.MQTT_REFUSED, True)
+            self._refuse(topic, ProblemCode.MQTT_REFUSED, f"too large by {excess} bytes")
             return
         mid = self._send(message)
         if mid is not None:

@@ -65,7 +65,8 @@ class Timing:
     retry_refused_s: float = 3600.0
     """Between two offers of messages that the broker refused: its rules may have been mended."""
     duplicate_s: float = 1800.0
-    """A session that lived this long shows that the other client with our id is gone."""
+    """So long after its last trace the other client with our id counts as gone; longer than the two
+    can wait for each other."""
     will_delay_s: int = 30
     """How long the broker waits with the last will (MQTT 5): a short cut is no alarm."""
     session_s: int = 86_400
@@ -174,31 +175,29 @@ def _status(status: str, boot_id: str, session: int) -> dict[str, Any]:
     return {"v": VERSION, "status": status, "boot_id": boot_id, "session": session}
 
 
-def says_offline(payload: bytes) -> bool:
-    """Return whether *payload*, seen on our own ``status`` topic, says that we are offline.
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What a ``status`` message says, whoever wrote it."""
 
-    While we are connected that is wrong, whoever wrote it: brokers may deliver the will of an old
-    session after the birth of the next one.
-    """
-    return _parse(payload).get("status") == "offline"
-
-
-def is_echo(payload: bytes, *, boot_id: str, session: int) -> bool:
-    """Return whether *payload* is the ``online`` that this very session has published."""
-    document = _parse(payload)
-    return (document.get("status"), document.get("boot_id"), document.get("session")) == (
-        "online",
-        boot_id,
-        session,
-    )
+    is_online: bool
+    boot_id: str
+    session: int
 
 
-def _parse(payload: bytes) -> dict[str, Any]:
+def read_presence(payload: bytes) -> Presence | None:
+    """Return what a ``status`` message says; None: it is none."""
     try:
         document = json.loads(payload)
     except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+        return None
+    if not isinstance(document, dict) or document.get("status") not in {"online", "offline"}:
+        return None
+    session = document.get("session")
+    return Presence(
+        is_online=document["status"] == "online",
+        boot_id=str(document.get("boot_id")),
+        session=session if isinstance(session, int) else 0,
+    )
 
 
 def birth(

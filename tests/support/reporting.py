@@ -1,0 +1,126 @@
+"""A reporter with a real store, driven by a test; as a program, one that can be killed."""
+
+import random
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.clock import SystemClock
+from edge_agent.config import MqttSettings
+from edge_agent.core.telemetry import Timing
+from edge_agent.outbox import NewEvent
+from edge_agent.reporter import Reporter
+from edge_agent.store import Store
+
+QUICK = Timing(
+    min_gap_s=0.2,
+    look_gap_s=0.02,
+    interval_s=0.5,
+    connect_s=5.0,
+    echo_s=0.5,
+    backoff_base_s=0.05,
+    backoff_cap_s=0.2,
+    refused_base_s=0.1,
+    refused_cap_s=0.4,
+    stable_s=0.5,
+    retry_refused_s=0.3,
+    will_delay_s=1,
+)
+
+IDLE: dict[str, Any] = {
+    "v": 1,
+    "state": "idle",
+    "blocked_by": None,
+    "problems": [],
+    "queue": {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0},
+    "current": None,
+    "totals": {"files_done": 0},
+}
+
+
+class Reporting:
+    """Steps a reporter in the test's own thread, so that nothing happens unasked."""
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None,
+        *,
+        device_id: str = "drone-01",
+        boot_id: str = "boot-1",
+        timing: Timing = QUICK,
+        **settings: Any,
+    ) -> None:
+        self.clock = SystemClock()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.store = Store.open(folder / "state.db", clock=self.clock, boot_id=boot_id)
+        self.activity = Activity()
+        self.state = dict(IDLE)
+        self.settings = MqttSettings(url=url, **settings)
+        self.reporter = Reporter(
+            self.settings,
+            device_id,
+            self.store,
+            snapshot=lambda: self.state,
+            activity=self.activity,
+            clock=self.clock,
+            boot_id=boot_id,
+            jitter=random.Random(7).random,
+            info={"agent": {"name": "edge_agent", "version": "0.1.0"}},
+            timing=timing,
+        )
+        self._woken = threading.Event()
+        self.reporter.wake_runner = self._woken.set
+
+    @property
+    def problems(self) -> frozenset[ProblemCode]:
+        return self.activity.problems
+
+    def tell(self, count: int = 1, **data: Any) -> None:
+        for number in range(count):
+            self.store.tell(NewEvent("file.completed", {"name": f"{number}.mp4", **data}))
+        self.reporter.wake()
+
+    def change(self, **state: Any) -> None:
+        self.state = {**self.state, **state}
+        self.reporter.wake()
+
+    def drive(self, until: Callable[[], object], timeout_s: float = 15.0) -> None:
+        """Step as a runner does, until *until* holds."""
+        give_up_s = self.clock.now_s() + timeout_s
+        while True:
+            wait_s = self.reporter.step(self.clock.now_s())
+            if until():
+                return
+            if self.clock.now_s() > give_up_s:
+                raise TimeoutError(f"problems: {sorted(self.problems)}")
+            self._woken.wait(min(wait_s, 0.05))
+            self._woken.clear()
+
+    def drive_for(self, seconds: float) -> None:
+        end_s = self.clock.now_s() + seconds
+        self.drive(lambda: self.clock.now_s() >= end_s, seconds + 5)
+
+    def __enter__(self) -> Self:
+        self.reporter.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reporter.stop(3.0)
+        self.store.close()
+
+
+def main() -> None:
+    """Report until killed: arguments are the folder, the URL and the boot id."""
+    folder, url, boot_id = sys.argv[1:]
+    timing = replace(QUICK, interval_s=60.0)
+    with Reporting(Path(folder), url, boot_id=boot_id, timing=timing) as one:
+        one.drive(lambda: False, 60.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What `edge-agent check` says of a broker, and TLS with it."""
+
+import socket
+import subprocess
+
+import pytest
+
+from edge_agent.config import MqttSettings
+from edge_agent.reporter import BrokerError, check_broker
+from tests.support.mosquitto import Mosquitto
+from tests.support.reporting import Reporting
+from tests.support.requirements import require
+
+pytestmark = pytest.mark.slow
+
+EVENT = "edgeup/v1/drone-01/event"
+
+
+def test_a_good_broker_is_one_sentence(tmp_path):
+    with Mosquitto(tmp_path) as broker:
+        said = check_broker(MqttSettings(url=broker.url), "drone-01", 5.0)
+
+    assert said == (f"the broker at 127.0.0.1:{broker.port} takes our messages on {EVENT} (MQTT 5)")
+
+
+def test_a_check_does_not_throw_out_the_running_agent(tmp_path):
+    with Mosquitto(tmp_path / "broker") as broker, Reporting(tmp_path, broker.url) as agent:
+        agent.tell()
+        agent.drive(lambda: agent.store.undelivered_count() == 0)
+
+        check_broker(agent.settings, "drone-01", 5.0)
+
+        agent.drive_for(0.3)
+        assert broker.log().count("as edgeup-drone-01 (") == 1
+
+
+def test_a_refused_login_says_which_key_to_look_at(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("wrong-secret\n")
+    with Mosquitto(tmp_path / "broker", users={"drone-01": "right"}) as broker:
+        settings = MqttSettings(url=broker.url, username="drone-01", password_file=password)
+        with pytest.raises(BrokerError, match="refuses the login") as caught:
+            check_broker(settings, "drone-01", 5.0)
+
+    assert "mqtt.username" in str(caught.value)
+    assert "wrong-secret" not in str(caught.value)
+
+
+def test_refused_messages_name_the_topic(tmp_path):
+    with (
+        Mosquitto(tmp_path, acl="topic read #\n") as broker,
+        pytest.raises(BrokerError, match=EVENT),
+    ):
+        check_broker(MqttSettings(url=broker.url), "drone-01", 5.0)
+
+
+def test_an_absent_broker_is_named_with_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+
+    with pytest.raises(BrokerError, match=rf"127\.0\.0\.1:{port} cannot be reached .*refused"):
+        check_broker(MqttSettings(url=f"mqtt://127.0.0.1:{port}"), "drone-01", 5.0)
+
+
+def test_somebody_who_takes_the_connection_and_says_nothing_ends_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = MqttSettings(url=f"mqtt://127.0.0.1:{mute.getsockname()[1]}")
+        with pytest.raises(BrokerError, match="did not answer in time"):
+            check_broker(settings, "drone-01", 0.5)
+
+
+def test_an_unreadable_password_file_is_named(tmp_path):
+    settings = MqttSettings(url="mqtt://127.0.0.1:9", password_file=tmp_path / "nowhere")
+
+    with pytest.raises(BrokerError, match="nowhere"):
+        check_broker(settings, "drone-01", 1.0)
+
+
+@pytest.fixture
+def tls(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [
+        *(require("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+        *("ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+        *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    with Mosquitto(tmp_path / "broker", certificate=(certificate, key)) as broker:
+        yield broker, certificate
+
+
+def test_tls_with_the_brokers_own_ca(tls):
+    broker, certificate = tls
+
+    said = check_broker(MqttSettings(url=broker.url, ca_file=certificate), "drone-01", 5.0)
+
+    assert "takes our messages" in said
+
+
+# paho drops the socket of a failed handshake without closing it; the last reference does.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_unknown_certificate_is_refused(tls):
+    broker, _ = tls
+
+    with pytest.raises(BrokerError, match="certificate is not trusted"):
+        check_broker(MqttSettings(url=broker.url), "drone-01", 5.0)
+
+
+def test_events_go_out_over_tls(tls, tmp_path):
+    broker, certificate = tls
+    with Reporting(tmp_path / "agent", broker.url, ca_file=certificate) as agent:
+        agent.tell(50)
+        agent.drive(lambda: agent.store.undelivered_count() == 0)

@@ -1,0 +1,120 @@
+"""Events in flight, over a real outbox."""
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import StoreError
+from edge_agent.event_flow import WINDOW, EventFlow
+from edge_agent.mqtt import PACKET_TOO_LARGE
+from edge_agent.outbox import NewEvent
+from edge_agent.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    one = Store.open(tmp_path / "state.db", clock=SystemClock(), boot_id="b")
+    one.tell(*(NewEvent("file.completed", {"n": n}) for n in range(30)))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def flow(store):
+    return EventFlow(store)
+
+
+def send(flow: EventFlow, room: int = 100, now_s: float = 0.0) -> list[int]:
+    """Publish what is due; a packet id is a hundred times the number of its event."""
+    due = flow.due(room)
+    for event in due:
+        flow.sent(event.seq * 100, event, now_s)
+    return [event.seq for event in due]
+
+
+def left(store: Store) -> list[int]:
+    return [event.seq for event in store.undelivered(limit=100)]
+
+
+def test_no_more_than_the_window_is_in_flight_and_in_order(flow):
+    assert send(flow) == list(range(1, WINDOW + 1))
+    assert send(flow) == []
+
+
+def test_no_more_than_the_broker_takes_is_in_flight(flow):
+    assert send(flow, room=3) == [1, 2, 3]
+
+
+def test_an_acknowledgement_makes_room_for_the_next(flow, store):
+    send(flow)
+    flow.acknowledged(500, None)
+
+    assert send(flow) == [21]
+    assert 5 not in left(store)
+    assert 6 in left(store)
+
+
+def test_a_refused_event_stays_in_the_store_and_out_of_the_way(flow, store):
+    send(flow, room=2)
+    flow.acknowledged(100, "not authorised")
+    flow.flush()
+
+    assert left(store)[0] == 2
+    assert store.retry_refused() == 1
+    assert left(store)[0] == 1
+
+
+def test_an_acknowledgement_of_something_else_is_not_ours(flow):
+    send(flow, room=1)
+
+    assert not flow.acknowledged(7, None)
+    assert flow.in_flight == 1
+
+
+def test_what_was_in_flight_is_sent_again_in_the_next_session(flow):
+    send(flow)
+    flow.acknowledged(200, None)
+    flow.session_ended(0, now_s=60.0)
+
+    assert send(flow, room=3) == [1, 3, 4]
+
+
+def test_an_answer_that_cannot_be_written_down_stops_the_sending_and_is_kept(flow, store, tmp_path):
+    send(flow, room=2)
+    flow.acknowledged(100, None)
+    store.close()
+
+    with pytest.raises(StoreError):
+        flow.due(10)
+
+    again = Store.open(tmp_path / "state.db", clock=SystemClock(), boot_id="b")
+    flow.outbox = again
+    assert [event.seq for event in flow.due(2)] == [3, 4]
+    flow.session_ended(0, now_s=60.0)
+    assert [event.seq for event in flow.due(2)] == [2, 3]
+    again.close()
+
+
+def test_a_message_over_the_brokers_limit_is_found_and_set_aside(flow, store):
+    send(flow)
+    assert flow.session_ended(PACKET_TOO_LARGE, now_s=1.0) is None
+    assert send(flow) == [1], "one at a time, to see which one it is"
+
+    told = flow.session_ended(PACKET_TOO_LARGE, now_s=2.0)
+
+    assert told == "event 1 was set aside: too large"
+    assert send(flow)[0] == 2
+
+
+def test_a_link_that_breaks_now_and_then_sets_nothing_aside(flow):
+    for round_ in range(20):
+        send(flow, now_s=100.0 * round_)
+        assert flow.session_ended(0, now_s=100.0 * round_ + 30.0) is None
+
+    assert flow.window == WINDOW
+
+
+def test_an_acknowledgement_ends_the_suspicion(flow):
+    for round_ in range(20):
+        first = send(flow, now_s=float(round_))[0]
+        flow.acknowledged(first * 100, None)
+        assert flow.session_ended(0, now_s=round_ + 0.1) is None
