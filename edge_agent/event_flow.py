@@ -36,10 +36,16 @@ class EventFlow:
     """
 
     outbox: Outbox
-    window: int = WINDOW
     _in_flight: dict[int, _InFlight] = field(default_factory=dict)
     _settled: dict[int, str | None] = field(default_factory=dict)
     _strikes: int = 0
+    _careful_until: int = 0
+    """Number of the last event that was in flight when the broker hung up on one of them."""
+
+    @property
+    def window(self) -> int:
+        """How many events may be in flight: one, while it is unknown which one the broker hates."""
+        return 1 if self._careful_until else WINDOW
 
     @property
     def in_flight(self) -> int:
@@ -68,8 +74,8 @@ class EventFlow:
             return False
         self._settled[one.seq] = refusal
         self._strikes = 0
-        if not self._in_flight:
-            self.window = WINDOW
+        if one.seq >= self._careful_until:
+            self._careful_until = 0
         return True
 
     def refuse(self, seq: int, reason: str) -> None:
@@ -105,11 +111,12 @@ class EventFlow:
             self._strikes += 1
             if self._strikes < 2:
                 return None
-        self.window = 1
+        self._careful_until = max(self._careful_until, *(one.seq for one in flying))
         if len(flying) > 1 or (code != PACKET_TOO_LARGE and self._strikes < _STRIKES):
             return None
         self._strikes = 0
-        self.window = WINDOW
+        if flying[0].seq >= self._careful_until:
+            self._careful_until = 0
         reason = "too large" if code == PACKET_TOO_LARGE else "the broker hangs up on it"
         self._settled[flying[0].seq] = reason
         return f"event {flying[0].seq} was set aside: {reason}"
