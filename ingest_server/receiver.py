@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import sha256
 from typing import Protocol
 
 import structlog
 
 from ingest_server import recovery
-from ingest_server.blobs.files import FileBlobs
+from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.errors import Refused, refused_by_disk
@@ -45,7 +45,7 @@ from ingest_server.upload import (
     with_received,
     without_received,
 )
-from ingest_server.writers import Live, LiveUploads, Writer
+from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id
 from upload_protocol.messages import (
@@ -69,7 +69,7 @@ class Body(Protocol):
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of *buffer* with what has arrived; return how many bytes, at least 1.
 
-        0 exactly when the declared length has been read in full.
+        0 exactly when the declared length, or a chunked body's end, has been read.
 
         Raises:
             OSError: the body ended early or stalled; everything returned before is valid.
@@ -111,6 +111,8 @@ MAX_BLOCK = 64 * MIB
 MAX_BLOCKS = 4096
 BLOCK_BYTES_PER_ANSWER = GIB
 """Bytes hashed for one answer about blocks: some seconds of a disk, not minutes."""
+COPY_BYTES = 64 * MIB
+"""Copied at once; in between, a copy can be superseded."""
 
 log = structlog.get_logger()
 
@@ -299,18 +301,55 @@ class Receiver:
             record = self._record(device, upload_id)
         return self._status(record)
 
+    def upload(self, device: str | None, upload_id: str) -> UploadRecord:
+        """Return the upload as committed, whatever its state; live writers are left alone."""
+        return self._record(device, upload_id)
+
+    def take_over(self, device: str | None, upload_id: str) -> UploadStatus:
+        """End every running request for the upload, keep what they brought, return the status.
+
+        For protocols with one sender at a time: whoever asks how far the upload is has given up
+        its earlier request, and the offset it is told must hold until it goes on.
+        """
+        record = self._record(device, upload_id)
+        refuse_unless_there(record)
+        if record.state is State.OPEN:
+            with self._live.hold(upload_id) as live:
+                live.end_writers(Refused("superseded", "its client asked how far the upload is"))
+            record = self._record(device, upload_id)
+        return self._status(record)
+
+    def set_length(self, device: str | None, upload_id: str, length: int) -> None:
+        """Fix the length of an upload that was created without one; durable on return.
+
+        Raises:
+            Refused: another length is known, or bytes beyond this one have arrived.
+        """
+        refuse_unless_open(self._record(device, upload_id))
+        check_length(length, self.settings.max_length)
+        with self._live.hold(upload_id) as live:
+            # One that began without a length may be about to write past this one.
+            live.end_writers(Refused("superseded", "a newer request tells the length"))
+            self._learn_length(upload_id, length)
+
     def receive(
         self,
         device: str | None,
         upload_id: str,
         where: ContentRange,
         body: Body,
-        digest: Digest | None = None,
+        digest: Digest | Checksum | None = None,
+        *,
+        is_open_ended: bool = False,
     ) -> UploadStatus:
         """Take the bytes of one request; all of them are durable and recorded on return.
 
         A newer request for some of these bytes ends this one with ``superseded``. Whatever ends
         it, what had arrived is durable and recorded, unless a *digest* was to be checked first.
+
+        Args:
+            is_open_ended: the body may end before *where* does, which is then only its limit. A
+                body that goes on past it is refused, and never looks complete meanwhile.
 
         Raises:
             Refused: why it ended; it carries what is missing.
@@ -320,12 +359,15 @@ class Receiver:
         refuse_unless_open(record)
         check_range(record, where, self.settings.max_length)
         unstored = len(where.where) - record.received.within(where.where).total
+        if is_open_ended:
+            unstored = min(unstored, self.settings.seal_bytes)
         if unstored:
             self._refuse_without_room(unstored, record)
         if where.total is not None and record.length is None:
             self._learn_length(upload_id, where.total)
+        expected = Checksum.of(digest) if isinstance(digest, Digest) else digest
         try:
-            return self._receive(upload_id, where.where, body, digest)
+            return self._receive(upload_id, where.where, body, expected, is_open_ended)
         except OSError as error:
             refused = refused_by_disk(error)
             log.warning("chunk.failed", upload_id=upload_id, error=str(error))
@@ -336,17 +378,22 @@ class Receiver:
             raise self._with_missing(refused, upload_id, where.where) from refused
 
     def _receive(
-        self, upload_id: str, where: ByteRange, body: Body, digest: Digest | None
+        self,
+        upload_id: str,
+        where: ByteRange,
+        body: Body,
+        expected: Checksum | None,
+        is_open_ended: bool,
     ) -> UploadStatus:
         with self._live.hold(upload_id) as live:
-            writer = self._writer(upload_id, where, body, live, is_held=digest is not None)
+            writer = self._writer(upload_id, where, body, live, is_held=expected is not None)
             try:
                 live.enter(writer)
                 try:
                     record = self._record(None, upload_id)
                     refuse_unless_open(record)
                     writer.begin(record.received)
-                    self._take(writer, body, digest)
+                    self._take(writer, body, expected, is_open_ended)
                 finally:
                     live.leave(writer)
             finally:
@@ -356,7 +403,13 @@ class Receiver:
             return self._status(record)
 
     def _writer(
-        self, upload_id: str, where: ByteRange, body: Body, live: Live, *, is_held: bool
+        self,
+        upload_id: str,
+        where: ByteRange,
+        body: Interruptible,
+        live: Live,
+        *,
+        is_held: bool,
     ) -> Writer:
         def record(gained: ByteRange) -> UploadRecord:
             now_s = self._uptime.now_s()
@@ -387,15 +440,23 @@ class Receiver:
             where, body, part, live.running, record=record, unrecord=unrecord, is_held=is_held
         )
 
-    def _take(self, writer: Writer, body: Body, digest: Digest | None) -> None:
+    def _take(
+        self, writer: Writer, body: Body, expected: Checksum | None, is_open_ended: bool
+    ) -> None:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
         settings = self.settings
         buffer = memoryview(bytearray(min(settings.read_bytes, len(writer.where))))
-        hasher = None if digest is None else sha256()
+        hasher = None if expected is None else expected.new_hash()
         sealed_at_s = self._clock.now_s()
         try:
             while writer.position < writer.where.stop:
                 arrived = self._read(writer, body, buffer)
+                if is_open_ended:
+                    self._refuse_surplus(writer, body, arrived)
+                if not arrived:
+                    if is_open_ended:
+                        break
+                    raise Refused("body-truncated", "the body is shorter than its range")
                 writer.accept(arrived)
                 if hasher is not None:
                     hasher.update(arrived)
@@ -403,20 +464,25 @@ class Receiver:
                 if unsealed >= settings.seal_bytes or now_s - sealed_at_s >= settings.seal_s:
                     writer.seal()
                     sealed_at_s = now_s
+                    if is_open_ended:
+                        self._refuse_without_room(settings.seal_bytes)
         except (OSError, Refused):
             # What came before is whole. A seal that fails now changes nothing in the answer.
             with suppress(OSError, Refused):
                 writer.seal()
             raise
-        if digest is not None and hasher is not None:
-            found = Digest(hasher.digest())
-            if found != digest:
-                raise Refused("content-digest-mismatch", f"the body has {found}, not {digest}")
+        if expected is not None and hasher is not None:
+            if hasher.digest() != expected.value:
+                raise Refused(
+                    "content-digest-mismatch",
+                    f"the body has the {expected.algorithm} {hasher.hexdigest()}, "
+                    f"not {expected.value.hex()}",
+                )
             writer.release()
         writer.finish()
 
     def _read(self, writer: Writer, body: Body, buffer: memoryview) -> memoryview:
-        """Return the next bytes of the body, at least one."""
+        """Return the next bytes of the body, none at its end."""
         room = min(len(buffer), writer.where.stop - writer.position)
         try:
             count = body.readinto(buffer[:room])
@@ -425,9 +491,77 @@ class Receiver:
                 raise writer.cancelled from error
             code = "request-timeout" if isinstance(error, TimeoutError) else "body-truncated"
             raise Refused(code, "the body broke off; what arrived is kept") from error
-        if count == 0:
-            raise Refused("body-truncated", "the body is shorter than its range")
         return buffer[:count]
+
+    @staticmethod
+    def _refuse_surplus(writer: Writer, body: Body, arrived: memoryview) -> None:
+        """Make sure that a body without a known end ends where its range does, if it gets there.
+
+        Looked at before its last piece is accepted: else bytes would be recorded up to the end of
+        a file that its sender sees as longer.
+        """
+        if writer.position + len(arrived) < writer.where.stop:
+            return
+        with suppress(OSError):  # broken off there, or superseded: all that may come is here
+            if body.readinto(memoryview(bytearray(1))):
+                raise Refused(
+                    "too-large", f"the body goes on past byte {writer.where.stop}, its limit"
+                )
+
+    def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
+        """Fill an upload with the bytes of whole others, in their order; durable on return.
+
+        Copied by the kernel, which shares the blocks where the filesystem can. The running hash
+        does not see the bytes: verifying reads them.
+
+        Raises:
+            Refused: one of them is unknown, not whole, or not open any more.
+        """
+        start = 0
+        for source in sources:
+            refuse_unless_open(self._record(device, source))
+            found = self.status(device, source)
+            if found.length is None or found.received.prefix != found.length:
+                raise Refused("ranges-missing", f"the upload {source} is not whole yet")
+            if found.length:
+                self._copy(source, upload_id, ByteRange(start, start + found.length))
+            start += found.length
+
+    def _copy(self, source: str, upload_id: str, where: ByteRange) -> None:
+        record = self._record(None, upload_id)
+        with self._live.hold(upload_id) as live, _disk(), self._part(source) as part:
+            for gap in record.received.missing(where.stop, start=where.start):
+                writer = self._writer(upload_id, gap, _NOBODY, live, is_held=False)
+                try:
+                    live.enter(writer)
+                    try:
+                        while writer.position < gap.stop:
+                            size = min(COPY_BYTES, gap.stop - writer.position)
+                            writer.copy(part, writer.position - where.start, size)
+                        writer.finish()
+                    finally:
+                        live.leave(writer)
+                finally:
+                    writer.close()
+
+    @contextmanager
+    def _part(self, upload_id: str) -> Iterator[PartFile]:
+        part = self._blobs.open_part(upload_id)
+        try:
+            yield part
+        finally:
+            part.close()
+
+    def let_expire(self, device: str | None, upload_id: str, within_s: float) -> None:
+        """Let an open upload, no longer needed, end soon instead of after the idle time."""
+        self._record(device, upload_id)
+        touched_s = self._uptime.now_s() - self.settings.idle_expiry_s + within_s
+
+        def touch(transaction: Transaction) -> None:
+            found = _open(transaction, upload_id)
+            transaction.save(replace(found, touched_s=min(touched_s, found.touched_s)))
+
+        self._committer.run(touch)
 
     def blocks(
         self, device: str | None, upload_id: str, *, size: int, start: int, limit: int
@@ -611,9 +745,9 @@ class Receiver:
         following = found[limit - 1].id if len(found) > limit else None
         return [self._status(record) for record in found[:limit]], following
 
-    def expire(self) -> int:
+    def expire(self, *, early_s: float = 0.0) -> int:
         """End uploads that nobody goes on with; returns how many. Durable before bytes go."""
-        return self._expiry.sweep(self.settings.idle_expiry_s)
+        return self._expiry.sweep(self.settings.idle_expiry_s - early_s)
 
     def readiness(self) -> list[str]:
         """Return what is wrong: ``database``, ``storage``, ``disk-full``; nothing: ready."""
@@ -691,6 +825,16 @@ class Receiver:
         return Refused(
             refused.code, refused.detail, missing=missing, retry_after_s=refused.retry_after_s
         )
+
+
+class _Nobody:
+    """The sender of bytes that are here already."""
+
+    def interrupt(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 @contextmanager

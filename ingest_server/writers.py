@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from ingest_server.errors import Refused
 from ingest_server.hashing import RunningHash, Trail
@@ -40,6 +40,7 @@ class Part(Protocol):
 
     def pread(self, length: int, offset: int) -> bytes: ...
     def pwrite(self, data: memoryview, offset: int) -> None: ...
+    def copy_from(self, source: Any, length: int, *, start: int, offset: int) -> None: ...
     def sync(self) -> None: ...
     def close(self) -> None: ...
 
@@ -125,6 +126,20 @@ class Writer:
             else:
                 self._part.pwrite(piece, at)
                 self.position = end
+
+    def copy(self, source: Part, start: int, length: int) -> None:
+        """Write bytes of another part file at the writer's position; not durable.
+
+        Only where nothing is recorded. The running hash stays behind.
+
+        Raises:
+            Refused, OSError: as `accept`.
+        """
+        with self._lock:
+            self._go_on_or_raise()
+            self._trail = None
+            self._part.copy_from(source, length, start=start, offset=self.position)
+            self.position += length
 
     def _make_way(self, start: int) -> None:
         """Un-record what is about to be overwritten; durable before the first byte of it is."""
@@ -256,6 +271,11 @@ class Live:
                 writer.seal()
             except (OSError, Refused):
                 continue
+
+    def end_writers(self, why: Refused) -> None:
+        """Cancel and seal every writer; others may come at once."""
+        for writer in self.writers():
+            writer.cancel(why)
 
     @contextmanager
     def closed(self, why: Refused) -> Iterator[None]:

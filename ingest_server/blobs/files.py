@@ -25,6 +25,8 @@ _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUFFIX = ".part"
+_COPY_BYTES = 1024 * 1024
+_NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class PartFile:
@@ -51,6 +53,26 @@ class PartFile:
             written = os.pwrite(self._fd, data, offset)
             data = data[written:]
             offset += written
+
+    def copy_from(self, source: PartFile, length: int, *, start: int, offset: int) -> None:
+        """Write *length* bytes of *source*, from *start*, at *offset*; not durable.
+
+        The kernel copies, and on XFS and Btrfs it only lets both files share the blocks.
+        """
+        end = offset + length
+        while offset < end:
+            try:
+                copied = os.copy_file_range(source._fd, self._fd, end - offset, start, offset)
+            except OSError as error:
+                if error.errno not in _NO_KERNEL_COPY:
+                    raise
+                data = source.pread(min(end - offset, _COPY_BYTES), start)
+                self.pwrite(memoryview(data), offset)
+                copied = len(data)
+            if not copied:
+                raise OSError(errno.EIO, f"the part file ends at byte {start}")
+            start += copied
+            offset += copied
 
     def sync(self) -> None:
         """Make every byte written to the file so far durable, its length too.
