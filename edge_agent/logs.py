@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -131,3 +132,11 @@ def catch_thread_errors() -> None:
             )
 
     threading.excepthook = logged
+
+
+def tell_of_configuration(file: Path | None, warnings_: tuple[str, ...]) -> None:
+    """Say which file was read, and what in the configuration works and is unwise."""
+    log = structlog.get_logger()
+    log.info("config.read", file=None if file is None else str(file))
+    for sentence in warnings_:
+        log.warning("config.unwise", warning=sentence)

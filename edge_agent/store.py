@@ -198,6 +198,11 @@ class Store(Outbox):
             (*states, after_seq, -1 if limit is None else limit),
         )
 
+    def latest(self, *states: State, limit: int) -> list[Recording]:
+        """Return the newest recordings in *states*, newest first."""
+        marks = ",".join("?" * len(states))
+        return self._rows(f"WHERE state IN ({marks}) ORDER BY seq DESC LIMIT ?", (*states, limit))
+
     def each(self) -> Iterator[Recording]:
         """Yield every remembered recording, oldest first, a thousand at a time."""
         after = 0

@@ -3,8 +3,8 @@
 A worker: `step` does one look at what is due. The scan is the truth and hints only make it prompt. A
 scan of a folder in which nothing changed asks the store nothing about its files and writes nothing.
 
-The watcher moves what is SEEN, GROWING, STABLE, VERIFIED or FAILED. What is SENDING or SENT belongs to
-the sender, which finds a change by itself and hands the recording back as SEEN.
+The sender works on the same recordings: each move is refused by the store if the other was faster, and
+what is being sent at this moment is left to the sender, which finds a change by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import structlog
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.config import WatchSettings
 from edge_agent.core.stability import SettlePolicy
-from edge_agent.core.upload import Event, State
+from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.errors import StaleRecordingError
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout
@@ -71,6 +71,7 @@ class Watcher:
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._owes_roll_call = True
+        self._is_root_lost = False
         self._unreadable: list[str] = []
         self._settings = settings
         self._rules = NameRules(settings.patterns, settings.ignore)
@@ -124,7 +125,9 @@ class Watcher:
         with suppress(OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
             root = folder.resolve(strict=True)
         if root is None or not root.is_dir():
-            if self._activity.problem(ProblemCode.SOURCE_MISSING, present=True):
+            self._activity.problem(ProblemCode.SOURCE_MISSING, present=True)
+            if not self._is_root_lost:
+                self._is_root_lost = True
                 log.error("folder.lost", path=str(folder), action="waiting for it to come back")
                 self._lookout.stop()
                 self._settler.clear()
@@ -132,7 +135,9 @@ class Watcher:
                 self._owes_roll_call = True
             self._scan_due_s = now_s
             return None
-        if self._activity.problem(ProblemCode.SOURCE_MISSING, present=False):
+        self._activity.problem(ProblemCode.SOURCE_MISSING, present=False)
+        if self._is_root_lost:
+            self._is_root_lost = False
             log.info("folder.restored", path=str(folder))
         return root
 
@@ -225,6 +230,13 @@ class Watcher:
             case State.STABLE:
                 self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
                 return False
+            case State.SENDING | State.SENT if not _is_untouched(before.identity, identity):
+                # The sender lets go of what it is busy with by itself; the rest waits for nobody.
+                current = self._activity.current
+                if current is not None and current.recording_id == before.id:
+                    raise StaleRecordingError(before.id)
+                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+                return False
             case State.VERIFIED if not is_same:
                 # The receipt is for other bytes: these are a new recording.
                 self._store.advance(before, Event.SOURCE_CHANGED)
@@ -272,12 +284,14 @@ class Watcher:
     def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> None:
         changes: dict[str, Any] = {
             "identity": found.identity,
+            "digest": None,
             "problem": None,
             "detail": None,
             "failures": 0,
         }
-        if not before.identity.is_same_content(found.identity):
-            changes |= {"idempotency_key": None, "upload_id": None, "digest": None}
+        if before.state is State.FAILED and not before.identity.is_same_content(found.identity):
+            # What failed is not worth continuing; anything else may differ in its header only.
+            changes |= {"idempotency_key": None, "upload_id": None}
         self._store.advance(before, event, **changes)
         self._settler.watch(found.path, before.id, found.identity, now_s)
         log.info("upload.seen", file_id=before.id, path=printable(found.path))
@@ -286,7 +300,7 @@ class Watcher:
 
     def _find_vanished(self) -> None:
         after = 0
-        states = (State.SEEN, State.GROWING, State.STABLE, State.VERIFIED)
+        states = (*PENDING, State.VERIFIED)
         while page := self._store.in_states(*states, after_seq=after, limit=1000):
             after = page[-1].seq
             for recording in page:
@@ -319,7 +333,7 @@ class Watcher:
                 detail=detail,
             )
         except StaleRecordingError:
-            return  # the sender took it up meanwhile and will find out
+            return  # another worker moved it this instant; the next roll call tells
         self._activity.touch()
         path = printable(recording.path)
         log.warning("upload.failed", file_id=recording.id, path=path, error=detail)
@@ -340,6 +354,13 @@ class Watcher:
 
 def _policy(settings: WatchSettings) -> SettlePolicy:
     return SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds)
+
+
+def _is_untouched(before: Identity, now: Identity) -> bool:
+    return before.is_same_content(now) and (before.inode, before.ctime_ns) == (
+        now.inode,
+        now.ctime_ns,
+    )
 
 
 def _key(path: bytes, identity: Identity) -> int:

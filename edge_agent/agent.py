@@ -1,0 +1,284 @@
+"""The composition root: makes the parts, gives each its thread, stops them in order.
+
+Decides nothing about uploads. `run` is for the main thread: it waits for signals, feeds systemd and
+reloads the configuration.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Callable, Collection
+from typing import Any
+
+import structlog
+
+from edge_agent import logs
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.clock import Clock
+from edge_agent.config import AgentSettings
+from edge_agent.config_sources import Loaded, is_insecure
+from edge_agent.control import ControlServer
+from edge_agent.credentials import FOR_SERVER, read_secret
+from edge_agent.desk import Desk
+from edge_agent.errors import ConfigError, StoreError
+from edge_agent.lease import LeaseProbe
+from edge_agent.outbox import NewEvent
+from edge_agent.reload import Change, compare
+from edge_agent.reporter import Reporter
+from edge_agent.runner import Runner
+from edge_agent.sender import Sender
+from edge_agent.snapshot import Snapshots, status_line
+from edge_agent.source import Source
+from edge_agent.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.store import Store
+from edge_agent.systemd import Notifier, stuck_workers
+from edge_agent.transport import Connection, Transport
+from edge_agent.version import own_version
+from edge_agent.watcher import Watcher
+
+log = structlog.get_logger()
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
+
+_TICK_S = 10.0
+"""Between two looks at the watchdog and the status line; far below systemd's shortest sensible
+WatchdogSec, and rare enough to let a board sleep."""
+_JOIN_S = 2.0
+_FAREWELL_S = 1.5
+
+
+def make_transport(settings: AgentSettings, clock: Clock) -> Transport:
+    """Return a lane to the configured server.
+
+    Raises:
+        ConfigError: the CA file or the proxy cannot be used.
+    """
+    server = settings.server
+    return Transport(
+        Connection(
+            url=server.url,
+            ca_file=server.ca_file,
+            proxy=server.proxy,
+            idle_timeout_s=settings.upload.idle_timeout_seconds,
+            congestion_control=settings.upload.congestion_control,
+        ),
+        token=lambda: read_secret(FOR_SERVER, server.token_file),
+        utc=clock.utc,
+    )
+
+
+def make_sender(
+    settings: AgentSettings, store: Store, transport: Transport, activity: Activity, clock: Clock
+) -> Sender:
+    return Sender(
+        store,
+        transport,
+        Source.open,
+        activity,
+        settings.upload,
+        clock=clock,
+        device_id=settings.device_id,
+        jitter=secrets.SystemRandom().random,
+    )
+
+
+class Agent:
+    """Everything that `edge-agent run` runs. Use in a ``with`` block, then `run`."""
+
+    def __init__(self, loaded: Loaded, *, clock: Clock, boot_id: str, notifier: Notifier) -> None:
+        """Open what must be open; no thread runs yet.
+
+        Raises:
+            AlreadyRunningError, StateDirError, StoreError, ConfigError: as their messages say.
+        """
+        settings = loaded.settings
+        self._settings = settings
+        self._clock = clock
+        self._notifier = notifier
+        self._lock = StateLock(settings.state_dir)
+        self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
+        self.activity = Activity()
+        self._snapshots = Snapshots(
+            self._store,
+            self.activity,
+            clock,
+            boot_id=boot_id,
+            folder=lambda: self._settings.watch.folder,
+            limit_bytes_per_s=lambda: int(self._settings.upload.max_rate or 0),
+        )
+        self._transport = make_transport(settings, clock)
+        self._sender = make_sender(settings, self._store, self._transport, self.activity, clock)
+        self._watcher = Watcher(
+            settings.watch,
+            self._store,
+            self.activity,
+            probe=LeaseProbe(),
+            wake_sender=self._sender.wake,
+        )
+        self._reporter = Reporter(
+            settings.mqtt,
+            settings.device_id,
+            self._store,
+            snapshot=self._snapshots,
+            activity=self.activity,
+            clock=clock,
+            boot_id=boot_id,
+            jitter=secrets.SystemRandom().random,
+            info={"version": own_version()},
+        )
+        self._runners = {
+            "watcher": Runner("watcher", self._watcher.step, clock=clock),
+            "sender": Runner("sender", self._sender.step, clock=clock, woken=self._sender.woken),
+            "reporter": Runner("reporter", self._reporter.step, clock=clock),
+        }
+        self._watcher.wake_runner = self._runners["watcher"].wake
+        self._reporter.wake_runner = self._runners["reporter"].wake
+        desk = Desk(
+            self._store,
+            self.activity,
+            self._snapshots,
+            folder=settings.watch.folder,
+            wake_watcher=self._watcher.wake,
+        )
+        self._control = ControlServer(settings.state_dir / SOCKET, desk)
+
+    # --- the main thread --------------------------------------------------------------------
+
+    def run(self, reload: Callable[[], Loaded]) -> None:
+        """Work until SIGTERM or SIGINT; SIGHUP reloads. The caller has blocked these signals.
+
+        Args:
+            reload: reads the configuration again from where it came from.
+        """
+        self._start()
+        try:
+            while True:
+                self._tick()
+                arrived = signal.sigtimedwait(SIGNALS, self._tick_s())
+                if arrived is None:
+                    continue
+                if arrived.si_signo in STOP_SIGNALS:
+                    log.info("agent.stopping", signal=signal.Signals(arrived.si_signo).name)
+                    return
+                self._reload(reload)
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        if self._store.moved_aside is not None:
+            log.error(
+                "store.moved_aside",
+                path=str(self._store.moved_aside),
+                action="none: it was damaged, and is made anew from the folder and the server",
+            )
+        insecure = is_insecure(self._settings.server.url)
+        self.activity.problem(ProblemCode.INSECURE_TRANSPORT, present=insecure)
+        self._tell("agent.started", {"version": own_version()})
+        self.activity.subscribe(self._reporter.wake)
+        self._reporter.start()
+        self._control.start()
+        for runner in self._runners.values():
+            runner.start()
+        self._snapshots.phase = None
+        self.activity.touch()
+        self._notifier.ready()
+        log.info(
+            "agent.started",
+            device_id=self._settings.device_id,
+            folder=str(self._settings.watch.folder),
+            server=self._settings.server.url,
+            state_dir=str(self._settings.state_dir),
+        )
+
+    def _tick_s(self) -> float:
+        watchdog_s = self._notifier.watchdog_s
+        return _TICK_S if watchdog_s is None else min(_TICK_S, watchdog_s / 3)
+
+    def _tick(self) -> None:
+        now_s = self._clock.now_s()
+        stuck = stuck_workers(self._runners.values(), self.activity, now_s)
+        if stuck:
+            log.error("watchdog.starved", workers=stuck)
+        else:
+            self._notifier.alive()
+        is_synced = self._clock.is_synchronised()
+        self.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)
+        try:
+            self._notifier.status(status_line(self._snapshots()))
+        except StoreError as error:
+            self._notifier.status(str(error))
+
+    # --- reload -----------------------------------------------------------------------------
+
+    def _reload(self, reload: Callable[[], Loaded]) -> None:
+        self._notifier.reloading(self._clock.now_s())
+        problems: list[str] = []
+        try:
+            self._apply(reload().settings)
+        except ConfigError as error:
+            problems = error.problems
+            self._tell("config.rejected", {"problems": problems[:10]})
+        for problem in problems:
+            log.error("config.rejected", problem=problem, action="the old one stays in force")
+        self.activity.problem(ProblemCode.CONFIG, present=bool(problems))
+        self._notifier.ready()
+
+    def _apply(self, wanted: AgentSettings) -> None:
+        change: Change = compare(self._settings, wanted)
+        self._settings = change.settings
+        logs.set_level(change.settings.log.level)
+        self._watcher.configure(change.settings.watch)
+        self._sender.reconfigure(change.settings.upload)
+        self._sender.wake()
+        log.info(
+            "config.applied", changed=list(change.applied), needs_restart=list(change.needs_restart)
+        )
+        self._tell(
+            "config.applied",
+            {"changed": list(change.applied), "needs_restart": list(change.needs_restart)},
+        )
+        self.activity.touch()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """End everything within five seconds, whatever the link and the broker do."""
+        self._notifier.stopping()
+        self._snapshots.phase = "stopping"
+        for runner in self._runners.values():
+            runner.stop()
+        self._sender.abort()
+        self._control.stop()
+        deadline_s = self._clock.now_s() + _JOIN_S
+        late = [
+            runner.name
+            for runner in self._runners.values()
+            if not runner.join(max(0.0, deadline_s - self._clock.now_s()))
+        ]
+        if late:
+            log.warning(
+                "worker.late", workers=late, action="none: what they did not write is redone"
+            )
+        self._tell("agent.stopped", {})
+        self._reporter.stop(_FAREWELL_S)
+        self._watcher.stop()
+        log.info("agent.stopped")
+
+    def close(self) -> None:
+        """Let go of files; the threads have ended, or end with the process."""
+        self._transport.close()
+        self._store.close()
+        self._lock.close()
+
+    def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        try:
+            self._store.tell(NewEvent(kind, data, is_low=kind.startswith("agent.")))
+        except StoreError as error:
+            log.warning("event.lost", type=kind, error=str(error))
+
+
+def block_signals(signals: Collection[signal.Signals] = SIGNALS) -> None:
+    """Keep *signals* for `Agent.run`; every thread begun later inherits that."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)

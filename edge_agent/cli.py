@@ -1,0 +1,145 @@
+"""``edge-agent run | check | status | upload``: the commands of whoever runs the device.
+
+Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_agent.config_sources import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
+from edge_agent.errors import AgentError, ConfigError
+from edge_agent.version import own_version
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
+
+_EXTRA = frozenset({"httpx", "httpcore", "paho", "watchdog"})
+
+_SHORTHANDS = {
+    "device_id": ("--device-id", "NAME", "this device's name"),
+    "watch.folder": ("--folder", "DIR", "where the camera writes"),
+    "server.url": ("--server-url", "URL", "the ingest server"),
+    "server.token_file": ("--token-file", "FILE", "this device's token"),
+    "mqtt.url": ("--mqtt-url", "URL", "the MQTT broker"),
+    "upload.max_rate": ("--max-rate", "RATE", 'bytes per second, as "500KB"'),
+    "state_dir": ("--state-dir", "DIR", "database, lock and control socket"),
+    "log.level": ("--log-level", "LEVEL", "debug, info, warning or error"),
+    "log.format": ("--log-format", "FORMAT", "auto, json or console"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return EXIT_CONFIG
+    except AgentError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        _complain(f"{error.name} is not installed; run: pip install 'edge-uploader[agent]'")
+        return EXIT_FAILED
+    except BrokenPipeError:  # `edge-agent status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(sentence: str) -> None:
+    print(f"edge-agent: {sentence}", file=sys.stderr)
+
+
+# --- arguments ------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Sends recordings from this device to an ingest server, over links that break,"
+        " and lets them go only when the server holds a verified copy.",
+        epilog="Every key of the configuration is an environment variable, too, such as"
+        " EDGE_AGENT_WATCH__FOLDER for [watch] folder, and an option: --set watch.folder=DIR."
+        " Options come before the environment, that before the file. Exit codes: 0 done, 1 failed,"
+        " 2 usage, 78 configuration.",
+    )
+    parser.add_argument("--version", action="version", version=own_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = _common()
+    run = commands.add_parser(
+        "run",
+        parents=[common],
+        help="watch the folder and send, until SIGTERM; SIGHUP reloads the configuration",
+    )
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"TOML file (default: ${CONFIG_VARIABLE}, else {DEFAULT_FILE} if there is one)",
+    )
+    overrides = common.add_argument_group("instead of what the file says")
+    for key, (flag, form, what) in _SHORTHANDS.items():
+        overrides.add_argument(flag, dest=key, metavar=form, help=f"{what} ({key})")
+    overrides.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key, as --set watch.settle_seconds=2; may be repeated",
+    )
+    return common
+
+
+def _load(options: argparse.Namespace) -> Loaded:
+    chosen: dict[str, tuple[str, str]] = {}
+    for assignment in options.set:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError([f"--set {key[:80]!r}: write KEY=VALUE"])
+        chosen[key.strip()] = (value, f"--set {key.strip()}")
+    for key, (flag, _, _) in _SHORTHANDS.items():
+        if (given := getattr(options, key)) is not None:
+            chosen[key] = (given, flag)
+    named = os.environ.get(CONFIG_VARIABLE)
+    file = options.config or (Path(named) if named else None)
+    return load(file, os.environ, chosen)
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    loaded = _load(options)
+    from edge_agent import logs
+    from edge_agent.agent import Agent, block_signals
+    from edge_agent.clock import SystemClock, boot_id
+    from edge_agent.systemd import Notifier
+
+    block_signals()
+    logs.configure(loaded.settings.log.level, loaded.settings.log.format)
+    logs.catch_thread_errors()
+    logs.tell_of_configuration(loaded.file, loaded.warnings)
+    notifier = Notifier.from_environ(os.environ, pid=os.getpid())
+    agent = Agent(loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier)
+    try:
+        agent.run(lambda: _load(options))
+    finally:
+        agent.close()
+    return EXIT_DONE

@@ -1,0 +1,178 @@
+"""The control socket: one request as a line of JSON, answers as lines of JSON.
+
+A Unix socket in the state folder that only its owner (and root) may open. Whatever arrives there, the
+agent goes on; a client that sends too much, nothing or nonsense gets a sentence or is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edge_agent.desk import Desk, RequestError
+from edge_agent.errors import AgentError
+
+log = structlog.get_logger()
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Ten thousand paths of 400 bytes."""
+_MAX_CLIENTS = 8
+_REQUEST_S = 10.0
+_ANSWER_S = 10.0
+_JOIN_S = 1.0
+
+
+class NotRunningError(AgentError):
+    """No agent listens there."""
+
+
+class ControlError(AgentError):
+    """The agent refused the request, or went away."""
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Give a name for *path* that fits into a socket address (108 bytes), however deep it lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+class ControlServer:
+    """Listens; each client has its own thread for as long as it stays."""
+
+    def __init__(self, path: Path, desk: Desk) -> None:
+        self._path = path
+        self._desk = desk
+        self._stopping = threading.Event()
+        self._places = threading.BoundedSemaphore(_MAX_CLIENTS)
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen. Where that fails it is logged: uploading depends on nothing else (law L6)."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._path.unlink(missing_ok=True)  # of a run that was killed: the state lock is ours
+            os.fchmod(listener.fileno(), 0o600)  # before bind: there is no moment of another mode
+            with _short(self._path) as name:
+                listener.bind(name)
+            listener.listen(_MAX_CLIENTS)
+        except OSError as error:
+            listener.close()
+            log.warning("control.failed", path=str(self._path), error=error.strerror)
+            return
+        self._listener = listener
+        self._thread = threading.Thread(
+            target=self._accept, args=(listener,), name="control", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._listener is not None and self._thread is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept; closing would not
+            self._thread.join(_JOIN_S)
+            self._listener.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                client, _ = listener.accept()
+            except OSError as error:
+                if not self._stopping.is_set():
+                    log.warning("control.failed", error=error.strerror)
+                    self._stopping.wait(1.0)  # out of file descriptors, say
+                continue
+            if not self._places.acquire(blocking=False):
+                client.close()
+                continue
+            threading.Thread(
+                target=self._serve, args=(client,), name="control-client", daemon=True
+            ).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with client:
+                self._talk(client)
+        except OSError:
+            pass  # the client went away: nobody is left to tell
+        except Exception:
+            log.exception("control.failed")
+        finally:
+            self._places.release()
+
+    def _talk(self, client: socket.socket) -> None:
+        client.settimeout(_REQUEST_S)
+        try:
+            request = json.loads(_read_line(client))
+            if not isinstance(request, dict):
+                raise RequestError("the request must be an object")
+            client.settimeout(_ANSWER_S)
+            for answer in self._desk.answer(request, self._stopping):
+                _send(client, answer)
+        except (ValueError, RecursionError):
+            _send(client, {"error": "the request is no JSON"})
+        except (RequestError, AgentError) as error:
+            _send(client, {"error": str(error)})
+
+
+def _read_line(client: socket.socket) -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = client.recv(64 * 1024)
+        if not piece:
+            break
+        line += piece
+        if len(line) > MAX_REQUEST_BYTES:
+            raise RequestError(f"the request has more than {MAX_REQUEST_BYTES} bytes")
+    return bytes(line)
+
+
+def _send(client: socket.socket, answer: object) -> None:
+    client.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> Iterator[Any]:
+    """Send *request* to the agent that listens at *path*, and yield its answers.
+
+    Raises:
+        NotRunningError: nobody listens there.
+        ControlError: the agent refused, or was silent for *timeout_s*, or this user may not ask.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout_s)
+        try:
+            with _short(path) as name:
+                client.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunningError("no agent is running") from None
+        except OSError as error:
+            msg = f"the agent at {path} cannot be asked: {error.strerror}"
+            raise ControlError(msg) from None
+        try:
+            client.sendall(json.dumps(dict(request)).encode() + b"\n")
+            with client.makefile("rb") as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    if isinstance(answer, dict) and "error" in answer:
+                        raise ControlError(str(answer["error"]))
+                    yield answer
+        except TimeoutError:
+            msg = f"the agent did not answer within {timeout_s:.0f} s"
+            raise ControlError(msg) from None
+        except (OSError, ValueError):
+            raise ControlError("the agent went away while it answered") from None

@@ -1,0 +1,158 @@
+"""What a person asks a running agent through the control socket, answered from store and board."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_agent.activity import Activity, View
+from edge_agent.core.upload import PENDING, State
+from edge_agent.errors import StoreError
+from edge_agent.intake import take_in
+from edge_agent.recording import Recording
+from edge_agent.snapshot import percent, reason_of
+from edge_agent.source import printable
+from edge_agent.store import Store
+
+MAX_PATHS = 10_000
+
+_SHOWN_PENDING, _SHOWN_FAILED, _SHOWN_DONE = 500, 100, 20
+_FOLLOW_S = 1.0
+"""Longest time between two lines to a follower: it shows that we are there."""
+_DONE = (State.VERIFIED, State.KEPT, State.RELEASED)
+
+
+class RequestError(Exception):
+    """A request that makes no sense; the text says why."""
+
+
+class Desk:
+    """Answers requests. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        snapshot: Callable[[], dict[str, Any]],
+        *,
+        folder: Path,
+        wake_watcher: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._snapshot = snapshot
+        self._folder = folder
+        self._wake_watcher = wake_watcher
+
+    def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
+        """Yield the answers to one request, the last one soon after *stopping* is set.
+
+        Raises:
+            RequestError: not one of ours, or not in the form that it must have.
+        """
+        match request.get("do"):
+            case "status":
+                yield {"state": self._snapshot(), "files": self.files()}
+            case "upload":
+                yield from self._upload(_paths(request.get("paths")), stopping)
+            case _:
+                raise RequestError("unknown request: status and upload are known")
+
+    def files(self) -> list[dict[str, Any]]:
+        return list_files(self._store, self._activity.view())
+
+    def _upload(self, paths: list[bytes], stopping: threading.Event) -> Iterator[object]:
+        try:
+            taken, refused = take_in(self._store, paths, self._folder)
+        except StoreError as error:
+            raise RequestError(str(error)) from error
+        self._wake_watcher()
+        yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
+        yield from self.follow([one.id for one in taken], stopping)
+
+    def follow(self, ids: Iterable[str], stopping: threading.Event) -> Iterator[dict[str, Any]]:
+        """Yield how the recordings *ids* are doing, until each is verified or has failed."""
+        wanted = list(ids)
+        changed = threading.Event()
+        unsubscribe = self._activity.subscribe(changed.set)
+        try:
+            while True:
+                changed.clear()
+                view = self._activity.view()
+                found = [self._store.get(one) for one in wanted]
+                rows = [describe(one, view) for one in found if one is not None]
+                is_done = all(row["is_done"] or row["state"] == State.FAILED for row in rows)
+                yield {
+                    "files": rows,
+                    "rate_bytes_per_s": view.rate_bytes_per_s,
+                    "eta_s": view.eta_s,
+                    "done": is_done,
+                }
+                if is_done or stopping.is_set():
+                    return
+                changed.wait(_FOLLOW_S)
+                stopping.wait(0.1)  # changes come in bursts; ten lines a second are enough
+        finally:
+            unsubscribe()
+
+
+def list_files(store: Store, view: View) -> list[dict[str, Any]]:
+    """Return the recordings that a person asks about: what waits, what failed, what was done last."""
+    return [
+        describe(recording, view)
+        for recording in (
+            *store.in_states(*PENDING, limit=_SHOWN_PENDING),
+            *store.latest(State.FAILED, limit=_SHOWN_FAILED)[::-1],
+            *store.latest(*_DONE, limit=_SHOWN_DONE)[::-1],
+        )
+    ]
+
+
+def describe(recording: Recording, view: View) -> dict[str, Any]:
+    """Return one recording as a person sees it: printable, with the reason for its wait."""
+    wait = reason_of(recording, view)
+    length = recording.identity.length
+    acknowledged = _acknowledged(recording, view)
+    return {
+        "file_id": recording.id,
+        "path": printable(recording.path),
+        "folder": recording.folder,
+        "name": recording.name,
+        "state": str(recording.state),
+        "length": length,
+        "acknowledged": acknowledged,
+        "percent": None if acknowledged is None else percent(acknowledged, length),
+        "reason": None if wait is None else str(wait.reason),
+        "detail": recording.detail if wait is None else wait.detail,
+        "problem": recording.problem,
+        "published_as": None if recording.receipt is None else recording.receipt.published_as,
+        "seen_at": recording.seen_at,
+        "verified_at": recording.verified_at,
+        "is_done": recording.state in _DONE and recording.receipt is not None,
+    }
+
+
+def _acknowledged(recording: Recording, view: View) -> int | None:
+    """Return the bytes that the server holds as far as it is known here; None: only it knows."""
+    if recording.state in (*_DONE, State.SENT):
+        return recording.identity.length
+    if view.current is not None and view.current.recording_id == recording.id:
+        return view.current.acknowledged
+    return None if recording.upload_id is not None else 0
+
+
+def _paths(value: object) -> list[bytes]:
+    if not isinstance(value, list) or not value or len(value) > MAX_PATHS:
+        raise RequestError(f'"paths" must be a list of 1 to {MAX_PATHS} paths')
+    paths = []
+    for one in value:
+        if not isinstance(one, str) or not one.startswith("/") or "\0" in one:
+            raise RequestError("each path must be absolute")
+        try:
+            paths.append(os.fsencode(one))
+        except UnicodeEncodeError:
+            raise RequestError("a path is no text that stands for a file name") from None
+    return paths

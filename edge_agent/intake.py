@@ -1,0 +1,103 @@
+"""Taking in files that a person names: `edge-agent upload`, alone or beside a running agent."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.core.upload import Event, State
+from edge_agent.errors import StaleRecordingError
+from edge_agent.recording import Found, Recording
+from edge_agent.source import identity_of, printable
+from edge_agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A path that cannot be sent, and why in words."""
+
+    path: str
+    why: str
+
+
+def take_in(
+    store: Store, paths: Sequence[bytes], folder: Path
+) -> tuple[list[Recording], list[Refusal]]:
+    """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.
+
+    What is on its way already is followed as it is, what has failed is tried again, and what the
+    server holds in this very content is not sent twice.
+
+    Args:
+        paths: absolute.
+        folder: the watched one: files in it keep their place below it.
+    """
+    taken: list[Recording] = []
+    refused: list[Refusal] = []
+    for path in dict.fromkeys(os.path.realpath(path) for path in paths):
+        try:
+            found = _look_at(path, folder)
+        except OSError as error:
+            refused.append(Refusal(printable(path), error.strerror or str(error)))
+            continue
+        if isinstance(found, Refusal):
+            refused.append(found)
+            continue
+        recording = _take(store, found)
+        if recording.id not in {one.id for one in taken}:
+            taken.append(recording)
+    return taken, refused
+
+
+def _look_at(path: bytes, folder: Path) -> Found | Refusal:
+    # Opened, not only looked at: whether this process may read it is known only then.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if stat.S_ISDIR(status.st_mode):
+        return Refusal(printable(path), "it is a folder: name the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        return Refusal(printable(path), "it is no regular file")
+    above, _, name = path.rpartition(b"/")
+    root = os.path.realpath(os.fsencode(folder))
+    inside = above.startswith(root + b"/")
+    parts = above[len(root) + 1 :].split(b"/") if inside else []
+    return Found(
+        path=path,
+        folder="/".join(printable(part) for part in parts),
+        name=printable(name),
+        identity=identity_of(status),
+        origin="command",
+    )
+
+
+def _take(store: Store, found: Found) -> Recording:
+    before = store.newest_at(found.path)
+    if before is None or before.state is State.RELEASED:
+        return store.add([found])[0]
+    is_same = before.identity.is_same_content(found.identity)
+    try:
+        if before.state is State.FAILED:
+            return store.advance(
+                before,
+                Event.RETRIED,
+                identity=found.identity,
+                idempotency_key=None,
+                upload_id=None,
+                digest=None,
+                problem=None,
+                detail=None,
+                failures=0,
+            )
+        if before.state in (State.VERIFIED, State.KEPT) and not is_same:
+            if before.state is State.VERIFIED:
+                store.advance(before, Event.SOURCE_CHANGED)
+            return store.add([found])[0]
+    except StaleRecordingError:
+        return _take(store, found)  # another worker moved it this instant
+    return before

@@ -1,0 +1,56 @@
+"""Which changes of the configuration take effect at once, and which need a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.config import AgentSettings
+
+_LIVE = frozenset(
+    {
+        "watch.patterns",
+        "watch.ignore",
+        "watch.recursive",
+        "watch.settle_seconds",
+        "watch.fallback_settle_seconds",
+        "watch.scan_interval_seconds",
+        "upload.max_rate",
+        "upload.min_request",
+        "upload.max_request",
+        "upload.request_seconds",
+        "upload.backoff_base_seconds",
+        "upload.backoff_cap_seconds",
+        "retention.delete",
+        "retention.keep_free",
+        "log.level",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    settings: AgentSettings
+    """What is in force now: the old ones, with what could be changed."""
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+def compare(now: AgentSettings, wanted: AgentSettings) -> Change:
+    """Return what of *wanted* can take effect in a running agent."""
+    applied: list[str] = []
+    needs_restart: list[str] = []
+    tables: dict[str, object] = {}
+    for name in AgentSettings.model_fields:
+        old, new = getattr(now, name), getattr(wanted, name)
+        if old == new:
+            continue
+        fields = getattr(type(old), "model_fields", None)
+        if fields is None:
+            needs_restart.append(name)
+            continue
+        changed = [key for key in fields if getattr(old, key) != getattr(new, key)]
+        live = {key: getattr(new, key) for key in changed if f"{name}.{key}" in _LIVE}
+        applied.extend(f"{name}.{key}" for key in changed if key in live)
+        needs_restart.extend(f"{name}.{key}" for key in changed if key not in live)
+        tables[name] = old.model_copy(update=live)
+    return Change(now.model_copy(update=tables), tuple(applied), tuple(needs_restart))

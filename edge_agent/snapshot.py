@@ -1,0 +1,191 @@
+"""The ``state`` document: what the agent does and why it waits, in one value.
+
+The same document goes to the broker, to ``status --json`` and into systemd's status line. All keys are
+always there; what is not known is null.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edge_agent.activity import Activity, Current, ProblemCode, Reason, View, Wait
+from edge_agent.clock import Clock, rfc3339
+from edge_agent.core.upload import PENDING, State
+from edge_agent.recording import Recording
+from edge_agent.store import Store, pending_bytes, pending_files
+
+_STATE_OF_REASON = {
+    Reason.LINK: "waiting_network",
+    Reason.BACKOFF: "waiting_network",
+    Reason.METERED: "waiting_window",
+    Reason.SCHEDULE: "waiting_window",
+    Reason.BANDWIDTH: "uploading",
+    Reason.PAUSED: "paused",
+    Reason.VERIFYING: "uploading",
+    Reason.QUEUED: "idle",
+    Reason.STILL_RECORDING: "idle",
+}
+_ERRORS = frozenset({ProblemCode.STORE})
+
+
+class Snapshots:
+    """Makes the document from the store and the board. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        clock: Clock,
+        *,
+        boot_id: str,
+        folder: Callable[[], Path],
+        limit_bytes_per_s: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._clock = clock
+        self._boot_id = boot_id
+        self._folder = folder
+        self._limit = limit_bytes_per_s
+        self._seq = itertools.count(1)
+        self.phase: str | None = "starting"
+        """``starting`` or ``stopping``; None while the agent runs."""
+
+    def __call__(self) -> dict[str, Any]:
+        view = self._activity.view()
+        counts = self._store.counts()
+        totals = self._store.totals()
+        waiting = pending_files(counts)
+        wait = blocking(view, counts)
+        now = self._clock.utc()
+        is_synced = self._clock.is_synchronised()
+        return {
+            "v": 1,
+            "ts": rfc3339(now),
+            "seq": next(self._seq),
+            "boot_id": self._boot_id,
+            "clock": "synced" if is_synced else "unsynced",
+            "state": self.phase or _state(view, wait),
+            "blocked_by": None if wait is None else str(wait.reason),
+            "blocked_detail": None if wait is None else wait.detail,
+            "paused": wait is not None and wait.reason is Reason.PAUSED,
+            "limit_bytes_per_s": self._limit(),
+            "rate_bytes_per_s": _whole(view.rate_bytes_per_s),
+            "eta_s": _whole(view.eta_s),
+            "queue": {
+                "files": waiting,
+                "bytes": pending_bytes(counts),
+                "oldest_age_s": self._oldest_age_s(now) if waiting and is_synced else None,
+                "failed": counts.get(State.FAILED, (0, 0))[0],
+            },
+            "current": None if view.current is None else _current(view.current),
+            "totals": {
+                "bytes_sent": totals.bytes_sent,
+                "bytes_resent": totals.bytes_resent,
+                "files_done": totals.files_verified,
+                "files_failed": totals.files_failed,
+            },
+            "link": {"iface": None, "metered": None, "rtt_ms": None},
+            "disk": self._disk(),
+            "problems": sorted(view.problems),
+            "last_completed_at": totals.last_verified_at,
+        }
+
+    def _oldest_age_s(self, now: datetime) -> int | None:
+        oldest = self._store.in_states(*PENDING, limit=1)
+        if not oldest:
+            return None
+        return max(0, int((now - datetime.fromisoformat(oldest[0].seen_at)).total_seconds()))
+
+    def _disk(self) -> dict[str, int | None]:
+        try:
+            found = os.statvfs(self._folder())
+        except OSError:
+            return {"free": None, "total": None}
+        return {
+            "free": found.f_bavail * found.f_frsize,
+            "total": found.f_blocks * found.f_frsize,
+        }
+
+
+def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:
+    """Return why nothing is sent although something waits; None while something is sent, or idle."""
+    if view.blocked_by is not None:
+        return view.blocked_by
+    if view.current is not None:
+        return None
+    if ProblemCode.SOURCE_MISSING in view.problems:
+        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
+    unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
+    if unfinished:
+        what = "a recording is" if unfinished == 1 else f"{unfinished} recordings are"
+        return Wait(Reason.STILL_RECORDING, f"{what} not known to be finished yet")
+    return None
+
+
+def reason_of(recording: Recording, view: View) -> Wait | None:
+    """Return why *recording* waits (law L5); None: it is being sent, or has nothing to wait for."""
+    if recording.state not in PENDING:
+        return None
+    is_current = view.current is not None and view.current.recording_id == recording.id
+    if is_current:
+        return view.blocked_by
+    if (own := view.waits.get(recording.id)) is not None:
+        return own
+    if recording.origin == "watch" and ProblemCode.SOURCE_MISSING in view.problems:
+        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
+    if recording.state in (State.SEEN, State.GROWING):
+        return Wait(Reason.STILL_RECORDING, "not known to be finished yet")
+    if view.blocked_by is not None:
+        return view.blocked_by
+    return Wait(Reason.QUEUED, "other recordings are sent first")
+
+
+def status_line(document: Mapping[str, Any]) -> str:
+    """Return the document as one line for a person."""
+    current, queue = document["current"], document["queue"]
+    waiting = max(0, queue["files"] - (current is not None))
+    tail = f", {waiting} waiting" if waiting else ""
+    if document["state"] in ("starting", "stopping"):
+        return str(document["state"])
+    if document["blocked_by"] is not None:
+        return f"waiting ({document['blocked_by']}): {document['blocked_detail']}{tail}"
+    if current is not None:
+        rate = document["rate_bytes_per_s"]
+        speed = "" if rate is None else f" at {rate / 1e6:.1f} MB/s"
+        return f"sending {current['name']} {current['percent']:.0f} %{speed}{tail}"
+    failed = f", {queue['failed']} failed" if queue["failed"] else ""
+    return f"idle, {document['totals']['files_done']} sent so far{failed}"
+
+
+def _state(view: View, wait: Wait | None) -> str:
+    if view.problems & _ERRORS:
+        return "error"
+    if wait is not None:
+        return _STATE_OF_REASON.get(wait.reason, "blocked")
+    return "idle" if view.current is None else "uploading"
+
+
+def _current(current: Current) -> dict[str, Any]:
+    return {
+        "file_id": current.recording_id,
+        "name": current.name,
+        "length": current.length,
+        "acknowledged": current.acknowledged,
+        "percent": percent(current.acknowledged, current.length),
+        "attempt": current.attempt,
+    }
+
+
+def percent(part: int, whole: int) -> float:
+    """Return how much of *whole* is done; 100.0 only when all of it is."""
+    return 100.0 if part >= whole else min(99.9, round(100 * part / whole, 1))
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)
