@@ -115,6 +115,10 @@ def _config(options: argparse.Namespace) -> ServerConfig:
     )
 
 
+def _has_no_file(options: argparse.Namespace) -> bool:
+    return options.config is None and not DEFAULT_PATH.exists()
+
+
 # run
 
 
@@ -130,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
     # Before any thread starts, so that all inherit it and the signals wait for `_wait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     logs.configure(level=config.log.level, form=config.log.format)
-    if options.config is None and not DEFAULT_PATH.exists():
+    if _has_no_file(options):
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
     _raise_descriptor_limit()
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
@@ -195,7 +199,7 @@ def _token_add(options: argparse.Namespace) -> int:
             "or digit"
         )
         return EXIT_USAGE
-    state = _open_state(_config(options))
+    state = _open_state(options)
     token, token_id = auth.new_token(device)
     try:
         state.add_token(
@@ -217,7 +221,7 @@ def _token_add(options: argparse.Namespace) -> int:
 
 
 def _token_list(options: argparse.Namespace) -> int:
-    state = _open_state(_config(options))
+    state = _open_state(options)
     try:
         found = state.tokens()
     finally:
@@ -244,7 +248,7 @@ def _token_list(options: argparse.Namespace) -> int:
 
 
 def _token_revoke(options: argparse.Namespace) -> int:
-    state = _open_state(_config(options))
+    state = _open_state(options)
     try:
         count = state.revoke(options.which)
     finally:
@@ -260,7 +264,7 @@ def _token_revoke(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    state = _open_state(_config(options))
+    state = _open_state(options)
     found = []
     try:
         after = None
@@ -339,11 +343,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 # The data folder
 
 
-def _open_state(config: ServerConfig) -> SqliteState:
+def _open_state(options: argparse.Namespace) -> SqliteState:
     """Open the database as its owner, so that no file is left that the server cannot write."""
-    _make_folder(config.server.data_dir)
-    _become_owner(config.server.data_dir)
-    return SqliteState.open(config.server.data_dir / DATABASE)
+    data_dir = _config(options).server.data_dir
+    if _has_no_file(options):
+        _complain(f"there is no {DEFAULT_PATH}; built-in defaults are used, data in {data_dir}.")
+    _make_folder(data_dir)
+    _become_owner(data_dir)
+    return SqliteState.open(data_dir / DATABASE)
 
 
 def _make_folder(data_dir: Path) -> None:

@@ -42,6 +42,15 @@ def put_head(upload_id: str, *lines: str) -> bytes:
     return "\r\n".join(head).encode()
 
 
+def wait_until_received(address, upload_id: str, pairs) -> None:
+    """Ask until so much is durable; each question seals what has arrived."""
+    with Peer(address) as peer:
+        received = None
+        while received != pairs:
+            peer.send(f"GET /v1/uploads/{upload_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            received = peer.answer().json["received"]
+
+
 def test_one_recording_byte_by_byte(peer):
     upload_id = created(peer)
     assert re.fullmatch(r"[0-9a-f]{32}", upload_id)
@@ -99,6 +108,7 @@ def test_a_retry_takes_over_at_once_from_a_request_whose_link_died(made):
         upload_id = created(dead)
         head = put_head(upload_id, "Content-Range: bytes 0-10/11", "Content-Length: 11")
         dead.send(head + b"hel")
+        wait_until_received(server.address, upload_id, [[0, 3]])
 
         with Peer(server.address) as retry:
             retry.send(head + b"hello world")
@@ -180,13 +190,7 @@ def test_a_stop_seals_what_arrived_of_a_running_body(made):
         upload_id = created(peer)
         head = put_head(upload_id, "Content-Range: bytes 0-10/11", "Content-Length: 11")
         peer.send(head + b"hello")
-        with Peer(server.address) as other:  # a status request seals: so the bytes are there
-            received = None
-            while received != [[0, 5]]:
-                other.send(
-                    f"GET /v1/uploads/{upload_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-                )
-                received = other.answer().json["received"]
+        wait_until_received(server.address, upload_id, [[0, 5]])
 
         server.stop()
 

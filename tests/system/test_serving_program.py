@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from ingest_server.address import parse_address
+from ingest_server.config import DEFAULT_PATH
 from tests.support.raw_http import Peer
 
 KEY = {"Idempotency-Key": "0123456789abcdef"}
@@ -316,3 +317,12 @@ def test_a_token_can_be_added_before_the_server_ever_ran(config):
 
     with running("--config", str(config)) as server:
         server.says("server.started")
+
+
+@pytest.mark.skipif(DEFAULT_PATH.exists(), reason="this machine has a configuration of its own")
+def test_without_a_file_the_defaults_hold_and_that_is_said(tmp_path):
+    ended = command("token", "list", "--data-dir", str(tmp_path / "data"))
+
+    assert ended.returncode == 0
+    assert f"there is no {DEFAULT_PATH}" in ended.stderr
+    assert str(tmp_path / "data") in ended.stderr
