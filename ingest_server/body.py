@@ -65,6 +65,7 @@ class SocketBody:
         expects_continue: bool = False,
     ) -> None:
         self.remaining = length
+        self.received = 0
         self._connection = connection
         self._buffered = buffered
         self._patience = patience
@@ -89,6 +90,15 @@ class SocketBody:
         wanted = min(len(buffer), self.remaining)
         if wanted == 0:
             return 0
+        self._begin_read()
+        got = self._buffered.take(buffer[:wanted])
+        if got == 0:
+            got = self._receive(buffer, wanted)
+        self.remaining -= got
+        self.received += got
+        return got
+
+    def _begin_read(self) -> None:
         if self._interrupted:
             raise BodyInterruptedError("the request was given up")
         if self._too_slow is not None:
@@ -97,11 +107,6 @@ class SocketBody:
             # Only here, so that a refusal reaches a client that still holds its body back.
             self._expects_continue = False
             self._connection.sendall(CONTINUE)
-        got = self._buffered.take(buffer[:wanted])
-        if got == 0:
-            got = self._receive(buffer, wanted)
-        self.remaining -= got
-        return got
 
     def _receive(self, buffer: memoryview, wanted: int) -> int:
         started_s = self._now_s()
@@ -203,6 +208,7 @@ class StreamBody:
 
     def __init__(self, stream: Any, length: int) -> None:
         self.remaining = length
+        self.received = 0
         self._stream = stream
         self._interrupted = False
 
@@ -220,6 +226,7 @@ class StreamBody:
             raise BodyTruncatedError(msg)
         buffer[: len(data)] = data
         self.remaining -= len(data)
+        self.received += len(data)
         return len(data)
 
     def _read(self, wanted: int) -> bytes:

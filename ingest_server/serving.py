@@ -33,6 +33,7 @@ from cheroot import wsgi
 from ingest_server import wire
 from ingest_server.address import Address
 from ingest_server.body import Patience, SocketBody
+from ingest_server.chunked import ChunkedBody
 from ingest_server.listening import ListenError, remove_stale_socket
 from upload_protocol import problems
 
@@ -151,13 +152,23 @@ class _Request(cheroot_server.HTTPRequest):
         self.chunked_read = head.is_chunked
         self.close_connection = head.is_chunked or not head.keeps_alive
         self.ready = True
-        self.body = SocketBody(
-            self.conn.socket,
-            reader,
+        self.body = self._body(head)
+
+    def _body(self, head: wire.Head) -> SocketBody:
+        conn, server = self.conn, self.server
+        patience, now_s = server.settings.patience, server.now_s
+        expects = head.expects_continue
+        if head.is_chunked:
+            return ChunkedBody(
+                conn.socket, conn.rfile, patience=patience, now_s=now_s, expects_continue=expects
+            )
+        return SocketBody(
+            conn.socket,
+            conn.rfile,
             head.length,
-            patience=self.server.settings.patience,
-            now_s=self.server.now_s,
-            expects_continue=head.expects_continue,
+            patience=patience,
+            now_s=now_s,
+            expects_continue=expects,
         )
 
     def respond(self) -> None:
@@ -179,7 +190,7 @@ class _Request(cheroot_server.HTTPRequest):
             self.close_connection = True
 
     def _ends_connection(self) -> bool:
-        return self.chunked_read or (self.body is not None and not self.body.is_spent)
+        return self.body is not None and not self.body.is_spent
 
     def send_headers(self) -> None:
         """Send the answer's head; never reads on: an unread body ends the connection instead."""
