@@ -112,6 +112,8 @@ class Publisher:
         length = record.length or 0
         part = self._blobs.open_part(record.id)
         try:
+            # Bytes may lie past a length that was learned late: written, but never recorded.
+            part.cut(length)
             while not catch_up(live.running, part, lambda: length, self._is_stopping):
                 if self._is_stopping():
                     raise Refused("stopping", "the server is stopping", retry_after_s=5)

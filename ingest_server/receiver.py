@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -635,6 +635,8 @@ class Receiver:
                     running = self._finish_later(upload_id)
             try:
                 receipt = running.result(self.settings.verify_wait_s)
+            except CancelledError:
+                raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
             except FutureTimeoutError:
                 return Pending(retry_after_s=max(1.0, self.settings.verify_wait_s))
             except Refused as refused:

@@ -150,8 +150,15 @@ def with_received(record: UploadRecord, where: ByteRange) -> RangeSet:
     """Return what is recorded once *where* is durable.
 
     Raises:
-        Refused: the upload would fall into more pieces than it may.
+        Refused: the upload would fall into more pieces than it may, or the length was learned
+            while these bytes came and they lie past it.
     """
+    if record.length is not None and where.stop > record.length:
+        raise Refused(
+            "inconsistent-length",
+            f"bytes up to {where.stop} came, but the file has {record.length}",
+            missing=missing_of(record),
+        )
     return _within_limit(record, record.received.add(where))
 
 

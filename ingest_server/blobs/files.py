@@ -74,6 +74,12 @@ class PartFile:
             start += copied
             offset += copied
 
+    def cut(self, length: int) -> None:
+        """Drop what lies past *length*; durable on return."""
+        if os.fstat(self._fd).st_size > length:
+            os.ftruncate(self._fd, length)
+            os.fsync(self._fd)
+
     def sync(self) -> None:
         """Make every byte written to the file so far durable, its length too.
 

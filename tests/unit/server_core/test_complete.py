@@ -2,12 +2,13 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from ingest_server.errors import Refused
 from ingest_server.receiver import Pending
-from tests.support.core_site import CoreSite
+from tests.support.core_site import CoreSite, HangingBody, InThread
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
@@ -221,6 +222,48 @@ def test_blocks_are_told_for_what_is_there_only(site):
     assert found.blocks == expected
     assert found.next is None
     assert (set(page.blocks), page.next) == ({0, 2}, 3)
+
+
+def test_l3_bytes_past_a_length_that_was_learned_late_are_not_published(site):
+    upload = site.create(length=None)
+    with pytest.raises(Refused, match="content-digest-mismatch"):
+        site.put(upload, 0, b"x" * 1000, digest=Digest.of(b"other"))
+    site.put(upload, 0, b"a" * 100)
+
+    site.complete(upload, b"a" * 100)
+
+    assert list(site.published().values()) == [b"a" * 100]
+
+
+def test_bytes_past_a_length_learned_while_they_came_are_not_recorded(site):
+    upload = site.create(length=None)
+    body = HangingBody(b"x" * 1000)
+    long = InThread(lambda: site.put(upload, 100, b"", stop=2000, body=body))
+    assert body.silent.wait(10)
+
+    with suppress(Refused):
+        site.put(upload, 0, b"a" * 100, total=100)
+    body.interrupt()
+    with pytest.raises(Refused):
+        long.join()
+
+    status = site.receiver.status("cam", upload)
+    assert status.received.to_pairs() == [[0, 100]]
+    site.complete(upload, b"a" * 100)
+    assert list(site.published().values()) == [b"a" * 100]
+
+
+def test_a_file_is_complete_before_its_part_is_unlinked(site):
+    upload = site.create(length=3)
+    site.put(upload, 0, b"abc")
+    states = []
+    site.blobs.fail["before unlink"] = lambda: states.append(
+        site.receiver.status("cam", upload).state
+    )
+
+    site.complete(upload, b"abc")
+
+    assert states == ["complete"]
 
 
 def test_an_upload_without_a_known_length_learns_it_at_completion(site):

@@ -154,6 +154,20 @@ def test_complete_closes_to_running_requests_and_opens_again_when_bytes_are_miss
     site.put(upload, 400, b"b" * 600)
 
 
+def test_while_an_upload_is_closed_nobody_comes_in(site):
+    upload = site.create(length=1000)
+
+    with (
+        site.receiver._live.hold(upload) as live,
+        live.closed(Refused("not-open", "closed")),
+        pytest.raises(Refused, match="not-open"),
+    ):
+        site.put(upload, 0, b"x" * 1000)
+
+    assert live.writers() == []
+    site.put(upload, 0, b"x" * 1000)
+
+
 def test_what_is_in_use_is_never_forgotten():
     live = LiveUploads(idle=2)
     with live.hold("used") as used:
