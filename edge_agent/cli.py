@@ -6,6 +6,7 @@ Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -83,6 +84,24 @@ def _parser() -> argparse.ArgumentParser:
         help="watch the folder and send, until SIGTERM; SIGHUP reloads the configuration",
     )
     run.set_defaults(command=_run)
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="try everything that must work, once, and say what to mend",
+    )
+    check.set_defaults(command=_check)
+    status = commands.add_parser(
+        "status", parents=[common], help="show the queue, each file's state, and what it waits for"
+    )
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.set_defaults(command=_status)
+    upload = commands.add_parser(
+        "upload",
+        parents=[common],
+        help="send files once and wait until they are verified; deletes nothing",
+    )
+    upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    upload.set_defaults(command=_upload)
     return parser
 
 
@@ -107,7 +126,7 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _load(options: argparse.Namespace) -> Loaded:
+def _load(options: argparse.Namespace, *, looks_at_files: bool = True) -> Loaded:
     chosen: dict[str, tuple[str, str]] = {}
     for assignment in options.set:
         key, equals, value = assignment.partition("=")
@@ -119,7 +138,7 @@ def _load(options: argparse.Namespace) -> Loaded:
             chosen[key] = (given, flag)
     named = os.environ.get(CONFIG_VARIABLE)
     file = options.config or (Path(named) if named else None)
-    return load(file, os.environ, chosen)
+    return load(file, os.environ, chosen, looks_at_files=looks_at_files)
 
 
 # --- commands -------------------------------------------------------------------------------
@@ -143,3 +162,46 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         agent.close()
     return EXIT_DONE
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = _load(options)
+    from edge_agent import logs
+    from edge_agent.checks import run_checks
+    from edge_agent.clock import SystemClock
+
+    logs.configure("error", loaded.settings.log.format)
+    has_failed = False
+    for finding in run_checks(loaded, SystemClock()):
+        has_failed |= finding.level == "FAIL"
+        print(f"{finding.level:<4}  {finding.what}: {finding.text}", flush=True)
+    return EXIT_FAILED if has_failed else EXIT_DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.display import status_page
+    from edge_agent.status import read_status
+
+    answer = read_status(settings)
+    if options.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        print(status_page(answer, settings.device_id))
+    return EXIT_DONE
+
+
+def _upload(options: argparse.Namespace) -> int:
+    loaded = _load(options)
+    from edge_agent import logs
+    from edge_agent.clock import SystemClock, boot_id
+    from edge_agent.upload_once import upload
+
+    # The progress is the output; the log is for what goes wrong.
+    level = options.__dict__["log.level"] or "error"
+    logs.configure(level, loaded.settings.log.format)
+    logs.catch_thread_errors()
+    is_done = upload(
+        loaded.settings, options.files, clock=SystemClock(), boot_id=boot_id(), out=sys.stdout
+    )
+    return EXIT_DONE if is_done else EXIT_FAILED

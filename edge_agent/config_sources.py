@@ -67,12 +67,16 @@ def load(
     file: Path | None,
     environment: Mapping[str, str],
     options: Mapping[str, tuple[str, str]],
+    *,
+    looks_at_files: bool = True,
 ) -> Loaded:
     """Return the settings of all sources together.
 
     Args:
         file: named by a person, so it must exist; None: the default file if there is one.
         options: dotted key -> (value, the option as typed), of the command line.
+        looks_at_files: False for `status`, which another user may ask for, who may not read the
+            files that the settings name.
 
     Raises:
         ConfigError: with every problem found, not only the first.
@@ -88,9 +92,11 @@ def load(
         raise ConfigError(
             [*layers.problems, *(_sentence(one, layers, used) for one in found)]
         ) from None
-    problems = [*layers.problems, *_problems_of_files(settings)]
+    problems = [*layers.problems, *(_problems_of_files(settings) if looks_at_files else ())]
     if problems:
         raise ConfigError(problems)
+    if not looks_at_files:
+        return Loaded(settings, used, ())
     return Loaded(settings, used, tuple(_warnings(settings, environment)))
 
 

@@ -169,7 +169,7 @@ class Settler:
             self._activity.wait(recording.id, None)
             say(
                 "upload.settled",
-                file_id=recording.id,
+                recording_id=recording.id,
                 path=printable(recording.path),
                 length_bytes=recording.identity.length,
             )

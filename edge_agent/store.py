@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from edge_agent import outbox
@@ -120,7 +120,7 @@ class Store(Outbox):
     """
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock, boot_id: str) -> Store:
+    def open(cls, path: Path, *, clock: Clock, boot_id: str) -> Self:
         """Open or make the database at *path*; its folder must exist.
 
         Raises:
@@ -131,7 +131,7 @@ class Store(Outbox):
         return cls(database, clock=clock, boot_id=boot_id)
 
     @classmethod
-    def open_read_only(cls, path: Path, *, clock: Clock) -> Store:
+    def open_read_only(cls, path: Path, *, clock: Clock) -> Self:
         """Open for `status` beside a running agent or without one; writes nothing."""
         database = Database.open_read_only(path, SCHEMA_VERSION)
         return cls(database, clock=clock, boot_id="")

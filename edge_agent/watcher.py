@@ -3,8 +3,7 @@
 A worker: `step` does one look at what is due. The scan is the truth and hints only make it prompt. A
 scan of a folder in which nothing changed asks the store nothing about its files and writes nothing.
 
-The sender works on the same recordings: each move is refused by the store if the other was faster, and
-what is being sent at this moment is left to the sender, which finds a change by itself.
+What a file means for what is remembered is in `reconcile`, whether it is finished in `settler`.
 """
 
 from __future__ import annotations
@@ -13,20 +12,18 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.config import WatchSettings
 from edge_agent.core.stability import SettlePolicy
-from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.errors import StaleRecordingError
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout
-from edge_agent.outbox import NewEvent
-from edge_agent.recording import Found, Identity, Recording
-from edge_agent.scan import NameRules, Scan, is_gone
+from edge_agent.reconcile import Reconciler
+from edge_agent.recording import Found, Identity
+from edge_agent.scan import NameRules, Scan
 from edge_agent.settler import MAX_WATCHED, Settler
 from edge_agent.source import printable
 from edge_agent.store import Store
@@ -34,9 +31,6 @@ from edge_agent.store import Store
 log = structlog.get_logger()
 
 WORKER = "watcher"
-SOURCE_MISSING = "source-missing"
-"""Problem code of a recording whose file was gone before it was sent."""
-
 _ABSENT_RETRY_S = 2.0
 _MIN_SCAN_GAP_S = 0.5
 _MAX_LINES = 50
@@ -64,10 +58,10 @@ class Watcher:
         """Called, from any thread, when `step` has something to do: the runner sets it."""
         self._lookout = Lookout(self.wake)
         self._settler = Settler(_policy(settings), store, activity, probe, wake_sender=wake_sender)
+        self._reconciler = Reconciler(store, activity, self._settler)
         self._is_hinted = True
         # Hashes instead of paths and identities: 100 000 files take some 8 MiB, not 60.
         self._known: set[int] = set()
-        self._renumbered: dict[int, int] = {}
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._owes_roll_call = True
@@ -162,7 +156,7 @@ class Watcher:
             else:
                 found = _found(root, path, identity)
                 try:
-                    if self._is_known(found, now_s):
+                    if self._reconciler.is_known(found, now_s):
                         known.add(key)
                     elif path in self._settler:
                         unfinished.add(path)
@@ -177,8 +171,7 @@ class Watcher:
         for path, identity in self._settler.take_up(now_s):
             self._known.discard(_key(path, identity))
         if self._owes_roll_call and not scan.unreadable:
-            self._find_vanished()
-            self._owes_roll_call = False
+            self._owes_roll_call = not self._reconciler.call_roll()
         self._plan_next_scan(now_s, is_complete=is_complete)
         self._tell_trouble(scan)
 
@@ -197,146 +190,13 @@ class Watcher:
             self._settler.watch(recording.path, recording.id, recording.identity, now_s)
             say(
                 "upload.seen",
-                file_id=recording.id,
+                recording_id=recording.id,
                 path=printable(recording.path),
                 length_bytes=recording.identity.length,
             )
         if len(fresh) > _MAX_LINES:
             log.info("folder.scanned", files_new=len(fresh))
         self._activity.touch()
-
-    def _is_known(self, found: Found, now_s: float) -> bool:
-        """Compare a file with what is remembered of its path, and move that.
-
-        Returns:
-            True: nothing more is to be done for it. False: it is watched now, or it is new.
-        """
-        before = self._store.newest_at(found.path)
-        if before is None or before.state is State.RELEASED:
-            return self._is_renamed(found, now_s)
-        identity = found.identity
-        is_same = before.identity.is_same_content(identity)
-        if is_same and before.identity.device != identity.device:
-            # The card was plugged in again and got another number.
-            self._renumbered[before.identity.device] = identity.device
-        match before.state:
-            case State.SEEN | State.GROWING:
-                self._settler.watch(found.path, before.id, identity, now_s)
-                return False
-            case State.STABLE if is_same:
-                if before.identity != identity:
-                    self._store.update(before, identity=identity)
-                return True
-            case State.STABLE:
-                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
-                return False
-            case State.SENDING | State.SENT if not _is_untouched(before.identity, identity):
-                # The sender lets go of what it is busy with by itself; the rest waits for nobody.
-                current = self._activity.current
-                if current is not None and current.recording_id == before.id:
-                    raise StaleRecordingError(before.id)
-                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
-                return False
-            case State.VERIFIED if not is_same:
-                # The receipt is for other bytes: these are a new recording.
-                self._store.advance(before, Event.SOURCE_CHANGED)
-                return False
-            case State.FAILED if before.problem == SOURCE_MISSING:
-                self._start_over(before, Event.RETRIED, found, now_s)
-                return False
-            case State.FAILED if not is_same:
-                self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
-                return False
-            case State.KEPT:
-                return is_same
-            case _:
-                return True
-
-    def _is_renamed(self, found: Found, now_s: float) -> bool:
-        """Look for the same file under a path that is no more, and follow it to the new one."""
-        for before in self._store.with_inode(found.identity.inode):
-            if (
-                before.state is State.RELEASED
-                or not before.identity.is_same_content(found.identity)
-                or os.path.lexists(before.path)
-            ):
-                continue
-            changes: dict[str, Any] = {
-                "path": found.path,
-                "folder": found.folder,
-                "name": found.name,
-            }
-            if before.state is not State.VERIFIED:
-                # Renaming moves ctime. What may be deleted keeps the strict identity instead.
-                changes["identity"] = found.identity
-            after = self._store.update(before, **changes)
-            self._settler.forget(before.path)
-            log.info("upload.renamed", file_id=before.id, path=printable(found.path))
-            if after.state is State.FAILED and after.problem == SOURCE_MISSING:
-                self._start_over(after, Event.RETRIED, found, now_s)
-                return False
-            if after.state in (State.SEEN, State.GROWING):
-                self._settler.watch(found.path, before.id, found.identity, now_s)
-                return False
-            return True
-        return False
-
-    def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> None:
-        changes: dict[str, Any] = {
-            "identity": found.identity,
-            "digest": None,
-            "problem": None,
-            "detail": None,
-            "failures": 0,
-        }
-        if before.state is State.FAILED and not before.identity.is_same_content(found.identity):
-            # What failed is not worth continuing; anything else may differ in its header only.
-            changes |= {"idempotency_key": None, "upload_id": None}
-        self._store.advance(before, event, **changes)
-        self._settler.watch(found.path, before.id, found.identity, now_s)
-        log.info("upload.seen", file_id=before.id, path=printable(found.path))
-
-    # --- what is gone -----------------------------------------------------------------------
-
-    def _find_vanished(self) -> None:
-        after = 0
-        states = (*PENDING, State.VERIFIED)
-        while page := self._store.in_states(*states, after_seq=after, limit=1000):
-            after = page[-1].seq
-            for recording in page:
-                device = recording.identity.device
-                if is_gone(recording.path, self._renumbered.get(device, device)):
-                    self._vanish(recording)
-
-    def _vanish(self, recording: Recording) -> None:
-        if recording.state is State.VERIFIED and recording.delete_allowed:
-            return  # the janitor is at it
-        self._settler.forget(recording.path)
-        self._activity.wait(recording.id, None)
-        try:
-            if recording.state is State.VERIFIED:
-                self._store.advance(recording, Event.SOURCE_VANISHED)
-                return
-            detail = "the file was deleted or moved away before it was sent"
-            told = {
-                "file_id": recording.id,
-                "name": recording.name,
-                "code": SOURCE_MISSING,
-                "detail": detail,
-                "permanent": False,
-            }
-            self._store.advance(
-                recording,
-                Event.SOURCE_VANISHED,
-                tell=[NewEvent("file.failed", told, subject=recording.id)],
-                problem=SOURCE_MISSING,
-                detail=detail,
-            )
-        except StaleRecordingError:
-            return  # another worker moved it this instant; the next roll call tells
-        self._activity.touch()
-        path = printable(recording.path)
-        log.warning("upload.failed", file_id=recording.id, path=path, error=detail)
 
     # --- trouble ----------------------------------------------------------------------------
 
@@ -354,13 +214,6 @@ class Watcher:
 
 def _policy(settings: WatchSettings) -> SettlePolicy:
     return SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds)
-
-
-def _is_untouched(before: Identity, now: Identity) -> bool:
-    return before.is_same_content(now) and (before.inode, before.ctime_ns) == (
-        now.inode,
-        now.ctime_ns,
-    )
 
 
 def _key(path: bytes, identity: Identity) -> int:

@@ -1,0 +1,195 @@
+"""`edge-agent check`: everything that must work, tried once, each with what to do if it does not."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from edge_agent.agent import make_transport
+from edge_agent.clock import Clock
+from edge_agent.config import AgentSettings
+from edge_agent.config_sources import Loaded
+from edge_agent.core.stability import Writer
+from edge_agent.errors import ConfigError, TransportError
+from edge_agent.lease import LeaseProbe
+from edge_agent.reporter import BrokerError, check_broker
+
+_BROKER_S = 10.0
+_CLOCK_OFF_S = 60.0
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
+_CONGESTION = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: str
+    """``OK``, ``WARN`` (it works, and could be better) or ``FAIL``."""
+    what: str
+    text: str
+
+
+def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
+    """Yield one finding after the other, as they are made."""
+    settings = loaded.settings
+    source = "no file: environment and options" if loaded.file is None else str(loaded.file)
+    yield Finding("OK", "config", f"read from {source}")
+    for warning in loaded.warnings:
+        if "does not exist (yet)" not in warning:
+            yield Finding("WARN", "config", warning)
+    yield from _folder(settings)
+    yield from _state_dir(settings.state_dir)
+    yield from _clock(clock)
+    yield from _congestion(settings)
+    yield from _server(settings, clock)
+    yield from _broker(settings)
+
+
+def _folder(settings: AgentSettings) -> Iterator[Finding]:
+    folder = settings.watch.folder
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError as error:
+        text = f"{folder}: {error.strerror}; create it, mend [watch] folder, or give access to it"
+        yield Finding("FAIL", "folder", text)
+        return
+    yield Finding("OK", "folder", f"{folder} can be read")
+    may_write = os.access(folder, os.W_OK | os.X_OK)
+    if settings.retention.delete != "never" and not may_write:
+        text = (
+            f"verified recordings cannot be deleted from {folder}: give this user write access to it,"
+            ' or set [retention] delete = "never"'
+        )
+        yield Finding("FAIL", "folder", text)
+    if not may_write:
+        text = "cannot be tried in a folder that this user may not write to: long settle times then"
+        yield Finding("WARN", "open files", text)
+        return
+    yield _lease(folder)
+
+
+def _lease(folder: Path) -> Finding:
+    probe = LeaseProbe()
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
+        while_open = probe.writer(os.fsencode(trial.name))
+    if while_open is Writer.SOMEBODY:
+        return Finding("OK", "open files", "the kernel tells whether a recording is still written")
+    text = (
+        "the kernel cannot tell whether a recording is still written"
+        f" ({', '.join(probe.limits) or 'unknown'}): [watch] fallback_settle_seconds applies"
+    )
+    return Finding("WARN", "open files", text)
+
+
+def _state_dir(state_dir: Path) -> Iterator[Finding]:
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=state_dir, prefix=".check-") as trial:
+            os.fsync(trial.fileno())
+    except OSError as error:
+        text = f"{state_dir}: {error.strerror}; give it to this user, or set another state_dir"
+        yield Finding("FAIL", "state_dir", text)
+        return
+    kind = file_system_of(state_dir)
+    if kind in _REMOTE:
+        text = (
+            f"{state_dir} lies on {kind}, where the database is not safe: set state_dir to a folder"
+            " on the device's own disk (ext4, say)"
+        )
+        yield Finding("FAIL", "state_dir", text)
+        return
+    yield Finding("OK", "state_dir", f"{state_dir} can be written ({kind or 'unknown'})")
+
+
+def file_system_of(path: Path) -> str | None:
+    """Return the type of the file system that *path* lies on; None: it cannot be told."""
+    wanted = path.resolve()
+    best: tuple[int, str] | None = None
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        # Spaces in a mount point are written as octal escapes.
+        point = before.split(" ")[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        if wanted.is_relative_to(point) and (best is None or len(point) >= best[0]):
+            best = (len(point), after.split(" ")[0])
+    return None if best is None else best[1]
+
+
+def _clock(clock: Clock) -> Iterator[Finding]:
+    if clock.is_synchronised():
+        yield Finding("OK", "clock", "synchronised")
+    else:
+        text = (
+            "not synchronised: uploads work, times in messages may be wrong; enable an NTP client"
+        )
+        yield Finding("WARN", "clock", text)
+
+
+def _congestion(settings: AgentSettings) -> Iterator[Finding]:
+    wanted = settings.upload.congestion_control
+    try:
+        offered = _CONGESTION.read_text(encoding="ascii").split()
+    except OSError:
+        offered = []
+    if wanted == "auto":
+        used = "bbr" if "bbr" in offered else "the kernel's default (bbr is not offered)"
+        yield Finding("OK", "congestion control", used)
+    elif wanted in offered:
+        yield Finding("OK", "congestion control", wanted)
+    else:
+        text = f"{wanted} is not offered by this kernel: modprobe tcp_{wanted}; the default is used"
+        yield Finding("WARN", "congestion control", text)
+
+
+def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
+    url = settings.server.url
+    try:
+        with make_transport(settings, clock) as transport:
+            probe = transport.probe(secrets.token_hex(16))
+    except ConfigError as error:
+        yield from (Finding("FAIL", "server", problem) for problem in error.problems)
+        return
+    except TransportError as error:
+        yield Finding("FAIL", "server", f"{url}: {error}")
+        return
+    if probe.device is None:
+        text = "takes uploads without a token (open mode)"
+    elif probe.device == settings.device_id:
+        text = f"knows this device as {probe.device}"
+    else:
+        text = (
+            f"{url}: the token belongs to {probe.device}, not to {settings.device_id}: set device_id"
+            f' = "{probe.device}", or use the token of {settings.device_id}'
+        )
+        yield Finding("FAIL", "server", text)
+        return
+    tls = "over TLS" if url.startswith("https") else "without encryption"
+    yield Finding("OK", "server", f"{url} answers {tls} and {text}")
+    yield from _offset(probe.now, clock)
+
+
+def _offset(server_now: str, clock: Clock) -> Iterator[Finding]:
+    try:
+        offset_s = (clock.utc() - datetime.fromisoformat(server_now)).total_seconds()
+    except (ValueError, TypeError):
+        return
+    if abs(offset_s) > _CLOCK_OFF_S:
+        direction = "ahead of" if offset_s > 0 else "behind"
+        text = f"{abs(offset_s):.0f} s {direction} the server's; one of the two is wrong"
+        yield Finding("WARN", "clock", text)
+
+
+def _broker(settings: AgentSettings) -> Iterator[Finding]:
+    if settings.mqtt.url is None:
+        yield Finding("OK", "broker", "none is set: nobody is told over MQTT")
+        return
+    try:
+        text = check_broker(settings.mqtt, settings.device_id, _BROKER_S)
+    except (BrokerError, ConfigError) as error:
+        yield Finding("FAIL", "broker", str(error))
+    else:
+        yield Finding("OK", "broker", text)

@@ -1,0 +1,131 @@
+"""How recordings look on a terminal: tables, a progress line, sizes and times for people.
+
+Pure text in, text out; every name that arrives here is printable already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_agent.snapshot import status_line
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(count: float) -> str:
+    """Return ``12.3 MB``: three or four digits, powers of 1000 as disks and links are sold."""
+    for unit in _UNITS:
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """Return ``0:42`` or ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def status_page(answer: Mapping[str, Any], device_id: str) -> str:
+    """Return what ``edge-agent status`` prints."""
+    document, files = answer["state"], answer["files"]
+    lines = []
+    if not answer["running"]:
+        lines.append("The agent is not running. This is what it knew when it stopped:")
+    else:
+        lines.append(f"{device_id}: {status_line(document)}")
+    queue, totals = document["queue"], document["totals"]
+    lines.append(
+        f"waiting: {queue['files']} files, {size(queue['bytes'])}; failed: {queue['failed']};"
+        f" sent so far: {totals['files_done']} files"
+    )
+    if document["problems"]:
+        lines.append(f"problems: {', '.join(document['problems'])}")
+    if files:
+        lines += ["", *_table(files)]
+    hidden = queue["files"] - sum(not row["is_done"] and row["state"] != "failed" for row in files)
+    if hidden > 0:
+        lines.append(f"... and {hidden} more waiting")
+    return "\n".join(lines)
+
+
+def _table(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [("STATE", "DONE", "SIZE", "FILE", "WHY")]
+    rows += [
+        (
+            row["state"],
+            "" if row["percent"] is None else f"{row['percent']:.0f} %",
+            size(row["length"]),
+            f"{row['folder']}/{row['name']}" if row["folder"] else row["name"],
+            _why(row),
+        )
+        for row in files
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}"
+        f"  {row[3]:<{widths[3]}}  {row[4]}".rstrip()
+        for row in rows
+    ]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    if row["reason"] is not None:
+        return f"{row['reason']}: {row['detail']}"
+    if row["problem"] is not None:
+        return f"{row['problem']}: {row['detail']}"
+    if row["published_as"] is not None:
+        return f"published as {row['published_as']}"
+    return ""
+
+
+def progress_line(answer: Mapping[str, Any], width: int) -> str:
+    """Return the uploads of *answer* as one line of at most *width* characters."""
+    files = answer["files"]
+    done = sum(row["is_done"] for row in files)
+    counter = f"{done} of {len(files)} done" if len(files) > 1 else ""
+    row = _foremost(files)
+    if row is None:
+        return _fit([counter], width)
+    percent = row["percent"] or 0.0
+    parts = [row["name"], f"[{_bar(percent)}] {percent:.0f} %"]
+    if row["reason"] is not None:
+        parts.append(f"waiting ({row['reason']}): {row['detail']}")
+    elif answer["rate_bytes_per_s"]:
+        sent = size(row["acknowledged"] or 0)
+        parts.append(f"{sent} of {size(row['length'])}, {size(answer['rate_bytes_per_s'])}/s")
+        if answer["eta_s"] is not None:
+            parts.append(f"{duration(answer['eta_s'])} left")
+    return _fit([*parts, counter], width)
+
+
+def _foremost(files: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    open_files = [row for row in files if not row["is_done"] and row["state"] != "failed"]
+    moving = [row for row in open_files if row["reason"] is None]
+    return next(iter(moving or open_files), None)
+
+
+def _bar(percent: float) -> str:
+    filled = int(percent / 5)
+    return "#" * filled + "." * (20 - filled)
+
+
+def _fit(parts: Sequence[str], width: int) -> str:
+    line = "  ".join(part for part in parts if part)
+    return line if len(line) <= width else line[: max(0, width - 3)] + "..."
+
+
+def change_line(row: Mapping[str, Any]) -> str:
+    """Return how one file is doing, as a line of its own: where there is no terminal."""
+    if row["is_done"]:
+        where = "" if row["published_as"] is None else f", published as {row['published_as']}"
+        return f"{row['path']}: verified{where}"
+    if row["state"] == "failed":
+        return f"{row['path']}: failed: {row['detail'] or row['problem']}"
+    if row["reason"] is not None:
+        return f"{row['path']}: waiting ({row['reason']}): {row['detail']}"
+    done = "" if row["percent"] is None else f", {row['percent']:.0f} % of {size(row['length'])}"
+    return f"{row['path']}: {row['state']}{done}"

@@ -1,0 +1,171 @@
+"""What a file in the folder means for what is remembered: new, renamed, changed, come back, gone.
+
+Used by the watcher, in its thread. The sender works on the same recordings: each move is refused by the
+store if the other was faster, and what is being sent at this moment is left to the sender, which finds
+a change by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import structlog
+
+from edge_agent.activity import Activity
+from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.errors import StaleRecordingError
+from edge_agent.outbox import NewEvent
+from edge_agent.recording import Found, Identity, Recording
+from edge_agent.scan import is_gone
+from edge_agent.settler import Settler
+from edge_agent.source import printable
+from edge_agent.store import Store
+
+log = structlog.get_logger()
+
+SOURCE_MISSING = "source-missing"
+"""Problem code of a recording whose file was gone before it was sent."""
+
+_UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
+
+
+class Reconciler:
+    """Moves recordings by what a scan found."""
+
+    def __init__(self, store: Store, activity: Activity, settler: Settler) -> None:
+        self._store = store
+        self._activity = activity
+        self._settler = settler
+        self._renumbered: dict[int, int] = {}
+        """Device number of a card before -> after it was plugged in again."""
+
+    def is_known(self, found: Found, now_s: float) -> bool:
+        """Compare a file with what is remembered of its path, and move that.
+
+        Returns:
+            True: nothing more is to be done for it. False: it is watched now, or it is new.
+        """
+        before = self._store.newest_at(found.path)
+        if before is None or before.state is State.RELEASED:
+            return self._is_renamed(found, now_s)
+        identity = found.identity
+        is_same = before.identity.is_same_content(identity)
+        if is_same and before.identity.device != identity.device:
+            # The card was plugged in again and got another number.
+            self._renumbered[before.identity.device] = identity.device
+        if before.state in (State.SEEN, State.GROWING):
+            self._settler.watch(found.path, before.id, identity, now_s)
+            return False
+        if before.state is State.FAILED and before.problem == SOURCE_MISSING:
+            self._start_over(before, Event.RETRIED, found, now_s)
+            return False
+        if before.state in (State.SENDING, State.SENT):
+            is_same = _is_untouched(before.identity, identity)
+            current = self._activity.current
+            if not is_same and current is not None and current.recording_id == before.id:
+                raise StaleRecordingError(before.id)  # the sender is about to notice
+        if is_same:
+            if before.state is State.STABLE and before.identity != identity:
+                self._store.update(before, identity=identity)
+            return True
+        if before.state is State.VERIFIED:
+            # The receipt is for other bytes: these are a new recording.
+            self._store.advance(before, Event.SOURCE_CHANGED)
+        elif before.state is not State.KEPT:
+            self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+        return False
+
+    def _is_renamed(self, found: Found, now_s: float) -> bool:
+        """Look for the same file under a path that is no more, and follow it to the new one."""
+        for before in self._store.with_inode(found.identity.inode):
+            if (
+                before.state is State.RELEASED
+                or not before.identity.is_same_content(found.identity)
+                or os.path.lexists(before.path)
+            ):
+                continue
+            changes: dict[str, Any] = {
+                "path": found.path,
+                "folder": found.folder,
+                "name": found.name,
+            }
+            if before.state is not State.VERIFIED:
+                # Renaming moves ctime. What may be deleted keeps the strict identity instead.
+                changes["identity"] = found.identity
+            after = self._store.update(before, **changes)
+            self._settler.forget(before.path)
+            log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
+            if after.state is State.FAILED and after.problem == SOURCE_MISSING:
+                self._start_over(after, Event.RETRIED, found, now_s)
+                return False
+            if after.state in (State.SEEN, State.GROWING):
+                self._settler.watch(found.path, before.id, found.identity, now_s)
+                return False
+            return True
+        return False
+
+    def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> None:
+        changes: dict[str, Any] = {
+            "identity": found.identity,
+            "digest": None,
+            "problem": None,
+            "detail": None,
+            "failures": 0,
+        }
+        if before.state is State.FAILED and not before.identity.is_same_content(found.identity):
+            # What failed is not worth continuing; anything else may differ in its header only.
+            changes |= {"idempotency_key": None, "upload_id": None}
+        self._store.advance(before, event, **changes)
+        self._settler.watch(found.path, before.id, found.identity, now_s)
+        log.info("upload.seen", recording_id=before.id, path=printable(found.path))
+
+    # --- what is gone -----------------------------------------------------------------------
+
+    def call_roll(self) -> bool:
+        """Find recordings whose file is gone; return whether every one could be judged."""
+        after, is_complete = 0, True
+        while page := self._store.in_states(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
+            after = page[-1].seq
+            for recording in page:
+                device = recording.identity.device
+                if is_gone(recording.path, self._renumbered.get(device, device)):
+                    try:
+                        self._vanish(recording)
+                    except StaleRecordingError:
+                        is_complete = False  # another worker moved it this instant
+        return is_complete
+
+    def _vanish(self, recording: Recording) -> None:
+        if recording.state is State.VERIFIED and recording.delete_allowed:
+            return  # the janitor is at it
+        self._settler.forget(recording.path)
+        self._activity.wait(recording.id, None)
+        if recording.state is State.VERIFIED:
+            self._store.advance(recording, Event.SOURCE_VANISHED)
+            return
+        detail = "the file was deleted or moved away before it was sent"
+        told = {
+            "file_id": recording.id,
+            "name": recording.name,
+            "code": SOURCE_MISSING,
+            "detail": detail,
+            "permanent": False,
+        }
+        self._store.advance(
+            recording,
+            Event.SOURCE_VANISHED,
+            tell=[NewEvent("file.failed", told, subject=recording.id)],
+            problem=SOURCE_MISSING,
+            detail=detail,
+        )
+        self._activity.touch()
+        path = printable(recording.path)
+        log.warning("upload.failed", recording_id=recording.id, path=path, error=detail)
+
+
+def _is_untouched(before: Identity, now: Identity) -> bool:
+    return before.is_same_content(now) and (before.inode, before.ctime_ns) == (
+        now.inode,
+        now.ctime_ns,
+    )

@@ -1,0 +1,51 @@
+"""What `edge-agent status` knows: from the running agent, else from what it left on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_agent.activity import Activity
+from edge_agent.clock import SystemClock, boot_id
+from edge_agent.config import AgentSettings
+from edge_agent.control import NotRunningError, ask
+from edge_agent.desk import list_files
+from edge_agent.errors import AgentError
+from edge_agent.snapshot import Snapshots
+from edge_agent.state_lock import DATABASE, SOCKET
+from edge_agent.store import Store
+
+
+def read_status(settings: AgentSettings) -> dict[str, Any]:
+    """Return ``running``, ``state`` (the document that goes to the broker) and ``files``.
+
+    Raises:
+        AgentError: neither an agent nor its database is there, or this user may read neither.
+    """
+    try:
+        answer = next(iter(ask(settings.state_dir / SOCKET, {"do": "status"})))
+    except NotRunningError:
+        return _without_agent(settings)
+    return {"running": True, **answer}
+
+
+def _without_agent(settings: AgentSettings) -> dict[str, Any]:
+    path = settings.state_dir / DATABASE
+    if not path.is_file():
+        msg = f"the agent is not running, and there is no database in {settings.state_dir}: no agent has run with this state_dir yet"
+        raise AgentError(msg)
+    clock, activity = SystemClock(), Activity()
+    store = Store.open_read_only(path, clock=clock)
+    try:
+        snapshots = Snapshots(
+            store,
+            activity,
+            clock,
+            boot_id=boot_id(),
+            folder=lambda: settings.watch.folder,
+            limit_bytes_per_s=lambda: int(settings.upload.max_rate or 0),
+        )
+        snapshots.phase = "stopped"
+        files = list_files(store, activity.view())
+        return {"running": False, "state": snapshots(), "files": files}
+    finally:
+        store.close()

@@ -1,0 +1,170 @@
+"""`edge-agent upload FILE...`: sends files once and waits until the server has verified them.
+
+Beside a running agent it hands the files over and follows them. Without one it takes the agent's place
+for as long as it lasts: the same lane, the same memory, so what is interrupted goes on later, by either.
+It deletes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from edge_agent.activity import Activity
+from edge_agent.agent import make_sender, make_transport
+from edge_agent.clock import Clock
+from edge_agent.config import AgentSettings
+from edge_agent.control import NotRunningError, ask
+from edge_agent.core.stability import SettlePolicy
+from edge_agent.core.upload import Event, State
+from edge_agent.desk import Desk
+from edge_agent.display import change_line, progress_line
+from edge_agent.errors import AgentError, StaleRecordingError
+from edge_agent.intake import take_in
+from edge_agent.lease import LeaseProbe
+from edge_agent.recording import Recording
+from edge_agent.runner import Runner
+from edge_agent.settler import Settler
+from edge_agent.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.store import Store
+
+_JOIN_S = 3.0
+_IDLE_S = 1.0
+
+
+class _ChosenStore(Store):
+    """The agent's memory, in which the lane sees the chosen recordings only."""
+
+    chosen: frozenset[str] | None = None
+
+    def in_states(
+        self, *states: State, after_seq: int = 0, limit: int | None = None
+    ) -> list[Recording]:
+        if self.chosen is None:
+            return super().in_states(*states, after_seq=after_seq, limit=limit)
+        found = (self.get(one) for one in self.chosen)
+        wanted = [
+            one for one in found if one is not None and one.state in states and one.seq > after_seq
+        ]
+        return sorted(wanted, key=lambda one: one.seq)[:limit]
+
+
+def upload(
+    settings: AgentSettings, files: Sequence[Path], *, clock: Clock, boot_id: str, out: TextIO
+) -> bool:
+    """Send *files*; return whether all of them are verified now.
+
+    Raises:
+        AgentError: nothing could be begun; the message says why.
+    """
+    paths = [os.fsencode(file.absolute()) for file in files]
+    request = {"do": "upload", "paths": [os.fsdecode(path) for path in paths]}
+    try:
+        return _show(ask(settings.state_dir / SOCKET, request), out)
+    except NotRunningError:
+        with contextlib.closing(_alone(settings, paths, clock=clock, boot_id=boot_id)) as answers:
+            return _show(answers, out)
+
+
+def _alone(
+    settings: AgentSettings, paths: Sequence[bytes], *, clock: Clock, boot_id: str
+) -> Generator[dict[str, Any], None, None]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(StateLock(settings.state_dir))
+        store = _ChosenStore.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
+        stack.callback(store.close)
+        taken, refused = take_in(store, paths, settings.watch.folder)
+        yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
+        if not taken:
+            return
+        ids = frozenset(one.id for one in taken)
+        store.chosen = ids
+        activity = Activity()
+        transport = make_transport(settings, clock)
+        stack.callback(transport.close)
+        sender = make_sender(settings, store, transport, activity, clock)
+        watch = settings.watch
+        settler = Settler(
+            SettlePolicy(watch.settle_seconds, watch.fallback_settle_seconds),
+            store,
+            activity,
+            LeaseProbe(),
+            wake_sender=sender.wake,
+        )
+        runners = [
+            Runner("settler", lambda now_s: _settle(settler, now_s), clock=clock),
+            Runner("sender", sender.step, clock=clock, woken=sender.woken),
+        ]
+        stack.callback(_stop, runners, sender.abort)
+        for runner in runners:
+            runner.start()
+        desk = Desk(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)
+        yield from desk.follow([one.id for one in taken], threading.Event())
+        _keep(store, ids)
+
+
+def _settle(settler: Settler, now_s: float) -> float:
+    settler.take_up(now_s)
+    settler.look_at_due(now_s)
+    settler.commit()
+    return _IDLE_S
+
+
+def _stop(runners: Sequence[Runner], abort: Callable[[], None]) -> None:
+    for runner in runners:
+        runner.stop()
+    abort()
+    for runner in runners:
+        runner.join(_JOIN_S)
+
+
+def _keep(store: Store, ids: Iterable[str]) -> None:
+    """What a person named is never let go by us, whatever the retention says."""
+    for one in ids:
+        recording = store.get(one)
+        if recording is not None and recording.origin == "command":
+            with contextlib.suppress(StaleRecordingError):
+                if recording.state is State.VERIFIED:
+                    store.advance(recording, Event.KEEPING)
+
+
+# --- showing --------------------------------------------------------------------------------
+
+
+def _show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
+    """Show progress until the end; return whether every file is verified."""
+    is_terminal = out.isatty()
+    told: dict[str, str] = {}
+    all_taken = True
+    answer: dict[str, Any] = {}
+    for answer in answers:
+        if "refused" in answer:
+            for one in answer["refused"]:
+                all_taken = False
+                print(f"{one['path']}: {one['why']}", file=out)
+            continue
+        if is_terminal:
+            width = os.get_terminal_size(out.fileno()).columns - 1
+            print(f"\r\x1b[K{progress_line(answer, width)}", end="", file=out, flush=True)
+        for row in answer["files"]:
+            is_final = row["is_done"] or row["state"] == "failed"
+            line = _line(row, is_terminal=is_terminal)
+            if line != told.get(row["file_id"]) and (is_final or not is_terminal):
+                told[row["file_id"]] = line
+                print("\r\x1b[K" * is_terminal + change_line(row), file=out, flush=True)
+    if is_terminal:
+        print("\r\x1b[K", end="", file=out, flush=True)
+    if answer and not answer.get("done", "refused" in answer):
+        raise AgentError("the agent stopped; the files are kept in its queue and go on later")
+    return all_taken and all(row["is_done"] for row in answer.get("files", []))
+
+
+def _line(row: dict[str, Any], *, is_terminal: bool) -> str:
+    """Return what makes a line new: without a terminal every tenth part of a file is told."""
+    if is_terminal or row["is_done"] or row["state"] == "failed":
+        return str(row["state"])
+    return f"{row['state']} {row['reason']} {int((row['percent'] or 0) / 10)}"
