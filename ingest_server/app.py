@@ -10,7 +10,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +20,8 @@ import structlog
 from ingest_server.auth import Authenticator
 from ingest_server.clock import Clock
 from ingest_server.errors import Refused
-from ingest_server.protocols import native
+from ingest_server.protocols import native, seeds
+from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem
@@ -47,6 +48,9 @@ _CODES = {
 class AppSettings:
     public_url: str | None = None
     """How clients reach the server, for absolute links; None: as the request's Host says."""
+    compat: tuple[str, ...] = ()
+    """Protocols of other upload servers to speak as well."""
+    compat_settings: CompatSettings = field(default_factory=CompatSettings)
 
 
 def make_app(
@@ -69,8 +73,15 @@ def make_app(
     health = _Health(receiver, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
-    public_url = None if settings is None else settings.public_url
-    native.add_routes(app, native.Native(receiver, clock, public_url))
+    settings = settings or AppSettings()
+    native.add_routes(app, native.Native(receiver, clock, settings.public_url))
+    seeds.add_routes(
+        app,
+        receiver,
+        settings.compat,
+        settings.compat_settings,
+        public_url=settings.public_url,
+    )
     return app
 
 
@@ -167,6 +178,13 @@ def _answer_refused(
         resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
     if kind.code == "unauthorized":
         resp.set_header("WWW-Authenticate", 'Bearer realm="edge-uploader"')
+    shape = seeds.shape_of(req.path)
+    if shape is not None:
+        status, document = shape(req.method, error)
+        resp.status = status
+        resp.content_type = "application/json"
+        resp.data = json.dumps(document).encode()
+        return
     problem = Problem(
         code=kind.code,
         status=kind.status,

@@ -8,6 +8,7 @@ variables, or about where a wrong value came from; this module does.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ Number = BeforeValidator(_no_bool)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
 Count = Annotated[int, Number]
 Size = Annotated[ByteSize, Number]
+Dialect = Literal["frago", "drf", "django", "django-init", "turbo"]
 
 
 class _Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -130,15 +132,31 @@ class ExpirySection(_Section):
 
 
 class ProtocolsSection(_Section):
-    compat: tuple[str, ...] = ()
-    """Protocols of other upload clients to speak as well."""
+    compat: tuple[Dialect, ...] = ()
+    """Protocols of other upload servers to speak as well, each below /compat/."""
 
-    @field_validator("compat")
+
+class CompatSection(_Section):
+    checksum: str = "md5"
+    """What a client's whole-file checksum is where its protocol does not say: any of hashlib's."""
+
+    require_checksum: bool = True
+    """Refuse to finish an upload without a checksum, as those servers do by default."""
+
+    chunk_size: Annotated[Size, Field(gt=0)] = ByteSize(64 * 10**6)
+    """What "django-init" tells its clients to send at once; its own default."""
+
+    retries: Annotated[Count, Field(ge=0)] = 2
+    """How often a "django-init" client may send a bad chunk again before the upload has failed."""
+
+    keep_failed: bool = False
+    """Keep the bytes of such a failed upload until it expires, instead of dropping them."""
+
+    @field_validator("checksum")
     @classmethod
-    def _is_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value:
-            msg = f"{', '.join(value)} is not available in this version; leave the list empty"
-            raise ValueError(msg)
+    def _is_algorithm(cls, value: str) -> str:
+        if value not in hashlib.algorithms_available:
+            raise ValueError(f"hashlib has no {value!r}; md5 and sha256 are usual")
         return value
 
 
@@ -166,6 +184,7 @@ class ServerConfig(BaseSettings):
     limits: LimitsSection = LimitsSection()
     expiry: ExpirySection = ExpirySection()
     protocols: ProtocolsSection = ProtocolsSection()
+    compat: CompatSection = CompatSection()
     log: LogSection = LogSection()
 
     @property

@@ -14,6 +14,7 @@ from ingest_server.blobs.files import FileBlobs
 from ingest_server.body import Patience
 from ingest_server.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
+from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
 from ingest_server.state.sqlite import SqliteState
@@ -52,7 +53,7 @@ class IngestServer:
                 self._receiver,
                 self._authenticator(),
                 self._clock,
-                AppSettings(config.server.public_url),
+                _app_settings(config),
                 is_stopping=lambda: self._http.draining,
             ),
             now_s=self._clock.now_s,
@@ -140,7 +141,7 @@ class IngestServer:
 
 def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     found = []
-    for section in ("server", "auth", "protocols"):
+    for section in ("server", "auth", "protocols", "compat"):
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"
@@ -148,6 +149,21 @@ def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
             if getattr(before, key) != getattr(after, key)
         ]
     return found
+
+
+def _app_settings(config: ServerConfig) -> AppSettings:
+    compat = config.compat
+    return AppSettings(
+        config.server.public_url,
+        compat=config.protocols.compat,
+        compat_settings=CompatSettings(
+            checksum=compat.checksum,
+            require_checksum=compat.require_checksum,
+            chunk_bytes=int(compat.chunk_size),
+            retries=compat.retries,
+            keep_failed=compat.keep_failed,
+        ),
+    )
 
 
 def _receiver_settings(config: ServerConfig) -> ReceiverSettings:

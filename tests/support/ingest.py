@@ -12,6 +12,7 @@ from ingest_server import auth
 from ingest_server.app import AppSettings, make_app
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.clock import SystemClock
+from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.state.sqlite import SqliteState
 
@@ -41,6 +42,8 @@ def ingest(
     mode: str = "open",
     hosts: tuple[str, ...] = (),
     public_url: str | None = None,
+    compat: tuple[str, ...] = (),
+    compat_settings: CompatSettings | None = None,
     **settings: Any,
 ) -> Iterator[Ingest]:
     clock = SystemClock()
@@ -53,7 +56,7 @@ def ingest(
         receiver,
         authenticator,
         clock,
-        AppSettings(public_url),
+        AppSettings(public_url, compat=compat, compat_settings=compat_settings or CompatSettings()),
         is_stopping=lambda: made.is_stopping,
     )
     receiver.start()

@@ -125,10 +125,14 @@ WRONG = {
         '[auth]\nmode = "opn"',
         "[auth] mode (in {path}): input should be 'token' or 'open'.",
     ),
-    "a protocol of later": (
-        '[protocols]\ncompat = ["tus"]',
-        "[protocols] compat (in {path}): tus is not available in this version; "
-        "leave the list empty.",
+    "an unknown protocol": (
+        '[protocols]\ncompat = ["ftp"]',
+        "[protocols] compat (in {path}): input should be 'frago', 'drf', 'django', "
+        "'django-init' or 'turbo'.",
+    ),
+    "an unknown algorithm": (
+        '[compat]\nchecksum = "md55"',
+        "[compat] checksum (in {path}): hashlib has no 'md55'; md5 and sha256 are usual.",
     ),
     "no URL": (
         '[server]\npublic_url = "ingest.example"',

@@ -1,0 +1,233 @@
+"""The protocol of frago 0.1: chunks in any order, in parallel, each with a Content-Range.
+
+POST starts, PUT sends a chunk, POST with the id finishes, GET tells what has arrived. Where the
+original answers 500, keeps a bad chunk for ever or loses the answer to a finish, this one does not:
+`docs/compat.md` has the list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import falcon
+
+from ingest_server.blobs.files import PartFile
+from ingest_server.errors import Refused
+from ingest_server.protocols.compat import (
+    Answer,
+    Checksum,
+    ChecksumMismatchError,
+    ChunkSizeError,
+    UnknownAlgorithmError,
+    Uploads,
+    content_range,
+    dashed,
+    detail_shape,
+    say,
+)
+from ingest_server.protocols.multipart import FilePart
+from ingest_server.upload import State, UploadRecord, missing_of
+from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.ranges import ByteRange
+
+PREFIX = "/compat/frago/upload"
+CHUNK = "chunk:"
+"""Notes ``chunk:START`` = length: the chunks as the client counts them."""
+
+_SIZE = re.compile(r"[0-9]{1,19}\Z")
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+    all_of_them, one = _All(uploads), _One(uploads)
+    for slash in ("", "/"):
+        app.add_route(PREFIX + slash, all_of_them)
+        app.add_route(PREFIX + "/{upload_id}" + slash, one)
+
+
+def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
+    """Return a refusal in frago's words: ``error`` for a chunk, ``message`` else."""
+    status, document = detail_shape("ChunkUpload", method, refused)
+    code = refused.code
+    if status in {401, 403, 405} or code in {"not-found", "upload-not-found"}:
+        return status, document
+    if status == 410:
+        return status, {"status": False, "error": "Upload expired"}
+    key = "error" if method == "PUT" else "message"
+    return status, {"status": False, key: document["detail"], "code": code}
+
+
+@dataclass(frozen=True, slots=True)
+class _All:
+    uploads: Uploads
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = self.uploads.form(req)
+        form.finish()
+        name, size = form.fields.get("filename"), form.fields.get("total_size")
+        # The number 0 counts as none, as it does there; the text "0" is an empty file.
+        if not name or not size:
+            _fail("filename and total_size required")
+        if not _SIZE.match(size) or int(size) > MAX_OFFSET:
+            _fail("total_size must be a whole number from 0")
+        record = self.uploads.begin(req, name, int(size))
+        document = {
+            "status": True,
+            "message": f"Upload started for {record.name}",
+            "upload_id": dashed(record.id),
+        }
+        say(resp, document, 201)
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        found = self.uploads.listing(req)
+        if found is None:
+            raise Answer(403, {"status": False, "message": "anonymous users can not view uploads "})
+        say(resp, [_document(self.uploads, record) for record in found])
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    uploads: Uploads
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        say(resp, _document(self.uploads, self.uploads.find(req, upload_id)))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        record = self.uploads.find(req, upload_id)
+        form = self.uploads.form(req)
+        start, length = _where(req, record)
+        if record.state is not State.OPEN and record.state is not State.EXPIRED:
+            _error("Upload already finished")
+        part = form.next_file()
+        if part is None:
+            _error("No chunk provided")
+        is_repeat = self._take(record, start, length, part)
+        form.finish()
+        self.uploads.receiver.records.write_note(record.id, f"{CHUNK}{start}", str(length))
+        document: dict[str, object] = {
+            "status": True,
+            "message": "Duplicate chunk already uploaded; skipped"
+            if is_repeat
+            else "Chunk uploaded",
+            "start": start,
+            "end": start + length - 1,
+            "size": length,
+        }
+        say(resp, document | ({"duplicate": True} if is_repeat else {}))
+
+    def _take(self, record: UploadRecord, start: int, length: int, part: FilePart) -> bool:
+        """Receive a chunk; return whether these very bytes had been there as a chunk before."""
+        records = self.uploads.receiver.records
+        noted = records.note(record.id, f"{CHUNK}{start}")
+        is_there = record.received.covers(ByteRange(start, start + length))
+        try:
+            if noted != str(length) or not is_there:
+                self.uploads.take(record, start, part, length=length, total=record.length)
+                return False
+            with records.reading(record.id) as stored:
+                body = _Comparing(part, stored, start)
+                self.uploads.take(
+                    record, start, part, length=length, total=record.length, body=body
+                )
+                return body.is_same
+        except ChunkSizeError as error:
+            _error(f"Chunk size mismatch (expected {error.announced}, got {error.found})")
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        record = self.uploads.find(req, upload_id)
+        form = self.uploads.form(req)
+        form.finish()
+        if record.state is State.OPEN and missing_of(record):
+            _fail("Not all chunks uploaded")
+        settings = self.uploads.settings
+        checksum = None
+        if settings.require_checksum or form.fields.get("checksum"):
+            value = form.fields.get("checksum")
+            if not value:
+                _fail("Checksum required")
+            checksum = Checksum(form.fields.get("checksum_algo") or settings.checksum, value)
+        try:
+            self.uploads.finish(record, record.length or 0, checksum)
+        except ChecksumMismatchError:
+            _fail("Checksum mismatch")
+        except UnknownAlgorithmError as error:
+            _fail(f"Checksum algorithm not available: {str(error)[:40]}")
+        document = {
+            "status": True,
+            "message": f"Upload completed for {record.name}",
+            "upload_id": dashed(record.id),
+        }
+        say(resp, document, 201)
+
+
+class _Comparing:
+    """A part that is compared with what is stored, while the receiver takes it."""
+
+    def __init__(self, part: FilePart, stored: PartFile, start: int) -> None:
+        self.is_same = True
+        self._part = part
+        self._stored = stored
+        self._at = start
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = self._part.readinto(buffer)
+        # Before the receiver sees these bytes, so what is stored is still what was there.
+        if self.is_same and self._stored.pread(count, self._at) != buffer[:count]:
+            self.is_same = False
+        self._at += count
+        return count
+
+    def interrupt(self) -> None:
+        self._part.interrupt()
+
+
+def _where(req: falcon.Request, record: UploadRecord) -> tuple[int, int]:
+    value = req.get_header("Content-Range")
+    if not value:
+        _error("Missing Content-Range header")
+    found = content_range(value)
+    if found is None or found[1] < found[0]:
+        _error("Invalid Content-Range header")
+    first, last, total = found
+    if total != record.length:
+        _error("Total size mismatch")
+    if last >= total:
+        _error("Chunk ends after the total size")
+    return first, last - first + 1
+
+
+_STATUS = {State.COMPLETE: "complete", State.EXPIRED: "expired"}
+
+
+def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+    receipt = record.receipt if record.state is State.COMPLETE else None
+    return {
+        "upload_id": dashed(record.id),
+        "filename": record.name,
+        "total_size": record.length,
+        "status": _STATUS.get(record.state, "in_progress"),
+        "created_at": record.created_at,
+        "completed_at": None if receipt is None else receipt.verified_at,
+        "chunks": _chunks(uploads, record),
+    }
+
+
+def _chunks(uploads: Uploads, record: UploadRecord) -> list[dict[str, int]]:
+    """Return the chunks that are there in full; a replaced one only once it is whole again."""
+    found = []
+    for key, value in uploads.receiver.records.notes(record.id).items():
+        if key.startswith(CHUNK):
+            start, size = int(key.removeprefix(CHUNK)), int(value)
+            if record.received.covers(ByteRange(start, start + size)):
+                found.append({"start": start, "end": start + size - 1, "size": size})
+    return sorted(found, key=lambda chunk: chunk["start"])
+
+
+def _error(text: str) -> NoReturn:
+    raise Answer(400, {"status": False, "error": text})
+
+
+def _fail(text: str) -> NoReturn:
+    raise Answer(400, {"status": False, "message": text})

@@ -1,0 +1,308 @@
+"""Form bodies: fields in memory, the file part straight from the connection.
+
+Falcon's parser finds the parts; a file part is handed on as the bytes of a `receiver.Body`, so that
+an upload in a form is as durable as any other, byte by byte, and never spooled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import falcon
+from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartParseError
+from falcon.util import BufferedReader
+
+from ingest_server.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.errors import Refused
+
+KIB = 1024
+MAX_FIELD_BYTES = 64 * KIB
+MAX_FORM_BYTES = 64 * KIB
+"""A form without a file: a few names and numbers."""
+READ_BYTES = 64 * KIB
+EPILOGUE_BYTES = 64 * KIB
+
+_LENGTH = re.compile(r"[0-9]{1,19}\Z")
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
+
+
+class PartEndsEarlyError(OSError):
+    """The file part is over before the bytes that were announced; ``count`` says how many came."""
+
+
+class PartGoesOnError(OSError):
+    """The file part has more bytes than were announced."""
+
+
+class _Source:
+    """The request's body for the parser.
+
+    A body that breaks off looks like its end to the parser, so that what it still holds in its
+    buffer comes out; `error` then says that it was no end.
+    """
+
+    def __init__(self, body: SocketBody | StreamBody) -> None:
+        self.body = body
+        self.error: OSError | None = None
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def read(self, size: int) -> bytes:
+        if self.error is not None:
+            return b""
+        try:
+            count = self.body.readinto(self._buffer[: min(size, READ_BYTES)])
+        except OSError as error:
+            self.error = error
+            return b""
+        return bytes(self._buffer[:count])
+
+    def refusal(self) -> Refused | None:
+        """Return how to tell the client that its body broke off, if it did."""
+        if self.error is None:
+            return None
+        code = "request-timeout" if isinstance(self.error, TimeoutError) else "body-truncated"
+        return Refused(code, f"the body broke off: {self.error}")
+
+
+class _Counted:
+    """Falcon's reader, counting what its form parser has taken."""
+
+    def __init__(self, reader: Any) -> None:  # Cython's or Python's, as Falcon was built
+        self.taken = 0
+        self._reader = reader
+
+    def write(self, data: bytes) -> None:
+        self.taken += len(data)
+
+    def pipe_until(self, delimiter: bytes, *, consume_delimiter: bool) -> None:
+        self._reader.pipe_until(delimiter, self, consume_delimiter)
+        self.taken += len(delimiter) if consume_delimiter else 0
+
+    def read_until(self, delimiter: bytes, size: int, *, consume_delimiter: bool) -> bytes:
+        found: bytes = self._reader.read_until(delimiter, size, consume_delimiter)
+        self.taken += len(found) + (len(delimiter) if consume_delimiter else 0)
+        return found
+
+    def read(self, size: int) -> bytes:
+        found: bytes = self._reader.read(size)
+        self.taken += len(found)
+        return found
+
+    def peek(self, size: int) -> bytes:
+        found: bytes = self._reader.peek(size)
+        return found
+
+    def delimit(self, delimiter: bytes) -> Any:
+        return self._reader.delimit(delimiter)
+
+
+class FilePart:
+    """The bytes of a file in a form, as a body for the receiver."""
+
+    def __init__(self, part: BodyPart, source: _Source, likely_length: int) -> None:
+        self.likely_length = likely_length
+        """What it has if nothing follows it in the form, as is usual."""
+        self.filename = _decoded(lambda: part.filename) or ""
+        self.count = 0
+        """Bytes handed on so far."""
+        self.is_ended = False
+        self.is_misfit = False
+        """Whether it turned out not to be as long as announced."""
+        self._stream = part.stream
+        self._source = source
+        self._announced: int | None = None
+
+    def announce(self, length: int) -> None:
+        """Hold the part to *length* bytes: the last of them only come with the end behind them."""
+        self._announced = self.count + length
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Return how many bytes came; 0 at the part's end, when no length was announced.
+
+        Raises:
+            OSError: the body broke off, or the part is not as long as announced.
+        """
+        data = self._stream.read(min(len(buffer), READ_BYTES))
+        if not data:
+            if self._source.error is not None:
+                raise self._source.error
+            self.is_ended = True
+            if self._announced is not None and self.count < self._announced:
+                self.is_misfit = True
+                raise PartEndsEarlyError(f"the part has {self.count} bytes")
+            return 0
+        if self._announced == self.count + len(data) and not self.is_at_end():
+            self.count += len(data)
+            self.is_misfit = True
+            raise PartGoesOnError(f"the part has more than {self._announced} bytes")
+        buffer[: len(data)] = data
+        self.count += len(data)
+        return len(data)
+
+    def is_at_end(self) -> bool:
+        """Whether no byte of it is left.
+
+        Raises:
+            OSError: the body broke off where the part's end should have been.
+        """
+        if self._stream.peek(1):
+            return False
+        if self._source.error is not None:
+            raise self._source.error
+        self.is_ended = True
+        return True
+
+    def interrupt(self) -> None:
+        self._source.body.interrupt()
+
+    def skip(self) -> int:
+        """Read the rest away; return how many bytes the part had in all."""
+        while data := self._stream.read(READ_BYTES):
+            self.count += len(data)
+        return self.count
+
+
+class Form:
+    """A request's fields, and at most one file among them.
+
+    Fields are known as far as the body has been read: `next_file` reads those before the file,
+    `finish` those behind it.
+    """
+
+    def __init__(self, req: falcon.Request) -> None:
+        """Take the request's body.
+
+        Raises:
+            Refused: it has no length, is no form, or is too large for one without a file.
+        """
+        self.fields: dict[str, str] = {}
+        self._body = _request_body(req)
+        self._source = _Source(self._body)
+        self._parts: Iterator[BodyPart] | None = None
+        content_type = req.content_type or ""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            self._open_parts(content_type)
+        elif kind == "application/x-www-form-urlencoded":
+            text = self._whole().decode("utf-8", "surrogateescape")
+            self.fields.update(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
+        elif kind == "application/json":
+            self.fields.update(_json_fields(self._whole()))
+        elif self._body.remaining:
+            raise Refused("unsupported-media-type", "send a form or JSON")
+
+    def _open_parts(self, content_type: str) -> None:
+        boundary = _BOUNDARY.search(content_type)
+        if boundary is None:
+            raise Refused("malformed-request", "the multipart form names no boundary")
+        handler = MultipartFormHandler()
+        handler.parse_options.max_body_part_buffer_size = MAX_FIELD_BYTES
+        length = self._body.remaining
+        self._length = length
+        self._closing = len(b"\r\n----\r\n") + len(boundary[1] or boundary[2])
+        self._reader = _Counted(BufferedReader(self._source.read, length))
+        try:
+            form = handler.deserialize(self._reader, content_type, length)  # type: ignore[arg-type]  # has what the form calls
+        except falcon.HTTPError as error:
+            raise Refused("malformed-request", "the multipart form's boundary is unfit") from error
+        self._parts = iter(form)
+
+    def _whole(self) -> bytes:
+        try:
+            content = read_all(self._body, MAX_FORM_BYTES)
+        except TimeoutError as error:
+            raise Refused("request-timeout", str(error)) from error
+        except OSError as error:
+            raise Refused("body-truncated", str(error)) from error
+        if content is None:
+            raise Refused("too-large", f"a form without a file has at most {MAX_FORM_BYTES} bytes")
+        return content
+
+    def next_file(self, field: str = "file") -> FilePart | None:
+        """Read up to the next file; None at the end of the form.
+
+        A file is the part called *field*, or any that has a file name.
+
+        Raises:
+            Refused: the form cannot be read, or broke off.
+        """
+        while (part := self._next_part()) is not None:
+            name = _decoded(lambda part=part: part.name) or ""
+            if name == field or _decoded(lambda part=part: part.filename) is not None:
+                left = self._length - self._reader.taken - self._closing
+                return FilePart(part, self._source, max(0, left))
+            try:
+                data = part.get_data()
+            except MultipartParseError as error:
+                raise Refused(
+                    "malformed-request", f"the field {name[:40]!r} is too long"
+                ) from error
+            self._reader.taken += len(data)
+            self.fields[name] = data.decode("utf-8", "surrogateescape")
+        return None
+
+    def _next_part(self) -> BodyPart | None:
+        if self._parts is None:
+            return None
+        try:
+            return next(self._parts, None)
+        except MultipartParseError as error:
+            detail = f"the multipart form cannot be read: {error.description}"
+            raise self._source.refusal() or Refused("malformed-request", detail) from error
+
+    def finish(self) -> None:
+        """Read the fields behind the file, and the body to its end; a second file is passed over.
+
+        Raises:
+            Refused: the form cannot be read, or broke off.
+        """
+        while self.next_file() is not None:
+            continue
+        self._parts = None
+        # What follows the last boundary is usually two bytes; unread, they would end the connection.
+        if self._body.remaining <= EPILOGUE_BYTES:
+            while self._source.read(READ_BYTES):
+                continue
+
+
+def _request_body(req: falcon.Request) -> SocketBody | StreamBody:
+    length = req.get_header("Content-Length")
+    if req.get_header("Transfer-Encoding") is not None:
+        raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
+    if length is not None and not _LENGTH.match(length):
+        raise Refused("malformed-request", "Content-Length is not a whole number")
+    size = int(length or 0)
+    body = body_of(req.env, size)
+    req.context.body, req.context.body_length = body, size
+    return body
+
+
+def _decoded(read: Any) -> str | None:
+    """Return a part's name or file name; one that is not UTF-8 is refused, not guessed."""
+    try:
+        found: str | None = read()
+    except (ValueError, MultipartParseError) as error:
+        raise Refused("malformed-request", "a part's name in the form is not UTF-8") from error
+    return found
+
+
+def _json_fields(content: bytes) -> dict[str, str]:
+    try:
+        found = json.loads(content.decode("utf-8")) if content else {}
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
+    if not isinstance(found, dict):
+        raise Refused("malformed-request", "a JSON object is needed")
+    return {key: _as_text(value) for key, value in found.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise Refused("malformed-request", "the members of the JSON object are texts or whole numbers")

@@ -1,0 +1,50 @@
+"""Which protocols of other upload servers there are, and their mounting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import falcon
+
+from ingest_server.errors import Refused
+from ingest_server.protocols import frago
+from ingest_server.protocols.compat import CompatSettings, Uploads
+from ingest_server.receiver import Receiver
+
+DIALECTS: Mapping[str, ModuleType] = MappingProxyType({"frago": frago})
+ROOT = "/compat/"
+
+
+def add_routes(
+    app: falcon.App[falcon.Request, falcon.Response],
+    receiver: Receiver,
+    dialects: Iterable[str],
+    settings: CompatSettings,
+    *,
+    public_url: str | None,
+    origins: tuple[str, ...] = (),
+) -> None:
+    """Mount *dialects*.
+
+    Raises:
+        KeyError: there is no such dialect.
+    """
+    for name in dialects:
+        uploads = Uploads(name, receiver, settings, public_url, origins)
+        DIALECTS[name].add_routes(app, uploads)
+
+
+Shape = Callable[[str, Refused], tuple[int, Mapping[str, Any]]]
+
+
+def shape_of(path: str) -> Shape | None:
+    """Return how refusals below *path* are worded; None: as problems, like everywhere else."""
+    if not path.startswith(ROOT):
+        return None
+    for module in DIALECTS.values():
+        if path.startswith(module.PREFIX):
+            shape: Shape = module.shape
+            return shape
+    return None
