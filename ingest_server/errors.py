@@ -14,6 +14,8 @@ Anything else is a bug here and is left to fly: the front answers 500 and logs i
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS, ProblemType
@@ -55,6 +57,15 @@ def refused_by_disk(error: OSError) -> Refused:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused("storage-full", "the server's disk is full", retry_after_s=60)
     return Refused("storage-failed", f"the server's disk failed ({error.strerror or error})")
+
+
+@contextmanager
+def disk_refusals() -> Iterator[None]:
+    """Turn a failing disk into the refusal that a client is told."""
+    try:
+        yield
+    except OSError as error:
+        raise refused_by_disk(error) from error
 
 
 class ServerError(Exception):

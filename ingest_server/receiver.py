@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 
 from ingest_server import recovery
-from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.blobs.files import FileBlobs
 from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
-from ingest_server.errors import Refused, refused_by_disk
+from ingest_server.completion import Completion, Pending
+from ingest_server.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.expiry import Expiry, Uptime
-from ingest_server.hashing import block_digests, catch_up
+from ingest_server.hashing import block_digests
+from ingest_server.intake import Body, Intake, refuse_without_room
 from ingest_server.names import NameTemplate, as_text, check_name
 from ingest_server.publish import Publisher
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
-from ingest_server.state.queries import Transaction
+from ingest_server.settings import GIB, KIB, MIB, ReceiverSettings
+from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import (
     State,
@@ -42,10 +43,8 @@ from ingest_server.upload import (
     missing_of,
     refuse_unless_open,
     refuse_unless_there,
-    with_received,
-    without_received,
 )
-from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
+from ingest_server.writers import Live, LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id
 from upload_protocol.messages import (
@@ -58,52 +57,7 @@ from upload_protocol.messages import (
 )
 from upload_protocol.ranges import ByteRange
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-
-class Body(Protocol):
-    """A request's body as bytes arrive."""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of *buffer* with what has arrived; return how many bytes, at least 1.
-
-        0 exactly when the declared length, or a chunked body's end, has been read.
-
-        Raises:
-            OSError: the body ended early or stalled; everything returned before is valid.
-        """
-        ...
-
-    def interrupt(self) -> None:
-        """Make a blocked or future `readinto` raise at once; from any thread, never blocks."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverSettings:
-    """What the operator chose. Sizes in bytes."""
-
-    max_length: int | None = None
-    max_open_uploads_per_device: int = 256
-    min_free_bytes: int = GIB
-    require_digest: bool = False
-    idle_expiry_s: float = 14 * 86400
-    seal_bytes: int = 8 * MIB
-    seal_s: float = 2.0
-    name_template: str = "{device}/{date}/{name}"
-    read_bytes: int = 256 * KIB
-    verify_wait_s: float = 5.0
-    """How long `Receiver.complete` waits before it answers `Pending`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Not verified yet: ask again after this."""
-
-    retry_after_s: float
-
+__all__ = ["Body", "Pending", "Receiver", "ReceiverSettings", "Recovery"]
 
 HOUSEKEEPING_S = 60.0
 PING_S = 2.0
@@ -111,9 +65,6 @@ MAX_BLOCK = 64 * MIB
 MAX_BLOCKS = 4096
 BLOCK_BYTES_PER_ANSWER = GIB
 """Bytes hashed for one answer about blocks: some seconds of a disk, not minutes."""
-COPY_BYTES = 64 * MIB
-"""Copied at once; in between, a copy can be superseded."""
-
 log = structlog.get_logger()
 
 
@@ -138,8 +89,6 @@ class Receiver:
         self._live = LiveUploads()
         self._stop = threading.Event()
         self._stopped = False
-        self._verifiers = ThreadPoolExecutor(2, thread_name_prefix="verify")
-        self._followers = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._housekeeper = threading.Thread(
             target=self._keep_house, name="housekeeping", daemon=True
         )
@@ -170,6 +119,16 @@ class Receiver:
             template=self._template,
             is_stopping=self._stop.is_set,
         )
+        self._intake = Intake(
+            self._state,
+            self._blobs,
+            self._committer,
+            self._live,
+            self._uptime,
+            clock=self._clock,
+            is_stopping=self._stop.is_set,
+        )
+        self._completion = Completion(self._state, self._committer, self._live, self._publisher)
         found = self._recover()
         self._housekeeper.start()
         return found
@@ -189,7 +148,7 @@ class Receiver:
                     log.warning("upload.unpublished", upload_id=record.id, error=str(refused))
         for record in verifying:
             with self._live.hold(record.id) as live, live.deciding:
-                self._finish_later(record.id)
+                self._completion.finish_later(record.id)
         return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost)
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -208,8 +167,9 @@ class Receiver:
         for live in self._live.all():
             for writer in live.writers():
                 writer.cancel(stopping)
-        self._verifiers.shutdown(cancel_futures=True)
-        self._followers.shutdown(cancel_futures=True)
+        if hasattr(self, "_completion"):
+            self._completion.stop()
+            self._intake.stop()
         if self._housekeeper.ident is not None:
             self._housekeeper.join(timeout_s)
         if hasattr(self, "_committer"):
@@ -247,7 +207,7 @@ class Receiver:
         if found is not None:
             return self._status(_same_upload(found, name, request.length)), False
         check_length(request.length, settings.max_length)
-        self._refuse_without_room(request.length or 0)
+        refuse_without_room(self._blobs, request.length or 0, settings)
         record = UploadRecord(
             id=secrets.token_hex(16),
             device=device,
@@ -278,7 +238,7 @@ class Receiver:
             return record
 
         # The file first: a crash in between leaves an empty stray, not an upload without bytes.
-        with _disk():
+        with disk_refusals():
             self._blobs.create_part(record.id)
         try:
             kept = self._committer.run(insert)
@@ -362,12 +322,19 @@ class Receiver:
         if is_open_ended:
             unstored = min(unstored, self.settings.seal_bytes)
         if unstored:
-            self._refuse_without_room(unstored, record)
+            refuse_without_room(self._blobs, unstored, self.settings, record)
         if where.total is not None and record.length is None:
             self._learn_length(upload_id, where.total)
         expected = Checksum.of(digest) if isinstance(digest, Digest) else digest
         try:
-            return self._receive(upload_id, where.where, body, expected, is_open_ended)
+            kept = self._intake.receive(
+                upload_id,
+                where.where,
+                body,
+                expected,
+                is_open_ended=is_open_ended,
+                settings=self.settings,
+            )
         except OSError as error:
             refused = refused_by_disk(error)
             log.warning("chunk.failed", upload_id=upload_id, error=str(error))
@@ -376,137 +343,7 @@ class Receiver:
             if refused.code == "superseded":
                 log.info("upload.superseded", upload_id=upload_id, start=where.where.start)
             raise self._with_missing(refused, upload_id, where.where) from refused
-
-    def _receive(
-        self,
-        upload_id: str,
-        where: ByteRange,
-        body: Body,
-        expected: Checksum | None,
-        is_open_ended: bool,
-    ) -> UploadStatus:
-        with self._live.hold(upload_id) as live:
-            writer = self._writer(upload_id, where, body, live, is_held=expected is not None)
-            try:
-                live.enter(writer)
-                try:
-                    record = self._record(None, upload_id)
-                    refuse_unless_open(record)
-                    writer.begin(record.received)
-                    self._take(writer, body, expected, is_open_ended)
-                finally:
-                    live.leave(writer)
-            finally:
-                writer.close()
-            record = writer.latest or self._record(None, upload_id)
-            self._follow_later(record, live)
-            return self._status(record)
-
-    def _writer(
-        self,
-        upload_id: str,
-        where: ByteRange,
-        body: Interruptible,
-        live: Live,
-        *,
-        is_held: bool,
-    ) -> Writer:
-        def record(gained: ByteRange) -> UploadRecord:
-            now_s = self._uptime.now_s()
-
-            def job(transaction: Transaction) -> UploadRecord:
-                found = _open(transaction, upload_id)
-                kept = replace(found, received=with_received(found, gained), touched_s=now_s)
-                transaction.save(kept)
-                return kept
-
-            return self._committer.run(job)
-
-        def unrecord(gone: ByteRange) -> UploadRecord:
-            def job(transaction: Transaction) -> UploadRecord:
-                found = _open(transaction, upload_id)
-                kept = replace(found, received=without_received(found, gone))
-                transaction.save(kept)
-                return kept
-
-            return self._committer.run(job)
-
-        try:
-            part = self._blobs.open_part(upload_id)
-        except FileNotFoundError:
-            refuse_unless_open(self._record(None, upload_id))  # it ended a moment ago
-            raise
-        return Writer(
-            where, body, part, live.running, record=record, unrecord=unrecord, is_held=is_held
-        )
-
-    def _take(
-        self, writer: Writer, body: Body, expected: Checksum | None, is_open_ended: bool
-    ) -> None:
-        """Move the body into the part file, sealing as it comes; all is sealed on return."""
-        settings = self.settings
-        buffer = memoryview(bytearray(min(settings.read_bytes, len(writer.where))))
-        hasher = None if expected is None else expected.new_hash()
-        sealed_at_s = self._clock.now_s()
-        try:
-            while writer.position < writer.where.stop:
-                arrived = self._read(writer, body, buffer)
-                if is_open_ended:
-                    self._refuse_surplus(writer, body, arrived)
-                if not arrived:
-                    if is_open_ended:
-                        break
-                    raise Refused("body-truncated", "the body is shorter than its range")
-                writer.accept(arrived)
-                if hasher is not None:
-                    hasher.update(arrived)
-                unsealed, now_s = writer.position - writer.sealed, self._clock.now_s()
-                if unsealed >= settings.seal_bytes or now_s - sealed_at_s >= settings.seal_s:
-                    writer.seal()
-                    sealed_at_s = now_s
-                    if is_open_ended:
-                        self._refuse_without_room(settings.seal_bytes)
-        except (OSError, Refused):
-            # What came before is whole. A seal that fails now changes nothing in the answer.
-            with suppress(OSError, Refused):
-                writer.seal()
-            raise
-        if expected is not None and hasher is not None:
-            if hasher.digest() != expected.value:
-                raise Refused(
-                    "content-digest-mismatch",
-                    f"the body has the {expected.algorithm} {hasher.hexdigest()}, "
-                    f"not {expected.value.hex()}",
-                )
-            writer.release()
-        writer.finish()
-
-    def _read(self, writer: Writer, body: Body, buffer: memoryview) -> memoryview:
-        """Return the next bytes of the body, none at its end."""
-        room = min(len(buffer), writer.where.stop - writer.position)
-        try:
-            count = body.readinto(buffer[:room])
-        except OSError as error:
-            if writer.cancelled is not None:
-                raise writer.cancelled from error
-            code = "request-timeout" if isinstance(error, TimeoutError) else "body-truncated"
-            raise Refused(code, "the body broke off; what arrived is kept") from error
-        return buffer[:count]
-
-    @staticmethod
-    def _refuse_surplus(writer: Writer, body: Body, arrived: memoryview) -> None:
-        """Make sure that a body without a known end ends where its range does, if it gets there.
-
-        Looked at before its last piece is accepted: else bytes would be recorded up to the end of
-        a file that its sender sees as longer.
-        """
-        if writer.position + len(arrived) < writer.where.stop:
-            return
-        with suppress(OSError):  # broken off there, or superseded: all that may come is here
-            if body.readinto(memoryview(bytearray(1))):
-                raise Refused(
-                    "too-large", f"the body goes on past byte {writer.where.stop}, its limit"
-                )
+        return self._status(kept)
 
     def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
         """Fill an upload with the bytes of whole others, in their order; durable on return.
@@ -524,33 +361,8 @@ class Receiver:
             if found.length is None or found.received.prefix != found.length:
                 raise Refused("ranges-missing", f"the upload {source} is not whole yet")
             if found.length:
-                self._copy(source, upload_id, ByteRange(start, start + found.length))
+                self._intake.copy(source, upload_id, ByteRange(start, start + found.length))
             start += found.length
-
-    def _copy(self, source: str, upload_id: str, where: ByteRange) -> None:
-        record = self._record(None, upload_id)
-        with self._live.hold(upload_id) as live, _disk(), self._part(source) as part:
-            for gap in record.received.missing(where.stop, start=where.start):
-                writer = self._writer(upload_id, gap, _NOBODY, live, is_held=False)
-                try:
-                    live.enter(writer)
-                    try:
-                        while writer.position < gap.stop:
-                            size = min(COPY_BYTES, gap.stop - writer.position)
-                            writer.copy(part, writer.position - where.start, size)
-                        writer.finish()
-                    finally:
-                        live.leave(writer)
-                finally:
-                    writer.close()
-
-    @contextmanager
-    def _part(self, upload_id: str) -> Iterator[PartFile]:
-        part = self._blobs.open_part(upload_id)
-        try:
-            yield part
-        finally:
-            part.close()
 
     def let_expire(self, device: str | None, upload_id: str, within_s: float) -> None:
         """Let an open upload, no longer needed, end soon instead of after the idle time."""
@@ -558,7 +370,7 @@ class Receiver:
         touched_s = self._uptime.now_s() - self.settings.idle_expiry_s + within_s
 
         def touch(transaction: Transaction) -> None:
-            found = _open(transaction, upload_id)
+            found = open_record(transaction, upload_id)
             transaction.save(replace(found, touched_s=min(touched_s, found.touched_s)))
 
         self._committer.run(touch)
@@ -594,7 +406,7 @@ class Receiver:
             for number in range(start, stop)
             if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
         ]
-        with _disk():
+        with disk_refusals():
             part = self._blobs.open_part(upload_id)
             try:
                 found = block_digests(part, size, whole, length)
@@ -616,107 +428,12 @@ class Receiver:
         """
         self._refuse_when_stopping()
         self._record(device, upload_id)
-        with self._live.hold(upload_id) as live:
-            with live.deciding:
-                # Looked at before the row: what has ended by now has told the row how.
-                running = live.verification
-                if running is not None and running.done():
-                    running = None
-                record = self._record(device, upload_id)
-                if record.state is State.COMPLETE:
-                    return _fitting(record.receipt, request)
-                refuse_unless_there(record)
-                if record.state is State.OPEN:
-                    earlier = self._begin_verifying(record, request, live)
-                    if earlier is not None:
-                        return earlier
-                    running = None
-                if running is None:
-                    running = self._finish_later(upload_id)
-            try:
-                receipt = running.result(self.settings.verify_wait_s)
-            except CancelledError:
-                raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
-            except FutureTimeoutError:
-                return Pending(retry_after_s=max(1.0, self.settings.verify_wait_s))
-            except Refused as refused:
-                raise _again(refused) from refused
-            return _fitting(receipt, request)
-
-    def _begin_verifying(
-        self, record: UploadRecord, request: CompleteRequest, live: Live
-    ) -> Receipt | None:
-        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused.
-
-        Returns:
-            The receipt when this file has been published before; then this upload is complete.
-        """
-        claimed = request.digest or record.digest
-        if claimed is not None:
-            found = self._publisher.earlier(record, request.length, claimed, is_claimed=True)
-            if found is not None:
-                with live.closed(Refused("not-open", "the file is published already")):
-                    return self._publisher.adopt(record, found)
-
-        def begin(transaction: Transaction) -> None:
-            kept = _open(transaction, record.id)
-            check_total(kept, request.length)
-            kept = replace(kept, length=request.length)
-            missing = missing_of(kept)
-            if missing:
-                raise Refused(
-                    "ranges-missing", f"{missing.total} bytes have not arrived", missing=missing
-                )
-            if claimed is None and self.settings.require_digest:
-                raise Refused("digest-required", "this server publishes nothing without a digest")
-            transaction.save(replace(kept, digest=claimed, state=State.VERIFYING))
-
-        with live.closed(Refused("not-open", "the upload is being completed")):
-            self._committer.run(begin)
-        return None
-
-    def _finish_later(self, upload_id: str) -> Future[Receipt]:
-        """Start verifying in the background; called under ``deciding``."""
-        live = self._live.pin(upload_id)  # until the work is done, and before it begins
-
-        def finish() -> Receipt:
-            try:
-                return self._publisher.finish(upload_id, live)
-            finally:
-                self._live.unpin(upload_id)
-
-        try:
-            live.verification = self._verifiers.submit(finish)
-        except RuntimeError:  # the pool is closed
-            self._live.unpin(upload_id)
-            self._refuse_when_stopping()
-            raise
-        return live.verification
-
-    def _follow_later(self, record: UploadRecord, live: Live) -> None:
-        """Let the running hash catch up in the background where requests came out of order."""
-        if record.received.prefix <= live.running.upto or live.is_followed:
-            return
-        live.is_followed = True
-
-        def follow() -> None:
-            try:
-                with self._live.hold(record.id) as held:
-                    part = self._blobs.open_part(record.id)
-                    try:
-                        catch_up(held.running, part, recorded_upto, self._stop.is_set)
-                    finally:
-                        part.close()
-            except (OSError, Refused) as error:
-                log.debug("hash.abandoned", upload_id=record.id, error=str(error))
-            finally:
-                live.is_followed = False
-
-        def recorded_upto() -> int:
-            return self._record(None, record.id).received.prefix
-
-        with suppress(RuntimeError):  # the pool is closed: completing reads it all the same
-            self._followers.submit(follow)
+        return self._completion.complete(
+            upload_id,
+            request,
+            wait_s=self.settings.verify_wait_s,
+            needs_digest=self.settings.require_digest,
+        )
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
         """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable."""
@@ -727,7 +444,9 @@ class Receiver:
             found = transaction.get(upload_id)
             if found is not None and found.state is State.ABORTED:
                 return found
-            kept = replace(_open(transaction, upload_id), state=State.ABORTED, touched_s=now_s)
+            kept = replace(
+                open_record(transaction, upload_id), state=State.ABORTED, touched_s=now_s
+            )
             transaction.save(kept)
             return kept
 
@@ -796,22 +515,11 @@ class Receiver:
 
     def _learn_length(self, upload_id: str, length: int) -> None:
         def learn(transaction: Transaction) -> None:
-            found = _open(transaction, upload_id)
+            found = open_record(transaction, upload_id)
             check_total(found, length)
             transaction.save(replace(found, length=length))
 
         self._committer.run(learn)
-
-    def _refuse_without_room(self, length: int, record: UploadRecord | None = None) -> None:
-        with _disk():
-            free, reserve = self._blobs.free_bytes(), self.settings.min_free_bytes
-        if free - length < reserve:
-            raise Refused(
-                "storage-full",
-                f"{length} bytes do not fit: {free} are free, {reserve} of them reserved",
-                missing=None if record is None else missing_of(record),
-                retry_after_s=60,
-            )
 
     def _refuse_when_stopping(self) -> None:
         if self._stop.is_set():
@@ -829,57 +537,9 @@ class Receiver:
         )
 
 
-class _Nobody:
-    """The sender of bytes that are here already."""
-
-    def interrupt(self) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise refused_by_disk(error) from error
-
-
-def _open(transaction: Transaction, upload_id: str) -> UploadRecord:
-    """Return the upload as it is inside the transaction, if it takes bytes."""
-    record = transaction.get(upload_id)
-    if record is None:
-        raise Refused("upload-not-found", "no such upload")
-    refuse_unless_open(record)
-    return record
-
-
 def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:
     """Return what an idempotency key has made before, unless it was for something else."""
     # A length that was not known at the first create may have been learned since.
     if found.name != name or length not in {None, found.length}:
         raise Refused("idempotency-key-reused", "the key was used with another name or length")
     return found
-
-
-def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:
-    """Return the receipt if it is about what the client asks to complete."""
-    if receipt is None:
-        msg = "a complete upload has no receipt"
-        raise RuntimeError(msg)
-    if receipt.length != request.length or request.digest not in {None, receipt.digest}:
-        raise Refused(
-            "digest-mismatch",
-            f"it is complete with {receipt.length} bytes and {receipt.digest}, "
-            "not with what this request says",
-        )
-    return receipt
-
-
-def _again(refused: Refused) -> Refused:
-    """Return a copy: several requests may wait for one verification and raise its refusal."""
-    return Refused(
-        refused.code, refused.detail, missing=refused.missing, retry_after_s=refused.retry_after_s
-    )

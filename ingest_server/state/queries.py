@@ -6,7 +6,8 @@ import json
 import sqlite3
 from typing import Any
 
-from ingest_server.upload import State, UploadRecord
+from ingest_server.errors import Refused
+from ingest_server.upload import State, UploadRecord, refuse_unless_open
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -143,6 +144,15 @@ class Transaction(Queries):
             (before_s,),
         )
         return self._connection.execute(f"DELETE FROM uploads WHERE {ended}", (before_s,)).rowcount
+
+
+def open_record(transaction: Transaction, upload_id: str) -> UploadRecord:
+    """Return the upload as it is inside the transaction, if it takes bytes."""
+    record = transaction.get(upload_id)
+    if record is None:
+        raise Refused("upload-not-found", "no such upload")
+    refuse_unless_open(record)
+    return record
 
 
 def _values(record: UploadRecord) -> tuple[object, ...]:

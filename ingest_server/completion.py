@@ -1,0 +1,168 @@
+"""Completing an upload: who asks closes it, one verification answers all who ask."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused
+from ingest_server.publish import Publisher
+from ingest_server.state.queries import Transaction, open_record
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import (
+    State,
+    UploadRecord,
+    check_total,
+    missing_of,
+    refuse_unless_there,
+)
+from ingest_server.writers import Live, LiveUploads
+from upload_protocol.messages import CompleteRequest, Receipt
+
+VERIFIERS = 2
+"""Verifications at once: each reads a disk and keeps a core busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Not verified yet: ask again after this."""
+
+    retry_after_s: float
+
+
+class Completion:
+    """Brings uploads from ``open`` to ``complete``."""
+
+    def __init__(
+        self,
+        state: SqliteState,
+        committer: Committer,
+        live: LiveUploads,
+        publisher: Publisher,
+    ) -> None:
+        self._state = state
+        self._committer = committer
+        self._live = live
+        self._publisher = publisher
+        self._verifiers = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verify")
+
+    def stop(self) -> None:
+        """Wait for what runs (it looks for the stop itself); what waits goes on at next start."""
+        self._verifiers.shutdown(cancel_futures=True)
+
+    def complete(
+        self, upload_id: str, request: CompleteRequest, *, wait_s: float, needs_digest: bool
+    ) -> Receipt | Pending:
+        """Verify and publish, waiting at most *wait_s*; see `Receiver.complete`."""
+        with self._live.hold(upload_id) as live:
+            with live.deciding:
+                # Looked at before the row: what has ended by now has told the row how.
+                running = live.verification
+                if running is not None and running.done():
+                    running = None
+                record = self._record(upload_id)
+                if record.state is State.COMPLETE:
+                    return _fitting(record.receipt, request)
+                refuse_unless_there(record)
+                if record.state is State.OPEN:
+                    earlier = self._begin_verifying(
+                        record, request, live, needs_digest=needs_digest
+                    )
+                    if earlier is not None:
+                        return earlier
+                    running = None
+                if running is None:
+                    running = self.finish_later(upload_id)
+            try:
+                receipt = running.result(wait_s)
+            except CancelledError:
+                raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
+            except FutureTimeoutError:
+                return Pending(retry_after_s=max(1.0, wait_s))
+            except Refused as refused:
+                raise _again(refused) from refused
+            return _fitting(receipt, request)
+
+    def _begin_verifying(
+        self,
+        record: UploadRecord,
+        request: CompleteRequest,
+        live: Live,
+        *,
+        needs_digest: bool,
+    ) -> Receipt | None:
+        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused.
+
+        Returns:
+            The receipt when this file has been published before; then this upload is complete.
+        """
+        claimed = request.digest or record.digest
+        if claimed is not None:
+            found = self._publisher.earlier(record, request.length, claimed, is_claimed=True)
+            if found is not None:
+                with live.closed(Refused("not-open", "the file is published already")):
+                    return self._publisher.adopt(record, found)
+
+        def begin(transaction: Transaction) -> None:
+            kept = open_record(transaction, record.id)
+            check_total(kept, request.length)
+            kept = replace(kept, length=request.length)
+            missing = missing_of(kept)
+            if missing:
+                raise Refused(
+                    "ranges-missing", f"{missing.total} bytes have not arrived", missing=missing
+                )
+            if claimed is None and needs_digest:
+                raise Refused("digest-required", "this server publishes nothing without a digest")
+            transaction.save(replace(kept, digest=claimed, state=State.VERIFYING))
+
+        with live.closed(Refused("not-open", "the upload is being completed")):
+            self._committer.run(begin)
+        return None
+
+    def finish_later(self, upload_id: str) -> Future[Receipt]:
+        """Start verifying in the background; called under ``deciding`` or before requests come."""
+        live = self._live.pin(upload_id)  # until the work is done, and before it begins
+
+        def finish() -> Receipt:
+            try:
+                return self._publisher.finish(upload_id, live)
+            finally:
+                self._live.unpin(upload_id)
+
+        try:
+            live.verification = self._verifiers.submit(finish)
+        except RuntimeError:  # the pool is closed
+            self._live.unpin(upload_id)
+            raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
+        return live.verification
+
+    def _record(self, upload_id: str) -> UploadRecord:
+        with self._state.reading() as queries:
+            record = queries.get(upload_id)
+        if record is None:
+            raise Refused("upload-not-found", "no such upload")
+        return record
+
+
+def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:
+    """Return the receipt if it is about what the client asks to complete."""
+    if receipt is None:
+        msg = "a complete upload has no receipt"
+        raise RuntimeError(msg)
+    if receipt.length != request.length or request.digest not in {None, receipt.digest}:
+        raise Refused(
+            "digest-mismatch",
+            f"it is complete with {receipt.length} bytes and {receipt.digest}, "
+            "not with what this request says",
+        )
+    return receipt
+
+
+def _again(refused: Refused) -> Refused:
+    """Return a copy: several requests may wait for one verification and raise its refusal."""
+    return Refused(
+        refused.code, refused.detail, missing=refused.missing, retry_after_s=refused.retry_after_s
+    )

@@ -1,0 +1,26 @@
+"""What the core is told by the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverSettings:
+    """What the operator chose. Sizes in bytes."""
+
+    max_length: int | None = None
+    max_open_uploads_per_device: int = 256
+    min_free_bytes: int = GIB
+    require_digest: bool = False
+    idle_expiry_s: float = 14 * 86400
+    seal_bytes: int = 8 * MIB
+    seal_s: float = 2.0
+    name_template: str = "{device}/{date}/{name}"
+    read_bytes: int = 256 * KIB
+    verify_wait_s: float = 5.0
+    """How long `Receiver.complete` waits before it answers `Pending`."""
