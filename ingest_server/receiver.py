@@ -65,6 +65,7 @@ MAX_BLOCK = 64 * MIB
 MAX_BLOCKS = 4096
 BLOCK_BYTES_PER_ANSWER = GIB
 """Bytes hashed for one answer about blocks: some seconds of a disk, not minutes."""
+
 log = structlog.get_logger()
 
 

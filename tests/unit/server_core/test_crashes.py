@@ -1,10 +1,12 @@
 """A crash at any step: the next start finds exactly one published file, or none and all bytes."""
 
+import threading
+
 import pytest
 
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.errors import Refused, StorageError
-from tests.support.core_site import CoreSite, failing
+from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest
 
 STEPS = ["before link", "after link", "after folders", "before unlink"]
@@ -148,3 +150,31 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 
     with pytest.raises(StorageError, match="cannot use"):
         FileBlobs(tmp_path / "file" / "data").prepare()
+
+
+def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
+    site = CoreSite(tmp_path)
+    upload = site.create(length=5)
+    site.put(upload, 0, b"hello")
+    site.restart()  # the running hash is gone: completing has to read the file
+    reading, stopped = threading.Event(), site.receiver._stop
+    open_part = site.blobs.open_part
+
+    def open_when_stopping(upload_id):
+        reading.set()
+        assert stopped.wait(10)
+        return open_part(upload_id)
+
+    site.blobs.open_part = open_when_stopping
+    asking = InThread(lambda: site.complete(upload, b"hello"))
+    assert reading.wait(10)
+
+    site.receiver.stop()
+
+    with pytest.raises(Refused, match="stopping"):
+        asking.join()
+    assert site.published() == {}
+    site.start()
+    assert site.recovery.resumed == 1
+    assert site.complete(upload, b"hello").digest == Digest.of(b"hello")
+    site.receiver.stop()
