@@ -8,6 +8,16 @@ from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
+_PROBLEM_WORDS = {
+    "clock_unsynced": "no time server has set this clock; uploads do not depend on it",
+    "auth_failed": "the server does not accept this device's token",
+    "quota": "the server takes no more from this device",
+    "disk_low": "the recordings' disk is nearly full",
+    "source_missing": "the watched folder is not there",
+    "watch_limit": "no more folders can be watched (fs.inotify.max_user_watches); scans go on",
+}
+"""Problem code -> what it means; others are told by their code."""
+
 _QUIET_REASONS = frozenset({"queued", "verifying", "still_recording"})
 """Reasons that pass by themselves within a moment, or that have a line of their own."""
 
@@ -36,6 +46,8 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return seconds for people: ``0.4 s``, ``12 s``, ``3 min``."""
+    if seconds < 0.05:
+        return "no time"
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
@@ -119,7 +131,8 @@ class Story:
             if code == "server_unreachable":
                 yield Line("link lost", text or "the server does not answer")
             else:
-                yield Line("problem", f"{printable(code)} {text}".rstrip())
+                meaning = _PROBLEM_WORDS.get(code, "") or text
+                yield Line("problem", f"{printable(code)}: {meaning}".removesuffix(": "))
         for code in sorted(self._problems - problems):
             if code == "server_unreachable":
                 yield Line("link back", "the server answers again")

@@ -11,6 +11,7 @@ from typing import Any
 
 from demo.children import Child
 from demo.ports import LOOPBACK, free_port
+from edge_agent.control import ControlError, NotRunningError, ask
 
 SERVER = (sys.executable, "-m", "ingest_server")
 DEVICE = "drone-1"
@@ -192,6 +193,17 @@ class Agent(Program):
         for name, table in tables.items():
             self._tables[name] = {**self._tables.get(name, {}), **table}
         self.config.write_text(toml(self._tables))
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the running agent's state document; None while it does not answer."""
+        try:
+            [answer] = ask(self.state_dir / "control.sock", {"do": "status"})
+        except (NotRunningError, ControlError):
+            return None
+        return answer["state"]
+
+    def wait_until_blocked_by(self, reason: str) -> None:
+        wait_for(lambda: (self.state() or {}).get("blocked_by") == reason, f"it waits for {reason}")
 
     def status(self) -> dict[str, Any]:
         """Return what ``edge-agent status --json`` says."""

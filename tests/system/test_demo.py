@@ -83,7 +83,7 @@ def _is_running(pid: int) -> bool:
 def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(demo):
     recording = make_recording(demo.media / "flight.mp4")
 
-    demo.wait_for_text("published")
+    demo.wait_for_text("  published  ")
     children = demo.children()
     asked_s = time.monotonic()
     demo.process.send_signal(signal.SIGINT)

@@ -42,13 +42,11 @@ def test_a_recording_is_published_as_recorded_and_an_operator_sees_it_happen(
         camera.wait()
         here.wait_until_published(1)
         wait_for(lambda: "file.completed" in operator.events(name), "the completed event")
-        wait_for(lambda: operator.documents("state")[-1]["state"] == "idle", "the agent is idle")
+        wait_for(lambda: operator.documents("state")[-1]["queue"]["files"] == 0, "nothing is left")
 
         assert here.published_digests() == {name: sha256(camera.path)}
         told = operator.events(name)
-        assert [told.index(f"file.{step}") for step in ("discovered", "started", "completed")] == (
-            sorted(told.index(f"file.{step}") for step in ("discovered", "started", "completed"))
-        )
+        assert told == ["file.discovered", "file.started", "file.completed"]
         completed = next(
             document["data"]
             for document in operator.documents("event")
@@ -57,7 +55,8 @@ def test_a_recording_is_published_as_recorded_and_an_operator_sees_it_happen(
         assert completed["length"] == camera.path.stat().st_size
         assert here.server.published / completed["published_as"] in here.server.published_files()
         last = operator.documents("state")[-1]
-        assert (last["queue"]["files"], last["problems"], last["blocked_by"]) == (0, [], None)
+        assert (last["state"], last["blocked_by"]) == ("idle", None)
+        assert set(last["problems"]) <= {"clock_unsynced"}  # a container has no time server
 
 
 def test_two_cameras_at_once_are_both_published(tmp_path):
