@@ -22,6 +22,8 @@ from ingest_server.clock import Clock
 from ingest_server.errors import Refused
 from ingest_server.protocols import native, seeds
 from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.files import Files
+from ingest_server.protocols.resumable import Resumable
 from ingest_server.receiver import Receiver
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem
@@ -48,6 +50,11 @@ _CODES = {
 class AppSettings:
     public_url: str | None = None
     """How clients reach the server, for absolute links; None: as the request's Host says."""
+    tus: bool = True
+    ietf: bool = True
+    """Whether these two are spoken at /files/."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may use /files/ from a browser."""
     compat: tuple[str, ...] = ()
     """Protocols of other upload servers to speak as well."""
     compat_settings: CompatSettings = field(default_factory=CompatSettings)
@@ -66,15 +73,22 @@ def make_app(
     Args:
         is_stopping: whether the server is on its way out; new work is then answered 503.
     """
-    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping)])
+    settings = settings or AppSettings()
+    files = Files(
+        Resumable(receiver, clock, settings.public_url),
+        speaks_tus=settings.tus,
+        speaks_ietf=settings.ietf,
+        cors_origins=settings.cors_origins,
+    )
+    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping, files)])
     app.add_error_handler(Exception, _answer_bug)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(Refused, _answer_refused)
     health = _Health(receiver, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
-    settings = settings or AppSettings()
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
+    files.add_routes(app)
     seeds.add_routes(
         app,
         receiver,
@@ -88,10 +102,13 @@ def make_app(
 class _Middleware:
     """What holds for every request, in order: id, stopping, encoding, version, caller; log line."""
 
-    def __init__(self, auth: Authenticator, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, auth: Authenticator, clock: Clock, is_stopping: Callable[[], bool], files: Files
+    ) -> None:
         self._auth = auth
         self._clock = clock
         self._is_stopping = is_stopping
+        self._files = files
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         req.context.started_s = self._clock.now_s()
@@ -104,7 +121,8 @@ class _Middleware:
         resp.set_header(headers.REQUEST_ID, req.context.request_id)
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Content-Type-Options", "nosniff")
-        if req.path in HEALTH_PATHS:
+        is_preflight = self._files.begin(req, resp)
+        if req.path in HEALTH_PATHS or is_preflight:
             return
         if self._is_stopping():
             detail = "the server is restarting; what has arrived is kept"
@@ -123,6 +141,7 @@ class _Middleware:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
+        self._files.end(req, resp)
         caller, body = req.context.caller, req.context.body
         log.info(
             "request.answered",
@@ -132,7 +151,7 @@ class _Middleware:
             status=resp.status_code,
             duration_s=round(self._clock.now_s() - req.context.started_s, 4),
             device_id=None if caller is None else caller.device,
-            bytes=0 if body is None else req.context.body_length - body.remaining,
+            bytes=0 if body is None else body.received,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from pydantic_settings import (
 from ingest_server.address import Address, parse_address
 from ingest_server.names import NameTemplate
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
 ENV_PREFIX = "INGEST_SERVER_"
 DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
 GIB = 2**30
@@ -132,8 +134,26 @@ class ExpirySection(_Section):
 
 
 class ProtocolsSection(_Section):
+    tus: bool = True
+    """tus 1.0 at /files/: what most upload clients speak."""
+
+    ietf: bool = True
+    """The IETF's resumable uploads (a draft still) at /files/."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may upload to /files/ from a browser; none, since any page could try."""
+
     compat: tuple[Dialect, ...] = ()
     """Protocols of other upload servers to speak as well, each below /compat/."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.match(origin):
+                msg = f'{origin!r} is not an origin such as "https://app.example" or "*"'
+                raise ValueError(msg)
+        return value
 
 
 class CompatSection(_Section):

@@ -155,6 +155,9 @@ def _app_settings(config: ServerConfig) -> AppSettings:
     compat = config.compat
     return AppSettings(
         config.server.public_url,
+        tus=config.protocols.tus,
+        ietf=config.protocols.ietf,
+        cors_origins=config.protocols.cors_origins,
         compat=config.protocols.compat,
         compat_settings=CompatSettings(
             checksum=compat.checksum,

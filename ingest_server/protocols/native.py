@@ -231,7 +231,7 @@ def _body(req: falcon.Request) -> SocketBody | StreamBody:
     if not _LENGTH.match(length):
         raise Refused("malformed-request", "Content-Length is not a whole number")
     body = body_of(req.env, int(length))
-    req.context.body, req.context.body_length = body, int(length)
+    req.context.body = body
     return body
 
 

@@ -1,0 +1,139 @@
+"""``/files/``: which of two protocols a request speaks, and what holds for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import falcon
+
+from ingest_server.errors import Refused
+from ingest_server.protocols import cors, rufh, tus
+from ingest_server.protocols.resumable import (
+    IETF,
+    PATH,
+    PROTOCOL,
+    DialectRefused,
+    Resumable,
+    answer_dialect_refused,
+    device_of,
+)
+
+_METHODS = frozenset({"POST", "HEAD", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Files:
+    """The resources below `PATH`, for the application to mount."""
+
+    def __init__(
+        self,
+        resumable: Resumable,
+        *,
+        speaks_tus: bool,
+        speaks_ietf: bool,
+        cors_origins: Iterable[str] = (),
+    ) -> None:
+        self.resumable = resumable
+        self._speaks_tus = speaks_tus
+        self._speaks_ietf = speaks_ietf
+        self._origins = frozenset(origin.lower() for origin in cors_origins)
+
+    def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
+        if not (self._speaks_tus or self._speaks_ietf):
+            return
+        app.add_error_handler(DialectRefused, answer_dialect_refused)
+        creating = _Creating(self)
+        app.add_route(PATH, creating)
+        app.add_route(f"{PATH}/", creating)
+        app.add_route(f"{PATH}/{{upload_id}}", _Uploading(self))
+
+    def begin(self, req: falcon.Request, resp: falcon.Response) -> bool:
+        """Do what comes before anything can be refused.
+
+        Returns:
+            Whether this is a browser's preflight, which carries no credential and needs none.
+        """
+        is_spoken = self._speaks_tus or self._speaks_ietf
+        if not is_spoken or (req.path != PATH and not req.path.startswith(f"{PATH}/")):
+            return False
+        cors.allow(req, resp, self._origins)
+        # Not on preflights: they ask with the method in a header of another name.
+        override = (req.get_header("X-HTTP-Method-Override") or "").strip().upper()
+        if override in _METHODS:
+            req.context.sent_method = req.method
+            req.method = override
+        if self._speaks_tus and not (self._speaks_ietf and self._is_ietf(req)):
+            resp.set_header(tus.RESUMABLE, tus.VERSION)
+        return cors.is_preflight(req)
+
+    def end(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Drop an answer's content where only the override said that there must be none."""
+        if req.method == "HEAD" and req.context.get("sent_method", "HEAD") != "HEAD":
+            resp.data = resp.text = None
+
+    @staticmethod
+    def _is_ietf(req: falcon.Request) -> bool:
+        return req.get_header(tus.RESUMABLE) is None and rufh.is_spoken_in(req)
+
+    def is_ietf(self, req: falcon.Request, upload_id: str | None = None) -> bool:
+        """Return which protocol to answer in.
+
+        A request of the draft may carry nothing of its own (HEAD, DELETE); then it is that of the
+        protocol which made the upload.
+        """
+        if not (self._speaks_tus and self._speaks_ietf):
+            return self._speaks_ietf
+        if self._is_ietf(req):
+            return True
+        if upload_id is None or req.get_header(tus.RESUMABLE) is not None:
+            return False
+        try:
+            record = self.resumable.receiver.upload(device_of(req), upload_id)
+        except Refused:
+            return False
+        return bool(record.metadata.get(PROTOCOL) == IETF)
+
+    def options(self, resp: falcon.Response) -> None:
+        taken = []
+        if self._speaks_tus:
+            tus.options(self.resumable, resp)
+            taken.append(tus.CONTENT_TYPE)
+        if self._speaks_ietf:
+            rufh.options(self.resumable, resp)
+            taken.append(rufh.CONTENT_TYPE)
+        resp.set_header("Accept-Patch", ", ".join(taken))
+        resp.status = HTTPStatus.OK
+
+
+class _Creating:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def on_options(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.set_header("Allow", "OPTIONS, POST")
+        self._files.options(resp)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        protocol = rufh if self._files.is_ietf(req) else tus
+        protocol.create(self._files.resumable, req, resp)
+
+
+class _Uploading:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def on_options(self, _req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:  # noqa: ARG002 # each has the same
+        resp.set_header("Allow", "DELETE, HEAD, OPTIONS, PATCH")
+        self._files.options(resp)
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol.head(self._files.resumable, req, resp, upload_id)
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol.patch(self._files.resumable, req, resp, upload_id)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol.delete(self._files.resumable, req, resp, upload_id)

@@ -1,0 +1,266 @@
+"""What tus and the IETF draft have in common: an upload is a prefix that grows from its offset.
+
+Both see the uploads of `Receiver` through this. Neither has a lock: who asks for the offset ends the
+earlier request, and an append at the offset takes over from one whose link has died.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import falcon
+
+from ingest_server.auth import ANONYMOUS
+from ingest_server.body import SocketBody, StreamBody, body_of
+from ingest_server.checksums import Checksum
+from ingest_server.chunked import unmeasured_body_of
+from ingest_server.clock import Clock
+from ingest_server.errors import Refused
+from ingest_server.receiver import Receiver
+from upload_protocol import headers, problems
+from upload_protocol.headers import MAX_OFFSET, ContentRange, is_upload_id
+from upload_protocol.messages import CompleteRequest, CreateRequest, Problem, Receipt, UploadStatus
+from upload_protocol.ranges import ByteRange
+
+PATH = "/files"
+PROTOCOL = "protocol"
+"""The key in an upload's metadata that says which of the protocols has made it."""
+TUS, IETF = "tus", "ietf"
+
+UNNAMED = "unnamed"
+MAX_MEDIA_TYPE = 255
+REUSE_S = 60.0
+"""How long a part that has been put into a file stays, for a client that wants it once more."""
+
+DONE = frozenset({"verifying", "publishing", "complete"})
+
+_LENGTH = re.compile(r"[0-9]{1,19}\Z")
+
+
+class DialectRefused(Refused):
+    """A refusal in the words of one of these protocols."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: str | None = None,
+        type_uri: str | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace the status, or the type, that *code* has in the table; add *members*."""
+        super().__init__(code, detail)
+        self.status = status or falcon.code_to_http_status(self.problem.status)
+        self.type_uri = type_uri or self.problem.uri
+        self.members = members or {}
+
+
+def answer_dialect_refused(
+    req: falcon.Request, resp: falcon.Response, error: DialectRefused, _params: dict[str, Any]
+) -> None:
+    kind = error.problem
+    problem = Problem(
+        code=kind.code,
+        status=int(error.status[:3]),
+        title=kind.title,
+        detail=error.detail,
+        retryable=kind.retryable,
+        request_id=req.context.request_id,
+    )
+    resp.status = error.status
+    resp.content_type = problems.CONTENT_TYPE
+    document = {**problem.to_json(error.type_uri), **error.members}
+    resp.data = json.dumps(document).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """The uploads, as both protocols see them."""
+
+    receiver: Receiver
+    clock: Clock
+    public_url: str | None = None
+
+    def url(self, req: falcon.Request, upload_id: str) -> str:
+        base = self.public_url or f"{req.scheme}://{req.netloc}"
+        return f"{base.rstrip('/')}{PATH}/{upload_id}"
+
+    @property
+    def reuse_s(self) -> float:
+        return min(REUSE_S, self.receiver.settings.idle_expiry_s / 2)
+
+    def create(self, req: falcon.Request, wanted: CreateRequest) -> tuple[UploadStatus, bool]:
+        """Make an upload; durable on return. The same Idempotency-Key finds the same upload."""
+        given = req.get_header(headers.IDEMPOTENCY_KEY)
+        # Hashed: any form of key will do, and none meets a key of the native protocol.
+        key = hashlib.sha256(given.encode()).hexdigest() if given else secrets.token_hex(32)
+        device, key = device_of(req) or ANONYMOUS, f"files.{key}"
+        try:
+            return self.receiver.create(device, key, wanted)
+        except Refused as refused:
+            if refused.code != "too-many-requests":
+                raise
+            # The parts of files put together a moment ago need not be in the way.
+            if not self.receiver.expire(early_s=self.reuse_s):
+                raise
+            return self.receiver.create(device, key, wanted)
+
+    def refuse_undigested(self, wanted: CreateRequest, how: str) -> None:
+        """Refuse at the start what could not be published at the end."""
+        if self.receiver.settings.require_digest and wanted.digest is None:
+            detail = f"this server publishes nothing without a digest: {how}"
+            raise Refused("digest-required", detail)
+
+    def append(
+        self,
+        device: str | None,
+        status: UploadStatus,
+        start: int,
+        content: Content,
+        checksum: Checksum | None,
+    ) -> UploadStatus:
+        """Take the request's body at *start*; durable on return.
+
+        Raises:
+            Refused: ``too-large`` where it reaches past the upload's end; what came is kept else.
+        """
+        known = (status.length, status.limits.max_length, MAX_OFFSET)
+        limit = min(one for one in known if one is not None)
+        if content.length is not None and start + content.length > limit:
+            detail = f"the body reaches byte {start + content.length}, past the limit of {limit}"
+            raise Refused("too-large", detail)
+        if content.length == 0 or start == limit:
+            if not content.is_empty():
+                raise Refused("too-large", f"the body goes on past byte {limit}, its limit")
+            if checksum is not None and not checksum.fits(b""):
+                raise Refused("content-digest-mismatch", "an empty body has another digest")
+            return self.receiver.status(device, status.id)
+        stop = limit if content.length is None else start + content.length
+        return self.receiver.receive(
+            device,
+            status.id,
+            ContentRange(ByteRange(start, stop), None),
+            content.body,
+            checksum,
+            is_open_ended=content.length is None,
+        )
+
+    def finish(
+        self, device: str | None, upload_id: str, length: int, mismatched: Callable[[str], NoReturn]
+    ) -> Receipt | None:
+        """Verify and publish; the receipt, or None while that takes longer than an answer may.
+
+        Bytes that are not what the client's digest says cannot be mended by either protocol: the
+        upload ends, so that its client sees no whole file where there is none, and starts anew.
+
+        Args:
+            mismatched: raises what the client is told then.
+        """
+        try:
+            outcome = self.receiver.complete(device, upload_id, CompleteRequest(length, None))
+        except Refused as refused:
+            if refused.code != "digest-mismatch":
+                raise
+            self.drop(device, upload_id)
+            mismatched(refused.detail)
+        return outcome if isinstance(outcome, Receipt) else None
+
+    def terminate(self, device: str | None, upload_id: str) -> None:
+        """End the upload for its client; what has been published is kept, and the client told so.
+
+        Raises:
+            DialectRefused: it is published, or about to be.
+        """
+        try:
+            self.receiver.abort(device, upload_id)
+        except Refused as refused:
+            if refused.code != "not-open":
+                raise
+            # 403 and not 409, on which clients try again.
+            detail = "the file is published, or about to be: no upload protocol deletes it"
+            raise DialectRefused("forbidden", detail) from refused
+
+    def drop(self, device: str | None, upload_id: str) -> None:
+        """End an upload that can come to no good, unless it has ended already."""
+        with suppress(Refused):
+            self.receiver.abort(device, upload_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The body of one request."""
+
+    body: Any = field(repr=False)
+    length: int | None
+    """None: chunked, its end is not known."""
+
+    def is_empty(self) -> bool:
+        if self.length is not None:
+            return self.length == 0
+        try:
+            return not self.body.readinto(memoryview(bytearray(1)))
+        except OSError as error:
+            raise Refused("body-truncated", "the body broke off") from error
+
+
+def content_of(req: falcon.Request) -> Content:
+    """Return the request's body; one without any framing is empty (RFC 9112, 6.3)."""
+    if req.get_header("Transfer-Encoding") is not None:
+        chunked = unmeasured_body_of(req.env)
+        if chunked is None:
+            detail = "the server before this application does not tell where a chunked body ends"
+            raise Refused("length-required", detail)
+        req.context.body = chunked
+        return Content(chunked, None)
+    text = req.get_header("Content-Length") or "0"
+    if not _LENGTH.match(text):
+        raise Refused("malformed-request", "Content-Length is not a whole number")
+    body: SocketBody | StreamBody = body_of(req.env, int(text))
+    req.context.body = body
+    return Content(body, int(text))
+
+
+def device_of(req: falcon.Request) -> str | None:
+    device: str | None = req.context.caller.device
+    return device
+
+
+def known_id(upload_id: str) -> str:
+    if not is_upload_id(upload_id):
+        raise Refused("upload-not-found", "no such upload")
+    return upload_id
+
+
+def media_type_of(req: falcon.Request) -> str:
+    return (req.content_type or "").partition(";")[0].strip().lower()
+
+
+def offset_of(status: UploadStatus) -> int:
+    """Return how far the upload is: once it is whole, its length."""
+    if status.state in DONE and status.length is not None:
+        return status.length
+    return status.received.prefix
+
+
+def expires(status: UploadStatus) -> datetime | None:
+    return None if status.expires_at is None else datetime.fromisoformat(status.expires_at)
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+def set_created(resp: falcon.Response, url: str) -> None:
+    resp.status = HTTPStatus.CREATED
+    resp.set_header("Location", url)

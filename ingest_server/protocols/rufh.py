@@ -1,0 +1,337 @@
+"""Resumable Uploads for HTTP, the IETF draft, on the same uploads as everything else.
+
+No ``104 (Upload Resumption Supported)``: WSGI sends no interim answers. A client that must not lose
+its first request creates with an empty one, or sends an Idempotency-Key and asks again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.message import Message
+from http import HTTPStatus
+from typing import NoReturn
+
+import falcon
+
+from ingest_server.checksums import Checksum
+from ingest_server.errors import Refused
+from ingest_server.protocols.resumable import (
+    DONE,
+    IETF,
+    MAX_MEDIA_TYPE,
+    PROTOCOL,
+    UNNAMED,
+    Content,
+    DialectRefused,
+    Resumable,
+    content_of,
+    device_of,
+    expires,
+    known_id,
+    media_type_of,
+    offset_of,
+    set_created,
+)
+from ingest_server.upload import State
+from upload_protocol import headers
+from upload_protocol.digests import Digest, DigestError, parse_digest
+from upload_protocol.messages import CreateRequest, Receipt, UploadStatus
+
+INTEROP_VERSION = "8"
+"""Of drafts 09 to 12; the draft asks for it until it is an RFC."""
+
+INTEROP = "Upload-Draft-Interop-Version"
+COMPLETE = "Upload-Complete"
+CONTENT_TYPE = "application/partial-upload"
+PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
+
+_INTEGER = re.compile(r"([0-9]{1,15})[ ]*(?:;.*)?\Z")
+_BOOLEAN = re.compile(r"\?([01])[ ]*(?:;.*)?\Z")
+_MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*\Z")
+_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+def options(resumable: Resumable, resp: falcon.Response) -> None:
+    resp.set_header("Upload-Limit", _limit(resumable, None))
+
+
+def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> None:
+    _begin(resp)
+    is_last = _boolean(req, COMPLETE)
+    if is_last is None:
+        detail = f"send {COMPLETE}: ?1 with the whole file, ?0 with a part of it or nothing"
+        raise Refused("malformed-request", detail)
+    content = content_of(req)
+    length = _length(req, 0, content, is_last)
+    wanted = _wanted(req, length)
+    resumable.refuse_undigested(wanted, "send it as Repr-Digest")
+    with _told_of_limits(resumable, resp):
+        status, _ = resumable.create(req, wanted)
+    set_created(resp, resumable.url(req, status.id))
+    resp.set_header("Upload-Limit", _limit(resumable, status))
+    if status.state == State.OPEN:
+        status = _append(resumable, req, resp, status, content, start=0)
+    if is_last:
+        _finish(resumable, req, resp, status)
+    else:
+        _tell(resp, status)
+
+
+def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    _begin(resp)
+    status = resumable.receiver.take_over(device_of(req), known_id(upload_id))
+    _tell(resp, status)
+    resp.set_header("Upload-Limit", _limit(resumable, status))
+    if status.length is not None:
+        resp.set_header(headers.UPLOAD_LENGTH, str(status.length))
+    if status.receipt is not None:
+        resp.set_header("Repr-Digest", str(status.receipt.digest))
+    resp.status = HTTPStatus.NO_CONTENT
+
+
+def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    _begin(resp)
+    device = device_of(req)
+    if media_type_of(req) != CONTENT_TYPE:
+        resp.set_header("Accept-Patch", CONTENT_TYPE)
+        raise Refused("unsupported-media-type", f"send Content-Type: {CONTENT_TYPE}")
+    is_last, start = _boolean(req, COMPLETE), _integer(req, headers.UPLOAD_OFFSET)
+    if is_last is None or start is None:
+        detail = f"send {COMPLETE} as ?0 or ?1, and {headers.UPLOAD_OFFSET} as a whole number"
+        raise Refused("malformed-request", detail)
+    status = resumable.receiver.status(device, known_id(upload_id))
+    _tell(resp, status)
+    if start != offset_of(status):
+        _refuse_offset(start, offset_of(status))
+    content = content_of(req)
+    if status.state in DONE:
+        if not is_last or not content.is_empty():
+            _refuse_length("the upload is complete; nothing can be appended")
+        _answer_receipt(resp, status.receipt)
+        return
+    status = _with_length(resumable, req, status, _length(req, start, content, is_last))
+    _refuse_overlong(resumable, req, status, start, content)
+    status = _append(resumable, req, resp, status, content, start=start)
+    if is_last:
+        resp.status = HTTPStatus.OK
+        _finish(resumable, req, resp, status)
+    else:
+        _tell(resp, status)
+        resp.status = HTTPStatus.NO_CONTENT
+
+
+def delete(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str
+) -> None:
+    _begin(resp)
+    resumable.terminate(device_of(req), known_id(upload_id))
+    resp.status = HTTPStatus.NO_CONTENT
+
+
+def is_spoken_in(req: falcon.Request) -> bool:
+    """Return whether the request says by its headers that it is of this protocol."""
+    names = (COMPLETE, INTEROP)
+    return any(req.get_header(name) is not None for name in names) or (
+        media_type_of(req) == CONTENT_TYPE
+    )
+
+
+def _begin(resp: falcon.Response) -> None:
+    resp.delete_header("Tus-Resumable")
+    resp.set_header(INTEROP, INTEROP_VERSION)
+
+
+def _integer(req: falcon.Request, name: str) -> int | None:
+    """Return a Structured Field's integer; what is none is ignored, as the draft asks."""
+    match = _INTEGER.match((req.get_header(name) or "").strip(" "))
+    return None if match is None else int(match[1])
+
+
+def _boolean(req: falcon.Request, name: str) -> bool | None:
+    match = _BOOLEAN.match((req.get_header(name) or "").strip(" "))
+    return None if match is None else match[1] == "1"
+
+
+def _length(req: falcon.Request, start: int, content: Content, is_last: bool) -> int | None:
+    """Return the whole length as this request tells it, by one way or the other."""
+    told = _integer(req, headers.UPLOAD_LENGTH)
+    if not is_last or content.length is None:
+        return told
+    found = start + content.length
+    if told not in {None, found}:
+        _refuse_length(f"the request ends the upload at {found} bytes and says it has {told}")
+    return found
+
+
+def _with_length(
+    resumable: Resumable, req: falcon.Request, status: UploadStatus, length: int | None
+) -> UploadStatus:
+    if length is None or length == status.length:
+        return status
+    if status.length is not None:
+        _refuse_length(f"the request says {length} bytes, the upload has {status.length}")
+    if length < status.received.prefix:
+        _refuse_length(f"the request says {length} bytes, {status.received.prefix} have arrived")
+    resumable.receiver.set_length(device_of(req), status.id, length)
+    return resumable.receiver.status(device_of(req), status.id)
+
+
+def _refuse_overlong(
+    resumable: Resumable, req: falcon.Request, status: UploadStatus, start: int, content: Content
+) -> None:
+    if status.length is None or content.length is None or start + content.length <= status.length:
+        return
+    # The draft: an upload that is sent more than it has is invalid from then on.
+    resumable.drop(device_of(req), status.id)
+    _refuse_length(
+        f"the request reaches byte {start + content.length}, the upload has {status.length}"
+    )
+
+
+def _append(
+    resumable: Resumable,
+    req: falcon.Request,
+    resp: falcon.Response,
+    status: UploadStatus,
+    content: Content,
+    *,
+    start: int,
+) -> UploadStatus:
+    device = device_of(req)
+    try:
+        with _told_of_limits(resumable, resp):
+            return resumable.append(device, status, start, content, _checksum(req))
+    except Refused as refused:
+        if refused.code == "too-large" and status.length is not None:
+            resumable.drop(device, status.id)
+            _refuse_length(f"the body goes on past {status.length} bytes, the upload's length")
+        with suppress(Refused):
+            _tell(resp, resumable.receiver.status(device, status.id))
+        raise
+
+
+def _finish(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, status: UploadStatus
+) -> None:
+    """Answer the request that ends the upload."""
+    length = offset_of(status)
+    if status.length not in {None, length}:
+        _refuse_length(f"the upload ends at {length} bytes, it was to have {status.length}")
+    # From here on, an answer is about the file and not about its transfer.
+    resp.set_header(COMPLETE, "?1")
+    resp.set_header(headers.UPLOAD_OFFSET, str(length))
+    receipt = status.receipt or resumable.finish(device_of(req), status.id, length, _mismatched)
+    _answer_receipt(resp, receipt)
+
+
+def _answer_receipt(resp: falcon.Response, receipt: Receipt | None) -> None:
+    resp.set_header(COMPLETE, "?1")
+    resp.content_type = "application/json"
+    if receipt is None:
+        resp.status = HTTPStatus.ACCEPTED
+        resp.data = b'{"state":"verifying"}'
+        return
+    resp.set_header("Repr-Digest", str(receipt.digest))
+    resp.data = json.dumps(receipt.to_json(), separators=(",", ":")).encode("ascii")
+
+
+def _tell(resp: falcon.Response, status: UploadStatus) -> None:
+    resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
+    resp.set_header(COMPLETE, "?1" if status.state in DONE else "?0")
+
+
+def _limit(resumable: Resumable, status: UploadStatus | None) -> str:
+    found = []
+    max_length = resumable.receiver.settings.max_length
+    if max_length is not None:
+        found.append(f"max-size={max_length}")
+    moment = None if status is None else expires(status)
+    if moment is not None:
+        left_s = (moment - resumable.clock.now_utc()).total_seconds()
+        found.append(f"max-age={max(0, int(left_s))}")
+    return ", ".join(found) or "min-size=0"
+
+
+@contextmanager
+def _told_of_limits(resumable: Resumable, resp: falcon.Response) -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        if refused.code == "too-large":
+            resp.set_header("Upload-Limit", _limit(resumable, None))
+        raise
+
+
+def _wanted(req: falcon.Request, length: int | None) -> CreateRequest:
+    field = req.get_header("Repr-Digest")
+    try:
+        digest: Digest | None = None if field is None else parse_digest(field)
+    except DigestError as error:
+        raise Refused("malformed-request", f"Repr-Digest: {error}") from error
+    media_type = media_type_of(req)
+    return CreateRequest(
+        name=_file_name(req) or UNNAMED,
+        length=length,
+        digest=digest,
+        media_type=media_type[:MAX_MEDIA_TYPE] if media_type not in {"", CONTENT_TYPE} else None,
+        metadata={PROTOCOL: IETF},
+    )
+
+
+def _file_name(req: falcon.Request) -> str | None:
+    """Return the name in ``Content-Disposition``, in any of its forms (RFC 6266)."""
+    field = req.get_header("Content-Disposition")
+    if field is None:
+        return None
+    message = Message()
+    # WSGI hands bytes over as Latin-1; most clients mean UTF-8.
+    text = field.encode("latin-1", "replace").decode("utf-8", "replace")
+    message["Content-Disposition"] = text.replace("\r", "").replace("\n", "")
+    return message.get_filename()
+
+
+def _checksum(req: falcon.Request) -> Checksum | None:
+    field = req.get_header(headers.CONTENT_DIGEST)
+    if field is None:
+        return None
+    for member in field.split(","):
+        match = _MEMBER.match(member)
+        if match is None:
+            raise Refused("malformed-request", "Content-Digest is not ALGORITHM=:BASE64:")
+        if match[1] in _ALGORITHMS:
+            try:
+                value = base64.b64decode(match[2], validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise Refused("malformed-request", "Content-Digest is not base64") from error
+            return Checksum(_ALGORITHMS[match[1]], value)
+    detail = f"Content-Digest has none of {', '.join(_ALGORITHMS)}"
+    raise Refused("malformed-request", detail)
+
+
+def _refuse_offset(provided: int, expected: int) -> NoReturn:
+    raise DialectRefused(
+        "invalid-range",
+        f"the upload is at byte {expected}, the request begins at {provided}",
+        status="409 Conflict",
+        type_uri=PROBLEM_TYPES + "mismatching-upload-offset",
+        members={"expected-offset": expected, "provided-offset": provided},
+    )
+
+
+def _refuse_length(detail: str) -> NoReturn:
+    raise DialectRefused(
+        "inconsistent-length", detail, type_uri=PROBLEM_TYPES + "inconsistent-upload-length"
+    )
+
+
+def _mismatched(detail: str) -> NoReturn:
+    raise DialectRefused(
+        "digest-mismatch",
+        f"{detail}; the upload has ended, send the file again as a new one",
+        status="422 Unprocessable Content",
+    )

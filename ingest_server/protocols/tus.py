@@ -1,0 +1,400 @@
+"""tus 1.0.0 with all of its extensions but checksum-trailer: WSGI has no trailers.
+
+A whole-file digest comes as the metadata ``sha256`` (hex, or the 32 bytes) or as ``Repr-Digest`` on
+the creation; the answer to the last byte says what was stored, as ``Repr-Digest``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import falcon
+
+from ingest_server.checksums import Checksum
+from ingest_server.errors import Refused
+from ingest_server.protocols.resumable import (
+    DONE,
+    MAX_MEDIA_TYPE,
+    PATH,
+    PROTOCOL,
+    TUS,
+    UNNAMED,
+    DialectRefused,
+    Resumable,
+    content_of,
+    device_of,
+    expires,
+    http_date,
+    known_id,
+    media_type_of,
+    offset_of,
+    set_created,
+)
+from ingest_server.upload import State, UploadRecord
+from upload_protocol import headers
+from upload_protocol.digests import Digest, DigestError, parse_digest
+from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.messages import CreateRequest, UploadStatus
+
+VERSION = "1.0.0"
+RESUMABLE = "Tus-Resumable"
+EXTENSIONS = (
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,"
+    "concatenation"
+)
+ALGORITHMS = ("sha1", "sha256", "md5")
+CONTENT_TYPE = "application/offset+octet-stream"
+CHECKSUM_MISMATCH = "460 Checksum Mismatch"
+
+RAW_METADATA = "tus-metadata"
+CONCAT = "tus-concat"
+MAX_PARTS = 1000
+
+_NUMBER = re.compile(r"[0-9]{1,19}\Z")
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+\Z")
+_HEX = re.compile(rb"[0-9A-Fa-f]{64}\Z")
+
+
+def options(resumable: Resumable, resp: falcon.Response) -> None:
+    resp.set_header("Tus-Version", VERSION)
+    resp.set_header("Tus-Extension", EXTENSIONS)
+    resp.set_header("Tus-Checksum-Algorithm", ",".join(ALGORITHMS))
+    max_length = resumable.receiver.settings.max_length
+    if max_length is not None:
+        resp.set_header("Tus-Max-Size", str(max_length))
+
+
+def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> None:
+    _check_version(req, resp)
+    concat = req.get_header("Upload-Concat") or ""
+    if concat.startswith("final;"):
+        _create_final(resumable, req, resp, concat)
+        return
+    if concat not in {"", "partial"}:
+        raise Refused("malformed-request", "Upload-Concat is neither 'partial' nor 'final;URL ...'")
+    content = content_of(req)
+    if content.length != 0:
+        _check_type(req)
+    checksum = _checksum(req)
+    wanted = _wanted(req, _length_to_be(req), concat)
+    if not concat:
+        resumable.refuse_undigested(wanted, "send it as the metadata sha256")
+    status, is_new = resumable.create(req, wanted)
+    set_created(resp, resumable.url(req, status.id))
+    if content.length != 0 and status.state == State.OPEN:
+        with _told(resumable, req, resp, status.id):
+            try:
+                status = resumable.append(device_of(req), status, 0, content, checksum)
+            except Refused as refused:
+                if is_new and refused.code in {"too-large", "content-digest-mismatch"}:
+                    resumable.drop(device_of(req), status.id)  # its client never saw it
+                raise
+    status = _finish_if_whole(resumable, req, resp, status)
+    if content.length != 0:
+        resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
+    _set_expiry(resp, status)
+
+
+def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    _check_version(req, resp)
+    device = device_of(req)
+    status = resumable.receiver.take_over(device, known_id(upload_id))
+    record = resumable.receiver.upload(device, upload_id)
+    if record.metadata.get(PROTOCOL) == TUS:
+        # The request with the last byte may have died before it could finish.
+        status = _finish_if_whole(resumable, req, resp, status)
+    concat = record.metadata.get(CONCAT)
+    if concat is not None:
+        resp.set_header("Upload-Concat", concat)
+    if not _is_final(record) or offset_of(status) == status.length:
+        resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
+    if status.length is None:
+        resp.set_header("Upload-Defer-Length", "1")
+    else:
+        resp.set_header(headers.UPLOAD_LENGTH, str(status.length))
+    raw = record.metadata.get(RAW_METADATA)
+    if raw is not None:
+        resp.set_header("Upload-Metadata", raw)
+    if status.receipt is not None:
+        resp.set_header("Repr-Digest", str(status.receipt.digest))
+    _set_expiry(resp, status)
+    resp.status = HTTPStatus.OK
+
+
+def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    _check_version(req, resp)
+    device = device_of(req)
+    _check_type(req)
+    start = _number(req, headers.UPLOAD_OFFSET)
+    if start is None:
+        raise Refused("malformed-request", "send Upload-Offset: where the body begins")
+    checksum = _checksum(req)
+    record = resumable.receiver.upload(device, known_id(upload_id))
+    if _is_final(record):
+        raise DialectRefused("forbidden", "a final upload takes no bytes", status="403 Forbidden")
+    status = resumable.receiver.status(device, upload_id)
+    offset = offset_of(status)
+    if start != offset:
+        resp.set_header(headers.UPLOAD_OFFSET, str(offset))
+        detail = f"the upload is at byte {offset}, the request begins at {start}"
+        raise DialectRefused("invalid-range", detail, status="409 Conflict")
+    with _told(resumable, req, resp, upload_id):
+        status = _with_length(resumable, req, status)
+        content = content_of(req)
+        if status.state in DONE:
+            if not content.is_empty():
+                raise Refused("too-large", f"the upload is whole with {offset} bytes")
+        else:
+            status = resumable.append(device, status, start, content, checksum)
+    status = _finish_if_whole(resumable, req, resp, status)
+    resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
+    _set_expiry(resp, status)
+    resp.status = HTTPStatus.NO_CONTENT
+
+
+def delete(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str
+) -> None:
+    _check_version(req, resp)
+    resumable.terminate(device_of(req), known_id(upload_id))
+    resp.status = HTTPStatus.NO_CONTENT
+
+
+def _check_version(req: falcon.Request, resp: falcon.Response) -> None:
+    found = req.get_header(RESUMABLE)
+    if found != VERSION:
+        resp.set_header("Tus-Version", VERSION)
+        said = "no version" if found is None else f"version {found[:20]!r}"
+        detail = f"this server speaks tus {VERSION}; the request names {said} in {RESUMABLE}"
+        raise DialectRefused("unsupported-version", detail, status="412 Precondition Failed")
+
+
+def _check_type(req: falcon.Request) -> None:
+    if media_type_of(req) != CONTENT_TYPE:
+        raise Refused("unsupported-media-type", f"send Content-Type: {CONTENT_TYPE}")
+
+
+def _number(req: falcon.Request, name: str) -> int | None:
+    text = req.get_header(name)
+    if text is None:
+        return None
+    if not _NUMBER.match(text) or int(text) > MAX_OFFSET:
+        raise Refused("malformed-request", f"{name} is not a whole number of bytes")
+    return int(text)
+
+
+def _length_to_be(req: falcon.Request) -> int | None:
+    length = _number(req, headers.UPLOAD_LENGTH)
+    deferred = req.get_header("Upload-Defer-Length")
+    if deferred not in {None, "1"}:
+        raise Refused("malformed-request", "Upload-Defer-Length may only be 1")
+    if (length is None) == (deferred is None):
+        detail = "send either Upload-Length or Upload-Defer-Length: 1"
+        raise Refused("malformed-request", detail)
+    return length
+
+
+def _with_length(resumable: Resumable, req: falcon.Request, status: UploadStatus) -> UploadStatus:
+    """Fix the length where the request is the first to tell it."""
+    length = _number(req, headers.UPLOAD_LENGTH)
+    # Told once more, as by a client that repeats a broken request, it changes nothing.
+    if length is None or length == status.length:
+        return status
+    if status.length is not None:
+        detail = f"the upload has {status.length} bytes, which cannot change"
+        raise Refused("inconsistent-length", detail)
+    resumable.receiver.set_length(device_of(req), status.id, length)
+    return resumable.receiver.status(device_of(req), status.id)
+
+
+def _checksum(req: falcon.Request) -> Checksum | None:
+    text = req.get_header("Upload-Checksum")
+    if text is None:
+        return None
+    algorithm, _, encoded = text.partition(" ")
+    if algorithm not in ALGORITHMS:
+        detail = f"the algorithm is {algorithm[:20]!r}; it is one of {', '.join(ALGORITHMS)}"
+        raise Refused("malformed-request", detail)
+    try:
+        return Checksum(algorithm, base64.b64decode(encoded.strip(), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise Refused("malformed-request", "Upload-Checksum is not ALGORITHM BASE64") from error
+
+
+def parse_metadata(text: str) -> dict[str, bytes]:
+    """Read ``Upload-Metadata``: pairs of a key and a base64 value, which may be missing.
+
+    Raises:
+        Refused: not of that form, or a key comes twice.
+    """
+    found: dict[str, bytes] = {}
+    if not text.strip():
+        return found
+    for pair in text.split(","):
+        key, _, encoded = pair.strip(" ").partition(" ")
+        if not _KEY.match(key):
+            raise Refused("malformed-request", f"Upload-Metadata has no key in {pair[:40]!r}")
+        if key in found:
+            raise Refused("malformed-request", f"Upload-Metadata has {key[:40]!r} twice")
+        try:
+            found[key] = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        except (binascii.Error, ValueError) as error:
+            detail = f"Upload-Metadata: the value of {key[:40]!r} is not base64"
+            raise Refused("malformed-request", detail) from error
+    return found
+
+
+def _wanted(req: falcon.Request, length: int | None, concat: str) -> CreateRequest:
+    raw = req.get_header("Upload-Metadata") or ""
+    pairs = parse_metadata(raw)
+    # Bytes that are no UTF-8 come out percent-escaped, as names do.
+    texts = {key: value.decode("utf-8", "surrogateescape") for key, value in pairs.items()}
+    kept = {key: value for key, value in texts.items() if value.isprintable()}
+    kept |= {PROTOCOL: TUS, RAW_METADATA: raw}
+    if concat:
+        kept[CONCAT] = concat
+    media_type = texts.get("filetype") or texts.get("type") or None
+    return CreateRequest(
+        name=texts.get("filename") or texts.get("name") or UNNAMED,
+        folder=_folder(texts),
+        length=length,
+        digest=_digest(req, pairs),
+        media_type=None if media_type is None else media_type[:MAX_MEDIA_TYPE],
+        metadata=kept,
+    )
+
+
+def _folder(texts: Mapping[str, str]) -> str:
+    path = texts.get("relativePath", "")
+    if path == "null":  # what Uppy sends for a file outside of any folder
+        return ""
+    return path.rpartition("/")[0].strip("/")
+
+
+def _digest(req: falcon.Request, pairs: Mapping[str, bytes]) -> Digest | None:
+    field = req.get_header("Repr-Digest")
+    try:
+        in_header = None if field is None else parse_digest(field)
+    except DigestError as error:
+        raise Refused("malformed-request", f"Repr-Digest: {error}") from error
+    value = pairs.get("sha256")
+    if value is None:
+        return in_header
+    if _HEX.match(value):
+        value = bytes.fromhex(value.decode("ascii"))
+    if len(value) != 32:
+        detail = "the metadata sha256 is neither 64 hexadecimal digits nor 32 bytes"
+        raise Refused("malformed-request", detail)
+    found = Digest(value)
+    if in_header not in {None, found}:
+        raise Refused("malformed-request", "Repr-Digest and the metadata sha256 differ")
+    return found
+
+
+def _create_final(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, concat: str
+) -> None:
+    for name in (headers.UPLOAD_LENGTH, "Upload-Defer-Length"):
+        if req.get_header(name) is not None:
+            raise Refused("malformed-request", f"a final upload has no {name}: it is the sum")
+    if content_of(req).length != 0:
+        raise Refused("malformed-request", "a final upload has no body")
+    device = device_of(req)
+    parts = _parts(resumable, device, concat)
+    wanted = _wanted(req, sum(part.length or 0 for part in parts), concat)
+    resumable.refuse_undigested(wanted, "send it as the metadata sha256")
+    status, _ = resumable.create(req, wanted)
+    record = resumable.receiver.upload(device, status.id)
+    if record.metadata.get(CONCAT) != concat:
+        raise Refused("idempotency-key-reused", "the key was used with other parts")
+    set_created(resp, resumable.url(req, status.id))
+    if status.state == State.OPEN:
+        resumable.receiver.concatenate(device, status.id, [part.id for part in parts])
+        status = resumable.receiver.status(device, status.id)
+    _finish_if_whole(resumable, req, resp, status)
+    for part in parts:
+        with suppress(Refused):
+            resumable.receiver.let_expire(device, part.id, resumable.reuse_s)
+
+
+def _parts(resumable: Resumable, device: str | None, concat: str) -> list[UploadRecord]:
+    urls = concat.removeprefix("final;").split()
+    if not 1 <= len(urls) <= MAX_PARTS:
+        detail = f"a final upload is made of 1 to {MAX_PARTS} partial ones"
+        raise Refused("malformed-request", detail)
+    found = []
+    for url in urls:
+        folder, _, upload_id = urlsplit(url).path.rpartition("/")
+        if folder != PATH and not folder.endswith(PATH):
+            raise Refused("malformed-request", f"{url[:80]!r} is no upload of this server")
+        try:
+            status = resumable.receiver.status(device, upload_id)
+            record = resumable.receiver.upload(device, upload_id)
+        except Refused as refused:
+            detail = f"the part {upload_id[:40]!r} is not there: {refused.detail}"
+            raise DialectRefused(refused.code, detail, status="400 Bad Request") from refused
+        if record.metadata.get(CONCAT) != "partial":
+            raise Refused("malformed-request", f"{upload_id} is not a partial upload")
+        if status.length is None or status.received.prefix != status.length:
+            detail = f"the part {upload_id} is not whole yet"
+            raise DialectRefused("ranges-missing", detail, status="400 Bad Request")
+        found.append(record)
+    return found
+
+
+def _is_final(record: UploadRecord) -> bool:
+    return record.metadata.get(CONCAT, "").startswith("final;")
+
+
+def _finish_if_whole(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, status: UploadStatus
+) -> UploadStatus:
+    """Verify and publish once all bytes are there: tus has no request that says so."""
+    device = device_of(req)
+    if status.state != State.OPEN or status.received.prefix != status.length:
+        return status
+    if resumable.receiver.upload(device, status.id).metadata.get(CONCAT) == "partial":
+        return status
+    receipt = resumable.finish(device, status.id, status.length, _mismatched)
+    if receipt is not None:
+        resp.set_header("Repr-Digest", str(receipt.digest))
+    return resumable.receiver.status(device, status.id)
+
+
+def _mismatched(detail: str) -> NoReturn:
+    raise DialectRefused(
+        "digest-mismatch",
+        f"{detail}; the upload has ended, send the file again as a new one",
+        status=CHECKSUM_MISMATCH,
+    )
+
+
+@contextmanager
+def _told(
+    resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str
+) -> Iterator[None]:
+    """Tell with a refusal how far the upload is, and use tus's status for a wrong checksum."""
+    try:
+        yield
+    except Refused as refused:
+        with suppress(Refused):
+            status = resumable.receiver.status(device_of(req), upload_id)
+            resp.set_header(headers.UPLOAD_OFFSET, str(offset_of(status)))
+        if refused.code == "content-digest-mismatch":
+            raise DialectRefused(
+                refused.code, refused.detail, status=CHECKSUM_MISMATCH
+            ) from refused
+        raise
+
+
+def _set_expiry(resp: falcon.Response, status: UploadStatus) -> None:
+    moment = expires(status)
+    if moment is not None:
+        resp.set_header("Upload-Expires", http_date(moment))
