@@ -67,7 +67,7 @@ class ControlServer:
             os.fchmod(listener.fileno(), 0o600)  # before bind: there is no moment of another mode
             with _short(self._path) as name:
                 listener.bind(name)
-            listener.listen(_MAX_CLIENTS)
+            listener.listen(64)
         except OSError as error:
             listener.close()
             log.warning("control.failed", path=str(self._path), error=error.strerror)

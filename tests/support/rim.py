@@ -1,0 +1,120 @@
+"""What the tests of the agent's rim share: a clock that a test moves, a store, a watched folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge_agent.activity import Activity
+from edge_agent.config import WatchSettings
+from edge_agent.core.upload import State
+from edge_agent.lease import LeaseProbe
+from edge_agent.recording import Recording
+from edge_agent.store import Store
+from edge_agent.watcher import Watcher
+
+
+@dataclass
+class StillClock:
+    """Stands until the test moves it; wall time stands in 1970, as on a board without a battery."""
+
+    now: float = 1000.0
+    synchronised: bool = False
+    wall: datetime = field(default_factory=lambda: datetime(1970, 1, 1, tzinfo=UTC))
+
+    def now_s(self) -> float:
+        return self.now
+
+    def utc(self) -> datetime:
+        return self.wall
+
+    def is_synchronised(self) -> bool:
+        return self.synchronised
+
+
+class Folder:
+    """A watched folder with its watcher, in virtual time."""
+
+    def __init__(self, base: Path, store: Store, clock: StillClock, **settings: Any) -> None:
+        self.media = base / "media"
+        self.media.mkdir(exist_ok=True)
+        self.store, self.clock = store, clock
+        self.activity = Activity()
+        self.sender_woken = 0
+        chosen = {
+            "settle_seconds": 5.0,
+            "fallback_settle_seconds": 60.0,
+            "scan_interval_seconds": 60.0,
+        }
+        self.settings = WatchSettings(folder=self.media, **(chosen | settings))
+        self.watcher = self._new_watcher()
+
+    def _new_watcher(self) -> Watcher:
+        def woken() -> None:
+            self.sender_woken += 1
+
+        return Watcher(
+            self.settings,
+            self.store,
+            self.activity,
+            probe=LeaseProbe(),
+            wake_sender=woken,
+        )
+
+    def restart(self) -> None:
+        """Begin anew with the same store, as after a reboot."""
+        self.watcher.stop()
+        self.watcher = self._new_watcher()
+
+    def write(self, name: str, content: bytes = b"recording") -> Path:
+        path = self.media / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def look(self) -> float:
+        """Scan now, as after a hint whose pause has passed."""
+        self.watcher.wake()
+        self.watcher.step(self.clock.now)
+        self.clock.now += 60.0
+        return self.watcher.step(self.clock.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Step whenever a step is due, for *seconds*."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            wait = self.watcher.step(self.clock.now)
+            self.clock.now = min(end, self.clock.now + max(wait, 0.1))
+        self.watcher.step(self.clock.now)
+
+    def settle(self) -> None:
+        """Let everything in the folder be found and, unless it is still written, settle."""
+        self.watcher.wake()
+        self.pass_time(70.0)
+
+    def states(self) -> dict[str, State]:
+        return {one.name: one.state for one in self.store.each()}
+
+    def only(self) -> Recording:
+        (recording,) = self.store.each()
+        return recording
+
+    def named(self, name: str) -> Recording:
+        (recording,) = [one for one in self.store.each() if one.name == name]
+        return recording
+
+
+@contextmanager
+def watched_folder(base: Path, **settings: Any) -> Iterator[Folder]:
+    clock = StillClock()
+    store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
+    folder = Folder(base, store, clock, **settings)
+    try:
+        yield folder
+    finally:
+        folder.watcher.stop()
+        store.close()

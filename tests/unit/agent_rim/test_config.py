@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import AgentSettings
+from edge_agent.config_sources import _KEYS, _REQUIRED, Loaded, load
+from edge_agent.credentials import read_secret
+from edge_agent.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+GOOD = """
+device_id = "drone-1"
+[watch]
+folder = "media"
+[server]
+url = "http://127.0.0.1:8080"
+"""
+
+
+def read(tmp_path: Path, text: str, *, environment=None, options=None) -> Loaded:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    (tmp_path / "media").mkdir(exist_ok=True)
+    return load(file, environment or {}, options or {})
+
+
+def problems(tmp_path: Path, text: str, **sources) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text, **sources)
+    return caught.value.problems
+
+
+def test_the_example_holds_every_key_with_its_default():
+    example = load(EXAMPLE, {}, {}).settings
+    text = EXAMPLE.read_text()
+
+    defaults = AgentSettings(
+        device_id="drone-01",
+        watch={"folder": "/media/camera"},
+        server={"url": "https://ingest.example.org"},
+    )
+    written = set(re.findall(r"^#?([a-z_]+) = ", text, re.MULTILINE))
+
+    assert example == defaults
+    assert written == {key[-1] for key in _KEYS}
+
+
+def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):
+    text = GOOD + "settle = 1\n".replace("settle = 1\n", "") + "[log]\nlevel = 'debug'\n"
+    variable = {"EDGE_AGENT_LOG__LEVEL": "warning"}
+    option = {"log.level": ("error", "--log-level")}
+
+    assert load(EXAMPLE, {}, {}).settings.log.level == "info"
+    assert read(tmp_path, text).settings.log.level == "debug"
+    assert read(tmp_path, text, environment=variable).settings.log.level == "warning"
+    assert read(tmp_path, text, environment=variable, options=option).settings.log.level == "error"
+
+
+def test_everything_can_come_from_variables_alone(tmp_path):
+    environment = {
+        "EDGE_AGENT_DEVICE_ID": "d1",
+        "EDGE_AGENT_WATCH__FOLDER": str(tmp_path),
+        "EDGE_AGENT_WATCH__PATTERNS": "*.mp4, *.mkv",
+        "EDGE_AGENT_SERVER__URL": "https://x.example/prefix/",
+        "EDGE_AGENT_UPLOAD__MAX_RATE": "500KB",
+        "EDGE_AGENT_MQTT__URL": "",
+    }
+
+    settings = load(None, environment, {}).settings
+
+    assert settings.watch.patterns == ("*.mp4", "*.mkv")
+    assert settings.server.url == "https://x.example/prefix"
+    assert settings.upload.max_rate == 500_000
+    assert settings.mqtt.url is None
+
+
+def test_a_path_in_the_file_is_relative_to_the_file(tmp_path):
+    settings = read(tmp_path, GOOD).settings
+
+    assert settings.watch.folder == tmp_path / "media"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            "settle_second = 1",
+            r"there is no key \[watch\] settle_second; did you mean \[watch\] settle_seconds\?",
+        ),
+        ('settle_seconds = "soon"', r"\[watch\] settle_seconds must be a number"),
+        ("settle_seconds = 0", r"\[watch\] settle_seconds must be greater than 0"),
+        ("settle_seconds = nan", r"\[watch\] settle_seconds must be a finite number"),
+        ("recursive = 'perhaps'", r"\[watch\] recursive must be true or false"),
+        ("patterns = [1]", r"\[watch\] patterns must be text in quotes"),
+        ("patterns = ['a/b']", r'\[watch\] patterns each pattern is for a name, without "/"'),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_file_and_key(tmp_path, change, expected):
+    (problem,) = problems(tmp_path, GOOD.replace("[server]", f"{change}\n[server]"))
+
+    assert problem.startswith(str(tmp_path / "agent.toml"))
+    assert re.search(expected, problem)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ingest.example.org", "must begin with http:// or https://"),
+        ("https://", "has no usable host"),
+        ("https://[::1", "is not a URL"),
+        ("https://x:0", "has no usable host"),
+        ("https://user:hunter2@x", "must not hold a user or password"),
+        ("https://x/?q=hunter2", 'must end before any "?"'),
+    ],
+)
+def test_a_bad_address_is_told_without_repeating_it(tmp_path, url, expected):
+    (problem,) = problems(tmp_path, GOOD.replace("http://127.0.0.1:8080", url))
+
+    assert expected in problem
+    assert "hunter2" not in problem
+
+
+def test_every_problem_is_told_not_only_the_first(tmp_path):
+    found = problems(tmp_path, 'device_id = "Drone 1"\n[serve]\nurl = "x"\n')
+
+    assert len(found) == 4
+    assert any('try "drone-1"' in one for one in found)
+    assert any("watch.folder must be set" in one for one in found)
+    assert any("server.url must be set" in one for one in found)
+    assert any("there is no key serve; did you mean server?" in one for one in found)
+
+
+def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path):
+    found = problems(tmp_path, GOOD + '[upload]\nmax_rate = "hunter2"\nmin_request = "hunter2"\n')
+
+    assert len(found) == 2
+    assert "hunter2" not in " ".join(found)
+
+
+def test_a_misspelt_variable_and_a_misspelt_option_are_problems(tmp_path):
+    found = problems(
+        tmp_path,
+        GOOD,
+        environment={"EDGE_AGENT_UPLOAD__MAX_RAT": "1"},
+        options={"watch.foldr": ("x", "--set watch.foldr")},
+    )
+
+    assert found == [
+        "the variable EDGE_AGENT_UPLOAD__MAX_RAT sets no key;"
+        " did you mean EDGE_AGENT_UPLOAD__MAX_RATE?",
+        "--set watch.foldr: there is no key 'watch.foldr'; did you mean [watch] folder?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a = = 1", r"not valid TOML: .*line 1"),
+        (b"a = '\xff'", r"not UTF-8 text \(byte 5\)"),
+    ],
+)
+def test_a_broken_file_is_one_sentence_with_the_place(tmp_path, content, expected):
+    file = tmp_path / "agent.toml"
+    file.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load(file, {}, {})
+
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_was_named_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(tmp_path / "absent.toml", {}, {})
+
+
+def test_files_that_the_settings_name_must_be_readable(tmp_path):
+    text = GOOD + f'token_file = "{tmp_path}/absent"\nca_file = "{tmp_path}"\n'
+
+    found = problems(tmp_path, text)
+
+    assert found == [
+        f"[server] token_file: {tmp_path}/absent does not exist",
+        f"[server] ca_file: {tmp_path} is a folder",
+    ]
+
+
+def test_the_watched_folder_may_be_absent_but_must_not_be_a_file(tmp_path):
+    absent = read(tmp_path, GOOD.replace('"media"', '"card"'))
+    (tmp_path / "card").write_text("")
+
+    assert any("does not exist (yet)" in one for one in absent.warnings)
+    assert "is a file" in problems(tmp_path, GOOD.replace('"media"', '"card"'))[0]
+
+
+def test_the_state_folder_must_not_lie_in_the_watched_one(tmp_path):
+    (problem,) = problems(tmp_path, 'state_dir = "media/state"\n' + GOOD)
+
+    assert "lies in the watched folder" in problem
+
+
+def test_plain_http_to_another_machine_is_said_loudly_and_allowed(tmp_path):
+    loaded = read(tmp_path, GOOD.replace("127.0.0.1", "ingest.example.org"))
+
+    assert any("plain http to another machine" in one for one in loaded.warnings)
+    assert read(tmp_path, GOOD).warnings == ()
+
+
+def test_a_token_that_others_may_read_is_a_warning(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    token.chmod(0o644)
+
+    loaded = read(tmp_path, GOOD + 'token_file = "token"\n')
+
+    assert any(f"chmod 600 {token}" in one for one in loaded.warnings)
+
+
+def test_systemds_credential_comes_before_the_file(tmp_path, monkeypatch):
+    (tmp_path / "device-token").write_text("from-systemd\n")
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+
+    assert read_secret("device-token", file) == "from-file"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret("device-token", file) == "from-systemd"
+    assert read_secret("mqtt-password", None) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"a\nb\n", b"\xff\xfe"])
+def test_a_file_that_holds_no_single_secret_is_refused_without_showing_it(tmp_path, content):
+    file = tmp_path / "token"
+    file.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_secret("device-token", file)
+
+    assert str(file) in str(caught.value)
+    assert "words" not in str(caught.value).replace("one line", "")
+
+
+def test_zero_is_no_limit(tmp_path):
+    assert read(tmp_path, GOOD + "[upload]\nmax_rate = 0\n").settings.upload.max_rate is None
+
+
+def test_the_required_keys_are_those_without_a_default():
+    for key in _KEYS:
+        model = AgentSettings
+        for part in key[:-1]:
+            model = model.model_fields[part].annotation
+        assert model.model_fields[key[-1]].is_required() == (key in _REQUIRED)

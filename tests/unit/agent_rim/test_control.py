@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, NotRunningError, ask
+from edge_agent.core.upload import Event
+from edge_agent.desk import Desk
+from edge_agent.snapshot import Snapshots
+from edge_agent.store import Store
+from tests.support.rim import StillClock
+
+
+class Site:
+    """A control socket in front of a real store."""
+
+    def __init__(self, base) -> None:
+        self.media = base / "media"
+        self.media.mkdir()
+        self.path = base / "control.sock"
+        clock = StillClock()
+        self.store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
+        self.activity = Activity()
+        self.woken = threading.Event()
+        snapshots = Snapshots(
+            self.store,
+            self.activity,
+            clock,
+            boot_id="boot",
+            folder=lambda: self.media,
+            limit_bytes_per_s=lambda: 0,
+        )
+        self.desk = Desk(
+            self.store,
+            self.activity,
+            snapshots,
+            folder=self.media,
+            wake_watcher=self.woken.set,
+        )
+        self.server = ControlServer(self.path, self.desk)
+        self.server.start()
+
+    def upload(self, *paths) -> object:
+        return ask(self.path, {"do": "upload", "paths": [str(path) for path in paths]})
+
+    def close(self) -> None:
+        self.server.stop()
+        self.store.close()
+
+    def raw(self, request: bytes) -> dict:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(self.path))
+            client.sendall(request)
+            client.shutdown(socket.SHUT_WR)
+            with client.makefile("rb") as answers:
+                return json.loads(answers.readline() or b"{}")
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+def test_the_socket_is_for_its_owner_only(site):
+    assert stat.S_IMODE(site.path.stat().st_mode) == 0o600
+
+
+def test_status_is_the_state_document_and_the_files(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    uploading = site.upload(site.media / "a.mp4")
+    next(uploading)
+    next(uploading)
+
+    (answer,) = ask(site.path, {"do": "status"})
+
+    assert answer["state"]["queue"] == {
+        "files": 1,
+        "bytes": 1,
+        "oldest_age_s": None,
+        "failed": 0,
+    }
+    (row,) = answer["files"]
+    assert (row["name"], row["state"], row["reason"]) == ("a.mp4", "seen", "still_recording")
+    uploading.close()
+
+
+def test_files_handed_over_are_followed_until_each_is_verified_or_failed(site):
+    for name in ("a.mp4", "b.mp4"):
+        (site.media / name).write_bytes(b"x")
+
+    answers = site.upload(site.media / "a.mp4", site.media / "b.mp4", site.media / "absent")
+    first, second = next(answers), next(answers)
+    for recording in list(site.store.each()):
+        site.store.advance(recording, Event.REJECTED, problem="too-large", detail="too large")
+    site.activity.touch()
+    *_, last = answers
+
+    assert first == {
+        "refused": [{"path": f"{site.media}/absent", "why": "No such file or directory"}]
+    }
+    assert [row["state"] for row in second["files"]] == ["seen", "seen"]
+    assert not second["done"]
+    assert [row["state"] for row in last["files"]] == ["failed", "failed"]
+    assert last["done"]
+    assert site.woken.is_set()
+
+
+def test_a_file_handed_over_is_never_deleted_by_the_retention_rules(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    answers = site.upload(site.media / "a.mp4")
+    next(answers)
+
+    (recording,) = site.store.each()
+
+    assert recording.origin == "command"
+    answers.close()
+
+
+def test_a_file_that_is_on_its_way_already_is_followed_not_added_again(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    for _ in range(2):
+        answers = site.upload(site.media / "a.mp4", f"{site.media}/../media/a.mp4")
+        next(answers)
+        answers.close()
+
+    assert len(list(site.store.each())) == 1
+
+
+def test_a_failed_file_that_is_named_again_is_tried_again(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    answers = site.upload(site.media / "a.mp4")
+    next(answers)
+    (recording,) = site.store.each()
+    site.store.advance(recording, Event.REJECTED, problem="too-large")
+    answers.close()
+
+    again = site.upload(site.media / "a.mp4")
+    next(again)
+
+    assert next(again)["files"][0]["state"] == "seen"
+    again.close()
+
+
+def test_a_name_that_is_no_text_survives_the_way_through_json(site):
+    path = os.fsencode(site.media) + b"/caf\xe9.mp4"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+
+    answers = site.upload(os.fsdecode(path))
+    next(answers)
+
+    assert next(answers)["files"][0]["name"] == "caf%E9.mp4"
+    answers.close()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "expected"),
+    [
+        (b"", "no JSON"),
+        (b"\xff\xfe\n", "no JSON"),
+        (b"[" * 100_000 + b"\n", "no JSON"),
+        (b"[]\n", "must be an object"),
+        (b"{}\n", "unknown request"),
+        (b'{"do": "erase"}\n', "unknown request"),
+        (b'{"do": ["status"]}\n', "unknown request"),
+        (b'{"do": "upload"}\n', "must be a list"),
+        (b'{"do": "upload", "paths": []}\n', "must be a list"),
+        (b'{"do": "upload", "paths": "abc"}\n', "must be a list"),
+        (b'{"do": "upload", "paths": [1]}\n', "must be absolute"),
+        (b'{"do": "upload", "paths": ["relative"]}\n', "must be absolute"),
+        (b'{"do": "upload", "paths": ["/a\\u0000b"]}\n', "must be absolute"),
+        (b'{"do": "upload", "paths": ["/\\ud800"]}\n', "no text that stands for a file"),
+    ],
+)
+def test_nonsense_gets_a_sentence_and_the_next_request_is_answered(site, request_line, expected):
+    answer = site.raw(request_line)
+
+    assert expected in answer["error"]
+    assert "state" in site.raw(b'{"do": "status"}\n')
+
+
+def test_a_request_without_end_is_cut_off(site):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(site.path))
+        sent = 0
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 4 * MAX_REQUEST_BYTES:
+                sent += client.send(b"x" * 65_536)
+
+    assert sent < 2 * MAX_REQUEST_BYTES
+    assert "state" in site.raw(b'{"do": "status"}\n')
+
+
+def test_a_crowd_is_turned_away_and_the_agent_goes_on(site):
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
+        for client in crowd:
+            client.settimeout(10)
+            client.connect(str(site.path))
+        turned_away = [client.recv(1) for client in crowd[8:]]
+
+    assert turned_away == [b""] * 12
+    while "state" not in site.raw(b'{"do": "status"}\n'):
+        pass  # the places of those who left are free again soon
+
+
+def test_a_refusal_and_an_absent_agent_are_errors_of_their_own(site, tmp_path):
+    with pytest.raises(ControlError, match="unknown request"):
+        list(ask(site.path, {"do": "erase"}))
+    with pytest.raises(NotRunningError):
+        list(ask(tmp_path / "absent.sock", {"do": "status"}))
+    with pytest.raises(NotRunningError):
+        list(ask(tmp_path / "no/such/folder/control.sock", {"do": "status"}))
+
+
+def test_a_socket_left_by_a_killed_agent_is_replaced(tmp_path):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "control.sock"))
+
+    with pytest.raises(NotRunningError):
+        list(ask(tmp_path / "control.sock", {"do": "status"}))
+    site = Site(tmp_path)
+    answers = list(ask(site.path, {"do": "status"}))
+    site.close()
+
+    assert len(answers) == 1
+    assert not site.path.exists()
+
+
+def test_a_state_folder_far_down_has_a_socket_too(tmp_path):
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    site = Site(deep)
+
+    answers = list(ask(site.path, {"do": "status"}))
+    site.close()
+
+    assert len(answers) == 1
+
+
+def test_a_follower_is_let_go_when_the_agent_stops(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    answers = site.upload(site.media / "a.mp4")
+    next(answers)
+    next(answers)
+
+    site.server.stop()
+    *_, last = answers
+
+    assert not last["done"]
+
+
+def test_every_pending_file_has_a_reason(site):
+    for name in ("a.mp4", "b.mp4"):
+        (site.media / name).write_bytes(b"x")
+    answers = site.upload(site.media / "a.mp4", site.media / "b.mp4")
+    next(answers)
+    first, _ = site.store.each()
+    site.store.advance(first, Event.SETTLED)
+    settled = [row["reason"] for row in site.desk.files()]
+    site.activity.block(Wait(Reason.LINK, "no answer from the server"))
+
+    blocked = [row["reason"] for row in site.desk.files()]
+
+    assert settled == ["queued", "still_recording"]
+    assert blocked == ["link", "still_recording"]
+    answers.close()

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from edge_agent.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.core.upload import Event
+from edge_agent.display import progress_line, size, status_page
+from edge_agent.recording import Found, Identity
+from edge_agent.snapshot import Snapshots, percent, status_line
+from edge_agent.store import Store
+from tests.support.rim import StillClock
+
+KEYS = {
+    "v", "ts", "seq", "boot_id", "clock", "state", "blocked_by", "blocked_detail", "paused",
+    "limit_bytes_per_s", "rate_bytes_per_s", "eta_s", "queue", "current", "totals", "link", "disk",
+    "problems", "last_completed_at",
+}  # fmt: skip
+
+
+class Board:
+    def __init__(self, base) -> None:
+        self.clock = StillClock()
+        self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
+        self.activity = Activity()
+        self.inodes = itertools.count(1)
+        self.snapshot = Snapshots(
+            self.store,
+            self.activity,
+            self.clock,
+            boot_id="boot",
+            folder=lambda: base,
+            limit_bytes_per_s=lambda: 0,
+        )
+        self.snapshot.phase = None
+
+    def add(self, name: str):
+        identity = Identity(1, next(self.inodes), 1000, 1, 1)
+        found = Found(path=b"/m/" + name.encode(), folder="", name=name, identity=identity)
+        return self.store.add([found])[0]
+
+
+@pytest.fixture
+def board(tmp_path):
+    made = Board(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_all_keys_are_there_even_when_nothing_is_known(board):
+    document = board.snapshot()
+
+    assert set(document) == KEYS
+    assert document["state"] == "idle"
+    assert document["blocked_by"] is None
+    assert document["current"] is None
+    assert document["disk"]["free"] > 0
+    assert status_line(document) == "idle, 0 sent so far"
+
+
+def test_the_phases_of_starting_and_stopping_come_before_all_else(board):
+    board.snapshot.phase = "stopping"
+
+    assert board.snapshot()["state"] == "stopping"
+
+
+def test_sending_is_told_with_rate_and_what_waits(board):
+    recording = board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    board.store.advance(board.add("b.mp4"), Event.SETTLED)
+    current = Current(recording.id, "a.mp4", 1000, 420, 0, 1, 0.0)
+    board.activity.sending(current, rate_bytes_per_s=1.2e6, eta_s=7.4)
+
+    document = board.snapshot()
+
+    assert document["state"] == "uploading"
+    assert document["current"]["percent"] == 42.0
+    assert document["eta_s"] == 7
+    assert status_line(document) == "sending a.mp4 42 % at 1.2 MB/s, 1 waiting"
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        (Reason.LINK, "waiting_network"),
+        (Reason.BACKOFF, "waiting_network"),
+        (Reason.METERED, "waiting_window"),
+        (Reason.SCHEDULE, "waiting_window"),
+        (Reason.PAUSED, "paused"),
+        (Reason.AUTH, "blocked"),
+        (Reason.QUOTA, "blocked"),
+        (Reason.SERVER_BUSY, "blocked"),
+        (Reason.SERVER_FULL, "blocked"),
+        (Reason.DISK, "blocked"),
+        (Reason.CLOCK, "blocked"),
+        (Reason.SOURCE_MISSING, "blocked"),
+        (Reason.VERIFYING, "uploading"),
+        (Reason.BANDWIDTH, "uploading"),
+    ],
+)
+def test_every_reason_has_a_state(board, reason, state):
+    board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    board.activity.block(Wait(reason, "because"))
+
+    document = board.snapshot()
+
+    assert (document["state"], document["blocked_by"]) == (state, str(reason))
+    assert status_line(document) == f"waiting ({reason}): because, 1 waiting"
+
+
+def test_a_recording_that_is_still_written_is_the_reason_when_nothing_else_is(board):
+    board.add("a.mp4")
+
+    document = board.snapshot()
+
+    assert (document["state"], document["blocked_by"]) == ("idle", "still_recording")
+
+
+def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
+    board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    board.activity.problem(ProblemCode.SOURCE_MISSING, present=True)
+
+    document = board.snapshot()
+
+    assert (document["state"], document["blocked_by"]) == ("blocked", "source_missing")
+    assert document["problems"] == ["source_missing"]
+
+
+def test_an_age_is_told_only_by_a_clock_that_can_be_believed(board):
+    board.add("a.mp4")
+    unsynced = board.snapshot()["queue"]["oldest_age_s"]
+    board.clock.synchronised = True
+    board.clock.wall = board.clock.wall.replace(hour=1)
+
+    assert unsynced is None
+    assert board.snapshot()["queue"]["oldest_age_s"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "shown"),
+    [(0, 0, 100.0), (0, 9, 0.0), (999_999, 1_000_000, 99.9), (5, 5, 100.0)],
+)
+def test_a_hundred_percent_means_all_of_it(part, whole, shown):
+    assert percent(part, whole) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (4_123_456_789, "4.1 GB"), (1e19, "10000.0 PB")],
+)
+def test_sizes_are_for_people(count, shown):
+    assert size(count) == shown
+
+
+def row(name: str, **more: object) -> dict[str, object]:
+    base = {
+        "file_id": name, "path": f"/m/{name}", "folder": "", "name": name, "state": "sending",
+        "length": 1000, "acknowledged": 420, "percent": 42.0, "reason": None, "detail": None,
+        "problem": None, "published_as": None, "is_done": False,
+    }  # fmt: skip
+    return base | more
+
+
+def test_the_progress_line_shows_what_moves_or_why_nothing_does():
+    waiting = row("b.mp4", reason="queued", detail="other recordings are sent first")
+    moving = {"files": [waiting, row("a.mp4")], "rate_bytes_per_s": 100.0, "eta_s": 6.0}
+    stuck = {
+        "files": [row("a.mp4", reason="link", detail="no route")],
+        "rate_bytes_per_s": 100.0,
+        "eta_s": None,
+    }
+
+    assert progress_line(moving, 200) == (
+        "a.mp4  [########............] 42 %  420 B of 1.0 kB, 100 B/s  0:06 left  0 of 2 done"
+    )
+    assert "waiting (link): no route" in progress_line(stuck, 200)
+    assert len(progress_line(moving, 40)) == 40
+
+
+def test_the_status_page_names_each_file_and_its_reason(board):
+    board.add("a.mp4")
+    files = [
+        row("a.mp4", reason="still_recording", detail="it is open", percent=0.0),
+        row("b.mp4", state="failed", problem="too-large", detail="10 GB at most"),
+        row("c.mp4", state="kept", published_as="d/c.mp4", is_done=True, percent=100.0),
+    ]
+
+    page = status_page({"running": False, "state": board.snapshot(), "files": files}, "d")
+
+    assert page.startswith("The agent is not running.")
+    assert "still_recording: it is open" in page
+    assert "too-large: 10 GB at most" in page
+    assert "published as d/c.mp4" in page

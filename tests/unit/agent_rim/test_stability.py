@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.core.stability import (
+    Content,
+    SettlePolicy,
+    Writer,
+    judge,
+    needs_probe,
+    observe,
+)
+
+POLICY = SettlePolicy(settle_s=5.0, fallback_settle_s=60.0)
+FULL = Content(inode=1, length=100, mtime_ns=7, ctime_ns=7)
+EMPTY = Content(inode=1, length=0, mtime_ns=7, ctime_ns=7)
+
+
+def test_a_file_is_not_finished_before_the_settle_time_whoever_writes():
+    watched = observe(None, FULL, 100.0)
+
+    for writer in (None, *Writer):
+        verdict = judge(watched, writer, 104.9, POLICY)
+        assert not verdict.is_finished
+        assert verdict.look_again_s == pytest.approx(0.1)
+
+
+def test_quiet_and_nobody_writing_is_finished():
+    watched = observe(None, FULL, 100.0)
+
+    assert judge(watched, Writer.NOBODY, 105.0, POLICY).is_finished
+
+
+def test_a_writer_keeps_a_file_open_for_ever_however_quiet_it_is():
+    watched = observe(None, FULL, 100.0)
+
+    verdict = judge(watched, Writer.SOMEBODY, 100.0 + 7 * 86_400, POLICY)
+
+    assert not verdict.is_finished
+    assert verdict.look_again_s == POLICY.settle_s
+
+
+@pytest.mark.parametrize(
+    ("content", "writer"), [(FULL, Writer.UNKNOWN), (EMPTY, Writer.NOBODY), (EMPTY, Writer.UNKNOWN)]
+)
+def test_an_unknown_writer_and_an_empty_file_need_the_long_settle_time(content, writer):
+    watched = observe(None, content, 100.0)
+
+    assert not judge(watched, writer, 159.9, POLICY).is_finished
+    assert judge(watched, writer, 160.0, POLICY).is_finished
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Content(inode=1, length=101, mtime_ns=7, ctime_ns=7),
+        Content(inode=1, length=99, mtime_ns=7, ctime_ns=7),
+        Content(inode=1, length=100, mtime_ns=8, ctime_ns=7),
+        Content(inode=1, length=100, mtime_ns=7, ctime_ns=8),
+        Content(inode=2, length=100, mtime_ns=7, ctime_ns=7),
+    ],
+)
+def test_any_change_begins_the_quiet_time_anew(changed):
+    watched = observe(observe(None, FULL, 100.0), changed, 104.0)
+
+    assert watched.has_grown
+    assert not needs_probe(watched, 108.9, POLICY)
+    assert judge(watched, Writer.NOBODY, 109.0, POLICY).is_finished
+
+
+def test_an_unchanged_file_keeps_its_quiet_time():
+    watched = observe(observe(None, FULL, 100.0), FULL, 104.0)
+
+    assert judge(watched, Writer.NOBODY, 105.0, POLICY).is_finished
+
+
+@pytest.mark.parametrize("mtime_ns", [0, -1, 2**62])
+def test_a_camera_with_a_wrong_clock_is_no_reason_to_wait(mtime_ns):
+    watched = observe(None, Content(1, 100, mtime_ns, mtime_ns), 100.0)
+
+    assert judge(watched, Writer.NOBODY, 105.0, POLICY).is_finished
+
+
+def test_the_kernel_is_asked_only_after_the_quiet_time():
+    watched = observe(None, FULL, 100.0)
+
+    assert not needs_probe(watched, 104.9, POLICY)
+    assert needs_probe(watched, 105.0, POLICY)
+    assert not judge(watched, None, 105.0, POLICY).is_finished

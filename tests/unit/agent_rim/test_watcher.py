@@ -1,0 +1,505 @@
+"""The watcher against real files, in virtual time: hints are given by the test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_agent.activity import Current, ProblemCode, Reason
+from edge_agent.core.upload import Event, State
+from edge_agent.lease import LeaseProbe
+from edge_agent.recording import Recording
+from edge_agent.scan import NameRules, Scan, is_gone
+from edge_agent.settler import identity_at
+from edge_agent.watcher import Watcher
+from tests.support.rim import Folder, watched_folder
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with watched_folder(tmp_path) as made:
+        yield made
+
+
+def sent(folder: Folder, recording: Recording) -> Recording:
+    """Bring a settled recording to VERIFIED, as the sender would."""
+    digest = Digest(bytes(32))
+    store = folder.store
+    recording = store.advance(recording, Event.UPLOAD_CREATED, upload_id="0" * 32)
+    recording = store.advance(recording, Event.ALL_ACKNOWLEDGED, digest=digest)
+    receipt = Receipt(
+        upload_id="0" * 32,
+        device="d",
+        name=recording.name,
+        length=recording.identity.length,
+        digest=digest,
+        verified_at="2026-11-21T00:00:00Z",
+        verified_against="client",
+        published_as="d/x",
+    )
+    return store.advance(recording, Event.RECEIPT_STORED, receipt=receipt)
+
+
+# --- what is a recording --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [
+        (b"a.mp4", True),
+        (b"DJI_0001.MP4", True),
+        (b"caf\xe9.mp4", True),
+        (b"a\nb.mp4", True),
+        (b".mp4", False),
+        (b".hidden.mp4", False),
+        (b"a.mp4.tmp", False),
+        (b"a.mp4.part", False),
+        (b"~a.mp4", False),
+        (b"a.exe", False),
+        (b"amp4", False),
+    ],
+)
+def test_patterns_decide_by_name_upper_or_lower_case_alike(name, is_taken):
+    rules = NameRules(["*.mp4"], ["*.tmp", "*.part", "~*"])
+
+    assert rules.take(name) is is_taken
+
+
+def test_only_regular_files_inside_the_folder_are_found(tmp_path):
+    (tmp_path / "root/sub/.trash").mkdir(parents=True)
+    (tmp_path / "root/lost+found").mkdir()
+    (tmp_path / "outside").mkdir()
+    for name in ("a.mp4", "sub/b.mp4", "sub/.trash/c.mp4", "lost+found/d.mp4"):
+        (tmp_path / "root" / name).write_bytes(b"x")
+    (tmp_path / "outside/e.mp4").write_bytes(b"x")
+    (tmp_path / "root/link.mp4").symlink_to(tmp_path / "outside/e.mp4")
+    (tmp_path / "root/linked").symlink_to(tmp_path / "outside")
+    os.mkfifo(tmp_path / "root/fifo.mp4")
+    root = os.fsencode(tmp_path / "root")
+
+    every = {path for path, _ in Scan(root, NameRules(["*"], []), recursive=True)}
+    flat = {path for path, _ in Scan(root, NameRules(["*"], []), recursive=False)}
+
+    assert every == {root + b"/a.mp4", root + b"/sub/b.mp4"}
+    assert flat == {root + b"/a.mp4"}
+
+
+def test_a_file_is_gone_only_if_its_own_file_system_is_there_to_say_so(tmp_path):
+    device = tmp_path.stat().st_dev
+    present = tmp_path / "a"
+    present.write_bytes(b"")
+
+    assert not is_gone(os.fsencode(present), device)
+    assert is_gone(os.fsencode(tmp_path / "b"), device)
+    assert is_gone(os.fsencode(tmp_path / "no/such/folder/b"), device)
+    assert not is_gone(os.fsencode(tmp_path / "b"), device + 1)
+
+
+# --- from first sight to settled ------------------------------------------------------------
+
+
+def test_a_quiet_file_settles_and_wakes_the_sender(folder):
+    folder.write("sub/a.mp4")
+
+    folder.watcher.step(folder.clock.now)
+    folder.pass_time(4.9)
+    before = folder.only()
+    folder.pass_time(1.0)
+
+    assert before.state is State.SEEN
+    assert folder.only().state is State.STABLE
+    assert folder.only().folder == "sub"
+    assert folder.sender_woken == 1
+    (event,) = folder.store.undelivered()
+    assert event.type == "file.discovered"
+    assert event.data["length"] == len(b"recording")
+
+
+def test_a_growing_file_waits_with_its_reason(folder):
+    with (folder.media / "a.mp4").open("wb") as camera:
+        for _ in range(3):
+            camera.write(b"frame")
+            camera.flush()
+            folder.settle()
+            recording = folder.only()
+            assert recording.state is State.GROWING
+            assert folder.activity.waits[recording.id].reason is Reason.STILL_RECORDING
+
+    folder.settle()
+
+    assert folder.only().state is State.STABLE
+    assert folder.only().identity.length == 15
+    assert folder.activity.waits == {}
+
+
+def test_two_cameras_writing_at_once_settle_each_by_itself(folder):
+    with (folder.media / "one.mp4").open("wb") as one:
+        with (folder.media / "two.mp4").open("wb") as two:
+            one.write(b"1")
+            two.write(b"2")
+            folder.settle()
+            both = folder.states()
+        folder.settle()
+        after = folder.states()
+
+    assert set(both.values()) == {State.GROWING}
+    assert after == {"one.mp4": State.GROWING, "two.mp4": State.STABLE}
+
+
+def test_an_empty_file_needs_the_long_settle_time(folder):
+    folder.write("a.mp4", b"")
+
+    folder.pass_time(50.0)
+    before = folder.only().state
+    folder.pass_time(20.0)
+
+    assert before is State.SEEN
+    assert folder.only().state is State.STABLE
+
+
+def test_a_name_that_is_no_text_is_kept_and_made_printable(folder):
+    Path(os.fsdecode(os.fsencode(folder.media) + b"/caf\xe9\n.mp4")).write_bytes(b"x")
+
+    folder.settle()
+
+    assert folder.only().name == "caf%E9%0A.mp4"
+    assert folder.only().path.endswith(b"/caf\xe9\n.mp4")
+
+
+def test_a_temporary_name_is_taken_up_when_it_becomes_the_final_one(folder):
+    folder.write("a.mp4.part")
+    folder.settle()
+    before = folder.states()
+    (folder.media / "a.mp4.part").rename(folder.media / "a.mp4")
+
+    folder.settle()
+
+    assert before == {}
+    assert folder.states() == {"a.mp4": State.STABLE}
+
+
+# --- what happens to files that are known ---------------------------------------------------
+
+
+def test_a_rename_is_followed_and_nothing_is_found_twice(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    known = folder.only()
+    (folder.media / "sub").mkdir()
+    (folder.media / "a.mp4").rename(folder.media / "sub/b.mp4")
+
+    folder.settle()
+
+    after = folder.only()
+    assert (after.id, after.state) == (known.id, State.STABLE)
+    assert (after.folder, after.name) == ("sub", "b.mp4")
+    assert after.identity == identity_at(after.path)
+
+
+def test_a_rename_while_settling_is_followed(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    (folder.media / "a.mp4").rename(folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"b.mp4": State.STABLE}
+
+
+def test_a_copy_by_hard_link_is_a_recording_of_its_own(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    os.link(folder.media / "a.mp4", folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": State.STABLE, "b.mp4": State.STABLE}
+
+
+def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").unlink()
+
+    folder.settle()
+
+    recording = folder.only()
+    assert (recording.state, recording.problem) == (State.FAILED, "source-missing")
+    assert [one.type for one in folder.store.undelivered()] == ["file.discovered", "file.failed"]
+
+
+def test_a_file_that_vanishes_while_it_settles_fails(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    (folder.media / "a.mp4").unlink()
+
+    folder.settle()
+
+    assert folder.only().state is State.FAILED
+
+
+def test_a_file_that_comes_back_is_tried_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").rename(folder.media.parent / "a.mp4")
+    folder.settle()
+    gone = folder.only().state
+    (folder.media.parent / "a.mp4").rename(folder.media / "a.mp4")
+
+    folder.settle()
+
+    assert gone is State.FAILED
+    assert folder.only().state is State.STABLE
+    assert folder.only().problem is None
+
+
+def test_a_file_that_comes_back_under_another_name_is_tried_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").rename(folder.media.parent / "a.mp4")
+    folder.settle()
+    (folder.media.parent / "a.mp4").rename(folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"b.mp4": State.STABLE}
+
+
+def test_a_settled_file_that_is_written_again_settles_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    known = folder.only()
+    folder.write("a.mp4", b"something longer")
+
+    folder.look()
+    folder.settle()
+
+    after = folder.only()
+    assert after.id == known.id
+    assert after.state is State.STABLE
+    assert after.identity.length == 16
+
+
+def test_a_verified_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    verified = sent(folder, folder.only())
+    folder.settle()
+    unchanged = folder.only()
+    folder.write("a.mp4", b"the name was reused")
+
+    folder.settle()
+
+    assert (unchanged.id, unchanged.state) == (verified.id, State.VERIFIED)
+    old, new = folder.store.each()
+    assert (old.id, old.state) == (verified.id, State.RELEASED)
+    assert (new.state, new.identity.length) == (State.STABLE, 19)
+
+
+def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    kept = folder.store.advance(sent(folder, folder.only()), Event.KEEPING)
+    folder.settle()
+    folder.restart()
+    folder.settle()
+    unchanged = folder.only()
+    folder.write("a.mp4", b"the name was reused")
+
+    folder.settle()
+
+    assert unchanged == kept
+    assert [one.state for one in folder.store.each()] == [State.KEPT, State.STABLE]
+
+
+def test_a_renamed_kept_file_is_not_sent_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    folder.store.advance(sent(folder, folder.only()), Event.KEEPING)
+    (folder.media / "a.mp4").rename(folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"b.mp4": State.KEPT}
+
+
+def test_a_name_used_again_after_release_is_a_new_recording(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    folder.store.advance(sent(folder, folder.only()), Event.DELETED)
+    (folder.media / "a.mp4").unlink()
+    folder.settle()
+    folder.write("a.mp4")
+
+    folder.settle()
+
+    assert [one.state for one in folder.store.each()] == [State.RELEASED, State.STABLE]
+
+
+def test_a_failed_file_is_left_alone_until_it_changes(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    failed = folder.store.advance(
+        folder.only(), Event.REJECTED, problem="too-large", upload_id="0" * 32
+    )
+    folder.settle()
+    left = folder.only()
+    folder.write("a.mp4", b"cut")
+
+    folder.settle()
+
+    assert left == failed
+    assert folder.only().state is State.STABLE
+    assert folder.only().upload_id is None
+
+
+def test_what_the_sender_hands_back_is_watched_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    recording = folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    folder.store.advance(recording, Event.SOURCE_CHANGED)
+
+    folder.settle()
+
+    assert folder.only().state is State.STABLE
+    assert folder.only().upload_id == "0" * 32
+
+
+def test_a_file_changed_while_its_upload_waits_goes_back_with_its_upload(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    folder.write("a.mp4", b"other use")
+
+    folder.settle()
+
+    assert folder.only().state is State.STABLE
+    assert folder.only().upload_id == "0" * 32
+
+
+def test_what_is_being_sent_this_moment_is_left_to_the_sender(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    recording = folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    current = Current(recording.id, "a.mp4", 9, 0, 0, 1, 0.0)
+    folder.activity.sending(current, rate_bytes_per_s=None)
+    folder.write("a.mp4", b"other use")
+
+    folder.look()
+
+    assert folder.only().state is State.SENDING
+
+
+# --- restarts and scale ---------------------------------------------------------------------
+
+
+def test_a_restart_goes_on_where_it_was(folder):
+    with (folder.media / "a.mp4").open("wb") as camera:
+        camera.write(b"x")
+        camera.flush()
+        folder.write("b.mp4")
+        folder.settle()
+        folder.restart()
+        folder.settle()
+        during = folder.states()
+    (folder.media / "b.mp4").unlink()
+    folder.restart()
+    folder.settle()
+
+    assert during == {"a.mp4": State.GROWING, "b.mp4": State.STABLE}
+    assert folder.states() == {"a.mp4": State.STABLE, "b.mp4": State.FAILED}
+
+
+def test_a_scan_of_an_unchanged_folder_writes_nothing(folder, tmp_path):
+    for number in range(200):
+        folder.write(f"{number}.mp4")
+    folder.settle()
+    size_of_log = (tmp_path / "agent.db-wal").stat().st_size
+    changes = []
+    folder.activity.subscribe(lambda: changes.append(1))
+
+    for _ in range(3):
+        folder.look()
+
+    assert (tmp_path / "agent.db-wal").stat().st_size == size_of_log
+    assert changes == []
+    assert len(folder.states()) == 200
+
+
+class CountsScans(Watcher):
+    scans = 0
+
+    def _scan(self, root: bytes, now_s: float) -> None:
+        self.scans += 1
+        super()._scan(root, now_s)
+
+
+def test_hints_in_a_storm_cost_a_bounded_number_of_scans(folder):
+    folder.watcher.stop()
+    folder.watcher = CountsScans(folder.settings, folder.store, folder.activity, probe=LeaseProbe())
+
+    for _ in range(1000):  # ten seconds of a hint each 10 ms
+        folder.watcher.wake()
+        folder.watcher.step(folder.clock.now)
+        folder.clock.now += 0.01
+
+    assert 10 <= folder.watcher.scans <= 21
+
+
+# --- the folder itself ----------------------------------------------------------------------
+
+
+def test_a_missing_folder_is_a_reason_and_nothing_is_marked_vanished(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    folder.media.rename(folder.media.with_name("pulled"))
+    folder.settle()
+    during = (folder.only().state, set(folder.activity.problems))
+    folder.media.with_name("pulled").rename(folder.media)
+
+    folder.settle()
+
+    assert during == (State.STABLE, {ProblemCode.SOURCE_MISSING})
+    assert folder.only().state is State.STABLE
+    assert folder.activity.problems == frozenset()
+
+
+def test_a_folder_that_is_missing_at_the_start_is_waited_for(tmp_path):
+    with watched_folder(tmp_path) as folder:
+        folder.media.rmdir()
+        folder.settle()
+        missing = set(folder.activity.problems)
+        folder.write("a.mp4")
+
+        folder.settle()
+
+        assert missing == {ProblemCode.SOURCE_MISSING}
+        assert folder.only().state is State.STABLE
+
+
+def test_a_link_to_the_folder_is_resolved(tmp_path):
+    (tmp_path / "card").mkdir()
+    (tmp_path / "media").symlink_to(tmp_path / "card")
+    with watched_folder(tmp_path) as folder:
+        folder.write("a.mp4")
+
+        folder.settle()
+
+        assert folder.only().path == os.fsencode(tmp_path / "card/a.mp4")
+        assert folder.only().folder == ""
+
+
+def test_other_patterns_count_from_the_next_scan(folder):
+    folder.write("a.xyz")
+    folder.settle()
+    before = folder.states()
+
+    folder.watcher.configure(folder.settings.model_copy(update={"patterns": ("*.xyz",)}))
+    folder.settle()
+
+    assert before == {}
+    assert folder.states() == {"a.xyz": State.STABLE}
