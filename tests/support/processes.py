@@ -154,6 +154,17 @@ class Server(Program):
     def new_token(self) -> str:
         return self.run("token", "add", DEVICE).splitlines()[-1]
 
+    def open_uploads(self, token: str) -> dict[str, int]:
+        """Return name -> bytes that it holds durably, of each unfinished upload."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10.0)
+        try:
+            headers = {"Authorization": f"Bearer {token}"}
+            connection.request("GET", "/v1/uploads?state=open", headers=headers)
+            found = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return {one["name"]: one["received_bytes"] for one in found["uploads"]}
+
     @property
     def published(self) -> Path:
         return self.data_dir / "published"
@@ -173,6 +184,7 @@ class Agent(Program):
         self.media = folder / "media"
         self.media.mkdir(exist_ok=True)
         self.state_dir = folder / "state"
+        self.token = token
         self.config = folder / "agent.toml"
         token_file = folder / "token"
         token_file.write_text(token)

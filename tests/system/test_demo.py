@@ -23,13 +23,22 @@ ROOT = Path(__file__).parents[2]
 class Demo:
     """``python -m demo``, its output in a file (or a terminal's)."""
 
-    def __init__(self, folder: Path, *arguments: str, terminal: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *more: str,
+        terminal: int | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "demo"),
+    ) -> None:
         self.var, self.media = folder / "var", folder / "media"
         self.output = folder / f"output-{time.monotonic_ns()}"
-        command = [sys.executable, "-m", "demo", "--var", self.var, "--media", self.media]
+        arguments = ["--var", str(self.var), "--media", str(self.media), *more]
+        arguments += ["--server-port", "0", "--mqtt-port", "0"]
+        if command[0] == "make":
+            arguments = [f"ARGS={' '.join(arguments)}"]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--server-port", "0", "--mqtt-port", "0", *arguments],
+                [*command, *arguments],
                 cwd=ROOT,
                 stdout=output if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
@@ -48,16 +57,7 @@ class Demo:
             raise
 
     def children(self) -> list[int]:
-        """Return the processes that belong to it, by their parent."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[1]) == self.process.pid:
-                found.append(int(stat.parent.name))
-        return found
+        return _children(self.process.pid)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -71,6 +71,19 @@ def demo(tmp_path):
     one.wait_for_text("is online")
     yield one
     one.close()
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes whose parent is *parent*."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(stat.parent.name))
+    return found
 
 
 def _is_running(pid: int) -> bool:
@@ -100,6 +113,25 @@ def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(de
     assert told == ["seen", "settled", "sending", "verified"]
     assert "Traceback" not in demo.text
     assert "was killed" not in demo.text
+
+
+def test_make_run_in_a_terminal_ends_by_ctrl_c_with_all_its_processes(tmp_path):
+    # -o: this environment is installed; a test installs nothing.
+    make = ("make", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}", "run")
+    demo = Demo(tmp_path, command=make)
+    try:
+        demo.wait_for_text("is online")
+        [launcher] = demo.children()
+        children = _children(launcher)
+
+        os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does: make gets it, too
+        demo.process.wait(10)
+
+        assert len(children) == 3
+        assert not any(map(_is_running, [launcher, *children]))
+        assert "everything has stopped" in demo.text
+    finally:
+        demo.close()
 
 
 def test_ctrl_c_with_an_upload_under_way_ends_in_ten_seconds_and_it_goes_on_next_time(tmp_path):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 2**20
 SEED = 20261121
 
-LINK_BYTES = 2 * MIB
+LINK_BYTES = MIB
 """What the sockets of the counting link and of both programs can hold at an instant."""
 
 SEAL_BYTES = 8 * MIB
@@ -82,8 +82,13 @@ def test_L1_L4_fifty_kills_of_the_server_lose_nothing_that_was_acknowledged(tmp_
 
         def one_round() -> None:
             time.sleep(draw.uniform(0.2, 1.8))  # the instant is the test
+            current = (here.agent.state() or {}).get("current")
             here.server.kill()
             here.server.start()
+            if current is not None:
+                held = here.server.open_uploads(here.agent.token).get(current["name"])
+                # None: the agent finished it, between our question and the kill.
+                assert held is None or held >= current["acknowledged"]
 
         hits = _kill_and_start(here, 50, one_round)
         _finish(here, recordings)
