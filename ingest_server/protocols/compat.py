@@ -164,7 +164,9 @@ class Uploads:
         base = self.public_url or f"{req.scheme}://{req.netloc}"
         return base.rstrip("/") + path
 
-    def begin(self, req: falcon.Request, name: str, length: int | None = None) -> UploadRecord:
+    def begin(
+        self, req: falcon.Request, name: str, length: int | None = None, **metadata: str
+    ) -> UploadRecord:
         """Make an upload; durable on return.
 
         Raises:
@@ -172,16 +174,17 @@ class Uploads:
         """
         given = req.get_header(headers.IDEMPOTENCY_KEY)
         key = given if given and headers.is_idempotency_key(given) else secrets.token_hex(16)
-        return self._create(_device(req) or ANONYMOUS, key, name, length)
+        return self._create(_device(req) or ANONYMOUS, key, name, length, metadata)
 
-    def beside(
-        self, record: UploadRecord, role: str, length: int | None = None, number: int = 0
+    def beside(self, record: UploadRecord, role: str, length: int | None = None) -> UploadRecord:
+        """Make, or find again, the second upload of that role that belongs to *record*."""
+        metadata = {"role": role}
+        return self._create(record.device, f"{record.id}.{role}", record.name, length, metadata)
+
+    def _create(
+        self, device: str, key: str, name: str, length: int | None, metadata: Mapping[str, str]
     ) -> UploadRecord:
-        """Make, or find again, a second upload that belongs to *record*."""
-        return self._create(record.device, f"{record.id}.{role}.{number}", record.name, length)
-
-    def _create(self, device: str, key: str, name: str, length: int | None) -> UploadRecord:
-        wanted = CreateRequest(name, length=length, metadata={PROTOCOL: self.dialect})
+        wanted = CreateRequest(name, length=length, metadata={**metadata, PROTOCOL: self.dialect})
         status, _ = self.receiver.create(device, key, wanted)
         return self.receiver.records.find(device, status.id)
 
@@ -206,7 +209,7 @@ class Uploads:
         if device is None:
             return None
         found = self.receiver.records.of_device(device)
-        return [record for record in found if record.metadata.get(PROTOCOL) == self.dialect]
+        return [one for one in found if one.metadata.get(PROTOCOL) == self.dialect]
 
     def fresh(self, record: UploadRecord) -> UploadRecord:
         return self.receiver.records.find(None, record.id)

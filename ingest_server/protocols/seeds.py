@@ -9,11 +9,19 @@ from typing import Any
 import falcon
 
 from ingest_server.errors import Refused
-from ingest_server.protocols import frago
+from ingest_server.protocols import django_chunked, django_init, drf_chunked, frago, turbo
 from ingest_server.protocols.compat import CompatSettings, Uploads
 from ingest_server.receiver import Receiver
 
-DIALECTS: Mapping[str, ModuleType] = MappingProxyType({"frago": frago})
+DIALECTS: Mapping[str, ModuleType] = MappingProxyType(
+    {
+        "frago": frago,
+        "drf": drf_chunked,
+        "django": django_chunked,
+        "django-init": django_init,
+        "turbo": turbo,
+    }
+)
 ROOT = "/compat/"
 
 

@@ -1,0 +1,345 @@
+"""The protocol of the django-chunked-upload with ``unique_id`` and a hash for each chunk.
+
+An init request says how large the file is and learns how large chunks may be; each chunk carries
+its own hash, the last one the hash of the chain of them all. `docs/compat.md` says where the
+answers differ from the original's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import falcon
+
+from ingest_server.checksums import Checksum
+from ingest_server.errors import Refused
+from ingest_server.protocols import in_order
+from ingest_server.protocols.compat import (
+    CHECKSUM_READ_BYTES,
+    Answer,
+    Uploads,
+    dashed,
+    detail_shape,
+    say,
+)
+from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.receiver import Pending
+from ingest_server.upload import State, UploadRecord
+from upload_protocol.digests import Digest
+from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.messages import CompleteRequest
+
+PREFIX = "/compat/django-init/upload"
+INIT_PATH = PREFIX + "/init"
+
+ALGORITHMS = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+HASH_FUNCTION = "hash_function"
+CHUNK = "chunk:"
+"""Notes ``chunk:START`` = ``[length, hash]`` of each verified chunk."""
+RETRIES = "retries"
+FAILED = "failed"
+CORRUPTED = "Sent chunk is corrupted. Please retry uploading the chunk."
+REQUIRED = ["This field is required."]
+
+_NUMBER = re.compile(r"[0-9]{1,19}\Z")
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+    for slash in ("", "/"):
+        app.add_route(INIT_PATH + slash, _Init(uploads))
+        app.add_route(PREFIX + slash, _Chunks(uploads))
+
+
+def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
+    return detail_shape("File", method, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Init:
+    uploads: Uploads
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = self.uploads.form(req)
+        form.finish()
+        fields = form.fields
+        unique_id = fields.get("unique_id")
+        if unique_id:
+            _check_id(unique_id)
+            try:
+                record = self.uploads.find(req, unique_id)
+            except Refused as refused:
+                raise Answer(400, ["File does not exist"]) from refused
+        else:
+            record = self._begin(req, fields)
+        say(resp, _document(self.uploads, record))
+
+    def _begin(self, req: falcon.Request, fields: Mapping[str, str]) -> UploadRecord:
+        errors: dict[str, list[str]] = {}
+        size, name = fields.get("file_size"), fields.get("file_name")
+        if not size:
+            errors["file_size"] = ["This field is required"]
+        elif not _NUMBER.match(size) or int(size) > MAX_OFFSET:
+            errors["file_size"] = ["A valid integer is required."]
+        if not name:
+            errors["file_name"] = ["This field is required"]
+        elif "." not in name:
+            errors["file_name"] = ["Invalid file name. File name must have an extension"]
+        function = fields.get(HASH_FUNCTION) or self.uploads.settings.checksum.upper()
+        if function not in ALGORITHMS:
+            errors[HASH_FUNCTION] = ["Invalid hash function"]
+        if errors or not size or not name:
+            raise Answer(400, errors)
+        limit = self.uploads.receiver.settings.max_length
+        if limit is not None and int(size) > limit:
+            text = "File size is greater than the maximum allowed file size"
+            raise Answer(400, [f"{text}, {_readable(limit)}."])
+        return self.uploads.begin(req, name, int(size), **{HASH_FUNCTION: function})
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What a chunk's form says of it."""
+
+    unique_id: str
+    offset: int
+    chunk_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    uploads: Uploads
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = self.uploads.form(req)
+        part = form.next_file()
+        if part is None:
+            _read_chunk(form)
+            raise Answer(400, ["File is required"])
+        if {"unique_id", "offset", "chunk_hash"} <= form.fields.keys():
+            chunk = _read_chunk(form)
+            record = self._open(req, chunk)
+            if record.state is State.OPEN:
+                self._take(record, chunk, part)
+            form.finish()
+        else:
+            # The fields follow the file: it is held in an upload of its own until they are known.
+            held = self.uploads.begin(req, part.filename or "unnamed")
+            self.uploads.take_all(held, 0, part)
+            form.finish()
+            chunk, record = self._place(req, held, form)
+        if record.state is State.OPEN:
+            self._finish_if_whole(record, form.fields.get("final_hash"))
+        say(resp, _document(self.uploads, self.uploads.fresh(record)))
+
+    def _open(self, req: falcon.Request, chunk: _Chunk) -> UploadRecord:
+        """Return the upload that the chunk goes on with, or has gone on with before."""
+        try:
+            record = self.uploads.find(req, chunk.unique_id)
+        except Refused as refused:
+            raise _no_such_file() from refused
+        notes = self.uploads.receiver.records.notes(record.id)
+        seen = notes.get(f"{CHUNK}{chunk.offset}")
+        if record.state is State.COMPLETE and seen and json.loads(seen)[1] == chunk.chunk_hash:
+            return record  # the answer to the last chunk was lost
+        if record.state is not State.OPEN or FAILED in notes:
+            raise _no_such_file()
+        if seen is None and chunk.offset != _offset(notes):
+            raise Answer(400, {"non_field_errors": ["Offset does not match"]})
+        return record
+
+    def _take(self, record: UploadRecord, chunk: _Chunk, part: FilePart) -> None:
+        algorithm = ALGORITHMS[record.metadata[HASH_FUNCTION]]
+        limit = min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset)
+        try:
+            checksum = Checksum(algorithm, bytes.fromhex(chunk.chunk_hash))
+        except ValueError:
+            self._retry_or_fail(record)
+        try:
+            length = self.uploads.take_all(
+                record, chunk.offset, part, limit=limit, checksum=checksum
+            )
+        except Refused as refused:
+            if refused.code == "content-digest-mismatch":
+                self._retry_or_fail(record)
+            if refused.code == "too-large":
+                _fail(f"A chunk from {chunk.offset} on has at most {limit} bytes")
+            raise
+        if length == 0 and not checksum.fits(b""):
+            self._retry_or_fail(record)
+        self._note(record, chunk, length)
+
+    def _place(
+        self, req: falcon.Request, held: UploadRecord, form: Form
+    ) -> tuple[_Chunk, UploadRecord]:
+        """Check what was held against the fields, and copy it to where it belongs."""
+        try:
+            chunk = _read_chunk(form)
+            record = self._open(req, chunk)
+            if record.state is not State.OPEN:
+                return chunk, record
+            length = self.uploads.fresh(held).received.prefix
+            if length > min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset):
+                _fail(f"The chunk of {length} bytes is too long")
+            hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
+            self._read(held, 0, length, hasher)
+            if hasher.hexdigest() != chunk.chunk_hash:
+                self._retry_or_fail(record)
+        except (Answer, Refused):
+            self.uploads.receiver.abort(None, held.id)
+            raise
+        in_order.move(self.uploads, held, record, chunk.offset)
+        self._note(record, chunk, length)
+        return chunk, record
+
+    def _note(self, record: UploadRecord, chunk: _Chunk, length: int) -> None:
+        records = self.uploads.receiver.records
+        value = json.dumps([length, chunk.chunk_hash])
+        records.write_note(record.id, f"{CHUNK}{chunk.offset}", value)
+        records.write_note(record.id, RETRIES, str(self.uploads.settings.retries))
+
+    def _retry_or_fail(self, record: UploadRecord) -> NoReturn:
+        """Count a bad chunk; the last one that is allowed ends the upload."""
+        retries = self.uploads.settings.retries
+        left = self.uploads.receiver.records.change_note(
+            record.id, RETRIES, lambda value: str((retries if value is None else int(value)) - 1)
+        )
+        if int(left) >= 0:
+            raise Answer(400, {"message": CORRUPTED, "left_retries": left})
+        self._fail_for_good(record, CORRUPTED)
+
+    def _fail_for_good(self, record: UploadRecord, why: str) -> NoReturn:
+        self.uploads.receiver.records.write_note(record.id, FAILED, why)
+        if not self.uploads.settings.keep_failed:
+            self.uploads.receiver.abort(None, record.id)
+        _fail(why)
+
+    def _finish_if_whole(self, record: UploadRecord, final_hash: str | None) -> None:
+        notes = self.uploads.receiver.records.notes(record.id)
+        length = record.length or 0
+        if _offset(notes) != length:
+            return
+        needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
+        if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
+            self._fail_for_good(record, "File is corrupted")
+        request = CompleteRequest(length, self._digest(record, notes))
+        while isinstance(self.uploads.receiver.complete(None, record.id, request), Pending):
+            continue
+
+    def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
+        """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
+        whole = hashlib.sha256()
+        for start, length, chunk_hash in _chunks(notes):
+            hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
+            self._read(record, start, length, hasher, whole)
+            if hasher.hexdigest() != chunk_hash:
+                raise Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
+        return Digest(whole.digest())
+
+    def _read(self, record: UploadRecord, start: int, length: int, *hashers: hashlib._Hash) -> None:
+        with self.uploads.receiver.records.reading(record.id) as part:
+            for at in range(start, start + length, CHECKSUM_READ_BYTES):
+                piece = part.pread(min(CHECKSUM_READ_BYTES, start + length - at), at)
+                for hasher in hashers:
+                    hasher.update(piece)
+
+
+def _read_chunk(form: Form) -> _Chunk:
+    fields = form.fields
+    errors: dict[str, list[str]] = {
+        name: REQUIRED for name in ("unique_id", "offset", "chunk_hash") if not fields.get(name)
+    }
+    if errors:
+        raise Answer(400, errors)
+    _check_id(fields["unique_id"])
+    if not _NUMBER.match(fields["offset"]) or int(fields["offset"]) > MAX_OFFSET:
+        raise Answer(400, {"offset": ["A valid integer is required."]})
+    chunk_hash = fields["chunk_hash"].strip().lower()
+    if len(chunk_hash) > 256:
+        raise Answer(400, {"chunk_hash": ["Ensure this field has no more than 256 characters."]})
+    return _Chunk(fields["unique_id"], int(fields["offset"]), chunk_hash)
+
+
+def _check_id(text: str) -> None:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        raise Answer(400, {"unique_id": ["Must be a valid UUID."]}) from None
+
+
+def _no_such_file() -> Answer:
+    text = "File does not exist or not in a valid state"
+    return Answer(400, {"non_field_errors": [text]})
+
+
+def _chunks(notes: Mapping[str, str]) -> list[tuple[int, int, str]]:
+    """Return start, length and hash of the verified chunks from the file's start, no gap."""
+    found = sorted(
+        (int(key.removeprefix(CHUNK)), *json.loads(value))
+        for key, value in notes.items()
+        if key.startswith(CHUNK)
+    )
+    for before, after in pairwise(found):
+        if before[0] + before[1] != after[0]:
+            msg = f"verified chunks end at {before[0] + before[1]} and go on at {after[0]}"
+            raise RuntimeError(msg)
+    return [(start, length, chunk_hash) for start, length, chunk_hash in found]
+
+
+def _offset(notes: Mapping[str, str]) -> int:
+    chunks = _chunks(notes)
+    return chunks[-1][0] + chunks[-1][1] if chunks else 0
+
+
+def _chain(record: UploadRecord, notes: Mapping[str, str]) -> str | None:
+    """Return the hash over all chunks: each step hashes the last value and the next chunk's."""
+    algorithm = ALGORITHMS[record.metadata[HASH_FUNCTION]]
+    found: str | None = None
+    for _, _, chunk_hash in _chunks(notes):
+        if found is None:
+            found = chunk_hash
+        else:
+            link = (found + chunk_hash).encode()
+            found = hashlib.new(algorithm, link, usedforsecurity=False).hexdigest()
+    return found
+
+
+def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+    notes = uploads.receiver.records.notes(record.id)
+    offset, size = _offset(notes), record.length or 0
+    if record.state is State.COMPLETE:
+        status = "SUCCESSFUL"
+    elif FAILED in notes or record.state in {State.ABORTED, State.EXPIRED, State.FAILED}:
+        status = "FAILED"
+    else:
+        status = "UPLOADING" if any(key.startswith(CHUNK) for key in notes) else "INITIAL"
+    return {
+        "unique_id": dashed(record.id),
+        "offset": offset,
+        "chunk_size": uploads.settings.chunk_bytes,
+        "status": status,
+        "original_file_size": size,
+        "current_file_size": offset,
+        "hr_current_file_size": _readable(offset),
+        "hr_original_file_size": _readable(size),
+        "last_calculated_hash": _chain(record, notes),
+        "retry_threshold": max(0, int(notes.get(RETRIES, uploads.settings.retries))),
+    }
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB", "TB", "PB", "EB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} ZB"
+
+
+def _fail(text: str) -> NoReturn:
+    raise Answer(400, {"message": text})

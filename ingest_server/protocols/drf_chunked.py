@@ -1,0 +1,215 @@
+"""The protocol of drf-chunked-upload 0.6: chunks in sequence by PUT, finished by POST.
+
+`docs/compat.md` says where the answers differ from the original's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import falcon
+
+from ingest_server.errors import Refused
+from ingest_server.protocols import in_order
+from ingest_server.protocols.compat import (
+    Answer,
+    Checksum,
+    ChecksumMismatchError,
+    ChunkSizeError,
+    UnknownAlgorithmError,
+    Uploads,
+    content_range,
+    dashed,
+    detail_shape,
+    say,
+)
+from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
+
+PREFIX = "/compat/drf/upload"
+
+UPLOADING, COMPLETE = 1, 2
+NO_FILE = "No chunk file was submitted"
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+    all_of_them, one = _All(uploads), _One(uploads)
+    for slash in ("", "/"):
+        app.add_route(PREFIX + slash, all_of_them)
+        app.add_route(PREFIX + "/{upload_id}" + slash, one)
+
+
+def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
+    return detail_shape("ChunkedUpload", method, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _All:
+    uploads: Uploads
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        found = self.uploads.listing(req) or []
+        say(resp, [_document(self.uploads, req, record) for record in found])
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = self.uploads.form(req)
+        part = form.next_file()
+        if part is None:
+            _fail(NO_FILE)
+        start, length, total = _where(self.uploads, req)
+        if start:
+            _fail("Offsets do not match", expected_offset=0, provided_offset=start)
+        name = _name(form, is_read=False)
+        record = self.uploads.begin(req, name or part.filename or "unnamed", total)
+        _append(self.uploads, record, start, length, part)
+        form.finish()
+        record = _named(self.uploads, req, record, form, name)
+        in_order.acknowledge(self.uploads, record, start, length)
+        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take a whole file in one request."""
+        form = self.uploads.form(req)
+        part = form.next_file()
+        if part is None:
+            _fail(NO_FILE)
+        name = _name(form, is_read=False)
+        record = self.uploads.begin(req, name or part.filename or "unnamed")
+        length = self.uploads.take_all(record, 0, part)
+        form.finish()
+        record = _named(self.uploads, req, record, form, name)
+        try:
+            _finish(self.uploads, record, length, form)
+        except Answer:
+            self.uploads.receiver.abort(None, record.id)  # its id was never told
+            raise
+        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    uploads: Uploads
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        say(resp, _document(self.uploads, req, self.uploads.find(req, upload_id)))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        form = self.uploads.form(req)
+        part = form.next_file()
+        if part is None:
+            _fail(NO_FILE)
+        start, length, total = _where(self.uploads, req)
+        record = self.uploads.find(req, upload_id)
+        refuse_unless_there(record)
+        if record.state is not State.OPEN:
+            _fail('Upload has already been marked as "complete"')
+        if total != record.length:
+            _fail("Error in request headers")
+        if not in_order.may_start(self.uploads, record, start):
+            expected = in_order.offset(self.uploads, record)
+            _fail("Offsets do not match", expected_offset=expected, provided_offset=start)
+        _append(self.uploads, record, start, length, part)
+        form.finish()
+        in_order.acknowledge(self.uploads, record, start, length)
+        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        form = self.uploads.form(req)
+        form.finish()
+        record = self.uploads.find(req, upload_id)
+        _finish(self.uploads, record, record.length or 0, form)
+        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+
+
+def _where(uploads: Uploads, req: falcon.Request) -> tuple[int, int, int]:
+    """Return start, length and total."""
+    found = content_range(req.get_header("Content-Range"))
+    if found is None or found[1] < found[0]:
+        _fail("Error in request headers")
+    first, last, total = found
+    if last >= total:
+        _fail(f"End of chunk exceeds reported total ({total} bytes)")
+    limit = uploads.receiver.settings.max_length
+    if limit is not None and total > limit:
+        _fail(f"Size of file exceeds the limit ({limit} bytes)")
+    return first, last - first + 1, total
+
+
+def _append(
+    uploads: Uploads, record: UploadRecord, start: int, length: int, part: FilePart
+) -> None:
+    try:
+        uploads.take(record, start, part, length=length, total=record.length)
+    except ChunkSizeError as error:
+        _fail(
+            "File size doesn't match headers: "
+            f"file size is {error.found} but {error.announced} reported"
+        )
+
+
+def _name(form: Form, *, is_read: bool) -> str | None:
+    """Return the file's name; None where it has not come, and the form is not read yet."""
+    name = form.fields.get("filename")
+    if name is None and is_read:
+        _fail({"filename": ["This field is required."]})
+    if name is not None and not name.strip():
+        _fail({"filename": ["This field may not be blank."]})
+    return name
+
+
+def _named(
+    uploads: Uploads, req: falcon.Request, record: UploadRecord, form: Form, name: str | None
+) -> UploadRecord:
+    """Return the upload under its name where that came behind the file."""
+    if name is not None:
+        return record
+    try:
+        name = _name(form, is_read=True)
+    except Answer:
+        uploads.receiver.abort(None, record.id)
+        raise
+    if name is None or name == record.name:
+        return record
+    target = uploads.begin(req, name, record.length)
+    in_order.move(uploads, record, target, 0)
+    return target
+
+
+def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> None:
+    settings = uploads.settings
+    checksum = None
+    value = form.fields.get(settings.checksum)
+    if value:
+        checksum = Checksum(settings.checksum, value)
+    elif settings.require_checksum:
+        _fail(f"Checksum of type '{settings.checksum}' is required")
+    if record.state is State.OPEN:
+        missing = missing_of(record, length)
+        if missing:
+            expected = in_order.offset(uploads, record)
+            _fail(f"{missing.total} bytes have not arrived", expected_offset=expected)
+    try:
+        uploads.finish(record, length, checksum)
+    except (ChecksumMismatchError, UnknownAlgorithmError):
+        _fail("checksum does not match")
+
+
+def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> dict[str, object]:
+    receipt = record.receipt if record.state is State.COMPLETE else None
+    return {
+        "id": dashed(record.id),
+        "url": uploads.url(req, f"{PREFIX}/{dashed(record.id)}"),
+        "file": f"{record.id}.part" if receipt is None else receipt.published_as,
+        "filename": record.name,
+        "offset": in_order.offset(uploads, record),
+        "created_at": record.created_at,
+        "status": UPLOADING if receipt is None else COMPLETE,
+        "completed_at": None if receipt is None else receipt.verified_at,
+        "user": req.context.caller.device,
+    }
+
+
+def _fail(detail: object, **more: object) -> NoReturn:
+    raise Answer(400, {"detail": detail, **more})

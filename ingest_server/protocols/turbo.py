@@ -1,0 +1,267 @@
+"""The protocol of drf-turbo-uploader: numbered chunks in any order, their offsets unknown.
+
+The first chunk that comes sets a stride, and each chunk goes to its number times that: right for
+every client that cuts its file evenly, and then nothing is copied. What is larger than the stride
+(the first to come was the short last one) goes to a second upload, and the finish puts the file
+together in a third. `docs/compat.md` says where the answers differ from the original's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NoReturn
+
+import falcon
+
+from ingest_server.errors import Refused
+from ingest_server.protocols import in_order
+from ingest_server.protocols.compat import (
+    Answer,
+    Checksum,
+    ChecksumMismatchError,
+    StoredBody,
+    Uploads,
+    dashed,
+    detail_shape,
+    say,
+)
+from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.upload import State, UploadRecord, end_of, refuse_unless_there
+from upload_protocol.headers import MAX_OFFSET, ContentRange
+from upload_protocol.messages import Receipt
+from upload_protocol.ranges import ByteRange
+
+PREFIX = "/compat/turbo/upload"
+
+ORDER = "order:"
+"""Notes ``order:NUMBER`` = ``[place, start, length]`` of each chunk."""
+STRIDE = "stride"
+ASIDE_END = "aside_end"
+ASSEMBLED = "assembled"
+"""The note of the upload that the file was put together in."""
+MAIN, ASIDE = "main", "aside"
+
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    place: str
+    start: int
+    length: int
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+    for slash in ("", "/"):
+        app.add_route(PREFIX + slash, _All(uploads))
+        app.add_route(PREFIX + "/{upload_id}" + slash, _One(uploads))
+        app.add_route(PREFIX + "/complete/{upload_id}" + slash, _Complete(uploads))
+
+
+def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
+    return detail_shape("FileModel", method, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _All:
+    uploads: Uploads
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = self.uploads.form(req)
+        form.finish()
+        name = form.fields.get("filename")
+        if name is None:
+            raise Answer(400, {"filename": ["This field is required."]})
+        if not name.strip():
+            raise Answer(400, {"filename": ["This field may not be blank."]})
+        say(resp, _document(self.uploads, self.uploads.begin(req, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    uploads: Uploads
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        form = self.uploads.form(req)
+        part = form.next_file()
+        if part is None:
+            _order(form)
+            # The original's own spelling, which clients may look for, and the right one.
+            text = "No chunk file was submitted"
+            raise Answer(400, {"detial": text, "detail": text})
+        record = self._open(req, upload_id)
+        if "order" in form.fields:
+            order = _order(form)
+            where = self._place(record, order, part.likely_length)
+            self._take(record, where, part)
+            form.finish()
+        else:
+            held = self.uploads.begin(req, part.filename or "unnamed")
+            length = self.uploads.take_all(held, 0, part)
+            form.finish()
+            try:
+                order = _order(form)
+                where = self._place(record, order, length)
+            except (Answer, Refused):
+                self.uploads.receiver.abort(None, held.id)
+                raise
+            in_order.move(self.uploads, held, self._upload(record, where.place), where.start)
+        value = json.dumps([where.place, where.start, where.length])
+        self.uploads.receiver.records.write_note(record.id, f"{ORDER}{order}", value)
+        say(resp, _document(self.uploads, self.uploads.fresh(record)))
+
+    def _open(self, req: falcon.Request, upload_id: str) -> UploadRecord:
+        record = self.uploads.find(req, upload_id)
+        if self.uploads.receiver.records.note(record.id, ASSEMBLED) is None:
+            refuse_unless_there(record)
+            if record.state is State.OPEN:
+                return record
+        raise Refused("not-open", "the file is complete")
+
+    def _place(self, record: UploadRecord, order: int, length: int) -> _Chunk:
+        """Return where a chunk goes; no other chunk will ever be sent there."""
+        records = self.uploads.receiver.records
+        stride = int(
+            records.change_note(record.id, STRIDE, lambda value: value or str(max(length, 1)))
+        )
+        if length <= stride:
+            return _Chunk(MAIN, order * stride, length)
+        end = records.change_note(record.id, ASIDE_END, lambda value: str(int(value or 0) + length))
+        return _Chunk(ASIDE, int(end) - length, length)
+
+    def _take(self, record: UploadRecord, where: _Chunk, part: FilePart) -> None:
+        if not where.length:
+            if part.skip():
+                _fail("The form must end with its boundary")
+            return
+        target = self._upload(record, where.place)
+        # Not a byte more than seemed to be there: the next chunk's writer must be left alone.
+        found = self.uploads.take_all(target, where.start, part, limit=where.length)
+        if found != where.length:
+            _fail("The fields must come before the file, or all of them behind it")
+
+    def _upload(self, record: UploadRecord, place: str) -> UploadRecord:
+        return record if place == MAIN else self.uploads.beside(record, ASIDE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    uploads: Uploads
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        record = self.uploads.find(req, upload_id)
+        records = self.uploads.receiver.records
+        chunks = _chunks(records.notes(record.id))
+        assembled = records.note(record.id, ASSEMBLED)
+        if assembled is not None:
+            whole = records.find(None, assembled)
+        elif record.state is State.COMPLETE:
+            whole = record
+        else:
+            refuse_unless_there(record)
+            if not chunks:
+                raise Answer(404, {"detail": "No chunks found for this file"})
+            gaps = list(islice((order for order in range(max(chunks)) if order not in chunks), 20))
+            if gaps:
+                _fail(f"Chunks are missing, they count from 0: {gaps}")
+            whole = self._assembled(record, [chunks[order] for order in sorted(chunks)])
+        length = sum(chunk.length for chunk in chunks.values())
+        self._finish(req, whole, length)
+        if whole.id != record.id:
+            self._drop(record, whole)
+        say(resp, _document(self.uploads, self.uploads.fresh(record)))
+
+    def _assembled(self, record: UploadRecord, chunks: Sequence[_Chunk]) -> UploadRecord:
+        """Return the upload that holds the chunks one after the other."""
+        length = sum(chunk.length for chunk in chunks)
+        if _is_in_order(chunks) and end_of(self.uploads.fresh(record).received) == length:
+            return record
+        target = self.uploads.beside(record, ASSEMBLED, length)
+        at = 0
+        for chunk in chunks:
+            self._copy(record, chunk, target, at)
+            at += chunk.length
+        return target
+
+    def _copy(self, record: UploadRecord, chunk: _Chunk, target: UploadRecord, at: int) -> None:
+        if not chunk.length:
+            return
+        source = record if chunk.place == MAIN else self.uploads.beside(record, ASIDE)
+        where = ContentRange(ByteRange(at, at + chunk.length), target.length)
+        with self.uploads.receiver.records.reading(source.id) as stored:
+            body = StoredBody(stored, chunk.start, chunk.length)
+            self.uploads.receiver.receive(None, target.id, where, body)
+
+    def _finish(self, req: falcon.Request, whole: UploadRecord, length: int) -> Receipt:
+        """Publish; the protocol has no checksum, but whoever adds one to the query has it checked."""
+        checksum = None
+        algorithm = self.uploads.settings.checksum
+        value = req.params.get(algorithm)
+        if isinstance(value, str):
+            checksum = Checksum(algorithm, value)
+        try:
+            return self.uploads.finish(whole, length, checksum)
+        except ChecksumMismatchError:
+            _fail("checksum does not match")
+
+    def _drop(self, record: UploadRecord, whole: UploadRecord) -> None:
+        """Let go of the pieces: the file is published."""
+        self.uploads.receiver.records.write_note(record.id, ASSEMBLED, whole.id)
+        pieces = [record]
+        if self.uploads.receiver.records.note(record.id, ASIDE_END) is not None:
+            pieces.append(self.uploads.beside(record, ASIDE))
+        for piece in pieces:
+            if piece.state is State.OPEN:
+                self.uploads.receiver.abort(None, piece.id)
+
+
+def _is_in_order(chunks: Sequence[_Chunk]) -> bool:
+    at = 0
+    for chunk in chunks:
+        if chunk.place != MAIN or (chunk.length and chunk.start != at):
+            return False
+        at += chunk.length
+    return True
+
+
+def _order(form: Form) -> int:
+    order = form.fields.get("order")
+    if not order:
+        raise Answer(400, {"order": ["This field is required."]})
+    if not _NUMBER.match(order) or int(order) > MAX_OFFSET:
+        raise Answer(400, {"order": ["A valid integer is required."]})
+    return int(order)
+
+
+def _chunks(notes: Mapping[str, str]) -> dict[int, _Chunk]:
+    return {
+        int(key.removeprefix(ORDER)): _Chunk(*json.loads(value))
+        for key, value in notes.items()
+        if key.startswith(ORDER)
+    }
+
+
+def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+    notes = uploads.receiver.records.notes(record.id)
+    whole = record
+    if ASSEMBLED in notes:
+        whole = uploads.receiver.records.find(None, notes[ASSEMBLED])
+    receipt = whole.receipt if whole.state is State.COMPLETE else None
+    return {
+        "id": dashed(record.id),
+        "chunks_count": len(_chunks(notes)),
+        "file": None if receipt is None else receipt.published_as,
+        "filename": record.name,
+        "created_at": record.created_at,
+        "status": 1 if receipt is None else 2,
+        "completed_at": None if receipt is None else receipt.verified_at,
+        "url": None if receipt is None else f"/upload/complete/{dashed(record.id)}",
+    }
+
+
+def _fail(text: str) -> NoReturn:
+    raise Answer(400, {"detail": text})

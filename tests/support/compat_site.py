@@ -1,0 +1,90 @@
+"""A server that speaks the protocols of other upload servers, behind a socket or plain WSGI."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ingest_server.protocols.compat import CompatSettings
+from tests.support.ingest import Ingest, ingest
+from tests.support.raw_http import serving
+
+DIALECTS = ("frago", "drf", "django", "django-init", "turbo")
+KINDS = ("own container", "plain WSGI")
+
+
+@dataclass
+class CompatSite:
+    server: Ingest
+    client: httpx.Client
+    address: Any = None
+
+    def published(self) -> dict[str, bytes]:
+        root = self.server.data_dir / "published"
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
+    def only_published(self) -> bytes:
+        (content,) = self.published().values()
+        return content
+
+    def recorded_digests(self) -> list[str]:
+        """Return the SHA-256 of each receipt."""
+        found = self.server.receiver.listing(None, state="complete", after=None, limit=100)[0]
+        return [one.receipt.digest.hex for one in found]
+
+    def open_uploads(self) -> int:
+        return len(self.server.receiver.listing(None, state="open", after=None, limit=100)[0])
+
+
+@contextmanager
+def compat_site(
+    folder: Path, kind: str = "plain WSGI", *, mode: str = "open", token: str = "", **settings: Any
+) -> Iterator[CompatSite]:
+    compat_settings = settings.pop("compat", CompatSettings())
+    with ingest(
+        folder / "data", mode=mode, compat=DIALECTS, compat_settings=compat_settings, **settings
+    ) as server:
+        if kind == "plain WSGI":
+            transport = httpx.WSGITransport(app=server.app)
+            with httpx.Client(transport=transport, base_url="http://localhost") as client:
+                yield CompatSite(server, client)
+            return
+        with (
+            serving(server.app) as running,
+            httpx.Client(base_url=running.address.url) as client,
+        ):
+            yield CompatSite(server, client, running.address)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def recording(size: int) -> bytes:
+    """Bytes that no boundary, no repetition and no shift leaves unnoticed."""
+    block = b"".join(hashlib.sha256(str(n).encode()).digest() for n in range(-(-size // 32)))
+    return block[:size]
+
+
+def form_of(boundary: str, *parts: tuple[str, str | None, bytes]) -> bytes:
+    """Return a multipart body of (name, file name, content) in just this order."""
+    out = b""
+    for name, filename, content in parts:
+        extra = "" if filename is None else f'; filename="{filename}"'
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
+        out += head.encode() + content + b"\r\n"
+    return out + f"--{boundary}--\r\n".encode()
