@@ -223,9 +223,12 @@ def _checksum(req: falcon.Request) -> Checksum | None:
         detail = f"the algorithm is {algorithm[:20]!r}; it is one of {', '.join(ALGORITHMS)}"
         raise Refused("malformed-request", detail)
     try:
-        return Checksum(algorithm, base64.b64decode(encoded.strip(), validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise Refused("malformed-request", "Upload-Checksum is not ALGORITHM BASE64") from error
+        value = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        value = b""
+    if not value:
+        raise Refused("malformed-request", "Upload-Checksum is not ALGORITHM BASE64")
+    return Checksum(algorithm, value)
 
 
 def parse_metadata(text: str) -> dict[str, bytes]:

@@ -1,0 +1,114 @@
+"""Which web pages may use /files/."""
+
+import httpx
+import pytest
+
+from ingest_server import auth
+from ingest_server.app import AppSettings, make_app
+from ingest_server.clock import SystemClock
+from tests.support.ingest import ingest
+
+PAGE = "https://app.example"
+PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x"}
+UPLOAD = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+
+
+@pytest.fixture
+def site(tmp_path):
+    with ingest(tmp_path / "data", mode="token") as made:
+        yield made
+
+
+@pytest.fixture
+def client(site):
+    def of(**settings):
+        clock = SystemClock()
+        app = make_app(
+            site.receiver, auth.TokenAuth(site.state, clock), clock, AppSettings(**settings)
+        )
+        return httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost")
+
+    return of
+
+
+def test_a_preflight_needs_no_credential_and_says_what_is_allowed(client):
+    with client(cors_origins=(PAGE,)) as page:
+        answer = page.options("/files/x", headers={"Origin": PAGE, **PREFLIGHT})
+
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert {"POST", "HEAD", "PATCH", "DELETE"} <= set(
+        answer.headers["Access-Control-Allow-Methods"].split(", ")
+    )
+    allowed = answer.headers["Access-Control-Allow-Headers"]
+    assert all(
+        name in allowed
+        for name in ("Authorization", "Upload-Offset", "Tus-Resumable", "Upload-Complete")
+    )
+
+
+def test_a_page_may_read_answers_and_refusals(client, site):
+    token = {"Authorization": f"Bearer {site.token('cam-1')}"}
+    with client(cors_origins=(PAGE,)) as page:
+        made = page.post("/files/", headers={"Origin": PAGE, **UPLOAD, **token})
+        refused = page.post("/files/", headers={"Origin": PAGE, **UPLOAD})
+
+    assert (made.status_code, refused.status_code) == (201, 401)
+    for answer in (made, refused):
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert "Origin" in answer.headers["Vary"]
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"Location", "Upload-Offset", "Upload-Length", "Tus-Resumable"} <= set(exposed)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://app.example.evil", "null"])
+def test_another_page_may_not(client, origin):
+    with client(cors_origins=(PAGE,)) as page:
+        answer = page.options("/files/", headers={"Origin": origin, **PREFLIGHT})
+
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_no_page_may_by_default(client):
+    with client() as page:
+        answer = page.options("/files/", headers={"Origin": PAGE, **PREFLIGHT})
+
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_every_page_may_where_the_operator_says_so(client):
+    with client(cors_origins=("*",)) as page:
+        answer = page.options("/files/", headers={"Origin": PAGE, **PREFLIGHT})
+
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+
+
+def test_the_rest_of_the_server_is_open_to_no_page(client):
+    with client(cors_origins=("*",)) as page:
+        answer = page.get("/v1", headers={"Origin": PAGE})
+
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_an_options_request_that_is_no_preflight_needs_a_credential(client):
+    with client(cors_origins=(PAGE,)) as page:
+        assert page.options("/files/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("settings", "spoken"),
+    [
+        ({"tus": False}, {"ietf"}),
+        ({"ietf": False}, {"tus"}),
+        ({"tus": False, "ietf": False}, set()),
+    ],
+)
+def test_a_protocol_can_be_switched_off(client, site, settings, spoken):
+    token = {"Authorization": f"Bearer {site.token('cam-1')}"}
+    with client(**settings) as one:
+        tus = one.post("/files/", headers={**UPLOAD, **token})
+        ietf = one.post("/files/", headers={"Upload-Complete": "?0", **token})
+
+    assert ({"tus"} if tus.status_code == 201 else set()) | (
+        {"ietf"} if ietf.status_code == 201 else set()
+    ) == spoken
