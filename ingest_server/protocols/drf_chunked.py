@@ -81,7 +81,7 @@ class _All:
         form.finish()
         record = _named(self.uploads, req, record, form, name)
         try:
-            _finish(self.uploads, record, length, form)
+            _finish(self.uploads, self.uploads.fresh(record), length, form)
         except Answer:
             self.uploads.receiver.abort(None, record.id)  # its id was never told
             raise
