@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any
+from urllib.parse import quote
 
 from ingest_server.errors import StateError, StateFailed, StateTooNewError
 from ingest_server.state.queries import Queries, Transaction
@@ -70,7 +71,9 @@ class SqliteState:
     def _connect(self) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc"
         # `?` and `#` in a folder's name must not end the path of the URI.
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        # Quoted here: Path.as_uri imports what it needs when called, which a command that gave up
+        # root may not be able to read any more.
+        uri = f"file://{quote(os.fsencode(self.path.absolute()))}?mode={mode}"
         connection = sqlite3.connect(
             uri,
             uri=True,
