@@ -34,6 +34,7 @@ from edge_agent.mqtt import (
     Ended,
     Heard,
     Message,
+    Reached,
     Session,
 )
 from edge_agent.store import Store
@@ -44,7 +45,7 @@ _RESERVED: Final = 100
 """Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
 
 _SILENT_SESSIONS: Final = 2
-"""So many brokers that hang up on an MQTT 5 CONNECT without a word probably know 3.1.1 only."""
+"""A broker that hangs up on so many MQTT 5 CONNECTs without a word probably knows 3.1.1 only."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,8 +78,10 @@ class Connection:
         self._wake = wake
         self._heard: SimpleQueue[tuple[int, Heard]] = SimpleQueue()
         self._session: Session | None = None
+        self._address = ""
         self._is_v5 = True
-        self._began_s = 0.0
+        self._answer_due_s = 0.0
+        self._is_reached = False
         self._connected_s = 0.0
         self._retry_at_s = 0.0
         self._contested_until_s = float("-inf")
@@ -136,8 +139,8 @@ class Connection:
                 self._begin(now_s)
         elif not session.is_alive and self._heard.empty():
             self.give_up("its thread died")
-        elif self.limits is None and now_s - self._began_s > self._timing.connect_s:
-            self.give_up("the broker did not answer in time")
+        elif self.limits is None and now_s >= self._answer_due_s:
+            self.give_up("the broker did not answer in time", was_answered=not self._is_reached)
         if now_s >= self._contested_until_s:
             self._activity.problem(ProblemCode.DUPLICATE_ID, False)
 
@@ -152,11 +155,16 @@ class Connection:
         """Note what session *number* heard; None: it is a session that we have given up."""
         if number != self.number or self._session is None:
             return None
-        if isinstance(heard, Connected):
+        if isinstance(heard, Reached):
+            self._is_reached = True
+            self._answer_due_s = now_s + self._timing.answer_s
+        elif isinstance(heard, Connected):
             self.limits = heard
             self._connected_s = now_s
             self._last_failure = ""
             self._silent = 0
+            if self._is_guessing:
+                self._remember_fallback(now_s)
             protocol = "5" if self._is_v5 else "3.1.1"
             log.info("broker.connected", session=number, protocol=protocol)
             self._activity.problem(ProblemCode.MQTT_UNREACHABLE, False)
@@ -170,14 +178,14 @@ class Connection:
         if self._session is None:
             return max(0.0, self._retry_at_s - now_s)
         if self.limits is None:
-            return max(0.1, self._began_s + self._timing.connect_s - now_s)
+            return max(0.0, self._answer_due_s - now_s)
         return self._timing.poll_s
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str, *, was_answered: bool = True) -> None:
         """Cut the session at hand; `listen` tells of its end."""
         if self._session is not None:
             self._session.abort()
-            self._note(self.number, Ended(0, reason, was_answered=True, was_reached=True))
+            self._note(self.number, Ended(0, reason, was_answered=was_answered, was_reached=True))
 
     def contest(self, now_s: float) -> None:
         """Note that another client uses our id: whoever connects throws the other out."""
@@ -199,7 +207,8 @@ class Connection:
 
     def _begin(self, now_s: float) -> None:
         self.limits = None
-        self._began_s = now_s
+        self._answer_due_s = now_s + self._timing.connect_s
+        self._is_reached = False
         self.number = self._next_number()
         self._first_number = self._first_number or self.number
         try:
@@ -208,8 +217,9 @@ class Connection:
             self._retry_later(str(error), now_s, is_refused=True)
             self._activity.problem(ProblemCode.MQTT_AUTH, True)
             return
+        self._address = str(login.address)
         self._is_v5 = not self._is_guessing and not remembers_fallback(
-            self._fallback, str(login.address), boot_id=self._boot_id, now_s=now_s
+            self._fallback, self._address, boot_id=self._boot_id, now_s=now_s
         )
         number = self.number
         will = encode(offline(boot_id=self._boot_id, session=number, reason="lost"))
@@ -281,19 +291,23 @@ class Connection:
         if not self._is_v5:
             return False
         if end.code == UNSUPPORTED_VERSION:
-            address = str(read_login(self._settings, self._client_id).address)
-            self._fallback = fallback_note(
-                address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
-            )
+            self._remember_fallback(now_s)
             self._is_guessing = True  # once, whatever the memory says: never twice in a row at once
-            log.info("broker.fell_back", protocol="3.1.1")
-            try:
-                self._store.remember(_FALLBACK, self._fallback)
-            except StoreError as error:
-                log.warning("report.failed", error=str(error))
             return True
         if was_connected or end.was_answered or not end.was_reached:
             return False
-        self._silent += 1
+        # Some know so little of MQTT 5 that they do not even hang up.
+        is_mute = self._is_reached and now_s >= self._answer_due_s
+        self._silent += _SILENT_SESSIONS if is_mute else 1
         self._is_guessing = self._silent >= _SILENT_SESSIONS
         return self._is_guessing
+
+    def _remember_fallback(self, now_s: float) -> None:
+        log.info("broker.fell_back", protocol="3.1.1")
+        self._fallback = fallback_note(
+            self._address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
+        )
+        try:
+            self._store.remember(_FALLBACK, self._fallback)
+        except StoreError as error:
+            log.warning("report.failed", error=str(error))

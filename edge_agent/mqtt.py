@@ -46,6 +46,11 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """The TCP connection (and TLS) stands; the broker has not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The broker took us; None: it names no limit."""
 
@@ -83,7 +88,7 @@ class Ended:
     """Whether the TCP connection (and TLS) stood."""
 
 
-Heard = Connected | Acknowledged | Received | Ended
+Heard = Reached | Connected | Acknowledged | Received | Ended
 
 
 class Session:
@@ -122,8 +127,12 @@ class Session:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def publish(self, message: Message, limits: Connected) -> int | None:
-        """Hand *message* to the network thread; return its packet id, or None: it will not go."""
+    def publish(self, message: Message, limits: Connected) -> int:
+        """Hand *message* to the network thread; return its packet id.
+
+        Nothing is said of whether it was sent: paho's own answer is wrong where the connection ends
+        at this moment. Either an acknowledgement follows or the end of the session.
+        """
         properties: Properties | None = None
         if self._is_v5:
             properties = _properties(
@@ -138,7 +147,7 @@ class Session:
             message.is_retained and limits.takes_retained,
             properties,
         )
-        return info.mid if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else None
+        return info.mid
 
     def subscribe(self, topic: str) -> None:
         self._client.subscribe(topic, qos=1)
@@ -203,6 +212,7 @@ class Session:
             self._connect()
             if self._is_closing.is_set():
                 return  # given up meanwhile: a CONNECT now would steal the next session
+            self._heard(Reached())
             pause = min(30.0, self._login.keepalive_s / 2)
             while self._client.loop(pause) is MQTTErrorCode.MQTT_ERR_SUCCESS:
                 if self._is_closing.is_set() and not self._is_answered:
@@ -233,7 +243,7 @@ class Session:
         # Callbacks are bound methods of this object: without them no cycle is left, so that paho's
         # sockets close when the last reference goes and not at some later collection.
         client.on_connect = client.on_publish = client.on_message = None
-        client.on_disconnect = client.on_socket_register_write = None
+        client.on_disconnect = None
         connection = client.socket()
         if connection is not None:
             connection.close()

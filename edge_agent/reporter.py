@@ -24,7 +24,16 @@ from edge_agent.core import telemetry
 from edge_agent.core.telemetry import Timing, Topics
 from edge_agent.errors import StoreError
 from edge_agent.event_flow import EventFlow
-from edge_agent.mqtt import NOT_AUTHORISED, Acknowledged, Connected, Ended, Heard, Message, Received
+from edge_agent.mqtt import (
+    NOT_AUTHORISED,
+    Acknowledged,
+    Connected,
+    Ended,
+    Heard,
+    Message,
+    Reached,
+    Received,
+)
 from edge_agent.store import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
@@ -186,6 +195,8 @@ class Reporter:
                 self._overhear(heard.payload, now_s)
             case Ended():
                 self._forget_session(heard, now_s)
+            case Reached():
+                pass
 
     def _introduce(self, broker: Connected, now_s: float) -> None:
         self._is_echoed = False
@@ -296,9 +307,11 @@ class Reporter:
         self._refusals.pop(_SET_ASIDE, None)
 
     def _tell_events(self, now_s: float) -> None:
-        limits = self._connection.limits
-        if limits is None or limits.maximum_qos < 1 or not self._is_trusted():
+        session, limits = self._connection.session, self._connection.limits
+        if session is None or limits is None or not self._is_trusted():
             return
+        if limits.maximum_qos < 1:
+            return  # a broker that acknowledges nothing: events stay where they are
         room = limits.receive_maximum - len(self._unacknowledged) - self._events.in_flight
         for event in self._events.due(room):
             payload = telemetry.encode(telemetry.cloud_event(event, self._device_id))
@@ -307,9 +320,7 @@ class Reporter:
                 self._set_aside(reason)
                 self._events.refuse(event.seq, reason)
                 continue
-            mid = self._send(Message(self._topics.event, payload))
-            if mid is None:
-                break
+            mid = session.publish(Message(self._topics.event, payload), limits)
             self._events.sent(mid, event, now_s)
 
     def _tell_state(self, now_s: float) -> float:
@@ -340,19 +351,14 @@ class Reporter:
         return wait_s
 
     def _publish(self, topic: str, payload: bytes, **how: Any) -> None:
-        message = Message(topic, payload, **how)
+        session, limits = self._connection.session, self._connection.limits
+        if session is None or limits is None:
+            return
         if (excess := self._excess(topic, payload)) > 0:
             self._refuse(topic, ProblemCode.MQTT_REFUSED, f"too large by {excess} bytes")
             return
-        mid = self._send(message)
-        if mid is not None:
-            self._unacknowledged[mid] = topic
-
-    def _send(self, message: Message) -> int | None:
-        session, limits = self._connection.session, self._connection.limits
-        if session is None or limits is None:
-            return None
-        return session.publish(message, limits)
+        mid = session.publish(Message(topic, payload, **how), limits)
+        self._unacknowledged[mid] = topic
 
     def _excess(self, topic: str, payload: bytes) -> int:
         limits = self._connection.limits

@@ -50,7 +50,9 @@ class Timing:
     poll_s: float = 20.0
     """Longest wait of a step: what nobody woke us for is found then."""
     connect_s: float = 45.0
-    """For name, route, TLS and the broker's answer; longer is a broker that is not there."""
+    """For name, route, TCP and TLS; longer is a broker that is not there."""
+    answer_s: float = 10.0
+    """For the broker's answer to the CONNECT; some that know 3.1.1 only never give one to MQTT 5."""
     acknowledge_s: float = 120.0
     """For one acknowledgement on a connection that lives; longer is a broker that is stuck."""
     echo_s: float = 10.0

@@ -13,6 +13,7 @@ REFUSES = b"\x20\x03\x00\x84\x00"
 REFUSES_THE_OLD_WAY = b"\x20\x02\x00\x01"
 """CONNACK of MQTT 3.1.1: unacceptable protocol level."""
 HANGS_UP = b""
+SAYS_NOTHING = None
 
 
 class OldBroker:
@@ -21,7 +22,7 @@ class OldBroker:
     def __init__(
         self,
         *,
-        to_v5: bytes = REFUSES,
+        to_v5: bytes | None = REFUSES,
         drops: Callable[[str], bool] = lambda _topic: False,
         hangs_up_on: Callable[[bytes], bool] = lambda _payload: False,
     ) -> None:
@@ -68,7 +69,10 @@ class OldBroker:
         if kind == CONNECT:
             level = body[6]
             self.levels.append(level)
-            connection.sendall(b"\x20\x02\x00\x00" if level == 4 else self.to_v5)
+            answer = b"\x20\x02\x00\x00" if level == 4 else self.to_v5
+            if answer is None:
+                return True
+            connection.sendall(answer)
             return level == 4
         if kind == SUBSCRIBE:
             topics.add(_text(body, 2))

@@ -21,6 +21,7 @@ QUICK = Timing(
     look_gap_s=0.02,
     interval_s=0.5,
     connect_s=5.0,
+    answer_s=1.0,
     echo_s=0.5,
     backoff_base_s=0.05,
     backoff_cap_s=0.2,

@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.activity import ProblemCode
+from edge_agent.config import MqttSettings
 from edge_agent.core.telemetry import fallback_note
 from edge_agent.reporter import check_broker
 from tests.support.mosquitto import Mosquitto, listening
-from tests.support.old_broker import HANGS_UP, REFUSES, REFUSES_THE_OLD_WAY, OldBroker
+from tests.support.old_broker import (
+    HANGS_UP,
+    REFUSES,
+    REFUSES_THE_OLD_WAY,
+    SAYS_NOTHING,
+    OldBroker,
+)
 from tests.support.reporting import QUICK, Reporting
 
 pytestmark = pytest.mark.slow
@@ -22,7 +29,10 @@ def seqs(broker: OldBroker) -> list[int]:
     return [json.loads(payload)["seq"] for topic, payload in broker.taken if topic == EVENT]
 
 
-@pytest.mark.parametrize("answer", [REFUSES, REFUSES_THE_OLD_WAY, HANGS_UP])
+ANSWERS = [REFUSES, REFUSES_THE_OLD_WAY, HANGS_UP, SAYS_NOTHING]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_3_1_1(answer, tmp_path):
     with OldBroker(to_v5=answer) as broker, Reporting(tmp_path, broker.url) as agent:
         agent.tell(30)
@@ -33,8 +43,9 @@ def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_3_1_1(answer, tmp_path):
         assert broker.levels[-1] == 4
 
 
-def test_the_older_protocol_is_remembered_across_restarts_of_the_agent(tmp_path):
-    with OldBroker() as broker:
+@pytest.mark.parametrize("answer", [REFUSES, SAYS_NOTHING])
+def test_the_older_protocol_is_remembered_across_restarts_of_the_agent(answer, tmp_path):
+    with OldBroker(to_v5=answer) as broker:
         for boot_id in ("boot-1", "boot-1", "boot-2"):
             with Reporting(tmp_path, broker.url, boot_id=boot_id) as agent:
                 agent.tell()
@@ -104,11 +115,10 @@ def test_an_event_that_makes_the_broker_hang_up_is_set_aside_at_last(tmp_path):
         assert len(broker.levels) < 12
 
 
-def test_check_falls_back_as_well_and_says_what_cannot_be_known(tmp_path):
-    with OldBroker() as broker:
-        settings = Reporting(tmp_path, broker.url)
-        settings.store.close()
-        said = check_broker(settings.settings, "drone-01", 5.0)
+@pytest.mark.parametrize("answer", [REFUSES, HANGS_UP, SAYS_NOTHING])
+def test_check_falls_back_as_well_and_says_what_cannot_be_known(answer):
+    with OldBroker(to_v5=answer) as broker:
+        said = check_broker(MqttSettings(url=broker.url), "drone-01", 3.0)
 
     assert "MQTT 3.1.1" in said
     assert broker.levels == [5, 4]
