@@ -380,6 +380,7 @@ def say(resp: falcon.Response, document: object, status: int = 200) -> None:
 def detail_shape(model: str, method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
     """Return a refusal as Django REST framework words it."""
     status = refused.problem.status
+    document: dict[str, Any] = {}
     if refused.code in {"upload-not-found", "not-found"}:
         detail = f"No {model} matches the given query."
     elif refused.code == "method-not-allowed":
@@ -391,8 +392,9 @@ def detail_shape(model: str, method: str, refused: Refused) -> tuple[int, Mappin
     elif refused.code in {"invalid-name", "too-large"}:
         status, detail = 400, refused.detail
     else:
-        detail = refused.detail
-    return status, {"detail": detail, "code": refused.code}
+        # Nothing that the original could say: our own code tells a program what it is.
+        detail, document = refused.detail, {"code": refused.code}
+    return status, {"detail": detail, **document}
 
 
 def _device(req: falcon.Request) -> str | None:

@@ -198,7 +198,8 @@ def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> 
 
 def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> dict[str, object]:
     receipt = record.receipt if record.state is State.COMPLETE else None
-    return {
+    device = req.context.caller.device
+    document = {
         "id": dashed(record.id),
         "url": uploads.url(req, f"{PREFIX}/{dashed(record.id)}"),
         "file": f"{record.id}.part" if receipt is None else receipt.published_as,
@@ -207,8 +208,8 @@ def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> di
         "created_at": record.created_at,
         "status": UPLOADING if receipt is None else COMPLETE,
         "completed_at": None if receipt is None else receipt.verified_at,
-        "user": req.context.caller.device,
     }
+    return document if device is None else document | {"user": device}
 
 
 def _fail(detail: object, **more: object) -> NoReturn:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import venv
 from pathlib import Path
 
 import pytest
@@ -13,17 +15,31 @@ def require(program: str) -> Path:
     search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     found = shutil.which(program, path=search)
     if found is None:
-        _missing(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return Path(found)
 
 
 def require_root() -> None:
     """Go on only as root: mounting a small file system takes it."""
     if os.geteuid() != 0:
-        _missing("this needs root")
+        missing("this needs root")
 
 
-def _missing(what: str) -> None:
+def require_packages(folder: Path, *specifiers: str) -> Path:
+    """Install packages from PyPI into an environment of their own; return its Python."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, *specifiers], capture_output=True, text=True, timeout=240, check=False
+    )
+    if done.returncode:
+        missing(f"{', '.join(specifiers)} cannot be installed: {done.stderr[-400:]}")
+    return python
+
+
+def missing(what: str) -> None:
+    """Skip the test for want of something, or fail where CI promised it."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what}, and CI runs with every real component")
     pytest.skip(what)
