@@ -16,8 +16,9 @@ AgentError
     ├── ServerBusyError    429, 503, 507, 5xx: wait as told, or by our own backoff
     ├── UnauthorizedError  401, 403: wait for a person, never hammer, never "uploaded"
     ├── UploadLostError    404, 410: create anew
-    ├── ConflictError      409: ask for the ranges, then go on
-    └── RejectedError      4xx that no retry mends: kept for a person
+    ├── ConflictError      409, and bodies that broke (400, 408): look at the ranges, then go on
+    ├── RejectedError      4xx that no retry mends: kept for a person
+    └── ReceiptRefusedError  a receipt that is not for our bytes: never let go by it
 """
 
 from __future__ import annotations
@@ -92,13 +93,22 @@ class NotOurServerError(TransportError):
 class ServerBusyError(TransportError):
     """Retry after ``retry_after_s``, or by our own backoff if None.
 
-    ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``.
+    ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``. ``concerns_all``: the server as a
+    whole (429, 503), not perhaps this one upload.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None, blocked_by: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None,
+        blocked_by: str,
+        concerns_all: bool = True,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.blocked_by = blocked_by
+        self.concerns_all = concerns_all
 
 
 class UnauthorizedError(TransportError):
@@ -110,7 +120,10 @@ class UploadLostError(TransportError):
 
 
 class ConflictError(TransportError):
-    """409 with a problem code: superseded, not-open, ranges-missing, digest-mismatch, ..."""
+    """The upload is not as we thought: superseded, not-open, ranges-missing, digest-mismatch, ...
+
+    ``missing`` holds the first ranges that the server lacks; None when it did not say.
+    """
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")
@@ -126,3 +139,14 @@ class RejectedError(TransportError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")
         self.code = problem.code
+
+
+class ReceiptRefusedError(TransportError):
+    """The server gave a receipt, but not for the bytes that we hold (law L2)."""
+
+    code: ClassVar[str] = "receipt-refused"
+
+    def __init__(self, message: str, *, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual

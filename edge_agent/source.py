@@ -194,16 +194,22 @@ class Source:
         with suppress(OSError):
             os.posix_fadvise(self._fd, where.start, len(where), os.POSIX_FADV_DONTNEED)
 
-    def block_digests(self, where: ByteRange, *, block_bytes: int) -> dict[int, bytes]:
+    def block_digests(
+        self, where: ByteRange, *, block_bytes: int, running: RunningDigest | None = None
+    ) -> dict[int, bytes]:
         """Return block number -> SHA-256 for the blocks that begin in *where*.
 
-        ``where.start`` must lie on a block's border.
+        ``where.start`` must lie on a block's border. *running* is fed in the same pass.
         """
         digests: dict[int, bytes] = {}
         for start in range(where.start, where.stop, block_bytes):
             block = hashlib.sha256()
+            at = start
             for piece in self.pieces(ByteRange(start, min(where.stop, start + block_bytes))):
                 block.update(piece)
+                if running is not None:
+                    running.feed(at, piece)
+                at += len(piece)
             digests[start // block_bytes] = block.digest()
         return digests
 

@@ -47,6 +47,7 @@ class Event(StrEnum):
     ALL_ACKNOWLEDGED = "all acknowledged"
     RECEIPT_STORED = "receipt stored"
     DIGEST_MISMATCHED = "digest mismatched"
+    RANGES_MISSING = "ranges missing"
     UPLOAD_LOST = "upload lost"
     SOURCE_CHANGED = "source changed"
     SOURCE_VANISHED = "source vanished"
@@ -77,6 +78,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.SENDING, Event.REJECTED): State.FAILED,
         (State.SENT, Event.RECEIPT_STORED): State.VERIFIED,
         (State.SENT, Event.DIGEST_MISMATCHED): State.SENDING,
+        (State.SENT, Event.RANGES_MISSING): State.SENDING,
         (State.SENT, Event.UPLOAD_LOST): State.STABLE,
         (State.SENT, Event.SOURCE_CHANGED): State.SEEN,
         (State.SENT, Event.SOURCE_VANISHED): State.FAILED,

@@ -1,0 +1,154 @@
+"""What a server's answer means: a value, or one of our errors. Knows HTTP, and no HTTP library.
+
+Whoever answers may be no ingest server at all: a hotel's login page says 200 to everything. Only a
+JSON document of the agreed form counts, and a problem counts only with a code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from edge_agent.errors import (
+    ConflictError,
+    NotOurServerError,
+    RejectedError,
+    ServerBusyError,
+    TransportError,
+    UnauthorizedError,
+    UploadLostError,
+)
+from upload_protocol import problems
+from upload_protocol.headers import RETRY_AFTER
+from upload_protocol.messages import MessageError, Problem
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Far above the largest honest answer (4096 block digests: 300 KB)."""
+
+LONGEST_RETRY_AFTER_S = 3600.0
+"""A server may ask for patience, not for a day: nobody would look for the reason there."""
+
+_TRY_AGAIN_400 = frozenset({"body-truncated", "content-digest-mismatch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return self.headers.get(name.lower())
+
+
+def read(answer: Answer, form: Callable[[object], T], *, now: datetime) -> T:
+    """Return the document of a 2xx answer, or raise what any other answer means.
+
+    Args:
+        form: reads the document, raising `MessageError` when it is not of its form.
+        now: wall time, only to read a Retry-After that is a date.
+    """
+    if not 200 <= answer.status < 300:
+        raise error_of(answer, now=now)
+    try:
+        return form(_document(answer))
+    except MessageError as error:
+        msg = f"the server answered {answer.status} with something else than expected: {error}"
+        raise NotOurServerError(msg) from error
+
+
+def error_of(answer: Answer, *, now: datetime) -> TransportError:
+    """Return the error that an answer other than 2xx stands for."""
+    status = answer.status
+    if 300 <= status < 400:
+        return NotOurServerError(
+            f"the server redirects ({status}); the URL in the configuration must be the final one,"
+            " or a login page of the network is in the way"
+        )
+    problem = _problem(answer)
+    wait_s = retry_after_s(answer.header(RETRY_AFTER), now=now)
+    if status in {429, 503, 507} or status >= 500:
+        return _busy(status, problem, wait_s)
+    if problem is None:
+        return NotOurServerError(
+            f"answer {status} without a problem document: a proxy, a captive portal, or a wrong URL"
+        )
+    if status in {401, 403}:
+        return UnauthorizedError(f"{problem.code}: {problem.detail or problem.title}")
+    if status == 410 or problem.code == "upload-not-found":
+        return UploadLostError(f"{problem.code}: {problem.detail}")
+    if status in {408, 409} or problem.code in _TRY_AGAIN_400:
+        return ConflictError(problem)
+    if problem.code in {"not-found", "misdirected-request"}:
+        return NotOurServerError(
+            f"the server knows no uploads at this address ({problem.code}): check server.url"
+        )
+    return RejectedError(problem)
+
+
+def _busy(status: int, problem: Problem | None, wait_s: float | None) -> ServerBusyError:
+    if problem is not None and problem.code == "quota-exceeded":
+        blocked_by = "quota"
+    elif status == 507:
+        blocked_by = "server_full"
+    else:
+        blocked_by = "server_busy"
+    what = f"answer {status}" if problem is None else f"{problem.code}: {problem.detail}"
+    return ServerBusyError(
+        what,
+        retry_after_s=wait_s,
+        blocked_by=blocked_by,
+        concerns_all=status in {429, 502, 503, 504},
+    )
+
+
+def _problem(answer: Answer) -> Problem | None:
+    media_type = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type not in {problems.CONTENT_TYPE, "application/json"}:
+        return None
+    try:
+        return Problem.from_json(_document(answer))
+    except MessageError:
+        return None
+
+
+def problem_code(answer: Answer) -> str | None:
+    """Return the code of a problem document, None where the answer is something else."""
+    problem = _problem(answer) if answer.status >= 400 else None
+    return None if problem is None else problem.code
+
+
+def _document(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise MessageError("no JSON document") from error
+
+
+def retry_after_s(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After (RFC 9110, 10.2.3), from 1 to an hour; None if unreadable.
+
+    A date is believed only as far as the wall clock is: a board that booted in the past would wait
+    for years, hence the cap.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        wait_s = float(value[:12])
+    else:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        wait_s = (moment - now).total_seconds()
+    return max(1.0, min(LONGEST_RETRY_AFTER_S, wait_s))

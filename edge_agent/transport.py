@@ -1,0 +1,369 @@
+"""The native protocol over HTTP; the only module that knows httpx.
+
+One client per lane, one connection at a time. Only idle timeouts, never a total one: a slow link
+that moves is a good link. Every method raises a `TransportError`, and a body's `SourceError` passes
+through as it is; nothing of httpx leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from edge_agent import answers, socket_options
+from edge_agent.answers import Answer
+from edge_agent.errors import (
+    AbortedError,
+    ConfigError,
+    LinkDownError,
+    NotOurServerError,
+    UnauthorizedError,
+    UploadLostError,
+)
+from upload_protocol import headers
+from upload_protocol.headers import ContentRange
+from upload_protocol.messages import (
+    BlockDigests,
+    CompleteRequest,
+    CreateRequest,
+    MessageError,
+    Probe,
+    Receipt,
+    UploadStatus,
+)
+
+T = TypeVar("T")
+
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The server is verifying; ask again."""
+
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where the server is, and how to reach it."""
+
+    url: str
+    """http or https, perhaps with a path in front of the protocol's own."""
+    ca_file: Path | None = None
+    proxy: str | None = None
+    idle_timeout_s: float = 60.0
+    congestion_control: socket_options.CongestionControl = "auto"
+
+
+class Transport:
+    """One lane to the server.
+
+    Args:
+        token: returns the device token, asked before each request so that a new one is used at once;
+            None where the server runs without tokens. May raise `ConfigError`.
+        utc: wall time, only to read dates in answers.
+        via: what carries requests, instead of the network.
+
+    Raises:
+        ConfigError: the CA file or the proxy cannot be used.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        token: Callable[[], str | None],
+        utc: Callable[[], datetime],
+        via: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._base = connection.url.rstrip("/")
+        self._token = token
+        self._utc = utc
+        self._lock = threading.Lock()
+        self._is_aborted = False
+        self._socket: socket.socket | None = None
+        self._client = httpx.Client(
+            transport=_network(connection) if via is None else via,
+            trust_env=False,  # neither proxy variables nor .netrc: the configuration says it all
+            follow_redirects=False,
+            timeout=httpx.Timeout(
+                connect=_CONNECT_S,
+                read=connection.idle_timeout_s,
+                write=connection.idle_timeout_s,
+                pool=None,
+            ),
+            headers={"User-Agent": "edge-agent", "Accept": "application/json"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def probe(self, nonce: str) -> Probe:
+        """Ask who is there.
+
+        Raises:
+            NotOurServerError: whoever answers does not know the nonce: a captive portal.
+        """
+        probe = self._ask("GET", f"{headers.PROBE_PATH}?nonce={nonce}", Probe.from_json)
+        if probe.nonce != nonce:
+            raise NotOurServerError(
+                "the answer is not for our question: something caches or imitates"
+            )
+        if headers.PROTOCOL_VERSION not in probe.protocols:
+            msg = (
+                f"the server speaks protocol {list(probe.protocols)}, this agent"
+                f" {headers.PROTOCOL_VERSION}: upgrade the older of the two"
+            )
+            raise NotOurServerError(msg)
+        return probe
+
+    def create(self, request: CreateRequest, key: str) -> UploadStatus:
+        """Create an upload, or find the one that *key* created before."""
+        return self._ask(
+            "POST",
+            headers.UPLOADS_PATH,
+            _new_status,
+            document=request.to_json(),
+            extra={headers.IDEMPOTENCY_KEY: key},
+        )
+
+    def status(self, upload_id: str) -> UploadStatus:
+        return self._ask("GET", headers.upload_path(upload_id), _status_of(upload_id))
+
+    def send(self, upload_id: str, where: ContentRange, body: Iterator[bytes]) -> UploadStatus:
+        """Send the bytes of *where*; what the answer has in `received` is durable.
+
+        *body* must yield exactly as many bytes; it is used once.
+        """
+        return self._ask(
+            "PUT",
+            headers.content_path(upload_id),
+            _status_of(upload_id),
+            body=body,
+            extra={
+                headers.CONTENT_RANGE: str(where),
+                "Content-Length": str(len(where.where)),
+                "Content-Type": "application/octet-stream",
+            },
+        )
+
+    def blocks(
+        self, upload_id: str, *, block_bytes: int, start: int, limit: int
+    ) -> BlockDigests | None:
+        """Return the digests of *limit* blocks from number *start*; None: not offered here."""
+        path = f"{headers.blocks_path(upload_id)}?size={block_bytes}&start={start}&limit={limit}"
+        answer = self._exchange("GET", path)
+        if answers.problem_code(answer) in {"not-found", "method-not-allowed"}:
+            return None
+        return answers.read(answer, BlockDigests.from_json, now=self._utc())
+
+    def complete(self, upload_id: str, request: CompleteRequest) -> Receipt | Pending:
+        """Ask to verify and publish; the same answer however often it is asked."""
+        answer = self._exchange(
+            "POST", headers.complete_path(upload_id), document=request.to_json()
+        )
+        if answer.status == 202:
+            return Pending(
+                answers.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc())
+            )
+        return answers.read(answer, Receipt.from_json, now=self._utc())
+
+    def abort_upload(self, upload_id: str) -> None:
+        """Give an upload up; one that the server does not know is given up already."""
+        with contextlib.suppress(UploadLostError):
+            self._ask("DELETE", headers.upload_path(upload_id), lambda _: None, may_be_empty=True)
+
+    def credential(self) -> bytes | None:
+        """Return something that is equal only while the token is; None: no usable token."""
+        try:
+            return hashlib.sha256(self._authorization().get("Authorization", "").encode()).digest()
+        except UnauthorizedError:
+            return None
+
+    # --- stopping ---------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """From another thread: cut the running request off, and refuse new ones until `resume`."""
+        with self._lock:
+            self._is_aborted = True
+            live = self._socket
+        if live is not None:
+            # Shutdown wakes a blocked send, closing would not. The base class's method, because
+            # SSLSocket's own first forgets its TLS state and a racing send would go out in clear.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(live, socket.SHUT_RDWR)
+
+    def resume(self) -> None:
+        with self._lock:
+            self._is_aborted = False
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Remember the socket that httpcore just opened (its public trace extension)."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            stream = info.get("return_value")
+            found = None if stream is None else stream.get_extra_info("socket")
+            with self._lock:
+                self._socket = found
+                is_aborted = self._is_aborted
+            if is_aborted:
+                raise httpx.ConnectError("aborted while connecting")
+
+    # --- one exchange -----------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        form: Callable[[object], T],
+        *,
+        document: object = None,
+        body: Iterator[bytes] | None = None,
+        extra: dict[str, str] | None = None,
+        may_be_empty: bool = False,
+    ) -> T:
+        answer = self._exchange(method, path, document=document, body=body, extra=extra)
+        if may_be_empty and answer.status == 204:
+            return form(None)
+        return answers.read(answer, form, now=self._utc())
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        document: object = None,
+        body: Iterator[bytes] | None = None,
+        extra: dict[str, str] | None = None,
+    ) -> Answer:
+        fields = {**(extra or {}), **self._authorization()}
+        content: bytes | Iterator[bytes] | None = body
+        if document is not None:
+            fields["Content-Type"] = "application/json"
+            content = json.dumps(document).encode()
+        try:
+            if self._is_aborted:
+                raise AbortedError("stopped before it was sent")
+            request = self._client.build_request(
+                method,
+                self._base + path,
+                headers=fields,
+                content=content,
+                extensions={"trace": self._trace},
+            )
+            response = self._client.send(request, stream=True)
+            try:
+                return Answer(response.status_code, _fields(response), _read(response))
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+            if self._is_aborted:
+                raise AbortedError("cut off from this side") from error
+            if isinstance(error, httpx.DecodingError):
+                raise NotOurServerError("the answer cannot be decoded") from error
+            msg = _what_broke(error)
+            raise LinkDownError(msg) from error
+
+    def _authorization(self) -> dict[str, str]:
+        try:
+            token = self._token()
+        except ConfigError as error:
+            raise UnauthorizedError(str(error)) from error
+        if token is None:
+            return {}
+        token = token.strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise UnauthorizedError("the device token is empty or holds characters no token has")
+        return {"Authorization": f"Bearer {token}"}
+
+
+def _network(connection: Connection) -> httpx.HTTPTransport:
+    try:
+        return httpx.HTTPTransport(
+            verify=_ssl_context(connection),
+            trust_env=False,
+            # One lane, one connection: also what makes the remembered socket the live one.
+            limits=httpx.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+            ),
+            proxy=connection.proxy,
+            socket_options=socket_options.accepted(
+                socket_options.wanted(connection.congestion_control)
+            ),
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        msg = f"server.proxy: cannot be used: {error}"
+        raise ConfigError([msg]) from error
+
+
+def _ssl_context(connection: Connection) -> ssl.SSLContext:
+    if not connection.url.lower().startswith("https"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: loads no certificates
+    try:
+        return ssl.create_default_context(
+            cafile=None if connection.ca_file is None else str(connection.ca_file)
+        )
+    except (OSError, ssl.SSLError) as error:
+        msg = f"server.ca_file: {connection.ca_file} cannot be used: {error}"
+        raise ConfigError([msg]) from error
+
+
+def _fields(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > answers.MAX_ANSWER_BYTES:
+            msg = f"the answer is longer than {answers.MAX_ANSWER_BYTES} bytes"
+            raise NotOurServerError(msg)
+    return bytes(body)
+
+
+def _what_broke(error: Exception) -> str:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"the server's certificate is not accepted ({text}): check server.ca_file, and the clock"
+            " of this device"
+        )
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def _new_status(document: object) -> UploadStatus:
+    status = UploadStatus.from_json(document)
+    if not headers.is_upload_id(status.id):
+        raise MessageError("'id' is not an upload id")
+    return status
+
+
+def _status_of(upload_id: str) -> Callable[[object], UploadStatus]:
+    def read(document: object) -> UploadStatus:
+        status = UploadStatus.from_json(document)
+        if status.id != upload_id:
+            raise MessageError("'id' is that of another upload")
+        return status
+
+    return read
