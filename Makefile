@@ -54,5 +54,5 @@ lock: $(STAMP) ## pin what the tests ran with
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
 	  --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml
 
-clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) var build dist
+clean: ## remove the environments and the demo's data
+	rm -rf $(VENV) .venv-device .venv-3.13 var build dist

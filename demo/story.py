@@ -158,7 +158,10 @@ class Story:
         if not isinstance(current, Mapping) or document.get("blocked_by"):
             self.progress = self.percent = None
             return
-        length, done = int(current.get("length") or 0), int(current.get("acknowledged") or 0)
+        length = int(current.get("length") or 0)
+        # What is on its way counts here: over a slow link a request takes seconds to be answered.
+        sent = int(current.get("acknowledged") or 0) + int(current.get("in_flight") or 0)
+        done = min(sent, length)
         self.percent = 100 * done / length if length else 100.0
         parts = [
             f"{printable(current.get('name', '?'))} {self.percent:.0f} %",

@@ -177,6 +177,7 @@ def _current(current: Current) -> dict[str, Any]:
         "name": current.name,
         "length": current.length,
         "acknowledged": current.acknowledged,
+        "in_flight": current.in_flight,
         "percent": percent(current.acknowledged, current.length),
         "attempt": current.attempt,
     }

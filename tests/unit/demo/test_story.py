@@ -57,7 +57,7 @@ def test_a_lost_link_is_told_once_and_so_is_its_return():
 
 def test_progress_is_shown_only_while_something_is_sent():
     story = Story("")
-    current = {"name": "a.mp4", "length": 2_000_000, "acknowledged": 500_000}
+    current = {"name": "a.mp4", "length": 2_000_000, "acknowledged": 300_000, "in_flight": 200_000}
 
     list(story.state(_state(current=current, rate_bytes_per_s=100_000, eta_s=15)))
     sending = story.progress
