@@ -95,6 +95,7 @@ def make_app(
         settings.compat,
         settings.compat_settings,
         public_url=settings.public_url,
+        origins=settings.cors_origins,
     )
     return app
 
@@ -142,6 +143,7 @@ class _Middleware:
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
         self._files.end(req, resp)
+        seeds.end(req, resp)
         caller, body = req.context.caller, req.context.body
         log.info(
             "request.answered",

@@ -67,7 +67,6 @@ class _All:
         form = self.uploads.form(req)
         form.finish()
         name, size = form.fields.get("filename"), form.fields.get("total_size")
-        # The number 0 counts as none, as it does there; the text "0" is an empty file.
         if not name or not size:
             _fail("filename and total_size required")
         if not _SIZE.match(size) or int(size) > MAX_OFFSET:

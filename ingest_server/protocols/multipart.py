@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,8 @@ MAX_FORM_BYTES = 64 * KIB
 """A form without a file: a few names and numbers."""
 READ_BYTES = 64 * KIB
 EPILOGUE_BYTES = 64 * KIB
+READ_AWAY_BYTES = 128 * KIB * KIB
+"""Of a refused request: more than the usual chunk, and less than an attacker would like."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}\Z")
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
@@ -267,6 +270,26 @@ class Form:
         if self._body.remaining <= EPILOGUE_BYTES:
             while self._source.read(READ_BYTES):
                 continue
+
+
+def read_away(req: falcon.Request) -> None:
+    """Read what is left of a refused request's body, up to a limit, so that its client can hear why.
+
+    Most clients of a form send all of it before they read anything, and lose the answer when the
+    connection ends meanwhile.
+    """
+    body = req.context.body
+    if body is None:
+        try:
+            body = _request_body(req)
+        except Refused:
+            return
+    if not 0 < body.remaining <= READ_AWAY_BYTES:
+        return
+    buffer = memoryview(bytearray(READ_BYTES))
+    with suppress(OSError):
+        while body.readinto(buffer):
+            continue
 
 
 def _request_body(req: falcon.Request) -> SocketBody | StreamBody:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ import falcon
 from ingest_server.errors import Refused
 from ingest_server.protocols import django_chunked, django_init, drf_chunked, frago, turbo
 from ingest_server.protocols.compat import CompatSettings, Uploads
+from ingest_server.protocols.multipart import read_away
 from ingest_server.receiver import Receiver
 
 DIALECTS: Mapping[str, ModuleType] = MappingProxyType(
@@ -43,6 +45,20 @@ def add_routes(
         uploads = Uploads(name, receiver, settings, public_url, origins)
         DIALECTS[name].add_routes(app, uploads)
 
+
+def end(req: falcon.Request, resp: falcon.Response) -> None:
+    """Do what comes last before an answer is sent.
+
+    Not for a body that broke off or was superseded, nor for callers whom nobody knows.
+    """
+    is_ours = req.path.startswith(ROOT) and req.context.caller is not None
+    if is_ours and HTTPStatus(resp.status_code) not in _BROKEN and resp.status_code >= 400:
+        read_away(req)
+
+
+_BROKEN = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}
+)
 
 Shape = Callable[[str, Refused], tuple[int, Mapping[str, Any]]]
 
