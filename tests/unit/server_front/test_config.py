@@ -125,6 +125,11 @@ WRONG = {
         '[auth]\nmode = "opn"',
         "[auth] mode (in {path}): input should be 'token' or 'open'.",
     ),
+    "a page that is no origin": (
+        '[protocols]\ncors_origins = ["https://app.example/"]',
+        "[protocols] cors_origins (in {path}): 'https://app.example/' is not an origin such as "
+        '"https://app.example" or "*".',
+    ),
     "an unknown protocol": (
         '[protocols]\ncompat = ["ftp"]',
         "[protocols] compat (in {path}): input should be 'frago', 'drf', 'django', "
