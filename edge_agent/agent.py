@@ -22,6 +22,7 @@ from edge_agent.control import ControlServer
 from edge_agent.credentials import FOR_SERVER, read_secret
 from edge_agent.desk import Desk
 from edge_agent.errors import ConfigError, StoreError
+from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
 from edge_agent.reload import Change, compare
@@ -117,6 +118,14 @@ class Agent:
             probe=LeaseProbe(),
             wake_sender=self._sender.wake,
         )
+        self._janitor = Janitor(
+            self._store,
+            settings.retention,
+            self.activity,
+            clock=clock,
+            folder=lambda: self._settings.watch.folder,
+        )
+        self._sender.on_verified = self._janitor.wake
         self._reporter = Reporter(
             settings.mqtt,
             settings.device_id,
@@ -131,6 +140,9 @@ class Agent:
         self._runners = {
             "watcher": Runner("watcher", self._watcher.step, clock=clock),
             "sender": Runner("sender", self._sender.step, clock=clock, woken=self._sender.woken),
+            "janitor": Runner(
+                "janitor", self._janitor.step, clock=clock, woken=self._janitor.woken
+            ),
             "reporter": Runner("reporter", self._reporter.step, clock=clock),
         }
         self._watcher.wake_runner = self._runners["watcher"].wake
@@ -232,6 +244,7 @@ class Agent:
         self._watcher.configure(change.settings.watch)
         self._sender.reconfigure(change.settings.upload)
         self._sender.wake()
+        self._janitor.reconfigure(change.settings.retention)
         log.info(
             "config.applied", changed=list(change.applied), needs_restart=list(change.needs_restart)
         )

@@ -32,6 +32,7 @@ from edge_agent.errors import (
     SourceChangedError,
     SourceError,
     SourceVanishedError,
+    StaleRecordingError,
     StoreError,
     TransportError,
     UnauthorizedError,
@@ -133,6 +134,9 @@ class Sender:
         self._auth_failures = 0
         self._refused_credential: bytes | None = None
         self._must_probe = False
+        self._has_store_failed = False
+        self.on_verified: Callable[[], None] = lambda: None
+        """Called after each receipt that is durable here; must return at once."""
         self.reconfigure(settings)
 
     def reconfigure(self, settings: UploadSettings) -> None:
@@ -169,12 +173,18 @@ class Sender:
             return _IDLE_S
         try:
             wait_s = self._step(now_s)
+        except StaleRecordingError:
+            # Another worker moved or forgot it: the next pick sees where to.
+            self._current_id = None
+            wait_s = 0.0
         except StoreError as error:
+            self._has_store_failed = True
             self._activity.problem(ProblemCode.STORE, present=True)
             self._block(Reason.DISK, str(error), now_s + _STORE_WAIT_S)
             wait_s = _STORE_WAIT_S
         else:
-            if self._lane_hold is None:
+            if self._has_store_failed:
+                self._has_store_failed = False
                 self._activity.problem(ProblemCode.STORE, present=False)
         self._activity.beat(WORKER, self._clock.now_s())
         return wait_s
@@ -214,6 +224,7 @@ class Sender:
                         recording.id, Reason.VERIFYING, outcome.detail, outcome.wait_s
                     )
                 self._let_go(recording.id)
+                self.on_verified()
                 return 0.0
         self._reached()
         return 0.0
@@ -343,7 +354,6 @@ class Sender:
             code = "source-missing" if event is Event.SOURCE_VANISHED else "source-unreadable"
             self._fail(recording, event, code, str(error), permanent=False)
             return 0.0
-        self._activity.problem(ProblemCode.SOURCE_MISSING, present=True)
         failures = self._count_failure(recording)
         return self._hold(recording.id, Reason.SOURCE_MISSING, str(error), self._delay_s(failures))
 
