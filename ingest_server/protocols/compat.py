@@ -153,7 +153,7 @@ class Uploads:
         # Any page can post a form to this machine; without a token only this tells them apart.
         is_foreign = (
             origin is not None
-            and origin not in self.origins
+            and not {origin.lower(), "*"} & {one.lower() for one in self.origins}
             and urlsplit(origin).netloc.lower() != (req.get_header("Host") or "").lower()
         )
         if is_foreign and _device(req) is None:

@@ -1,9 +1,13 @@
 """A client written after the page of drf-chunked-upload, against ours."""
 
+import socket
+
+import httpx
 import pytest
 
 from ingest_server.protocols.compat import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.raw_http import Peer
 
 BASE = "/compat/drf/upload/"
 DATA = recording(250_000)
@@ -269,3 +273,29 @@ def test_nobody_in_particular_has_no_list(wsgi):
     put(wsgi.client, BASE, 0, CHUNK)
 
     assert wsgi.client.get(BASE).json() == []
+
+
+@pytest.mark.parametrize("goes_on", ["with the chunk again", "where the server says"])
+def test_a_client_goes_on_after_a_cut_chunk_either_way(tmp_path, goes_on):
+    with compat_site(tmp_path, "own container") as site:
+        url = put(site.client, BASE, 0, CHUNK).json()["url"]
+        body = form_of("bb", ("file", "x", DATA[CHUNK : 2 * CHUNK]))
+        head = (
+            f"PUT {httpx.URL(url).path} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: {FORM['Content-Type']}\r\nContent-Length: {len(body)}\r\n"
+            f"Content-Range: bytes {CHUNK}-{2 * CHUNK - 1}/{LENGTH}\r\n\r\n"
+        )
+        with Peer(site.address) as peer:
+            peer.send(head.encode() + body[:60_000])
+            peer.socket.shutdown(socket.SHUT_WR)
+            assert peer.answer().status == 400
+        offset = site.client.get(url).json()["offset"]
+        start = CHUNK if goes_on == "with the chunk again" else offset
+
+        again = put(site.client, url, start, 2 * CHUNK)
+        put(site.client, url, 2 * CHUNK, LENGTH)
+
+        assert CHUNK + 50_000 < offset < CHUNK + 60_000
+        assert (again.status_code, again.json()["offset"]) == (200, 2 * CHUNK)
+        assert site.client.post(url, data={"md5": md5(DATA)}).status_code == 200
+        assert site.only_published() == DATA

@@ -1,6 +1,7 @@
 """A client written after frago's page, against ours."""
 
 import hashlib
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -440,7 +441,7 @@ def test_of_a_cut_chunk_nothing_that_arrived_is_lost(tmp_path):
         )
         with Peer(running.address) as peer:
             peer.send(head.encode() + body[:50_000])
-            peer.socket.shutdown(1)
+            peer.socket.shutdown(socket.SHUT_WR)
 
             answer = peer.answer()
 

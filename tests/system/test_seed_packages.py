@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from tests.support import seed_originals
-from tests.support.compat_site import compat_site, md5, recording
+from tests.support.compat_site import compat_site, md5, recording, sha256
+from tests.support.processes import DEVICE, Server
 from tests.support.requirements import require_packages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -252,3 +253,23 @@ def test_ours_answers_like_the_original_but_for_what_is_listed(conversation, pyt
     gone = [each for each in allowed if not any(covers(each, one) for one in found)]
     assert new == []
     assert gone == []
+
+
+def test_the_program_speaks_what_its_configuration_lists(tmp_path):
+    server = Server(tmp_path, protocols={"compat": ["drf"]}, compat={"checksum": "sha256"})
+    try:
+        server.start()
+        client = httpx.Client(
+            base_url=f"http://127.0.0.1:{server.port}",
+            headers={"Authorization": f"Bearer {server.new_token()}"},
+        )
+        with client:
+            whole = {"filename": "whole.mp4", "sha256": sha256(DATA)}
+            done = client.post("/compat/drf/upload/", data=whole, files={"file": DATA})
+            absent = client.post("/compat/frago/upload/", data={"filename": "a", "total_size": 1})
+
+            assert (done.status_code, absent.status_code) == (200, 404)
+            assert done.json()["user"] == DEVICE
+            assert [path.read_bytes() for path in server.published_files()] == [DATA]
+    finally:
+        server.close()
