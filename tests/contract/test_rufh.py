@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import socket
 
 import httpx
 import pytest
@@ -394,7 +395,11 @@ def test_a_cut_body_never_completes_the_upload(own, server, running):
     url = made(own, DATA[:5])
     with Peer(running.address) as peer:
         peer.send(raw_append(url, 5, "Transfer-Encoding: chunked") + b"4\r\n" + DATA[5:9] + b"\r\n")
+        peer.socket.shutdown(socket.SHUT_WR)
+        answer = peer.answer()
 
+    assert (answer.status, answer.headers["Upload-Offset"]) == (400, "9")
+    assert answer.headers["Upload-Complete"] == "?0"
     assert own.head(url).headers["Upload-Complete"] == "?0"
     assert published(server) == {}
 

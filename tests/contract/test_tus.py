@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import socket
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -699,11 +700,15 @@ def raw_patch(url: str, start: int, *lines: str) -> bytes:
 def test_a_cut_chunked_body_is_kept_as_prefix(own, running):
     url = made(own)
     with Peer(running.address) as peer:
-        peer.send(raw_patch(url, 0, "Transfer-Encoding: chunked") + b"A\r\n" + DATA[:10] + b"\r\n5")
+        peer.send(raw_patch(url, 0, "Transfer-Encoding: chunked", "Expect: 100-continue"))
+        assert peer.socket.recv(100).startswith(b"HTTP/1.1 100")  # it waits for bytes now
+        peer.send(b"A\r\n" + DATA[:10] + b"\r\n5")
+        peer.socket.shutdown(socket.SHUT_WR)
+        answer = peer.answer()
 
-    # Asking ends the broken request, if it has not ended yet.
-    assert offset(own, url) in range(11)
-    assert patch(own, url, DATA[offset(own, url) :], offset(own, url)).status_code == 204
+    assert (answer.status, answer.headers["Upload-Offset"]) == (400, "10")
+    assert offset(own, url) == 10
+    assert patch(own, url, DATA[10:], 10).status_code == 204
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
