@@ -29,6 +29,8 @@ KIB = 1024
 PIECE_BYTES = 256 * KIB
 """Per read: below 64 KiB the interpreter costs more than the copy, above 1 MiB nothing is won."""
 
+_INT64 = 2**63
+
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
 
 
@@ -64,13 +66,21 @@ def original(name: str) -> bytes:
 
 
 def identity_of(found: os.stat_result) -> Identity:
+    """Return what `fstat` says of a file's content, in numbers that the store can hold.
+
+    A camera's clock may say the year 2300, whose nanoseconds no signed 64-bit number has.
+    """
     return Identity(
-        device=found.st_dev,
+        device=_in_64_bits(found.st_dev),
         inode=found.st_ino,
         length=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        ctime_ns=found.st_ctime_ns,
+        mtime_ns=_in_64_bits(found.st_mtime_ns),
+        ctime_ns=_in_64_bits(found.st_ctime_ns),
     )
+
+
+def _in_64_bits(number: int) -> int:
+    return max(-_INT64, min(_INT64 - 1, number))
 
 
 @contextmanager

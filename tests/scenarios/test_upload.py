@@ -1,0 +1,332 @@
+"""A recording's way to the server, and what may befall it."""
+
+import os
+
+import pytest
+
+from edge_agent.activity import Reason
+from edge_agent.core.upload import State
+from tests.support.lane import scene
+from tests.support.link import Fault, problem
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with scene(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("length", [0, 1, 64 * KIB, 3 * MIB + 17])
+def test_a_recording_of_any_length_is_published_byte_for_byte(stage, length):
+    data = os.urandom(length)
+    recording = stage.lane.record("a.mp4", data)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.link.body_bytes == length
+
+
+def test_a_lost_answer_to_create_makes_no_second_upload(stage):
+    stage.link.script(Fault(lose_answer=True), only="POST")
+    stage.lane.record("a.mp4", b"x" * 1000)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": b"x" * 1000}
+    uploads, _ = stage.server.receiver.listing(None, state=None, after=None, limit=10)
+    assert len(uploads) == 1
+
+
+def test_a_lost_answer_to_content_costs_no_byte(stage):
+    stage.link.script(Fault(lose_answer=True), only="PUT")
+    stage.lane.record("a.mp4", b"x" * 1000)
+
+    stage.lane.run()
+
+    assert stage.link.body_bytes == 1000
+
+
+def test_a_lost_answer_to_complete_publishes_once(stage):
+    stage.link.script(Fault(), Fault(lose_answer=True), only="POST")
+    stage.lane.record("a.mp4", b"x" * 1000)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": b"x" * 1000}
+    assert len(stage.lane.events("file.completed")) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_request_that_arrives_twice_does_its_work_once(stage, method):
+    stage.link.schedule = lambda request: Fault(repeat=request.method == method)
+    data = os.urandom(300 * KIB)
+    stage.lane.record("a.mp4", data)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+
+
+def test_a_restart_goes_on_where_the_server_says(stage):
+    data = os.urandom(MIB)
+    recording = stage.lane.record("a.mp4", data)
+    stage.lane.run(until=lambda: stage.link.body_bytes >= 128 * KIB)
+
+    stage.lane.restart()
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.link.body_bytes == len(data)
+    assert stage.lane.now(recording).resent_bytes == 0
+
+
+def test_a_header_rewritten_after_it_was_sent_is_mended_by_its_blocks_only(stage):
+    data = bytearray(os.urandom(4 * MIB))
+    recording = stage.lane.record("a.mp4", bytes(data))
+    stage.lane.run(until=lambda: stage.link.body_bytes >= 2 * MIB)
+    data[40:44] = b"MOOV"
+    with (stage.lane.media / "a.mp4").open("r+b") as file:
+        file.seek(40)
+        file.write(b"MOOV")
+
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SEEN)
+    stage.lane.settle(recording)
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": bytes(data)}
+    # All of it once, and again the one block that differs.
+    assert stage.link.body_bytes == len(data) + MIB
+    assert stage.lane.events("file.changed_during_upload")
+    uploads, _ = stage.server.receiver.listing(None, state=None, after=None, limit=10)
+    assert len(uploads) == 1
+
+
+def test_a_recording_that_grew_while_it_was_sent_begins_a_new_upload(stage):
+    recording = stage.lane.record("a.mp4", b"x" * MIB)
+    stage.lane.run(until=lambda: stage.link.body_bytes >= 128 * KIB)
+    with (stage.lane.media / "a.mp4").open("ab") as file:
+        file.write(b"more")
+
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SEEN)
+    stage.lane.settle(recording)
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": b"x" * MIB + b"more"}
+    uploads, _ = stage.server.receiver.listing(None, state="open", after=None, limit=10)
+    assert uploads == []
+
+
+def test_a_file_that_becomes_shorter_in_the_middle_of_a_request_is_a_changed_file(stage):
+    path = stage.lane.media / "a.mp4"
+    recording = stage.lane.record("a.mp4", os.urandom(MIB))
+
+    def shorten(request):
+        if request.method == "PUT":
+            os.truncate(path, 10)
+        return Fault()
+
+    stage.link.schedule = shorten
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SEEN)
+
+    assert stage.published() == {}
+
+
+def test_bytes_that_rotted_on_the_way_are_found_and_only_their_block_goes_again(stage):
+    data = os.urandom(3 * MIB)
+    recording = stage.lane.record("a.mp4", data)
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SENT)
+    (part,) = (stage.server.data_dir / "parts").glob("*.part")
+    with part.open("r+b") as file:
+        file.seek(MIB + 5)
+        file.write(bytes([data[MIB + 5] ^ 1]))
+    stage.server.receiver.stop()
+    _restart_server(stage)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.link.body_bytes == len(data) + MIB
+    assert len(stage.lane.events("checksum.failed")) == 1
+
+
+def _restart_server(stage):
+    """A new process over the same folder: it has no running digest and reads what is stored."""
+    from ingest_server.app import make_app
+    from ingest_server.auth import OpenAuth
+    from ingest_server.blobs.files import FileBlobs
+    from ingest_server.clock import SystemClock
+    from ingest_server.receiver import Receiver
+    from ingest_server.state.sqlite import SqliteState
+
+    old = stage.server
+    state = SqliteState.open(old.data_dir / "state.db")
+    receiver = Receiver(state, FileBlobs(old.data_dir), old.receiver.settings, SystemClock())
+    receiver.start()
+    old.receiver, old.state = receiver, state
+    stage.link.app = make_app(receiver, OpenAuth(()), SystemClock())
+
+
+def test_a_mismatch_that_no_repair_mends_keeps_the_file_for_a_person(stage):
+    never = problem(409, "digest-mismatch")
+    stage.link.schedule = lambda request: never if "complete" in request.path else Fault()
+    recording = stage.lane.record("a.mp4", b"x" * 1000)
+
+    stage.lane.run()
+
+    now = stage.lane.now(recording)
+    assert (now.state, now.problem) == (State.FAILED, "checksum")
+    assert (stage.lane.media / "a.mp4").exists()
+    (told,) = stage.lane.events("file.failed")
+    assert told["code"] == "checksum"
+    assert told["permanent"]
+
+
+def test_a_server_without_block_digests_gets_everything_again(stage):
+    data = os.urandom(MIB)
+    recording = stage.lane.record("a.mp4", data)
+    faults = [problem(409, "digest-mismatch")]
+
+    def schedule(request):
+        if "complete" in request.path and faults:
+            return faults.pop()
+        return problem(404, "not-found") if "blocks" in request.path else Fault()
+
+    stage.link.schedule = schedule
+    stage.lane.run()
+
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.link.body_bytes == 2 * len(data)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_upload_that_the_server_forgot_is_created_anew_with_a_new_key(stage, status):
+    code = {404: "upload-not-found", 410: "upload-expired"}[status]
+    recording = stage.lane.record("a.mp4", b"x" * 1000)
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SENDING)
+    first = stage.lane.now(recording)
+    stage.link.script(problem(status, code))
+
+    stage.lane.run()
+
+    second = stage.lane.now(recording)
+    assert stage.published() == {"a.mp4": b"x" * 1000}
+    assert second.upload_id != first.upload_id
+    assert second.idempotency_key != first.idempotency_key
+
+
+def test_a_key_that_belongs_to_other_bytes_is_replaced(stage):
+    stage.link.script(problem(422, "idempotency-key-reused"))
+    recording = stage.lane.record("a.mp4", b"x")
+
+    stage.lane.run()
+
+    assert stage.lane.now(recording).state is State.VERIFIED
+
+
+def test_a_refusal_for_good_keeps_the_file_and_lets_the_next_one_go(tmp_path):
+    with scene(tmp_path, max_length=1000) as stage:
+        large = stage.lane.record("large.mp4", b"x" * 2000)
+        small = stage.lane.record("small.mp4", b"x" * 10)
+
+        stage.lane.run()
+
+        assert stage.lane.now(large).problem == "too-large"
+        assert stage.lane.now(large).state is State.FAILED
+        assert stage.lane.now(small).state is State.VERIFIED
+
+
+def test_a_recording_that_fails_lets_the_next_one_go(stage):
+    poison = problem(500, "internal")
+    first = stage.lane.record("poison.mp4", b"x" * 10)
+    stage.lane.run(until=lambda: stage.lane.now(first).upload_id is not None)
+    bad = stage.lane.now(first).upload_id
+    stage.link.schedule = lambda request: poison if bad in request.path else Fault()
+    good = stage.lane.record("good.mp4", b"y" * 10)
+
+    stage.lane.run(until=lambda: stage.lane.now(good).state is State.VERIFIED)
+
+    assert stage.lane.now(first).state is State.SENDING
+    assert Reason.SERVER_BUSY in stage.lane.reasons
+
+
+def test_recordings_go_oldest_first(stage):
+    for name in ("c.mp4", "a.mp4", "b.mp4"):
+        stage.lane.record(name, name.encode())
+
+    stage.lane.run()
+
+    assert [one["name"] for one in stage.lane.events("file.completed")] == [
+        "c.mp4",
+        "a.mp4",
+        "b.mp4",
+    ]
+
+
+def test_the_same_recording_under_a_new_key_is_published_once(stage):
+    data = os.urandom(1000)
+    stage.lane.record("a.mp4", data)
+    stage.lane.run()
+    again = stage.lane.record("a.mp4", data)
+
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.lane.now(again).state is State.VERIFIED
+
+
+def test_a_name_that_is_no_utf8_arrives_escaped(stage):
+    name = os.fsdecode(b"caf\xe9 100%.mp4")
+    stage.lane.record(name, b"x")
+
+    stage.lane.run()
+
+    (receipt,) = stage.lane.events("file.completed")
+    assert receipt["name"] == "caf%E9 100%25.mp4"
+
+
+def test_requests_grow_to_what_the_link_moves_in_eight_seconds(stage):
+    stage.link.bytes_per_s = 50 * KIB
+    stage.lane.record("a.mp4", b"x" * 2 * MIB)
+
+    stage.lane.run()
+
+    lengths = [one.length for one in stage.link.requests if one.method == "PUT"]
+    assert lengths[0] == 64 * KIB
+    assert max(lengths[2:-1]) == pytest.approx(400 * KIB, rel=0.05)
+
+
+def test_a_rate_limit_is_kept_over_the_whole_upload(tmp_path):
+    with scene(tmp_path, upload={"max_rate": "100KiB"}) as stage:
+        stage.lane.record("a.mp4", b"x" * MIB)
+        began_s = stage.clock.now_s()
+
+        stage.lane.run()
+
+        took_s = stage.clock.now_s() - began_s
+        assert took_s == pytest.approx(MIB / (100 * KIB), rel=0.05)
+
+
+def test_a_stop_in_the_middle_of_a_body_ends_it_and_nothing_is_lost(stage):
+    data = os.urandom(MIB)
+    recording = stage.lane.record("a.mp4", data)
+
+    def stop(request):
+        if request.method == "PUT":
+            stage.lane.sender.abort()
+        return Fault()
+
+    stage.link.schedule = stop
+    stage.lane.run(until=lambda: any(one.method == "PUT" for one in stage.link.requests))
+    assert stage.link.body_bytes == 0
+
+    stage.link.script()
+    stage.lane.restart()
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.lane.now(recording).state is State.VERIFIED

@@ -1,0 +1,192 @@
+"""A device's lane and a server, joined by a link in virtual time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_agent.activity import Activity, Reason
+from edge_agent.config import RetentionSettings, UploadSettings
+from edge_agent.core.upload import Event, State
+from edge_agent.janitor import Janitor, Space
+from edge_agent.recording import Found, Recording
+from edge_agent.sender import Sender
+from edge_agent.source import Source, identity_of, printable
+from edge_agent.store import Store
+from edge_agent.transport import Connection, Transport
+from tests.support.clock import VirtualClock
+from tests.support.ingest import Ingest, ingest
+from tests.support.link import Link
+
+GIB = 1 << 30
+_WORK = (State.STABLE, State.SENDING, State.SENT)
+
+
+@dataclass
+class Lane:
+    """One device. `restart` is what a power cut leaves of it: the files and the database."""
+
+    base: Path
+    link: Link
+    clock: VirtualClock
+    upload: UploadSettings
+    retention: RetentionSettings
+    token: Callable[[], str | None] = lambda: None
+    jitter: Callable[[], float] = lambda: 0.5
+    free: int = 50 * GIB
+    total: int = 100 * GIB
+
+    def __post_init__(self) -> None:
+        self.media = self.base / "media"
+        self.media.mkdir(exist_ok=True)
+        self.reasons: list[Reason] = []
+        self._open()
+
+    def _open(self) -> None:
+        self.store = Store.open(self.base / "agent.db", clock=self.clock, boot_id="boot")
+        self.activity = Activity()
+        self.activity.subscribe(self._note)
+        self.transport = Transport(
+            Connection(url="http://127.0.0.1"),
+            token=self._token,
+            utc=self.clock.utc,
+            via=self.link,
+        )
+        self.sender = Sender(
+            self.store,
+            self.transport,
+            Source.open,
+            self.activity,
+            self.upload,
+            clock=self.clock,
+            device_id="cam",
+            jitter=self._draw,
+            pause=self.clock.pass_s,
+        )
+        self.janitor = self.new_janitor()
+
+    def new_janitor(self, **more: Any) -> Janitor:
+        return Janitor(
+            self.store,
+            self.retention,
+            self.activity,
+            clock=self.clock,
+            folder=lambda: self.media,
+            space=lambda _: Space(self.free, self.total),
+            **more,
+        )
+
+    def _token(self) -> str | None:
+        return self.token()
+
+    def _draw(self) -> float:
+        return self.jitter()
+
+    def _note(self) -> None:
+        waits = [*self.activity.waits.values()]
+        if self.activity.blocked_by is not None:
+            waits.append(self.activity.blocked_by)
+        self.reasons.extend(wait.reason for wait in waits)
+
+    def close(self) -> None:
+        self.transport.close()
+        self.store.close()
+
+    def restart(self) -> None:
+        self.close()
+        self._open()
+
+    # --- files ------------------------------------------------------------------------------
+
+    def record(self, name: str, data: bytes, *, origin: str = "watch") -> Recording:
+        """Write a finished recording and remember it as the watcher does."""
+        path = self.media / name
+        path.write_bytes(data)
+        found = Found(
+            path=os.fsencode(path),
+            folder="",
+            name=printable(os.fsencode(name)),
+            identity=identity_of(path.stat()),
+            origin=origin,
+        )
+        (seen,) = self.store.add([found])
+        return self.store.advance(seen, Event.SETTLED)
+
+    def settle(self, recording: Recording) -> Recording:
+        """Do what the watcher does with a recording that went back to SEEN."""
+        now = self.now(recording)
+        identity = identity_of(os.stat(now.path))
+        return self.store.advance(now, Event.SETTLED, identity=identity)
+
+    def now(self, recording: Recording) -> Recording:
+        found = self.store.get(recording.id)
+        assert found is not None
+        return found
+
+    # --- time -------------------------------------------------------------------------------
+
+    def step(self) -> float:
+        """One step; the lane's promise is checked: a wait has a reason, and time passes."""
+        pending = self.store.in_states(*_WORK, limit=1)
+        wait_s = self.sender.step(self.clock.now_s())
+        if wait_s > 0 and pending and self.store.in_states(*_WORK, limit=1):
+            wait = self.activity.blocked_by
+            assert wait is not None, "it waits and does not say why"
+            assert wait.detail, "a reason without a word for a person"
+        self.clock.pass_s(wait_s)
+        return wait_s
+
+    def run(self, *, steps: int = 2000, until: Callable[[], bool] | None = None) -> None:
+        """Step until nothing is pending (or *until* holds)."""
+        is_done = until or (lambda: not self.store.in_states(*_WORK, limit=1))
+        for _ in range(steps):
+            if is_done():
+                return
+            self.step()
+        raise AssertionError(f"not done after {steps} steps: {self.activity.view()}")
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [dict(one.data) for one in self.store.undelivered(limit=1000) if one.type == kind]
+
+
+@dataclass
+class Scene:
+    lane: Lane
+    link: Link
+    server: Ingest
+    clock: VirtualClock
+
+    def published(self) -> dict[str, bytes]:
+        root = self.server.data_dir / "published"
+        return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def scene(
+    base: Path,
+    *,
+    upload: dict[str, Any] | None = None,
+    retention: dict[str, Any] | None = None,
+    app: Callable[..., Any] | None = None,
+    **server: Any,
+) -> Iterator[Scene]:
+    """A lane and the real server; *app* in front of it may say other things."""
+    with ingest(base / "server", **server) as made:
+        clock = VirtualClock()
+        link = Link(app or made.app, clock)
+        (base / "device").mkdir()
+        lane = Lane(
+            base / "device",
+            link,
+            clock,
+            UploadSettings(**{"min_request": 64 * 1024, **(upload or {})}),
+            RetentionSettings(**(retention or {})),
+        )
+        try:
+            yield Scene(lane, link, made, clock)
+        finally:
+            lane.close()
