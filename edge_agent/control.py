@@ -27,7 +27,7 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _MAX_CLIENTS = 8
 _REQUEST_S = 10.0
 _ANSWER_S = 10.0
-_JOIN_S = 1.0
+_JOIN_S = 0.5
 
 
 class NotRunningError(AgentError):

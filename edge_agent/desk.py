@@ -116,6 +116,8 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
     wait = reason_of(recording, view)
     length = recording.identity.length
     acknowledged = _acknowledged(recording, view)
+    is_current = view.current is not None and view.current.recording_id == recording.id
+    current = view.current if is_current else None
     return {
         "file_id": recording.id,
         "path": printable(recording.path),
@@ -124,6 +126,7 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
         "state": str(recording.state),
         "length": length,
         "acknowledged": acknowledged,
+        "in_flight": current.in_flight if current is not None else 0,
         "percent": None if acknowledged is None else percent(acknowledged, length),
         "reason": None if wait is None else str(wait.reason),
         "detail": recording.detail if wait is None else wait.detail,

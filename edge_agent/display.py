@@ -90,13 +90,15 @@ def progress_line(answer: Mapping[str, Any], width: int) -> str:
     row = _foremost(files)
     if row is None:
         return _fit([counter], width)
-    percent = row["percent"] or 0.0
+    # With what is in flight: a request may take ten seconds, and a bar that stands looks dead.
+    sent = min(row["length"], (row["acknowledged"] or 0) + row["in_flight"])
+    percent = 100.0 * sent / row["length"] if row["length"] else 0.0
     parts = [row["name"], f"[{_bar(percent)}] {percent:.0f} %"]
     if row["reason"] is not None:
         parts.append(f"waiting ({row['reason']}): {row['detail']}")
     elif answer["rate_bytes_per_s"]:
-        sent = size(row["acknowledged"] or 0)
-        parts.append(f"{sent} of {size(row['length'])}, {size(answer['rate_bytes_per_s'])}/s")
+        rate = size(answer["rate_bytes_per_s"])
+        parts.append(f"{size(sent)} of {size(row['length'])}, {rate}/s")
         if answer["eta_s"] is not None:
             parts.append(f"{duration(answer['eta_s'])} left")
     return _fit([*parts, counter], width)

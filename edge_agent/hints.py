@@ -27,6 +27,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 _LOG = "watchdog.observers"
+_JOIN_S = 0.5
 _EVENTS: list[type[FileSystemEvent]] = [
     # Not opened, not closed-after-reading: our own reading would wake us. Not modified: a recorder
     # writes many times a second, and a file that grows is looked at anyway.
@@ -84,7 +85,7 @@ class FolderHints:
         observer, self._observer = self._observer, None
         if observer is not None and observer.is_alive():
             observer.stop()
-            observer.join(timeout=2)
+            observer.join(timeout=_JOIN_S)
 
 
 class _Handler(FileSystemEventHandler):

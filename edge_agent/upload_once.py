@@ -148,7 +148,8 @@ def _show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
                 print(f"{one['path']}: {one['why']}", file=out)
             continue
         if is_terminal:
-            width = os.get_terminal_size(out.fileno()).columns - 1
+            # A serial console does not know its width and says 0.
+            width = (os.get_terminal_size(out.fileno()).columns or 80) - 1
             print(f"\r\x1b[K{progress_line(answer, width)}", end="", file=out, flush=True)
         for row in answer["files"]:
             is_final = row["is_done"] or row["state"] == "failed"

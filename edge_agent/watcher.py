@@ -94,7 +94,7 @@ class Watcher:
             # Files that a person named may lie elsewhere.
             self._settler.take_up(now_s)
             self._settler.look_at_due(now_s)
-            self._settler.commit()
+            self._commit()
             return _ABSENT_RETRY_S
         if self._lookout.follow(root, recursive=self._settings.recursive):
             self._probe.forget()
@@ -105,12 +105,17 @@ class Watcher:
             self._scan(os.fsencode(root), now_s)
         elif self._settler.look_at_due(now_s):
             self._is_hinted = True  # gone, or renamed: a scan tells
-        self._settler.commit()
+        self._commit()
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
         look_s = self._settler.next_look_s()
         due_s = self._scan_due_s if look_s is None else min(self._scan_due_s, look_s)
         return max(0.0, due_s - now_s)
+
+    def _commit(self) -> None:
+        for recording in self._settler.commit():
+            # Known from now on, so that its absence at the next scan is noticed.
+            self._known.add(_key(recording.path, recording.identity))
 
     def _root(self, now_s: float) -> Path | None:
         """Return the folder's real path; None, and say so, while it is not there."""

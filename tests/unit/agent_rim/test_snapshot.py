@@ -155,7 +155,7 @@ def test_sizes_are_for_people(count, shown):
 def row(name: str, **more: object) -> dict[str, object]:
     base = {
         "file_id": name, "path": f"/m/{name}", "folder": "", "name": name, "state": "sending",
-        "length": 1000, "acknowledged": 420, "percent": 42.0, "reason": None, "detail": None,
+        "length": 1000, "acknowledged": 400, "in_flight": 20, "percent": 40.0, "reason": None, "detail": None,
         "problem": None, "published_as": None, "is_done": False,
     }  # fmt: skip
     return base | more
