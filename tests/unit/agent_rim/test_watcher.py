@@ -13,8 +13,9 @@ from edge_agent.lease import LeaseProbe
 from edge_agent.recording import Recording
 from edge_agent.scan import NameRules, Scan, is_gone
 from edge_agent.settler import identity_at
+from edge_agent.store import Store
 from edge_agent.watcher import Watcher
-from tests.support.rim import Folder, watched_folder
+from tests.support.rim import Folder, StillClock, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -232,6 +233,19 @@ def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
     assert [one.type for one in folder.store.undelivered()] == ["file.discovered", "file.failed"]
 
 
+def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    folder.pass_time(6.0)  # settled by a look between two scans
+    settled = folder.only().state
+    (folder.media / "a.mp4").unlink()
+
+    folder.look()
+
+    assert settled is State.STABLE
+    assert folder.only().state is State.FAILED
+
+
 def test_a_file_that_vanishes_while_it_settles_fails(folder):
     folder.write("a.mp4")
     folder.watcher.step(folder.clock.now)
@@ -428,6 +442,32 @@ def test_a_scan_of_an_unchanged_folder_writes_nothing(folder, tmp_path):
     assert (tmp_path / "agent.db-wal").stat().st_size == size_of_log
     assert changes == []
     assert len(folder.states()) == 200
+
+
+class CountsQuestions(Store):
+    questions = 0
+
+    def newest_at(self, path: bytes) -> Recording | None:
+        self.questions += 1
+        return super().newest_at(path)
+
+
+def test_a_scan_of_an_unchanged_folder_asks_the_store_about_no_file(tmp_path):
+    clock = StillClock()
+    store = CountsQuestions.open(tmp_path / "agent.db", clock=clock, boot_id="boot")
+    folder = Folder(tmp_path, store, clock)
+    for number in range(50):
+        folder.write(f"{number}.mp4")
+    folder.settle()
+    asked = store.questions
+
+    folder.look()
+    folder.write("one more.mp4")
+    folder.look()
+    folder.watcher.stop()
+    store.close()
+
+    assert (asked, store.questions) == (50, 51)
 
 
 class CountsScans(Watcher):
