@@ -35,6 +35,8 @@ CREATE TABLE event (
 MAX_EVENTS = 10_000
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
+_DROPPED = "spool.dropped"
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
@@ -143,21 +145,27 @@ class Outbox:
         )
 
     def _make_room(self, run: Connection) -> None:
-        """Drop the oldest tenth when full, low ones first, and leave a note of what went."""
+        """Drop the oldest tenth when full, low ones first, and leave one note of all that went."""
         count, size = run.execute(
             "SELECT count(*), coalesce(sum(length(data)), 0) FROM event"
         ).fetchone()
         if count < MAX_EVENTS and size < MAX_EVENT_BYTES:
             return
         doomed = run.execute(
-            "SELECT seq FROM event WHERE type != 'spool.dropped' ORDER BY is_low DESC, seq LIMIT ?",
-            (max(1, count // 10),),
+            "SELECT seq FROM event WHERE type != ? ORDER BY is_low DESC, seq LIMIT ?",
+            (_DROPPED, max(1, count // 10)),
         ).fetchall()
         if not doomed:
             return
-        first, last = min(doomed)[0], max(doomed)[0]
+        note = {"from_seq": min(doomed)[0], "to_seq": max(doomed)[0], "count": len(doomed)}
+        # A note that nobody has read is taken into the new one: notes alone would fill the card too.
+        for seq, data in run.execute(
+            "SELECT seq, data FROM event WHERE type = ?", (_DROPPED,)
+        ).fetchall():
+            older = json.loads(data)
+            note["from_seq"] = min(note["from_seq"], older["from_seq"])
+            note["to_seq"] = max(note["to_seq"], older["to_seq"])
+            note["count"] += older["count"]
+            doomed.append((seq,))
         run.executemany("DELETE FROM event WHERE seq = ?", doomed)
-        self._insert_event(
-            run,
-            NewEvent("spool.dropped", {"from_seq": first, "to_seq": last, "count": len(doomed)}),
-        )
+        self._insert_event(run, NewEvent(_DROPPED, note))

@@ -1,0 +1,258 @@
+"""Letting go: only what is verified, only what it was, only as told."""
+
+import errno
+import os
+
+import pytest
+
+from edge_agent.activity import ProblemCode
+from edge_agent.core.retention import Verdict, is_low, verdict
+from edge_agent.core.upload import Event, State
+from tests.support.lane import GIB, scene
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified"}) as made:
+        yield made
+
+
+def verified(stage, name="a.mp4", data=b"x", **more):
+    recording = stage.lane.record(name, data, **more)
+    stage.lane.run()
+    assert stage.lane.now(recording).state is State.VERIFIED
+    return recording
+
+
+def clean(stage, steps=5, janitor=None):
+    for _ in range(steps):
+        (janitor or stage.lane.janitor).step(stage.clock.now_s())
+
+
+def test_a_verified_recording_is_deleted_and_that_is_told(stage):
+    recording = verified(stage)
+
+    clean(stage)
+
+    assert not (stage.lane.media / "a.mp4").exists()
+    now = stage.lane.now(recording)
+    assert (now.state, now.delete_allowed) == (State.RELEASED, True)
+    (told,) = stage.lane.events("file.deleted_locally")
+    assert told == {
+        "file_id": recording.id,
+        "name": "a.mp4",
+        "length": 1,
+        "digest": str(now.digest),
+    }
+
+
+def test_the_permission_is_durable_before_the_file_is_gone(stage):
+    recording = verified(stage)
+    seen = []
+
+    def unlink(name, fd):
+        seen.append(stage.lane.now(recording).delete_allowed)
+        os.unlink(name, dir_fd=fd)
+
+    clean(stage, janitor=stage.lane.new_janitor(unlink=unlink))
+
+    assert seen == [True]
+
+
+def test_unless_told_to_delete_everything_is_kept(tmp_path):
+    with scene(tmp_path) as stage:
+        recording = verified(stage)
+
+        clean(stage)
+
+        assert stage.lane.now(recording).state is State.KEPT
+        assert (stage.lane.media / "a.mp4").exists()
+
+
+def test_what_a_person_sent_is_never_deleted(stage):
+    recording = verified(stage, origin="command")
+
+    clean(stage)
+
+    assert stage.lane.now(recording).state is State.KEPT
+    assert (stage.lane.media / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("state", [State.STABLE, State.SENDING, State.SENT])
+def test_nothing_goes_before_its_receipt(stage, state):
+    recording = stage.lane.record("a.mp4", b"x")
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is state)
+
+    clean(stage)
+
+    assert (stage.lane.media / "a.mp4").exists()
+    assert stage.lane.now(recording).state is state
+
+
+def test_a_receipt_for_another_digest_lets_nothing_go(stage):
+    from upload_protocol.digests import Digest
+
+    recording = verified(stage)
+    stage.lane.store.update(stage.lane.now(recording), digest=Digest.of(b"other"))
+
+    clean(stage)
+
+    assert (stage.lane.media / "a.mp4").exists()
+    assert ProblemCode.DELETE_FAILED in stage.lane.activity.problems
+
+
+@pytest.mark.parametrize("content", [b"y", b"longer", b""])
+def test_a_file_changed_after_it_was_verified_is_never_deleted(stage, content):
+    recording = verified(stage)
+    (stage.lane.media / "a.mp4").write_bytes(content)
+
+    clean(stage)
+
+    assert (stage.lane.media / "a.mp4").read_bytes() == content
+    assert stage.lane.now(recording).state is State.RELEASED
+    assert stage.lane.events("file.deleted_locally") == []
+
+
+def test_another_file_of_the_same_bytes_under_the_name_may_go_for_it_is_verified_too(stage):
+    recording = verified(stage)
+    path = stage.lane.media / "a.mp4"
+    path.unlink()
+    path.write_bytes(b"x")  # a card that was plugged in again has other inode numbers
+
+    clean(stage)
+
+    assert stage.lane.now(recording).state is State.RELEASED
+    assert not path.exists()
+
+
+def test_a_link_put_in_its_place_is_not_followed(stage, tmp_path):
+    verified(stage)
+    other = tmp_path / "precious"
+    other.write_bytes(b"x")
+    path = stage.lane.media / "a.mp4"
+    path.unlink()
+    path.symlink_to(other)
+
+    clean(stage)
+
+    assert other.read_bytes() == b"x"
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EBUSY, errno.EACCES, errno.EIO])
+def test_a_card_that_refuses_is_said_tried_again_and_holds_up_nobody(stage, code):
+    first = verified(stage, "a.mp4")
+    second = verified(stage, "b.mp4")
+    refusals = 2
+
+    def unlink(name, fd):
+        nonlocal refusals
+        if name == b"a.mp4" and refusals:
+            refusals -= 1
+            raise OSError(code, os.strerror(code))
+        os.unlink(name, dir_fd=fd)
+
+    janitor = stage.lane.new_janitor(unlink=unlink)
+    clean(stage, janitor=janitor)
+
+    assert stage.lane.now(first).state is State.VERIFIED
+    assert stage.lane.now(second).state is State.RELEASED
+    assert ProblemCode.DELETE_FAILED in stage.lane.activity.problems
+    assert refusals == 1, "it was not hammered"
+
+    for _ in range(2):
+        stage.clock.pass_s(61)
+        clean(stage, janitor=janitor)
+    assert stage.lane.now(first).state is State.RELEASED
+    assert ProblemCode.DELETE_FAILED not in stage.lane.activity.problems
+
+
+def test_a_power_cut_right_after_the_unlink_is_finished_at_the_next_start(stage):
+    recording = verified(stage)
+    stage.lane.store.update(stage.lane.now(recording), delete_allowed=True)
+    (stage.lane.media / "a.mp4").unlink()
+
+    stage.lane.restart()
+    clean(stage)
+
+    assert stage.lane.now(recording).state is State.RELEASED
+    assert len(stage.lane.events("file.deleted_locally")) == 1
+
+
+def test_a_card_that_is_not_there_is_not_taken_for_a_deletion(stage):
+    recording = verified(stage)
+    stage.lane.store.update(stage.lane.now(recording), delete_allowed=True)
+    stage.lane.media.rename(stage.lane.base / "pulled")
+
+    clean(stage)
+
+    now = stage.lane.now(recording)
+    assert (now.state, now.delete_allowed) == (State.VERIFIED, False)
+    assert stage.lane.events("file.deleted_locally") == []
+
+
+def test_with_room_to_spare_verified_recordings_stay_and_the_oldest_go_first(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_free": "10GiB"}) as stage:
+        old, young = verified(stage, "old.mp4"), verified(stage, "young.mp4")
+        clean(stage)
+        assert (stage.lane.media / "old.mp4").exists()
+
+        stage.lane.free = 9 * GIB
+        janitor = stage.lane.new_janitor(unlink=unlink_and_free(stage))
+        clean(stage, janitor=janitor)
+
+        assert stage.lane.now(old).state is State.RELEASED
+        assert stage.lane.now(young).state is State.VERIFIED
+
+
+def unlink_and_free(stage):
+    def unlink(name, fd):
+        os.unlink(name, dir_fd=fd)
+        stage.lane.free = 11 * GIB
+
+    return unlink
+
+
+def test_another_worker_that_was_quicker_is_no_error(stage, monkeypatch):
+    recording = verified(stage)
+    whole = stage.lane.store.in_states
+
+    def moved_meanwhile(*states, **more):
+        rows = whole(*states, **more)
+        if rows and stage.lane.now(recording).state is State.VERIFIED:
+            stage.lane.store.advance(stage.lane.now(recording), Event.SOURCE_VANISHED)
+        return rows
+
+    (stage.lane.media / "a.mp4").unlink()
+    monkeypatch.setattr(stage.lane.store, "in_states", moved_meanwhile)
+
+    assert stage.lane.janitor.step(stage.clock.now_s()) >= 0
+
+
+# --- space ----------------------------------------------------------------------------------
+
+
+def test_a_low_disk_is_told_once_and_its_end_once(stage):
+    for free in (4, 4, 5, 4, 6, 6):  # of 100 GiB; the border is 5, the end of the warning 5.5
+        stage.lane.free = free * GIB
+        stage.clock.pass_s(31)
+        stage.lane.janitor.step(stage.clock.now_s())
+        is_said = ProblemCode.DISK_LOW in stage.lane.activity.problems
+        assert is_said == (free < 6)
+
+    assert len(stage.lane.events("disk.low")) == 1
+    assert len(stage.lane.events("disk.ok")) == 1
+
+
+@pytest.mark.parametrize(
+    ("free", "was_low", "low"),
+    [(499, False, True), (500, False, False), (549, True, True), (550, True, False)],
+)
+def test_the_warning_does_not_flap_at_its_border(free, was_low, low):
+    assert is_low(free=free, total=10**6, keep_free=500, was_low=was_low) is low
+
+
+def test_a_disk_that_cannot_be_asked_is_no_reason_to_delete():
+    kept = verdict(deletes=True, is_ours=True, keep_free=1, free=None)
+
+    assert kept is Verdict.KEEP_FOR_NOW

@@ -1,0 +1,306 @@
+"""The agent's memory: what survives, what is refused, what is bounded."""
+
+import os
+import sqlite3
+import stat
+
+import pytest
+
+from edge_agent import outbox
+from edge_agent.core.upload import Event, IllegalTransitionError, State
+from edge_agent.database import Database
+from edge_agent.errors import StaleRecordingError, StoreError, StoreTooNewError
+from edge_agent.recording import Found, Identity
+from edge_agent.store import MIGRATIONS, SCHEMA_VERSION, NewEvent, Store
+from tests.support.clock import VirtualClock
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+CLOCK = VirtualClock()
+RECEIPT = Receipt(
+    "0" * 32, "cam", "a.mp4", 1, Digest.of(b"x"), "2026-11-21T00:00:00Z", "client", "cam/a.mp4"
+)
+
+
+def open_store(path):
+    return Store.open(path, clock=CLOCK, boot_id="boot")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "agent.db"
+
+
+@pytest.fixture
+def store(path):
+    opened = open_store(path)
+    yield opened
+    opened.close()
+
+
+def found(name=b"a.mp4", inode=7, **more):
+    identity = Identity(device=1, inode=inode, length=1, mtime_ns=2, ctime_ns=3)
+    return Found(path=b"/media/" + name, folder="", name="a.mp4", identity=identity, **more)
+
+
+def test_everything_of_a_recording_comes_back_after_a_restart(path, store):
+    (seen,) = store.add([found(b"caf\xe9\n.mp4", inode=2**64 - 1)])
+    stable = store.advance(seen, Event.SETTLED)
+    sending = store.advance(
+        stable, Event.UPLOAD_CREATED, idempotency_key="k" * 32, upload_id="0" * 32
+    )
+    sent = store.advance(sending, Event.ALL_ACKNOWLEDGED, digest=Digest.of(b"x"), resent_bytes=5)
+    verified = store.advance(
+        sent, Event.RECEIPT_STORED, receipt=RECEIPT, verified_at="2026-11-21T00:00:00Z", failures=3
+    )
+    store.close()
+
+    again = open_store(path)
+    assert again.get(verified.id) == verified
+    assert again.get(verified.id).path == b"/media/caf\xe9\n.mp4"
+    again.close()
+
+
+def test_an_event_is_in_the_outbox_exactly_when_its_move_is_made(store):
+    (seen,) = store.add([found()])
+
+    with pytest.raises(IllegalTransitionError):
+        store.advance(seen, Event.RECEIPT_STORED, tell=[NewEvent("file.completed", {})])
+    assert store.undelivered() == []
+
+    store.advance(seen, Event.SETTLED, tell=[NewEvent("file.discovered", {"name": "a"})])
+    (event,) = store.undelivered()
+    assert (event.type, event.data, event.boot_id) == ("file.discovered", {"name": "a"}, "boot")
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(store):
+    (seen,) = store.add([found()])
+
+    with pytest.raises(TypeError):
+        store.advance(seen, Event.SETTLED, tell=[NewEvent("x", {"not": object()})])
+
+    assert store.get(seen.id).state is State.SEEN
+    assert store.undelivered() == []
+
+
+def test_a_move_from_a_state_that_is_past_is_refused(store):
+    (seen,) = store.add([found()])
+    store.advance(seen, Event.SETTLED)
+
+    with pytest.raises(StaleRecordingError):
+        store.advance(seen, Event.SETTLED)
+
+
+def test_a_write_leaves_what_another_worker_wrote_meanwhile(store):
+    (seen,) = store.add([found()])
+    store.update(seen, name="renamed.mp4")
+
+    store.update(seen, failures=1)
+
+    now = store.get(seen.id)
+    assert (now.name, now.failures) == ("renamed.mp4", 1)
+
+
+def test_the_file_is_for_its_owner_only(path, store):
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_every_commit_is_synced(path, store):
+    with store._database.reading() as run:
+        assert run.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert run.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+# --- files that are not as they should be ---------------------------------------------------
+
+
+def test_a_newer_database_is_refused_in_one_sentence_and_left_alone(path):
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    connection.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StoreTooNewError, match="newer edge-agent") as caught:
+        open_store(path)
+
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes()[96:100] == before[96:100]
+    assert [one.name for one in path.parent.iterdir() if "damaged" in one.name] == []
+
+
+@pytest.mark.parametrize("damage", ["garbage", "torn"])
+def test_a_damaged_database_is_moved_aside_and_made_anew(path, damage):
+    first = open_store(path)
+    first.add([found(inode=n) for n in range(2000)])
+    first.close()
+    if damage == "garbage":
+        path.write_bytes(os.urandom(8192))
+    else:
+        content = bytearray(path.read_bytes())
+        content[4096 * 3 : 4096 * 9] = os.urandom(4096 * 6)
+        path.write_bytes(content)
+
+    again = open_store(path)
+
+    assert again.counts() == {}
+    assert again.moved_aside is not None
+    assert again.moved_aside.exists()
+    again.add([found()])
+    again.close()
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(StoreError, match=r"nowhere/agent\.db cannot be opened"):
+        open_store(tmp_path / "nowhere" / "agent.db")
+
+
+def test_an_older_database_is_copied_before_it_is_migrated(path):
+    old = ("CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);",)
+    Database.open(path, old, now=CLOCK.utc()).close()
+
+    new = Database.open(path, (*old, "CREATE TABLE b (y INTEGER) STRICT;"), now=CLOCK.utc())
+
+    with new.reading() as run:
+        assert run.execute("SELECT x FROM a").fetchall() == [(1,)]
+        assert run.execute("SELECT y FROM b").fetchall() == []
+        assert run.execute("PRAGMA user_version").fetchone() == (2,)
+    new.close()
+    copy = path.with_name("agent.db.v1")
+    connection = sqlite3.connect(copy)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]
+    connection.close()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(path):
+    old = ("CREATE TABLE a (x INTEGER) STRICT;",)
+    Database.open(path, old, now=CLOCK.utc()).close()
+
+    with pytest.raises(StoreError, match="cannot be prepared"):
+        Database.open(
+            path, (*old, "CREATE TABLE b (y INTEGER); CREATE TABLE a (z TEXT);"), now=CLOCK.utc()
+        )
+
+    again = Database.open(path, old, now=CLOCK.utc())
+    with again.reading() as run:
+        assert run.execute("SELECT name FROM sqlite_master").fetchall() == [("a",)]
+    again.close()
+
+
+def test_a_new_database_needs_no_copy(path, store):
+    assert sorted(one.name for one in path.parent.iterdir() if ".v" in one.name) == []
+    assert len(MIGRATIONS) == SCHEMA_VERSION
+
+
+def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(path, store):
+    (seen,) = store.add([found()])
+    with store._database.reading() as run:
+        (pages,) = run.execute("PRAGMA page_count").fetchone()
+        run.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(StoreError, match=r"cannot be written.*full"):
+        store.add([found(inode=n) for n in range(1000)])
+
+    assert store.counts() == {State.SEEN: (1, 1)}
+    assert store.get(seen.id) == seen
+
+
+def test_beside_a_writer_it_can_be_read_and_not_written(path, store):
+    (seen,) = store.add([found()])
+    reader = Store.open_read_only(path, clock=CLOCK)
+
+    assert reader.get(seen.id) == seen
+    with pytest.raises(StoreError):
+        reader.advance(seen, Event.SETTLED)
+    reader.close()
+
+
+# --- what would grow ------------------------------------------------------------------------
+
+
+def test_a_full_outbox_drops_low_events_first_and_says_so(store, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_EVENTS", 20)
+    for n in range(10):
+        store.tell(NewEvent("file.completed", {"n": n}), NewEvent("file.started", {}, is_low=True))
+
+    store.tell(NewEvent("file.completed", {"n": 10}))
+
+    kept = store.undelivered(limit=100)
+    assert [one.data["n"] for one in kept if one.type == "file.completed"] == list(range(11))
+    (dropped,) = [one for one in kept if one.type == "spool.dropped"]
+    assert dropped.data["count"] == 2
+
+
+def test_an_outbox_that_nobody_empties_stays_bounded(store, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_EVENTS", 50)
+
+    for n in range(500):
+        store.tell(NewEvent("file.completed", {"n": n}))
+
+    kept = store.undelivered(limit=100)
+    assert len(kept) <= 51
+    assert kept[-1].data == {"n": 499}
+    (note,) = [one.data for one in kept if one.type == "spool.dropped"]
+    assert note["count"] == 500 - (len(kept) - 1)
+
+
+def test_event_numbers_rise_for_ever_though_events_are_delivered(path, store):
+    store.tell(NewEvent("a", {}), NewEvent("b", {}))
+    last = store.undelivered()[-1].seq
+    for one in store.undelivered():
+        store.delivered(one.seq)
+    store.close()
+
+    again = open_store(path)
+    again.tell(NewEvent("c", {}))
+    assert again.undelivered()[0].seq > last
+    again.close()
+
+
+def test_a_refused_event_lets_the_next_ones_go_and_can_be_offered_again(store):
+    store.tell(NewEvent("a", {}), NewEvent("b", {}))
+    first, second = store.undelivered()
+
+    store.refused(first.seq, "not authorized")
+
+    assert store.undelivered() == [second]
+    assert store.retry_refused() == 1
+    assert store.undelivered() == [first, second]
+
+
+def test_old_released_recordings_are_forgotten_and_nothing_else(store):
+    store.add([found(inode=1)])
+    for recording in store.add([found(inode=n) for n in range(1005)]):
+        moved = store.advance(recording, Event.SETTLED)
+        for event in (
+            Event.UPLOAD_CREATED,
+            Event.ALL_ACKNOWLEDGED,
+            Event.RECEIPT_STORED,
+            Event.DELETED,
+        ):
+            moved = store.advance(moved, event)
+
+    assert store.forget_old_released() == 5
+    assert store.counts()[State.RELEASED][0] == 1000
+    assert store.counts()[State.SEEN][0] == 1
+
+
+def test_totals_count_verified_and_failed_recordings_for_life(path, store):
+    good, bad = store.add([found(), found(inode=8)])
+    for event in (
+        Event.SETTLED,
+        Event.UPLOAD_CREATED,
+        Event.ALL_ACKNOWLEDGED,
+        Event.RECEIPT_STORED,
+    ):
+        good = store.advance(good, event, verified_at="2026-11-21T00:00:00Z")
+    store.advance(bad, Event.REJECTED)
+    store.count_sent(sent=10, resent=3)
+    store.close()
+
+    again = open_store(path)
+    totals = again.totals()
+    assert (totals.files_verified, totals.bytes_verified, totals.files_failed) == (1, 1, 1)
+    assert (totals.bytes_sent, totals.bytes_resent) == (10, 3)
+    again.close()
