@@ -20,6 +20,12 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from upload_protocol.headers import is_device_id
 
@@ -52,7 +58,8 @@ def _none_if_zero(value: object) -> object:
     return None if value in (0, "0", "") else value
 
 
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_words)]
+# NoDecode: pydantic-settings would want JSON for a list in a variable.
+Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
 
@@ -211,8 +218,17 @@ class LogSettings(_Settings):
     """``auto``: console on a terminal, else one JSON object per line for the journal."""
 
 
-class AgentSettings(_Settings):
-    """All of it."""
+class AgentSettings(BaseSettings):
+    """All of it. Made by `config_sources.load`, the only way that names where a fault is."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        env_prefix="EDGE_AGENT_",
+        env_nested_delimiter="__",
+    )
 
     device_id: str
     """This device's name in topics, on the server and in its folders."""
@@ -226,6 +242,18 @@ class AgentSettings(_Settings):
     mqtt: MqttSettings = MqttSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` hands everything over as one: it has to know where each value came from.
+        return (init_settings,)
 
     @field_validator("device_id")
     @classmethod

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
 
 from edge_agent.config import AgentSettings
 from edge_agent.credentials import FOR_SERVER, credential
@@ -141,7 +142,11 @@ def _add_environment(layers: _Layers, environment: Mapping[str, str]) -> None:
                 f"the variable {variable} sets no key{_nearest(key, as_variable=True)}"
             )
             continue
-        layers.put(key, _from_text(key, value), f"the variable {variable}")
+        # One at a time, because pydantic-settings does not name the variable it fails on.
+        source = EnvSettingsSource(AgentSettings)
+        source.env_vars = {variable.lower(): value}
+        for found, parsed in _leaves(source()):
+            layers.put(found, _from_text(found, parsed), f"the variable {variable}")
 
 
 def _add_options(layers: _Layers, options: Mapping[str, tuple[str, str]]) -> None:
