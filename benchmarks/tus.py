@@ -67,7 +67,7 @@ def main() -> int:
         with contextlib.ExitStack() as ending:
             peers = [ending.enter_context(_ours(folder))]
             with contextlib.suppress(FileNotFoundError):
-                peers.append(ending.enter_context(_npm(folder)))
+                peers.append(ending.enter_context(npm_server(folder)))
             for piece in (WHOLE, PIECES):
                 _compare(peers, path, piece, chosen.rounds)
     finally:
@@ -168,7 +168,7 @@ def _ours(folder: Path) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def _npm(folder: Path) -> Iterator[Peer]:
+def npm_server(folder: Path) -> Iterator[Peer]:
     """Install the npm server beside the data and run it.
 
     Raises:
