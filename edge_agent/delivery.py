@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_agent.recording import Identity
+from edge_agent.recording import Identity, Recording
 from edge_agent.source import RunningDigest
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
+
+_KEPT = 4
+"""Deliveries remembered: a recording that yields to another keeps its running digest."""
 
 
 @dataclass
@@ -103,3 +107,34 @@ class Delivery:
         grew = max(0, held - (self.counted_from or 0))
         self.counted_from = held
         return sent, max(0, sent - grew)
+
+
+class Deliveries:
+    """The last few deliveries; the least used one is counted and forgotten."""
+
+    def __init__(self, count: Callable[[Delivery], object]) -> None:
+        self._count = count
+        self._kept: dict[str, Delivery] = {}
+
+    def find(self, recording_id: str) -> Delivery | None:
+        return self._kept.get(recording_id)
+
+    def of(self, recording: Recording, now_s: float) -> Delivery:
+        """Return the delivery of *recording*'s present content, a new one if there is none."""
+        found = self._kept.get(recording.id)
+        if found is not None and found.identity != recording.identity:
+            self.drop(recording.id)
+            found = None
+        if found is None:
+            found = Delivery(recording.id, recording.identity, now_s)
+        self._kept.pop(recording.id, None)
+        self._kept[recording.id] = found  # last in the order of use
+        while len(self._kept) > _KEPT:
+            self.drop(next(iter(self._kept)))
+        return found
+
+    def drop(self, recording_id: str) -> None:
+        """Count what it put on the wire, and forget it."""
+        found = self._kept.pop(recording_id, None)
+        if found is not None:
+            self._count(found)

@@ -7,28 +7,27 @@ Errors fly: what follows from them is the sender's business.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
-from edge_agent.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock, rfc3339
 from edge_agent.config import UploadSettings
-from edge_agent.core.pacing import Pace
 from edge_agent.core.plan import MIB, RequestSizing, differing, next_range, request_bytes
-from edge_agent.core.progress import Rate, eta_s
 from edge_agent.core.upload import Event
 from edge_agent.delivery import Delivery
-from edge_agent.errors import AbortedError, ReceiptRefusedError, TransportError, UploadLostError
+from edge_agent.errors import TransportError, UploadLostError
+from edge_agent.outflow import Outflow
+from edge_agent.receipts import check_receipt, completed_event
 from edge_agent.recording import Recording
-from edge_agent.source import PIECE_BYTES, Source
+from edge_agent.source import Source
 from edge_agent.store import NewEvent, Store
 from edge_agent.transport import Pending, Transport
-from upload_protocol.digests import Digest
-from upload_protocol.headers import ContentRange, is_upload_id
-from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
+from upload_protocol.headers import ContentRange
+from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -39,13 +38,8 @@ _READ_PER_STEP = 64 * MIB
 _BLOCK_BYTES = MIB
 _BLOCKS_PER_STEP = _READ_PER_STEP // _BLOCK_BYTES
 
-_SHOW_S = 0.25
-"""Progress is shown this often, however small the pieces are."""
-
 _VERIFYING_S = 2.0
 _VERIFYING_LONGEST_S = 30.0
-_NAMED_PAUSE_S = 0.5
-"""A pause of the rate limit that is longer is named; shorter ones are just slow sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +71,15 @@ class LaneWork:
         self._clock = clock
         self._device_id = device_id
         self._new_key = new_key
-        self._pause = pause
-        self._is_stopping = is_stopping
-        self._rate = Rate()
-        self._pace: Pace | None = None
+        self._outflow = Outflow(activity, clock, pause=pause, is_stopping=is_stopping)
         self._sizing = RequestSizing()
         self._server_max: int | None = None
-        self._shown_s = 0.0
 
     def reconfigure(self, settings: UploadSettings) -> None:
         self._sizing = RequestSizing(
             settings.min_request, settings.max_request, settings.request_seconds
         )
-        if settings.max_rate is None:
-            self._pace = None
-        elif self._pace is None or self._pace.bytes_per_s != settings.max_rate:
-            self._pace = Pace(settings.max_rate)
+        self._outflow.limit(settings.max_rate)
 
     def count(self, delivery: Delivery) -> int:
         """Write down what the delivery put on the wire; return the bytes of it that were resent."""
@@ -158,9 +145,14 @@ class LaneWork:
 
     # --- send -------------------------------------------------------------------------------
 
-    def send(self, recording: Recording, source: Source, delivery: Delivery) -> None:
-        """Do the next thing that brings the upload nearer to its end."""
+    def send(self, recording: Recording, source: Source, delivery: Delivery) -> bool:
+        """Do the next thing that brings the upload nearer to its end.
+
+        Returns:
+            Whether the server had a part in it; False: only the disk was read.
+        """
         upload_id = _upload_id(recording)
+        asked = delivery.received is None
         if delivery.received is None:
             status = self._transport.status(upload_id)
             if status.state in {"failed", "expired", "aborted"}:
@@ -168,11 +160,13 @@ class LaneWork:
                 raise UploadLostError(msg)
             self._learn(delivery, status)
             recording = self._clear_failures(recording, delivery)
-        self._show(recording, delivery, in_flight=0)
+        self._outflow.show(recording, delivery, in_flight=0)
         if delivery.next_block is not None:
             self._compare(upload_id, source, delivery, delivery.next_block)
-            return
-        limit = request_bytes(self._rate.bytes_per_s, self._sizing, server_max=self._server_max)
+            return True
+        limit = request_bytes(
+            self._outflow.rate.bytes_per_s, self._sizing, server_max=self._server_max
+        )
         where = None if delivery.is_closed else next_range(delivery.wanted(), limit)
         upto = recording.identity.length if where is None else where.start
         if delivery.digest.upto < upto:
@@ -183,6 +177,8 @@ class LaneWork:
             self._finish(recording, delivery)
         else:
             self._send_range(recording, upload_id, source, delivery, where)
+            asked = True
+        return asked
 
     def _send_range(
         self,
@@ -197,7 +193,7 @@ class LaneWork:
             status = self._transport.send(
                 upload_id,
                 ContentRange(where, recording.identity.length),
-                self._body(recording, source, delivery, where),
+                self._outflow.body(recording, source, delivery, where),
             )
         except TransportError:
             delivery.unmeasured_s += self._clock.now_s() - began_s
@@ -211,42 +207,7 @@ class LaneWork:
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
             msg = "the server answered 200 and did not keep the bytes"
             raise TransportError(msg)
-        self._show(recording, delivery, in_flight=0)
-
-    def _body(
-        self, recording: Recording, source: Source, delivery: Delivery, where: ByteRange
-    ) -> Iterator[bytes]:
-        """Yield the bytes of *where* at the allowed rate, hashing them in the same pass."""
-        source.check(recording.identity)
-        at = where.start
-        size = PIECE_BYTES if self._pace is None else self._pace.piece_bytes(PIECE_BYTES)
-        for piece in source.pieces(where, piece_bytes=size):
-            self._keep_pace(len(piece))
-            if self._is_stopping():
-                raise AbortedError("stopped while sending")
-            at += len(piece)
-            if at == where.stop:
-                # After the last read and before the last byte leaves: a body that is complete is one
-                # whose bytes were all of the same content.
-                source.check(recording.identity)
-            delivery.digest.feed(at - len(piece), piece)
-            delivery.sent += len(piece)
-            yield piece
-            self._show_at_times(recording, delivery, in_flight=at - where.start)
-        source.release_cache(where)
-
-    def _keep_pace(self, wanted: int) -> None:
-        if self._pace is None:
-            return
-        now_s = self._clock.now_s()
-        delay_s = self._pace.delay_s(wanted, now_s)
-        if delay_s <= 0:
-            return
-        if delay_s > _NAMED_PAUSE_S:
-            detail = f"the rate is limited to {self._pace.bytes_per_s:.0f} bytes/s"
-            self._activity.block(Wait(Reason.BANDWIDTH, detail, now_s + delay_s))
-        self._pause(delay_s)
-        self._activity.block(None)
+        self._outflow.show(recording, delivery, in_flight=0)
 
     def _finish(self, recording: Recording, delivery: Delivery) -> None:
         resent = self.count(delivery)
@@ -297,7 +258,7 @@ class LaneWork:
 
     def _measure(self, delivery: Delivery, gained: int) -> None:
         if delivery.unmeasured_s > 0:
-            self._rate.add(gained, delivery.unmeasured_s)
+            self._outflow.rate.add(gained, delivery.unmeasured_s)
             delivery.unmeasured_s = 0.0
 
     def _clear_failures(self, recording: Recording, delivery: Delivery) -> Recording:
@@ -334,7 +295,7 @@ class LaneWork:
             failures=0,
             problem=None,
             detail=None,
-            tell=[_completed(recording, answer, duration_s, delivery.attempts)],
+            tell=[completed_event(recording, answer, duration_s, delivery.attempts)],
         )
         self._activity.problem(ProblemCode.CHECKSUM, present=False)
         log.info(
@@ -347,72 +308,6 @@ class LaneWork:
             published_as=answer.published_as,
         )
         return None
-
-    # --- showing ----------------------------------------------------------------------------
-
-    def _show_at_times(self, recording: Recording, delivery: Delivery, *, in_flight: int) -> None:
-        now_s = self._clock.now_s()
-        if now_s - self._shown_s >= _SHOW_S:
-            self._activity.beat("sender", now_s)
-            self._show(recording, delivery, in_flight=in_flight)
-
-    def _show(self, recording: Recording, delivery: Delivery, *, in_flight: int) -> None:
-        self._shown_s = self._clock.now_s()
-        acknowledged = delivery.held.total
-        rate = self._rate.bytes_per_s
-        length = recording.identity.length
-        self._activity.sending(
-            Current(
-                recording_id=recording.id,
-                name=recording.name,
-                length=length,
-                acknowledged=acknowledged,
-                in_flight=in_flight,
-                attempt=delivery.attempts,
-                started_s=delivery.started_s,
-            ),
-            rate_bytes_per_s=rate,
-            eta_s=eta_s(max(0, length - acknowledged - in_flight), rate),
-        )
-
-
-def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
-    """Refuse a receipt that is not for these bytes (law L2).
-
-    The upload's id may be another one: the same recording, published by an earlier upload.
-
-    Raises:
-        ReceiptRefusedError: do not let the recording go.
-    """
-    if receipt.digest != digest or receipt.length != length:
-        msg = (
-            f"the receipt is for {receipt.length} bytes with {receipt.digest}, this recording has"
-            f" {length} bytes with {digest}: it is kept"
-        )
-        raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
-    if receipt.verified_against != "client" or not is_upload_id(receipt.upload_id):
-        msg = "the receipt does not say that the server compared our digest: the recording is kept"
-        raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
-
-
-def _completed(
-    recording: Recording, receipt: Receipt, duration_s: float, attempts: int
-) -> NewEvent:
-    return NewEvent(
-        "file.completed",
-        {
-            "file_id": recording.id,
-            "name": recording.name,
-            "folder": recording.folder,
-            "length": receipt.length,
-            "digest": str(receipt.digest),
-            "upload_id": receipt.upload_id,
-            "published_as": receipt.published_as,
-            "duration_s": round(duration_s, 3),
-            "bytes_resent": recording.resent_bytes,
-            "attempts": attempts,
-        },
-    )
 
 
 def _upload_id(recording: Recording) -> str:

@@ -1,0 +1,75 @@
+"""Who waits in the lane, for what, and until when. Every wait is put on the board as it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.clock import Clock
+
+SHORTEST_WAIT_S = 0.2
+"""Full jitter may draw zero, and a loop that fails at once must not spin."""
+
+LONGEST_STEP_S = 30.0
+"""Even a long wait is looked at this often, for the watchdog and for what may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    until_s: float
+    wait: Wait
+
+
+class Holds:
+    """Waits of single recordings, and one of the whole lane."""
+
+    def __init__(self, activity: Activity, clock: Clock) -> None:
+        self._activity = activity
+        self._clock = clock
+        self._each: dict[str, Hold] = {}
+        self.lane: Hold | None = None
+
+    def hold(self, recording_id: str, reason: Reason, detail: str, wait_s: float) -> float:
+        """Let one recording wait; return 0: the lane goes on with the next."""
+        until_s = self._clock.now_s() + max(SHORTEST_WAIT_S, wait_s)
+        wait = Wait(reason, detail, until_s)
+        self._each[recording_id] = Hold(until_s, wait)
+        self._activity.wait(recording_id, wait)
+        return 0.0
+
+    def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
+        """Let everything wait; return the seconds until the next look."""
+        wait_s = max(SHORTEST_WAIT_S, wait_s)
+        until_s = self._clock.now_s() + wait_s
+        wait = Wait(reason, detail, until_s)
+        self._activity.block(wait)
+        self.lane = Hold(until_s, wait)
+        return min(wait_s, LONGEST_STEP_S)
+
+    def lane_left_s(self, now_s: float) -> float:
+        """Return the seconds that the lane still waits; 0: it is free."""
+        if self.lane is None:
+            return 0.0
+        left_s = self.lane.until_s - now_s
+        if left_s <= 0:
+            self.lane = None
+            return 0.0
+        return min(left_s, LONGEST_STEP_S)
+
+    def is_held(self, recording_id: str, now_s: float) -> bool:
+        hold = self._each.get(recording_id)
+        return hold is not None and hold.until_s > now_s
+
+    def release(self, recording_id: str) -> None:
+        self._each.pop(recording_id, None)
+        self._activity.wait(recording_id, None)
+
+    def release_all_but(self, pending: Collection[str]) -> None:
+        """Forget recordings that others have taken out of the lane."""
+        for gone in [one for one in self._each if one not in pending]:
+            self.release(gone)
+
+    def first(self) -> Hold | None:
+        """Return the hold of a recording that ends first."""
+        return min(self._each.values(), key=lambda hold: hold.until_s, default=None)

@@ -1,0 +1,49 @@
+"""The server's receipt: whether it is for our bytes, and what is told of it."""
+
+from __future__ import annotations
+
+from edge_agent.errors import ReceiptRefusedError
+from edge_agent.recording import Recording
+from edge_agent.store import NewEvent
+from upload_protocol.digests import Digest
+from upload_protocol.headers import is_upload_id
+from upload_protocol.messages import Receipt
+
+
+def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
+    """Refuse a receipt that is not for these bytes (law L2).
+
+    The upload's id may be another one: the same recording, published by an earlier upload.
+
+    Raises:
+        ReceiptRefusedError: do not let the recording go.
+    """
+    if receipt.digest != digest or receipt.length != length:
+        msg = (
+            f"the receipt is for {receipt.length} bytes with {receipt.digest}, this recording has"
+            f" {length} bytes with {digest}: it is kept"
+        )
+        raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
+    if receipt.verified_against != "client" or not is_upload_id(receipt.upload_id):
+        msg = "the receipt does not say that the server compared our digest: the recording is kept"
+        raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
+
+
+def completed_event(
+    recording: Recording, receipt: Receipt, duration_s: float, attempts: int
+) -> NewEvent:
+    return NewEvent(
+        "file.completed",
+        {
+            "file_id": recording.id,
+            "name": recording.name,
+            "folder": recording.folder,
+            "length": receipt.length,
+            "digest": str(receipt.digest),
+            "upload_id": receipt.upload_id,
+            "published_as": receipt.published_as,
+            "duration_s": round(duration_s, 3),
+            "bytes_resent": recording.resent_bytes,
+            "attempts": attempts,
+        },
+    )

@@ -1,0 +1,286 @@
+"""What follows from a failure: which wait, which state, which word to whom.
+
+One table of consequences for the whole lane. Nothing here sends or reads anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode, Reason
+from edge_agent.core.backoff import BackoffPolicy
+from edge_agent.core.upload import Event, State
+from edge_agent.delivery import Deliveries, Delivery
+from edge_agent.errors import (
+    AbortedError,
+    ConflictError,
+    LinkDownError,
+    NotOurServerError,
+    ReceiptRefusedError,
+    RejectedError,
+    ServerBusyError,
+    SourceChangedError,
+    SourceError,
+    SourceVanishedError,
+    TransportError,
+    UnauthorizedError,
+    UploadLostError,
+)
+from edge_agent.holds import Holds
+from edge_agent.lane_work import LaneWork
+from edge_agent.recording import Recording
+from edge_agent.store import NewEvent, Store
+from edge_agent.transport import Transport
+
+log = structlog.get_logger()
+
+_AUTH_FIRST_S, _AUTH_LONGEST_S, _AUTH_LOOK_S = 30.0, 300.0, 5.0
+_MAX_REPAIRS = 3
+_UNREACHABLE_AFTER = 3
+_YIELD_S = 1.0
+"""Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
+does not ask a full server thousands of times at once."""
+
+_BUSY_REASONS = {
+    "quota": Reason.QUOTA,
+    "server_full": Reason.SERVER_FULL,
+    "server_busy": Reason.SERVER_BUSY,
+}
+
+_NEW_UPLOAD_CODES = frozenset({"idempotency-key-reused", "inconsistent-length"})
+"""Refusals that mean: this upload or this key belongs to other bytes. A new one mends it."""
+
+
+class Setbacks:
+    """Takes what went wrong with a recording and settles what becomes of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        activity: Activity,
+        *,
+        holds: Holds,
+        deliveries: Deliveries,
+        work: LaneWork,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._activity = activity
+        self._holds = holds
+        self._deliveries = deliveries
+        self._work = work
+        self._jitter = jitter
+        self._lane_failures = 0
+        self._auth_failures = 0
+        self._refused_credential: bytes | None = None
+        self.backoff = BackoffPolicy()
+        self.must_probe = False
+        """Something else than our server answered last: ask who is there before telling it more."""
+
+    def reached(self) -> None:
+        """The server did something for us: whatever was wrong with it or the link is over."""
+        self._lane_failures = 0
+        self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=False)
+        self._activity.problem(ProblemCode.QUOTA, present=False)
+        if self._auth_failures:
+            self._auth_failures = 0
+            self._activity.problem(ProblemCode.AUTH_FAILED, present=False)
+            self._store.tell(NewEvent("auth.ok", {}))
+
+    def look_at_login(self) -> float:
+        """Return how often to look at a lane that waits for a login; a new token ends that at once."""
+        if self._transport.credential() != self._refused_credential:
+            self._holds.lane = None
+        return _AUTH_LOOK_S
+
+    def on_source_error(self, recording: Recording, error: SourceError) -> float:
+        recording = self._store.get(recording.id) or recording
+        if isinstance(error, SourceChangedError):
+            was_sent = recording.state is not State.STABLE or recording.upload_id is not None
+            tell = [NewEvent("file.changed_during_upload", self._named(recording))]
+            # The upload stays: if the length is the same, the blocks that differ will mend it.
+            self._store.advance(
+                recording, Event.SOURCE_CHANGED, digest=None, tell=tell if was_sent else ()
+            )
+            log.info("upload.source_changed", recording_id=recording.id, detail=str(error))
+            self._let_go(recording)
+            return 0.0
+        if recording.origin == "command":
+            # Nobody scans for it again: the person who named it gets the answer now.
+            event = (
+                Event.SOURCE_VANISHED if isinstance(error, SourceVanishedError) else Event.REJECTED
+            )
+            code = "source-missing" if event is Event.SOURCE_VANISHED else "source-unreadable"
+            self._fail(recording, event, code, str(error), permanent=False)
+            return 0.0
+        failures = self._count_failure(recording)
+        return self._holds.hold(
+            recording.id, Reason.SOURCE_MISSING, str(error), self._delay_s(failures)
+        )
+
+    def on_transport_error(self, recording: Recording, error: TransportError) -> float:
+        delivery = self._deliveries.find(recording.id)
+        if delivery is not None:
+            delivery.received = None
+            delivery.attempts += 1
+        log.debug("request.failed", recording_id=recording.id, error=str(error))
+        match error:
+            case AbortedError():
+                return self._holds.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
+            case LinkDownError() | NotOurServerError():
+                return self._on_link_down(recording, error)
+            case ServerBusyError():
+                return self._on_busy(recording, error)
+            case UnauthorizedError():
+                return self._on_unauthorized(error)
+            case UploadLostError():
+                return self._begin_anew(recording, str(error))
+            case ConflictError():
+                return self._on_conflict(recording, delivery, error)
+            case RejectedError(code=code) if code in _NEW_UPLOAD_CODES:
+                return self._begin_anew(recording, str(error))
+            case RejectedError():
+                self._fail(recording, Event.REJECTED, error.code, str(error), permanent=True)
+                return 0.0
+            case ReceiptRefusedError():
+                return self._on_receipt_refused(recording, error)
+            case _:
+                return self._retry_later(recording, str(error))
+
+    def _on_link_down(self, recording: Recording, error: TransportError) -> float:
+        self.must_probe = isinstance(error, NotOurServerError)
+        # After a restart the recording's count goes on: a reboot loop must still back off.
+        self._lane_failures = max(self._lane_failures, recording.failures) + 1
+        self._count_failure(recording)
+        if self._lane_failures >= _UNREACHABLE_AFTER or self.must_probe:
+            self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+        return self._holds.hold_lane(Reason.LINK, str(error), self._delay_s(self._lane_failures))
+
+    def _on_busy(self, recording: Recording, error: ServerBusyError) -> float:
+        reason = _BUSY_REASONS[error.blocked_by]
+        if reason is Reason.QUOTA:
+            self._activity.problem(ProblemCode.QUOTA, present=True)
+        failures = self._count_failure(recording)
+        wait_s = self._delay_s(failures) if error.retry_after_s is None else error.retry_after_s
+        if error.concerns_all:
+            return self._holds.hold_lane(reason, str(error), wait_s)
+        self._holds.hold(recording.id, reason, str(error), wait_s)
+        return self._holds.hold_lane(reason, str(error), min(wait_s, _YIELD_S))
+
+    def _on_unauthorized(self, error: UnauthorizedError) -> float:
+        self._refused_credential = self._transport.credential()
+        if self._auth_failures == 0:
+            self._store.tell(NewEvent("auth.failed", {"detail": str(error)}))
+            log.error("auth.failed", detail=str(error))
+        self._auth_failures += 1
+        self._activity.problem(ProblemCode.AUTH_FAILED, present=True)
+        wait_s = min(_AUTH_LONGEST_S, _AUTH_FIRST_S * 2.0 ** min(self._auth_failures - 1, 8))
+        detail = f"the server does not take this device's token ({error}); nothing is lost"
+        self._holds.hold_lane(Reason.AUTH, detail, wait_s)
+        return min(wait_s, _AUTH_LOOK_S)
+
+    def _on_conflict(
+        self, recording: Recording, delivery: Delivery | None, error: ConflictError
+    ) -> float:
+        if recording.state is State.SENT:
+            if error.code == "digest-mismatch" and delivery is not None:
+                return self._begin_repair(recording, delivery, error)
+            if error.code == "ranges-missing":
+                recording = self._store.advance(recording, Event.RANGES_MISSING, digest=None)
+        if delivery is not None:
+            self._work.learn_missing(delivery, error.missing)
+        return self._retry_later(recording, str(error))
+
+    def _begin_repair(
+        self, recording: Recording, delivery: Delivery, error: ConflictError
+    ) -> float:
+        expected = None if recording.digest is None else str(recording.digest)
+        told = {**self._named(recording), "expected": expected, "actual": None, "scope": "file"}
+        tell = [NewEvent("checksum.failed", told)]
+        if delivery.repairs >= _MAX_REPAIRS:
+            self._activity.problem(ProblemCode.CHECKSUM, present=True)
+            detail = f"after {_MAX_REPAIRS} repairs the server still holds other bytes: {error}"
+            self._fail(recording, Event.REJECTED, "checksum", detail, permanent=True, also=tell)
+            return 0.0
+        self._store.advance(recording, Event.DIGEST_MISMATCHED, digest=None, tell=tell)
+        delivery.begin_repair()
+        log.warning("upload.repairing", recording_id=recording.id, round=delivery.repairs)
+        return 0.0
+
+    def _begin_anew(self, recording: Recording, detail: str) -> float:
+        """Drop the upload and its key; the next create makes another."""
+        anew: dict[str, Any] = {"upload_id": None, "idempotency_key": None, "digest": None}
+        if recording.state is State.STABLE:
+            recording = self._store.update(recording, **anew)
+        else:
+            recording = self._store.advance(recording, Event.UPLOAD_LOST, **anew)
+        log.info("upload.lost", recording_id=recording.id, detail=detail)
+        self._deliveries.drop(recording.id)
+        return self._retry_later(recording, detail)
+
+    def _on_receipt_refused(self, recording: Recording, error: ReceiptRefusedError) -> float:
+        self._activity.problem(ProblemCode.CHECKSUM, present=True)
+        if recording.problem != error.code:
+            tell = [
+                NewEvent(
+                    "checksum.failed",
+                    {
+                        **self._named(recording),
+                        "expected": error.expected,
+                        "actual": error.actual,
+                        "scope": "receipt",
+                    },
+                )
+            ]
+            recording = self._store.update(
+                recording, problem=error.code, detail=str(error), tell=tell
+            )
+        return self._retry_later(recording, str(error))
+
+    def _retry_later(self, recording: Recording, detail: str) -> float:
+        failures = self._count_failure(recording)
+        return self._holds.hold(recording.id, Reason.BACKOFF, detail, self._delay_s(failures))
+
+    def _delay_s(self, failures: int) -> float:
+        return self.backoff.delay_s(failures, jitter=self._jitter())
+
+    def _count_failure(self, recording: Recording) -> int:
+        """Count a failure, durably until the wait is at its cap: then the card has enough writes."""
+        failures = recording.failures + 1
+        if self.backoff.ceiling_s(recording.failures) < self.backoff.cap_s or failures == 1:
+            self._store.update(recording, failures=failures)
+        return failures
+
+    def _fail(
+        self,
+        recording: Recording,
+        event: Event,
+        code: str,
+        detail: str,
+        *,
+        permanent: bool,
+        also: list[NewEvent] | None = None,
+    ) -> None:
+        told = {**self._named(recording), "code": code, "detail": detail, "permanent": permanent}
+        self._store.advance(
+            recording,
+            event,
+            problem=code,
+            detail=detail,
+            tell=[*(also or []), NewEvent("file.failed", told)],
+        )
+        log.error("upload.failed", recording_id=recording.id, code=code, detail=detail)
+        self._let_go(recording)
+
+    def _let_go(self, recording: Recording) -> None:
+        self._holds.release(recording.id)
+        self._deliveries.drop(recording.id)
+
+    @staticmethod
+    def _named(recording: Recording) -> dict[str, object]:
+        return {"file_id": recording.id, "name": recording.name}
