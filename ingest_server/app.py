@@ -20,6 +20,7 @@ import structlog
 from ingest_server.auth import Authenticator
 from ingest_server.clock import Clock
 from ingest_server.errors import Refused
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols import native, seeds
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files
@@ -67,6 +68,7 @@ def make_app(
     settings: AppSettings | None = None,
     *,
     is_stopping: Callable[[], bool] = lambda: False,
+    observer: Observer = NOBODY,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
@@ -80,7 +82,7 @@ def make_app(
         speaks_ietf=settings.ietf,
         cors_origins=settings.cors_origins,
     )
-    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping, files)])
+    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping, files, observer)])
     app.add_error_handler(Exception, _answer_bug)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(Refused, _answer_refused)
@@ -104,8 +106,14 @@ class _Middleware:
     """What holds for every request, in order: id, stopping, encoding, version, caller; log line."""
 
     def __init__(
-        self, auth: Authenticator, clock: Clock, is_stopping: Callable[[], bool], files: Files
+        self,
+        auth: Authenticator,
+        clock: Clock,
+        is_stopping: Callable[[], bool],
+        files: Files,
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._auth = auth
         self._clock = clock
         self._is_stopping = is_stopping
@@ -115,6 +123,8 @@ class _Middleware:
         req.context.started_s = self._clock.now_s()
         req.context.caller = None
         req.context.body = None
+        req.context.refused = None
+        self._observer.request_began()
         given = req.get_header(headers.REQUEST_ID) or ""
         req.context.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
         structlog.contextvars.clear_contextvars()
@@ -145,16 +155,28 @@ class _Middleware:
         self._files.end(req, resp)
         seeds.end(req, resp)
         caller, body = req.context.caller, req.context.body
+        # The template, not the path: an id is a capability in open mode, and a path is data.
+        route = req.uri_template or "none"
+        duration_s = self._clock.now_s() - req.context.started_s
+        self._observer.request_answered(
+            method=req.method,
+            route=route,
+            status=resp.status_code,
+            duration_s=duration_s,
+            code=req.context.refused,
+        )
         log.info(
             "request.answered",
             method=req.method,
-            # The template, not the path: an id is a capability in open mode, and a path is data.
-            route=req.uri_template or "none",
+            route=route,
             status=resp.status_code,
-            duration_s=round(self._clock.now_s() - req.context.started_s, 4),
+            code=req.context.refused,
+            duration_s=round(duration_s, 4),
             device_id=None if caller is None else caller.device,
             bytes=0 if body is None else body.received,
         )
+        # What this thread says next is not about this request any more.
+        structlog.contextvars.clear_contextvars()
 
 
 def _check_version(path: str) -> None:
@@ -195,6 +217,7 @@ def _answer_refused(
     req: falcon.Request, resp: falcon.Response, error: Refused, _params: dict[str, Any]
 ) -> None:
     kind = error.problem
+    req.context.refused = kind.code
     if error.retry_after_s is not None:
         resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
     if kind.code == "unauthorized":

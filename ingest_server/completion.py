@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
@@ -133,7 +134,8 @@ class Completion:
                 self._live.unpin(upload_id)
 
         try:
-            live.verification = self._verifiers.submit(finish)
+            # In the context of who asks: what is logged about it names the request.
+            live.verification = self._verifiers.submit(contextvars.copy_context().run, finish)
         except RuntimeError:  # the pool is closed
             self._live.unpin(upload_id)
             raise Refused("stopping", "the server is stopping", retry_after_s=5) from None

@@ -14,6 +14,7 @@ from ingest_server.blobs.files import FileBlobs
 from ingest_server.clock import Clock
 from ingest_server.committer import Committer
 from ingest_server.errors import Refused
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import State
@@ -47,7 +48,9 @@ class Expiry:
         committer: Committer,
         live: LiveUploads,
         uptime: Uptime,
+        observer: Observer = NOBODY,
     ) -> None:
+        self._observer = observer
         self._state = state
         self._blobs = blobs
         self._committer = committer
@@ -72,6 +75,7 @@ class Expiry:
         forget_s = self._uptime.now_s() - KEEP_ENDED_S
         if forget_s > 0:
             self._committer.run(lambda transaction: transaction.forget_ended(forget_s))
+            self._committer.run(lambda transaction: transaction.forget_events(forget_s))
         return ended
 
     def _end(self, upload_id: str, before_s: float) -> bool:
@@ -92,5 +96,6 @@ class Expiry:
                 if not self._committer.run(expire):
                     return False
             self._blobs.remove_part(upload_id)
+        self._observer.upload_expired()
         log.info("upload.expired", upload_id=upload_id)
         return True

@@ -17,6 +17,7 @@ from ingest_server.committer import Committer
 from ingest_server.errors import Refused, disk_refusals
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.settings import MIB, ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
@@ -29,6 +30,14 @@ from ingest_server.upload import (
 )
 from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
 from upload_protocol.ranges import ByteRange
+
+_WHY_DISCARDED = {
+    "content-digest-mismatch": "checksum",
+    "body-truncated": "incomplete",
+    "request-timeout": "incomplete",
+    "storage-failed": "storage",
+    "storage-full": "storage",
+}
 
 COPY_BYTES = 64 * MIB
 """Copied at once; in between, a copy can be superseded."""
@@ -77,7 +86,9 @@ class Intake:
         *,
         clock: Clock,
         is_stopping: Callable[[], bool],
+        observer: Observer = NOBODY,
     ) -> None:
+        self._observer = observer
         self._state = state
         self._blobs = blobs
         self._committer = committer
@@ -103,7 +114,14 @@ class Intake:
     ) -> UploadRecord:
         """Take one body into its range; see `Receiver.receive`."""
         with self._live.hold(upload_id) as live:
-            writer = self._writer(upload_id, where, body, live, is_held=expected is not None)
+            writer = self._writer(
+                upload_id,
+                where,
+                body,
+                live,
+                is_held=expected is not None,
+                quota=settings.quota_bytes,
+            )
             try:
                 live.enter(writer)
                 try:
@@ -113,11 +131,24 @@ class Intake:
                     self._take(writer, body, expected, is_open_ended, settings)
                 finally:
                     live.leave(writer)
+            except (OSError, Refused) as error:
+                self._tell_of_loss(writer, error)
+                raise
             finally:
                 writer.close()
+                if writer.repeated:
+                    self._observer.bytes_discarded("duplicate", writer.repeated)
             record = writer.latest or self._record(upload_id)
             self._follow_later(record, live)
             return record
+
+    def _tell_of_loss(self, writer: Writer, error: OSError | Refused) -> None:
+        code = error.code if isinstance(error, Refused) else "storage-failed"
+        if code == "content-digest-mismatch":
+            self._observer.digest_mismatched("chunk")
+        if writer.position > writer.sealed:
+            reason = _WHY_DISCARDED.get(code, "conflict")
+            self._observer.bytes_discarded(reason, writer.position - writer.sealed)
 
     def _writer(
         self,
@@ -127,6 +158,7 @@ class Intake:
         live: Live,
         *,
         is_held: bool,
+        quota: int | None = None,
     ) -> Writer:
         def record(gained: ByteRange) -> UploadRecord:
             now_s = self._uptime.now_s()
@@ -134,10 +166,15 @@ class Intake:
             def job(transaction: Transaction) -> UploadRecord:
                 found = open_record(transaction, upload_id)
                 kept = replace(found, received=with_received(found, gained), touched_s=now_s)
+                if kept.length is None:  # else it was reserved when the length was told
+                    reach = end_of(kept.received)
+                    refuse_over_quota(transaction, found.device, upload_id, reach, quota)
                 transaction.save(kept)
                 return kept
 
-            return self._committer.run(job)
+            kept = self._committer.run(job)
+            self._observer.bytes_received(len(gained))
+            return kept
 
         def unrecord(gone: ByteRange) -> UploadRecord:
             def job(transaction: Transaction) -> UploadRecord:

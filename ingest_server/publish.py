@@ -10,9 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
+from ingest_server import events
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
@@ -20,6 +22,7 @@ from ingest_server.errors import Refused, refused_by_disk
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
 from ingest_server.names import NameTemplate, numbered
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import FOLLOWING, State, UploadRecord
@@ -28,6 +31,16 @@ from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
+
+BeforePublish = Callable[[UploadRecord, Path], None]
+"""Asked about a verified file, given by the path of its bytes, before it is published.
+
+Raises `Refused` to have it not published; the upload is open again and keeps its bytes.
+"""
+
+
+def allow_all(_record: UploadRecord, _path: Path) -> None:
+    """Refuse nothing."""
 
 
 class Publisher:
@@ -43,7 +56,9 @@ class Publisher:
         uptime: Uptime,
         template: NameTemplate,
         is_stopping: Callable[[], bool],
+        observer: Observer = NOBODY,
     ) -> None:
+        self._observer = observer
         self._state = state
         self._blobs = blobs
         self._committer = committer
@@ -51,6 +66,7 @@ class Publisher:
         self._uptime = uptime
         self._template = template
         self._is_stopping = is_stopping
+        self._before_publish = before_publish
         # One at a time: two uploads of one file must not both find that it is not there yet.
         self._publishing = threading.Lock()
 
@@ -78,6 +94,7 @@ class Publisher:
             receipt=receipt,
         )
         self._blobs.remove_part(record.id)
+        self._observer.upload_completed()
         log.info(
             "upload.completed",
             upload_id=record.id,
@@ -102,6 +119,7 @@ class Publisher:
                 with self._publishing:
                     return self._resume(record)
             digest = self._verify(record, live)
+            self._ask(record, digest)
             with self._publishing:
                 return self._publish(record, digest)
         except OSError as error:
@@ -110,6 +128,7 @@ class Publisher:
 
     def _verify(self, record: UploadRecord, live: Live) -> Digest:
         length = record.length or 0
+        started_s = self._clock.now_s()
         part = self._blobs.open_part(record.id)
         try:
             # Bytes may lie past a length that was learned late: written, but never recorded.
@@ -124,11 +143,24 @@ class Publisher:
             msg = f"the running hash is at {live.running.upto}, not at the end ({length})"
             raise RuntimeError(msg)
         digest = found.digest()
+        self._observer.file_verified(self._clock.now_s() - started_s)
         if record.digest not in {None, digest}:
-            self._reopen(record.id)
+            self._reopen(record.id, "digest-mismatch")
+            self._observer.digest_mismatched("file")
             log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
             raise Refused("digest-mismatch", f"the stored bytes have {digest}, not {record.digest}")
         return digest
+
+    def _ask(self, record: UploadRecord, digest: Digest) -> None:
+        """Let the operator's check look at the file, unless the very same is published already."""
+        length = record.length or 0
+        if self.earlier(record, length, digest, is_claimed=False) is not None:
+            return
+        try:
+            self._before_publish(replace(record, digest=digest), self._blobs.part_path(record.id))
+        except Refused as refused:
+            self._reopen(record.id, refused.code)
+            raise
 
     def _publish(self, record: UploadRecord, digest: Digest) -> Receipt:
         length = record.length or 0
@@ -194,6 +226,7 @@ class Publisher:
         self._blobs.sync_target(receipt.published_as)
         self._move(record.id, State.COMPLETE)
         self._blobs.remove_part(record.id)
+        self._observer.upload_completed()
         log.info(
             "upload.completed",
             upload_id=record.id,
@@ -203,14 +236,16 @@ class Publisher:
         )
         return receipt
 
-    def _reopen(self, upload_id: str) -> None:
+    def _reopen(self, upload_id: str, code: str = "storage-failed") -> None:
         """Back to open from verifying; what is publishing stays so and is gone on with."""
 
         def reopen(transaction: Transaction) -> None:
             record = transaction.get(upload_id)
             if record is not None and record.state is State.VERIFYING:
                 now_s = self._uptime.now_s()
-                transaction.save(replace(record, state=State.OPEN, touched_s=now_s))
+                kept = replace(record, state=State.OPEN, touched_s=now_s)
+                transaction.save(kept)
+                transaction.tell(events.FAILED, kept, code=code)
 
         self._committer.run(reopen)
 

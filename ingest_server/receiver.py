@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +26,9 @@ from ingest_server.expiry import Expiry, Uptime
 from ingest_server.hashing import block_digests
 from ingest_server.intake import Body, Intake, refuse_without_room
 from ingest_server.names import NameTemplate, as_text, check_name
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.publish import Publisher
+from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.settings import GIB, KIB, MIB, ReceiverSettings
@@ -73,7 +74,12 @@ class Receiver:
     """The uploads of one data folder."""
 
     def __init__(
-        self, state: SqliteState, blobs: FileBlobs, settings: ReceiverSettings, clock: Clock
+        self,
+        state: SqliteState,
+        blobs: FileBlobs,
+        settings: ReceiverSettings,
+        clock: Clock,
+        observer: Observer = NOBODY,
     ) -> None:
         """Join the parts; nothing happens before `start`.
 
@@ -86,7 +92,9 @@ class Receiver:
         self._state = state
         self._blobs = blobs
         self._clock = clock
+        self._observer = observer
         self._template = NameTemplate(settings.name_template)
+        self._before_publish = before_publish
         self._live = LiveUploads()
         self._stop = threading.Event()
         self._stopped = False
@@ -110,7 +118,10 @@ class Receiver:
         self.records = Records(self._state, self._blobs, self._committer)
         with self._state.reading() as queries:
             self._uptime = Uptime(self._clock, queries.uptime_s())
-        self._expiry = Expiry(self._state, self._blobs, self._committer, self._live, self._uptime)
+        self._readiness = Readiness(self._committer, self._blobs, self._clock)
+        self._expiry = Expiry(
+            self._state, self._blobs, self._committer, self._live, self._uptime, self._observer
+        )
         self._publisher = Publisher(
             self._state,
             self._blobs,
@@ -119,6 +130,7 @@ class Receiver:
             uptime=self._uptime,
             template=self._template,
             is_stopping=self._stop.is_set,
+            observer=self._observer,
         )
         self._intake = Intake(
             self._state,
@@ -128,6 +140,7 @@ class Receiver:
             self._uptime,
             clock=self._clock,
             is_stopping=self._stop.is_set,
+            observer=self._observer,
         )
         self._completion = Completion(self._state, self._committer, self._live, self._publisher)
         found = self._recover()
@@ -137,6 +150,8 @@ class Receiver:
     def _recover(self) -> Recovery:
         strays = recovery.clear_parts(self._state, self._blobs)
         lost = recovery.fail_lost(self._state, self._blobs, self._committer)
+        for _ in range(lost):
+            self._observer.upload_failed("part-lost")
         with self._state.reading() as queries:
             publishing = queries.in_state(State.PUBLISHING)
             verifying = queries.in_state(State.VERIFYING)
@@ -235,6 +250,8 @@ class Receiver:
                     f"the device has {limit} open uploads, the limit; complete or abort some",
                     retry_after_s=60,
                 )
+            quota = settings.quota_bytes
+            refuse_over_quota(transaction, device, record.id, request.length or 0, quota)
             transaction.insert(record)
             return record
 
@@ -249,6 +266,7 @@ class Receiver:
         if kept.id != record.id:
             self._blobs.remove_part(record.id)
             return self._status(kept), False
+        self._observer.upload_created()
         log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
         return self._status(kept), True
 
@@ -455,6 +473,8 @@ class Receiver:
             with live.closed(Refused("upload-aborted", "the upload was aborted")):
                 kept = self._committer.run(end)
             self._blobs.remove_part(upload_id)
+        if record.state is not State.ABORTED:
+            self._observer.upload_aborted()
         log.info("upload.aborted", upload_id=upload_id, device_id=record.device)
         return self._status(kept)
 
@@ -473,17 +493,13 @@ class Receiver:
 
     def readiness(self) -> list[str]:
         """Return what is wrong: ``database``, ``storage``, ``disk-full``; nothing: ready."""
-        wrong = []
-        try:
-            self._committer.submit(lambda transaction: transaction.uptime_s()).result(PING_S)
-        except (Refused, FutureTimeoutError, AttributeError):
-            wrong.append("database")
-        try:
-            if self._blobs.free_bytes() < self.settings.min_free_bytes:
-                wrong.append("disk-full")
-        except OSError:
-            wrong.append("storage")
-        return wrong
+        if not hasattr(self, "_readiness"):  # not started
+            return ["database"]
+        return self._readiness.codes(self.settings.min_free_bytes)
+
+    def is_alive(self) -> bool:
+        """Return whether the database takes a write, given more time than to be called ready."""
+        return hasattr(self, "_readiness") and self._readiness.database_writes(PING_S)
 
     def _record(self, device: str | None, upload_id: str) -> UploadRecord:
         """Return the upload as committed; another device's is as unknown as none at all."""
@@ -518,6 +534,8 @@ class Receiver:
         def learn(transaction: Transaction) -> None:
             found = open_record(transaction, upload_id)
             check_total(found, length)
+            quota = self.settings.quota_bytes
+            refuse_over_quota(transaction, found.device, upload_id, length, quota)
             transaction.save(replace(found, length=length))
 
         self._committer.run(learn)

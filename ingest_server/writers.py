@@ -69,6 +69,8 @@ class Writer:
         """What has arrived and been written, up to here."""
         self.sealed = where.start
         """What is durable and recorded, up to here."""
+        self.repeated = 0
+        """Bytes that were stored already and had not to be written again."""
         self.recorded = RangeSet()
         self.latest: UploadRecord | None = None
         """The upload as the last seal left it."""
@@ -121,6 +123,7 @@ class Writer:
             if is_recorded:
                 same = common_prefix(self._part.pread(len(piece), at), bytes(piece))
                 self.position = at + same
+                self.repeated += same
                 if at + same < end:
                     self._make_way(at + same)
             else:

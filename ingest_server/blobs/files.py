@@ -157,6 +157,22 @@ class FileBlobs:
                 os.close(fd)
         self._parts = self._published = self._lock = -1
 
+    def probe(self) -> None:
+        """Write a byte to the disk, durably, and remove it again.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        name = f"{_SUFFIX}-{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self._parts)
+        try:
+            os.write(fd, b"?")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=self._parts)
+
     def free_bytes(self) -> int:
         """Return the bytes that an ordinary process may still write."""
         found = os.fstatvfs(self._parts)
@@ -173,14 +189,21 @@ class FileBlobs:
             os.close(fd)
         os.fsync(self._parts)
 
+    def part_path(self, upload_id: str) -> Path:
+        """Return where a part file is, for a program outside of this server that reads it."""
+        return self.data_dir.absolute() / PARTS / f"{upload_id}{_SUFFIX}"
+
     def open_part(self, upload_id: str) -> PartFile:
         """Return an own descriptor of the part file.
 
         Raises:
             FileNotFoundError: there is none.
         """
+        return PartFile(self._part_fd(upload_id))
+
+    def _part_fd(self, upload_id: str) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        return PartFile(os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts))
+        return os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts)
 
     def remove_part(self, upload_id: str) -> None:
         """Unlink the part file if it is there; what was published stays."""

@@ -70,6 +70,7 @@ def answer_dialect_refused(
     req: falcon.Request, resp: falcon.Response, error: DialectRefused, _params: dict[str, Any]
 ) -> None:
     kind = error.problem
+    req.context.refused = kind.code
     problem = Problem(
         code=kind.code,
         status=int(error.status[:3]),

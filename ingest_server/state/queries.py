@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ingest_server.errors import Refused
@@ -17,6 +19,17 @@ _COLUMNS = (
     "metadata, state, received, touched_s, target, receipt"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM uploads "
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Uploads that have not ended, counted."""
+
+    by_state: Mapping[str, int]
+    oldest_at: str | None
+    """When the oldest of them was created."""
+    due_bytes: int
+    """What is still to come of those whose length is known."""
 
 
 class Queries:
@@ -47,6 +60,18 @@ class Queries:
             "SELECT count(*) FROM uploads WHERE state = 'open' AND device = ?", (device,)
         ).fetchone()
         return int(row[0])
+
+    def reserved_bytes(self, device: str, *, besides: str) -> int:
+        """Return what unfinished uploads of *device* will hold, without the upload *besides*.
+
+        One whose length is not known counts as far as its bytes reach.
+        """
+        row = self._connection.execute(
+            "SELECT sum(coalesce(length, json_extract(received, '$[#-1][1]'), 0)) FROM uploads "
+            "WHERE state IN ('open', 'verifying', 'publishing') AND device = ? AND id != ?",
+            (device, besides),
+        ).fetchone()
+        return int(row[0] or 0)
 
     def page(
         self, *, device: str | None, state: str | None, after: str | None, limit: int
@@ -87,6 +112,21 @@ class Queries:
             ).fetchall()
         )
 
+    def census(self) -> Census:
+        """Count the uploads that have not ended; one pass over their rows."""
+        rows = self._connection.execute(
+            "SELECT state, count(*), min(created_at), "
+            "coalesce(sum(max(0, length - (SELECT coalesce(sum("
+            "json_extract(value, '$[1]') - json_extract(value, '$[0]')), 0) "
+            "FROM json_each(received)))), 0) "
+            "FROM uploads WHERE state IN ('open', 'verifying', 'publishing') GROUP BY state"
+        ).fetchall()
+        return Census(
+            by_state={str(state): int(count) for state, count, _, _ in rows},
+            oldest_at=min((oldest for _, _, oldest, _ in rows), default=None),
+            due_bytes=sum(int(due) for *_, due in rows),
+        )
+
     def uptime_s(self) -> float:
         return float(self._connection.execute("SELECT seconds FROM uptime").fetchone()[0])
 
@@ -108,6 +148,7 @@ class Transaction(Queries):
             f"INSERT INTO uploads ({_COLUMNS}) VALUES ({marks})",
             values,
         )
+        self.tell(events.CREATED, record)
 
     def save(self, record: UploadRecord) -> None:
         """Write what can change in the life of an upload."""
@@ -125,6 +166,27 @@ class Transaction(Queries):
                 record.id,
             ),
         )
+        if record.state in events.OF_STATE:
+            self.tell(events.OF_STATE[record.state], record)
+
+    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
+        """Put an event into the outbox: it is true, and will be told, once this commits."""
+        write_event(
+            self._connection,
+            kind,
+            subject=record.id,
+            device=record.device,
+            data={**events.upload_data(record), **more},
+        )
+
+    def forget_events(self, before_s: float) -> None:
+        """Delete events from before uptime *before_s* that nobody waits for any more."""
+        self._connection.execute(
+            "DELETE FROM events WHERE uptime_s < ? AND seq NOT IN "
+            "(SELECT seq FROM deliveries WHERE state = 'pending')",
+            (before_s,),
+        )
+        self._connection.execute("DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events)")
 
     def write_note(self, upload_id: str, key: str, value: str) -> None:
         self._connection.execute(
@@ -144,6 +206,18 @@ class Transaction(Queries):
             (before_s,),
         )
         return self._connection.execute(f"DELETE FROM uploads WHERE {ended}", (before_s,)).rowcount
+
+
+def write_event(
+    connection: sqlite3.Connection, kind: str, *, subject: str, device: str, data: dict[str, Any]
+) -> None:
+    """Add an event to the outbox, inside the transaction that makes it true."""
+    # SQLite's clock: what runs in a transaction is given none, and the time is for people only.
+    connection.execute(
+        "INSERT INTO events (id, type, time, subject, device, data, uptime_s) VALUES "
+        "(?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), ?, ?, ?, (SELECT seconds FROM uptime))",
+        (f"evt_{secrets.token_hex(16)}", kind, subject, device, json.dumps(data)),
+    )
 
 
 def open_record(transaction: Transaction, upload_id: str) -> UploadRecord:

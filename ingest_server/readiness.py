@@ -1,0 +1,80 @@
+"""Whether the server can do its work, asked by supervisors and load balancers all the time."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.clock import Clock
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused
+from ingest_server.state.queries import Transaction
+
+DATABASE_S = 1.0
+"""A write that takes longer than this is no service any more, though it may come back."""
+
+PROBE_EVERY_S = 10.0
+"""The disk is really written to, so not by each question: some ask every second."""
+
+
+class _UndoneError(Exception):
+    """Rolls the trial write back."""
+
+
+class Readiness:
+    """Tries the database and the disk."""
+
+    def __init__(self, committer: Committer, blobs: FileBlobs, clock: Clock) -> None:
+        self._committer = committer
+        self._blobs = blobs
+        self._clock = clock
+        self._probing = threading.Lock()
+        self._probed_s: float | None = None
+        self._storage: list[str] = []
+
+    def codes(self, min_free_bytes: int) -> list[str]:
+        """Return what is wrong: ``database``, ``storage``, ``disk-full``; nothing: ready."""
+        wrong = [] if self.database_writes(DATABASE_S) else ["database"]
+        wrong += self._storage_codes()
+        try:
+            is_full = self._blobs.free_bytes() < min_free_bytes
+        except OSError:
+            return sorted({*wrong, "storage"})
+        return sorted({*wrong, "disk-full"}) if is_full else wrong
+
+    def database_writes(self, timeout_s: float) -> bool:
+        """Return whether the database takes a write in time; the write is rolled back."""
+
+        def write(transaction: Transaction) -> None:
+            transaction.set_uptime(transaction.uptime_s())
+            raise _UndoneError
+
+        try:
+            self._committer.submit(write).result(timeout_s)
+        except _UndoneError:
+            return True
+        except (Refused, FutureTimeoutError):
+            return False
+        raise AssertionError("the trial write was not rolled back")
+
+    def _storage_codes(self) -> list[str]:
+        # A disk that hangs may hold one thread, not one more with each question.
+        if not self._probing.acquire(timeout=DATABASE_S):
+            return ["storage"]
+        try:
+            now_s = self._clock.now_s()
+            if self._probed_s is None or now_s - self._probed_s >= PROBE_EVERY_S:
+                self._storage = self._probe()
+                self._probed_s = now_s
+            return self._storage
+        finally:
+            self._probing.release()
+
+    def _probe(self) -> list[str]:
+        try:
+            self._blobs.probe()
+        except OSError as error:
+            return ["disk-full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "storage"]
+        return []
