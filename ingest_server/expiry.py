@@ -48,6 +48,7 @@ class Expiry:
         committer: Committer,
         live: LiveUploads,
         uptime: Uptime,
+        *,
         observer: Observer = NOBODY,
     ) -> None:
         self._observer = observer

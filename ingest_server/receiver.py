@@ -120,7 +120,12 @@ class Receiver:
             self._uptime = Uptime(self._clock, queries.uptime_s())
         self._readiness = Readiness(self._committer, self._blobs, self._clock)
         self._expiry = Expiry(
-            self._state, self._blobs, self._committer, self._live, self._uptime, self._observer
+            self._state,
+            self._blobs,
+            self._committer,
+            self._live,
+            self._uptime,
+            observer=self._observer,
         )
         self._publisher = Publisher(
             self._state,
