@@ -18,11 +18,13 @@ from ingest_server.errors import Refused, disk_refusals
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
 from ingest_server.observer import NOBODY, Observer
+from ingest_server.quota import refuse_over_quota
 from ingest_server.settings import MIB, ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import (
     UploadRecord,
+    end_of,
     missing_of,
     refuse_unless_open,
     with_received,

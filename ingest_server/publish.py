@@ -57,6 +57,7 @@ class Publisher:
         template: NameTemplate,
         is_stopping: Callable[[], bool],
         observer: Observer = NOBODY,
+        before_publish: BeforePublish = allow_all,
     ) -> None:
         self._observer = observer
         self._state = state

@@ -27,7 +27,8 @@ from ingest_server.hashing import block_digests
 from ingest_server.intake import Body, Intake, refuse_without_room
 from ingest_server.names import NameTemplate, as_text, check_name
 from ingest_server.observer import NOBODY, Observer
-from ingest_server.publish import Publisher
+from ingest_server.publish import BeforePublish, Publisher, allow_all
+from ingest_server.quota import refuse_over_quota
 from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
@@ -80,10 +81,14 @@ class Receiver:
         settings: ReceiverSettings,
         clock: Clock,
         observer: Observer = NOBODY,
+        before_publish: BeforePublish = allow_all,
     ) -> None:
         """Join the parts; nothing happens before `start`.
 
         ``settings`` may be replaced at any time; only its ``name_template`` is read just once.
+
+        Args:
+            before_publish: asked about each verified file; it may refuse to have it published.
 
         Raises:
             ValueError: the name template cannot be used.
@@ -136,6 +141,7 @@ class Receiver:
             template=self._template,
             is_stopping=self._stop.is_set,
             observer=self._observer,
+            before_publish=self._before_publish,
         )
         self._intake = Intake(
             self._state,

@@ -15,6 +15,8 @@ class ReceiverSettings:
 
     max_length: int | None = None
     max_open_uploads_per_device: int = 256
+    quota_bytes: int | None = None
+    """What unfinished uploads of one device may hold; None: no limit."""
     min_free_bytes: int = GIB
     require_digest: bool = False
     idle_expiry_s: float = 14 * 86400

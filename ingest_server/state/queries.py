@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ingest_server import events
 from ingest_server.errors import Refused
 from ingest_server.upload import State, UploadRecord, refuse_unless_open
 from upload_protocol.digests import Digest

@@ -51,6 +51,50 @@ MIGRATIONS: Sequence[str] = (
         PRIMARY KEY (upload_id, key)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE tokens ADD COLUMN replaces TEXT;
+    CREATE TABLE claims (
+        claim_id TEXT PRIMARY KEY,
+        token_hash BLOB NOT NULL UNIQUE,
+        created_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL,
+        devices INTEGER NOT NULL,
+        revoked_at TEXT
+    ) STRICT;
+    CREATE TABLE claimed (
+        device TEXT PRIMARY KEY,
+        claim_id TEXT NOT NULL,
+        serial TEXT NOT NULL,
+        claimed_at TEXT NOT NULL,
+        token_id TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        type TEXT NOT NULL,
+        time TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        device TEXT NOT NULL,
+        data TEXT NOT NULL,
+        uptime_s REAL NOT NULL
+    ) STRICT;
+    CREATE TABLE targets (
+        name TEXT PRIMARY KEY,
+        taken_in INTEGER NOT NULL,
+        disabled_at TEXT
+    ) STRICT;
+    CREATE TABLE deliveries (
+        target TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        subject TEXT NOT NULL,
+        state TEXT NOT NULL,
+        tries INTEGER NOT NULL,
+        next_try_s REAL NOT NULL,
+        error TEXT,
+        PRIMARY KEY (target, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX deliveries_waiting ON deliveries (target, subject, seq) WHERE state = 'pending';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

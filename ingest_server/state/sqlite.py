@@ -112,7 +112,7 @@ class SqliteState:
             raise translated(error) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
         """Run one short transaction of this object's own, beside the committer's."""
         try:
             connection = self._borrow()
@@ -150,9 +150,10 @@ class SqliteState:
         expires_at: str | None = None,
     ) -> None:
         """Store a token's hash; durable, and seen by every process, on return."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                "INSERT INTO tokens (token_id, device, token_hash, created_at, scopes, expires_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (token_id, device, token_hash, created_at, json.dumps(scopes), expires_at),
             )
 
@@ -167,18 +168,21 @@ class SqliteState:
     def revoke(self, token_id_or_device: str) -> int:
         """Delete the token of that id, or all of that device; durable on return.
 
+        What a token was rotated into goes with it: whoever stole the one may have the other.
+
         Returns:
             How many tokens are gone.
         """
-        with self._writing() as connection:
+        which = token_id_or_device
+        with self.writing() as connection:
             return connection.execute(
-                "DELETE FROM tokens WHERE token_id = ? OR device = ?",
-                (token_id_or_device, token_id_or_device),
+                "DELETE FROM tokens WHERE token_id = ? OR device = ? OR replaces = ?",
+                (which, which, which),
             ).rowcount
 
     def touch_token(self, token_id: str, used_at: str) -> None:
         """Note when a token was used; durable on return."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE tokens SET last_used_at = ? WHERE token_id = ?", (used_at, token_id)
             )
@@ -187,7 +191,7 @@ class SqliteState:
         with self.reading() as queries:
             rows = queries._connection.execute(
                 "SELECT token_id, device, token_hash, created_at, scopes, expires_at, "
-                f"last_used_at FROM tokens {where}",
+                f"last_used_at, replaces FROM tokens {where}",
                 values,
             ).fetchall()
         return [_token(row) for row in rows]
@@ -287,7 +291,7 @@ def _back_up(connection: sqlite3.Connection, copy: Path) -> None:
 
 
 def _token(row: tuple[Any, ...]) -> TokenRecord:
-    token_id, device, token_hash, created_at, scopes, expires_at, last_used_at = row
+    token_id, device, token_hash, created_at, scopes, expires_at, last_used_at, replaces = row
     return TokenRecord(
         token_id=token_id,
         device=device,
@@ -296,4 +300,5 @@ def _token(row: tuple[Any, ...]) -> TokenRecord:
         scopes=tuple(json.loads(scopes)),
         expires_at=expires_at,
         last_used_at=last_used_at,
+        replaces=replaces,
     )

@@ -15,3 +15,5 @@ class TokenRecord:
     scopes: tuple[str, ...]
     expires_at: str | None = None
     last_used_at: str | None = None
+    replaces: str | None = None
+    """The id of the token that this one takes the place of, until it is used for the first time."""

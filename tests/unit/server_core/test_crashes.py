@@ -80,7 +80,7 @@ def test_verifying_goes_on_after_a_restart(tmp_path):
     site = CoreSite(tmp_path)
     upload = site.create(length=5)
     site.put(upload, 0, b"hello")
-    with site.state._writing() as connection:
+    with site.state.writing() as connection:
         connection.execute("UPDATE uploads SET state = 'verifying'")
     site.receiver.stop()
 

@@ -260,7 +260,7 @@ def test_only_a_stride_ahead_is_unrecorded(site):
 def test_too_many_pieces_are_refused_and_the_rest_stays(site):
     upload = site.create(length=10 * MAX_RANGES)
     pairs = [[10 * n, 10 * n + 1] for n in range(MAX_RANGES)]
-    with site.state._writing() as connection:
+    with site.state.writing() as connection:
         connection.execute("UPDATE uploads SET received = ?", (str(pairs),))
 
     with pytest.raises(Refused, match="too-many-ranges"):

@@ -1,0 +1,93 @@
+"""What the server tells of: the types of its events, and their form on the way out.
+
+An event is written to the outbox by the transaction that makes it true (`state.queries`), and told
+from there by `webhooks` and `hooks`, which may come later, again, or after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ingest_server.upload import State, UploadRecord
+
+CREATED = "ingest.upload.created"
+COMPLETED = "ingest.upload.completed"
+FAILED = "ingest.upload.failed"
+EXPIRED = "ingest.upload.expired"
+ABORTED = "ingest.upload.aborted"
+CLAIMED = "ingest.device.claimed"
+
+TYPES = frozenset({CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CLAIMED})
+
+OF_STATE: Mapping[State, str] = MappingProxyType(
+    {
+        State.COMPLETE: COMPLETED,
+        State.FAILED: FAILED,
+        State.EXPIRED: EXPIRED,
+        State.ABORTED: ABORTED,
+    }
+)
+"""What is told when an upload comes to its end; nothing follows these states."""
+
+SOURCE = "/ingest"
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. ``seq`` only grows; the order in which things became true."""
+
+    seq: int
+    id: str
+    type: str
+    time: str
+    subject: str
+    device: str
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a CloudEvents 1.0 document (structured mode)."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": SOURCE,
+            "type": self.type,
+            "time": self.time,
+            "subject": self.subject,
+            "datacontenttype": "application/json",
+            "deviceid": self.device,
+            "seq": self.seq,
+            "data": dict(self.data),
+        }
+
+
+def upload_data(record: UploadRecord) -> dict[str, Any]:
+    """Return what an event, or a hook, is told of an upload."""
+    found: dict[str, Any] = {
+        "upload_id": record.id,
+        "device": record.device,
+        "name": record.name,
+        "folder": record.folder,
+        "state": record.state.value,
+        "length": record.length,
+        "received_bytes": record.received.total,
+        "digest": None if record.digest is None else str(record.digest),
+        "media_type": record.media_type,
+        "modified_at": record.modified_at,
+        "metadata": dict(record.metadata),
+        "created_at": record.created_at,
+    }
+    receipt = record.receipt
+    if record.state is State.COMPLETE and receipt is not None:
+        found |= {
+            "digest": str(receipt.digest),
+            "published_as": receipt.published_as,
+            "verified_at": receipt.verified_at,
+            "verified_against": receipt.verified_against,
+            # The same file came before; its receipt was given again and nothing was published.
+            "repeats": None if receipt.upload_id == record.id else receipt.upload_id,
+        }
+    return found
