@@ -188,6 +188,18 @@ class LogSection(_Section):
     """auto: readable on a terminal, JSON lines everywhere else (journald)."""
 
 
+class MetricsSection(_Section):
+    listen: str | None = None
+    """Where Prometheus may ask, without a credential: this machine or a private network."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_address(value)
+        return value
+
+
 class ServerConfig(BaseSettings):
     """All of it. Made by `load`, which is the only way that names where a fault is."""
 
@@ -205,6 +217,7 @@ class ServerConfig(BaseSettings):
     expiry: ExpirySection = ExpirySection()
     protocols: ProtocolsSection = ProtocolsSection()
     compat: CompatSection = CompatSection()
+    metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
 
     @property
@@ -279,9 +292,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path} is not valid TOML: {error}."]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path} is not UTF-8 text."]) from None
-    server = found.get("server")
-    if isinstance(server, dict):
-        _from_folder(server, path.absolute().parent)
+    for name in ("server", "metrics"):
+        section = found.get(name)
+        if isinstance(section, dict):
+            _from_folder(section, path.absolute().parent)
     return found
 
 

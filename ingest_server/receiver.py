@@ -80,6 +80,7 @@ class Receiver:
         blobs: FileBlobs,
         settings: ReceiverSettings,
         clock: Clock,
+        *,
         observer: Observer = NOBODY,
         before_publish: BeforePublish = allow_all,
     ) -> None:
@@ -507,6 +508,10 @@ class Receiver:
         if not hasattr(self, "_readiness"):  # not started
             return ["database"]
         return self._readiness.codes(self.settings.min_free_bytes)
+
+    def commits(self) -> tuple[int, int]:
+        """Return how many transactions the database has made for uploads, and the jobs in them."""
+        return self._committer.commits, self._committer.jobs
 
     def is_alive(self) -> bool:
         """Return whether the database takes a write, given more time than to be called ready."""

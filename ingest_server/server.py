@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ingest_server.address import Address
+from ingest_server.address import Address, parse_address
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
 from ingest_server.blobs.files import FileBlobs
+from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.body import Patience
 from ingest_server.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
+from ingest_server.errors import ServerError
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
+from ingest_server.state.queries import Census
 from ingest_server.state.sqlite import SqliteState
+
+if TYPE_CHECKING:
+    from ingest_server.private import PrivateListener
 
 log = structlog.get_logger()
 
@@ -36,13 +44,12 @@ class IngestServer:
         """
         self.config = config
         self._clock = clock or SystemClock()
+        self._private: PrivateListener | None = None
         self._state = SqliteState.open(config.server.data_dir / DATABASE)
         try:
+            observer, blobs = self._observed()
             self._receiver = Receiver(
-                self._state,
-                FileBlobs(config.server.data_dir),
-                _receiver_settings(config),
-                self._clock,
+                self._state, blobs, _receiver_settings(config), self._clock, observer=observer
             )
         except BaseException:
             self._state.close()
@@ -55,6 +62,7 @@ class IngestServer:
                 self._clock,
                 _app_settings(config),
                 is_stopping=lambda: self._http.draining,
+                observer=observer,
             ),
             now_s=self._clock.now_s,
         )
@@ -66,6 +74,46 @@ class IngestServer:
         if self.config.auth.mode == "open":
             return OpenAuth(self.config.auth.hosts)
         return TokenAuth(self._state, self._clock)
+
+    def _observed(self) -> tuple[Observer, FileBlobs]:
+        """Return who is told what happens, and the bytes: with the private listener or without."""
+        config = self.config
+        if config.metrics.listen is None:
+            return NOBODY, FileBlobs(config.server.data_dir)
+        # Only here: most servers that are not asked for figures need not load what counts.
+        try:
+            from ingest_server.metrics import Metrics, Sources
+            from ingest_server.private import PrivateListener
+        except ModuleNotFoundError as error:
+            raise ServerError(
+                f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'"
+            ) from error
+        metrics = Metrics(self._clock)
+        blobs = ObservedBlobs(config.server.data_dir, metrics, self._clock.now_s)
+
+        def census() -> Census:
+            with self._state.reading() as queries:
+                return queries.census()
+
+        metrics.watch(
+            Sources(
+                census=census,
+                free_bytes=blobs.free_bytes,
+                # The receiver is made later, and with this observer.
+                commits=lambda: self._receiver.commits(),  # noqa: PLW0108
+            )
+        )
+        self._private = PrivateListener(
+            parse_address(config.metrics.listen),
+            metrics,
+            lambda: ["stopping"] if self._http.draining else self._receiver.readiness(),
+        )
+        return metrics, blobs
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where the private listener is; None: nowhere."""
+        return None if self._private is None else self._private.address
 
     @property
     def address(self) -> Address:
@@ -82,6 +130,8 @@ class IngestServer:
         try:
             recovery = self._receiver.start()
             self._http.listen()
+            if self._private is not None:
+                self._private.start()
         except BaseException:
             self._receiver.stop()
             raise
@@ -114,6 +164,8 @@ class IngestServer:
     def stop(self) -> None:
         """Finish or cut running requests, seal what arrived, close everything."""
         self._http.stop()
+        if self._private is not None:  # only now: it says until the end that the server stops
+            self._private.stop()
         if self._thread.ident is not None:
             self._thread.join()
         self._receiver.stop()
@@ -121,7 +173,7 @@ class IngestServer:
 
     def is_alive(self) -> bool:
         """Whether the database still takes a write: what the watchdog wants to know."""
-        return "database" not in self._receiver.readiness()
+        return self._receiver.is_alive()
 
     def reload(self, config: ServerConfig) -> list[str]:
         """Take over from *config* what can change while running.
@@ -141,7 +193,7 @@ class IngestServer:
 
 def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     found = []
-    for section in ("server", "auth", "protocols", "compat"):
+    for section in ("server", "auth", "protocols", "compat", "metrics"):
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"

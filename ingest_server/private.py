@@ -1,0 +1,152 @@
+"""The private listener: what an operator's machines ask and the world need not know.
+
+Apart from the one for devices, off by default, without a credential: for this machine or a private
+network (`[metrics] listen`). It shares no thread with uploads, so it answers while they take all of
+theirs; Python's own plain HTTP server is enough for a scrape every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import BaseServer, TCPServer, ThreadingMixIn
+from typing import Any
+
+import structlog
+
+from ingest_server.address import Address
+from ingest_server.errors import ServerError
+from ingest_server.listening import ListenError, remove_stale_socket
+from ingest_server.metrics import Metrics, server_version
+
+log = structlog.get_logger()
+
+TIMEOUT_S = 5.0
+POLL_S = 0.1
+"""How soon it notices a stop."""
+
+
+class PrivateListener:
+    """Serves `/metrics`, `/readyz` and `/version` from `start` to `stop`."""
+
+    def __init__(
+        self, address: Address, metrics: Metrics, readiness: Callable[[], list[str]]
+    ) -> None:
+        self._wanted = address
+        self._metrics = metrics
+        self._readiness = readiness
+        self._scraping = threading.Lock()
+        self._http: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens: with the kernel's choice where port 0 was asked for."""
+        if self._http is None or self._wanted.path:
+            return self._wanted
+        host, port = self._http.socket.getsockname()[:2]
+        return Address(host, port)
+
+    def start(self) -> None:
+        """Listen; requests are served on return.
+
+        Raises:
+            ServerError: the address cannot be had.
+        """
+        try:
+            self._http = _Server(self._wanted, self._answer)
+        except OSError as error:
+            sentence = str(ListenError(self._wanted, error))
+            raise ServerError(sentence.replace("[server] listen", "[metrics] listen")) from error
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(POLL_S,), name="metrics", daemon=True
+        )
+        self._thread.start()
+        log.info("metrics.started", address=str(self.address))
+
+    def stop(self) -> None:
+        if self._http is None or self._thread is None:
+            return
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+        if self._wanted.path:
+            Path(self._wanted.path).unlink(missing_ok=True)
+
+    def _answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        if path == "/metrics":
+            with self._scraping:  # each reads the database; one after the other
+                content, content_type = self._metrics.exposition(accept)
+            return HTTPStatus.OK, content_type, content
+        if path == "/readyz":
+            codes = self._readiness()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
+            return status, "text/plain", ("\n".join(codes) or "ok").encode() + b"\n"
+        if path == "/version":
+            about = {"version": server_version(), "python": platform.python_version()}
+            return HTTPStatus.OK, "application/json", json.dumps(about).encode()
+        known = b"this listener has /metrics, /readyz and /version\n"
+        return HTTPStatus.NOT_FOUND, "text/plain", known
+
+
+Answer = Callable[[str, str], tuple[HTTPStatus, str, bytes]]
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    """A listener on a TCP address or a Unix socket."""
+
+    daemon_threads = True
+    block_on_close = False  # a scraper that stalls must not hold the stop up
+    allow_reuse_address = True
+
+    def __init__(self, address: Address, answer: Answer) -> None:
+        self.answer = answer
+        if address.path:
+            remove_stale_socket(Path(address.path))
+            self.address_family = socket.AF_UNIX
+            super().__init__(address.path, _Handler)  # type: ignore[arg-type] # typed for TCP
+        else:
+            self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            super().__init__((address.host, address.port), _Handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_UNIX:
+            # The file gets the socket's mode less the umask: never wider than meant.
+            os.fchmod(self.socket.fileno(), 0o660)
+        super().server_bind()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 # its signature
+        log.exception("metrics.failed")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = TIMEOUT_S
+    server: BaseServer
+
+    def do_GET(self) -> None:
+        if not isinstance(self.server, _Server):
+            raise TypeError(type(self.server).__name__)
+        path = self.path.partition("?")[0]
+        status, kind, content = self.server.answer(path, self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815 # http.server's names
+
+    def version_string(self) -> str:
+        return "edge-uploader"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # its signature
+        log.debug("metrics.asked", error=format % args)
