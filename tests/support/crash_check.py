@@ -1,0 +1,130 @@
+"""What a server, started after a power cut, has lost of what it had acknowledged before."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from ingest_server import events
+from ingest_server.config import load
+from ingest_server.server import IngestServer
+from tests.support.crash_load import HOST, Client, Expected
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange, RangeSet
+
+SETTINGS = {
+    "INGEST_SERVER_AUTH__MODE": "open",
+    "INGEST_SERVER_LIMITS__MIN_FREE": "8MiB",
+    "INGEST_SERVER_SERVER__STOP_TIMEOUT_S": "2",
+    "INGEST_SERVER_LOG__LEVEL": "warning",
+}
+
+
+def losses(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
+    """Return a sentence for each broken promise; starts a server over *data_dir* and uses it."""
+    found = list(_not_as_published(data_dir, expected))
+    config = load(None, environ=SETTINGS, listen=f"{HOST}:0", data_dir=data_dir)
+    server = IngestServer(config)
+    server.start()
+    try:
+        for one in expected.values():
+            if one.id is None:
+                continue
+            client = Client(server.address.port, one.device)
+            try:
+                found += [f"{one.name}: {loss}" for loss in _of_upload(client, data_dir, one)]
+            finally:
+                client.close()
+    finally:
+        server.stop()
+    with closing(sqlite3.connect(data_dir / "state.db")) as connection:
+        verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        told = Counter(connection.execute("SELECT subject, type FROM events").fetchall())
+    if verdict != "ok":
+        found.append(f"the database: {verdict}")
+    for one in expected.values():
+        found += [f"{one.name}: {loss}" for loss in _not_as_told(told, one)]
+    return found
+
+
+def _not_as_told(told: Counter[tuple[str, str]], one: Expected) -> Iterator[str]:
+    """Yield each event that must be in the outbox just once and is not."""
+    due = {
+        events.CREATED: one.id is not None,
+        events.ABORTED: one.is_aborted,
+        # Asked again after the cut, it is complete by now at the latest.
+        events.COMPLETED: one.is_completing,
+    }
+    for kind, is_due in due.items():
+        count = told[one.id or "", kind]
+        if count > 1 or (is_due and not count):
+            yield f"the event {kind} is in the outbox {count} times"
+
+
+def _not_as_published(data_dir: Path, expected: dict[str, Expected]) -> Iterator[str]:
+    """Yield what is visible and is not the whole of one recording, under its own name."""
+    for path in (data_dir / "published").rglob("*"):
+        if not path.is_file():
+            continue
+        one = expected.get(path.name)
+        if one is None or not one.is_completing:
+            yield f"{path.name} is published, and nobody asked for it"
+        elif path.read_bytes() != one.content:
+            yield f"{path.name} is published with other bytes"
+
+
+def _of_upload(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
+    upload_id = one.id or ""
+    status, document = client.status(upload_id)
+    if one.is_aborting:
+        if one.is_aborted and status != 410:
+            yield f"it was aborted, and answers {status} {document.get('state')}"
+        return
+    if status != 200 or document["state"] not in {"open", "verifying", "complete"}:
+        yield f"it was created, and answers {status} {document.get('code', document.get('state'))}"
+        return
+    if one.is_completing:
+        yield from _of_completion(client, data_dir, one)
+        return
+    received = RangeSet.from_pairs(document["received"])
+    for span in one.held:
+        if not received.covers(span):
+            yield f"{span} was acknowledged, of that there is {received.within(span).to_pairs()}"
+    with (data_dir / "parts" / f"{upload_id}.part").open("rb") as part:
+        for span in received:
+            part.seek(span.start)
+            if not one.fits(part.read(len(span)), span):
+                yield f"{span} is said to be there, and other bytes are"
+    if not one.replacing:
+        yield from _goes_on(client, data_dir, one, received)
+
+
+def _of_completion(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
+    """Ask again, as a client does that has lost the answer: it must get the same, or its first."""
+    status, receipt = client.complete(one.id or "", one.content)
+    while status == 202:
+        status, receipt = client.complete(one.id or "", one.content)
+    if status != 200:
+        yield f"all of it was acknowledged, and completing it answers {status} {receipt['code']}"
+        return
+    if one.receipt is not None and receipt != one.receipt:
+        yield f"the receipt was {one.receipt}, and is {receipt}"
+    path = data_dir / "published" / receipt["published_as"]
+    if not path.is_file() or path.read_bytes() != one.content:
+        yield f"the receipt names {receipt['published_as']}, and the recording is not there"
+    if receipt["digest"] != str(Digest.of(one.content)):
+        yield f"the receipt has the digest {receipt['digest']}"
+
+
+def _goes_on(client: Client, data_dir: Path, one: Expected, received: RangeSet) -> Iterator[str]:
+    """Send what is missing and complete it: the upload goes on where the server says."""
+    content = one.content
+    for gap in received.missing(len(content)):
+        data = content[gap.start : gap.stop]
+        client.put(
+            one.id or "", ByteRange(gap.start, gap.stop), data, len(content), with_digest=True
+        )
+    yield from _of_completion(client, data_dir, one)
