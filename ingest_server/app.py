@@ -17,15 +17,21 @@ from typing import Any
 import falcon
 import structlog
 
-from ingest_server.auth import Authenticator
+from ingest_server import certificates
+from ingest_server.admission import UNBOUNDED, Admission, is_upload
+from ingest_server.audit import Audit
+from ingest_server.auth import Authenticator, Caller
 from ingest_server.clock import Clock
+from ingest_server.doorkeeper import Doorkeeper, Knock
 from ingest_server.errors import Refused
 from ingest_server.observer import NOBODY, Observer
-from ingest_server.protocols import native, seeds
+from ingest_server.protocols import access, native, seeds
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.receiver import Receiver
+from ingest_server.tls import CLIENT_NAME
+from ingest_server.tokens import TokenDesk
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem
 
@@ -69,11 +75,17 @@ def make_app(
     *,
     is_stopping: Callable[[], bool] = lambda: False,
     observer: Observer = NOBODY,
+    admission: Admission | None = None,
+    audit: Audit | None = None,
+    desk: TokenDesk | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
     Args:
         is_stopping: whether the server is on its way out; new work is then answered 503.
+        admission: how many requests may run at once; None: any number.
+        audit: where it is noted who did what; None: in the log.
+        desk: gives tokens to devices; None: they get them from the operator only.
     """
     settings = settings or AppSettings()
     files = Files(
@@ -82,7 +94,18 @@ def make_app(
         speaks_ietf=settings.ietf,
         cors_origins=settings.cors_origins,
     )
-    app = falcon.App(middleware=[_Middleware(auth, clock, is_stopping, files, observer)])
+    audit = audit or Audit(None, clock.now_utc)
+    doorkeeper = Doorkeeper(clock, audit, takes_claims=desk is not None)
+    middleware = _Middleware(
+        auth,
+        clock,
+        is_stopping,
+        files,
+        observer,
+        admission=admission or UNBOUNDED,
+        doorkeeper=doorkeeper,
+    )
+    app = falcon.App(middleware=[middleware])
     app.add_error_handler(Exception, _answer_bug)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(Refused, _answer_refused)
@@ -90,6 +113,8 @@ def make_app(
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
+    if desk is not None:
+        access.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
     seeds.add_routes(
         app,
@@ -112,7 +137,12 @@ class _Middleware:
         is_stopping: Callable[[], bool],
         files: Files,
         observer: Observer,
+        *,
+        admission: Admission,
+        doorkeeper: Doorkeeper,
     ) -> None:
+        self._doorkeeper = doorkeeper
+        self._admission = admission
         self._observer = observer
         self._auth = auth
         self._clock = clock
@@ -123,6 +153,7 @@ class _Middleware:
         req.context.started_s = self._clock.now_s()
         req.context.caller = None
         req.context.body = None
+        req.context.admitted = None
         req.context.refused = None
         self._observer.request_began()
         given = req.get_header(headers.REQUEST_ID) or ""
@@ -139,8 +170,14 @@ class _Middleware:
             detail = "the server is restarting; what has arrived is kept"
             raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
         _check_version(req.path)
-        req.context.caller = self._auth.authenticate(
-            req.get_header("Authorization"), req.get_header("Host")
+        req.context.caller = self._admit(req)
+        req.context.admitted = self._admission.admit(
+            req.context.caller.device,
+            is_upload=is_upload(
+                req.content_length,
+                req.content_type,
+                is_chunked=req.get_header("Transfer-Encoding") is not None,
+            ),
         )
         encoding = req.get_header("Content-Encoding")
         if encoding is not None and encoding.lower() != "identity":
@@ -149,9 +186,23 @@ class _Middleware:
                 "Content-Encoding is not taken: send the bytes as they are",
             )
 
+    def _admit(self, req: falcon.Request) -> Caller:
+        authorization = req.get_header("Authorization")
+        knock = Knock(
+            req.method, req.path, authorization, req.remote_addr, str(req.context.request_id)
+        )
+        return self._doorkeeper.admit(
+            knock,
+            lambda: certificates.authenticate(
+                self._auth, req.env.get(CLIENT_NAME), authorization, req.get_header("Host")
+            ),
+        )
+
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
+        if req.context.admitted is not None:
+            req.context.admitted.leave()
         self._files.end(req, resp)
         seeds.end(req, resp)
         caller, body = req.context.caller, req.context.body

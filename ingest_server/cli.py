@@ -183,7 +183,11 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
     except ConfigError as error:
         log.error("config.rejected", error=error.sentences, kept="the running configuration")  # noqa: TRY400 # no traceback for an operator's typo
         return
-    pending = server.reload(config)
+    try:
+        pending = server.reload(config)
+    except ServerError as error:
+        log.error("config.rejected", error=[str(error)], kept="the running configuration")  # noqa: TRY400 # as above
+        return
     logs.configure(level=config.log.level, form=config.log.format)
     log.info("config.reloaded", needs_restart=pending)
 

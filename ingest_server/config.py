@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from ingest_server.address import Address, parse_address
 from ingest_server.names import NameTemplate
+from ingest_server.tls import TlsFiles
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
 ENV_PREFIX = "INGEST_SERVER_"
@@ -65,8 +66,9 @@ class ServerSection(_Section):
     data_dir: Path = Path("/var/lib/edge-uploader/server")
     """Where uploads and the database lie; below it ``published/``, on the same filesystem."""
 
-    threads: Annotated[Count, Field(ge=4, le=4096)] = 64
-    """Requests at once; a slow upload holds one. About 0.3 MB of memory each while it sends."""
+    max_uploads: Annotated[Count, Field(ge=1, le=10_000)] = 256
+    """Uploads received at once; one more is told to come back (503). Each has a thread, and about
+    0.1 MB of memory while it is slow. All other requests have threads of their own."""
 
     name_template: str = "{device}/{date}/{name}"
     """Where a verified file goes below published/. Fields: device, folder, date (UTC), name."""
@@ -76,6 +78,9 @@ class ServerSection(_Section):
 
     public_url: str | None = None
     """How clients reach the server where a proxy stands before it; unset: as the request says."""
+
+    trust_proxy: bool = False
+    """Believe what a proxy on this machine says of its clients: address, scheme, certificate."""
 
     @field_validator("listen")
     @classmethod
@@ -97,6 +102,17 @@ class ServerSection(_Section):
         return value
 
 
+class TlsSection(_Section):
+    cert_file: Path | None = None
+    """The server's certificate with its chain, in PEM form; with it the server speaks https."""
+
+    key_file: Path | None = None
+    """That certificate's key, in PEM form and without a password."""
+
+    client_ca_file: Path | None = None
+    """Whose certificates identify devices (common name = device id), beside tokens."""
+
+
 class AuthSection(_Section):
     mode: Literal["token", "open"] = "token"
     """token: each device has its own. open: no credential; refused off this machine."""
@@ -114,6 +130,9 @@ class LimitsSection(_Section):
 
     max_open_uploads_per_device: Annotated[Count, Field(ge=1)] = 256
     """Unfinished uploads of one device: bounds what a runaway client can leave behind."""
+
+    max_requests_per_device: Annotated[Count, Field(ge=1)] | None = None
+    """Requests of one device at once; one more is told to come back (429). Unset: any number."""
 
     require_digest: bool = False
     """Refuse to publish a file whose client gave no SHA-256."""
@@ -212,6 +231,7 @@ class ServerConfig(BaseSettings):
     )
 
     server: ServerSection = ServerSection()
+    tls: TlsSection = TlsSection()
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
     expiry: ExpirySection = ExpirySection()
@@ -223,6 +243,13 @@ class ServerConfig(BaseSettings):
     @property
     def address(self) -> Address:
         return parse_address(self.server.listen)
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The files for TLS, None where the server speaks plain http."""
+        if self.tls.cert_file is None or self.tls.key_file is None:
+            return None
+        return TlsFiles(self.tls.cert_file, self.tls.key_file, self.tls.client_ca_file)
 
     @classmethod
     def settings_customise_sources(
@@ -273,9 +300,20 @@ def load(
             f"and is refused on {config.server.listen}, which other machines can reach; "
             'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
         )
+    faults += _half_of_tls(config.tls, origins)
     if faults:
         raise ConfigError(faults)
     return config
+
+
+def _half_of_tls(tls: TlsSection, origins: _Origins) -> Iterator[str]:
+    given = [key for key in type(tls).model_fields if getattr(tls, key) is not None]
+    for key in ("cert_file", "key_file"):
+        if given and key not in given:
+            yield (
+                f"[tls] {given[0]} ({origins.of(('tls', given[0]))}) needs {key} as well: TLS takes "
+                "the server's certificate and its key."
+            )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -296,6 +334,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         section = found.get(name)
         if isinstance(section, dict):
             _from_folder(section, path.absolute().parent)
+    tls = found.get("tls")
+    if isinstance(tls, dict):
+        folder = path.absolute().parent
+        tls.update({key: str(folder / one) for key, one in tls.items() if isinstance(one, str)})
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest_server.address import Address, parse_address
+from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
 from ingest_server.blobs.files import FileBlobs
@@ -17,12 +18,14 @@ from ingest_server.body import Patience
 from ingest_server.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
 from ingest_server.errors import ServerError
+from ingest_server.forwarded import App, trusting
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
 from ingest_server.state.queries import Census
 from ingest_server.state.sqlite import SqliteState
+from ingest_server.tls import server_context
 
 if TYPE_CHECKING:
     from ingest_server.private import PrivateListener
@@ -45,6 +48,8 @@ class IngestServer:
         self.config = config
         self._clock = clock or SystemClock()
         self._private: PrivateListener | None = None
+        files = config.tls_files
+        tls = None if files is None else server_context(files)
         self._state = SqliteState.open(config.server.data_dir / DATABASE)
         try:
             observer, blobs = self._observed()
@@ -54,17 +59,22 @@ class IngestServer:
         except BaseException:
             self._state.close()
             raise
+        self._admission = Admission(
+            config.server.max_uploads, config.limits.max_requests_per_device
+        )
+        app: App = make_app(
+            self._receiver,
+            self._authenticator(),
+            self._clock,
+            _app_settings(config),
+            is_stopping=lambda: self._http.draining,
+            observer=observer,
+            admission=self._admission,
+        )
+        self.app = trusting(app) if config.server.trust_proxy else app
+        """The application, for a container that is not ours."""
         self._http = UploadServer(
-            _serving_settings(config),
-            make_app(
-                self._receiver,
-                self._authenticator(),
-                self._clock,
-                _app_settings(config),
-                is_stopping=lambda: self._http.draining,
-                observer=observer,
-            ),
-            now_s=self._clock.now_s,
+            _serving_settings(config), self.app, now_s=self._clock.now_s, tls=tls
         )
         self._thread = threading.Thread(target=self._serve, name="acceptor")
         self.failed = threading.Event()
@@ -120,8 +130,16 @@ class IngestServer:
         """Where it listens, with the port that the kernel chose."""
         return self._http.address
 
-    def start(self) -> None:
+    @property
+    def url(self) -> str:
+        is_tls = self._http.tls is not None and not self.address.path
+        return f"https://{self.address}" if is_tls else self.address.url
+
+    def start(self, *, listens: bool = True) -> None:
         """Mend what an earlier run left half done, then listen; requests are served on return.
+
+        Args:
+            listens: false where another container calls `app`.
 
         Raises:
             ServerError: the data folder is not fit for use.
@@ -129,29 +147,32 @@ class IngestServer:
         """
         try:
             recovery = self._receiver.start()
-            self._http.listen()
+            if listens:
+                self._http.listen()
             if self._private is not None:
                 self._private.start()
         except BaseException:
             self._receiver.stop()
             raise
-        self._thread.start()
+        if listens:
+            self._thread.start()
         log.info(
             "server.started",
-            address=str(self.address),
-            url=self.address.url,
+            address=str(self.address) if listens else None,
+            url=self.url if listens else None,
             auth=self.config.auth.mode,
             open_uploads=recovery.open_uploads,
             resumed=recovery.resumed,
             strays=recovery.strays,
             lost=recovery.lost,
         )
-        if self.config.auth.mode == "token" and not self.address.is_local:
+        is_open_to_others = listens and not self.address.is_local
+        if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:
             log.warning(
                 "server.insecure_transport",
                 address=str(self.address),
-                error="tokens and recordings cross the network unencrypted: put a TLS proxy before "
-                "this server, or listen on 127.0.0.1 or a VPN's address",
+                error="tokens and recordings cross the network unencrypted: set [tls], put a TLS "
+                "proxy before this server, or listen on 127.0.0.1 or a VPN's address",
             )
 
     def _serve(self) -> None:
@@ -180,12 +201,19 @@ class IngestServer:
 
         Returns:
             The keys that differ but need a restart.
+
+        Raises:
+            TlsError: the certificate's files cannot be used; nothing is changed.
         """
         pending = _needs_restart(self.config, config)
+        if self._http.tls is not None and config.tls_files is not None:
+            # Read again even where the paths are the same: a renewed one has its old name.
+            self._http.tls = server_context(config.tls_files)
         self.config = self.config.model_copy(
             update={"limits": config.limits, "expiry": config.expiry, "log": config.log}
         )
         self._receiver.settings = _receiver_settings(self.config)
+        self._admission.max_requests_per_device = config.limits.max_requests_per_device
         patience = _serving_settings(self.config).patience
         self._http.settings = replace(self._http.settings, patience=patience)
         return pending
@@ -200,6 +228,8 @@ def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
             for key in type(before).model_fields
             if getattr(before, key) != getattr(after, key)
         ]
+    if (old.tls_files is None) != (new.tls_files is None):
+        found.append("[tls] cert_file")
     return found
 
 
@@ -235,7 +265,7 @@ def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
 def _serving_settings(config: ServerConfig) -> ServingSettings:
     return ServingSettings(
         address=config.address,
-        threads=config.server.threads,
+        max_uploads=config.server.max_uploads,
         stop_timeout_s=config.server.stop_timeout_s,
         patience=Patience(
             read_timeout_s=config.limits.read_timeout_s,

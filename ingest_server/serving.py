@@ -1,4 +1,4 @@
-"""cheroot embedded in this process, made fit for uploads; the only module that knows cheroot.
+"""cheroot embedded in this process, made fit for uploads; with `connection` all that knows cheroot.
 
 What is changed, and why (stock cheroot is not enough for uploads):
 
@@ -7,7 +7,9 @@ What is changed, and why (stock cheroot is not enough for uploads):
 * ``100 Continue`` is sent when the application first reads, so a refusal comes without it;
 * a connection whose body was not read in full is closed, but not before the peer had a chance to
   read the answer (lingering close);
-* a connection gets a thread only once it has sent something;
+* a connection has a thread only while a whole request of it is served: TLS handshakes, heads and
+  lingering go on in between, and short requests take turns, so that neither a slow peer nor many
+  uploads keep a status request waiting;
 * a stop first finishes running requests, then cuts the rest through their bodies, so that the
   application can still seal what has arrived.
 """
@@ -15,11 +17,10 @@ What is changed, and why (stock cheroot is not enough for uploads):
 from __future__ import annotations
 
 import contextlib
-import email.utils
-import json
 import logging
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,246 +28,63 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from cheroot import server as cheroot_server
-from cheroot import wsgi
+from cheroot import connections, wsgi
 
-from ingest_server import wire
 from ingest_server.address import Address
-from ingest_server.body import Patience, SocketBody
-from ingest_server.chunked import ChunkedBody
+from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
+from ingest_server.body import Patience
+from ingest_server.connection import LINGER_S, Connection, Phase, Request
 from ingest_server.listening import ListenError, remove_stale_socket
-from upload_protocol import problems
 
 log = structlog.get_logger()
 
 BACKLOG = 1024
 """Connections that the kernel holds for us: a whole fleet that comes back at once."""
 
-WRITE_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75
 """Idle time before a connection is closed; longer than an agent's pause between requests."""
 
-LINGER_BYTES = 64 * 1024
-LINGER_S = 2.0
 CUT_GRACE_S = 5
 """After running requests were cut: time for them to seal and answer."""
 
 ACCEPT_FAILED = "Error in HTTPServer.serve"  # cheroot's words
 ACCEPT_PAUSE_S = 0.2
 
-KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-USER_TIMEOUT_MS = 30_000
-"""Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
-
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
     address: Address
-    threads: int = 64
+    max_uploads: int = 256
+    """Uploads that are received at once; each has a thread."""
     header_timeout_s: float = 15.0
-    """From the first byte of a request to the end of its headers: they are a few hundred bytes."""
+    """From the first byte of a request to the end of its headers: they are a few hundred bytes. As
+    long again for a TLS handshake."""
     stop_timeout_s: float = 30.0
     patience: Patience = field(default_factory=Patience)
 
 
-class Reader:
-    """The receiving side of one connection: buffered for the head, out of the way for the body."""
+class _Parked(connections.ConnectionManager):
+    """The connections that wait for bytes, each with a deadline of its own."""
 
-    def __init__(self, connection: socket.socket, now_s: Callable[[], float]) -> None:
-        self.closed = False
-        self.bytes_read = 0  # cheroot's statistics ask for it
-        self.deadline_s: float | None = None
-        self._connection = connection
-        self._now_s = now_s
-        self._buffer = bytearray()
+    _selector: Any
 
-    def has_data(self) -> bool:
-        return bool(self._buffer)
-
-    def readline(self, limit: int) -> bytes:
-        """Return up to and with the next line feed, at most *limit* bytes; b"" at the end.
-
-        Raises:
-            TimeoutError: the deadline passed.
-        """
-        searched = 0
-        while True:
-            end = self._buffer.find(b"\n", searched, limit)
-            if end >= 0 or len(self._buffer) >= limit:
-                return self._cut(end + 1 if end >= 0 else limit)
-            searched = len(self._buffer)
-            if not self._fill():
-                return self._cut(len(self._buffer))
-
-    def take(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self._buffer))
-        buffer[:count] = self._buffer[:count]
-        del self._buffer[:count]
-        return count
-
-    def _cut(self, count: int) -> bytes:
-        line = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return line
-
-    def _fill(self) -> bool:
-        if self.deadline_s is not None:
-            left_s = self.deadline_s - self._now_s()
-            if left_s <= 0:
-                raise TimeoutError("timed out")
-            self._connection.settimeout(left_s)
-        found = self._connection.recv(8192)
-        self._buffer += found
-        return bool(found)
-
-    def close(self) -> None:
-        self.closed = True
+    def _expire(self, threshold: float) -> None:
+        now_s = self.server.now_s()
+        late = [
+            (descriptor, conn)
+            for descriptor, conn in self._selector.connections
+            if conn is not self.server and _is_late(conn, now_s, threshold)
+        ]
+        for descriptor, conn in late:
+            self._selector.unregister(descriptor)
+            conn.expire()
 
 
-class _Request(cheroot_server.HTTPRequest):
-    """One request: our head, our body, cheroot's gateway and answer."""
-
-    server: UploadServer
-    conn: _Connection
-    body: SocketBody | None = None
-
-    def parse_request(self) -> None:
-        """Read the head, or answer what is wrong with it."""
-        reader = self.conn.rfile
-        reader.deadline_s = self.server.now_s() + self.server.settings.header_timeout_s
-        self.started_request = True
-        try:
-            head = wire.read_head(reader.readline)
-        except wire.MalformedError as error:
-            self._refuse(error.code, str(error))
-            return
-        finally:
-            reader.deadline_s = None
-        if head is None:
-            return
-        self.method, self.uri, self.path, self.qs = head.method, head.target, head.path, head.query
-        self.authority = b""
-        self.request_protocol = head.version
-        self.response_protocol = head.version.decode("ascii")
-        self.inheaders = head.headers
-        self.chunked_read = head.is_chunked
-        self.close_connection = head.is_chunked or not head.keeps_alive
-        self.ready = True
-        self.body = self._body(head)
-
-    def _body(self, head: wire.Head) -> SocketBody:
-        conn, server = self.conn, self.server
-        patience, now_s = server.settings.patience, server.now_s
-        expects = head.expects_continue
-        if head.is_chunked:
-            return ChunkedBody(
-                conn.socket, conn.rfile, patience=patience, now_s=now_s, expects_continue=expects
-            )
-        return SocketBody(
-            conn.socket,
-            conn.rfile,
-            head.length,
-            patience=patience,
-            now_s=now_s,
-            expects_continue=expects,
-        )
-
-    def respond(self) -> None:
-        body = self.rfile = self.body
-        if body is None:
-            raise RuntimeError("a request is answered before its head was read")
-        self.server.enter(self)
-        try:
-            self.server.gateway(self).respond()
-            self.ensure_headers_sent()
-            if self.chunked_write:
-                self.conn.wfile.write(b"0\r\n\r\n")
-        finally:
-            body.finish()
-            self.server.leave(self)
-            if self._ends_connection():
-                self.close_connection = self.conn.lingers = True
-        if self.server.draining:
-            self.close_connection = True
-
-    def _ends_connection(self) -> bool:
-        return self.body is not None and not self.body.is_spent
-
-    def send_headers(self) -> None:
-        """Send the answer's head; never reads on: an unread body ends the connection instead."""
-        if self._ends_connection() or self.server.draining:
-            self.close_connection = True
-        self.conn.socket.settimeout(WRITE_TIMEOUT_S)
-        self.rfile, hidden = None, self.rfile  # cheroot would read the rest of it
-        try:
-            super().send_headers()
-        finally:
-            self.rfile = hidden
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """Answer in cheroot's stead when something fails outside of the application."""
-        code = {"408": "request-timeout", "503": "server-busy"}.get(str(status)[:3], "internal")
-        self._refuse(code, msg or problems.PROBLEMS[code].title)
-
-    def _refuse(self, code: str, detail: str) -> None:
-        kind = problems.PROBLEMS[code]
-        document = {
-            "type": kind.uri,
-            "title": kind.title,
-            "status": kind.status,
-            "code": code,
-            "detail": detail,
-            "retryable": kind.retryable,
-        }
-        content = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 {kind.status} {kind.title}\r\n"
-            f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(content)}\r\n"
-            f"Date: {email.utils.formatdate(usegmt=True)}\r\n"
-            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-        )
-        self.close_connection = self.conn.lingers = self.sent_headers = True
-        self.conn.socket.settimeout(WRITE_TIMEOUT_S)
-        with contextlib.suppress(OSError):  # the peer may be gone, and it is over anyway
-            self.conn.wfile.write(head.encode("ascii") + content)
-        log.info("request.refused", status=kind.status, code=code, error=detail)
-
-
-class _Connection(cheroot_server.HTTPConnection):
-    RequestHandlerClass = _Request
-
-    server: UploadServer
-    lingers = False
-    is_parked = False
-
-    def __init__(self, server: UploadServer, sock: socket.socket, makefile: Any) -> None:
-        def made(one: socket.socket, mode: str, size: int) -> Any:
-            return Reader(one, server.now_s) if "r" in mode else makefile(one, mode, size)
-
-        super().__init__(server, sock, made)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in KEEPALIVE_PROBES:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-
-    def close(self) -> None:
-        """Close; after an early answer, let the peer read it before a reset can destroy it."""
-        if self.lingers:
-            self._linger()
-        super().close()
-
-    def _linger(self) -> None:
-        left = LINGER_BYTES
-        give_up_s = self.server.now_s() + LINGER_S
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
-            while left > 0 and (left_s := give_up_s - self.server.now_s()) > 0:
-                self.socket.settimeout(left_s)
-                got = len(self.socket.recv(16 * 1024))
-                if got == 0:
-                    break
-                left -= got
+def _is_late(conn: Connection, now_s: float, threshold: float) -> bool:
+    if conn.deadline_s is not None:
+        return conn.deadline_s < now_s
+    is_idle: bool = conn.last_used < threshold
+    return is_idle
 
 
 class UploadServer(wsgi.Server):
@@ -275,7 +93,8 @@ class UploadServer(wsgi.Server):
     `listen` binds and `serve` runs until `stop`, which is called from another thread.
     """
 
-    ConnectionClass = _Connection
+    ConnectionClass = Connection
+    _connections: Any
     keep_alive_conn_limit = 2**20  # its default of 10 is for a web site; descriptors are the limit
 
     def __init__(
@@ -284,12 +103,13 @@ class UploadServer(wsgi.Server):
         app: Callable[..., Iterable[bytes]],
         *,
         now_s: Callable[[], float],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         address = settings.address
         super().__init__(
             address.path or (address.host, address.port),
             app,
-            numthreads=settings.threads,
+            numthreads=settings.max_uploads + RESERVED_THREADS,
             server_name="edge-uploader",
             request_queue_size=BACKLOG,
             timeout=KEEP_ALIVE_S,
@@ -297,10 +117,14 @@ class UploadServer(wsgi.Server):
         )
         self.settings = settings
         self.now_s = now_s
+        self.tls = tls
+        """For connections from now on; may be replaced while running."""
+        self.turns: Turns[Connection] = Turns(CONTROL_THREADS, self._take_turn)
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
-        self._running: set[_Request] = set()
+        self._running: set[Request] = set()
+        self._lingering: set[Connection] = set()
         self._changed = threading.Condition()
 
     @property
@@ -322,6 +146,8 @@ class UploadServer(wsgi.Server):
         except OSError as error:
             # cheroot raises an error of its own, without the number that says why.
             raise ListenError(self.settings.address, self._bind_error or error) from error
+        self._connections._selector.close()
+        self._connections = _Parked(self)
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 # cheroot's
         made = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, None)
@@ -352,22 +178,43 @@ class UploadServer(wsgi.Server):
         self.socket = made
         return made
 
-    def process_conn(self, conn: _Connection) -> None:
+    def process_conn(self, conn: Connection) -> None:
         """Give a connection a thread, a new one only once it has sent something.
 
         A thousand connections that say nothing then cost a descriptor each, and no thread.
         """
-        if conn.is_parked:
+        if conn.is_accepted:
             super().process_conn(conn)
         else:
-            conn.is_parked = True
+            conn.is_accepted = True
             self.put_conn(conn)
 
-    def enter(self, request: _Request) -> None:
+    def put_conn(self, conn: Connection) -> None:
+        """Park a connection until it can go on. Its thread has nothing more to do with it."""
+        if conn.phase is Phase.TURN:
+            self.turns.ask(conn)
+            return
+        if conn.phase is Phase.LINGER:
+            with self._changed:
+                self._lingering.add(conn)
+        super().put_conn(conn)
+
+    def _take_turn(self, conn: Connection) -> None:
+        conn.has_turn = True
+        self.requests.put(conn)
+
+    def forget(self, conn: Connection) -> None:
+        """Note that a connection is closed."""
+        with self._changed:
+            if conn in self._lingering:
+                self._lingering.remove(conn)
+                self._changed.notify_all()
+
+    def enter(self, request: Request) -> None:
         with self._changed:
             self._running.add(request)
 
-    def leave(self, request: _Request) -> None:
+    def leave(self, request: Request) -> None:
         with self._changed:
             self._running.discard(request)
             self._changed.notify_all()
@@ -389,13 +236,20 @@ class UploadServer(wsgi.Server):
                     request.body.interrupt()
             if not self._wait_until_idle(CUT_GRACE_S):
                 self._shut_down_rest()
+        self._wait_for(lambda: not self._lingering, LINGER_S)
+        for conn in self.turns.dismiss():
+            conn.close()
+        was_listening = self.ready
         super().stop()
-        if isinstance(self.bind_addr, str):
+        if was_listening and isinstance(self.bind_addr, str):
             Path(self.bind_addr).unlink(missing_ok=True)
 
     def _wait_until_idle(self, timeout_s: float) -> bool:
+        return self._wait_for(lambda: not self._running, timeout_s)
+
+    def _wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout_s)
+            return self._changed.wait_for(condition, timeout_s)
 
     def _shut_down_rest(self) -> None:
         with self._changed:

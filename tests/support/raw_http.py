@@ -103,7 +103,7 @@ def serving(
     app: Callable[..., Any],
     *,
     listen: str = "127.0.0.1:0",
-    threads: int = 8,
+    max_uploads: int = 8,
     read_timeout_s: float = 5.0,
     header_timeout_s: float = 5.0,
     stop_timeout_s: float = 5.0,
@@ -113,7 +113,7 @@ def serving(
     """Serve *app* on a port of the kernel's choice."""
     settings = ServingSettings(
         parse_address(listen),
-        threads=threads,
+        max_uploads=max_uploads,
         header_timeout_s=header_timeout_s,
         stop_timeout_s=stop_timeout_s,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),

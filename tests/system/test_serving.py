@@ -225,7 +225,7 @@ def test_a_head_that_comes_too_slowly_is_ended_whole_not_per_byte(app):
 
 
 def test_silent_connections_take_no_thread(app):
-    with serving(app, threads=4) as server:
+    with serving(app, max_uploads=4) as server:
         silent = [Peer(server.address) for _ in range(100)]
         try:
             with Peer(server.address) as peer:

@@ -1,0 +1,179 @@
+"""TLS on the server's own connections: keys, the socket that uploads need, whose certificate it is.
+
+What is changed on `ssl.SSLSocket`, and why:
+
+* ``shutdown`` acts on the connection below. The original also drops the encryption, so that another
+  thread that ends a body would have the answer sent in the clear;
+* ``recv_into`` goes on for as long as bytes are here: a TLS record has 16 KiB at most, and a
+  piece that is that small costs a write and a hash each.
+
+The handshake is not done here: `connection` does it step by step, so that a peer that stops in the
+middle of it holds no thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest_server.errors import ServerError
+from upload_protocol.headers import is_device_id
+
+CLIENT_NAME = "edge_uploader.client_name"
+"""In a request's environ: the common name of the client's certificate, checked against our CA. No
+header can set it, since those arrive as ``HTTP_...``."""
+
+SECURE_ENVIRON = {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+
+class TlsError(ServerError):
+    """The files of [tls] cannot be used; the text is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: our certificate with its chain, its key, and the CA of the clients' ones."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A server's side of a TLS connection, fit for uploads."""
+
+    def shutdown(self, how: int) -> None:
+        socket.socket.shutdown(self, how)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Wait for bytes, then take all that can be had without waiting."""
+        wanted = nbytes or len(buffer)
+        got = super().recv_into(buffer, wanted, flags)
+        if got in (0, wanted):
+            return got
+        view = memoryview(buffer)
+        timeout_s = self.gettimeout()
+        self.settimeout(0)
+        try:
+            while got < wanted:
+                more = super().recv_into(view[got:wanted], wanted - got, flags)
+                if more == 0:
+                    break
+                got += more
+        except OSError:
+            pass  # nothing more for now; what is broken breaks the next read as well
+        finally:
+            self.settimeout(timeout_s)
+        return got
+
+    def drop(self, count: int) -> int:
+        """Take and forget up to *count* bytes from the wire, without decrypting them."""
+        return len(socket.socket.recv(self, count))
+
+    def say_goodbye(self) -> None:
+        """Send the end of the TLS stream, if that can be done at once."""
+        self.settimeout(0)
+        with contextlib.suppress(OSError, ValueError):
+            self.unwrap()
+
+    def send_plainly(self, data: bytes) -> None:
+        """Answer a peer that does not speak TLS, if that can be done at once."""
+        self.settimeout(0)
+        with contextlib.suppress(OSError):
+            socket.socket.send(self, data)
+
+    def client_name(self) -> str | None:
+        """Return the common name of the client's certificate, None where it showed none.
+
+        An empty text where it has none, or several: such a certificate is nobody's.
+        """
+        found = self.getpeercert()
+        return None if not found else common_name(found)
+
+
+def common_name(certificate: Mapping[str, Any]) -> str:
+    """Return the one common name of a certificate as `ssl` describes it; "" for none or several."""
+    subject = certificate.get("subject", ())
+    names = [value for part in subject for key, value in part if key == "commonName"]
+    return names[0] if len(names) == 1 else ""
+
+
+def device_of(name: str) -> str | None:
+    """Return the device that a certificate's common name stands for, if it is a device's name."""
+    return name if is_device_id(name) else None
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context for the server's side.
+
+    Raises:
+        TlsError: a file cannot be read or used.
+    """
+    for key in ("cert_file", "key_file", "client_ca_file"):
+        path: Path | None = getattr(files, key)
+        if path is not None:
+            _check_readable(key, path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A body's end is known by its length. Without this OpenSSL takes a connection that closed
+    # without a TLS goodbye (every broken link) for an attack and sends no answer on it.
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = TlsSocket
+    _load_certificate(context, files)
+    if files.client_ca_file is not None:
+        _load_client_ca(context, files.client_ca_file)
+    return context
+
+
+def _check_readable(key: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        msg = f"[tls] {key}: {path} cannot be read: {error.strerror}."
+        raise TlsError(msg) from error
+
+
+def _no_password() -> str:
+    raise TlsError("encrypted")
+
+
+def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    cert, key = files.cert_file, files.key_file
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except TlsError as error:
+        msg = (
+            f"[tls] key_file: {key} is protected by a password, and nobody is there to type it: "
+            "store the key without one, readable by this user only."
+        )
+        raise TlsError(msg) from error
+    except ssl.SSLError as error:
+        raise TlsError(_why_not(error, cert, key)) from error
+
+
+def _why_not(error: ssl.SSLError, cert: Path, key: Path) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"[tls] key_file: {key} is not the key of the certificate in {cert}."
+    if b"-----BEGIN CERTIFICATE-----" not in cert.read_bytes():
+        return f"[tls] cert_file: {cert} holds no certificate in PEM form."
+    if b"PRIVATE KEY-----" not in key.read_bytes():
+        return f"[tls] key_file: {key} holds no private key in PEM form."
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    return f"[tls] cert_file, key_file: {cert} and {key} cannot be used: {reason}."
+
+
+def _load_client_ca(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        msg = f"[tls] client_ca_file: {path} holds no certificate in PEM form."
+        raise TlsError(msg) from error
+    # Asked for, not insisted on: devices with a token need none.
+    context.verify_mode = ssl.CERT_OPTIONAL
