@@ -17,7 +17,7 @@ from typing import Any
 import falcon
 import structlog
 
-from ingest_server import certificates
+from ingest_server import certificates, openapi
 from ingest_server.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.audit import Audit
 from ingest_server.auth import Authenticator, Caller
@@ -37,7 +37,8 @@ from upload_protocol.messages import Problem
 
 log = structlog.get_logger()
 
-HEALTH_PATHS = frozenset({"/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", openapi.PATH})
+"""What is answered to anybody, whatever state the server is in."""
 STOPPING_RETRY_S = 5.0
 """What a restart takes; an agent comes back then."""
 
@@ -112,6 +113,7 @@ def make_app(
     health = _Health(receiver, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
+    app.add_route(openapi.PATH, openapi.Resource())
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
     if desk is not None:
         access.add_routes(app, desk, doorkeeper)
@@ -164,7 +166,7 @@ class _Middleware:
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Content-Type-Options", "nosniff")
         is_preflight = self._files.begin(req, resp)
-        if req.path in HEALTH_PATHS or is_preflight:
+        if req.path in OPEN_PATHS or is_preflight:
             return
         if self._is_stopping():
             detail = "the server is restarting; what has arrived is kept"

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -123,7 +124,7 @@ class _Server(ThreadingMixIn, TCPServer):
         super().server_bind()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 # its signature
-        log.exception("metrics.failed")
+        log.warning("metrics.failed", error=repr(sys.exception()))
 
 
 class _Handler(BaseHTTPRequestHandler):
