@@ -3,6 +3,10 @@
 A token is ``edt_<device>_<43 characters>``: 256 random bits in base64url behind a prefix that
 secret scanners can find. The database keeps its SHA-256 only; that many random bits need no slow
 hash. Each request looks its token up, so that adding or revoking one needs no restart.
+
+What a token may do is in its scopes. ``upload``: everything about its device's unfinished uploads.
+``status``: read about them. ``admin``: read about every device's uploads and abort them; together
+with ``upload``, create for any device.
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ from ingest_server.state.tokens import TokenRecord
 
 log = structlog.get_logger()
 
-SCOPE_UPLOAD = "upload"
+SCOPE_UPLOAD, SCOPE_STATUS, SCOPE_ADMIN = "upload", "status", "admin"
+SCOPES = (SCOPE_UPLOAD, SCOPE_STATUS, SCOPE_ADMIN)
 ANONYMOUS = "anonymous"
 """The device of an upload in open mode whose create named none."""
 
@@ -33,20 +38,41 @@ LAST_USED_EVERY = timedelta(hours=1)
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN = re.compile(r"edt_[a-z0-9][a-z0-9_-]{0,62}_[A-Za-z0-9_-]{43}\Z")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. ``device`` is None in open mode: there the upload's id is the capability."""
+    """Who asks.
+
+    ``device`` is None where the caller is not bound to one: for a token with the scope ``admin``,
+    and in open mode, where the upload's id is the capability.
+    """
 
     device: str | None
     token_id: str | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
 
     @property
     def is_device(self) -> bool:
         return self.device is not None
+
+    def check_method(self, method: str) -> None:
+        """Refuse what the scopes do not cover; any token may read.
+
+        Raises:
+            Refused: ``forbidden``.
+        """
+        if method in _READING:
+            needed = frozenset(SCOPES)
+        elif method == "DELETE":
+            needed = frozenset({SCOPE_UPLOAD, SCOPE_ADMIN})
+        else:
+            needed = frozenset({SCOPE_UPLOAD})
+        if not needed & self.scopes:
+            raise Refused("forbidden", "the token's scopes do not cover this")
 
 
 class Authenticator(Protocol):
@@ -65,6 +91,10 @@ class Tokens(Protocol):
     def find_token(self, token_hash: bytes) -> TokenRecord | None: ...
 
     def touch_token(self, token_id: str, used_at: str) -> None: ...
+
+    def confirm_token(self, token_id: str) -> bool:
+        """Let the token that this one replaces go; False: this one is gone itself."""
+        ...
 
 
 def new_token(device: str) -> tuple[str, str]:
@@ -99,10 +129,14 @@ class TokenAuth:
         now = self._clock.now_utc()
         if record.expires_at is not None and record.expires_at <= rfc3339(now):
             raise Refused("unauthorized", "the token has expired")
-        if SCOPE_UPLOAD not in record.scopes:
-            raise Refused("forbidden", "the token's scopes do not cover uploads")
+        scopes = frozenset(record.scopes) & frozenset(SCOPES)
+        if not scopes:
+            raise Refused("forbidden", "the token has no scope that this server knows")
+        if record.replaces is not None and not self._tokens.confirm_token(record.token_id):
+            raise Refused("unauthorized", "the token was revoked")
         self._note_use(record, now)
-        return Caller(record.device, record.token_id)
+        device = None if SCOPE_ADMIN in scopes else record.device
+        return Caller(device, record.token_id, scopes)
 
     def _note_use(self, record: TokenRecord, now: datetime) -> None:
         noted = self._touched.get(record.token_id)

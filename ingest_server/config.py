@@ -13,9 +13,18 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -25,9 +34,11 @@ from pydantic_settings import (
 )
 
 from ingest_server.address import Address, parse_address
+from ingest_server.events import TYPES
 from ingest_server.names import NameTemplate
 from ingest_server.tls import TlsFiles
 
+_ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
 ENV_PREFIX = "INGEST_SERVER_"
 DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
@@ -131,6 +142,9 @@ class LimitsSection(_Section):
     max_open_uploads_per_device: Annotated[Count, Field(ge=1)] = 256
     """Unfinished uploads of one device: bounds what a runaway client can leave behind."""
 
+    quota: Annotated[Size, Field(gt=0)] | None = None
+    """Bytes that unfinished uploads of one device may hold, reserved when one is created."""
+
     max_requests_per_device: Annotated[Count, Field(ge=1)] | None = None
     """Requests of one device at once; one more is told to come back (429). Unset: any number."""
 
@@ -199,12 +213,67 @@ class CompatSection(_Section):
         return value
 
 
+class HooksSection(_Section):
+    created: str | None = None
+    completed: str | None = None
+    failed: str | None = None
+    expired: str | None = None
+    """"module:function" each, called with the event after it became true."""
+
+    before_publish: str | None = None
+    """"module:function", asked about each verified file; it may refuse to have it published."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_entry(cls, value: str | None) -> str | None:
+        if value is not None and not _ENTRY.match(value):
+            raise ValueError('a function is named as "module:function"')
+        return value
+
+
+class WebhookSection(_Section):
+    url: str
+    """Where events are posted to."""
+
+    secret_file: Path
+    """What they are signed with: a line of at least 24 bytes, or of whsec_ and base64."""
+
+    events: tuple[str, ...] = tuple(sorted(TYPES))
+    """Which ones."""
+
+    allow_private: bool = False
+    """Allow plain http, and a target on this machine or in a private network."""
+
+    @field_validator("events")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if one not in TYPES:
+                raise ValueError(f"there is no event {one!r}{_nearest(one, set(TYPES))}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        split = urlsplit(self.url)
+        if split.scheme not in {"https", "http"} or not split.hostname or "@" in split.netloc:
+            raise ValueError("url must be https://HOST/PATH, without a user or password in it")
+        if split.scheme == "http" and not self.allow_private:
+            raise ValueError(
+                "url must be https:// (http:// only with allow_private = true, in a network that "
+                "nobody else listens to)"
+            )
+        return self
+
+
 class LogSection(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """debug adds a line per piece of an upload."""
 
     format: Literal["auto", "json", "console"] = "auto"
     """auto: readable on a terminal, JSON lines everywhere else (journald)."""
+
+    audit_file: Path | None = None
+    """Who did what, one JSON line each; unset: among the other log lines, as audit.noted."""
 
 
 class MetricsSection(_Section):
@@ -239,6 +308,8 @@ class ServerConfig(BaseSettings):
     compat: CompatSection = CompatSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
+    hooks: HooksSection = HooksSection()
+    webhook: tuple[WebhookSection, ...] = ()
 
     @property
     def address(self) -> Address:
@@ -334,9 +405,15 @@ def _read_file(path: Path) -> dict[str, Any]:
         section = found.get(name)
         if isinstance(section, dict):
             _from_folder(section, path.absolute().parent)
+    folder = path.absolute().parent
+    hooks = found.get("webhook")
+    with_files = [found.get("log"), *(hooks if isinstance(hooks, list) else ())]
+    for section in with_files:
+        for key in ("audit_file", "secret_file"):
+            if isinstance(section, dict) and isinstance(section.get(key), str):
+                section[key] = str(folder / section[key])
     tls = found.get("tls")
     if isinstance(tls, dict):
-        folder = path.absolute().parent
         tls.update({key: str(folder / one) for key, one in tls.items() if isinstance(one, str)})
     return found
 
@@ -429,6 +506,8 @@ def _has(found: object, where: tuple[str, ...]) -> bool:
 
 def _sentence(error: ErrorDetails, origins: _Origins) -> str:
     where = tuple(str(part) for part in error["loc"][:2])
+    if where[0] == "webhook":
+        return _of_webhook(error, origins)
     place = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
     origin = origins.of(where)
     if error["type"] == "extra_forbidden":
@@ -441,6 +520,17 @@ def _sentence(error: ErrorDetails, origins: _Origins) -> str:
     text = error["msg"].removeprefix("Value error, ").rstrip(".")
     text = _PLAINLY.get(error["type"], text)
     return f"{place} ({origin}): {text[:1].lower()}{text[1:]}."
+
+
+def _of_webhook(error: ErrorDetails, origins: _Origins) -> str:
+    number, key = [*error["loc"][1:3], "", ""][:2]
+    text = error["msg"].removeprefix("Value error, ").rstrip(".")
+    text = _PLAINLY.get(error["type"], text)
+    place = f"[[webhook]] number {int(number) + 1}" if isinstance(number, int) else "[[webhook]]"
+    if error["type"] == "extra_forbidden":
+        text = f"there is no such key{_nearest(str(key), set(WebhookSection.model_fields))}"
+    shown = f" {key}" if key else ""
+    return f"{place}{shown} ({origins.of(('webhook',))}): {text[:1].lower()}{text[1:]}."
 
 
 _PLAINLY = {

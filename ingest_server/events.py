@@ -18,9 +18,11 @@ COMPLETED = "ingest.upload.completed"
 FAILED = "ingest.upload.failed"
 EXPIRED = "ingest.upload.expired"
 ABORTED = "ingest.upload.aborted"
+CORRUPTED = "ingest.file.corrupted"
+"""A published file is not what its receipt says any more."""
 CLAIMED = "ingest.device.claimed"
 
-TYPES = frozenset({CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CLAIMED})
+TYPES = frozenset({CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, CLAIMED})
 
 OF_STATE: Mapping[State, str] = MappingProxyType(
     {

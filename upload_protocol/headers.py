@@ -13,6 +13,8 @@ from upload_protocol.ranges import ByteRange
 PROTOCOL_VERSION = 1
 PROBE_PATH = "/v1"
 UPLOADS_PATH = "/v1/uploads"
+ROTATE_PATH = "/v1/token/rotate"
+CLAIM_PATH = "/v1/claim"
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 CONTENT_RANGE = "Content-Range"

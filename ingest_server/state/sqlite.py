@@ -139,6 +139,14 @@ class SqliteState:
         if self._closed:  # lent while `close` ran
             self.close()
 
+    def tell(self, kind: str, upload_id: str, **more: str) -> None:
+        """Put an event about an upload into the outbox; durable on return."""
+        with self.writing() as connection:
+            transaction = Transaction(connection)
+            record = transaction.get(upload_id)
+            if record is not None:
+                transaction.tell(kind, record, **more)
+
     def add_token(
         self,
         device: str,
@@ -186,6 +194,26 @@ class SqliteState:
             connection.execute(
                 "UPDATE tokens SET last_used_at = ? WHERE token_id = ?", (used_at, token_id)
             )
+
+    def confirm_token(self, token_id: str) -> bool:
+        """Let the token that this one replaces go, now that it is in use; durable on return.
+
+        Returns:
+            False: this token itself is gone meanwhile.
+        """
+        with self.writing() as connection:
+            row = connection.execute(
+                "SELECT replaces FROM tokens WHERE token_id = ?", (token_id,)
+            ).fetchone()
+            if row is None:
+                return False
+            connection.execute("DELETE FROM tokens WHERE token_id = ?", row)
+            connection.execute("UPDATE tokens SET replaces = NULL WHERE token_id = ?", (token_id,))
+        return True
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        found = self._tokens("WHERE token_id = ?", token_id)
+        return found[0] if found else None
 
     def _tokens(self, where: str, *values: object) -> list[TokenRecord]:
         with self.reading() as queries:

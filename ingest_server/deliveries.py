@@ -1,0 +1,174 @@
+"""Telling a target: taking events in, trying, waiting, giving up. At least once, never lost.
+
+A worker has one target and a thread of its own, so that a target that answers slowly holds up no
+other. How a target is told is not here: `webhooks` and `hooks` say that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import structlog
+
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.errors import Refused
+from ingest_server.events import Event
+from ingest_server.expiry import Uptime
+from ingest_server.observer import NOBODY, Observer
+from ingest_server.state.outbox import Delivery, Outbox
+
+WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
+"""After the first try, the second, ...: a consumer may be down for a day before it is given up."""
+
+JITTER = 0.2
+"""Part of a wait by which it varies: many events of one outage do not come back as one burst."""
+
+IDLE_S = 1.0
+DISABLED_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Outcome(Enum):
+    DONE = "done"
+    FAILED = "failed"
+    GONE = "gone"
+    """The target wants no more: it is disabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    outcome: Outcome
+    error: str = ""
+
+
+class Target(Protocol):
+    """Somebody who is told of events."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def types(self) -> AbstractSet[str]: ...
+
+    def tell(self, event: Event) -> Told:
+        """Tell it; never raises."""
+        ...
+
+
+def wait_s(tries: int, *, jitter: float) -> float | None:
+    """Return the seconds to wait after *tries* failed tries; None: no more.
+
+    Args:
+        tries: at least 1.
+        jitter: a draw from ``[0, 1)``.
+    """
+    if tries > len(WAITS_S):
+        return None
+    return WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1))
+
+
+class Worker:
+    """Tells one target."""
+
+    def __init__(
+        self,
+        target: Target,
+        outbox: Outbox,
+        clock: Clock,
+        uptime: Uptime,
+        *,
+        draw: Callable[[], float],
+        observer: Observer = NOBODY,
+    ) -> None:
+        self.target = target
+        self._outbox = outbox
+        self._clock = clock
+        self._uptime = uptime
+        self._draw = draw
+        self._observer = observer
+
+    def step(self) -> float:
+        """Tell at most one event; returns the seconds until there may be something to do."""
+        name = self.target.name
+        taken = self._outbox.take_in(name, self.target.types)
+        if name in self._outbox.disabled():
+            return DISABLED_S
+        delivery = self._outbox.next(name)
+        if delivery is None:
+            return 0.0 if taken else IDLE_S
+        left_s = delivery.next_try_s - self._uptime.now_s()
+        if left_s > 0:
+            return min(left_s, IDLE_S)
+        self._settle(delivery, self.target.tell(delivery.event))
+        return 0.0
+
+    def _settle(self, delivery: Delivery, told: Told) -> None:
+        event = delivery.event
+        if told.outcome is Outcome.DONE:
+            self._outbox.done(delivery)
+            self._observer.webhook_delivered("ok")
+            log.debug("event.delivered", event_id=event.id, target=self.target.name)
+            return
+        if told.outcome is Outcome.GONE:
+            self._outbox.disable(self.target.name, rfc3339(self._clock.now_utc()))
+            self._outbox.later(delivery, 0.0, told.error)
+            self._observer.webhook_delivered("dead")
+            log.error("target.disabled", target=self.target.name, error=told.error)
+            return
+        tries = delivery.tries + 1
+        pause_s = wait_s(tries, jitter=self._draw())
+        if pause_s is None:
+            self._outbox.give_up(delivery, told.error)
+            self._observer.webhook_delivered("dead")
+            log.error("event.given_up", event_id=event.id, target=self.target.name,
+                      failures=tries, error=told.error)  # fmt: skip
+            return
+        self._outbox.later(delivery, self._uptime.now_s() + pause_s, told.error)
+        self._observer.webhook_delivered("retry")
+        log.warning("event.undelivered", event_id=event.id, target=self.target.name,
+                    failures=tries, wait_s=round(pause_s, 1), error=told.error)  # fmt: skip
+
+
+class Deliveries:
+    """The workers of all targets, each in its thread."""
+
+    def __init__(self, outbox: Outbox, workers: list[Worker]) -> None:
+        self._outbox = outbox
+        self._workers = workers
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(one,), name="events", daemon=True)
+            for one in workers
+        ]
+
+    def start(self) -> None:
+        """Register every target, so that each hears of all that happens after this returned."""
+        for worker in self._workers:
+            self._outbox.register(worker.target.name)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop; what is being told just now is told again at the next start."""
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(timeout_s)
+
+    def _work(self, worker: Worker) -> None:
+        pause_s = 0.0
+        while not self._stop.wait(pause_s):
+            try:
+                pause_s = worker.step()
+            except Refused as refused:  # the database; it is busy or full
+                log.warning("events.delayed", target=worker.target.name, error=str(refused))
+                pause_s = DISABLED_S
+            except Exception:
+                log.exception("events.failed", target=worker.target.name)
+                pause_s = DISABLED_S

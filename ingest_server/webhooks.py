@@ -1,0 +1,212 @@
+"""Events as signed HTTP requests: the Standard Webhooks signature over a CloudEvents body.
+
+Only the operator's configuration names targets. An address is looked up once for each request, and
+only that very address is connected to, and only if it is a public one: a name that changes what it
+stands for cannot lead the server to itself or to its neighbours. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingest_server import events
+from ingest_server.clock import Clock
+from ingest_server.deliveries import Outcome, Told
+from ingest_server.events import Event
+
+TIMEOUT_S = 15.0
+"""For the whole request: a consumer takes the event and works on it later."""
+
+MAX_BODY = 64 * 1024
+MIN_SECRET = 24
+"""Bytes of a secret, as Standard Webhooks asks for."""
+
+_SECRET_PREFIX = "whsec_"  # noqa: S105 # marks one, is none
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+class WebhookError(Exception):
+    """A webhook cannot be told; the message is fit for a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    url: str
+    secret_file: Path
+    types: AbstractSet[str] = events.TYPES
+    allow_private: bool = False
+    """Whether it may be on this machine or in a private network, and plain http."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of *host*."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def is_public(address: str) -> bool:
+    """Return whether *address* is one of the internet, in whatever disguise it comes."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found.teredo is not None:
+            inner = found.teredo[1]
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
+
+
+def read_secrets(path: Path) -> list[bytes]:
+    """Return the secrets of *path*, one a line; two while a consumer changes from one to another.
+
+    Raises:
+        WebhookError: it cannot be read, or holds none of at least 24 bytes.
+    """
+    try:
+        lines = path.read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise WebhookError(f"the secret file {path} cannot be read: {why}") from error
+    found = []
+    for line in lines:
+        try:
+            secret = (
+                base64.b64decode(line.removeprefix(_SECRET_PREFIX), validate=True)
+                if line.startswith(_SECRET_PREFIX)
+                else line.encode()
+            )
+        except binascii.Error as error:
+            raise WebhookError(f"{path}: what follows whsec_ is not base64") from error
+        if len(secret) < MIN_SECRET:
+            raise WebhookError(f"{path}: a secret has at least {MIN_SECRET} bytes")
+        found.append(secret)
+    if not found:
+        raise WebhookError(f"the secret file {path} is empty")
+    return found
+
+
+def signature(secret: bytes, event_id: str, timestamp: int, body: bytes) -> str:
+    """Return one entry of ``webhook-signature`` (Standard Webhooks, HMAC-SHA256)."""
+    signed = f"{event_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+
+
+class Webhook:
+    """One target over HTTP."""
+
+    def __init__(
+        self, settings: WebhookSettings, clock: Clock, *, resolve: Resolve = resolve
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._resolve = resolve
+
+    @property
+    def name(self) -> str:
+        return self._settings.url
+
+    @property
+    def types(self) -> AbstractSet[str]:
+        return self._settings.types
+
+    def tell(self, event: Event) -> Told:
+        try:
+            status = self._send(event)
+        except WebhookError as error:
+            return Told(Outcome.FAILED, str(error))
+        except TimeoutError:
+            return Told(Outcome.FAILED, f"no answer within {TIMEOUT_S:.0f} s")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Told(Outcome.FAILED, f"{type(error).__name__}: {error}"[:200])
+        if 200 <= status < 300:
+            return Told(Outcome.DONE)
+        if status == http.client.GONE:
+            return Told(Outcome.GONE, "it answered 410: it wants no more events")
+        return Told(Outcome.FAILED, f"it answered {status}")
+
+    def _send(self, event: Event) -> int:
+        body = json.dumps(event.to_json(), separators=(",", ":")).encode("ascii")
+        if len(body) > MAX_BODY:
+            raise WebhookError(f"the event has {len(body)} bytes, more than {MAX_BODY}")
+        timestamp = int(self._clock.now_utc().timestamp())
+        signatures = [
+            signature(secret, event.id, timestamp, body)
+            for secret in read_secrets(self._settings.secret_file)
+        ]
+        headers = {
+            "Content-Type": events.CONTENT_TYPE,
+            "User-Agent": "edge-uploader-ingest",
+            "webhook-id": event.id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(signatures),
+        }
+        split = urlsplit(self._settings.url)
+        path = (split.path or "/") + (f"?{split.query}" if split.query else "")
+        connection = self._connect(split.scheme, split.hostname or "", split.port)
+        sock = connection.sock
+        # The timeout of a socket is for each read; this one is for all of them.
+        deadline = threading.Timer(TIMEOUT_S, _cut, (sock,))
+        deadline.daemon = True
+        deadline.start()
+        try:
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+            connection.request("POST", path, body, headers)
+            return connection.getresponse().status  # what it says beside that is not read
+        finally:
+            deadline.cancel()
+            connection.close()
+
+    def _connect(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+        is_tls = scheme == "https"
+        port = port or (443 if is_tls else 80)
+        addresses = self._resolve(host, port)
+        if not addresses:
+            raise WebhookError(f"{host} has no address")
+        if not self._settings.allow_private:
+            private = [one for one in addresses if not is_public(one)]
+            if private:
+                raise WebhookError(
+                    f"{host} is {private[0]}, not an address of the internet: set allow_private "
+                    "if that is meant"
+                )
+        sock = socket.create_connection((addresses[0], port), TIMEOUT_S)
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        try:
+            connection.sock = (
+                ssl.create_default_context().wrap_socket(
+                    sock, server_hostname=host, do_handshake_on_connect=False
+                )
+                if is_tls
+                else sock
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+
+def _cut(sock: socket.socket) -> None:
+    try:
+        # Below TLS, whose own shutdown takes the connection apart under the thread that reads it.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return  # it ended in this moment
