@@ -1,4 +1,4 @@
-"""``ingest-server run | token | list``: the commands of whoever runs the server.
+"""``ingest-server run | token | list | verify``: the commands of whoever runs the server.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ingest_server import auth, logs
+from ingest_server import auth, logs, scrub_page
+from ingest_server.blobs.files import FileBlobs
 from ingest_server.clock import SystemClock, rfc3339
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.errors import Refused, ServerError
+from ingest_server.scrub import Report, Scrub
+from ingest_server.scrub_page import Bar
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.systemd import Notifier, watch
 from upload_protocol.headers import is_device_id
@@ -95,6 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
     revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
     revoke.set_defaults(command=_token_revoke)
+
+    verify = commands.add_parser(
+        "verify",
+        parents=[common],
+        help="read every published file and compare it with its receipt; beside a running server",
+        description="Reads every published file and compares it with its receipt. One that is "
+        "not the recording any more is moved to quarantine/ and told of as an event. Exit code 1 "
+        "when a file is corrupt or cannot be read; a file that somebody moved away is no fault.",
+    )
+    verify.add_argument("--json", action="store_true", help="the report as a JSON document")
+    verify.add_argument(
+        "--no-quarantine", action="store_true", help="leave corrupt files where they are"
+    )
+    verify.set_defaults(command=_verify)
 
     uploads = commands.add_parser("list", parents=[common], help="show uploads")
     uploads.add_argument("--json", action="store_true", help="as a JSON array")
@@ -316,6 +333,30 @@ def _list(options: argparse.Namespace) -> int:
         ],
     )
     return EXIT_DONE
+
+
+# verify
+
+
+def _verify(options: argparse.Namespace) -> int:
+    data_dir = _config(options).server.data_dir
+    if not (data_dir / DATABASE).is_file():
+        _complain(f"there is no database in {data_dir}: nothing was ever stored there")
+        return EXIT_FAILED
+    _become_owner(data_dir)
+    state, blobs = SqliteState.open(data_dir / DATABASE), FileBlobs(data_dir)
+    report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, _shown)
+    try:
+        blobs.look()
+        Scrub(state, blobs, sets_apart=not options.no_quarantine).run(bar, report)
+    except KeyboardInterrupt:
+        pass  # the report says that it is not whole
+    finally:
+        bar.close()
+        blobs.close()
+        state.close()
+    print(scrub_page.document(report) if options.json else scrub_page.summary(report))
+    return EXIT_DONE if report.is_whole and not report.has_faults else EXIT_FAILED
 
 
 def _percent(received: int, length: int | None) -> str:

@@ -16,10 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest_server.errors import StorageError
+from ingest_server.names import numbered
 
 PARTS = "parts"
 PUBLISHED = "published"
 LOST = "lost+found"
+QUARANTINE = "quarantine"
 
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
@@ -79,6 +81,14 @@ class PartFile:
         if os.fstat(self._fd).st_size > length:
             os.ftruncate(self._fd, length)
             os.fsync(self._fd)
+
+    @property
+    def length(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def forget_cached(self) -> None:
+        """Let the next reads come from the disk: what is only in memory tells nothing of it."""
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
         """Make every byte written to the file so far durable, its length too.
@@ -227,6 +237,65 @@ class FileBlobs:
             lost = lost.with_name(f"{name}.{secrets.token_hex(4)}")
         os.rename(name, lost, src_dir_fd=self._parts)
         _sync_folder(lost.parent)
+
+    def look(self) -> None:
+        """Hold the published files only, beside a running server; until `close`.
+
+        Raises:
+            StorageError: there is no such folder, or it cannot be read.
+        """
+        try:
+            self._published = os.open(self.data_dir / PUBLISHED, _OPEN_FOLDER)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.data_dir / PUBLISHED}: {error}") from error
+
+    def open_published(self, target: str) -> PartFile:
+        """Return a descriptor of a published file, to be read.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is none.
+            OSError: it is a link, or cannot be opened.
+        """
+        *parents, leaf = target.split("/")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._walk(parents, make=False) as folders:
+            return PartFile(os.open(leaf, flags, dir_fd=folders[-1]))
+
+    def published_paths(self) -> Iterator[str]:
+        """Yield the path below the published folder of every file there."""
+        root = self.data_dir / PUBLISHED
+        for folder, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                yield str((Path(folder) / name).relative_to(root))
+
+    def copy_to_quarantine(self, target: str) -> str:
+        """Give a published file a name in quarantine too; durable on return.
+
+        Returns:
+            That name, relative to the data folder.
+
+        Raises:
+            OSError: it cannot be had; FileNotFoundError: the file is gone.
+        """
+        (self.data_dir / QUARANTINE).mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        *parents, leaf = target.split("/")
+        for name in numbered(target):
+            there = self.data_dir / QUARANTINE / name
+            there.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            with self._walk(parents, make=False) as folders, suppress(FileExistsError):
+                os.link(leaf, there, src_dir_fd=folders[-1], follow_symlinks=False)
+                for folder in (there.parent, *there.parent.relative_to(self.data_dir).parents):
+                    _sync_folder(self.data_dir / folder)
+                return f"{QUARANTINE}/{name}"
+        raise AssertionError("numbered() never ends")
+
+    def withdraw(self, target: str) -> None:
+        """Take a published file's name away; durable on return. Another name must hold it."""
+        *parents, leaf = target.split("/")
+        with self._walk(parents, make=False) as folders:
+            os.unlink(leaf, dir_fd=folders[-1])
+            os.fsync(folders[-1])
 
     def is_published(self, target: str, length: int) -> bool:
         """Return whether a regular file of *length* bytes stands at *target*."""

@@ -57,6 +57,25 @@ class Queries:
             length,
         )
 
+    def receipts(self) -> list[Receipt]:
+        """Return the receipts of all published files; of repeated uploads the first one's."""
+        rows = self._connection.execute("SELECT receipt FROM uploads WHERE state = 'complete'")
+        found = (Receipt.from_json(json.loads(row[0])) for row in rows)
+        return list({(one.upload_id, one.published_as): one for one in found}.values())
+
+    def has_target(self, target: str) -> bool:
+        """Whether an upload was, or is being, published at *target*."""
+        row = self._connection.execute("SELECT 1 FROM uploads WHERE target = ? LIMIT 1", (target,))
+        return row.fetchone() is not None
+
+    def corruptions_after(self, seq: int) -> list[int]:
+        """Return the numbers of events after *seq* that tell of a published file gone bad."""
+        rows = self._connection.execute(
+            "SELECT seq FROM events WHERE type = ? AND seq > ? ORDER BY seq",
+            (events.CORRUPTED, seq),
+        )
+        return [int(row[0]) for row in rows]
+
     def open_count(self, device: str) -> int:
         row = self._connection.execute(
             "SELECT count(*) FROM uploads WHERE state = 'open' AND device = ?", (device,)

@@ -1,0 +1,197 @@
+"""Published files read again and compared with their receipts; what has rotted is set apart.
+
+Works beside a running server. A file that is not what its receipt says goes to ``quarantine/``, with
+an event in the outbox: its name under ``published/`` promises a recording that is not there any
+more. The receipt stays as it is. If a device still has the recording and sends it again, it is
+published anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import groupby
+
+from ingest_server import events
+from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.hashing import READ_BYTES
+from ingest_server.state.sqlite import SqliteState
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+
+class Verdict(StrEnum):
+    """What is wrong with a file."""
+
+    CORRUPT = "corrupt"
+    """Other bytes than the receipt says."""
+    UNREADABLE = "unreadable"
+    """The disk does not give it back, or it is no regular file; left where it is."""
+    MISSING = "missing"
+    """Moved or deleted by somebody since: no fault of the disk."""
+    UNKNOWN = "unknown"
+    """There, but no upload published it: a database restored from an older copy, or a person."""
+
+
+FAULTS = frozenset({Verdict.CORRUPT, Verdict.UNREADABLE})
+"""What needs a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One file that is not as its receipt says."""
+
+    path: str
+    """Below the published folder."""
+    verdict: Verdict
+    detail: str
+    upload_id: str | None = None
+    device: str | None = None
+    quarantined_as: str | None = None
+    """Where it is now, below the data folder; None: where it was."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What has been looked at; it grows while `Scrub.run` works."""
+
+    files: int = 0
+    length: int = 0
+    """Bytes of all files to look at."""
+    files_done: int = 0
+    length_done: int = 0
+    is_whole: bool = False
+    """Whether it came to the end."""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def intact(self) -> int:
+        """Return how many files are what their receipts say."""
+        known = sum(one.verdict is not Verdict.UNKNOWN for one in self.findings)
+        return self.files_done - known
+
+    @property
+    def has_faults(self) -> bool:
+        return any(one.verdict in FAULTS for one in self.findings)
+
+
+Watcher = Callable[[Report, str], None]
+"""Told after each piece read and each finding, with the path at work."""
+
+
+class Scrub:
+    """Verifies the published files of one data folder."""
+
+    def __init__(self, state: SqliteState, blobs: FileBlobs, *, sets_apart: bool = True) -> None:
+        """Take what `run` works on; *blobs* holds the published folder already."""
+        self._state = state
+        self._blobs = blobs
+        self._sets_apart = sets_apart
+
+    def run(self, watcher: Watcher, report: Report) -> None:
+        """Read every published file and fill *report*.
+
+        What is corrupt is in quarantine, and its event in the outbox, durably, when *watcher* is
+        told of it.
+
+        Raises:
+            Refused: the database failed.
+        """
+        with self._state.reading() as queries:
+            receipts = sorted(queries.receipts(), key=_path)
+        published = [(path, list(found)) for path, found in groupby(receipts, key=_path)]
+        report.files = len(published)
+        report.length = sum(found[-1].length for _, found in published)
+        for path, found in published:
+            finding = self._look(path, found, watcher, report)
+            report.files_done += 1
+            if finding is not None:
+                report.findings.append(finding)
+            watcher(report, path)
+        known = {path for path, _ in published}
+        for path in self._blobs.published_paths():
+            if path not in known and not self._is_known(path):
+                detail = "no upload of this database published it"
+                report.findings.append(Finding(path, Verdict.UNKNOWN, detail))
+                watcher(report, path)
+        report.is_whole = True
+
+    def _is_known(self, path: str) -> bool:
+        """Whether it came while this worked, or is half published."""
+        with self._state.reading() as queries:
+            return queries.has_target(path)
+
+    def _look(
+        self, path: str, receipts: list[Receipt], watcher: Watcher, report: Report
+    ) -> Finding | None:
+        newest = max(receipts, key=lambda one: one.verified_at)
+
+        def finding(verdict: Verdict, detail: str, quarantined_as: str | None = None) -> Finding:
+            return Finding(path, verdict, detail, newest.upload_id, newest.device, quarantined_as)
+
+        due = report.length_done + receipts[-1].length
+        try:
+            found = self._digest(path, watcher, report)
+            # A file taken out and sent again has a receipt for each time.
+            if any((one.length, one.digest) == found for one in receipts):
+                return None
+            length, digest = found
+            detail = (
+                f"it has {length} bytes instead of {newest.length}"
+                if length != newest.length
+                else f"it has {digest} instead of {newest.digest}"
+            )
+            return self._corrupt(finding, path, newest, detail)
+        except (FileNotFoundError, NotADirectoryError):
+            return finding(Verdict.MISSING, "somebody has moved or deleted it")
+        except OSError as error:
+            return finding(Verdict.UNREADABLE, error.strerror or str(error))
+        finally:
+            report.length_done = due
+
+    def _corrupt(
+        self, finding: Callable[..., Finding], path: str, receipt: Receipt, detail: str
+    ) -> Finding:
+        if not self._sets_apart:
+            return finding(Verdict.CORRUPT, detail)
+        try:
+            return finding(Verdict.CORRUPT, detail, self._set_apart(path, receipt, detail))
+        except OSError as error:
+            return finding(Verdict.CORRUPT, f"{detail}; it cannot be moved ({error.strerror})")
+
+    def _digest(self, path: str, watcher: Watcher, report: Report) -> tuple[int, Digest]:
+        part = self._blobs.open_published(path)
+        try:
+            part.forget_cached()
+            hasher, length = hashlib.sha256(), 0
+            for piece in _pieces(part):
+                hasher.update(piece)
+                length += len(piece)
+                report.length_done += len(piece)
+                watcher(report, path)
+            part.forget_cached()  # nor push out what the server needs
+            return length, Digest(hasher.digest())
+        finally:
+            part.close()
+
+    def _set_apart(self, path: str, receipt: Receipt, detail: str) -> str:
+        """Move it; a crash in between leaves both names, and the next run tells of it again."""
+        moved = self._blobs.copy_to_quarantine(path)
+        self._state.tell(
+            events.CORRUPTED, receipt.upload_id, quarantined_as=moved, path=path, detail=detail
+        )
+        self._blobs.withdraw(path)
+        return moved
+
+
+def _pieces(part: PartFile) -> Iterator[bytes]:
+    offset = 0
+    while piece := part.pread(READ_BYTES, offset):
+        yield piece
+        offset += len(piece)
+
+
+def _path(receipt: Receipt) -> str:
+    return receipt.published_as

@@ -1,0 +1,227 @@
+"""Published files that are not what their receipts say are found and set apart."""
+
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.scrub import Report, Scrub, Verdict
+from ingest_server.scrub_page import Bar
+from tests.support.core_site import CoreSite, HandClock
+
+
+def scrub(site: CoreSite, **how: bool) -> Report:
+    blobs, report = FileBlobs(site.data_dir), Report()
+    blobs.look()
+    try:
+        Scrub(site.state, blobs, **how).run(lambda _report, _path: None, report)
+    finally:
+        blobs.close()
+    return report
+
+
+def flip_a_bit(site: CoreSite, published_as: str) -> bytes:
+    path = site.data_dir / "published" / published_as
+    rotten = bytearray(path.read_bytes())
+    rotten[len(rotten) // 2] ^= 1
+    path.write_bytes(rotten)
+    return bytes(rotten)
+
+
+def told(site: CoreSite) -> list[dict]:
+    with closing(sqlite3.connect(site.data_dir / "state.db")) as connection:
+        rows = connection.execute("SELECT data FROM events WHERE type = 'ingest.file.corrupted'")
+        return [json.loads(row[0]) for row in rows]
+
+
+def test_files_that_are_as_received_stay_and_are_counted(site):
+    for name in ("a.mp4", "b.mp4"):
+        site.upload(name.encode() * 1000, name)
+
+    report = scrub(site)
+
+    assert (report.files, report.intact, report.findings) == (2, 2, [])
+    assert report.is_whole
+    assert not report.has_faults
+    assert report.length_done == report.length == 10_000
+    assert len(site.published()) == 2
+
+
+def test_L3_one_flipped_bit_at_rest_is_found_told_and_set_apart(site):
+    receipt = site.upload(b"hello" * 1000)
+    rotten = flip_a_bit(site, receipt.published_as)
+
+    [finding] = scrub(site).findings
+
+    assert finding.verdict is Verdict.CORRUPT
+    assert finding.quarantined_as == f"quarantine/{receipt.published_as}"
+    assert (site.data_dir / finding.quarantined_as).read_bytes() == rotten
+    assert site.published() == {}
+    [event] = told(site)
+    assert event["upload_id"] == receipt.upload_id
+    assert event["quarantined_as"] == finding.quarantined_as
+
+
+def test_a_device_that_still_has_it_publishes_it_anew(site):
+    receipt = site.upload(b"hello" * 1000)
+    flip_a_bit(site, receipt.published_as)
+    scrub(site)
+
+    again = site.upload(b"hello" * 1000)
+
+    assert site.published() == {again.published_as: b"hello" * 1000}
+    assert scrub(site).intact == 1
+
+
+def test_one_path_gone_bad_twice_fills_two_places_in_quarantine(site):
+    for _ in range(2):
+        flip_a_bit(site, site.upload(b"hello" * 1000).published_as)
+        scrub(site)
+
+    held = [path.name for path in (site.data_dir / "quarantine").rglob("*") if path.is_file()]
+
+    assert sorted(held) == ["a-2.mp4", "a.mp4"]
+
+
+def test_a_file_of_another_length_is_corrupt_too(site):
+    receipt = site.upload(b"hello" * 1000)
+    os.truncate(site.data_dir / "published" / receipt.published_as, 10)
+
+    [finding] = scrub(site).findings
+
+    assert "10 bytes instead of 5000" in finding.detail
+
+
+def test_a_file_that_somebody_moved_away_is_no_fault(site):
+    receipt = site.upload(b"hello")
+    (site.data_dir / "published" / receipt.published_as).unlink()
+
+    report = scrub(site)
+
+    assert [one.verdict for one in report.findings] == [Verdict.MISSING]
+    assert not report.has_faults
+    assert told(site) == []
+
+
+def test_a_link_planted_in_place_of_a_file_is_not_followed(site, tmp_path):
+    receipt = site.upload(b"hello")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"hello")
+    path = site.data_dir / "published" / receipt.published_as
+    path.unlink()
+    path.symlink_to(outside)
+
+    report = scrub(site)
+
+    assert [one.verdict for one in report.findings] == [Verdict.UNREADABLE]
+    assert report.has_faults
+    assert outside.read_bytes() == b"hello"
+
+
+def test_a_file_that_nobody_uploaded_is_named_and_left(site):
+    (site.data_dir / "published" / "mine.txt").write_text("notes")
+
+    report = scrub(site)
+
+    assert [(one.path, one.verdict) for one in report.findings] == [("mine.txt", Verdict.UNKNOWN)]
+    assert not report.has_faults
+    assert "mine.txt" in site.published()
+
+
+def test_corrupt_files_stay_where_they_are_if_that_is_asked_for(site):
+    receipt = site.upload(b"hello" * 1000)
+    rotten = flip_a_bit(site, receipt.published_as)
+
+    [finding] = scrub(site, sets_apart=False).findings
+
+    assert finding.quarantined_as is None
+    assert site.published() == {receipt.published_as: rotten}
+
+
+def test_a_crash_between_the_two_names_loses_nothing_and_is_told_again(site, monkeypatch):
+    receipt = site.upload(b"hello" * 1000)
+    rotten = flip_a_bit(site, receipt.published_as)
+
+    class PowerCut(BaseException):
+        pass
+
+    def cut(*_args):
+        raise PowerCut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileBlobs, "withdraw", cut)
+        with pytest.raises(PowerCut):
+            scrub(site)
+
+    assert site.published() == {receipt.published_as: rotten}
+    [finding] = scrub(site).findings
+    assert (site.data_dir / finding.quarantined_as).read_bytes() == rotten
+    assert site.published() == {}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_shows_share_rate_and_what_is_left():
+    clock, terminal = HandClock(), Terminal()
+    bar = Bar(terminal, clock.now_s, str)
+    clock.seconds += 2
+
+    bar(Report(files=2, length=400_000_000, length_done=100_000_000), "cam/a.mp4")
+
+    line = terminal.getvalue()
+    assert " 25 % [######" in line
+    assert "100.0 MB of 400.0 MB, 50.0 MB/s, 0:06 left" in line
+    assert line.endswith("cam/a.mp4")
+
+
+def test_no_bar_moves_in_a_file():
+    clock, file = HandClock(), io.StringIO()
+    Bar(file, clock.now_s, str)(Report(length=10, length_done=5), "a")
+
+    assert file.getvalue() == ""
+
+
+def verify(site: CoreSite, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ingest_server", "verify", "--data-dir", site.data_dir]
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_the_command_verifies_beside_a_running_server(site):
+    receipt = site.upload(b"hello" * 1000)
+
+    clean = verify(site)
+
+    assert clean.returncode == 0, clean.stderr
+    assert clean.stdout == "1 of 1 published files are intact (5.0 kB read).\n"
+
+    flip_a_bit(site, receipt.published_as)
+    found = verify(site, "--json")
+
+    assert found.returncode == 1
+    [finding] = json.loads(found.stdout)["findings"]
+    assert finding["verdict"] == "corrupt"
+    assert finding["quarantined_as"] == f"quarantine/{receipt.published_as}"
+    assert "moved to quarantine/" in found.stderr
+
+
+def test_a_folder_without_a_server_is_one_sentence(site, tmp_path):
+    site.receiver.stop()
+    (tmp_path / "empty").mkdir()
+    site.data_dir = tmp_path / "empty"
+
+    found = verify(site)
+
+    assert found.returncode == 1
+    assert "there is no database" in found.stderr
+    assert "Traceback" not in found.stderr
