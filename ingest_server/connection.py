@@ -11,6 +11,7 @@ import contextlib
 import email.utils
 import enum
 import json
+import secrets
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from ingest_server.body import SocketBody
 from ingest_server.chunked import ChunkedBody
 from ingest_server.reader import Gathered, Reader
 from ingest_server.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
-from upload_protocol import problems
+from upload_protocol import headers, problems
 
 if TYPE_CHECKING:
     from ingest_server.serving import UploadServer
@@ -127,11 +128,10 @@ class Request(cheroot_server.HTTPRequest):
         self.close_connection = self.conn.lingers = self.sent_headers = True
         self.conn.socket.settimeout(WRITE_TIMEOUT_S)
         with contextlib.suppress(OSError):  # the peer may be gone, and it is over anyway
-            self.conn.wfile.write(refusal(code, detail))
-        log.info("request.refused", status=problems.PROBLEMS[code].status, code=code, error=detail)
+            self.conn.wfile.write(self.conn.refusal(code, detail))
 
 
-def refusal(code: str, detail: str) -> bytes:
+def refusal(code: str, detail: str, request_id: str) -> bytes:
     """Return a whole answer, for what the application never gets to see."""
     kind = problems.PROBLEMS[code]
     document = {
@@ -141,12 +141,13 @@ def refusal(code: str, detail: str) -> bytes:
         "code": code,
         "detail": detail,
         "retryable": kind.retryable,
+        "request_id": request_id,
     }
     content = json.dumps(document).encode()
     head = (
         f"HTTP/1.1 {kind.status} {kind.title}\r\n"
         f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(content)}\r\n"
-        f"Date: {email.utils.formatdate(usegmt=True)}\r\n"
+        f"Date: {email.utils.formatdate(usegmt=True)}\r\n{headers.REQUEST_ID}: {request_id}\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii") + content
@@ -273,7 +274,7 @@ class Connection(cheroot_server.HTTPConnection):
         except ssl.SSLError as error:
             if error.reason == "HTTP_REQUEST":
                 detail = "this port speaks https only, the request is plain http"
-                self.socket.send_plainly(refusal("malformed-request", detail))
+                self.socket.send_plainly(self.refusal("malformed-request", detail))
             log.info("tls.refused", peer=self.remote_addr, error=error.reason or str(error))
             raise
         self._is_secured = True
@@ -292,7 +293,7 @@ class Connection(cheroot_server.HTTPConnection):
             self.lingers = True
             self.socket.settimeout(0)
             with contextlib.suppress(OSError):
-                self.socket.send(refusal("request-timeout", f"{late} did not arrive in time"))
+                self.socket.send(self.refusal("request-timeout", f"{late} did not arrive in time"))
             if self._begins_to_linger():
                 self.server.put_conn(self)
                 return
@@ -326,6 +327,14 @@ class Connection(cheroot_server.HTTPConnection):
         except OSError:
             pass
         return False
+
+    def refusal(self, code: str, detail: str) -> bytes:
+        """Return the answer to a request that the application never gets to see, and tell of it."""
+        request_id = secrets.token_hex(8)
+        status = problems.PROBLEMS[code].status
+        self.server.observer.request_refused(status=status, code=code)
+        log.info("request.refused", request_id=request_id, status=status, code=code, error=detail)
+        return refusal(code, detail, request_id)
 
     def close(self) -> None:
         if self._is_secured and isinstance(self.socket, TlsSocket) and not self.lingers:

@@ -74,7 +74,11 @@ class IngestServer:
         self.app = trusting(app) if config.server.trust_proxy else app
         """The application, for a container that is not ours."""
         self._http = UploadServer(
-            _serving_settings(config), self.app, now_s=self._clock.now_s, tls=tls
+            _serving_settings(config),
+            self.app,
+            now_s=self._clock.now_s,
+            tls=tls,
+            observer=observer,
         )
         self._thread = threading.Thread(target=self._serve, name="acceptor")
         self.failed = threading.Event()

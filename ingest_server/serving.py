@@ -35,6 +35,7 @@ from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
 from ingest_server.body import Patience
 from ingest_server.connection import LINGER_S, Connection, Phase, Request
 from ingest_server.listening import ListenError, remove_stale_socket
+from ingest_server.observer import NOBODY, Observer
 
 log = structlog.get_logger()
 
@@ -104,6 +105,7 @@ class UploadServer(wsgi.Server):
         *,
         now_s: Callable[[], float],
         tls: ssl.SSLContext | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
         address = settings.address
         super().__init__(
@@ -117,6 +119,7 @@ class UploadServer(wsgi.Server):
         )
         self.settings = settings
         self.now_s = now_s
+        self.observer = observer
         self.tls = tls
         """For connections from now on; may be replaced while running."""
         self.turns: Turns[Connection] = Turns(CONTROL_THREADS, self._take_turn)

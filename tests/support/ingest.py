@@ -10,8 +10,9 @@ from typing import Any
 
 from ingest_server import auth
 from ingest_server.app import AppSettings, make_app
-from ingest_server.blobs.files import FileBlobs
+from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.clock import SystemClock
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.state.sqlite import SqliteState
@@ -44,12 +45,14 @@ def ingest(
     public_url: str | None = None,
     compat: tuple[str, ...] = (),
     compat_settings: CompatSettings | None = None,
+    observer: Observer = NOBODY,
     **settings: Any,
 ) -> Iterator[Ingest]:
     clock = SystemClock()
     state = SqliteState.open(data_dir / "state.db")
     chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
-    receiver = Receiver(state, FileBlobs(data_dir), chosen, clock)
+    blobs = ObservedBlobs(data_dir, observer, clock.now_s)
+    receiver = Receiver(state, blobs, chosen, clock, observer=observer)
     authenticator = auth.OpenAuth(hosts) if mode == "open" else auth.TokenAuth(state, clock)
     made = Ingest(None, state, receiver, data_dir)
     made.app = make_app(
@@ -58,6 +61,7 @@ def ingest(
         clock,
         AppSettings(public_url, compat=compat, compat_settings=compat_settings or CompatSettings()),
         is_stopping=lambda: made.is_stopping,
+        observer=observer,
     )
     receiver.start()
     try:
