@@ -151,6 +151,19 @@ def catch_up(
             return False
 
 
+def digest_of(part: Readable) -> Digest:
+    """Return the SHA-256 of a whole file as it is stored.
+
+    Raises:
+        OSError: the stored bytes cannot be read.
+    """
+    hasher, at = hashlib.sha256(), 0
+    while piece := part.pread(READ_BYTES, at):
+        hasher.update(piece)
+        at += len(piece)
+    return Digest(hasher.digest())
+
+
 def block_digests(
     part: Readable, size: int, numbers: Iterable[int], length: int
 ) -> dict[int, Digest]:

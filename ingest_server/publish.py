@@ -23,6 +23,7 @@ from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
 from ingest_server.names import NameTemplate, numbered
 from ingest_server.observer import NOBODY, Observer
+from ingest_server.recovery import is_published_there
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import FOLLOWING, State, UploadRecord
@@ -146,6 +147,8 @@ class Publisher:
         digest = found.digest()
         self._observer.file_verified(self._clock.now_s() - started_s)
         if record.digest not in {None, digest}:
+            # The next look is at the disk: this hash is of what arrived.
+            live.running.drop()
             self._reopen(record.id, "digest-mismatch")
             self._observer.digest_mismatched("file")
             log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
@@ -213,15 +216,27 @@ class Publisher:
 
     def _link(self, record: UploadRecord, receipt: Receipt, first: str) -> Receipt:
         for target in numbered(first):
-            if self._blobs.is_taken(target):
-                continue
             named = replace(receipt, published_as=target)
+            if self._blobs.is_taken(target):
+                if self._is_forgotten(record, named):
+                    return self.adopt(record, named)
+                continue
             self._move(
                 record.id, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
             if self._blobs.link(record.id, target):
                 return self._conclude(record, named)
         raise AssertionError("numbered() never ends")
+
+    def _is_forgotten(self, record: UploadRecord, receipt: Receipt) -> bool:
+        """Whether this very file is published there, and the database has never heard of it.
+
+        So it is where the database was restored from a copy that is older than the file.
+        """
+        with self._state.reading() as queries:
+            if queries.has_target(receipt.published_as, besides=record.id):
+                return False
+        return is_published_there(self._blobs, receipt.published_as, receipt.length, receipt.digest)
 
     def _conclude(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         self._blobs.sync_target(receipt.published_as)

@@ -161,13 +161,15 @@ class Receiver:
 
     def _recover(self) -> Recovery:
         strays = recovery.clear_parts(self._state, self._blobs)
-        lost = recovery.fail_lost(self._state, self._blobs, self._committer)
+        lost = recovery.settle_lost(self._state, self._blobs, self._committer)
+        shortened = recovery.shorten(self._state, self._blobs, self._committer)
         for _ in range(lost):
             self._observer.upload_failed("part-lost")
         with self._state.reading() as queries:
             publishing = queries.in_state(State.PUBLISHING)
             verifying = queries.in_state(State.VERIFYING)
             open_uploads = len(queries.in_state(State.OPEN))
+            self._rot_told = max(queries.corruptions_after(0), default=0)
         for record in publishing:
             with self._live.hold(record.id) as live:
                 try:
@@ -177,7 +179,7 @@ class Receiver:
         for record in verifying:
             with self._live.hold(record.id) as live, live.deciding:
                 self._completion.finish_later(record.id)
-        return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost)
+        return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost, shortened)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Cut what still runs, seal it, and let go of the database and the folder.
@@ -212,10 +214,20 @@ class Receiver:
             try:
                 self._expiry.keep_uptime()
                 self.expire()
+                self.count_rot()
             except Refused as refused:
                 log.warning("housekeeping.failed", error=str(refused))
             except Exception:
                 log.exception("housekeeping.failed")
+
+    def count_rot(self) -> int:
+        """Count what `ingest-server verify`, another process, has found since the last call."""
+        with self._state.reading() as queries:
+            found = queries.corruptions_after(self._rot_told)
+        for seq in found:
+            self._rot_told = seq
+            self._observer.digest_mismatched("at_rest")
+        return len(found)
 
     def create(self, device: str, key: str, request: CreateRequest) -> tuple[UploadStatus, bool]:
         """Make an upload, or find the one that *key* has made; its row and part file are durable.

@@ -1,16 +1,24 @@
-"""What a start finds after a crash: part files and rows that do not fit, and halves of publishing."""
+"""What a start finds after a crash, or with a database restored from an older copy.
+
+Part files and rows that do not fit, rows that say more than their file holds, and halves of
+publishing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.committer import Committer
+from ingest_server.hashing import digest_of
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import State
+from ingest_server.upload import State, UploadRecord, end_of
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
 
@@ -28,6 +36,8 @@ class Recovery:
     """Part files without an upload, moved to lost+found."""
     lost: int = 0
     """Uploads whose part file is gone; now failed."""
+    shortened: int = 0
+    """Uploads whose part file is shorter than what was recorded; the rest is asked for again."""
 
 
 def clear_parts(state: SqliteState, blobs: FileBlobs) -> int:
@@ -40,7 +50,7 @@ def clear_parts(state: SqliteState, blobs: FileBlobs) -> int:
     with state.reading() as queries:
         for upload_id in blobs.part_ids():
             record = queries.get(upload_id)
-            if record is None or record.state is State.FAILED:
+            if record is None or record.state is State.FAILED or _is_only_copy(record, blobs):
                 blobs.set_aside(upload_id)
                 log.warning("part.stray", upload_id=upload_id)
                 strays += 1
@@ -49,22 +59,101 @@ def clear_parts(state: SqliteState, blobs: FileBlobs) -> int:
     return strays
 
 
-def fail_lost(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
-    """Mark uploads whose part file is gone as failed; durable on return."""
+def _is_only_copy(record: UploadRecord, blobs: FileBlobs) -> bool:
+    """Whether a complete upload's published name is gone, and its part still there."""
+    receipt = record.receipt
+    return (
+        record.state is State.COMPLETE
+        and receipt is not None
+        and not blobs.is_published(receipt.published_as, receipt.length)
+    )
+
+
+def settle_lost(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
+    """Settle uploads whose part file is gone; durable on return.
+
+    Published under the name that it was about to have: complete. That is what a database from
+    before the publishing finds. Otherwise: failed.
+
+    Returns:
+        How many have failed.
+    """
+    failed = 0
+    for record in _unfinished(state):
+        if blobs.has_part(record.id):
+            continue
+        if _is_at_its_target(record, blobs):
+            _save(committer, record.id, state=State.COMPLETE)
+            log.info("upload.completed", upload_id=record.id, path=record.target)
+            continue
+        _save(committer, record.id, state=State.FAILED)
+        log.error("upload.failed", upload_id=record.id, error="its part file is gone")
+        failed += 1
+    return failed
+
+
+def _is_at_its_target(record: UploadRecord, blobs: FileBlobs) -> bool:
+    target, receipt = record.target, record.receipt
+    if record.state is not State.PUBLISHING or target is None or receipt is None:
+        return False
+    return is_published_there(blobs, target, receipt.length, receipt.digest)
+
+
+def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:
+    """Whether the file at *target* has just these bytes; its name and they are durable then."""
+    if not blobs.is_published(target, length):
+        return False
+    try:
+        part = blobs.open_published(target)
+        try:
+            if digest_of(part) != digest:
+                return False
+            part.sync()
+        finally:
+            part.close()
+        blobs.sync_target(target)
+    except OSError:  # moved or rotten meanwhile: as good as not there
+        return False
+    return True
+
+
+def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
+    """Un-record what lies past the end of a part file; durable on return.
+
+    No crash does that, only files restored from a copy that is older than the database.
+
+    Returns:
+        How many uploads lost ranges.
+    """
+    shortened = 0
+    for record in _unfinished(state):
+        length = blobs.part_length(record.id)
+        if length is None or end_of(record.received) <= length:
+            continue
+        kept = record.received.within(ByteRange(0, length)) if length else RangeSet()
+        # What was about to be published was verified at a length that is no more.
+        after = State.FAILED if record.state is State.PUBLISHING else State.OPEN
+        _save(committer, record.id, state=after, received=kept)
+        log.error(
+            "upload.shortened",
+            upload_id=record.id,
+            length_bytes=length,
+            error=f"its part file ends before {end_of(record.received)}, where its ranges end; "
+            "what is missing is asked for again",
+        )
+        shortened += 1
+    return shortened
+
+
+def _unfinished(state: SqliteState) -> list[UploadRecord]:
     with state.reading() as queries:
-        lost = [
-            record.id
-            for found in _UNFINISHED
-            for record in queries.in_state(found)
-            if not blobs.has_part(record.id)
-        ]
-    for upload_id in lost:
+        return [record for found in _UNFINISHED for record in queries.in_state(found)]
 
-        def fail(transaction: Transaction, upload_id: str = upload_id) -> None:
-            record = transaction.get(upload_id)
-            if record is not None:
-                transaction.save(replace(record, state=State.FAILED))
 
-        committer.run(fail)
-        log.error("upload.failed", upload_id=upload_id, error="its part file is gone")
-    return len(lost)
+def _save(committer: Committer, upload_id: str, **changes: Any) -> None:
+    def save(transaction: Transaction) -> None:
+        record = transaction.get(upload_id)
+        if record is not None:
+            transaction.save(replace(record, **changes))
+
+    committer.run(save)

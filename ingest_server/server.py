@@ -169,6 +169,7 @@ class IngestServer:
             resumed=recovery.resumed,
             strays=recovery.strays,
             lost=recovery.lost,
+            shortened=recovery.shortened,
         )
         is_open_to_others = listens and not self.address.is_local
         if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:

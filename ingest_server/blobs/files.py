@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ingest_server.blobs.write_out import begin_write_out
 from ingest_server.errors import StorageError
 from ingest_server.names import numbered
 
@@ -75,6 +76,10 @@ class PartFile:
                 raise OSError(errno.EIO, f"the part file ends at byte {start}")
             start += copied
             offset += copied
+
+    def write_out(self, length: int, offset: int) -> None:
+        """Let the disk begin with bytes that were written; nothing is durable by it."""
+        begin_write_out(self._fd, offset, length)
 
     def cut(self, length: int) -> None:
         """Drop what lies past *length*; durable on return."""
@@ -228,6 +233,11 @@ class FileBlobs:
 
     def has_part(self, upload_id: str) -> bool:
         return self._stat(upload_id + _SUFFIX, self._parts) is not None
+
+    def part_length(self, upload_id: str) -> int | None:
+        """Return how long a part file is; None: there is none."""
+        found = self._stat(upload_id + _SUFFIX, self._parts)
+        return None if found is None else found.st_size
 
     def set_aside(self, upload_id: str) -> None:
         """Move a part file that nobody knows to ``lost+found``: a person decides about it."""

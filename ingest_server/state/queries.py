@@ -63,9 +63,11 @@ class Queries:
         found = (Receipt.from_json(json.loads(row[0])) for row in rows)
         return list({(one.upload_id, one.published_as): one for one in found}.values())
 
-    def has_target(self, target: str) -> bool:
-        """Whether an upload was, or is being, published at *target*."""
-        row = self._connection.execute("SELECT 1 FROM uploads WHERE target = ? LIMIT 1", (target,))
+    def has_target(self, target: str, *, besides: str = "") -> bool:
+        """Whether an upload, not *besides*, was or is being published at *target*."""
+        row = self._connection.execute(
+            "SELECT 1 FROM uploads WHERE target = ? AND id != ? LIMIT 1", (target, besides)
+        )
         return row.fetchone() is not None
 
     def corruptions_after(self, seq: int) -> list[int]:

@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from ingest_server.blobs.files import FileBlobs
+from ingest_server.observer import Observer
 from ingest_server.scrub import Report, Scrub, Verdict
 from ingest_server.scrub_page import Bar
 from tests.support.core_site import CoreSite, HandClock
@@ -225,3 +226,24 @@ def test_a_folder_without_a_server_is_one_sentence(site, tmp_path):
     assert found.returncode == 1
     assert "there is no database" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+class Counting(Observer):
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    def digest_mismatched(self, scope: str) -> None:
+        self.scopes.append(scope)
+
+
+def test_a_running_server_counts_what_the_command_finds_once(site):
+    site.receiver._observer = counting = Counting()
+    flip_a_bit(site, site.upload(b"hello" * 1000).published_as)
+    verify(site)
+
+    assert [site.receiver.count_rot(), site.receiver.count_rot()] == [1, 0]
+    assert counting.scopes == ["at_rest"]
+
+    site.restart()
+
+    assert site.receiver.count_rot() == 0
