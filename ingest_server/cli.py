@@ -1,4 +1,4 @@
-"""``ingest-server run | token | list | verify``: the commands of whoever runs the server.
+"""``ingest-server run | token | claim | webhook | list | verify``: the commands of whoever runs the server.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ingest_server import auth, logs, scrub_page
+from ingest_server import logs, scrub_page
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.clock import SystemClock, rfc3339
+from ingest_server.cli_access import AccessCommands
+from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.errors import Refused, ServerError
 from ingest_server.scrub import Report, Scrub
 from ingest_server.scrub_page import Bar
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.systemd import Notifier, watch
-from upload_protocol.headers import is_device_id
 from upload_protocol.messages import STATES
 
 if TYPE_CHECKING:
@@ -85,19 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS", help="127.0.0.1:8080, [::]:8080 or unix:PATH")
     run.set_defaults(command=_run)
 
-    token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
-    tokens = token.add_subparsers(required=True, metavar="ACTION")
-    add = tokens.add_parser(
-        "add", parents=[common], help="make a token; printed once, as the last line of stdout"
-    )
-    add.add_argument("device", metavar="DEVICE", help="lower case letters, digits, _ and -")
-    add.set_defaults(command=_token_add)
-    listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
-    listed.add_argument("--json", action="store_true", help="as a JSON array")
-    listed.set_defaults(command=_token_list)
-    revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
-    revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
-    revoke.set_defaults(command=_token_revoke)
+    AccessCommands(_open_state, _config, _table).add_parsers(commands, common)
 
     verify = commands.add_parser(
         "verify",
@@ -207,78 +195,6 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
         return
     logs.configure(level=config.log.level, form=config.log.format)
     log.info("config.reloaded", needs_restart=pending)
-
-
-# token
-
-
-def _token_add(options: argparse.Namespace) -> int:
-    device: str = options.device
-    if not is_device_id(device):
-        _complain(
-            f"{device!r} is no device id: 1 to 63 of a-z, 0-9, _ and -, starting with a letter "
-            "or digit"
-        )
-        return EXIT_USAGE
-    state = _open_state(options)
-    token, token_id = auth.new_token(device)
-    try:
-        state.add_token(
-            device,
-            auth.token_hash(token),
-            token_id,
-            rfc3339(SystemClock().now_utc()),
-            (auth.SCOPE_UPLOAD,),
-        )
-    finally:
-        state.close()
-    print(
-        f"Token {token_id} for {device}, valid at once. It is shown this once: put it into the "
-        "device's token file.",
-        file=sys.stderr,
-    )
-    print(token)
-    return EXIT_DONE
-
-
-def _token_list(options: argparse.Namespace) -> int:
-    state = _open_state(options)
-    try:
-        found = state.tokens()
-    finally:
-        state.close()
-    if options.json:
-        rows = [
-            {
-                "token_id": one.token_id,
-                "device": one.device,
-                "created_at": one.created_at,
-                "last_used_at": one.last_used_at,
-                "expires_at": one.expires_at,
-                "scopes": list(one.scopes),
-            }
-            for one in found
-        ]
-        print(json.dumps(rows, indent=2))
-        return EXIT_DONE
-    _table(
-        ("TOKEN", "DEVICE", "CREATED", "LAST USED"),
-        [(one.token_id, one.device, one.created_at, one.last_used_at or "never") for one in found],
-    )
-    return EXIT_DONE
-
-
-def _token_revoke(options: argparse.Namespace) -> int:
-    state = _open_state(options)
-    try:
-        count = state.revoke(options.which)
-    finally:
-        state.close()
-    if count == 0:
-        _complain(f"no token and no device with a token is called {options.which!r}")
-        return EXIT_FAILED
-    print(f"{count} token{'s' if count > 1 else ''} revoked, at once.", file=sys.stderr)
-    return EXIT_DONE
 
 
 # list

@@ -11,6 +11,7 @@ import structlog
 from ingest_server.address import Address, parse_address
 from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
+from ingest_server.audit import Audit, AuditedReceiver
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.blobs.observed import ObservedBlobs
@@ -20,12 +21,14 @@ from ingest_server.config import ServerConfig
 from ingest_server.errors import ServerError
 from ingest_server.forwarded import App, trusting
 from ingest_server.observer import NOBODY, Observer
+from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
-from ingest_server.receiver import Receiver, ReceiverSettings
+from ingest_server.receiver import ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
 from ingest_server.state.queries import Census
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.tls import server_context
+from ingest_server.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from ingest_server.private import PrivateListener
@@ -53,9 +56,16 @@ class IngestServer:
         self._state = SqliteState.open(config.server.data_dir / DATABASE)
         try:
             observer, blobs = self._observed()
-            self._receiver = Receiver(
-                self._state, blobs, _receiver_settings(config), self._clock, observer=observer
+            self._receiver = AuditedReceiver(
+                self._state,
+                blobs,
+                _receiver_settings(config),
+                self._clock,
+                observer=observer,
+                before_publish=check_of(config),
             )
+            self._receiver.audit = Audit(config.log.audit_file, self._clock.now_utc)
+            self._deliveries = deliveries_of(config, self._state, self._clock, observer)
         except BaseException:
             self._state.close()
             raise
@@ -70,6 +80,8 @@ class IngestServer:
             is_stopping=lambda: self._http.draining,
             observer=observer,
             admission=self._admission,
+            audit=self._receiver.audit,
+            desk=self._desk(),
         )
         self.app = trusting(app) if config.server.trust_proxy else app
         """The application, for a container that is not ours."""
@@ -83,6 +95,11 @@ class IngestServer:
         self._thread = threading.Thread(target=self._serve, name="acceptor")
         self.failed = threading.Event()
         """Set when the server died by itself."""
+
+    def _desk(self) -> TokenDesk | None:
+        if self.config.auth.mode == "open":
+            return None
+        return TokenDesk(self._state, self._clock, self._receiver.audit)
 
     def _authenticator(self) -> Authenticator:
         if self.config.auth.mode == "open":
@@ -150,12 +167,14 @@ class IngestServer:
             ListenError: the address cannot be had.
         """
         try:
+            self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._receiver.start()
             if listens:
                 self._http.listen()
             if self._private is not None:
                 self._private.start()
         except BaseException:
+            self._deliveries.stop()
             self._receiver.stop()
             raise
         if listens:
@@ -194,6 +213,7 @@ class IngestServer:
             self._private.stop()
         if self._thread.ident is not None:
             self._thread.join()
+        self._deliveries.stop()
         self._receiver.stop()
         log.info("server.stopped")
 
@@ -226,13 +246,17 @@ class IngestServer:
 
 def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     found = []
-    for section in ("server", "auth", "protocols", "compat", "metrics"):
+    for section in ("server", "auth", "protocols", "compat", "metrics", "hooks"):
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"
             for key in type(before).model_fields
             if getattr(before, key) != getattr(after, key)
         ]
+    if old.webhook != new.webhook:
+        found.append("[[webhook]]")
+    if old.log.audit_file != new.log.audit_file:
+        found.append("[log] audit_file")
     if (old.tls_files is None) != (new.tls_files is None):
         found.append("[tls] cert_file")
     return found
@@ -261,6 +285,7 @@ def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
         max_length=int(config.limits.max_length),
         max_open_uploads_per_device=config.limits.max_open_uploads_per_device,
         min_free_bytes=int(config.limits.min_free),
+        quota_bytes=None if config.limits.quota is None else int(config.limits.quota),
         require_digest=config.limits.require_digest,
         idle_expiry_s=config.expiry.idle_days * DAY_S,
         name_template=config.server.name_template,

@@ -1,0 +1,354 @@
+"""``ingest-server token | claim | webhook``: who may come in, and who is told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from ingest_server import audit
+from ingest_server.audit import Audit
+from ingest_server.auth import SCOPE_UPLOAD, SCOPES
+from ingest_server.clock import SystemClock, rfc3339
+from ingest_server.config import ServerConfig
+from ingest_server.state.access import AccessTables, ClaimRecord
+from ingest_server.state.outbox import Delivery, Outbox
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.tokens import claim_hash, issue, new_claim
+from upload_protocol.headers import is_device_id
+
+OpenState = Callable[[argparse.Namespace], SqliteState]
+ReadConfig = Callable[[argparse.Namespace], ServerConfig]
+Rows = Sequence[Sequence[str]]
+
+_SPAN = re.compile(r"([0-9]{1,6})([hdwy])\Z")
+_UNITS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
+
+
+def moment(text: str) -> str:
+    """Return *text*, a date or such as ``90d``, as a time in UTC; argparse reads with it."""
+    match = _SPAN.match(text)
+    try:
+        if match is not None:
+            found = SystemClock().now_utc() + timedelta(hours=int(match[1]) * _UNITS[match[2]])
+        else:
+            found = datetime.fromisoformat(text)
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        msg = (
+            f"{text!r} is neither a date such as 2027-01-31 nor a time from now such as 12h or 90d"
+        )
+        raise argparse.ArgumentTypeError(msg) from None
+    return rfc3339(found)
+
+
+class AccessCommands:
+    """The commands; they work beside a running server, and at once."""
+
+    def __init__(
+        self,
+        open_state: OpenState,
+        config: ReadConfig,
+        table: Callable[[Sequence[str], Rows], None],
+    ) -> None:
+        self._open_state = open_state
+        self._config = config
+        self._table = table
+
+    def add_parsers(
+        self,
+        commands: argparse._SubParsersAction[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        self._token_parsers(commands, common)
+        self._claim_parsers(commands, common)
+        webhook = commands.add_parser("webhook", help="show and repeat what webhooks were told")
+        actions = webhook.add_subparsers(required=True, metavar="ACTION")
+        listed = actions.add_parser("list", parents=[common], help="show deliveries, newest last")
+        listed.add_argument("--json", action="store_true", help="as a JSON array")
+        listed.add_argument("--state", choices=["pending", "done", "dead"], help="only these")
+        listed.set_defaults(command=self._webhook_list)
+        replay = actions.add_parser(
+            "replay", parents=[common], help="tell again, and let a disabled target be told again"
+        )
+        replay.add_argument(
+            "which",
+            metavar="EVENT_ID|TARGET|dead",
+            help="one event, all that a target was not told, or all that was given up",
+        )
+        replay.set_defaults(command=self._webhook_replay)
+
+    def _token_parsers(
+        self,
+        commands: argparse._SubParsersAction[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
+        tokens = token.add_subparsers(required=True, metavar="ACTION")
+        add = tokens.add_parser(
+            "add", parents=[common], help="make a token; printed once, as the last line of stdout"
+        )
+        add.add_argument("device", metavar="DEVICE", help="lower case letters, digits, _ and -")
+        add.add_argument("--expires", type=moment, metavar="WHEN", help="2027-01-31, 12h, 90d, 2y")
+        add.add_argument(
+            "--scope",
+            action="append",
+            choices=SCOPES,
+            help="upload (default), status (read only), admin (every device); may be repeated",
+        )
+        add.set_defaults(command=self._token_add)
+        listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
+        listed.add_argument("--json", action="store_true", help="as a JSON array")
+        listed.set_defaults(command=self._token_list)
+        revoke = tokens.add_parser("revoke", parents=[common], help="end tokens, at once")
+        revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
+        revoke.set_defaults(command=self._token_revoke)
+
+    def _claim_parsers(
+        self,
+        commands: argparse._SubParsersAction[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        claim = commands.add_parser(
+            "claim", help="claim tokens: one on many images, a token of its own for each device"
+        )
+        actions = claim.add_subparsers(required=True, metavar="ACTION")
+        add = actions.add_parser(
+            "add", parents=[common], help="make one; printed once, as the last line of stdout"
+        )
+        add.add_argument("--devices", type=int, required=True, metavar="N", help="for how many")
+        add.add_argument("--expires", type=moment, required=True, metavar="WHEN", help="30d, ...")
+        add.set_defaults(command=self._claim_add)
+        listed = actions.add_parser("list", parents=[common], help="show them by their ids")
+        listed.add_argument("--json", action="store_true", help="as a JSON array")
+        listed.set_defaults(command=self._claim_list)
+        revoke = actions.add_parser(
+            "revoke", parents=[common], help="end one; its devices keep their tokens"
+        )
+        revoke.add_argument("claim_id", metavar="CLAIM_ID")
+        revoke.set_defaults(command=self._claim_revoke)
+
+    def _audit(self, options: argparse.Namespace) -> Audit | None:
+        """Return where it is noted; without a file the log is the server's, not this program's."""
+        path = self._config(options).log.audit_file
+        audit.now_asking("cli")
+        return None if path is None else Audit(path, SystemClock().now_utc)
+
+    def _note(
+        self, options: argparse.Namespace, action: str, *, device: str | None, object_: str
+    ) -> None:
+        noted = self._audit(options)
+        if noted is not None:
+            noted.note(action, device=device, object_=object_)
+
+    # token
+
+    def _token_add(self, options: argparse.Namespace) -> int:
+        device: str = options.device
+        if not is_device_id(device):
+            _complain(
+                f"{device!r} is no device id: 1 to 63 of a-z, 0-9, _ and -, starting with a letter "
+                "or digit"
+            )
+            return 2
+        scopes = tuple(dict.fromkeys(options.scope or (SCOPE_UPLOAD,)))
+        issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=options.expires)
+        state = self._open_state(options)
+        try:
+            state.add_token(
+                device,
+                issued.record.token_hash,
+                issued.record.token_id,
+                issued.record.created_at,
+                scopes,
+                expires_at=options.expires,
+            )
+        finally:
+            state.close()
+        self._note(options, "token.add", device=device, object_=issued.record.token_id)
+        until = f" until {options.expires}" if options.expires else ""
+        print(
+            f"Token {issued.record.token_id} for {device}, valid at once{until}. It is shown this "
+            "once: put it into the device's token file.",
+            file=sys.stderr,
+        )
+        print(issued.token)
+        return 0
+
+    def _token_list(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            found = state.tokens()
+        finally:
+            state.close()
+        if options.json:
+            rows = [
+                {
+                    "token_id": one.token_id,
+                    "device": one.device,
+                    "created_at": one.created_at,
+                    "last_used_at": one.last_used_at,
+                    "expires_at": one.expires_at,
+                    "scopes": list(one.scopes),
+                    "replaces": one.replaces,
+                }
+                for one in found
+            ]
+            print(json.dumps(rows, indent=2))
+            return 0
+        self._table(
+            ("TOKEN", "DEVICE", "CREATED", "LAST USED", "EXPIRES", "SCOPES"),
+            [
+                (
+                    one.token_id,
+                    one.device,
+                    one.created_at,
+                    one.last_used_at or "never",
+                    one.expires_at or "never",
+                    " ".join(one.scopes),
+                )
+                for one in found
+            ],
+        )
+        return 0
+
+    def _token_revoke(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            count = state.revoke(options.which)
+        finally:
+            state.close()
+        if count == 0:
+            _complain(f"no token and no device with a token is called {options.which!r}")
+            return 1
+        self._note(options, "token.revoke", device=None, object_=options.which)
+        print(f"{count} token{'s' if count > 1 else ''} revoked, at once.", file=sys.stderr)
+        return 0
+
+    # claim
+
+    def _claim_add(self, options: argparse.Namespace) -> int:
+        if options.devices < 1:
+            _complain("--devices is at least 1")
+            return 2
+        token, claim_id = new_claim()
+        now = rfc3339(SystemClock().now_utc())
+        claim = ClaimRecord(claim_id, now, options.expires, options.devices, 0, None)
+        state = self._open_state(options)
+        try:
+            AccessTables(state).add_claim(claim, claim_hash(token))
+        finally:
+            state.close()
+        self._note(options, "claim.add", device=None, object_=claim_id)
+        print(
+            f"Claim token {claim_id} for {options.devices} devices until {options.expires}. It is "
+            "shown this once: put it on the image.",
+            file=sys.stderr,
+        )
+        print(token)
+        return 0
+
+    def _claim_list(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            found = AccessTables(state).claims()
+        finally:
+            state.close()
+        if options.json:
+            keys = ("claim_id", "created_at", "expires_at", "devices", "used", "revoked_at")
+            print(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
+            return 0
+        self._table(
+            ("CLAIM", "CREATED", "EXPIRES", "USED", "REVOKED"),
+            [
+                (
+                    one.claim_id,
+                    one.created_at,
+                    one.expires_at,
+                    f"{one.used}/{one.devices}",
+                    one.revoked_at or "no",
+                )
+                for one in found
+            ],
+        )
+        return 0
+
+    def _claim_revoke(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            is_gone = AccessTables(state).revoke_claim(
+                options.claim_id, rfc3339(SystemClock().now_utc())
+            )
+        finally:
+            state.close()
+        if not is_gone:
+            _complain(f"no claim token that is still good is called {options.claim_id!r}")
+            return 1
+        self._note(options, "claim.revoke", device=None, object_=options.claim_id)
+        print("Revoked, at once; the devices that used it keep their tokens.", file=sys.stderr)
+        return 0
+
+    # webhook
+
+    def _webhook_list(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            outbox = Outbox(state)
+            found, disabled = outbox.listing(options.state), outbox.disabled()
+        finally:
+            state.close()
+        for target, since in sorted(disabled.items()):
+            print(
+                f"{target} is disabled since {since}: it answered 410. To go on: ingest-server "
+                f"webhook replay {target}",
+                file=sys.stderr,
+            )
+        if options.json:
+            print(json.dumps([_document(one) for one in found], indent=2))
+            return 0
+        self._table(
+            ("EVENT", "TYPE", "TIME", "TARGET", "STATE", "TRIES", "ERROR"),
+            [
+                (
+                    one.event.id,
+                    one.event.type,
+                    one.event.time,
+                    one.target,
+                    one.state,
+                    str(one.tries),
+                    one.error or "",
+                )
+                for one in found
+            ],
+        )
+        return 0
+
+    def _webhook_replay(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            count = Outbox(state).replay(None if options.which == "dead" else options.which)
+        finally:
+            state.close()
+        if not count and options.which != "dead":
+            _complain(f"no event and no target with something left to tell is {options.which!r}")
+            return 1
+        self._note(options, "webhook.replay", device=None, object_=options.which)
+        print(f"{count} to be told again.", file=sys.stderr)
+        return 0
+
+
+def _document(delivery: Delivery) -> dict[str, object]:
+    return {
+        "target": delivery.target,
+        "state": delivery.state,
+        "tries": delivery.tries,
+        "error": delivery.error,
+        "event": delivery.event.to_json(),
+    }
+
+
+def _complain(sentence: str) -> None:
+    print(f"ingest-server: {sentence}", file=sys.stderr)

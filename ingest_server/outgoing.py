@@ -1,0 +1,61 @@
+"""Who is told of events, as the configuration says: made here, run by the composition root."""
+
+from __future__ import annotations
+
+import secrets
+
+from ingest_server import hooks
+from ingest_server.clock import Clock
+from ingest_server.config import ServerConfig
+from ingest_server.deliveries import Deliveries, Target, Worker
+from ingest_server.errors import ServerError
+from ingest_server.expiry import Uptime
+from ingest_server.observer import Observer
+from ingest_server.publish import BeforePublish, allow_all
+from ingest_server.state.outbox import Outbox
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.webhooks import Webhook, WebhookError, WebhookSettings, read_secrets
+
+
+def check_of(config: ServerConfig) -> BeforePublish:
+    """Return what is asked before a file is published.
+
+    Raises:
+        HookError: the function cannot be loaded.
+    """
+    entry = config.hooks.before_publish
+    if entry is None:
+        return allow_all
+    return hooks.before_publish(hooks.load("before_publish", entry))
+
+
+def deliveries_of(
+    config: ServerConfig, state: SqliteState, clock: Clock, observer: Observer
+) -> Deliveries:
+    """Return the workers for every webhook and hook; nothing runs yet.
+
+    Raises:
+        ServerError: a hook cannot be loaded, or a webhook's secret cannot be read.
+    """
+    targets: list[Target] = []
+    for key in hooks.TYPES:
+        entry = getattr(config.hooks, key)
+        if entry is not None:
+            targets.append(hooks.HookTarget(key, hooks.load(key, entry)))
+    for one in config.webhook:
+        try:
+            read_secrets(one.secret_file)
+        except WebhookError as error:
+            raise ServerError(f"[[webhook]] {one.url}: {error}") from error
+        settings = WebhookSettings(
+            one.url, one.secret_file, frozenset(one.events), one.allow_private
+        )
+        targets.append(Webhook(settings, clock))
+    outbox = Outbox(state)
+    with state.reading() as queries:
+        uptime = Uptime(clock, queries.uptime_s())
+    draw = secrets.SystemRandom().random
+    workers = [
+        Worker(target, outbox, clock, uptime, draw=draw, observer=observer) for target in targets
+    ]
+    return Deliveries(outbox, workers)
