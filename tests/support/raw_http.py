@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from ingest_server.address import Address, parse_address
 from ingest_server.body import Patience
 from ingest_server.serving import ServingSettings, UploadServer
+from ingest_server.tls import TlsFiles, server_context
+from tests.support.certificates import Pair
 
 TIMEOUT_S = 10.0
 
@@ -33,7 +37,7 @@ class Answer:
 class Peer:
     """One connection; closed by the ``with`` that opens it."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tls: ssl.SSLContext | None = None) -> None:
         if address.path:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(TIMEOUT_S)
@@ -41,6 +45,16 @@ class Peer:
         else:
             self.socket = socket.create_connection((address.host, address.port), TIMEOUT_S)
         self._pending = b""
+        if tls is not None:
+            try:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            except BaseException:
+                self.socket.close()
+                raise
+
+    def half_close(self) -> None:
+        """Send the end of the connection, and go on reading; TLS is not told."""
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +123,11 @@ def serving(
     stop_timeout_s: float = 5.0,
     min_rate: float = 0.0,
     min_rate_window_s: float = 60.0,
+    keys: Pair | None = None,
+    client_ca: Path | None = None,
 ) -> Iterator[UploadServer]:
-    """Serve *app* on a port of the kernel's choice."""
+    """Serve *app* on a port of the kernel's choice; over TLS with *keys*."""
+    tls = None if keys is None else server_context(TlsFiles(keys.cert, keys.key, client_ca))
     settings = ServingSettings(
         parse_address(listen),
         max_uploads=max_uploads,
@@ -118,7 +135,7 @@ def serving(
         stop_timeout_s=stop_timeout_s,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
-    server = UploadServer(settings, app, now_s=time.monotonic)
+    server = UploadServer(settings, app, now_s=time.monotonic, tls=tls)
     server.expiration_interval = 0.05  # how soon it notices a stop
     server.listen()
     thread = threading.Thread(target=server.serve)

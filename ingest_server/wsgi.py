@@ -1,0 +1,100 @@
+"""The application for a WSGI container that is not ours: gunicorn's gthread worker is tested.
+
+    gunicorn -k gthread -w 1 --threads 280 'ingest_server.wsgi:create_app("/path/server.toml")'
+
+One worker: the data folder belongs to one process. ``[server] listen``, ``[tls]`` and
+``stop_timeout_s`` are the container's business then, and its number of threads has to be
+``max_uploads`` and some more. What else differs is in docs/deployment.md.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ingest_server import logs
+from ingest_server.config import DEFAULT_PATH, ConfigError, load
+from ingest_server.errors import ServerError
+from ingest_server.forwarded import App
+from ingest_server.server import IngestServer
+
+log = structlog.get_logger()
+
+APP_LOAD_ERROR = 4
+"""How a gunicorn worker says that trying again is no use."""
+
+
+def create_app(path: str | None = None) -> App:
+    """Open the data folder and return the application; it is closed when the process ends.
+
+    Args:
+        path: the configuration; None: where `ingest-server run` looks for it.
+    """
+    try:
+        config = load(_path(path), environ=os.environ)
+        logs.configure(level=config.log.level, form=config.log.format)
+        if config.tls_files is not None:
+            log.warning("config.ignored", error="[tls] is the container's business: set it there")
+        server = IngestServer(config)
+        server.start(listens=False)
+    except (ConfigError, ServerError) as error:
+        sys.stderr.write(f"ingest-server: {error}\n")
+        raise SystemExit(APP_LOAD_ERROR) from None
+    atexit.register(server.stop)
+    return arriving(server.app, lambda: server.config.limits.read_timeout_s)
+
+
+def _path(given: str | None) -> Path | None:
+    if given is not None:
+        return Path(given)
+    return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+
+
+def arriving(app: App, read_timeout_s: Callable[[], float]) -> App:
+    """Return *app* such that gunicorn's bodies come as they arrive and end when they stall.
+
+    Its own have no timeout, and wait until all that was asked for is there; of a body that breaks
+    then the last piece would be lost.
+    """
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        connection = environ.get("gunicorn.socket")
+        if connection is not None:
+            connection.settimeout(read_timeout_s())
+            reader = getattr(environ["wsgi.input"], "reader", None)
+            if hasattr(reader, "unreader") and isinstance(getattr(reader, "length", None), int):
+                environ["wsgi.input"] = _Arriving(environ["wsgi.input"])
+        return app(environ, start_response)
+
+    return answer
+
+
+class _Arriving:
+    """A gunicorn body of known length, read as it arrives."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._reader = body.reader
+
+    def read(self, size: int) -> bytes:
+        """Return at least a byte and at most *size*; b"" at the end, whichever it is."""
+        reader = self._reader
+        wanted = min(size, reader.length)
+        if wanted == 0:
+            return b""
+        try:
+            data: bytes = reader.unreader.read(None, read_ahead=wanted)
+        except Exception:
+            self._body.failed = True  # it must not look for another request behind this one
+            raise
+        if len(data) > wanted:
+            reader.unreader.unread(data[wanted:])
+            data = data[:wanted]
+        reader.length -= len(data)
+        return data

@@ -1,0 +1,63 @@
+"""A certificate authority for a test: the server's certificate, and those of devices."""
+
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.requirements import require
+
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
+
+
+@dataclass(frozen=True)
+class Pair:
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """Signs certificates with the program openssl."""
+
+    def __init__(self, folder: Path, name: str = "test CA") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._made = 0
+        self._openssl = require("openssl")
+        self.ca = self._make(f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")
+
+    @property
+    def cert(self) -> Path:
+        return self.ca.cert
+
+    def server(self) -> Pair:
+        return self._signed("/CN=localhost", "-addext", NAMES)
+
+    def device(self, subject: str) -> Pair:
+        """Return a client's certificate; a plain name is its common name."""
+        return self._signed(subject if subject.startswith("/") else f"/CN={subject}")
+
+    def client_context(self, device: Pair | None = None) -> ssl.SSLContext:
+        """Return what a client needs that trusts this authority."""
+        context = ssl.create_default_context(cafile=self.cert)
+        if device is not None:
+            context.load_cert_chain(device.cert, device.key)
+        return context
+
+    def _signed(self, subject: str, *more: str) -> Pair:
+        return self._make(subject, "-CA", str(self.ca.cert), "-CAkey", str(self.ca.key), *more)
+
+    def _make(self, subject: str, *more: str) -> Pair:
+        self._made += 1
+        made = Pair(self._folder / f"{self._made}.crt", self._folder / f"{self._made}.key")
+        command = [self._openssl, "req", "-x509", *KEY, "-subj", subject, *more]
+        done = subprocess.run(
+            [*command, "-out", made.cert, "-keyout", made.key],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return made
