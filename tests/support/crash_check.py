@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ SETTINGS = {
 
 def losses(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
     """Return a sentence for each broken promise; starts a server over *data_dir* and uses it."""
-    found = list(_not_as_published(data_dir, expected))
+    found = [*_rows_without_bytes(data_dir), *_not_as_published(data_dir, expected)]
     config = load(None, environ=SETTINGS, listen=f"{HOST}:0", data_dir=data_dir)
     server = IngestServer(config)
     server.start()
@@ -62,6 +63,20 @@ def _not_as_told(told: Counter[tuple[str, str]], one: Expected) -> Iterator[str]
         count = told[one.id or "", kind]
         if count > 1 or (is_due and not count):
             yield f"the event {kind} is in the outbox {count} times"
+
+
+def _rows_without_bytes(data_dir: Path) -> Iterator[str]:
+    """Yield recorded ranges past the end of their file, before a start mends that."""
+    with closing(sqlite3.connect(data_dir / "state.db")) as connection:
+        rows = connection.execute(
+            "SELECT id, name, received FROM uploads WHERE state IN ('open', 'verifying')"
+        ).fetchall()
+    for upload_id, name, received in rows:
+        part = data_dir / "parts" / f"{upload_id}.part"
+        length = part.stat().st_size if part.exists() else 0
+        stop = max((pair[1] for pair in json.loads(received)), default=0)
+        if stop > length:
+            yield f"{name}: bytes up to {stop} are recorded, the file has {length}"
 
 
 def _not_as_published(data_dir: Path, expected: dict[str, Expected]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -94,9 +95,22 @@ def _mounted(image: Path, where: Path, *, direct: bool = False) -> Iterator[Path
         try:
             yield where
         finally:
-            _run("umount", where)
+            _unmount(where)
     finally:
         _run("losetup", "--detach", device)
+
+
+def _unmount(where: Path) -> None:
+    # A loop device holds its file, and what that lies on, until the last mount of it is gone: also
+    # that in the mount namespace of a process that was started meanwhile.
+    for _ in range(20):
+        try:
+            _run("umount", where)
+        except subprocess.CalledProcessError:
+            time.sleep(0.1)
+        else:
+            return
+    _run("umount", "--lazy", where)
 
 
 def _sparse(path: Path, size: int) -> None:
