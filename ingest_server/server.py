@@ -170,10 +170,12 @@ class IngestServer:
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._receiver.start()
             if listens:
-                self._http.listen()
-            if self._private is not None:
+                if self._private is not None:
                 self._private.start()
+            self._http.listen()
         except BaseException:
+            if self._private is not None:
+                self._private.stop()
             self._deliveries.stop()
             self._receiver.stop()
             raise
