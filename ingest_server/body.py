@@ -110,7 +110,9 @@ class SocketBody:
 
     def _receive(self, buffer: memoryview, wanted: int) -> int:
         started_s = self._now_s()
-        self._connection.settimeout(self._patience.read_timeout_s)
+        # Asked first: setting it is a call of the kernel, once more for each piece.
+        if self._connection.gettimeout() != self._patience.read_timeout_s:
+            self._connection.settimeout(self._patience.read_timeout_s)
         try:
             got = self._connection.recv_into(buffer, wanted)
         except TimeoutError as error:

@@ -19,7 +19,7 @@ from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.quota import refuse_over_quota
-from ingest_server.settings import MIB, ReceiverSettings
+from ingest_server.settings import KIB, MIB, ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import (
@@ -40,6 +40,10 @@ _WHY_DISCARDED = {
     "storage-failed": "storage",
     "storage-full": "storage",
 }
+
+FIRST_READ_BYTES = 64 * KIB
+"""The buffer that a body begins with; it grows as long as reads fill it. A slow sender, of whom
+there may be a thousand, never fills it, and a fast one needs few and large pieces."""
 
 COPY_BYTES = 64 * MIB
 """Copied at once; in between, a copy can be superseded."""
@@ -205,12 +209,16 @@ class Intake:
         settings: ReceiverSettings,
     ) -> None:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
-        buffer = memoryview(bytearray(min(settings.read_bytes, len(writer.where))))
+        # In four pieces at least: while one is written and hashed, its sender sends the next.
+        most = min(settings.read_bytes, max(FIRST_READ_BYTES, len(writer.where) // 4))
+        buffer = memoryview(bytearray(min(FIRST_READ_BYTES, len(writer.where))))
         hasher = None if expected is None else expected.new_hash()
         sealed_at_s = self._clock.now_s()
         try:
             while writer.position < writer.where.stop:
-                arrived = self._read(writer, body, buffer)
+                # No further than the next seal: what a cut may cost is not more than promised.
+                unsealed = (writer.position - writer.sealed) % settings.seal_bytes
+                arrived = self._read(writer, body, buffer[: settings.seal_bytes - unsealed])
                 if is_open_ended:
                     self._refuse_surplus(writer, body, arrived)
                 if not arrived:
@@ -220,6 +228,8 @@ class Intake:
                 writer.accept(arrived)
                 if hasher is not None:
                     hasher.update(arrived)
+                if len(arrived) == len(buffer) < most:
+                    buffer = memoryview(bytearray(min(4 * len(buffer), most)))
                 unsealed, now_s = writer.position - writer.sealed, self._clock.now_s()
                 if unsealed >= settings.seal_bytes or now_s - sealed_at_s >= settings.seal_s:
                     writer.seal()

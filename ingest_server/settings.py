@@ -23,6 +23,8 @@ class ReceiverSettings:
     seal_bytes: int = 8 * MIB
     seal_s: float = 2.0
     name_template: str = "{device}/{date}/{name}"
-    read_bytes: int = 256 * KIB
+    read_bytes: int = MIB
+    """Most that is received, written and hashed at once. Measured for 8 MB bodies on one connection
+    against 256 KiB: 1.1 to 1.2 times the speed at 0.85 of the CPU time."""
     verify_wait_s: float = 5.0
     """How long `Receiver.complete` waits before it answers `Pending`."""
