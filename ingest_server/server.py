@@ -169,10 +169,10 @@ class IngestServer:
         try:
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._receiver.start()
-            if listens:
-                if self._private is not None:
+            if self._private is not None:
                 self._private.start()
-            self._http.listen()
+            if listens:
+                self._http.listen()
         except BaseException:
             if self._private is not None:
                 self._private.stop()
