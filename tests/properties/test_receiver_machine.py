@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ingest_server.errors import Refused
-from tests.support.core_site import BrokenBody, BytesBody, CoreSite, failing
+from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread, failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
+
+# Most of its time goes into restarts, which wait for the disk.
+pytestmark = pytest.mark.timeout(180)
 
 LENGTH = 300
 
@@ -34,13 +38,14 @@ class UploadResource(RuleBasedStateMachine):
         self.upload = self.site.create("a.mp4", LENGTH)
         self.content: list[int | None] = [None] * LENGTH
         self.is_complete = False
+        self.is_aborted = False
 
     def teardown(self):
         if hasattr(self, "site"):
             self.site.receiver.stop()
             shutil.rmtree(self.folder)
 
-    is_open = precondition(lambda self: not self.is_complete)
+    is_open = precondition(lambda self: not self.is_complete and not self.is_aborted)
 
     def keep(self, start: int, data: bytes) -> None:
         self.content[start : start + len(data)] = data
@@ -150,6 +155,91 @@ class UploadResource(RuleBasedStateMachine):
         assert list(self.site.published().values()) == [data]
         self.is_complete = True
 
+    @is_open
+    @rule(span=spans, fill=fills, others=fills)
+    def two_requests_at_once_over_the_same_bytes(self, span, fill, others):
+        """One takes over from the other: what is recorded is of either, and nothing else."""
+        contents = [fill[span[0] : span[1]], others[span[0] : span[1]]]
+
+        def put(data: bytes) -> None:
+            with suppress(Refused):
+                self.site.put(self.upload, span[0], data, body=BytesBody(data, 16))
+
+        for request in [InThread(lambda data=data: put(data)) for data in contents]:
+            request.join()
+
+        received = self.site.receiver.status("cam", self.upload).received
+        stored = self.site.stored(self.upload)
+        for at in range(*span):
+            is_kept = any(found.start <= at < found.stop for found in received)
+            before = {self.content[at], *(data[at - span[0]] for data in contents)}
+            assert not is_kept or stored[at] in before
+            self.content[at] = stored[at] if is_kept else None
+
+    @is_open
+    @rule(at=st.integers(0, LENGTH - 1), fill=fills)
+    def a_bit_flips_on_the_disk_and_is_repaired(self, at, fill):
+        assume(self.content[at] is not None)
+        path = self.folder / "parts" / f"{self.upload}.part"
+        with path.open("r+b") as part:
+            part.seek(at)
+            part.write(bytes([self.content[at] ^ 1]))
+        self.site.restart()
+        for gap in self.site.receiver.status("cam", self.upload).received.missing(LENGTH):
+            self.site.put(self.upload, gap.start, fill[gap.start : gap.stop])
+            self.keep(gap.start, fill[gap.start : gap.stop])
+        with pytest.raises(Refused, match="digest-mismatch"):
+            self.site.complete(self.upload, bytes(self.content))
+
+        blocks = self.site.receiver.blocks("cam", self.upload, size=4096, start=0, limit=1).blocks
+        assert blocks[0] != Digest.of(bytes(self.content))
+        self.site.put(self.upload, 0, bytes(self.content))
+
+        self.complete_twice_at_once()
+
+    @is_open
+    @precondition(lambda self: None not in self.content)
+    @rule()
+    def complete_twice_at_once(self):
+        data = bytes(self.content)
+
+        asking = [InThread(lambda: self.site.complete(self.upload, data)) for _ in range(2)]
+
+        first, second = (one.join() for one in asking)
+        assert first == second
+        assert list(self.site.published().values()) == [data]
+        self.is_complete = True
+
+    # Rare, since nothing much can follow.
+    @is_open
+    @rule(draw=st.integers(0, 9))
+    def abort(self, draw):
+        assume(draw == 0)
+
+        assert self.site.receiver.abort("cam", self.upload).state == "aborted"
+
+        self.is_aborted = True
+
+    @precondition(lambda self: self.is_aborted)
+    @rule()
+    def an_aborted_upload_takes_nothing_and_leaves_nothing(self):
+        self.site.restart()
+
+        with pytest.raises(Refused, match="upload-aborted"):
+            self.site.put(self.upload, 0, b"x")
+        with pytest.raises(Refused, match="upload-aborted"):
+            self.site.complete(self.upload, b"x")
+        assert not list((self.folder / "parts").iterdir())
+        assert self.site.published() == {}
+
+    @precondition(lambda self: self.is_complete)
+    @rule()
+    def a_complete_upload_takes_no_more_and_is_not_aborted(self):
+        with pytest.raises(Refused, match="not-open"):
+            self.site.put(self.upload, 0, b"x")
+        with pytest.raises(Refused, match="not-open"):
+            self.site.receiver.abort("cam", self.upload)
+
     @precondition(lambda self: self.is_complete)
     @rule()
     def complete_again(self):
@@ -161,7 +251,7 @@ class UploadResource(RuleBasedStateMachine):
 
     @invariant()
     def what_is_recorded_is_what_was_acknowledged(self):
-        if not hasattr(self, "site") or self.is_complete:
+        if not hasattr(self, "site") or self.is_complete or self.is_aborted:
             return
         with self.site.state.reading() as queries:
             received = queries.get(self.upload).received
@@ -181,7 +271,7 @@ class UploadResource(RuleBasedStateMachine):
 
 
 UploadResource.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=60,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
