@@ -1,12 +1,12 @@
 # Everything a person needs: `make run`, `make demo`, `make test`. The rest is for developers.
 PYTHON ?= python3
-# Options for `make run`, `make demo` and `make bench`: each shows them with ARGS=--help.
+# Options for `make run`, `make demo`, `make bench` and `make bench-links`: ARGS=--help shows them.
 ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup run demo test test-fast check bench lock clean format
+.PHONY: help setup run demo test test-fast check bench bench-links lock clean format
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -49,6 +49,9 @@ format: $(STAMP) ## format and mend what ruff can mend
 
 bench: $(STAMP) ## speed, CPU and memory on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-links: $(STAMP) ## beside rsync, rclone, curl and tus over emulated bad links (root; hours)
+	$(BIN)/python -m benchmarks.links $(ARGS)
 
 lock: $(STAMP) ## pin what the tests ran with
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
