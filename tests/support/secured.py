@@ -1,0 +1,119 @@
+"""A whole server in this process, as its configuration makes it, on a port of the kernel's choice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ingest_server.auth import SCOPE_UPLOAD
+from ingest_server.clock import SystemClock
+from ingest_server.config import load
+from ingest_server.server import IngestServer
+from ingest_server.tokens import issue
+from tests.support.core_site import new_key
+from tests.support.processes import toml
+from upload_protocol.digests import Digest
+
+DATA = bytes(range(256)) * 16
+
+
+class Secured:
+    """The server, and short words for what tests do with it."""
+
+    def __init__(self, server: IngestServer, folder: Path, stack: ExitStack) -> None:
+        self.server = server
+        self.folder = folder
+        self.state = server._state
+        self._stack = stack
+
+    def token(self, device: str = "drone-1", *scopes: str, expires_at: str | None = None) -> str:
+        scopes = scopes or (SCOPE_UPLOAD,)
+        issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=expires_at)
+        record = issued.record
+        self.state.add_token(
+            device,
+            record.token_hash,
+            record.token_id,
+            record.created_at,
+            scopes,
+            expires_at=expires_at,
+        )
+        return issued.token
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self._stack.enter_context(
+            httpx.Client(base_url=self.server.url, headers=headers, trust_env=False, timeout=20)
+        )
+
+    def device(self, device: str = "drone-1") -> httpx.Client:
+        return self.client(self.token(device))
+
+    def audit(self) -> list[dict[str, Any]]:
+        path = self.folder / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def published(self) -> dict[str, bytes]:
+        root = self.folder / "data" / "published"
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+
+
+def create(client: httpx.Client, *, key: str | None = None, **members: Any) -> httpx.Response:
+    document = {"name": "clip.mp4", "length": len(DATA), **members}
+    return client.post("/v1/uploads", json=document, headers={"Idempotency-Key": key or new_key()})
+
+
+def put(
+    client: httpx.Client, upload_id: str, data: bytes = DATA, start: int = 0, **headers: str
+) -> httpx.Response:
+    where = f"bytes {start}-{start + len(data) - 1}/*"
+    return client.put(
+        f"/v1/uploads/{upload_id}/content",
+        content=data,
+        headers={"Content-Range": where, **headers},
+    )
+
+
+def complete(client: httpx.Client, upload_id: str, data: bytes = DATA) -> httpx.Response:
+    document = {"length": len(data), "digest": str(Digest.of(data))}
+    return client.post(f"/v1/uploads/{upload_id}/complete", json=document)
+
+
+def upload(client: httpx.Client, data: bytes = DATA, **members: Any) -> dict[str, Any]:
+    """Bring one file through; returns its receipt."""
+    upload_id = create(client, **{"length": len(data), **members}).json()["id"]
+    assert put(client, upload_id, data).status_code == 200
+    answer = complete(client, upload_id, data)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@contextmanager
+def secured(folder: Path, *, more: str = "", **tables: dict[str, Any]) -> Iterator[Secured]:
+    """Run it; *more* is TOML that no table can say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "server.toml"
+    tables = {
+        **tables,
+        "server": {"listen": "127.0.0.1:0", "data_dir": "data", "stop_timeout_s": 2.0}
+        | tables.get("server", {}),
+        "limits": {"min_free": 0, "max_length": "1GiB"} | tables.get("limits", {}),
+        "log": {"audit_file": "audit.jsonl"} | tables.get("log", {}),
+    }
+    path.write_text(toml(tables) + more)
+    server = IngestServer(load(path, environ={}))
+    server.start()
+    try:
+        with ExitStack() as stack:
+            yield Secured(server, folder, stack)
+    finally:
+        server.stop()
