@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest_server import auth
+from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
 from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.clock import SystemClock
@@ -46,6 +47,7 @@ def ingest(
     compat: tuple[str, ...] = (),
     compat_settings: CompatSettings | None = None,
     observer: Observer = NOBODY,
+    admission: Admission | None = None,
     **settings: Any,
 ) -> Iterator[Ingest]:
     clock = SystemClock()
@@ -62,6 +64,7 @@ def ingest(
         AppSettings(public_url, compat=compat, compat_settings=compat_settings or CompatSettings()),
         is_stopping=lambda: made.is_stopping,
         observer=observer,
+        admission=admission,
     )
     receiver.start()
     try:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -104,6 +105,8 @@ class Server(Program):
         self.port = free_port()
         self.data_dir = data_dir or folder / "data"
         self.config = folder / "server.toml"
+        self.tls: ssl.SSLContext | None = None
+        """What it takes to ask it where it speaks https."""
         server = {
             "listen": f"{LOOPBACK}:{self.port}",
             "data_dir": self.data_dir,
@@ -130,7 +133,12 @@ class Server(Program):
 
     def readiness(self) -> int | None:
         """Return the status of ``/readyz``, None when nobody listens."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2.0)
+        if self.tls is None:
+            connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2.0)
+        else:
+            connection = http.client.HTTPSConnection(
+                LOOPBACK, self.port, timeout=2.0, context=self.tls
+            )
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status
