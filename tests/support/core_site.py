@@ -96,6 +96,10 @@ class FaultyPart(PartFile):
         self._blobs.step("pwrite")
         super().pwrite(data, offset)
 
+    def write_out(self, length: int, offset: int) -> None:
+        self._blobs.step("write_out")
+        super().write_out(length, offset)
+
     def sync(self) -> None:
         self._blobs.step("sync")
         super().sync()

@@ -92,6 +92,62 @@ def test_a_long_body_is_sealed_as_it_comes(tmp_path):
     site.receiver.stop()
 
 
+def test_the_disk_begins_before_a_seal_waits_for_it(site):
+    upload = site.create(length=len(DATA))
+    site.blobs.seen.clear()
+
+    site.put(upload, 0, DATA)
+
+    steps = [step for step in site.blobs.seen if step != "pwrite"]
+    assert steps.count("write_out") >= 3
+    assert steps[-1] == "sync"
+
+
+def test_beginning_to_write_out_is_no_seal(site):
+    upload = site.create(length=len(DATA))
+    site.blobs.fail["sync"] = failing(OSError(errno.EIO, "the disk lost it"))
+
+    with pytest.raises(Refused, match="storage-failed"):
+        site.put(upload, 0, DATA)
+
+    assert "write_out" in site.blobs.seen
+    assert recorded(site, upload) == 0
+
+
+def test_pieces_grow_only_for_a_sender_that_fills_them(site):
+    def rooms(step: int) -> list[int]:
+        seen: list[int] = []
+
+        class Watching(BytesBody):
+            def readinto(self, buffer):
+                seen.append(len(buffer))
+                return super().readinto(buffer)
+
+        upload = site.create(length=len(DATA))
+        site.put(upload, 0, DATA, body=Watching(DATA, step=step))
+        return seen
+
+    assert max(rooms(step=32 * 1024)) == 64 * 1024
+    assert max(rooms(step=MIB)) == len(DATA) // 4
+
+
+def test_no_read_goes_past_the_next_seal(tmp_path):
+    site = CoreSite(tmp_path, seal_bytes=MIB + 1)
+    upload = site.create(length=len(DATA))
+    unsealed: list[int] = []
+
+    class Watching(BytesBody):
+        def readinto(self, buffer):
+            got = super().readinto(buffer)
+            unsealed.append(self._at - recorded(site, upload))
+            return got
+
+    site.put(upload, 0, DATA, body=Watching(DATA))
+
+    assert max(unsealed) == MIB + 1
+    site.receiver.stop()
+
+
 def test_a_slow_body_is_sealed_after_two_seconds(site):
     upload = site.create(length=100)
     along: list[int] = []
