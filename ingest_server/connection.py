@@ -197,6 +197,8 @@ class Connection(cheroot_server.HTTPConnection):
         """Go on as far as is possible; true where the connection is to be parked again."""
         if self.phase is Phase.LINGER:
             return self._goes_on_lingering()
+        if self.phase is Phase.TURN:
+            return self._serve()
         try:
             if not self._is_ready():
                 return True
@@ -221,7 +223,7 @@ class Connection(cheroot_server.HTTPConnection):
 
     def _must_wait_its_turn(self) -> bool:
         head = None if self.gathered is None else self.gathered.head
-        if head is None or self.has_turn or not admission.is_control(head):
+        if head is None or not admission.is_control(head):
             return False
         self.has_turn = self.server.turns.take()
         return not self.has_turn

@@ -4,6 +4,7 @@ import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.support.requirements import require
 
@@ -25,7 +26,16 @@ class Authority:
         self._folder = folder
         self._made = 0
         self._openssl = require("openssl")
-        self.ca = self._make(f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")
+        self.ca = Pair(folder / "1.crt", folder / "1.key")
+        if not self.ca.cert.exists():
+            self._make(f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")
+
+    @classmethod
+    def existing(cls, folder: Path) -> Self:
+        """Return the authority of that folder, to sign more."""
+        found = cls(folder)
+        found._made = 1000
+        return found
 
     @property
     def cert(self) -> Path:

@@ -1,0 +1,90 @@
+"""The application on gunicorn: what its operator meets. The requests are in the wire suite."""
+
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from tests.contract.test_native_wire import created, put_head, wait_until_received
+from tests.support.fronts import gunicorn
+from tests.support.processes import toml
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with gunicorn(tmp_path_factory.mktemp("gunicorn")) as found:
+        yield found
+
+
+def test_bytes_are_recorded_before_the_request_is_whole(site):
+    with site.connect() as peer:
+        upload_id = created(peer)
+        lines = ("Content-Range: bytes 0-10/11", "Content-Length: 11")
+        peer.send(put_head(upload_id, *lines) + b"hello")
+        wait_until_received(site.connect, upload_id, [[0, 5]])
+        peer.send(b" world")
+
+        assert peer.answer().json["received"] == [[0, 11]]
+
+
+def test_a_reset_keeps_what_was_read_until_then(site):
+    with site.connect() as peer:
+        upload_id = created(peer)
+        lines = ("Content-Range: bytes 0-10/11", "Content-Length: 11")
+        peer.send(put_head(upload_id, *lines) + b"hello")
+        wait_until_received(site.connect, upload_id, [[0, 5]])
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    wait_until_received(site.connect, upload_id, [[0, 5]])
+
+
+def test_a_body_and_the_request_behind_it_do_not_run_into_each_other(site):
+    with site.connect() as peer:
+        upload_id = created(peer)
+        first = put_head(upload_id, "Content-Range: bytes 0-4/11", "Content-Length: 5")
+        second = put_head(upload_id, "Content-Range: bytes 5-10/11", "Content-Length: 6")
+        peer.send(first + b"hello" + second[:20])
+        assert peer.answer().status == 200
+        peer.send(second[20:] + b" world")
+
+        assert peer.answer().json["received"] == [[0, 11]]
+
+
+def run(config) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4"),
+            *("--bind", "127.0.0.1:0", "--no-control-socket"),
+            f'ingest_server.wsgi:create_app("{config}")',
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_wrong_configuration_is_one_sentence_and_no_endless_restart(tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text("[server]\nlisten_on = 3\n")
+
+    ended = run(config)
+
+    assert ended.returncode != 0
+    assert f"ingest-server: [server] listen_on (in {config}): there is no such key" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_that_another_server_has_is_refused(tmp_path, site):
+    config = tmp_path / "server.toml"
+    config.write_text(toml({"server": {"data_dir": site.data_dir}, "auth": {"mode": "open"}}))
+
+    ended = run(config)
+
+    assert ended.returncode != 0
+    assert ended.stderr.count("ingest-server: ") == 1
+    assert "Traceback" not in ended.stderr
