@@ -81,12 +81,12 @@ def read_secrets(path: Path) -> list[bytes]:
         WebhookError: it cannot be read, or holds none of at least 24 bytes.
     """
     try:
-        lines = path.read_text("utf-8").split()
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise WebhookError(f"the secret file {path} cannot be read: {why}") from error
     found = []
-    for line in lines:
+    for line in filter(None, map(str.strip, lines)):
         try:
             secret = (
                 base64.b64decode(line.removeprefix(_SECRET_PREFIX), validate=True)

@@ -1,0 +1,432 @@
+"""Events on their way: signed, at least once, in the order of each upload, and only where they may go."""
+
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from ingest_server import deliveries, events
+from ingest_server.clock import SystemClock
+from ingest_server.deliveries import Outcome, Told, Worker
+from ingest_server.events import Event
+from ingest_server.hooks import RefuseUpload
+from ingest_server.state.outbox import Outbox
+from ingest_server.webhooks import Webhook, WebhookSettings, is_public, signature
+from tests.support.core_site import CoreSite
+from tests.support.processes import wait_for
+from tests.support.secured import DATA, complete, create, put, secured, upload
+
+SECRET = b"a secret of more than 24 bytes"
+EVENT = Event(1, "evt_1", events.CREATED, "2026-11-21T10:00:00Z", "0" * 32, "cam", {"name": "a"})
+
+
+class Consumer:
+    """Takes webhooks, and answers as it is told."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.seen: list[tuple[dict[str, str], bytes]] = []
+        consumer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                consumer.seen.append((headers, body))
+                self.send_response(consumer.statuses.pop(0) if consumer.statuses else 204)
+                self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/other")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/events?a=b"
+
+    def documents(self):
+        return [json.loads(body) for _, body in self.seen]
+
+    def types(self):
+        return [one["type"].removeprefix("ingest.upload.") for one in self.documents()]
+
+
+@contextmanager
+def consumer(*statuses):
+    made = Consumer(*statuses)
+    thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.http.shutdown()
+        made.http.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def secret_file(tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(SECRET + b"\n")
+    return path
+
+
+def webhook(url, secret_file, **more) -> Webhook:
+    settings = WebhookSettings(url, secret_file, allow_private=more.pop("allow_private", True))
+    return Webhook(settings, SystemClock(), **more)
+
+
+def table(url, secret_file, types=()) -> str:
+    chosen = f"events = {json.dumps(list(types))}\n" if types else ""
+    return (
+        f'[[webhook]]\nurl = "{url}"\nsecret_file = "{secret_file}"\nallow_private = true\n{chosen}'
+    )
+
+
+class Desk:
+    """A worker that a test steps, over a real database and a clock by hand."""
+
+    def __init__(self, folder, target) -> None:
+        self.site = CoreSite(folder)
+        self.outbox = Outbox(self.site.state)
+        self.outbox.register(target.name)
+        self.worker = Worker(
+            target, self.outbox, self.site.clock, self.site.receiver._uptime, draw=lambda: 0.5
+        )
+
+    def settle(self, steps=30) -> None:
+        for _ in range(steps):
+            if self.worker.step() > 0:
+                return
+        raise AssertionError("it never comes to rest")
+
+
+class Fake:
+    name = "fake"
+    types = events.TYPES
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.told: list[Event] = []
+
+    def tell(self, event: Event) -> Told:
+        self.told.append(event)
+        return Told(self.outcomes.pop(0) if self.outcomes else Outcome.DONE, "because")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    made = Desk(tmp_path / "data", Fake())
+    yield made
+    made.site.receiver.stop()
+
+
+def test_the_signature_is_that_of_standard_webhooks():
+    # The example of the specification's reference implementations.
+    secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+    found = signature(
+        secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
+
+    assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_row_24_a_consumer_can_tell_a_true_event_from_a_forged_one(tmp_path, secret_file):
+    with (
+        consumer() as told,
+        secured(tmp_path / "site", more=table(told.url, secret_file)) as site,
+    ):
+        receipt = upload(site.device("drone-1"), name="a.mp4")
+        wait_for(lambda: len(told.seen) == 2, "both events arrive")
+
+    for headers, body in told.seen:
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        mac = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+        assert headers["webhook-signature"] == f"v1,{mac}"
+        assert headers["content-type"] == "application/cloudevents+json"
+        assert headers["webhook-id"] == json.loads(body)["id"]
+    created, completed = told.documents()
+    assert (created["type"], completed["type"]) == (events.CREATED, events.COMPLETED)
+    assert created["seq"] < completed["seq"]
+    assert completed["specversion"] == "1.0"
+    assert completed["subject"] == receipt["upload_id"]
+    assert completed["deviceid"] == "drone-1"
+    assert completed["data"]["digest"] == receipt["digest"]
+    assert completed["data"]["published_as"] == receipt["published_as"]
+
+
+def test_while_secrets_change_an_event_is_signed_with_both(secret_file):
+    secret_file.write_bytes(SECRET + b"\nwhsec_" + base64.b64encode(b"n" * 32) + b"\n")
+    with consumer() as told:
+        assert webhook(told.url, secret_file).tell(EVENT).outcome is Outcome.DONE
+
+    assert len(told.seen[0][0]["webhook-signature"].split(" ")) == 2
+
+
+def test_only_chosen_events_are_told(tmp_path, secret_file):
+    chosen = table("placeholder", secret_file, [events.COMPLETED])
+    with consumer() as told, secured(
+        tmp_path / "site", more=chosen.replace("placeholder", told.url)
+    ) as site:
+        upload(site.device())
+        wait_for(lambda: told.seen, "the event arrives")
+
+    assert told.types() == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Outcome.DONE),
+        (204, Outcome.DONE),
+        (302, Outcome.FAILED),
+        (400, Outcome.FAILED),
+        (410, Outcome.GONE),
+        (500, Outcome.FAILED),
+    ],
+)
+def test_an_answer_is_done_again_or_never_again_and_no_redirect_is_followed(
+    secret_file, status, outcome
+):
+    with consumer(status) as told:
+        assert webhook(told.url, secret_file).tell(EVENT).outcome is outcome
+
+    assert len(told.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
+     "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1",
+     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
+     "ff02::1"],
+)  # fmt: skip
+def test_row_16_no_webhook_reaches_a_private_address(secret_file, address):
+    assert not is_public(address)
+    target = webhook(
+        "https://hooks.example/x",
+        secret_file,
+        allow_private=False,
+        resolve=lambda _host, _port: ["93.184.215.14", address],
+    )
+
+    told = target.tell(EVENT)
+
+    assert told.outcome is Outcome.FAILED
+    assert "not an address of the internet" in told.error
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
+def test_row_16_an_address_of_the_internet_may_be_told(address):
+    assert is_public(address)
+
+
+def test_row_16_a_name_is_looked_up_once_so_that_it_cannot_change_in_between(secret_file):
+    with consumer() as told:
+        asked = []
+
+        def changing(host, _port):
+            asked.append(host)
+            return ["127.0.0.1"] if len(asked) == 1 else ["127.0.0.9"]
+
+        url = told.url.replace("127.0.0.1", "hooks.example")
+        target = webhook(url, secret_file, resolve=changing)
+
+        assert target.tell(EVENT).outcome is Outcome.DONE
+        assert asked == ["hooks.example"]
+        assert told.seen[0][0]["host"].startswith("hooks.example:")
+
+
+def test_the_waits_grow_to_half_a_day_and_end():
+    waits = [deliveries.wait_s(tries, jitter=0.5) for tries in range(1, 9)]
+
+    assert waits == [5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, None]
+    assert deliveries.wait_s(1, jitter=0.0) == pytest.approx(4.0)
+    assert deliveries.wait_s(1, jitter=1.0) == pytest.approx(6.0)
+
+
+def test_an_event_is_in_the_commit_that_makes_it_true(desk):
+    upload_id = desk.site.create(length=5)
+
+    with desk.site.state.reading() as queries:
+        kinds = queries._connection.execute("SELECT type, subject FROM events").fetchall()
+
+    assert kinds == [(events.CREATED, upload_id)]
+
+
+def test_a_failed_event_is_told_again_after_its_wait_and_is_the_same(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create()
+
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 4.9
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 0.2
+    desk.settle()
+
+    assert [one.id for one in target.told] == [target.told[0].id] * 2
+    assert desk.outbox.queue().length == 0
+
+
+def test_events_of_one_upload_stay_in_order_and_hold_up_no_other(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    first = desk.site.create("a.mp4", 0)
+    desk.site.complete(first, b"")
+    second = desk.site.create("b.mp4", 0)
+
+    desk.settle()
+    assert [(one.subject, one.type) for one in target.told] == [
+        (first, events.CREATED),
+        (second, events.CREATED),
+    ]
+    desk.site.clock.seconds += 6
+    desk.settle()
+
+    assert [one.type for one in target.told[2:]] == [events.CREATED, events.COMPLETED]
+
+
+def test_what_was_given_up_is_kept_and_can_be_replayed(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED] * 8
+    desk.site.create()
+    for _ in range(8):
+        desk.settle()
+        desk.site.clock.seconds += 50_000
+
+    [dead] = desk.outbox.listing("dead")
+    assert (dead.tries, dead.error) == (8, "because")
+    desk.settle()
+    assert len(target.told) == 8
+
+    assert desk.outbox.replay(None) == 1
+    desk.settle()
+    assert [one.state for one in desk.outbox.listing()] == ["done"]
+
+
+def test_a_consumer_that_is_gone_is_told_nothing_until_it_is_replayed(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.GONE]
+    desk.site.create("a.mp4")
+    desk.settle()
+    desk.site.create("b.mp4")
+    desk.settle()
+    assert len(target.told) == 1
+
+    desk.outbox.replay("fake")
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == ["a.mp4", "a.mp4", "b.mp4"]
+
+
+def test_events_outlive_a_restart(tmp_path):
+    desk = Desk(tmp_path / "data", Fake())
+    desk.site.create()
+    desk.site.restart()
+    target = Fake()
+    worker = Worker(
+        target,
+        Outbox(desk.site.state),
+        desk.site.clock,
+        desk.site.receiver._uptime,
+        draw=lambda: 0.5,
+    )
+
+    worker.step()
+
+    assert [one.type for one in target.told] == [events.CREATED]
+    desk.site.receiver.stop()
+
+
+def test_every_end_of_an_upload_is_told(desk):
+    site = desk.site
+    site.receiver.abort("cam", site.create("aborted.mp4"))
+    site.create("expired.mp4")
+    site.clock.seconds += 15 * 86400
+    site.receiver.expire()
+
+    desk.settle()
+
+    kinds = [one.type.rpartition(".")[2] for one in desk.worker.target.told]
+    assert sorted(kinds) == ["aborted", "created", "created", "expired"]
+
+
+HOOKS = """
+from pathlib import Path
+from ingest_server.hooks import RefuseUpload
+
+seen = []
+broken = [False]
+
+def completed(event):
+    seen.append(event["data"]["name"])
+    raise RuntimeError("a bug of the operator's")
+
+def check(upload, path):
+    assert Path(path).stat().st_size == upload["length"]
+    if broken[0]:
+        raise OSError("the scanner is down")
+    if upload["name"].endswith(".exe"):
+        raise RefuseUpload("no programs, please")
+"""
+
+
+@pytest.fixture
+def my_hooks(tmp_path, monkeypatch):
+    (tmp_path / "hooks_of_test.py").write_text(HOOKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import hooks_of_test
+
+    hooks_of_test.seen.clear()
+    hooks_of_test.broken[0] = False
+    return hooks_of_test
+
+
+def test_a_failing_hook_loses_no_upload(tmp_path, my_hooks):
+    with secured(tmp_path / "site", hooks={"completed": "hooks_of_test:completed"}) as site:
+        upload(site.device(), name="a.mp4")
+        wait_for(lambda: my_hooks.seen, "the hook is called")
+        waiting = wait_for(lambda: Outbox(site.state).listing("pending"), "it waits")
+
+    assert waiting[0].target == "hook:completed"
+    assert list(site.published().values()) == [DATA]
+
+
+def test_a_hook_may_refuse_before_anything_is_published(tmp_path, my_hooks):
+    assert issubclass(RefuseUpload, Exception)
+    with secured(tmp_path / "site", hooks={"before_publish": "hooks_of_test:check"}) as site:
+        client = site.device()
+        upload_id = create(client, name="a.exe").json()["id"]
+        put(client, upload_id)
+
+        refused = complete(client, upload_id)
+
+        assert (refused.status_code, refused.json()["code"]) == (422, "upload-refused")
+        assert "no programs" in refused.json()["detail"]
+        assert client.get(f"/v1/uploads/{upload_id}").json()["state"] == "open"
+        assert site.published() == {}
+        upload(client, name="b.mp4")
+    assert list(site.published().values()) == [DATA]
+
+
+def test_a_check_that_fails_lets_nothing_through_and_is_tried_again(tmp_path, my_hooks):
+    my_hooks.broken[0] = True
+    with secured(tmp_path / "site", hooks={"before_publish": "hooks_of_test:check"}) as site:
+        client = site.device()
+        upload_id = create(client).json()["id"]
+        put(client, upload_id)
+
+        busy = complete(client, upload_id)
+        assert (busy.status_code, site.published()) == (503, {})
+        my_hooks.broken[0] = False
+
+        assert complete(client, upload_id).status_code == 200
