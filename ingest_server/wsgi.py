@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,17 @@ from typing import Any
 import structlog
 
 from ingest_server import logs
-from ingest_server.config import DEFAULT_PATH, ConfigError, load
-from ingest_server.errors import ServerError
+from ingest_server.clock import SystemClock
+from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
+from ingest_server.errors import ServerError, StorageError
 from ingest_server.forwarded import App
 from ingest_server.server import IngestServer
 
 log = structlog.get_logger()
+
+FOLDER_WAIT_S = 20.0
+"""Less than the 30 s after which gunicorn kills a worker that has not got going."""
+FOLDER_PAUSE_S = 0.25
 
 APP_LOAD_ERROR = 4
 """How a gunicorn worker says that trying again is no use."""
@@ -41,13 +47,44 @@ def create_app(path: str | None = None) -> App:
         logs.configure(level=config.log.level, form=config.log.format)
         if config.tls_files is not None:
             log.warning("config.ignored", error="[tls] is the container's business: set it there")
-        server = IngestServer(config)
-        server.start(listens=False)
+        server = _started(config)
+    except _FolderHeldError as error:
+        sys.stderr.write(f"ingest-server: {error}\n")
+        raise SystemExit(1) from None  # gunicorn starts another worker, which waits again
     except (ConfigError, ServerError) as error:
         sys.stderr.write(f"ingest-server: {error}\n")
         raise SystemExit(APP_LOAD_ERROR) from None
     atexit.register(server.stop)
     return arriving(server.app, lambda: server.config.limits.read_timeout_s)
+
+
+class _FolderHeldError(ServerError):
+    """Another process has had the data folder all the time."""
+
+
+def _started(config: ServerConfig) -> IngestServer:
+    """Return the server, once the process that had the folder before has let it go.
+
+    At a reload gunicorn starts the new worker while the old one still finishes its requests.
+    """
+    clock = SystemClock()
+    give_up_s = clock.now_s() + FOLDER_WAIT_S
+    is_told = False
+    while True:
+        server = IngestServer(config)
+        try:
+            server.start(listens=False)
+        except StorageError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+            if clock.now_s() >= give_up_s:
+                raise _FolderHeldError(str(error)) from None
+            if not is_told:
+                log.warning("folder.held", error=str(error), wait_s=FOLDER_WAIT_S)
+                is_told = True
+            threading.Event().wait(FOLDER_PAUSE_S)
+        else:
+            return server
 
 
 def _path(given: str | None) -> Path | None:

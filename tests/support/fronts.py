@@ -4,7 +4,6 @@ import contextlib
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,8 @@ class Front:
     address: Address
     tls: ssl.SSLContext | None = None
     data_dir: Path | None = None
+    process: subprocess.Popen | None = None
+    log: Path | None = None
 
     def connect(self) -> Peer:
         return Peer(self.address, self.tls)
@@ -85,10 +86,11 @@ def gunicorn(folder: Path) -> Iterator[Front]:
         *("--bind", f"{LOOPBACK}:{port}", "--graceful-timeout", "5", "--no-control-socket"),
         f'ingest_server.wsgi:create_app("{config}")',
     ]
-    with _program(command, folder / "gunicorn.log") as ended:
+    log = folder / "gunicorn.log"
+    with _program(command, log) as process:
         address = Address(LOOPBACK, port)
-        _wait_until_ready(address, None, ended)
-        yield Front("gunicorn", address, data_dir=folder / "data")
+        _wait_until_ready(address, None, process, log)
+        yield Front("gunicorn", address, data_dir=folder / "data", process=process, log=log)
 
 
 @contextlib.contextmanager
@@ -101,7 +103,7 @@ def nginx(folder: Path) -> Iterator[Front]:
     socket_path = folder / "server.sock"
     site = NGINX_CONFIG.read_text()
     for theirs, ours in {
-        "unix:/run/edge-uploader/server.sock": f"unix:{socket_path}",
+        "unix:/run/ingest-server/http.sock": f"unix:{socket_path}",
         "listen 443 ssl": f"listen {LOOPBACK}:{port} ssl",
         "/etc/edge-uploader/server.crt": str(pair.cert),
         "/etc/edge-uploader/server.key": str(pair.key),
@@ -128,11 +130,11 @@ def nginx(folder: Path) -> Iterator[Front]:
         serving(
             trusting(made.app), listen=f"unix:{socket_path}", read_timeout_s=READ_TIMEOUT_S * 10
         ),
-        _program([program, "-p", folder, "-c", config], folder / "nginx.log") as ended,
+        _program([program, "-p", folder, "-c", config], folder / "nginx.log") as process,
     ):
         address = Address(LOOPBACK, port)
         context = authority.client_context()
-        _wait_until_ready(address, context, ended)
+        _wait_until_ready(address, context, process, folder / "nginx.log")
         yield Front("nginx", address, context, folder / "data")
 
 
@@ -141,11 +143,8 @@ def _program(command, log: Path):
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
 
-    def ended() -> str | None:
-        return None if process.poll() is None else log.read_text()
-
     try:
-        yield ended
+        yield process
     finally:
         process.terminate()
         try:
@@ -155,21 +154,12 @@ def _program(command, log: Path):
             process.wait()
 
 
-def _wait_until_ready(address: Address, tls: ssl.SSLContext | None, ended) -> None:
+def _wait_until_ready(address: Address, tls: ssl.SSLContext | None, process, log: Path) -> None:
     def is_ready() -> bool:
-        said = ended()
-        assert said is None, said
+        assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), Peer(address, tls) as peer:
             peer.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             return peer.answer().status == 200
         return False
 
     wait_for(is_ready, f"{address} is ready", 30)
-
-
-def wait_until(condition, what: str, timeout_s: float = 10.0) -> None:
-    """Wait for something that happens in another process."""
-    give_up_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up_s, what
-        time.sleep(0.02)

@@ -1,5 +1,6 @@
 """The application on gunicorn: what its operator meets. The requests are in the wire suite."""
 
+import signal
 import socket
 import struct
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from tests.contract.test_native_wire import created, put_head, wait_until_received
 from tests.support.fronts import gunicorn
-from tests.support.processes import toml
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -54,37 +55,47 @@ def test_a_body_and_the_request_behind_it_do_not_run_into_each_other(site):
         assert peer.answer().json["received"] == [[0, 11]]
 
 
-def run(config) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4"),
-            *("--bind", "127.0.0.1:0", "--no-control-socket"),
-            f'ingest_server.wsgi:create_app("{config}")',
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def command(config) -> list[str]:
+    return [
+        *(sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4"),
+        *("--bind", "127.0.0.1:0", "--no-control-socket"),
+        f'ingest_server.wsgi:create_app("{config}")',
+    ]
 
 
 def test_a_wrong_configuration_is_one_sentence_and_no_endless_restart(tmp_path):
     config = tmp_path / "server.toml"
     config.write_text("[server]\nlisten_on = 3\n")
 
-    ended = run(config)
+    ended = subprocess.run(command(config), capture_output=True, text=True, timeout=30, check=False)
 
     assert ended.returncode != 0
     assert f"ingest-server: [server] listen_on (in {config}): there is no such key" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_folder_that_another_server_has_is_refused(tmp_path, site):
-    config = tmp_path / "server.toml"
-    config.write_text(toml({"server": {"data_dir": site.data_dir}, "auth": {"mode": "open"}}))
+def test_a_folder_that_another_server_has_is_waited_for(tmp_path):
+    with gunicorn(tmp_path) as first:
+        (config,) = tmp_path.glob("*.toml")
+        log = tmp_path / "second.log"
+        with log.open("wb") as output, subprocess.Popen(command(config), stderr=output) as second:
+            try:
+                wait_for(lambda: "folder.held" in log.read_text(), "the second one waits")
+                first.process.terminate()
+                wait_for(lambda: "server.started" in log.read_text(), "the second one has it")
+            finally:
+                second.terminate()
 
-    ended = run(config)
+    assert "Traceback" not in log.read_text()
 
-    assert ended.returncode != 0
-    assert ended.stderr.count("ingest-server: ") == 1
-    assert "Traceback" not in ended.stderr
+
+def test_a_reload_goes_on_with_a_new_worker(tmp_path):
+    with gunicorn(tmp_path) as site:
+        with site.connect() as peer:
+            upload_id = created(peer)
+        site.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: site.log.read_text().count("server.started") == 2, "a new worker")
+
+        wait_until_received(site.connect, upload_id, [])
+
+        assert site.process.poll() is None
