@@ -111,7 +111,8 @@ def _settle(settler: Settler, now_s: float) -> float:
     settler.take_up(now_s)
     settler.look_at_due(now_s)
     settler.commit()
-    return _IDLE_S
+    next_look_s = settler.next_look_s()
+    return _IDLE_S if next_look_s is None else min(_IDLE_S, max(0.0, next_look_s - now_s))
 
 
 def _stop(runners: Sequence[Runner], abort: Callable[[], None]) -> None:
