@@ -49,6 +49,7 @@ format: $(STAMP) ## format and mend what ruff can mend
 
 bench: $(STAMP) ## speed, CPU and memory on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.server
 
 bench-links: $(STAMP) ## beside rsync, rclone, curl and tus over emulated bad links (root; hours)
 	$(BIN)/python -m benchmarks.links $(ARGS)
