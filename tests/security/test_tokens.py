@@ -98,9 +98,9 @@ def test_a_successor_has_the_device_the_scopes_and_the_lifetime(site):
     answer = site.client(old).post("/v1/token/rotate").json()
 
     assert (answer["device"], answer["scopes"]) == ("drone-7", ["upload", "status"])
-    assert abs(datetime.fromisoformat(answer["expires_at"]) - datetime.fromisoformat(expires_at)) < (
-        timedelta(minutes=1)
-    )
+    assert abs(
+        datetime.fromisoformat(answer["expires_at"]) - datetime.fromisoformat(expires_at)
+    ) < (timedelta(minutes=1))
 
 
 def test_a_revoked_token_takes_its_unused_successor_with_it(site):

@@ -1,0 +1,400 @@
+"""One test, at least, for each row of the table of threats in docs/security.md that is the server's.
+
+Rows 12, 15, 19 and 20 are the agent's (`test_threat_rows_agent`), row 16 and the signature of row 24
+are in `tests/system/test_webhooks.py`.
+"""
+
+import os
+import socket
+import time
+import unicodedata
+import zipfile
+from contextlib import ExitStack
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest_server.address import parse_address
+from ingest_server.names import NameTemplate
+from tests.support.core_site import CoreSite, failing
+from tests.support.raw_http import Peer
+from tests.support.secured import DATA, complete, create, put, secured, upload
+from tests.unit.server_core.test_names import HOSTILE, inside
+from upload_protocol.digests import Digest
+
+ROUTES = [
+    ("GET", ""),
+    ("HEAD", ""),
+    ("PUT", "/content"),
+    ("GET", "/blocks"),
+    ("POST", "/complete"),
+    ("DELETE", ""),
+]
+CRLF = "a\r\nSet-Cookie: x=1\r\n\r\n.mp4"
+
+
+@pytest.fixture
+def site(tmp_path):
+    with secured(tmp_path, limits={"quota": 1 << 20}) as found:
+        yield found
+
+
+def peer(site) -> Peer:
+    return Peer(parse_address(site.server.url.removeprefix("http://")))
+
+
+@pytest.mark.parametrize("name", [one for one in HOSTILE if one.isprintable() or "\n" in one])
+def test_row_1_path_traversal_a_name_is_data_and_the_file_stays_inside(site, name):
+    receipt = upload(site.device(), name=name, folder=name, length=len(DATA))
+
+    assert receipt["name"] == name
+    assert inside(receipt["published_as"])
+    assert site.published() == {receipt["published_as"]: DATA}
+    assert {path.name for path in site.folder.iterdir()} == {
+        "data",
+        "server.toml",
+        "audit.jsonl",
+    }
+
+
+@given(st.text(), st.text(), st.text())
+def test_row_1_path_traversal_no_text_leads_out(device, folder, name):
+    path = NameTemplate("{device}/{folder}/{name}").path(
+        device=device, folder=folder, date="2026-11-21", name=name
+    )
+
+    assert inside(path)
+
+
+def test_row_2_unicode_twins_are_two_files(site):
+    client = site.device()
+    names = ["caf\u00e9.mp4", "cafe\u0301.mp4", "CON.mp4", "a\u202eb.mp4", "x" * 300 + ".mp4"]
+    for number, name in enumerate(names):
+        upload(client, bytes([number]) * 9, name=name)
+
+    found = [path.rpartition("/")[2] for path in site.published()]
+
+    assert len(set(found)) == len(names)
+    for name in found:
+        assert len(os.fsencode(name)) <= 255
+        assert unicodedata.is_normalized("NFC", name)
+        assert "\u202e" not in name
+
+
+def test_row_3_planted_links_are_not_followed(site, tmp_path):
+    client = site.device()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_bytes(b"precious")
+    upload_id = create(client, name="clip.mp4").json()["id"]
+    put(client, upload_id)
+    part = site.folder / "data" / "parts" / f"{upload_id}.part"
+    part.unlink()
+    part.symlink_to(victim / "file")
+    (site.folder / "data" / "published" / "drone-1").symlink_to(victim)
+
+    assert put(client, upload_id, b"x" * len(DATA)).status_code >= 400
+    assert complete(client, upload_id).status_code >= 400
+    assert {path.name: path.read_bytes() for path in victim.iterdir()} == {"file": b"precious"}
+
+
+def test_row_4_a_huge_declared_size_is_refused_and_allocates_nothing(site):
+    client = site.device()
+
+    assert create(client, length=1 << 60).status_code == 413
+    upload_id = create(client, length=1 << 19).json()["id"]
+
+    part = site.folder / "data" / "parts" / f"{upload_id}.part"
+    assert part.stat().st_blocks == 0
+
+
+def test_row_4_the_quota_is_reserved_at_creation_and_freed_at_the_end(site):
+    client, half = site.device(), 1 << 19
+    first = create(client, length=half).json()["id"]
+    answers = [create(client, length=half) for _ in range(9)]
+
+    assert [one.status_code for one in answers] == [201] + [507] * 8
+    assert answers[-1].json()["code"] == "quota-exceeded"
+    assert create(site.device("drone-2"), length=half).status_code == 201
+    client.delete(f"/v1/uploads/{first}")
+    assert create(client, length=half).status_code == 201
+
+
+def test_row_4_the_quota_holds_where_the_length_is_not_told_at_first(site):
+    client = site.device()
+    upload_id = create(client, length=None).json()["id"]
+
+    over = put(client, upload_id, bytes(1 << 20 | 1))
+    assert (over.status_code, over.json()["code"]) == (507, "quota-exceeded")
+    assert put(client, upload_id, bytes(1 << 20)).status_code == 200
+
+
+def test_row_4_expiry_frees_the_quota(tmp_path):
+    core = CoreSite(tmp_path, quota_bytes=10)
+    core.create("a.mp4", 10)
+    core.clock.seconds += 15 * 86400
+
+    core.receiver.expire()
+
+    assert core.create("b.mp4", 10)
+    core.receiver.stop()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", 411),
+        (b"\r\n", 411),
+        (b"Content-Length: 9\r\n\r\n123456789", 400),
+    ],
+)
+def test_row_5_a_body_of_no_or_another_length_is_refused(site, sent, status):
+    token = site.token()
+    upload_id = create(site.client(token)).json()["id"]
+    head = (
+        f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Range: bytes 0-4/*\r\n"
+    )
+    with peer(site) as raw:
+        raw.send(head.encode() + sent)
+
+        assert raw.answer().status == status
+
+
+def test_row_6_a_full_disk_loses_no_acknowledged_byte_and_the_server_recovers(tmp_path):
+    core = CoreSite(tmp_path)
+    upload_id = core.create(length=2000)
+    core.put(upload_id, 0, DATA[:1000])
+    core.blobs.fail["pwrite"] = failing(OSError(28, "No space left on device"))
+    with pytest.raises(Exception, match="storage-full"):
+        core.put(upload_id, 1000, DATA[1000:2000])
+
+    assert core.received(upload_id) == [[0, 1000]]
+    core.blobs.fail.clear()
+    core.put(upload_id, 1000, DATA[1000:2000])
+    assert core.complete(upload_id, DATA[:2000]).length == 2000
+    core.receiver.stop()
+
+
+def test_row_6_abandoned_uploads_are_bounded(tmp_path):
+    with secured(tmp_path, limits={"max_open_uploads_per_device": 3}) as site:
+        client = site.device()
+
+        found = [create(client, name=f"{number}.mp4").status_code for number in range(5)]
+
+        assert found == [201, 201, 201, 429, 429]
+
+
+def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
+    client = site.device()
+    with ExitStack() as stack:
+        for number in range(300):
+            raw = stack.enter_context(peer(site))
+            if number % 2:
+                raw.send(b"PUT /v1/uploads/x/content HTTP/1.1\r\nHost: loc")
+        started_s = time.monotonic()
+        upload(client)
+
+        assert time.monotonic() - started_s < 5
+
+
+@pytest.mark.parametrize(("method", "suffix"), ROUTES)
+def test_row_8_another_devices_upload_answers_like_none(site, method, suffix):
+    mine = create(site.device("drone-1")).json()["id"]
+    stranger = site.device("drone-2")
+
+    def ask(upload_id):
+        answer = stranger.request(
+            method,
+            f"/v1/uploads/{upload_id}{suffix}",
+            json={"length": 1} if method == "POST" else None,
+            content=b"x" if method == "PUT" else None,
+            headers={"Content-Range": "bytes 0-0/*"} if method == "PUT" else None,
+        )
+        headers = {k: v for k, v in answer.headers.items() if k not in {"x-request-id", "date"}}
+        shown = answer.json() if answer.content else {}
+        shown.pop("request_id", None)
+        return answer.status_code, headers, shown
+
+    assert ask(mine) == ask("0" * 32)
+    assert ask(mine)[0] == 404
+    assert site.device("drone-1").get(f"/v1/uploads/{mine}").json()["state"] == "open"
+
+
+def test_row_9_wrong_credentials_are_slowed_and_right_ones_never_wait(site):
+    good = site.device()
+    stranger = site.client("edt_drone-1_" + "x" * 43)
+
+    found = [stranger.get("/v1") for _ in range(30)]
+
+    assert [one.status_code for one in found][:5] == [401] * 5
+    assert found[-1].status_code == 429
+    assert int(found[-1].headers["Retry-After"]) >= 1
+    assert found[-1].json()["code"] == "too-many-requests"
+    assert good.get("/v1").status_code == 200
+    refused = [one for one in site.audit() if one["action"] == "authenticate"]
+    assert 0 < len(refused) <= 20
+
+
+def test_row_9_a_claim_token_is_not_tried_at_will(site):
+    document = {"claim_token": "edc_00000000_" + "x" * 43, "device": "a", "serial": "b"}
+    client = site.client()
+
+    found = [client.post("/v1/claim", json=document).status_code for _ in range(30)]
+
+    assert (found[0], found[-1]) == (401, 429)
+
+
+def test_row_10_a_whole_session_replayed_changes_nothing(site):
+    client = site.device()
+
+    def session():
+        upload_id = create(client, key="replayed-key-0123456789").json()["id"]
+        return put(client, upload_id).status_code, complete(client, upload_id).json()
+
+    first = session()
+    before = site.published()
+    again = session()
+
+    assert again[1] == first[1]
+    assert again[0] == 409
+    assert site.published() == before
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 5\r\n folded: x\r\n",
+        b"Content-Length : 5\r\n",
+        b"Content_Length: 5\r\nContent-Length: 0\r\nX\x00: 1\r\n",
+    ],
+)
+def test_row_11_what_two_servers_may_read_differently_is_refused(site, lines):
+    with peer(site) as raw:
+        raw.send(b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\nGET /x HTTP")
+
+        assert raw.answer().status in {400, 401, 411, 501}
+        assert raw.is_closed_by_server()
+
+
+def test_row_13_a_name_reaches_no_header(site):
+    client = site.device()
+    answer = create(client, name=CRLF)
+    upload_id = answer.json()["id"]
+    put(client, upload_id)
+    done = complete(client, upload_id)
+
+    for one in (answer, done, client.get(f"/v1/uploads/{upload_id}")):
+        assert "set-cookie" not in one.headers
+    assert done.json()["name"] == CRLF
+
+
+def test_row_13_and_14_no_line_is_forged_and_no_secret_logged(tmp_path, capfd):
+    with secured(tmp_path, log={"format": "json"}) as site:
+        token, wrong = site.token(), "edt_drone-1_" + "Z" * 43
+        upload(site.client(token), name='x\n{"event":"forged"}\x1b[2J')
+        site.client(wrong).get("/v1", params={"t": wrong})
+        rotated = site.client(token).post("/v1/token/rotate").json()["token"]
+        site.client(f"{token}!").get("/v1")
+
+    said = "".join(capfd.readouterr()) + (tmp_path / "audit.jsonl").read_text()
+
+    assert "upload" in said
+    for secret in (token, wrong, rotated):
+        assert secret[-43:] not in said
+    assert "\x1b[2J" not in said
+    assert not any(line.startswith('{"event":"forged"') for line in said.splitlines())
+    stored = (tmp_path / "data" / "state.db").read_bytes()
+    assert token.encode() not in stored
+
+
+def test_row_17_bytes_are_never_unpacked_rendered_or_served(site):
+    bomb = BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../x.html", "<script>" + "0" * 100_000)
+    client = site.device()
+
+    receipt = upload(client, bomb.getvalue(), name="x.html", media_type="text/html")
+
+    assert site.published() == {receipt["published_as"]: bomb.getvalue()}
+    for path in (receipt["published_as"], f"published/{receipt['published_as']}", "files/"):
+        answer = client.get(f"/{path}")
+        assert answer.status_code >= 400
+        assert "<script" not in answer.text
+    assert client.get("/v1").headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_row_18_a_bit_flipped_on_the_wire_or_at_rest_is_never_published(site):
+    client = site.device()
+    flipped = bytes([DATA[0] ^ 1]) + DATA[1:]
+    upload_id = create(client).json()["id"]
+
+    wire = put(client, upload_id, flipped, **{"Content-Digest": str(Digest.of(DATA))})
+    assert wire.json()["code"] == "content-digest-mismatch"
+    put(client, upload_id, flipped)
+    stored = complete(client, upload_id)
+
+    assert stored.json()["code"] == "digest-mismatch"
+    assert site.published() == {}
+    put(client, upload_id, DATA)
+    assert complete(client, upload_id).json()["digest"].startswith("sha-256=")
+
+
+def test_row_18_a_digest_that_is_no_proof_is_not_taken(site):
+    client = site.device()
+    upload_id = create(client).json()["id"]
+
+    weak = put(client, upload_id, **{"Content-Digest": "md5=:CY9rzUYh03PK3k6DJie09g==:"})
+
+    assert weak.status_code == 400
+
+
+def test_row_21_a_stolen_devices_token_shows_deletes_and_replaces_nothing_finished(site):
+    owner, thief = site.device("drone-1"), site.device("drone-1")
+    receipt = upload(owner, name="a.mp4")
+    path = f"/v1/uploads/{receipt['upload_id']}"
+
+    assert thief.get("/v1/uploads").json()["uploads"] == []
+    assert thief.get("/v1/uploads?state=complete").status_code == 403
+    assert thief.delete(path).status_code == 409
+    assert put(thief, receipt["upload_id"], b"x" * len(DATA)).status_code == 409
+    upload(thief, b"other bytes", name="a.mp4")
+    assert site.published()[receipt["published_as"]] == DATA
+    site.state.revoke("drone-1")
+    assert thief.get("/v1").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/admin", "/v1/uploads", "/v1/tokens", "/v1/audit", "/v1/claims"]
+)
+def test_row_22_what_is_the_operators_is_not_on_the_devices_listener(site, path):
+    nobody, device = site.client(), site.device()
+
+    assert nobody.get(path).status_code in {401, 404}
+    if path != "/v1/uploads":
+        assert device.get(path).status_code == 404
+
+
+def test_row_22_health_tells_strangers_nothing_but_codes(site):
+    assert site.client().get("/livez").text == "ok\n"
+    assert site.client().get("/readyz").text == "ok\n"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity", "zstd"])
+def test_row_23_a_compressed_body_is_refused(site, encoding):
+    client = site.device()
+    upload_id = create(client).json()["id"]
+
+    assert put(client, upload_id, **{"Content-Encoding": encoding}).status_code == 415
+    assert client.get(f"/v1/uploads/{upload_id}").json()["received_bytes"] == 0
+
+
+def test_a_connection_that_says_nothing_is_nobodys_problem(site):
+    address = parse_address(site.server.url.removeprefix("http://"))
+    with socket.create_connection((address.host, address.port)):
+        assert site.device().get("/v1").status_code == 200

@@ -1,0 +1,154 @@
+"""The rows of the table of threats in docs/security.md that are the agent's: 12, 15, 19, 20."""
+
+import json
+import os
+import ssl
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from edge_agent.errors import LinkDownError, SourceError, TransportError
+from edge_agent.mqtt import Received
+from edge_agent.scan import NameRules, Scan
+from edge_agent.source import Source
+from edge_agent.transport import Connection, Transport
+from tests.support.certificates import Authority
+from tests.support.raw_http import serving
+from tests.support.reporting import Reporting
+from tests.support.secured import create, secured
+from upload_protocol.headers import ContentRange
+from upload_protocol.ranges import ByteRange
+
+MIB = 1 << 20
+
+
+def transport(url, token=None, **more) -> Transport:
+    return Transport(
+        Connection(url=url, **more), token=lambda: token, utc=lambda: datetime(2026, 11, 21, tzinfo=UTC)
+    )
+
+
+def test_row_12_a_refusal_that_comes_early_is_read_by_an_agent_that_still_sends(tmp_path):
+    with secured(tmp_path) as site:
+        token = site.token()
+        client = site.client(token)
+        upload_id = create(client, length=64 * MIB).json()["id"]
+        client.delete(f"/v1/uploads/{upload_id}")
+        where = ContentRange(ByteRange(0, 64 * MIB), 64 * MIB)
+        with (
+            transport(site.server.url, token) as agent,
+            pytest.raises(TransportError) as refusal,
+        ):
+            agent.send(upload_id, where, (bytes(256 * 1024) for _ in range(256)))
+
+    assert not isinstance(refusal.value, LinkDownError), refusal.value
+    assert "abort" in str(refusal.value)
+
+
+def retained_commands():
+    yield b"\xff\xfe"
+    yield b"{" * 10_000
+    yield b"x" * MIB
+    for command in ("pause", "upload", "delete"):
+        yield json.dumps({"v": 1, "id": "1", "cmd": command, "args": {"path": "/etc"}}).encode()
+
+
+@pytest.mark.parametrize("topic", ["cmd", "desired", "status", "state", "../drone-02/cmd"])
+def test_row_15_nothing_that_comes_over_mqtt_is_a_command(tmp_path, topic):
+    with Reporting(tmp_path, "mqtt://127.0.0.1:1") as reporting:
+        before = dict(reporting.state)
+        for payload in retained_commands():
+            received = Received(f"edgeup/v1/drone-01/{topic}", payload)
+            reporting.reporter._hear(received, reporting.clock.now_s())
+
+        assert reporting.state == before
+
+
+def test_row_19_a_link_to_another_file_is_never_sent(tmp_path):
+    secret = tmp_path / "shadow"
+    secret.write_bytes(b"root:x")
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "clip.mp4").symlink_to(secret)
+    (media / "folder").symlink_to(tmp_path)
+
+    found = list(Scan(os.fsencode(media), NameRules(["*"], []), recursive=True))
+
+    assert found == []
+    with pytest.raises(SourceError):
+        Source.open(os.fsencode(media / "clip.mp4"))
+
+
+def test_row_19_a_file_swapped_for_a_link_while_it_is_sent_is_noticed(tmp_path):
+    secret, clip = tmp_path / "shadow", tmp_path / "clip.mp4"
+    secret.write_bytes(b"root:x")
+    clip.write_bytes(b"a recording")
+    with Source.open(os.fsencode(clip)) as source:
+        expected = source.identity
+        clip.unlink()
+        clip.symlink_to(secret)
+
+        assert source.read(0, 11) == b"a recording"
+    with pytest.raises(SourceError):
+        Source.open(os.fsencode(clip))
+    assert expected is not None
+
+
+@contextmanager
+def impostor(folder, authority):
+    """A server whose certificate somebody else signed."""
+    import socket
+
+    pair = authority.server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept():
+            raw, _ = listener.accept()
+            raw.settimeout(10)
+            with raw:
+                try:
+                    with context.wrap_socket(raw, server_side=True) as peer:
+                        heard.append(peer.recv(65536))
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], heard
+        finally:
+            thread.join(15)
+
+
+def test_row_20_a_server_with_another_authoritys_certificate_hears_no_token(tmp_path):
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs", "another CA")
+    with impostor(tmp_path, theirs) as (port, heard):
+        url = f"https://localhost:{port}"
+        agent = transport(url, "edt_drone-1_" + "s" * 43, ca_file=ours.cert)
+        with agent, pytest.raises(TransportError):
+            agent.probe("n" * 16)
+
+    assert heard == []
+
+
+def test_row_20_a_redirect_takes_no_token_elsewhere():
+    asked = []
+
+    def app(environ, start_response):
+        asked.append(environ["PATH_INFO"])
+        start_response(
+            "307 Temporary Redirect", [("Location", "/elsewhere"), ("Content-Length", "0")]
+        )
+        return [b""]
+
+    with serving(app) as server:
+        agent = transport(server.address.url, "edt_drone-1_" + "s" * 43)
+        with agent, pytest.raises(TransportError):
+            agent.probe("n" * 16)
+
+    assert asked == ["/v1"]
