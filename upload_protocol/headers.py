@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from upload_protocol.ranges import MAX_OFFSET as MAX_OFFSET
 from upload_protocol.ranges import ByteRange
 
 PROTOCOL_VERSION = 1
@@ -23,9 +24,6 @@ UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
 REQUEST_ID = "X-Request-Id"
 RETRY_AFTER = "Retry-After"
-
-MAX_OFFSET = 2**63 - 1
-"""Largest byte position: what an off_t and an SQLite integer hold."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(\*|[0-9]{1,19})\Z")
 _KEY = re.compile(r"[A-Za-z0-9._~-]{16,128}\Z")

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 MAX_RANGES = 1024
 """Ranges an upload may fall into: a client that skips about is told so before it costs memory."""
 
+MAX_OFFSET = 2**63 - 1
+"""Largest byte position: what an off_t and an SQLite integer hold."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ByteRange:
@@ -36,6 +39,11 @@ class ByteRange:
         return self.start < other.stop and other.start < self.stop
 
 
+def _bytes_in(ranges: Iterable[ByteRange]) -> int:
+    # Not len(): on a 32-bit machine it cannot tell of more than 2 GiB.
+    return sum(found.stop - found.start for found in ranges)
+
+
 class RangeSet:
     """An immutable set of bytes, kept as sorted, disjoint, non-adjacent ranges.
 
@@ -56,7 +64,7 @@ class RangeSet:
             else:
                 merged.append(found)
         self._ranges = tuple(merged)
-        self.total = sum(len(found) for found in merged)
+        self.total = _bytes_in(merged)
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[Sequence[int]]) -> RangeSet:
@@ -73,6 +81,9 @@ class RangeSet:
             start, stop = pair
             if type(start) is not int or type(stop) is not int:
                 msg = f"offsets must be whole numbers: {pair!r}"
+                raise ValueError(msg)
+            if stop > MAX_OFFSET:
+                msg = f"an offset lies past the largest one: {MAX_OFFSET}"
                 raise ValueError(msg)
             ranges.append(ByteRange(start, stop))
         return cls(ranges)
@@ -165,5 +176,5 @@ class RangeSet:
         """Make a set of ranges that are already sorted, disjoint and not adjacent."""
         made = cls.__new__(cls)
         made._ranges = ranges
-        made.total = sum(len(found) for found in ranges)
+        made.total = _bytes_in(ranges)
         return made

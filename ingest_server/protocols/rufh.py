@@ -308,6 +308,8 @@ def _checksum(req: falcon.Request) -> Checksum | None:
                 value = base64.b64decode(match[2], validate=True)
             except (binascii.Error, ValueError) as error:
                 raise Refused("malformed-request", "Content-Digest is not base64") from error
+            if not value:
+                raise Refused("malformed-request", "Content-Digest is empty")
             return Checksum(_ALGORITHMS[match[1]], value)
     detail = f"Content-Digest has none of {', '.join(_ALGORITHMS)}"
     raise Refused("malformed-request", detail)
