@@ -30,7 +30,7 @@ class Verdict(StrEnum):
     UNREADABLE = "unreadable"
     """The disk does not give it back, or it is no regular file; left where it is."""
     MISSING = "missing"
-    """Moved or deleted by somebody since: no fault of the disk."""
+    """Moved or deleted by somebody since, or set apart earlier: no new fault of the disk."""
     UNKNOWN = "unknown"
     """There, but no upload published it: a database restored from an older copy, or a person."""
 
@@ -145,7 +145,9 @@ class Scrub:
             )
             return self._corrupt(finding, path, newest, detail)
         except (FileNotFoundError, NotADirectoryError):
-            return finding(Verdict.MISSING, "somebody has moved or deleted it")
+            is_apart = self._blobs.is_in_quarantine(path)
+            why = "it is in quarantine" if is_apart else "somebody has moved or deleted it"
+            return finding(Verdict.MISSING, why)
         except OSError as error:
             return finding(Verdict.UNREADABLE, error.strerror or str(error))
         finally:

@@ -300,6 +300,10 @@ class FileBlobs:
                 return f"{QUARANTINE}/{name}"
         raise AssertionError("numbered() never ends")
 
+    def is_in_quarantine(self, target: str) -> bool:
+        """Whether something that was published at *target* has been set apart."""
+        return (self.data_dir / QUARANTINE / target).exists()
+
     def withdraw(self, target: str) -> None:
         """Take a published file's name away; durable on return. Another name must hold it."""
         *parents, leaf = target.split("/")

@@ -69,6 +69,16 @@ def test_L3_one_flipped_bit_at_rest_is_found_told_and_set_apart(site):
     assert event["quarantined_as"] == finding.quarantined_as
 
 
+def test_what_was_set_apart_is_said_to_be_there_the_next_time(site):
+    flip_a_bit(site, site.upload(b"hello" * 1000).published_as)
+    scrub(site)
+
+    report = scrub(site)
+
+    assert [one.detail for one in report.findings] == ["it is in quarantine"]
+    assert not report.has_faults
+
+
 def test_a_device_that_still_has_it_publishes_it_anew(site):
     receipt = site.upload(b"hello" * 1000)
     flip_a_bit(site, receipt.published_as)
