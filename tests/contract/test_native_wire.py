@@ -118,9 +118,11 @@ def test_what_arrived_of_a_broken_body_is_kept(site, peer):
     upload_id = created(peer)
     head = put_head(upload_id, "Content-Range: bytes 0-10/11", "Content-Length: 11")
     peer.send(head + b"hello")
+    if site.name == "nginx":  # what it has not passed on by then, it drops; nor does it answer
+        wait_until_received(site.connect, upload_id, [[0, 5]])
     peer.half_close()
 
-    if site.name != "nginx":  # it takes a closed half for a client that is gone
+    if site.name != "nginx":
         assert peer.answer().json["code"] == "body-truncated"
     wait_until_received(site.connect, upload_id, [[0, 5]])
 
