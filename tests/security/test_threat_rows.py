@@ -45,18 +45,21 @@ def peer(site) -> Peer:
     return Peer(parse_address(site.server.url.removeprefix("http://")))
 
 
-@pytest.mark.parametrize("name", [one for one in HOSTILE if one.isprintable() or "\n" in one])
-def test_row_1_path_traversal_a_name_is_data_and_the_file_stays_inside(site, name):
-    receipt = upload(site.device(), name=name, folder=name, length=len(DATA))
+def test_row_1_path_traversal_a_name_is_data_and_the_file_stays_inside(site):
+    client = site.device()
+    names = [one for one in HOSTILE if not any("\ud800" <= c <= "\udfff" for c in one)]
+    assert len(names) > 40
 
-    assert receipt["name"] == name
-    assert inside(receipt["published_as"])
-    assert site.published() == {receipt["published_as"]: DATA}
-    assert {path.name for path in site.folder.iterdir()} == {
-        "data",
-        "server.toml",
-        "audit.jsonl",
-    }
+    for number, name in enumerate(names):
+        receipt = upload(client, b"%d" % number, name=name, folder=name)
+
+        assert receipt["name"] == name
+        assert inside(receipt["published_as"])
+        assert site.published()[receipt["published_as"]] == b"%d" % number
+
+    assert len(site.published()) == len(names)
+    found = {path.name for path in site.folder.iterdir()}
+    assert found == {"data", "server.toml", "audit.jsonl"}
 
 
 @given(st.text(), st.text(), st.text())
