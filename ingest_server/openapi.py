@@ -381,7 +381,8 @@ def _list() -> Schema:
         {"200": _answer("One page.", "Page")},
         parameters=[
             _query("state", {"enum": sorted(STATES), "default": "open"}),
-            _query("after", ID),
+            # Empty: from the beginning.
+            _query("after", {"type": "string", "pattern": "^([0-9a-f]{32})?$"}),
             _query("limit", _whole(1, native.MAX_PAGE, native.DEFAULT_PAGE)),
         ],
     )
