@@ -16,7 +16,7 @@ import structlog
 
 Event = MutableMapping[str, Any]
 
-_TOKEN = re.compile(r"edt_([a-z0-9][a-z0-9_-]{0,62})_[A-Za-z0-9_-]{43}")
+_TOKEN = re.compile(r"(ed[tc]_[a-z0-9][a-z0-9_-]{0,62}_)[A-Za-z0-9_-]{43}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -59,8 +59,8 @@ def _console(stream: TextIO) -> list[structlog.typing.Processor]:
 def _redact(_logger: object, _method: str, event: Event) -> Event:
     """Cut tokens out, wherever they got in: the last line of defence, not the only one."""
     for key, value in event.items():
-        if isinstance(value, str) and "edt_" in value:
-            event[key] = _TOKEN.sub(r"edt_\1_[redacted]", value)
+        if isinstance(value, str) and ("edt_" in value or "edc_" in value):
+            event[key] = _TOKEN.sub(r"\1[redacted]", value)
     return event
 
 

@@ -1,4 +1,4 @@
-"""How a device gets its next token, or its first: `docs/protocol.md`, "Tokens"."""
+"""How a device gets its next token, or its first: `docs/security.md`, "Tokens"."""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ MIB = 1 << 20
 
 def transport(url, token=None, **more) -> Transport:
     return Transport(
-        Connection(url=url, **more), token=lambda: token, utc=lambda: datetime(2026, 11, 21, tzinfo=UTC)
+        Connection(url=url, **more),
+        token=lambda: token,
+        utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),
     )
 
 

@@ -1,0 +1,63 @@
+"""`ingest-server token`, `claim` and `webhook`, as an operator types them."""
+
+import argparse
+import json
+
+import pytest
+
+from ingest_server.cli import main
+from ingest_server.cli_access import moment
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    config = tmp_path / "server.toml"
+    config.write_text('[server]\ndata_dir = "data"\n[log]\naudit_file = "audit.jsonl"\n')
+
+    def command(*arguments):
+        code = main([*arguments, "--config", str(config)])
+        return code, capsys.readouterr().out
+
+    return command
+
+
+def test_a_token_has_the_scopes_and_the_end_that_were_asked_for(run):
+    code, out = run(
+        "token", "add", "ops", "--scope", "admin", "--scope", "upload", "--expires", "2y"
+    )
+    _, listed = run("token", "list", "--json")
+
+    [token] = json.loads(listed)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("edt_ops_")
+    assert token["scopes"] == ["admin", "upload"]
+    assert token["expires_at"] > token["created_at"]
+
+
+def test_a_claim_token_is_made_shown_and_revoked(run, tmp_path):
+    code, out = run("claim", "add", "--devices", "3", "--expires", "30d")
+    claim_id = out.split("_")[1]
+
+    assert (code, out[:4]) == (0, "edc_")
+    assert run("claim", "revoke", claim_id)[0] == 0
+    assert run("claim", "revoke", claim_id)[0] == 1
+    [listed] = json.loads(run("claim", "list", "--json")[1])
+    assert (listed["claim_id"], listed["devices"], listed["used"]) == (claim_id, 3, 0)
+    assert listed["revoked_at"]
+    noted = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [(one["actor"], one["action"]) for one in noted] == [
+        ("cli", "claim.add"),
+        ("cli", "claim.revoke"),
+    ]
+
+
+def test_webhooks_without_events_are_an_empty_list_and_nothing_to_replay(run):
+    assert run("webhook", "list", "--json") == (0, "[]\n")
+    assert run("webhook", "replay", "dead")[0] == 0
+    assert run("webhook", "replay", "evt_unknown")[0] == 1
+
+
+@pytest.mark.parametrize("text", ["", "soon", "90", "-1d", "2027-13-01", "999999y"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        moment(text)
