@@ -24,7 +24,7 @@ class ReceiverSettings:
     seal_s: float = 2.0
     name_template: str = "{device}/{date}/{name}"
     read_bytes: int = MIB
-    """Most that is received, written and hashed at once. Measured for 8 MB bodies on one connection
-    against 256 KiB: 1.1 to 1.2 times the speed at 0.85 of the CPU time."""
+    """Most that is received, written and hashed at once. Against 256 KiB, 8 MB bodies on one
+    connection took 0.85 of the CPU time; docs/performance.md has the runs."""
     verify_wait_s: float = 5.0
     """How long `Receiver.complete` waits before it answers `Pending`."""
