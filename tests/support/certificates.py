@@ -9,6 +9,9 @@ from typing import Self
 from tests.support.requirements import require
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+LEAF = ("-addext", "basicConstraints=critical,CA:FALSE")
+"""Python 3.13 verifies strictly: who may sign has to say so, and who may not as well."""
+
 NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
 
 
@@ -28,7 +31,7 @@ class Authority:
         self._openssl = require("openssl")
         self.ca = Pair(folder / "1.crt", folder / "1.key")
         if not self.ca.cert.exists():
-            self._make(f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE")
+            self._make(f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     @classmethod
     def existing(cls, folder: Path) -> Self:
@@ -56,7 +59,9 @@ class Authority:
         return context
 
     def _signed(self, subject: str, *more: str) -> Pair:
-        return self._make(subject, "-CA", str(self.ca.cert), "-CAkey", str(self.ca.key), *more)
+        return self._make(
+            subject, "-CA", str(self.ca.cert), "-CAkey", str(self.ca.key), *LEAF, *more
+        )
 
     def _make(self, subject: str, *more: str) -> Pair:
         self._made += 1
