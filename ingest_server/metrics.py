@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 from ingest_server.clock import Clock
 from ingest_server.errors import Refused
 from ingest_server.observer import Observer
+from ingest_server.state.outbox import Queue
 from ingest_server.state.queries import Census
 
 log = structlog.get_logger()
@@ -56,14 +57,6 @@ def server_version() -> str:
         return "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Deliveries that wait."""
-
-    length: int
-    oldest_age_s: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where gauges are read at the moment of a scrape; each may raise `Refused` or OSError."""
@@ -72,7 +65,7 @@ class Sources:
     free_bytes: Callable[[], int]
     commits: Callable[[], tuple[int, int]]
     """Transactions of the committer, and the jobs in them."""
-    webhooks: Callable[[], Backlog] | None = None
+    webhooks: Callable[[], Queue] | None = None
 
 
 class Metrics(Observer):
@@ -244,14 +237,10 @@ class _Gauges(Collector):
         for state in UNFINISHED:
             by_state.add_metric([state], census.by_state.get(state, 0))
         yield by_state
-        age_s = 0.0
-        if census.oldest_at is not None:
-            since = self._clock.now_utc() - datetime.fromisoformat(census.oldest_at)
-            age_s = max(0.0, since.total_seconds())
         yield GaugeMetricFamily(
             "ingest_upload_oldest_open_age_seconds",
             "Since the oldest unfinished upload was created; 0: there is none.",
-            age_s,
+            self._age_s(census.oldest_at),
         )
         yield GaugeMetricFamily(
             "ingest_storage_reserved_bytes",
@@ -279,5 +268,11 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(
             "ingest_webhook_oldest_age_seconds",
             "Since the oldest of them came about; 0: there is none.",
-            backlog.oldest_age_s,
+            self._age_s(backlog.oldest),
         )
+
+    def _age_s(self, since: str | None) -> float:
+        if since is None:
+            return 0.0
+        passed = self._clock.now_utc() - datetime.fromisoformat(since)
+        return max(0.0, passed.total_seconds())

@@ -25,6 +25,7 @@ from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
+from ingest_server.state.outbox import Outbox
 from ingest_server.state.queries import Census
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.tls import server_context
@@ -130,6 +131,7 @@ class IngestServer:
             Sources(
                 census=census,
                 free_bytes=blobs.free_bytes,
+                webhooks=Outbox(self._state).queue,
                 # The receiver is made later, and with this observer.
                 commits=lambda: self._receiver.commits(),  # noqa: PLW0108
             )

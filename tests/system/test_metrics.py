@@ -21,9 +21,10 @@ from ingest_server.address import Address, parse_address
 from ingest_server.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.errors import Refused, ServerError
-from ingest_server.metrics import Backlog, Metrics, Sources
+from ingest_server.metrics import Metrics, Sources
 from ingest_server.private import PrivateListener
 from ingest_server.server import IngestServer
+from ingest_server.state.outbox import Queue
 from ingest_server.state.queries import Census
 from tests.support.ingest import ingest
 from tests.support.processes import toml
@@ -208,7 +209,7 @@ def test_gauges_say_what_their_sources_say(metrics):
             census=lambda: Census({"open": 3, "verifying": 1}, "2026-11-21T10:00:00Z", 77),
             free_bytes=lambda: 1000,
             commits=lambda: (5, 9),
-            webhooks=lambda: Backlog(4, 60.0),
+            webhooks=lambda: Queue(4, "2026-11-21T11:59:00Z"),
         )
     )
 
@@ -279,7 +280,7 @@ def test_the_page_describes_every_figure_and_no_other(metrics):
             census=lambda: Census({}, None, 0),
             free_bytes=lambda: 1,
             commits=lambda: (0, 0),
-            webhooks=lambda: Backlog(0, 0.0),
+            webhooks=Queue,
         )
     )
     families = {
