@@ -210,8 +210,8 @@ class Intake:
     ) -> None:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
         # In four pieces at least: while one is written and hashed, its sender sends the next.
-        most = min(settings.read_bytes, max(FIRST_READ_BYTES, len(writer.where) // 4))
-        buffer = memoryview(bytearray(min(FIRST_READ_BYTES, len(writer.where))))
+        most = min(settings.read_bytes, max(FIRST_READ_BYTES, writer.where.length // 4))
+        buffer = memoryview(bytearray(min(FIRST_READ_BYTES, writer.where.length)))
         hasher = None if expected is None else expected.new_hash()
         sealed_at_s = self._clock.now_s()
         try:

@@ -361,7 +361,7 @@ class Receiver:
         record = self._record(device, upload_id)
         refuse_unless_open(record)
         check_range(record, where, self.settings.max_length)
-        unstored = len(where.where) - record.received.within(where.where).total
+        unstored = where.where.length - record.received.within(where.where).total
         if is_open_ended:
             unstored = min(unstored, self.settings.seal_bytes)
         if unstored:

@@ -35,13 +35,17 @@ class ByteRange:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    @property
+    def length(self) -> int:
+        """Bytes in the range. Not ``len()``: a 32-bit Python counts to 2 GiB only."""
+        return self.stop - self.start
+
     def intersects(self, other: ByteRange) -> bool:
         return self.start < other.stop and other.start < self.stop
 
 
 def _bytes_in(ranges: Iterable[ByteRange]) -> int:
-    # Not len(): on a 32-bit machine it cannot tell of more than 2 GiB.
-    return sum(found.stop - found.start for found in ranges)
+    return sum(found.length for found in ranges)
 
 
 class RangeSet:

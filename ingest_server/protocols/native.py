@@ -243,8 +243,8 @@ def _where(req: falcon.Request, length: int) -> ContentRange:
         found = headers.parse_content_range(value)
     except HeaderError as error:
         raise Refused("invalid-range", str(error)) from error
-    if len(found.where) != length:
-        detail = f"Content-Range has {len(found.where)} bytes, Content-Length says {length}"
+    if found.where.length != length:
+        detail = f"Content-Range has {found.where.length} bytes, Content-Length says {length}"
         raise Refused("invalid-range", detail)
     return found
 
