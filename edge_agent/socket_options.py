@@ -12,6 +12,14 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
 _USER_TIMEOUT_MS = 20_000
 """Unacknowledged for so long: dead. Measures progress of bytes, which no read timeout does."""
 
+_TCP_RTO_MAX_MS = 44
+"""Of linux/tcp.h, since Linux 6.15; the socket module does not name it yet."""
+
+_RTO_MAX_MS = 1_000
+"""Longest pause before a lost packet is tried again, and the least that the kernel takes. Doubled up to
+two minutes as by default, the pauses on a link that loses in bursts cost half of what it can carry.
+Round trips of 2 s in a deep queue are no harm: the kernel takes a needless timeout back (F-RTO)."""
+
 _NOTSENT_LOWAT = 128 * 1024
 """Bytes that may wait in the kernel unsent: keeps progress honest and a rate limit smooth."""
 
@@ -27,6 +35,7 @@ def wanted(congestion_control: CongestionControl) -> list[SocketOption]:
     """Return what we would like; each of it may be missing on this kernel."""
     options: list[SocketOption] = [
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
+        (socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS),
         (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT),
         *_KEEPALIVE,
     ]
