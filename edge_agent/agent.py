@@ -126,6 +126,7 @@ class Agent:
             folder=lambda: self._settings.watch.folder,
         )
         self._sender.on_verified = self._janitor.wake
+        self._janitor.on_replaced = self._watcher.ask_anew
         self._reporter = Reporter(
             settings.mqtt,
             settings.device_id,

@@ -96,6 +96,8 @@ class Janitor:
         self._disk_look_s = 0.0
         self._is_low = False
         self._has_store_failed = False
+        self.on_replaced: Callable[[], None] = lambda: None
+        """Called when other bytes lie where the verified ones were: a recording that nobody has sent."""
 
     def wake(self) -> None:
         """Say that a recording was verified."""
@@ -175,6 +177,7 @@ class Janitor:
             # Never deleted: what is there now is another recording, and the next scan finds it.
             self._store.advance(recording, Event.SOURCE_CHANGED, detail=str(error))
             log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
+            self.on_replaced()
             return 0.0
         except SourceError as error:
             return self._keep(recording, str(error), now_s)

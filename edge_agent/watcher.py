@@ -65,6 +65,7 @@ class Watcher:
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._owes_roll_call = True
+        self._must_ask_anew = False
         self._is_root_lost = False
         self._unreadable: list[str] = []
         self._settings = settings
@@ -81,6 +82,15 @@ class Watcher:
         """Say that something in the folder may have changed; returns at once, never raises."""
         self._is_hinted = True
         self.wake_runner()
+
+    def ask_anew(self) -> None:
+        """Say that a recording was given up whose file is still there; returns at once.
+
+        A file replaced by another of the same length and time looks known to a scan, until somebody
+        reads it. The next scan takes nothing for known and asks the store about each file.
+        """
+        self._must_ask_anew = True
+        self.wake()
 
     def stop(self) -> None:
         """End the threads that hints come from. `step` is not called any more."""
@@ -144,6 +154,10 @@ class Watcher:
 
     def _scan(self, root: bytes, now_s: float) -> None:
         self._is_hinted = False
+        if self._must_ask_anew:
+            self._must_ask_anew = False
+            self._known.clear()
+            self._owes_roll_call = True
         scan = Scan(root, self._rules, recursive=self._settings.recursive)
         known: set[int] = set()
         unfinished: set[bytes] = set()

@@ -105,12 +105,15 @@ def test_a_receipt_for_another_digest_lets_nothing_go(stage):
 def test_a_file_changed_after_it_was_verified_is_never_deleted(stage, content):
     recording = verified(stage)
     (stage.lane.media / "a.mp4").write_bytes(content)
+    replaced = []
+    stage.lane.janitor.on_replaced = lambda: replaced.append("told")
 
     clean(stage)
 
     assert (stage.lane.media / "a.mp4").read_bytes() == content
     assert stage.lane.now(recording).state is State.RELEASED
     assert stage.lane.events("file.deleted_locally") == []
+    assert replaced == ["told"]
 
 
 def test_another_file_of_the_same_bytes_under_the_name_may_go_for_it_is_verified_too(stage):

@@ -314,6 +314,23 @@ def test_a_verified_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(
     assert (new.state, new.identity.length) == (State.STABLE, 19)
 
 
+def test_a_file_replaced_by_one_of_the_same_length_and_time_is_sent_once_that_is_noticed(folder):
+    path = folder.write("a.mp4", b"first")
+    folder.settle()
+    verified = sent(folder, folder.only())
+    before = path.stat()
+    other = folder.write(".other", b"other")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(path)
+    folder.settle()
+    folder.store.advance(verified, Event.SOURCE_CHANGED)  # as the janitor does, who read it
+
+    folder.watcher.ask_anew()
+    folder.pass_time(70.0)
+
+    assert [one.state for one in folder.store.each()] == [State.RELEASED, State.STABLE]
+
+
 def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
     folder.write("a.mp4")
     folder.settle()
