@@ -15,7 +15,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.config_sources import Loaded
 from edge_agent.core.stability import Writer
-from edge_agent.errors import ConfigError, TransportError
+from edge_agent.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.lease import LeaseProbe
 from edge_agent.reporter import BrokerError, check_broker
 
@@ -154,7 +154,7 @@ def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
         yield from (Finding("FAIL", "server", problem) for problem in error.problems)
         return
     except TransportError as error:
-        yield Finding("FAIL", "server", f"{url}: {error}")
+        yield Finding("FAIL", "server", f"{url}: {error}{_advice(error, settings)}")
         return
     if probe.device is None:
         text = "takes uploads without a token (open mode)"
@@ -170,6 +170,25 @@ def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
     tls = "over TLS" if url.startswith("https") else "without encryption"
     yield Finding("OK", "server", f"{url} answers {tls} and {text}")
     yield from _offset(probe.now, clock)
+
+
+def _advice(error: TransportError, settings: AgentSettings) -> str:
+    """Return what to do about *error*, to follow it in the same sentence."""
+    text = str(error)
+    if isinstance(error, UnauthorizedError) and "unauthorized" in text:
+        return (
+            "; a new token: ingest-server token add, on the server, then put it into"
+            " [server] token_file"
+        )
+    if not isinstance(error, LinkDownError) or "certificate" in text:
+        return ""
+    if settings.server.proxy is not None:
+        return "; check that [server] proxy and url are right and that the proxy runs"
+    if "WRONG_VERSION_NUMBER" in text:
+        return "; it does not speak TLS there: http:// instead of https://, or another port"
+    if "Name or service not known" in text or "name resolution" in text:
+        return "; check the host's name in [server] url, and the network"
+    return "; check host and port in [server] url, the network, and that the server runs"
 
 
 def _offset(server_now: str, clock: Clock) -> Iterator[Finding]:

@@ -10,6 +10,9 @@ from typing import Any
 
 from edge_agent.snapshot import status_line
 
+_NAME_WIDTH = 48
+"""Of the table: one endless name must not push everybody's reason off the screen."""
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -59,7 +62,7 @@ def _table(files: Sequence[Mapping[str, Any]]) -> list[str]:
             row["state"],
             "" if row["percent"] is None else f"{row['percent']:.0f} %",
             size(row["length"]),
-            f"{row['folder']}/{row['name']}" if row["folder"] else row["name"],
+            _shortened(f"{row['folder']}/{row['name']}" if row["folder"] else row["name"]),
             _why(row),
         )
         for row in files
@@ -70,6 +73,14 @@ def _table(files: Sequence[Mapping[str, Any]]) -> list[str]:
         f"  {row[3]:<{widths[3]}}  {row[4]}".rstrip()
         for row in rows
     ]
+
+
+def _shortened(name: str) -> str:
+    """Return *name* with its middle left out: its beginning and its end tell it from others."""
+    if len(name) <= _NAME_WIDTH:
+        return name
+    half = (_NAME_WIDTH - 3) // 2
+    return f"{name[:half]}...{name[-half:]}"
 
 
 def _why(row: Mapping[str, Any]) -> str:

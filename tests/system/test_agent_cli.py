@@ -189,6 +189,32 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(agent, tmp_path):
     assert any("server: http://127.0.0.1:9" in line for line in failures)
 
 
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:1", "that the server runs"),
+        ("https://127.0.0.1:{port}", "http:// instead of https://"),
+        ("http://no-such-host.invalid", "check the host's name"),
+    ],
+)
+def test_check_says_what_to_do_about_a_server_that_does_not_answer(agent, server, url, advice):
+    done = run(agent, "check", "--set", f"server.url={url.format(port=server.port)}")
+
+    assert done.returncode == 1
+    (line,) = [one for one in done.stdout.splitlines() if one.startswith("FAIL")]
+    assert advice in line
+
+
+def test_check_says_how_to_get_a_token_that_is_taken(agent, tmp_path):
+    (tmp_path / "token").write_text("no-token-of-this-server\n")
+    (tmp_path / "token").chmod(0o600)
+
+    done = run(agent, "check", "--set", f"server.token_file={tmp_path / 'token'}")
+
+    assert done.returncode == 1
+    assert "ingest-server token add" in done.stdout
+
+
 def test_check_tells_another_devices_token(agent, server):
     agent.config.write_text(agent.config.read_text().replace(DEVICE, "drone-2"))
 

@@ -191,3 +191,13 @@ def test_the_status_page_names_each_file_and_its_reason(board):
     assert "still_recording: it is open" in page
     assert "too-large: 10 GB at most" in page
     assert "published as d/c.mp4" in page
+
+
+def test_an_endless_name_does_not_push_the_reasons_off_the_screen(board):
+    files = [row("%FF" * 251 + ".mp4", reason="link", detail="no route"), row("a.mp4")]
+
+    page = status_page({"running": False, "state": board.snapshot(), "files": files}, "d")
+
+    (line,) = [one for one in page.splitlines() if "no route" in one]
+    assert len(line) < 120
+    assert line.split()[-4].endswith(".mp4")
