@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import links_plot, machine
+from benchmarks import device, links_plot, machine
 from benchmarks.linkem.emulator import build
 from benchmarks.linkem.run import Run, run
 from benchmarks.links_cases import Case, cases, digests, files_of
@@ -95,6 +95,7 @@ def _chosen() -> argparse.Namespace:
 
 def _measure(picked: Sequence[Case], chosen: argparse.Namespace, store: "Results") -> None:
     build()
+    device.python()  # made by one alone
     todo = []
     for seed in chosen.seeds:  # all of one seed first: a run that is cut short has whole rows
         for case in picked:
