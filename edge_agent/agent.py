@@ -82,6 +82,7 @@ def make_sender(
         clock=clock,
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
+        more=lambda: make_transport(settings, clock),
     )
 
 
@@ -282,6 +283,7 @@ class Agent:
 
     def close(self) -> None:
         """Let go of files; the threads have ended, or end with the process."""
+        self._sender.close()
         self._transport.close()
         self._store.close()
         self._lock.close()

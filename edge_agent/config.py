@@ -142,6 +142,9 @@ class UploadSettings(_Settings):
     request_seconds: Seconds = 8.0
     """A request is as long as the measured rate fills in this time; a broken one loses nothing."""
 
+    max_lanes: Annotated[int, Field(ge=1, le=8)] = 8
+    """Most connections at once; as many as pay are used, one on a clean link."""
+
     idle_timeout_seconds: Annotated[float, Field(ge=5, le=3600)] = 60.0
     """Give up a request when no byte moved for so long. There is no total timeout."""
 

@@ -1,17 +1,49 @@
-"""What the lane knows of one upload while it works on it; lost on a restart without harm."""
+"""What the lanes know of one upload while they work on it; lost on a restart without harm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from edge_agent.recording import Identity, Recording
 from edge_agent.source import RunningDigest
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
 
-_KEPT = 4
-"""Deliveries remembered: a recording that yields to another keeps its running digest."""
+_KEPT = 16
+"""Deliveries remembered: one per lane, and some that yielded to others and keep their digest."""
+
+
+class Kind(Enum):
+    """What a lane does with a recording in one step."""
+
+    CREATE = auto()
+    ASK = auto()
+    COMPARE = auto()
+    SEND = auto()
+    HASH = auto()
+    COMPLETE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    kind: Kind
+    where: ByteRange | None = None
+    """Of SEND, and of nothing else."""
+
+
+@dataclass
+class Flight:
+    """A task under way in a lane."""
+
+    task: Task
+    knew: int
+    """`Delivery.learned` when it began."""
+    doubted: RangeSet
+    """`Delivery.uncertain` when it began."""
+    sent: int = 0
+    """Bytes of it that were handed to the system."""
 
 
 @dataclass
@@ -29,6 +61,12 @@ class Delivery:
     started_s: float
     received: RangeSet | None = None
     """What the server holds; None: ask."""
+    uncertain: RangeSet = field(default_factory=RangeSet)
+    """Bytes of broken requests, which the server may or may not hold: not sent before it was asked."""
+    flights: dict[int, Flight] = field(default_factory=dict)
+    """Lane -> what it does with this recording now."""
+    learned: int = 0
+    """How often the server has said what it holds."""
     is_closed: bool = False
     """The server takes no more bytes: it verifies, or has published already."""
     digest: RunningDigest = field(default_factory=RunningDigest)
@@ -38,24 +76,76 @@ class Delivery:
     """Where the comparison of blocks goes on; None: no comparison."""
     repairs: int = 0
     attempts: int = 1
-    sent: int = 0
+    landed: int = 0
+    """Bytes handed to the system by tasks that are over, and not counted yet."""
     held_bytes: int | None = None
     """What the server held when it last said so."""
     counted_from: int | None = None
     """`held_bytes` when the counting began."""
     grown_to: int = 0
-    unmeasured_s: float = 0.0
-    """Time spent in a request whose gain is not known yet."""
+    is_dropped: bool = False
 
-    def learn(self, received: RangeSet) -> int:
-        """Take over what the server holds; return how many bytes more that is than before."""
+    # --- who does what ----------------------------------------------------------------------
+
+    def begin(self, lane: int, task: Task) -> Flight:
+        flight = Flight(task, self.learned, self.uncertain)
+        self.flights[lane] = flight
+        return flight
+
+    def end(self, lane: int) -> None:
+        flight = self.flights.pop(lane, None)
+        if flight is not None:
+            self.landed += flight.sent
+
+    def doubt(self, lane: int) -> None:
+        """Take the bytes of *lane*'s broken request for neither sent nor missing."""
+        flight = self.flights.get(lane)
+        if flight is not None and flight.sent and flight.task.where is not None:
+            self.uncertain = self.uncertain.add(flight.task.where)
+
+    def is_doing(self, *kinds: Kind) -> bool:
+        return any(flight.task.kind in kinds for flight in self.flights.values())
+
+    def front(self) -> int:
+        """Return the least offset at which a lane reads now: behind it nobody reads again."""
+        return min(
+            (
+                flight.task.where.start + flight.sent
+                for flight in tuple(self.flights.values())
+                if flight.task.where is not None
+            ),
+            default=self.identity.length,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        return sum(flight.sent for flight in tuple(self.flights.values()))
+
+    # --- what the server holds --------------------------------------------------------------
+
+    def learn(self, received: RangeSet, flight: Flight | None = None) -> int:
+        """Take over what the server holds; return how many bytes more that is than before.
+
+        Args:
+            flight: the task whose answer this is. If the server has answered others since it began,
+                this answer may be older than theirs: it adds to what is known and takes nothing away.
+                A status request makes an end of broken requests before it is answered, so what was
+                in doubt when it left is in doubt no more.
+        """
         length = self.identity.length
         held = received.within(ByteRange(0, length)) if length else RangeSet()
+        if self.received is not None and flight is not None and flight.knew != self.learned:
+            for one in self.received:
+                held = held.add(one)
+        if flight is not None and flight.task.kind is not Kind.SEND:
+            for settled in flight.doubted:
+                self.uncertain = self.uncertain.remove(settled)
         before = held.total if self.held_bytes is None else self.held_bytes
         if self.counted_from is None:
             self.counted_from = self.grown_to = held.total
         self.received = held
         self.held_bytes = held.total
+        self.learned += 1
         return max(0, held.total - before)
 
     def learn_missing(self, missing: RangeSet | None) -> None:
@@ -63,7 +153,7 @@ class Delivery:
 
         A list that is as long as it may get was perhaps cut off; then the server is asked.
         """
-        if missing is None or len(missing) >= MAX_MISSING_RANGES:
+        if missing is None or len(missing) >= MAX_MISSING_RANGES or self.flights:
             self.received = None
             return
         held = RangeSet()
@@ -74,10 +164,15 @@ class Delivery:
         self.learn(held)
 
     def wanted(self) -> RangeSet:
-        """Return what is to be sent: missing bytes, and those to be replaced."""
+        """Return what no lane sends and no doubt covers: missing bytes, and those to be replaced."""
         wanted = self.held.missing(self.identity.length)
         for found in self.to_replace:
             wanted = wanted.add(found)
+        for doubtful in self.uncertain:
+            wanted = wanted.remove(doubtful)
+        for flight in self.flights.values():
+            if flight.task.where is not None:
+                wanted = wanted.remove(flight.task.where)
         return wanted
 
     @property
@@ -102,7 +197,7 @@ class Delivery:
 
     def take_counts(self) -> tuple[int, int]:
         """Return bytes sent and resent since the last call."""
-        sent, self.sent = self.sent, 0
+        sent, self.landed = self.landed, 0
         held = self.held_bytes or 0
         grew = max(0, held - (self.counted_from or 0))
         self.counted_from = held
@@ -116,25 +211,34 @@ class Deliveries:
         self._count = count
         self._kept: dict[str, Delivery] = {}
 
-    def find(self, recording_id: str) -> Delivery | None:
-        return self._kept.get(recording_id)
+    def find(self, recording: Recording) -> Delivery | None:
+        """Return the delivery of *recording*'s present content."""
+        found = self._kept.get(recording.id)
+        return found if found is not None and found.identity == recording.identity else None
 
     def of(self, recording: Recording, now_s: float) -> Delivery:
         """Return the delivery of *recording*'s present content, a new one if there is none."""
-        found = self._kept.get(recording.id)
-        if found is not None and found.identity != recording.identity:
-            self.drop(recording.id)
-            found = None
+        found = self.find(recording)
         if found is None:
+            self.drop(recording.id)
             found = Delivery(recording.id, recording.identity, now_s)
         self._kept.pop(recording.id, None)
         self._kept[recording.id] = found  # last in the order of use
-        while len(self._kept) > _KEPT:
-            self.drop(next(iter(self._kept)))
+        idle = [key for key, one in self._kept.items() if not one.flights]
+        for key in idle[: max(0, len(self._kept) - _KEPT)]:
+            if key != recording.id:
+                self.drop(key)
         return found
 
     def drop(self, recording_id: str) -> None:
         """Count what it put on the wire, and forget it."""
         found = self._kept.pop(recording_id, None)
         if found is not None:
+            found.is_dropped = True
             self._count(found)
+
+    def end(self, delivery: Delivery, lane: int) -> None:
+        """Say that *lane*'s task is over; of a forgotten delivery nobody else would count it."""
+        delivery.end(lane)
+        if delivery.is_dropped:
+            self._count(delivery)

@@ -1,9 +1,10 @@
-"""Who waits in the lane, for what, and until when. Every wait is put on the board as it begins."""
+"""Who waits for what, and until when. Every wait is put on the board as it begins."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.clock import Clock
@@ -15,6 +16,9 @@ LONGEST_STEP_S = 30.0
 """Even a long wait is looked at this often, for the watchdog and for what may have changed."""
 
 
+_LOOKED_AT = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     until_s: float
@@ -22,7 +26,7 @@ class Hold:
 
 
 class Holds:
-    """Waits of single recordings, and one of the whole lane."""
+    """Waits of single recordings, and one of all lanes."""
 
     def __init__(self, activity: Activity, clock: Clock) -> None:
         self._activity = activity
@@ -57,6 +61,12 @@ class Holds:
             return 0.0
         return min(left_s, LONGEST_STEP_S)
 
+    def release_link(self) -> None:
+        """Somebody got through: those who wait for the link need not."""
+        if self.lane is not None and self.lane.wait.reason is Reason.LINK:
+            self.lane = None
+            self._activity.block(None)
+
     def is_held(self, recording_id: str, now_s: float) -> bool:
         hold = self._each.get(recording_id)
         return hold is not None and hold.until_s > now_s
@@ -65,10 +75,15 @@ class Holds:
         self._each.pop(recording_id, None)
         self._activity.wait(recording_id, None)
 
-    def release_all_but(self, pending: Collection[str]) -> None:
-        """Forget recordings that others have taken out of the lane."""
-        for gone in [one for one in self._each if one not in pending]:
-            self.release(gone)
+    def release_gone(self, is_pending: Callable[[str], bool]) -> None:
+        """Forget recordings that others have taken out of the lane; some of them at each call."""
+        looked_at = list(islice(self._each, _LOOKED_AT))
+        for one in looked_at:
+            hold = self._each.pop(one)
+            if is_pending(one):
+                self._each[one] = hold  # to the end: the next call looks at others
+            else:
+                self._activity.wait(one, None)
 
     def first(self) -> Hold | None:
         """Return the hold of a recording that ends first."""

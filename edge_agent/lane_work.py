@@ -1,7 +1,8 @@
-"""The units of work on one recording: create, send a range, compare blocks, complete.
+"""The units of work on one recording: create, ask, send a range, compare blocks, hash, complete.
 
 Each does at most one request or reads at most 64 MiB, and leaves the store and the delivery true.
-Errors fly: what follows from them is the sender's business.
+Errors fly: what follows from them is the lane's business. Everything here is called with the gate
+held; requests and long reads open it meanwhile.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ import structlog
 
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock, rfc3339
-from edge_agent.config import UploadSettings
-from edge_agent.core.plan import MIB, RequestSizing, differing, next_range, request_bytes
-from edge_agent.core.upload import Event
-from edge_agent.delivery import Delivery
+from edge_agent.core.plan import (
+    MIB,
+    RequestSizing,
+    differing,
+    next_range,
+    request_bytes,
+    share_bytes,
+)
+from edge_agent.core.upload import Event, State
+from edge_agent.delivery import Delivery, Flight, Kind, Task
 from edge_agent.errors import TransportError, UploadLostError
+from edge_agent.gate import Gate
 from edge_agent.outflow import Outflow
 from edge_agent.receipts import check_receipt, completed_event
 from edge_agent.recording import Recording
@@ -51,72 +59,129 @@ class Verifying:
 
 
 class LaneWork:
-    """What a lane can do with one recording."""
+    """What one lane can do with a recording."""
 
     def __init__(
         self,
+        lane: int,
         store: Store,
         transport: Transport,
         activity: Activity,
         *,
         clock: Clock,
+        gate: Gate,
+        outflow: Outflow,
         device_id: str,
         new_key: Callable[[], str],
-        pause: Callable[[float], object],
-        is_stopping: Callable[[], bool],
     ) -> None:
+        self._lane = lane
         self._store = store
         self._transport = transport
         self._activity = activity
         self._clock = clock
+        self._gate = gate
+        self._outflow = outflow
         self._device_id = device_id
         self._new_key = new_key
-        self._outflow = Outflow(activity, clock, pause=pause, is_stopping=is_stopping)
-        self._sizing = RequestSizing()
         self._server_max: int | None = None
+        self._unmeasured_s = 0.0
+        """Time spent in requests that broke, whose gain is not known yet."""
+        self._unmeasured_bytes = 0
+        self.sizing = RequestSizing()
 
-    def reconfigure(self, settings: UploadSettings) -> None:
-        self._sizing = RequestSizing(
-            settings.min_request, settings.max_request, settings.request_seconds
-        )
-        self._outflow.limit(settings.max_rate)
+    # --- what ---------------------------------------------------------------------------------
 
-    def count(self, delivery: Delivery) -> int:
-        """Write down what the delivery put on the wire; return the bytes of it that were resent."""
-        sent, resent = delivery.take_counts()
-        if sent:
-            self._store.count_sent(sent=sent, resent=resent)
-        return resent
+    def task(self, recording: Recording, delivery: Delivery | None, *, sharers: int) -> Task | None:
+        """Return what this lane can do next with *recording*; None: others see to all of it.
+
+        Args:
+            sharers: lanes for which there may be nothing to do but this recording.
+        """
+        if recording.state is State.STABLE:
+            return None if delivery is not None and delivery.flights else Task(Kind.CREATE)
+        if recording.state is State.SENT:
+            return None if delivery is not None and delivery.flights else Task(Kind.COMPLETE)
+        if delivery is None:
+            return Task(Kind.ASK)
+        if delivery.is_doing(Kind.CREATE, Kind.COMPARE, Kind.HASH, Kind.COMPLETE):
+            return None
+        if delivery.received is None or delivery.uncertain:
+            if not delivery.is_doing(Kind.ASK):
+                return Task(Kind.ASK)
+            if delivery.received is None:
+                return None
+        if delivery.next_block is not None:
+            return None if delivery.flights else Task(Kind.COMPARE)
+        return self._sending_task(delivery, sharers)
+
+    def _sending_task(self, delivery: Delivery, sharers: int) -> Task | None:
+        if not delivery.is_closed:
+            wanted = delivery.wanted()
+            limit = request_bytes(
+                self._outflow.expected_rate(self._lane), self.sizing, server_max=self._server_max
+            )
+            share = share_bytes(wanted.total, lanes=sharers, least=self.sizing.min_bytes)
+            where = next_range(wanted, min(limit, share))
+            if where is not None:
+                return Task(Kind.SEND, where)
+        return None if delivery.flights else Task(Kind.HASH)
+
+    def perform(
+        self, recording: Recording, source: Source, delivery: Delivery, flight: Flight
+    ) -> Verifying | None:
+        """Do the task of *flight*; `Verifying` if the server needs more time for it."""
+        match flight.task:
+            case Task(Kind.CREATE):
+                self._create(recording, delivery, flight)
+            case Task(Kind.ASK):
+                self._ask(recording, delivery, flight)
+            case Task(Kind.COMPARE):
+                self._compare(_upload_id(recording), source, delivery)
+            case Task(Kind.SEND, ByteRange() as where):
+                self._send(recording, source, delivery, flight, where)
+            case Task(Kind.HASH):
+                self._hash(recording, source, delivery)
+            case _:
+                return self._complete(recording, delivery)
+        return None
 
     # --- create -----------------------------------------------------------------------------
 
-    def create(self, recording: Recording, delivery: Delivery) -> None:
+    def _create(self, recording: Recording, delivery: Delivery, flight: Flight) -> None:
         """Create the upload, or take up the one that the recording had before it changed."""
         if recording.upload_id is not None:
-            self._take_up(recording, recording.upload_id, delivery)
+            self._take_up(recording, recording.upload_id, delivery, flight)
             return
         key = recording.idempotency_key
         if key is None:
             key = self._new_key()
             # Durable before it is used: after a power cut the same upload is found again.
             recording = self._store.update(recording, idempotency_key=key)
-        status = self._transport.create(self._request(recording), key)
+        request = self._request(recording)
+        with self._gate.opened():
+            status = self._transport.create(request, key)
         if status.state in {"failed", "expired", "aborted"}:
             msg = f"the upload is {status.state}"
             raise UploadLostError(msg)
-        self._begin(recording, status, delivery)
+        self._begin(recording, status, delivery, flight)
 
-    def _take_up(self, recording: Recording, upload_id: str, delivery: Delivery) -> None:
-        status = self._transport.status(upload_id)
+    def _take_up(
+        self, recording: Recording, upload_id: str, delivery: Delivery, flight: Flight
+    ) -> None:
+        with self._gate.opened():
+            status = self._transport.status(upload_id)
         if status.state == "open" and status.length in {None, recording.identity.length}:
             # The server's bytes may be of the older content: completing will tell, repair mends.
-            self._begin(recording, status, delivery)
+            self._begin(recording, status, delivery, flight)
             return
         if status.state == "open":
-            self._transport.abort_upload(upload_id)
+            with self._gate.opened():
+                self._transport.abort_upload(upload_id)
         self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
 
-    def _begin(self, recording: Recording, status: UploadStatus, delivery: Delivery) -> None:
+    def _begin(
+        self, recording: Recording, status: UploadStatus, delivery: Delivery, flight: Flight
+    ) -> None:
         told = {
             "file_id": recording.id,
             "name": recording.name,
@@ -131,7 +196,7 @@ class LaneWork:
             tell=[NewEvent("file.started", told, is_low=True)],
         )
         log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
-        self._learn(delivery, status)
+        self._learn(delivery, status, flight)
 
     def _request(self, recording: Recording) -> CreateRequest:
         return CreateRequest(
@@ -145,132 +210,117 @@ class LaneWork:
 
     # --- send -------------------------------------------------------------------------------
 
-    def send(self, recording: Recording, source: Source, delivery: Delivery) -> bool:
-        """Do the next thing that brings the upload nearer to its end.
-
-        Returns:
-            Whether the server had a part in it; False: only the disk was read.
-        """
+    def _ask(self, recording: Recording, delivery: Delivery, flight: Flight) -> None:
         upload_id = _upload_id(recording)
-        asked = delivery.received is None
-        if delivery.received is None:
+        with self._gate.opened():
             status = self._transport.status(upload_id)
-            if status.state in {"failed", "expired", "aborted"}:
-                msg = f"the upload is {status.state}"
-                raise UploadLostError(msg)
-            self._learn(delivery, status)
-            recording = self._clear_failures(recording, delivery)
-        self._outflow.show(recording, delivery, in_flight=0)
-        if delivery.next_block is not None:
-            self._compare(upload_id, source, delivery, delivery.next_block)
-            return True
-        limit = request_bytes(
-            self._outflow.rate.bytes_per_s, self._sizing, server_max=self._server_max
-        )
-        where = None if delivery.is_closed else next_range(delivery.wanted(), limit)
-        upto = recording.identity.length if where is None else where.start
-        if delivery.digest.upto < upto:
-            delivery.digest.catch_up(source, min(upto, delivery.digest.upto + _READ_PER_STEP))
-            source.check(recording.identity)
-        elif where is None:
-            source.check(recording.identity)
-            self._finish(recording, delivery)
-        else:
-            self._send_range(recording, upload_id, source, delivery, where)
-            asked = True
-        return asked
+        if status.state in {"failed", "expired", "aborted"}:
+            msg = f"the upload is {status.state}"
+            raise UploadLostError(msg)
+        gained = self._learn(delivery, status, flight)
+        if self._unmeasured_s > 0:
+            self._measure(min(gained, self._unmeasured_bytes), self._unmeasured_s)
+        self._clear_failures(recording, delivery)
+        self._outflow.show(recording, delivery)
 
-    def _send_range(
+    def _send(
         self,
         recording: Recording,
-        upload_id: str,
         source: Source,
         delivery: Delivery,
+        flight: Flight,
         where: ByteRange,
     ) -> None:
+        upload_id = _upload_id(recording)
+        self._outflow.show(recording, delivery)
+        body = self._outflow.body(recording, source, delivery, flight, where)
         began_s = self._clock.now_s()
         try:
-            status = self._transport.send(
-                upload_id,
-                ContentRange(where, recording.identity.length),
-                self._outflow.body(recording, source, delivery, where),
-            )
+            with self._gate.opened():
+                status = self._transport.send(
+                    upload_id, ContentRange(where, recording.identity.length), body
+                )
         except TransportError:
-            delivery.unmeasured_s += self._clock.now_s() - began_s
+            self._unmeasured_s += self._clock.now_s() - began_s
+            self._unmeasured_bytes += flight.sent
             raise
-        delivery.unmeasured_s += self._clock.now_s() - began_s
         delivery.to_replace = delivery.to_replace.remove(where)
-        gained = self._learn(delivery, status)
-        if gained:
-            self._clear_failures(recording, delivery)
-        elif not delivery.held.covers(where):
+        self._learn(delivery, status, flight)
+        self._measure(len(where), self._clock.now_s() - began_s)
+        if not delivery.held.covers(where):
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
             msg = "the server answered 200 and did not keep the bytes"
             raise TransportError(msg)
-        self._outflow.show(recording, delivery, in_flight=0)
+        self._clear_failures(recording, delivery)
+        delivery.end(self._lane)
+        self._outflow.show(recording, delivery)
 
-    def _finish(self, recording: Recording, delivery: Delivery) -> None:
-        resent = self.count(delivery)
+    def _hash(self, recording: Recording, source: Source, delivery: Delivery) -> None:
+        """Read what no lane has hashed in passing; when nothing is left, the bytes are all sent."""
+        length = recording.identity.length
+        digest = delivery.digest
+        if digest.upto < length:
+            with self._gate.opened():
+                digest.catch_up(source, min(length, digest.upto + _READ_PER_STEP))
+        source.check(recording.identity)
+        if digest.upto < length:
+            return
+        resent = count(self._store, delivery)
         self._store.advance(
             recording,
             Event.ALL_ACKNOWLEDGED,
-            digest=delivery.digest.digest(),
+            digest=digest.digest(),
             resent_bytes=recording.resent_bytes + resent,
         )
 
     # --- repair -----------------------------------------------------------------------------
 
-    def _compare(self, upload_id: str, source: Source, delivery: Delivery, first: int) -> None:
+    def _compare(self, upload_id: str, source: Source, delivery: Delivery) -> None:
         """Compare the next blocks with the server's, hashing the whole file in the same pass."""
         length = delivery.identity.length
+        first = delivery.next_block or 0
         start = first * _BLOCK_BYTES
         if start >= length:
             delivery.next_block = None
             return
         where = ByteRange(start, min(length, start + _READ_PER_STEP))
-        answer = self._transport.blocks(
-            upload_id, block_bytes=_BLOCK_BYTES, start=first, limit=_BLOCKS_PER_STEP
-        )
+        with self._gate.opened():
+            answer = self._transport.blocks(
+                upload_id, block_bytes=_BLOCK_BYTES, start=first, limit=_BLOCKS_PER_STEP
+            )
         if answer is None or answer.size != _BLOCK_BYTES:
             # No repair offered: everything goes again, and the server keeps what is equal.
             delivery.next_block = None
             delivery.to_replace = RangeSet([ByteRange(0, length)])
             return
-        ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=delivery.digest)
+        with self._gate.opened():
+            ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=delivery.digest)
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
         found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=length)
         delivery.to_replace = RangeSet([*delivery.to_replace, *found])
         delivery.next_block = first + _BLOCKS_PER_STEP
 
-    def learn_missing(self, delivery: Delivery, missing: RangeSet | None) -> None:
-        """Take over the missing ranges of an error, and what they say of the link."""
-        before = delivery.held_bytes
-        delivery.learn_missing(missing)
-        if delivery.received is not None:
-            self._measure(delivery, max(0, delivery.held.total - (before or 0)))
+    # --- what an answer tells -----------------------------------------------------------------
 
-    def _learn(self, delivery: Delivery, status: UploadStatus) -> int:
+    def _learn(self, delivery: Delivery, status: UploadStatus, flight: Flight) -> int:
         self._server_max = status.limits.max_request_bytes
         delivery.is_closed = status.state in {"verifying", "publishing", "complete"}
-        gained = delivery.learn(status.received)
-        self._measure(delivery, gained)
-        return gained
+        return delivery.learn(status.received, flight)
 
-    def _measure(self, delivery: Delivery, gained: int) -> None:
-        if delivery.unmeasured_s > 0:
-            self._outflow.rate.add(gained, delivery.unmeasured_s)
-            delivery.unmeasured_s = 0.0
+    def _measure(self, gained: int, took_s: float) -> None:
+        self._outflow.rate_of(self._lane).add(gained, took_s)
+        self._unmeasured_s, self._unmeasured_bytes = 0.0, 0
 
-    def _clear_failures(self, recording: Recording, delivery: Delivery) -> Recording:
+    def _clear_failures(self, recording: Recording, delivery: Delivery) -> None:
         """Forget failures once the server holds more than when they were counted."""
-        if not delivery.has_grown():
-            return recording
-        delivery.attempts = 1
-        return self._store.update(recording, failures=0) if recording.failures else recording
+        if delivery.has_grown():
+            delivery.attempts = 1
+            if recording.failures:
+                self._store.update(recording, failures=0)
 
     # --- complete ---------------------------------------------------------------------------
 
-    def complete(self, recording: Recording, delivery: Delivery) -> Verifying | None:
+    def _complete(self, recording: Recording, delivery: Delivery) -> Verifying | None:
         """Ask for the receipt and make it durable, with the event that tells of it.
 
         Raises:
@@ -281,7 +331,9 @@ class LaneWork:
             msg = "a sent recording without a digest"
             raise RuntimeError(msg)
         request = CompleteRequest(recording.identity.length, digest)
-        answer = self._transport.complete(_upload_id(recording), request)
+        upload_id = _upload_id(recording)
+        with self._gate.opened():
+            answer = self._transport.complete(upload_id, request)
         if isinstance(answer, Pending):
             asked_s = _VERIFYING_S if answer.retry_after_s is None else answer.retry_after_s
             return Verifying(min(asked_s, _VERIFYING_LONGEST_S))
@@ -308,6 +360,14 @@ class LaneWork:
             published_as=answer.published_as,
         )
         return None
+
+
+def count(store: Store, delivery: Delivery) -> int:
+    """Write down what the delivery put on the wire; return the bytes of it that were resent."""
+    sent, resent = delivery.take_counts()
+    if sent:
+        store.count_sent(sent=sent, resent=resent)
+    return resent
 
 
 def _upload_id(recording: Recording) -> str:

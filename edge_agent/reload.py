@@ -18,6 +18,7 @@ _LIVE = frozenset(
         "upload.min_request",
         "upload.max_request",
         "upload.request_seconds",
+        "upload.max_lanes",
         "upload.backoff_base_seconds",
         "upload.backoff_cap_seconds",
         "retention.delete",

@@ -1,8 +1,7 @@
-"""The lane: takes recordings from STABLE to VERIFIED, one unit of work per step.
+"""Takes recordings from STABLE to VERIFIED: the lanes together, and how many of them there are.
 
-Here: which recording is next. The work itself is `lane_work`, what follows from a failure `setbacks`.
-One recording at a time, oldest first; one that fails waits by itself and lets the next one go, while
-a link or a server that is away holds up all of them.
+The first lane is the worker that the agent runs. The others are made when they pay (`core.lanes`), each
+with a connection and a thread of its own, and sleep when they do not.
 """
 
 from __future__ import annotations
@@ -10,35 +9,42 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
-from edge_agent.activity import Activity, ProblemCode, Reason
+import structlog
+
+from edge_agent.activity import Activity
 from edge_agent.clock import Clock
 from edge_agent.config import UploadSettings
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.core.upload import State
+from edge_agent.core.lanes import LaneCount, LanePolicy
+from edge_agent.core.plan import RequestSizing
 from edge_agent.delivery import Deliveries
-from edge_agent.errors import SourceError, StaleRecordingError, StoreError, TransportError
-from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
-from edge_agent.lane_work import LaneWork, Verifying
-from edge_agent.outflow import WORKER
-from edge_agent.recording import Recording
+from edge_agent.errors import ConfigError
+from edge_agent.gate import Gate
+from edge_agent.holds import Holds
+from edge_agent.lane_work import LaneWork, count
+from edge_agent.lanes import Lane, Shared
+from edge_agent.outflow import Outflow
+from edge_agent.runner import Runner
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
 from edge_agent.store import Store
 from edge_agent.transport import Transport
 
-_IDLE_S = 30.0
-_STORE_WAIT_S = 10.0
-_WORK = (State.STABLE, State.SENDING, State.SENT)
+log = structlog.get_logger()
 
 
 class Sender:
-    """A worker. `step` from one thread; `wake`, `abort`, `resume` from any.
+    """A worker. `step` from one thread; everything else from any.
 
     Args:
+        transport: of the first lane; closed by whoever made it.
         source: opens a recording for reading.
         device_id: named in each create, so that a token of another device is noticed.
         jitter: draws from ``[0, 1)``.
+        more: makes the transport of a further lane; None: there is one lane, whatever the settings.
+        policy: when lanes are added and removed; how many at most is in the settings.
         new_key: makes idempotency keys of at least 128 random bits.
         pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
     """
@@ -54,168 +60,198 @@ class Sender:
         clock: Clock,
         device_id: str,
         jitter: Callable[[], float],
+        more: Callable[[], Transport] | None = None,
+        policy: LanePolicy | None = None,
         new_key: Callable[[], str] = lambda: secrets.token_hex(16),
         pause: Callable[[float], object] | None = None,
     ) -> None:
-        self._store = store
-        self._transport = transport
-        self._source = source
-        self._activity = activity
         self._clock = clock
         self._stopping = threading.Event()
-        self.woken = threading.Event()
-        """Set by `wake`; the runner may wait on it and clear it."""
-        self._work = LaneWork(
-            store,
-            transport,
-            activity,
+        self._more = more
+        self._policy = LanePolicy() if policy is None else policy
+        self._device_id = device_id
+        self._new_key = new_key
+        self._lane_count = LaneCount(replace(self._policy, most=1))
+        self._sizing = RequestSizing()
+        self._runners: list[Runner] = []
+        deliveries = Deliveries(lambda delivery: count(store, delivery))
+        holds = Holds(activity, clock)
+        self._shared = Shared(
+            store=store,
+            source=source,
+            activity=activity,
             clock=clock,
-            device_id=device_id,
-            new_key=new_key,
-            pause=self._stopping.wait if pause is None else pause,
+            gate=Gate(),
+            holds=holds,
+            deliveries=deliveries,
+            setbacks=Setbacks(
+                store,
+                transport.credential,
+                activity,
+                clock=clock,
+                holds=holds,
+                deliveries=deliveries,
+                jitter=jitter,
+            ),
+            outflow=Outflow(
+                activity,
+                clock,
+                pause=self._stopping.wait if pause is None else pause,
+                is_stopping=self._stopping.is_set,
+            ),
             is_stopping=self._stopping.is_set,
+            on_begin=self._judge,
+            on_rest=self._lane_count.pause,
+            wake_others=self._wake_others,
         )
-        self._deliveries = Deliveries(self._work.count)
-        self._holds = Holds(activity, clock)
-        self._setbacks = Setbacks(
-            store,
-            transport,
-            activity,
-            holds=self._holds,
-            deliveries=self._deliveries,
-            work=self._work,
-            jitter=jitter,
-        )
-        self._current_id: str | None = None
-        self._has_store_failed = False
-        self.on_verified: Callable[[], None] = lambda: None
-        """Called after each receipt that is durable here; must return at once."""
-        self.reconfigure(settings)
-
-    def reconfigure(self, settings: UploadSettings) -> None:
-        """Use *settings* from the next request on (rates at once)."""
-        self._setbacks.backoff = BackoffPolicy(
-            settings.backoff_base_seconds,
-            max(settings.backoff_base_seconds, settings.backoff_cap_seconds),
-        )
-        self._work.reconfigure(settings)
-
-    def wake(self) -> None:
-        """Say that there may be something new to send."""
-        self.woken.set()
-
-    def abort(self) -> None:
-        """Cut the running request off and do nothing more until `resume`."""
-        self._stopping.set()
-        self._transport.abort()
-        self.woken.set()
-
-    def resume(self) -> None:
-        self._transport.resume()
-        self._stopping.clear()
-        self.woken.set()
-
-    # --- one step ---------------------------------------------------------------------------
-
-    def step(self, now_s: float) -> float:
+        self._shared.outflow.on_tick = self._tick
+        self._lanes: tuple[Lane, ...] = ()
+        first = self._new_lane(transport)
+        self.step = first.step
         """Do one unit of work; return the seconds until the next, 0 when there is more to do.
 
         A wait above 0 while something is pending has its reason on the board.
         """
-        if self._stopping.is_set():
-            return _IDLE_S
-        try:
-            wait_s = self._step(now_s)
-        except StaleRecordingError:
-            # Another worker moved or forgot it: the next pick sees where to.
-            self._current_id = None
-            wait_s = 0.0
-        except StoreError as error:
-            self._has_store_failed = True
-            self._activity.problem(ProblemCode.STORE, present=True)
-            wait_s = self._holds.hold_lane(Reason.DISK, str(error), _STORE_WAIT_S)
-        else:
-            if self._has_store_failed:
-                self._has_store_failed = False
-                self._activity.problem(ProblemCode.STORE, present=False)
-        self._activity.beat(WORKER, self._clock.now_s())
-        return wait_s
+        self.woken = first.woken
+        """Set by `wake`; the runner may wait on it and clear it."""
+        self.reconfigure(settings)
 
-    def _step(self, now_s: float) -> float:
-        held_s = self._held_s(now_s)
-        if held_s > 0:
-            return held_s
-        recording = self._pick(now_s)
-        if recording is None:
-            return self._rest(now_s)
-        self._activity.block(None)
-        self._activity.wait(recording.id, None)
-        try:
-            if self._setbacks.must_probe:
-                self._transport.probe(secrets.token_hex(16))
-                self._setbacks.must_probe = False
-            return self._advance(recording)
-        except SourceError as error:
-            return self._setbacks.on_source_error(self._as_it_is_now(recording), error)
-        except TransportError as error:
-            return self._setbacks.on_transport_error(self._as_it_is_now(recording), error)
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """All lanes that were made; those beyond `lane_count` sleep."""
+        return self._lanes
 
-    def _as_it_is_now(self, recording: Recording) -> Recording:
-        """Return it with what the failed work wrote before it failed."""
-        return self._store.get(recording.id) or recording
+    @property
+    def lane_count(self) -> int:
+        return self._shared.count
 
-    def _held_s(self, now_s: float) -> float:
-        lane = self._holds.lane
-        if lane is None or lane.wait.reason is not Reason.AUTH:
-            return self._holds.lane_left_s(now_s)
-        look_s = self._setbacks.look_at_login()
-        return min(look_s, self._holds.lane_left_s(now_s))
+    @property
+    def on_verified(self) -> Callable[[], None]:
+        """Called after each receipt that is durable here; must return at once."""
+        return self._shared.on_verified
 
-    def _advance(self, recording: Recording) -> float:
-        delivery = self._deliveries.of(recording, self._clock.now_s())
-        with self._source(recording.path) as source:
-            source.check(recording.identity)
-            if recording.state is State.STABLE:
-                self._work.create(recording, delivery)
-                self._setbacks.reached()
-            elif recording.state is State.SENDING:
-                if self._work.send(recording, source, delivery):
-                    self._setbacks.reached()
-            else:
-                outcome = self._work.complete(recording, delivery)
-                self._setbacks.reached()
-                if isinstance(outcome, Verifying):
-                    return self._holds.hold(
-                        recording.id, Reason.VERIFYING, outcome.detail, outcome.wait_s
-                    )
-                self._holds.release(recording.id)
-                self._deliveries.drop(recording.id)
-                self.on_verified()
-        return 0.0
+    @on_verified.setter
+    def on_verified(self, call: Callable[[], None]) -> None:
+        self._shared.on_verified = call
 
-    def _pick(self, now_s: float) -> Recording | None:
-        """Return the recording to work on: the current one, else the oldest that need not wait."""
-        if self._current_id is not None and not self._holds.is_held(self._current_id, now_s):
-            current = self._store.get(self._current_id)
-            if current is not None and current.state in _WORK:
-                return current
-        after = 0
-        while page := self._store.in_states(*_WORK, after_seq=after, limit=100):
-            for recording in page:
-                if not self._holds.is_held(recording.id, now_s):
-                    self._current_id = recording.id
-                    return recording
-            after = page[-1].seq
-        return None
+    def reconfigure(self, settings: UploadSettings) -> None:
+        """Use *settings* from the next request on (rates at once)."""
+        with self._shared.gate:
+            self._shared.setbacks.backoff = BackoffPolicy(
+                settings.backoff_base_seconds,
+                max(settings.backoff_base_seconds, settings.backoff_cap_seconds),
+            )
+            self._sizing = RequestSizing(
+                settings.min_request, settings.max_request, settings.request_seconds
+            )
+            for lane in self._lanes:
+                lane.work.sizing = self._sizing
+            self._shared.outflow.limit(settings.max_rate)
+            most = 1 if self._more is None else settings.max_lanes
+            self._lane_count.policy = replace(self._policy, most=most)
 
-    def _rest(self, now_s: float) -> float:
-        """Nothing can be done now: name the reason that ends first, if anything waits at all."""
-        self._current_id = None
-        self._activity.sending(None, rate_bytes_per_s=None)
-        self._holds.release_all_but({one.id for one in self._store.in_states(*_WORK)})
-        first = self._holds.first()
-        if first is None:
-            self._activity.block(None)
-            return _IDLE_S
-        self._activity.block(first.wait)
-        return min(LONGEST_STEP_S, max(SHORTEST_WAIT_S, first.until_s - now_s))
+    # --- from other threads -------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Say that there may be something new to send."""
+        for lane in self._lanes[: self._shared.count]:
+            lane.woken.set()
+
+    def link_returned(self) -> None:
+        """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
+        with self._shared.gate:
+            self._shared.setbacks.link_returned()
+        self.wake()
+
+    def abort(self) -> None:
+        """Cut the running requests off and do nothing more until `resume`."""
+        self._stopping.set()
+        for lane in self._lanes:
+            lane.transport.abort()
+            lane.woken.set()
+
+    def resume(self) -> None:
+        for lane in self._lanes:
+            lane.transport.resume()
+        self._stopping.clear()
+        self.wake()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """End all lanes but the first, which others run, within *timeout_s*; for good."""
+        self.abort()
+        with self._shared.gate:
+            runners, self._runners = self._runners, []
+        deadline_s = self._clock.now_s() + timeout_s
+        for runner in runners:
+            runner.stop()
+        for runner in runners:
+            runner.join(max(0.0, deadline_s - self._clock.now_s()))
+        for lane in self._lanes[1:]:
+            lane.transport.close()
+
+    # --- lanes --------------------------------------------------------------------------------
+
+    def _new_lane(self, transport: Transport) -> Lane:
+        shared = self._shared
+        number = len(self._lanes)
+        work = LaneWork(
+            number,
+            shared.store,
+            transport,
+            shared.activity,
+            clock=self._clock,
+            gate=shared.gate,
+            outflow=shared.outflow,
+            device_id=self._device_id,
+            new_key=self._new_key,
+        )
+        work.sizing = self._sizing
+        lane = Lane(number, shared, transport, work)
+        self._lanes = (*self._lanes, lane)
+        return lane
+
+    def _judge(self) -> None:
+        """Look at how many lanes there should be. The gate is held."""
+        shared = self._shared
+        before = shared.count
+        all_busy = len(shared.busy) >= before
+        wanted = self._lane_count.judge(
+            self._clock.now_s(),
+            shared.outflow.sent,
+            can_use_more=all_busy and not shared.outflow.is_held_back,
+        )
+        if wanted != before:
+            shared.count = wanted
+            self._make(wanted)
+            log.debug("lanes.changed", lanes=wanted, before=before)
+
+    def _tick(self) -> None:
+        with self._shared.gate:
+            self._judge()
+
+    def _make(self, wanted: int) -> None:
+        while len(self._lanes) < wanted and self._more is not None:
+            try:
+                transport = self._more()
+            except ConfigError as error:  # the first lane would not have been made either
+                log.warning("lane.failed", problems=error.problems)
+                self._more = None
+                self._shared.count = len(self._lanes)
+                return
+            lane = self._new_lane(transport)
+            if self._stopping.is_set():
+                transport.abort()
+            self._runners.append(self._run(lane))
+
+    def _run(self, lane: Lane) -> Runner:
+        name = f"lane-{lane.number}"
+        runner = Runner(name, lane.step, clock=self._clock, woken=lane.woken)
+        runner.start()
+        return runner
+
+    def _wake_others(self) -> None:
+        """A unit of work is done: there may be something for lanes that found nothing."""
+        shared = self._shared
+        for lane in self._lanes[: shared.count]:
+            if lane.number not in shared.busy:
+                lane.woken.set()

@@ -1,6 +1,6 @@
 """What follows from a failure: which wait, which state, which word to whom.
 
-One table of consequences for the whole lane. Nothing here sends or reads anything.
+One table of consequences for all lanes. Nothing here sends or reads anything.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from edge_agent.activity import Activity, ProblemCode, Reason
+from edge_agent.clock import Clock
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Deliveries, Delivery
@@ -30,10 +31,8 @@ from edge_agent.errors import (
     UploadLostError,
 )
 from edge_agent.holds import Holds
-from edge_agent.lane_work import LaneWork
 from edge_agent.recording import Recording
 from edge_agent.store import NewEvent, Store
-from edge_agent.transport import Transport
 
 log = structlog.get_logger()
 
@@ -60,22 +59,25 @@ class Setbacks:
     def __init__(
         self,
         store: Store,
-        transport: Transport,
+        credential: Callable[[], bytes | None],
         activity: Activity,
         *,
+        clock: Clock,
         holds: Holds,
         deliveries: Deliveries,
-        work: LaneWork,
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
-        self._transport = transport
+        self._credential = credential
+        self._clock = clock
         self._activity = activity
         self._holds = holds
         self._deliveries = deliveries
-        self._work = work
         self._jitter = jitter
-        self._lane_failures = 0
+        self._link_failures = 0
+        self._counted_s = 0.0
+        """When the last failure of the link was counted; a hold may have begun with it."""
+        self._reached_s: float | None = None
         self._auth_failures = 0
         self._refused_credential: bytes | None = None
         self.backoff = BackoffPolicy()
@@ -84,7 +86,9 @@ class Setbacks:
 
     def reached(self) -> None:
         """The server did something for us: whatever was wrong with it or the link is over."""
-        self._lane_failures = 0
+        self._link_failures = 0
+        self._reached_s = self._clock.now_s()
+        self._holds.release_link()
         self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=False)
         self._activity.problem(ProblemCode.QUOTA, present=False)
         if self._auth_failures:
@@ -92,9 +96,14 @@ class Setbacks:
             self._activity.problem(ProblemCode.AUTH_FAILED, present=False)
             self._store.tell(NewEvent("auth.ok", {}))
 
+    def link_returned(self) -> None:
+        """The link was seen to work, by somebody who did not ask for anything of ours."""
+        self._link_failures = 0
+        self._holds.release_link()
+
     def look_at_login(self) -> float:
         """Return how often to look at a lane that waits for a login; a new token ends that at once."""
-        if self._transport.credential() != self._refused_credential:
+        if self._credential() != self._refused_credential:
             self._holds.lane = None
         return _AUTH_LOOK_S
 
@@ -123,17 +132,24 @@ class Setbacks:
             recording.id, Reason.SOURCE_MISSING, str(error), self._delay_s(failures)
         )
 
-    def on_transport_error(self, recording: Recording, error: TransportError) -> float:
-        delivery = self._deliveries.find(recording.id)
+    def on_transport_error(
+        self, recording: Recording, error: TransportError, *, began_s: float
+    ) -> float | None:
+        """Settle what follows from *error*, of a request that began at *began_s*.
+
+        Returns:
+            The seconds until the next look; None: only this lane's connection broke, others get
+            through.
+        """
+        delivery = self._deliveries.find(recording)
         if delivery is not None:
-            delivery.received = None
             delivery.attempts += 1
         log.debug("request.failed", recording_id=recording.id, error=str(error))
         match error:
             case AbortedError():
                 return self._holds.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
             case LinkDownError() | NotOurServerError():
-                return self._on_link_down(recording, error)
+                return self._on_link_down(recording, error, began_s)
             case ServerBusyError():
                 return self._on_busy(recording, error)
             case UnauthorizedError():
@@ -152,14 +168,26 @@ class Setbacks:
             case _:
                 return self._retry_later(recording, str(error))
 
-    def _on_link_down(self, recording: Recording, error: TransportError) -> float:
-        self.must_probe = isinstance(error, NotOurServerError)
+    def _on_link_down(
+        self, recording: Recording, error: TransportError, began_s: float
+    ) -> float | None:
+        self.must_probe = self.must_probe or isinstance(error, NotOurServerError)
+        if not self.must_probe and self._reached_s is not None and self._reached_s > began_s:
+            return None
+        if began_s < self._counted_s and self._holds.lane is not None:
+            # One dead link breaks the requests of all lanes: that is one failure.
+            return self._holds.lane_left_s(self._clock.now_s())
+        self._counted_s = self._clock.now_s()
         # After a restart the recording's count goes on: a reboot loop must still back off.
-        self._lane_failures = max(self._lane_failures, recording.failures) + 1
+        self._link_failures = max(self._link_failures, recording.failures) + 1
         self._count_failure(recording)
-        if self._lane_failures >= _UNREACHABLE_AFTER or self.must_probe:
+        if self._link_failures >= _UNREACHABLE_AFTER or self.must_probe:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
-        return self._holds.hold_lane(Reason.LINK, str(error), self._delay_s(self._lane_failures))
+        return self._holds.hold_lane(Reason.LINK, str(error), self._delay_s(self._link_failures))
+
+    def lane_delay_s(self, failures: int) -> float:
+        """Return the wait of a lane whose connection broke while others got through."""
+        return self._delay_s(failures) / 4
 
     def _on_busy(self, recording: Recording, error: ServerBusyError) -> float:
         reason = _BUSY_REASONS[error.blocked_by]
@@ -173,7 +201,7 @@ class Setbacks:
         return self._holds.hold_lane(reason, str(error), min(wait_s, _YIELD_S))
 
     def _on_unauthorized(self, error: UnauthorizedError) -> float:
-        self._refused_credential = self._transport.credential()
+        self._refused_credential = self._credential()
         if self._auth_failures == 0:
             self._store.tell(NewEvent("auth.failed", {"detail": str(error)}))
             log.error("auth.failed", detail=str(error))
@@ -193,7 +221,7 @@ class Setbacks:
             if error.code == "ranges-missing":
                 recording = self._store.advance(recording, Event.RANGES_MISSING, digest=None)
         if delivery is not None:
-            self._work.learn_missing(delivery, error.missing)
+            delivery.learn_missing(error.missing)
         return self._retry_later(recording, str(error))
 
     def _begin_repair(

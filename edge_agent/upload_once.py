@@ -99,7 +99,7 @@ def _alone(
             Runner("settler", lambda now_s: _settle(settler, now_s), clock=clock),
             Runner("sender", sender.step, clock=clock, woken=sender.woken),
         ]
-        stack.callback(_stop, runners, sender.abort)
+        stack.callback(_stop, runners, sender.close)
         for runner in runners:
             runner.start()
         desk = Desk(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)

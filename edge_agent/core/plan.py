@@ -47,6 +47,15 @@ def request_bytes(
     return chosen if server_max is None else max(1, min(chosen, server_max))
 
 
+def share_bytes(left: int, *, lanes: int, least: int) -> int:
+    """Return the largest piece of *left* bytes that lets *lanes* lanes end at about the same time.
+
+    ``max(least, left / lanes)``: guided self-scheduling (Polychronopoulos and Kuck, 1987). Pieces
+    shrink towards the end of a file, so that no lane is left with a long one while the others idle.
+    """
+    return max(least, -(-left // lanes))
+
+
 def next_range(missing: RangeSet, limit: int) -> ByteRange | None:
     """Return the first missing bytes, at most *limit* of them; None when nothing is missing."""
     for first in missing:

@@ -1,0 +1,39 @@
+"""One lane at a time decides; while it sends or reads, the others may."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+class Gate:
+    """A lock that is given up, not only at the end, but for as long as a lane is busy outside.
+
+    What lanes share is touched with the gate held. A request takes seconds and holds nothing: it runs
+    in `opened`, and whoever comes back must expect that others have been here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Let the others in meanwhile; the caller holds the gate before and after."""
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.acquire()

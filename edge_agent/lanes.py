@@ -1,0 +1,302 @@
+"""One lane: a connection, and a thread that does one unit of work after the other.
+
+Here: which recording is next. The work itself is `lane_work`, what follows from a failure `setbacks`.
+The oldest recording comes first; one that fails waits by itself and lets the next one go, while a link
+or a server that is away holds up all of them. Several lanes take disjoint ranges of one recording, or
+different recordings, whatever there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from edge_agent.activity import Activity, ProblemCode, Reason
+from edge_agent.clock import Clock
+from edge_agent.core.upload import State
+from edge_agent.delivery import Deliveries, Delivery, Kind, Task
+from edge_agent.errors import (
+    AbortedError,
+    LinkDownError,
+    NotOurServerError,
+    ServerBusyError,
+    SourceError,
+    StaleRecordingError,
+    StoreError,
+    TransportError,
+    UnauthorizedError,
+)
+from edge_agent.gate import Gate
+from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
+from edge_agent.lane_work import LaneWork, Verifying
+from edge_agent.outflow import WORKER, Outflow
+from edge_agent.recording import Recording
+from edge_agent.setbacks import Setbacks
+from edge_agent.source import Source
+from edge_agent.store import Store
+from edge_agent.transport import Transport
+
+WORK = (State.STABLE, State.SENDING, State.SENT)
+
+_IDLE_S = 30.0
+_ASLEEP_S = 3600.0
+"""Of a lane without work: others wake it when there is some."""
+_STORE_WAIT_S = 10.0
+_PAGE = 16
+
+_OF_THE_LINK = (
+    AbortedError,
+    LinkDownError,
+    NotOurServerError,
+    ServerBusyError,
+    UnauthorizedError,
+)
+"""Failures that say something whatever has become of the recording meanwhile."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass
+class Shared:
+    """What all lanes have in common; touched with the gate held."""
+
+    store: Store
+    source: Callable[[bytes], Source]
+    activity: Activity
+    clock: Clock
+    gate: Gate
+    holds: Holds
+    deliveries: Deliveries
+    setbacks: Setbacks
+    outflow: Outflow
+    is_stopping: Callable[[], bool]
+    count: int = 1
+    """Lanes that may work; those with a number from here on rest."""
+    busy: dict[int, str] = field(default_factory=dict)
+    """Lane -> the recording that it works on now."""
+    has_store_failed: bool = False
+    on_begin: Callable[[], None] = _nothing
+    """Called at the begin of each unit of work."""
+    on_rest: Callable[[], None] = _nothing
+    """Called when no lane has anything to do."""
+    wake_others: Callable[[], None] = _nothing
+    on_verified: Callable[[], None] = _nothing
+
+
+class Lane:
+    """A worker. `step` from one thread; `woken` may be set from any."""
+
+    def __init__(self, number: int, shared: Shared, transport: Transport, work: LaneWork) -> None:
+        self.number = number
+        self.transport = transport
+        self.work = work
+        self.woken = threading.Event()
+        self._shared = shared
+        self._current_id: str | None = None
+        self._failures = 0
+        self._until_s = 0.0
+        """This lane's connection broke while others got through: it waits so long."""
+
+    def step(self, now_s: float) -> float:
+        """Do one unit of work; return the seconds until the next, 0 when there is more to do.
+
+        A wait above 0 while something is pending has its reason on the board.
+        """
+        shared = self._shared
+        with shared.gate:
+            if shared.is_stopping():
+                return _IDLE_S
+            try:
+                wait_s = self._step(now_s)
+            except StaleRecordingError:
+                # Another worker moved or forgot it: the next pick sees where to.
+                self._current_id = None
+                wait_s = 0.0
+            except StoreError as error:
+                shared.has_store_failed = True
+                shared.activity.problem(ProblemCode.STORE, present=True)
+                wait_s = shared.holds.hold_lane(Reason.DISK, str(error), _STORE_WAIT_S)
+            else:
+                if shared.has_store_failed:
+                    shared.has_store_failed = False
+                    shared.activity.problem(ProblemCode.STORE, present=False)
+        if self.number == 0:
+            shared.activity.beat(WORKER, shared.clock.now_s())
+        return wait_s
+
+    def _step(self, now_s: float) -> float:
+        shared = self._shared
+        if self.number >= shared.count:
+            return _ASLEEP_S
+        held_s = max(self._held_s(now_s), self._until_s - now_s)
+        if held_s > 0:
+            return held_s
+        picked = self._pick(now_s)
+        if picked is None:
+            return self._rest(now_s)
+        recording, task = picked
+        shared.activity.block(None)
+        shared.activity.wait(recording.id, None)
+        try:
+            wait_s = self._work_on(recording, task)
+        finally:
+            shared.busy.pop(self.number, None)
+            shared.outflow.end(self.number)
+            shared.wake_others()
+        return wait_s
+
+    def _held_s(self, now_s: float) -> float:
+        shared = self._shared
+        lane = shared.holds.lane
+        if lane is None or lane.wait.reason is not Reason.AUTH:
+            return shared.holds.lane_left_s(now_s)
+        look_s = shared.setbacks.look_at_login()
+        return min(look_s, shared.holds.lane_left_s(now_s))
+
+    # --- one unit ---------------------------------------------------------------------------
+
+    def _work_on(self, recording: Recording, task: Task) -> float:
+        shared = self._shared
+        began_s = shared.clock.now_s()
+        delivery = shared.deliveries.of(recording, began_s)
+        flight = delivery.begin(self.number, task)
+        shared.busy[self.number] = recording.id
+        shared.outflow.begin(self.number, recording)
+        shared.on_begin()
+        try:
+            if shared.setbacks.must_probe:
+                with shared.gate.opened():
+                    self.transport.probe(secrets.token_hex(16))
+                shared.setbacks.must_probe = False
+            with shared.source(recording.path) as source:
+                source.check(recording.identity)
+                outcome = self.work.perform(recording, source, delivery, flight)
+        except SourceError as error:
+            delivery.doubt(self.number)
+            shared.deliveries.end(delivery, self.number)
+            return self._on_source_error(recording, error)
+        except TransportError as error:
+            delivery.doubt(self.number)
+            shared.deliveries.end(delivery, self.number)
+            return self._on_transport_error(recording, error, began_s)
+        finally:
+            shared.deliveries.end(delivery, self.number)
+        return self._settle(recording, delivery, task, outcome)
+
+    def _settle(
+        self, recording: Recording, delivery: Delivery, task: Task, outcome: Verifying | None
+    ) -> float:
+        shared = self._shared
+        self._failures = 0
+        if task.kind is not Kind.HASH:
+            shared.setbacks.reached()
+        if outcome is not None:
+            return shared.holds.hold(recording.id, Reason.VERIFYING, outcome.detail, outcome.wait_s)
+        if task.kind is Kind.COMPLETE:
+            shared.holds.release(recording.id)
+            shared.deliveries.drop(delivery.recording_id)
+            shared.on_verified()
+        return 0.0
+
+    def _on_source_error(self, recording: Recording, error: SourceError) -> float:
+        now = self._shared.store.get(recording.id)
+        if now is None or now.state not in WORK or now.identity != recording.identity:
+            return 0.0  # another lane noticed it first
+        return self._shared.setbacks.on_source_error(now, error)
+
+    def _on_transport_error(
+        self, recording: Recording, error: TransportError, began_s: float
+    ) -> float:
+        """Let it be settled, with what the failed work wrote before it failed."""
+        shared = self._shared
+        now = shared.store.get(recording.id)
+        is_stale = (
+            now is None
+            or now.state is not recording.state
+            or now.identity != recording.identity
+            or recording.upload_id not in {None, now.upload_id}
+        )
+        if is_stale and not isinstance(error, _OF_THE_LINK):
+            return 0.0  # another lane had the same answer, and it is settled
+        wait_s = shared.setbacks.on_transport_error(now or recording, error, began_s=began_s)
+        if wait_s is not None:
+            return wait_s
+        self._failures += 1
+        wait_s = max(SHORTEST_WAIT_S, shared.setbacks.lane_delay_s(self._failures))
+        self._until_s = shared.clock.now_s() + wait_s
+        return min(wait_s, LONGEST_STEP_S)
+
+    # --- which recording ----------------------------------------------------------------------
+
+    def _pick(self, now_s: float) -> tuple[Recording, Task] | None:
+        """Return what to do: with the current recording, else with the oldest that offers work."""
+        shared = self._shared
+        sharers = self._sharers(now_s)
+        for recording in self._candidates():
+            if shared.holds.is_held(recording.id, now_s):
+                continue
+            delivery = shared.deliveries.find(recording)
+            task = self.work.task(recording, delivery, sharers=sharers)
+            if task is not None:
+                self._current_id = recording.id
+                return recording, task
+        return None
+
+    def _candidates(self) -> Iterator[Recording]:
+        store = self._shared.store
+        if self._current_id is not None:
+            current = store.get(self._current_id)
+            if current is not None and current.state in WORK:
+                yield current
+        yield from self._queue()
+
+    def _queue(self) -> Iterator[Recording]:
+        """Yield the recordings that are due, oldest first, a few at a time: the queue may be long."""
+        store = self._shared.store
+        after = 0
+        while True:
+            # One look into the index per state; all states at once would sort the whole queue.
+            pages = [store.in_states(one, after_seq=after, limit=_PAGE) for one in WORK]
+            page = list(heapq.merge(*pages, key=lambda recording: recording.seq))[:_PAGE]
+            if not page:
+                return
+            yield from page
+            after = page[-1].seq
+
+    def _sharers(self, now_s: float) -> int:
+        """Return how many lanes may find no other work than this lane's next recording."""
+        shared = self._shared
+        if shared.count == 1:
+            return 1
+        taken = {*shared.busy.values(), self._current_id}
+        others = sum(
+            recording.id not in taken and not shared.holds.is_held(recording.id, now_s)
+            for recording in islice(self._queue(), 2 * shared.count)
+        )
+        return max(1, shared.count - others)
+
+    def _rest(self, now_s: float) -> float:
+        """Nothing can be done now: name the reason that ends first, if anything waits at all."""
+        shared = self._shared
+        self._current_id = None
+        idle_s = _IDLE_S if self.number == 0 else _ASLEEP_S
+        if not shared.busy:
+            shared.on_rest()
+            shared.activity.sending(None, rate_bytes_per_s=None)
+            shared.holds.release_gone(self._is_pending)
+        first = shared.holds.first()
+        if not shared.busy:
+            shared.activity.block(None if first is None else first.wait)
+        if first is None:
+            return idle_s
+        return min(LONGEST_STEP_S, max(SHORTEST_WAIT_S, first.until_s - now_s))
+
+    def _is_pending(self, recording_id: str) -> bool:
+        recording = self._shared.store.get(recording_id)
+        return recording is not None and recording.state in WORK

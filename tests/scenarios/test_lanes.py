@@ -1,0 +1,154 @@
+"""Several lanes at once, in their threads, against the real server: the laws hold as with one."""
+
+import os
+import random
+import threading
+
+import pytest
+
+from edge_agent.activity import Reason
+from edge_agent.core.upload import State
+from edge_agent.source import Source
+from tests.support.lanes import lanes
+from tests.support.link import FINE, Fault
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with lanes(tmp_path) as made:
+        yield made
+
+
+def test_several_lanes_send_disjoint_ranges_of_one_file(stage):
+    stage.link.bytes_per_s = 8 * MIB
+    data = os.urandom(12 * MIB + 17)
+    recording = stage.lane.record("a.mp4", data)
+
+    stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.link.body_bytes == len(data)
+    assert stage.lane.now(recording).resent_bytes == 0
+    assert stage.link.most_open >= 4
+    assert stage.lane.sender.lane_count == 8
+
+
+def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
+    stage.link.bytes_per_s = 8 * MIB
+    data = os.urandom(12 * MIB)
+    stage.lane.record("a.mp4", data)
+    left_for_the_end = []
+    whole = Source.pieces
+
+    def pieces(source, where, **more):
+        if len(where) > 4 * MIB:
+            left_for_the_end.append(len(where))
+        return whole(source, where, **more)
+
+    monkeypatch.setattr(Source, "pieces", pieces)
+    stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert left_for_the_end == []
+
+
+def test_many_small_files_share_the_lanes(stage):
+    files = {f"{number}.jpg": os.urandom(100 * KIB + number) for number in range(40)}
+    for name, data in files.items():
+        stage.lane.record(name, data)
+    stage.link.schedule = lambda _: Fault(delay_s=0.01)
+
+    stage.lane.run_all()
+
+    assert stage.published() == files
+    assert stage.link.body_bytes == sum(map(len, files.values()))
+    assert stage.link.most_open >= 4
+    # No file is cut in pieces while others wait: each costs a create, its bytes, a complete.
+    puts = [one for one in stage.link.requests if one.method == "PUT"]
+    assert len(puts) <= 2 * len(files)
+    assert [one for one in stage.link.requests if one.method == "GET"] == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_L4_with_lanes_no_acknowledged_byte_is_sent_twice_through_a_hundred_cuts(stage, seed):
+    draw = random.Random(seed)
+    lock = threading.Lock()
+    data = draw.randbytes(24 * MIB)
+    recording = stage.lane.record("a.mp4", data)
+    cuts = 0
+    thrown_away = 0
+
+    def cut(request):
+        nonlocal cuts, thrown_away
+        with lock:
+            if request.method != "PUT" or cuts == 100 or request.length < 2 * KIB:
+                return FINE
+            cuts += 1
+            passes = draw.randrange(min(request.length, 200 * KIB))
+            thrown_away += min(-passes % (256 * KIB), request.length - passes)
+            return Fault(cut_after=passes)
+
+    stage.link.schedule = cut
+    stage.lane.run_all(within_s=60)
+
+    assert cuts == 100
+    assert stage.published() == {"a.mp4": data}
+    assert stage.link.body_bytes <= len(data) + thrown_away
+    assert stage.lane.now(recording).resent_bytes == stage.link.body_bytes - len(data)
+
+
+def test_a_connection_that_breaks_while_others_get_through_holds_up_nobody_else(stage):
+    stage.link.bytes_per_s = 4 * MIB
+    data = os.urandom(8 * MIB)
+    stage.lane.record("a.mp4", data)
+    seen = []
+
+    def break_some(request):
+        seen.append(request)
+        # The first requests grow the lanes; then each fifth breaks in its middle.
+        is_cut = request.method == "PUT" and len(seen) > 20 and len(seen) % 5 == 0
+        return Fault(cut_after=request.length // 2) if is_cut else FINE
+
+    stage.link.schedule = break_some
+    stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert Reason.LINK not in stage.lane.reasons
+
+
+def test_a_link_that_dies_under_all_lanes_is_one_failure(stage):
+    stage.link.bytes_per_s = 4 * MIB
+    data = os.urandom(8 * MIB)
+    recording = stage.lane.record("a.mp4", data)
+    is_dead = threading.Event()
+    stage.link.schedule = lambda _: Fault(lose_request=is_dead.is_set())
+    stage.lane.activity.subscribe(
+        lambda: is_dead.set() if stage.lane.sender.lane_count == 8 else None
+    )
+    failures = []
+
+    def has_failed():
+        failures.append(stage.lane.now(recording).failures)
+        return failures[-1] > 0
+
+    stage.lane.run_all(until=has_failed)
+
+    assert failures[-1] <= 2
+
+
+def test_a_restart_in_the_middle_of_eight_lanes_resends_nothing_that_was_acknowledged(stage):
+    stage.link.bytes_per_s = 8 * MIB
+    data = os.urandom(8 * MIB)
+    recording = stage.lane.record("a.mp4", data)
+    stage.lane.run_all(until=lambda: stage.link.body_bytes > 3 * MIB)
+    open_requests = 8
+
+    stage.lane.restart()
+    stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.link.body_bytes <= len(data) + open_requests * 256 * KIB

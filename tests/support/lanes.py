@@ -1,0 +1,150 @@
+"""Several lanes of one device in their threads, and the real server, without a socket."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import RetentionSettings, UploadSettings
+from edge_agent.core.lanes import LanePolicy
+from edge_agent.lanes import WORK
+from edge_agent.runner import Runner
+from edge_agent.sender import Sender
+from edge_agent.source import Source
+from edge_agent.transport import Connection, Transport
+from tests.support.ingest import ingest
+from tests.support.lane import Lane, Scene
+from tests.support.link import Link
+
+EAGER = LanePolicy(grow_s=0.02, gain=0.0, review_s=3600)
+"""As many lanes as there may be, at once and for good."""
+
+
+class DeviceClock(SystemClock):
+    """Real time for threads; a link's delays pass in it."""
+
+    def pass_s(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def is_synchronised(self) -> bool:
+        return True
+
+
+class SharedLink(Link):
+    """A link for several connections at once, each as slow as `bytes_per_s` says."""
+
+    def __init__(self, app: Callable[..., Any], clock: DeviceClock) -> None:
+        super().__init__(app, clock)
+        self._lock = threading.Lock()
+        self.open_now: set[int] = set()
+        self.most_open = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with self._lock:
+            self.open_now.add(id(request))
+            self.most_open = max(self.most_open, len(self.open_now))
+        try:
+            return super().handle_request(request)
+        finally:
+            with self._lock:
+                self.open_now.discard(id(request))
+
+    def _pass(self, request: httpx.Request) -> Iterator[bytes]:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        for piece in request.stream:
+            if request.method == "PUT":
+                with self._lock:
+                    self.body_bytes += len(piece)
+                if self.bytes_per_s:
+                    self.clock.pass_s(len(piece) / self.bytes_per_s)
+            yield piece
+
+
+class Lanes(Lane):
+    """A device whose sender has all its lanes."""
+
+    def _open(self) -> None:
+        super()._open()
+        self.made: list[Transport] = []
+        self.sender = Sender(
+            self.store,
+            self.transport,
+            Source.open,
+            self.activity,
+            self.upload,
+            clock=self.clock,
+            device_id="cam",
+            jitter=random.Random(1).random,
+            more=self._another,
+            policy=EAGER,
+        )
+
+    def _another(self) -> Transport:
+        made = Transport(
+            Connection(url="http://127.0.0.1"),
+            token=lambda: None,
+            utc=self.clock.utc,
+            via=self.link,
+        )
+        self.made.append(made)
+        return made
+
+    def close(self) -> None:
+        self.sender.close(5.0)
+        super().close()
+
+    def run_all(self, *, until: Callable[[], bool] | None = None, within_s: float = 20) -> None:
+        """Let the lanes work in their threads until nothing is pending (or *until* holds)."""
+        is_done = until or (lambda: not self.store.in_states(*WORK, limit=1))
+        first = Runner("sender", self.sender.step, clock=self.clock, woken=self.sender.woken)
+        first.start()
+        changed = threading.Event()
+        unsubscribe = self.activity.subscribe(changed.set)
+        try:
+            ends_s = self.clock.now_s() + within_s
+            while not is_done():
+                assert self.clock.now_s() < ends_s, f"not done: {self.activity.view()}"
+                changed.wait(0.02)
+                changed.clear()
+        finally:
+            unsubscribe()
+            first.stop()
+            self.sender.abort()
+            assert first.join(5)
+            self.sender.close(5)
+        assert first.failures == 0
+
+
+@contextmanager
+def lanes(base: Path, *, upload: dict[str, Any] | None = None) -> Iterator[Scene]:
+    with ingest(base / "server") as made:
+        clock = DeviceClock()
+        link = SharedLink(made.app, clock)
+        (base / "device").mkdir()
+        lane = Lanes(
+            base / "device",
+            link,
+            clock,
+            UploadSettings(
+                **{
+                    "min_request": 64 * 1024,
+                    "max_request": 256 * 1024,
+                    "backoff_base_seconds": 0.01,
+                    "backoff_cap_seconds": 0.05,
+                    **(upload or {}),
+                }
+            ),
+            RetentionSettings(),
+        )
+        try:
+            yield Scene(lane, link, made, clock)
+        finally:
+            lane.close()
