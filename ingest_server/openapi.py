@@ -15,8 +15,9 @@ from typing import Any
 
 import falcon
 
+from ingest_server.auth import SCOPES
 from ingest_server.names import MAX_NAME_BYTES
-from ingest_server.protocols import native
+from ingest_server.protocols import access, native
 from upload_protocol import headers
 from upload_protocol.messages import MAX_METADATA_BYTES, STATES
 from upload_protocol.problems import CONTENT_TYPE, MAX_MISSING_RANGES, PROBLEMS
@@ -46,6 +47,7 @@ OF_STORING = ("storage-full", "storage-failed", "quota-exceeded")
 TIME = {"type": "string", "format": "date-time"}
 ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 DEVICE = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+TOKEN = "edt_[a-z0-9][a-z0-9_-]{0,62}_[A-Za-z0-9_-]{43}"  # noqa: S105 # what one looks like
 LENGTH = {"type": "integer", "minimum": 0, "maximum": headers.MAX_OFFSET}
 DIGEST = {
     "type": "string",
@@ -129,7 +131,37 @@ def _schemas() -> dict[str, Schema]:
             },
             next=_or_null({"type": "integer", "minimum": 1}),
         ),
+        "ClaimRequest": _claim_request(),
+        "IssuedToken": _object(
+            token={"type": "string", "pattern": f"^{TOKEN}$"},
+            token_id=text,
+            device=DEVICE,
+            scopes={"type": "array", "items": {"enum": sorted(SCOPES)}, "minItems": 1},
+            expires_at=_or_null(TIME),
+        ),
         "Problem": _problem(),
+    }
+
+
+def _claim_request() -> Schema:
+    return {
+        "type": "object",
+        "required": ["claim_token", "device", "serial"],
+        "properties": {
+            "claim_token": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": access.MAX_TOKEN,
+                "description": "edc_<id>_<43 characters>, from `ingest-server claim add`.",
+            },
+            "device": DEVICE,
+            "serial": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": access.MAX_SERIAL,
+                "description": "What tells this board from all others; printable characters.",
+            },
+        },
     }
 
 
@@ -310,6 +342,8 @@ def _paths() -> dict[str, Schema]:
         headers.content_path("{upload_id}"): {**of_upload, "put": _put()},
         headers.blocks_path("{upload_id}"): {**of_upload, "get": _blocks()},
         headers.complete_path("{upload_id}"): {**of_upload, "post": _complete()},
+        headers.ROTATE_PATH: {"post": _rotate()},
+        headers.CLAIM_PATH: {"post": _claim()},
         PATH: {"get": _openly("document", "This document", "application/json", {"type": "object"})},
         "/livez": {"get": _openly("live", "Does the process answer?", "text/plain")},
         "/readyz": {
@@ -458,9 +492,34 @@ def _complete() -> Schema:
             "ranges-missing",
             "digest-mismatch",
             "digest-required",
+            "upload-refused",
             "not-open",
         ),
         requestBody=_json_body("CompleteRequest"),
+    )
+
+
+def _rotate() -> Schema:
+    return _operation(
+        "rotate",
+        "The device's next token; the old one is good until the new one is used",
+        {"200": _answer("Durable, and told this once.", "IssuedToken")},
+        ("not-found", *OF_STORING),
+        security=[{"token": []}],
+        description="In token mode only; elsewhere 404.",
+    )
+
+
+def _claim() -> Schema:
+    return _operation(
+        "claim",
+        "A device's first token, for a claim token that many devices share",
+        {"201": _answer("Durable, and told this once.", "IssuedToken")},
+        ("not-found", "device-claimed", *OF_BODY, *OF_STORING),
+        security=[],
+        description="In token mode only; elsewhere 404. The same serial may ask again within 10 "
+        "minutes, while its token was not used.",
+        requestBody=_json_body("ClaimRequest"),
     )
 
 

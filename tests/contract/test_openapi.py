@@ -11,7 +11,9 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from ingest_server import openapi
-from tests.support.ingest import ingest
+from ingest_server.state.access import AccessTables, ClaimRecord
+from ingest_server.tokens import claim_hash, new_claim
+from tests.support.ingest import CREATED_AT, ingest
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
 DOCUMENT = openapi.document()
@@ -59,14 +61,28 @@ def test_the_checked_in_copy_is_the_document():
     )
 
 
-def test_every_native_route_and_method_is_in_the_document_and_no_other(server):
+@pytest.fixture
+def token_server(tmp_path):
+    with ingest(tmp_path / "data", mode="token") as made:
+        yield made
+
+
+@pytest.fixture
+def stranger(token_server):
+    """A client without a credential of a server that wants one."""
+    transport = httpx.WSGITransport(app=token_server.app)
+    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+        yield found
+
+
+def test_every_native_route_and_method_is_in_the_document_and_no_other(token_server):
     routes = {
         route.path: {
             method.method.lower()
             for method in route.methods
             if not method.internal and method.method.lower() in METHODS
         }
-        for route in falcon.inspect.inspect_app(server.app).routes
+        for route in falcon.inspect.inspect_app(token_server.app).routes
         if route.path.startswith(NATIVE)
     }
     described = {
@@ -146,6 +162,46 @@ def test_refusals_are_answered_as_the_document_says(client, path, method, ask):
 
     assert answer.status_code >= 400
     check(path, method, answer)
+
+
+def claimable(server, devices=1):
+    token, claim_id = new_claim()
+    claim = ClaimRecord(claim_id, CREATED_AT, "2099-01-01T00:00:00Z", devices, 0, None)
+    AccessTables(server.state).add_claim(claim, claim_hash(token))
+    return token
+
+
+def test_tokens_are_claimed_and_rotated_as_the_document_says(token_server, stranger):
+    def ask(**members):
+        return stranger.post("/v1/claim", json={"claim_token": shared, "serial": "SN1", **members})
+
+    shared = claimable(token_server)
+    claimed = check("/v1/claim", "post", ask(device="drone-1"))
+    bearer = {"Authorization": f"Bearer {claimed['token']}"}
+    answer = stranger.post("/v1/token/rotate", headers=bearer)
+    rotated = check("/v1/token/rotate", "post", answer)
+
+    assert rotated["token"] != claimed["token"]
+    assert answer.status_code == 200
+    for refused, status in [
+        (ask(device="drone-1", serial="SN2"), 409),
+        (ask(device="drone-2"), 403),
+        (ask(device="drone-2", claim_token="edc_00000000_" + "x" * 43), 401),
+        (ask(device="No Device"), 400),
+        (ask(), 400),
+        (stranger.post("/v1/claim", content=b"{}"), 415),
+    ]:
+        assert refused.status_code == status
+        check("/v1/claim", "post", refused)
+    check("/v1/token/rotate", "post", stranger.post("/v1/token/rotate"))
+
+
+@pytest.mark.parametrize("path", ["/v1/token/rotate", "/v1/claim"])
+def test_an_open_server_gives_no_tokens_as_the_document_says(client, path):
+    answer = client.post(path, json={})
+
+    assert answer.status_code == 404
+    check(path, "post", answer)
 
 
 @pytest.mark.parametrize(

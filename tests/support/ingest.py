@@ -11,12 +11,14 @@ from typing import Any
 from ingest_server import auth
 from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
+from ingest_server.audit import Audit
 from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.clock import SystemClock
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.state.sqlite import SqliteState
+from ingest_server.tokens import TokenDesk
 
 CREATED_AT = "2026-11-21T10:00:00Z"
 
@@ -56,6 +58,7 @@ def ingest(
     blobs = ObservedBlobs(data_dir, observer, clock.now_s)
     receiver = Receiver(state, blobs, chosen, clock, observer=observer)
     authenticator = auth.OpenAuth(hosts) if mode == "open" else auth.TokenAuth(state, clock)
+    audit = Audit(None, clock.now_utc)
     made = Ingest(None, state, receiver, data_dir)
     made.app = make_app(
         receiver,
@@ -65,6 +68,8 @@ def ingest(
         is_stopping=lambda: made.is_stopping,
         observer=observer,
         admission=admission,
+        audit=audit,
+        desk=TokenDesk(state, clock, audit) if mode == "token" else None,
     )
     receiver.start()
     try:
