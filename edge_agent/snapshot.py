@@ -119,6 +119,9 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
         return view.blocked_by
     if view.current is not None:
         return None
+    if ProblemCode.STORE in view.problems:
+        # What is found now cannot be remembered, so it is in no count of what waits.
+        return Wait(Reason.DISK, "state_dir cannot be written: is its disk full or read-only?")
     if ProblemCode.SOURCE_MISSING in view.problems:
         return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
     unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))

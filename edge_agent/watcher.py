@@ -18,7 +18,7 @@ import structlog
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.config import WatchSettings
 from edge_agent.core.stability import SettlePolicy
-from edge_agent.errors import StaleRecordingError
+from edge_agent.errors import StaleRecordingError, StoreError
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout
 from edge_agent.reconcile import Reconciler
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 WORKER = "watcher"
 _ABSENT_RETRY_S = 2.0
 _MIN_SCAN_GAP_S = 0.5
+_STORE_WAIT_S = 10.0
 _MAX_LINES = 50
 _SCAN_S_PER_FILE = 1e-3
 """Gap between scans per file: some 10 µs a file here, ten times that on a small board, so even
@@ -66,6 +67,7 @@ class Watcher:
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._owes_roll_call = True
         self._must_ask_anew = False
+        self._store_retry_s: float | None = None
         self._is_root_lost = False
         self._unreadable: list[str] = []
         self._settings = settings
@@ -99,6 +101,22 @@ class Watcher:
     def step(self, now_s: float) -> float:
         """Look at what is due; return the seconds until the next look."""
         self._activity.beat(WORKER, now_s)
+        if self._store_retry_s is not None and now_s < self._store_retry_s:
+            return self._store_retry_s - now_s  # hints come meanwhile: they mend no disk
+        try:
+            wait_s = self._look(now_s)
+        except StoreError as error:
+            if self._store_retry_s is None:
+                log.warning("watcher.store_failed", error=str(error), wait_s=_STORE_WAIT_S)
+            self._store_retry_s = now_s + _STORE_WAIT_S
+            self._activity.problem(ProblemCode.STORE, present=True)
+            return _STORE_WAIT_S
+        if self._store_retry_s is not None:
+            self._store_retry_s = None
+            self._activity.problem(ProblemCode.STORE, present=False)
+        return wait_s
+
+    def _look(self, now_s: float) -> float:
         root = self._root(now_s)
         if root is None:
             # Files that a person named may lie elsewhere.

@@ -9,10 +9,12 @@ import pytest
 
 from edge_agent.activity import Current, ProblemCode, Reason
 from edge_agent.core.upload import Event, State
+from edge_agent.errors import StoreError
 from edge_agent.lease import LeaseProbe
 from edge_agent.recording import Recording
 from edge_agent.scan import NameRules, Scan, is_gone
 from edge_agent.settler import identity_at
+from edge_agent.snapshot import blocking
 from edge_agent.store import Store
 from edge_agent.watcher import Watcher
 from tests.support.rim import Folder, StillClock, watched_folder
@@ -459,6 +461,26 @@ def test_a_scan_of_an_unchanged_folder_writes_nothing(folder, tmp_path):
     assert (tmp_path / "agent.db-wal").stat().st_size == size_of_log
     assert changes == []
     assert len(folder.states()) == 200
+
+
+def test_a_full_disk_under_the_store_is_a_reason_and_what_came_meanwhile_is_found(folder):
+    def remember_nothing(found):
+        raise StoreError("the state database cannot be written: database or disk is full")
+
+    folder.store.add = remember_nothing
+    folder.write("a.mp4")
+    folder.settle()
+
+    assert ProblemCode.STORE in folder.activity.problems
+    told = blocking(folder.activity.view(), folder.store.counts())
+    assert told is not None
+    assert told.reason is Reason.DISK
+
+    del folder.store.add
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": State.STABLE}
+    assert ProblemCode.STORE not in folder.activity.problems
 
 
 class CountsQuestions(Store):
