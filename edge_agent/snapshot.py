@@ -126,8 +126,11 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
         return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
     unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
     if unfinished:
-        what = "a recording is" if unfinished == 1 else f"{unfinished} recordings are"
-        return Wait(Reason.STILL_RECORDING, f"{what} not known to be finished yet")
+        if unfinished == 1:
+            detail = "a recording is being written, or was a moment ago"
+        else:
+            detail = f"{unfinished} recordings are being written, or were a moment ago"
+        return Wait(Reason.STILL_RECORDING, detail)
     return None
 
 
@@ -143,7 +146,7 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     if recording.origin == "watch" and ProblemCode.SOURCE_MISSING in view.problems:
         return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
     if recording.state in (State.SEEN, State.GROWING):
-        return Wait(Reason.STILL_RECORDING, "not known to be finished yet")
+        return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
         return view.blocked_by
     return Wait(Reason.QUEUED, "other recordings are sent first")
