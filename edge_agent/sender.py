@@ -189,6 +189,12 @@ class Sender:
         for lane in self._lanes[1:]:
             lane.transport.close()
 
+    def make_lanes(self, wanted: int) -> None:
+        """Begin with so many lanes instead of finding out that they pay."""
+        with self._shared.gate:
+            self._lane_count.count = self._shared.count = wanted
+            self._make(wanted)
+
     # --- lanes --------------------------------------------------------------------------------
 
     def _new_lane(self, transport: Transport) -> Lane:

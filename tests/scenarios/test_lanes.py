@@ -11,6 +11,7 @@ from edge_agent.core.upload import State
 from edge_agent.source import Source
 from tests.support.lanes import lanes
 from tests.support.link import FINE, Fault
+from tests.support.stalling_server import stalling_server
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -152,3 +153,21 @@ def test_a_restart_in_the_middle_of_eight_lanes_resends_nothing_that_was_acknowl
     assert stage.published() == {"a.mp4": data}
     assert stage.lane.now(recording).state is State.VERIFIED
     assert stage.link.body_bytes <= len(data) + open_requests * 256 * KIB
+
+
+def test_eight_lanes_that_hang_are_cut_off_within_five_seconds(tmp_path):
+    with stalling_server() as server, lanes(tmp_path, url=server.url) as stage:
+        for number in range(12):
+            stage.lane.record(f"{number}.mp4", os.urandom(8 * MIB))
+        sender = stage.lane.sender
+        sender.make_lanes(8)
+        stop_began_s = []
+
+        def all_hang():
+            stop_began_s[:] = [stage.clock.now_s()]
+            return server.stalling == 8
+
+        stage.lane.run_all(until=all_hang)
+
+        assert stage.clock.now_s() - stop_began_s[0] < 5
+        assert not [one for one in threading.enumerate() if one.name.startswith("lane-")]

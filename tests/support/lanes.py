@@ -71,9 +71,14 @@ class SharedLink(Link):
 class Lanes(Lane):
     """A device whose sender has all its lanes."""
 
+    url: str | None = None
+    """Of a server to reach through sockets; None: the scene's, without."""
+
     def _open(self) -> None:
         super()._open()
-        self.made: list[Transport] = []
+        if self.url is not None:
+            self.transport.close()
+            self.transport = self._another()
         self.sender = Sender(
             self.store,
             self.transport,
@@ -88,14 +93,12 @@ class Lanes(Lane):
         )
 
     def _another(self) -> Transport:
-        made = Transport(
-            Connection(url="http://127.0.0.1"),
+        return Transport(
+            Connection(url=self.url or "http://127.0.0.1"),
             token=lambda: None,
             utc=self.clock.utc,
-            via=self.link,
+            via=self.link if self.url is None else None,
         )
-        self.made.append(made)
-        return made
 
     def close(self) -> None:
         self.sender.close(5.0)
@@ -124,12 +127,15 @@ class Lanes(Lane):
 
 
 @contextmanager
-def lanes(base: Path, *, upload: dict[str, Any] | None = None) -> Iterator[Scene]:
+def lanes(
+    base: Path, *, upload: dict[str, Any] | None = None, url: str | None = None
+) -> Iterator[Scene]:
     with ingest(base / "server") as made:
         clock = DeviceClock()
         link = SharedLink(made.app, clock)
         (base / "device").mkdir()
-        lane = Lanes(
+        device = type("Device", (Lanes,), {"url": url})
+        lane = device(
             base / "device",
             link,
             clock,

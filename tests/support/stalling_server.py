@@ -20,6 +20,9 @@ class StallingServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.is_stalling = threading.Event()
         """Set when a body has begun to arrive that nobody will read."""
+        self.stalling = 0
+        """How many bodies nobody reads."""
+        self.counting = threading.Lock()
         self.released = threading.Event()
 
     @property
@@ -43,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_PUT(self) -> None:
+        with self.server.counting:
+            self.server.stalling += 1
         self.server.is_stalling.set()
         self.server.released.wait(60)
 
