@@ -38,6 +38,7 @@ LAST_USED_EVERY = timedelta(hours=1)
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
+_NO_HASH = bytes(32)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN = re.compile(r"edt_[a-z0-9][a-z0-9_-]{0,62}_[A-Za-z0-9_-]{43}\Z")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]*)?\Z")
@@ -123,8 +124,10 @@ class TokenAuth:
             raise Refused("unauthorized", "Authorization is not 'Bearer edt_<device>_<secret>'")
         wanted = token_hash(token)
         record = self._tokens.find_token(wanted)
-        # The database compared already; this keeps the last word with a constant-time comparison.
-        if record is None or not hmac.compare_digest(record.token_hash, wanted):
+        # The database compared already; this keeps the last word with a constant-time comparison,
+        # and an unknown token takes the same steps as a known one.
+        known = _NO_HASH if record is None else record.token_hash
+        if not hmac.compare_digest(known, wanted) or record is None:
             raise Refused("unauthorized", "the token is unknown or was revoked")
         now = self._clock.now_utc()
         if record.expires_at is not None and record.expires_at <= rfc3339(now):

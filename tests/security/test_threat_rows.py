@@ -4,8 +4,14 @@ Rows 12, 15, 19 and 20 are the agent's (`test_threat_rows_agent`), row 16 and th
 are in `tests/system/test_webhooks.py`.
 """
 
+import contextlib
+import hashlib
+import json
 import os
+import secrets
 import socket
+import subprocess
+import sys
 import time
 import unicodedata
 import zipfile
@@ -17,9 +23,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server.address import parse_address
+from ingest_server.auth import TokenAuth
+from ingest_server.cli import main
+from ingest_server.clock import SystemClock
+from ingest_server.errors import Refused
 from ingest_server.names import NameTemplate
 from tests.support.core_site import CoreSite, failing
 from tests.support.raw_http import Peer
+from tests.support.requirements import require_root
 from tests.support.secured import DATA, complete, create, put, secured, upload
 from tests.unit.server_core.test_names import HOSTILE, inside
 from upload_protocol.digests import Digest
@@ -181,6 +192,49 @@ def test_row_6_a_full_disk_loses_no_acknowledged_byte_and_the_server_recovers(tm
     core.receiver.stop()
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 MiB."""
+    require_root()
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", mount], check=True)
+    yield mount
+    subprocess.run(["umount", "-l", mount], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("min_free", [0, "4MiB"], ids=["to the last block", "down to the floor"])
+def test_row_6_a_disk_that_is_really_full_costs_nothing_acknowledged(small_disk, min_free):
+    data, half = secrets.token_bytes(16 << 20), 8 << 20
+    with secured(small_disk / "site", limits={"min_free": min_free}) as site:
+        client = site.device()
+        upload_id = create(client, length=len(data)).json()["id"]
+        assert put(client, upload_id, data[:half]).status_code == 200
+        fill(small_disk / "ballast", but=0 if min_free else 3 << 20)
+
+        refused = put(client, upload_id, data[half:], half)
+        assert (refused.status_code, refused.json()["code"]) == (507, "storage-full")
+        assert "Retry-After" in refused.headers
+        assert create(client, length=32 << 20).status_code in {500, 503, 507}
+        [[start, stop]] = client.get(f"/v1/uploads/{upload_id}").json()["received"]
+        assert (start, half <= stop < len(data)) == (0, True)
+        (small_disk / "ballast").unlink()
+
+        assert put(client, upload_id, data[stop:], stop).status_code == 200
+        assert complete(client, upload_id, data).status_code == 200
+        [published] = site.published().values()
+        assert hashlib.sha256(published).digest() == hashlib.sha256(data).digest()
+
+
+def fill(path, but):
+    """Take all the room of a disk except *but* bytes."""
+    with path.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(1 << 20))
+    os.truncate(path, path.stat().st_size - but)
+
+
 def test_row_6_abandoned_uploads_are_bounded(tmp_path):
     with secured(tmp_path, limits={"max_open_uploads_per_device": 3}) as site:
         client = site.device()
@@ -193,7 +247,7 @@ def test_row_6_abandoned_uploads_are_bounded(tmp_path):
 def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
     client = site.device()
     with ExitStack() as stack:
-        for number in range(300):
+        for number in range(500):
             raw = stack.enter_context(peer(site))
             if number % 2:
                 raw.send(b"PUT /v1/uploads/x/content HTTP/1.1\r\nHost: loc")
@@ -239,6 +293,43 @@ def test_row_9_wrong_credentials_are_slowed_and_right_ones_never_wait(site):
     assert good.get("/v1").status_code == 200
     refused = [one for one in site.audit() if one["action"] == "authenticate"]
     assert 0 < len(refused) <= 20
+
+
+def test_row_9_a_refusal_takes_the_same_steps_however_near_the_token_was(tmp_path):
+    with secured(tmp_path) as site:
+        auth = TokenAuth(site.state, SystemClock())
+        right = site.token("drone-1")
+        far = "edt_nobody_" + "x" * 43
+        near = right[:-1] + ("A" if right[-1] != "A" else "B")
+        auth.authenticate(f"Bearer {right}", None)
+
+        steps = {token: calls_of(auth, token) for token in (far, near, right)}
+
+    assert steps[far] == steps[near]
+    # Neither by its words nor by a comparison that ends early.
+    for token in steps:
+        assert "compare_digest" in steps[token]
+    assert steps[right][: len(steps[far])] != steps[far]
+
+
+def calls_of(auth, token):
+    """Return the names of all functions that looking at *token* calls, in order."""
+    called = []
+
+    def note(frame, event, argument):
+        if event == "call":
+            called.append(frame.f_code.co_qualname)
+        elif event == "c_call":
+            called.append(argument.__name__)
+
+    sys.setprofile(note)
+    try:
+        auth.authenticate(f"Bearer {token}", None)
+    except Refused:
+        pass
+    finally:
+        sys.setprofile(None)
+    return called
 
 
 def test_row_9_a_claim_token_is_not_tried_at_will(site):
@@ -346,6 +437,25 @@ def test_row_18_a_bit_flipped_on_the_wire_or_at_rest_is_never_published(site):
     assert site.published() == {}
     put(client, upload_id, DATA)
     assert complete(client, upload_id).json()["digest"].startswith("sha-256=")
+
+
+def test_row_18_a_bit_flipped_in_a_published_file_is_found_and_set_apart(site, capsys):
+    client = site.device()
+    rotten, sound = upload(client, name="a.mp4"), upload(client, b"sound", name="b.mp4")
+    path = site.folder / "data" / "published" / rotten["published_as"]
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes([DATA[100] ^ 0x10]))
+
+    capsys.readouterr()  # what the server has said so far
+    code = main(["verify", "--json", "--config", str(site.folder / "server.toml")])
+
+    found = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert [one["path"] for one in found["findings"]] == [rotten["published_as"]]
+    assert found["findings"][0]["verdict"] == "corrupt"
+    assert site.published() == {sound["published_as"]: b"sound"}
 
 
 def test_row_18_a_digest_that_is_no_proof_is_not_taken(site):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -9,12 +10,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.core.upload import State
 from edge_agent.errors import LinkDownError, SourceError, TransportError
 from edge_agent.mqtt import Received
 from edge_agent.scan import NameRules, Scan
 from edge_agent.source import Source
 from edge_agent.transport import Connection, Transport
 from tests.support.certificates import Authority
+from tests.support.lane import scene
 from tests.support.raw_http import serving
 from tests.support.reporting import Reporting
 from tests.support.secured import create, secured
@@ -98,12 +101,32 @@ def test_row_19_a_file_swapped_for_a_link_while_it_is_sent_is_noticed(tmp_path):
     assert expected is not None
 
 
-@contextmanager
-def impostor(folder, authority):
-    """A server whose certificate somebody else signed."""
-    import socket
+def test_row_19_a_folder_swapped_for_a_link_leads_to_no_other_file(tmp_path):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "clip.mp4").write_bytes(b"not a record")
+    with scene(tmp_path / "site") as here:
+        day = here.lane.media / "day"
+        day.mkdir()
+        recording = here.lane.record("day/clip.mp4", b"a recording.")
+        day.rename(tmp_path / "moved")
+        day.symlink_to(secret)
 
-    pair = authority.server()
+        here.lane.run()
+
+        assert here.lane.now(recording).state is State.SEEN
+        assert here.published() == {}
+        assert b"not a record" not in b"".join(
+            path.read_bytes() for path in (here.server.data_dir / "parts").iterdir()
+        )
+        media = os.fsencode(here.lane.media)
+        assert list(Scan(media, NameRules(["*"], []), recursive=True)) == []
+    assert (secret / "clip.mp4").read_bytes() == b"not a record"
+
+
+@contextmanager
+def impostor(pair):
+    """A server that shows the certificate *pair*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     heard: list[bytes] = []
@@ -129,10 +152,21 @@ def impostor(folder, authority):
 
 def test_row_20_a_server_with_another_authoritys_certificate_hears_no_token(tmp_path):
     ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs", "another CA")
-    with impostor(tmp_path, theirs) as (port, heard):
+    with impostor(theirs.server()) as (port, heard):
         url = f"https://localhost:{port}"
         agent = transport(url, "edt_drone-1_" + "s" * 43, ca_file=ours.cert)
         with agent, pytest.raises(TransportError):
+            agent.probe("n" * 16)
+
+    assert heard == []
+
+
+def test_row_20_a_certificate_of_the_right_authority_for_another_host_hears_no_token(tmp_path):
+    ours = Authority(tmp_path / "ours")
+    with impostor(ours.device("stolen.example")) as (port, heard):
+        url = f"https://localhost:{port}"
+        agent = transport(url, "edt_drone-1_" + "s" * 43, ca_file=ours.cert)
+        with agent, pytest.raises(TransportError, match="certificate"):
             agent.probe("n" * 16)
 
     assert heard == []

@@ -1,0 +1,85 @@
+"""Row 11 of the table of threats: what two servers may read differently, before ours and alone."""
+
+import contextlib
+import re
+import time
+
+import pytest
+
+from tests.support.fronts import front
+
+SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CHUNK = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+ENDED = b"0\r\n\r\n" + SMUGGLED
+ALL = b"Content-Length: %d\r\n"
+
+# Under one reading the body holds a request, under another that request comes after it.
+CORPUS = {
+    "CL.TE": (ALL % len(ENDED) + b"Transfer-Encoding: chunked\r\n", ENDED),
+    "TE.CL": (b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", CHUNK),
+    "TE.TE": (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n" + ALL % 0, CHUNK),
+    "xchunked": (b"Transfer-Encoding: xchunked\r\n" + ALL % len(ENDED), ENDED),
+    "space before the colon": (b"Transfer-Encoding : chunked\r\n" + ALL % len(ENDED), ENDED),
+    "chunked, identity": (b"Transfer-Encoding: chunked, identity\r\n", CHUNK),
+    "vertical tab": (b"Transfer-Encoding:\x0bchunked\r\n" + ALL % len(ENDED), ENDED),
+    "folded": (b"X: y\r\n Transfer-Encoding: chunked\r\n" + ALL % len(ENDED), ENDED),
+    "bare line feed": (b"X: y\nTransfer-Encoding: chunked\r\n" + ALL % len(ENDED), ENDED),
+    "bare carriage return": (b"X: y\rTransfer-Encoding: chunked\r\n" + ALL % len(ENDED), ENDED),
+    "underscore": (b"Transfer_Encoding: chunked\r\n" + ALL % len(ENDED), ENDED),
+    "NUL": (b"X\x00: 1\r\n" + ALL % len(SMUGGLED), SMUGGLED),
+    "two lengths": (ALL % 0 + ALL % len(SMUGGLED), SMUGGLED),
+    "two lengths, the other way": (ALL % len(SMUGGLED) + ALL % 0, SMUGGLED),
+    "list of lengths": (b"Content-Length: 0, %d\r\n" % len(SMUGGLED), SMUGGLED),
+    "signed length": (b"Content-Length: +%d\r\n" % len(SMUGGLED), SMUGGLED),
+    "length in hex": (b"Content-Length: 0x%x\r\n" % len(SMUGGLED), SMUGGLED),
+    "negative length": (b"Content-Length: -1\r\n", SMUGGLED),
+    "underscored length": (b"Content_Length: 0\r\n" + ALL % len(SMUGGLED), SMUGGLED),
+    "chunk extension with a line feed": (
+        b"Transfer-Encoding: chunked\r\n",
+        b"2;\nxx\r\n%x\r\n0\r\n\r\n%s" % (len(SMUGGLED), SMUGGLED),
+    ),
+    "chunk size past 64 bits": (
+        b"Transfer-Encoding: chunked\r\n",
+        b"1000000000000000%x\r\n%s" % (0, SMUGGLED),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["own", "own TLS", "nginx"])
+def site(request, tmp_path_factory):
+    with front(request.param, tmp_path_factory.mktemp("smuggling")) as found:
+        yield found
+
+
+def all_answers(peer, seconds: float) -> bytes:
+    """Return all that comes until the connection ends, or for as long as the server cuts bodies."""
+    heard = b""
+    give_up_s = time.monotonic() + seconds
+    peer.socket.settimeout(seconds)
+    with contextlib.suppress(OSError):
+        while time.monotonic() < give_up_s and (piece := peer.socket.recv(65536)):
+            heard += piece
+    return heard
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORPUS)
+def test_row_11_no_request_hides_in_another(site, name):
+    lines, body = CORPUS[name]
+    head = (
+        b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Idempotency-Key: 0123456789abcdef\r\n"
+    )
+    with site.connect() as peer:
+        peer.send(head + lines + b"\r\n" + body)
+        heard = all_answers(peer, 2.0)
+    with site.connect() as peer:
+        peer.send(b"GET /v1?nonce=mine HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        next_one = peer.answer()
+
+    statuses = [int(one) for one in re.findall(rb"^HTTP/1\.1 (\d{3})", heard, re.MULTILINE)]
+    assert len(statuses) <= 1, heard
+    assert all(400 <= status < 600 for status in statuses), heard
+    assert b"ok\n" not in heard
+    # Nobody after it gets an answer that was meant for another.
+    assert (next_one.status, next_one.json["nonce"]) == (200, "mine")
