@@ -21,9 +21,16 @@ from edge_agent.config_sources import Loaded, is_insecure
 from edge_agent.control import ControlServer
 from edge_agent.credentials import FOR_SERVER, read_secret
 from edge_agent.desk import Desk
-from edge_agent.errors import ConfigError, StoreError
+from edge_agent.errors import (
+    ConfigError,
+    LinkDownError,
+    NotOurServerError,
+    StoreError,
+    TransportError,
+)
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
+from edge_agent.link import LinkWatch, address_of
 from edge_agent.outbox import NewEvent
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
@@ -50,8 +57,10 @@ _JOIN_S = 2.0
 _FAREWELL_S = 1.5
 
 
-def make_transport(settings: AgentSettings, clock: Clock) -> Transport:
-    """Return a lane to the configured server.
+def make_transport(
+    settings: AgentSettings, clock: Clock, link: LinkWatch | None = None
+) -> Transport:
+    """Return a lane to the configured server, watched by *link*.
 
     Raises:
         ConfigError: the CA file or the proxy cannot be used.
@@ -67,13 +76,44 @@ def make_transport(settings: AgentSettings, clock: Clock) -> Transport:
         ),
         token=lambda: read_secret(FOR_SERVER, server.token_file),
         utc=clock.utc,
+        watch=link,
+    )
+
+
+def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
+    """Return what looks after the lanes; it runs when it is started.
+
+    Raises:
+        ConfigError: the CA file or the proxy cannot be used.
+    """
+
+    def ask() -> bool:
+        try:
+            with make_transport(settings, clock) as transport:
+                transport.probe(secrets.token_hex(16))
+        except LinkDownError:
+            return False
+        except TransportError as error:
+            return not isinstance(error, NotOurServerError)
+        return True
+
+    server = settings.server
+    return LinkWatch(
+        address_of(server.proxy or server.url), ask=ask, on_return=lambda: None, clock=clock
     )
 
 
 def make_sender(
-    settings: AgentSettings, store: Store, transport: Transport, activity: Activity, clock: Clock
+    settings: AgentSettings,
+    store: Store,
+    transport: Transport,
+    activity: Activity,
+    clock: Clock,
+    *,
+    link: LinkWatch,
 ) -> Sender:
-    return Sender(
+    """Return the sender; *link* tells it when the link returns."""
+    sender = Sender(
         store,
         transport,
         Source.open,
@@ -82,8 +122,10 @@ def make_sender(
         clock=clock,
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
-        more=lambda: make_transport(settings, clock),
+        more=lambda: make_transport(settings, clock, link),
     )
+    link.on_return = sender.link_returned
+    return sender
 
 
 class Agent:
@@ -110,8 +152,11 @@ class Agent:
             folder=lambda: self._settings.watch.folder,
             limit_bytes_per_s=lambda: int(self._settings.upload.max_rate or 0),
         )
-        self._transport = make_transport(settings, clock)
-        self._sender = make_sender(settings, self._store, self._transport, self.activity, clock)
+        self._link = make_link_watch(settings, clock)
+        self._transport = make_transport(settings, clock, self._link)
+        self._sender = make_sender(
+            settings, self._store, self._transport, self.activity, clock, link=self._link
+        )
         self._watcher = Watcher(
             settings.watch,
             self._store,
@@ -193,6 +238,7 @@ class Agent:
         self.activity.subscribe(self._reporter.wake)
         self._reporter.start()
         self._control.start()
+        self._link.start()
         for runner in self._runners.values():
             runner.start()
         self._snapshots.phase = None
@@ -283,6 +329,7 @@ class Agent:
 
     def close(self) -> None:
         """Let go of files; the threads have ended, or end with the process."""
+        self._link.stop()
         self._sender.close()
         self._transport.close()
         self._store.close()

@@ -34,6 +34,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
 
+_NEVER_409 = frozenset({"device-claimed"})
 _TRY_AGAIN_400 = frozenset({"body-truncated", "content-digest-mismatch"})
 
 
@@ -84,6 +85,8 @@ def error_of(answer: Answer, *, now: datetime) -> TransportError:
         return UnauthorizedError(f"{problem.code}: {problem.detail or problem.title}")
     if status == 410 or problem.code == "upload-not-found":
         return UploadLostError(f"{problem.code}: {problem.detail}")
+    if problem.code in _NEVER_409:
+        return RejectedError(problem)
     if status in {408, 409} or problem.code in _TRY_AGAIN_400:
         return ConflictError(problem)
     if problem.code in {"not-found", "misdirected-request"}:

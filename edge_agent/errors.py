@@ -11,6 +11,7 @@ AgentError
 │   └── SourceUnreadableError exists, cannot be read (permission, bad card)
 └── TransportError         a request did not do its work
     ├── LinkDownError      nothing came back: the bytes may or may not have arrived
+    │   └── LinkBackError     given up for a new connection, which works: at once
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
     ├── ServerBusyError    429, 503, 507, 5xx: wait as told, or by our own backoff
@@ -80,6 +81,10 @@ class TransportError(AgentError):
 
 class LinkDownError(TransportError):
     """No answer came: connect, send or receive failed, or nothing moved for too long."""
+
+
+class LinkBackError(LinkDownError):
+    """A dead connection was given up because the link works: try again at once, over a new one."""
 
 
 class AbortedError(TransportError):

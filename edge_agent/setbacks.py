@@ -18,6 +18,7 @@ from edge_agent.delivery import Deliveries, Delivery
 from edge_agent.errors import (
     AbortedError,
     ConflictError,
+    LinkBackError,
     LinkDownError,
     NotOurServerError,
     ReceiptRefusedError,
@@ -148,6 +149,8 @@ class Setbacks:
         match error:
             case AbortedError():
                 return self._holds.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
+            case LinkBackError():
+                return 0.0
             case LinkDownError() | NotOurServerError():
                 return self._on_link_down(recording, error, began_s)
             case ServerBusyError():

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import httpx
 
@@ -26,6 +26,7 @@ from edge_agent.answers import Answer
 from edge_agent.errors import (
     AbortedError,
     ConfigError,
+    LinkBackError,
     LinkDownError,
     NotOurServerError,
     UnauthorizedError,
@@ -67,6 +68,14 @@ class Connection:
     congestion_control: socket_options.CongestionControl = "auto"
 
 
+class Watch(Protocol):
+    """Who is told about requests, and may `Transport.cut` those that hang."""
+
+    def begin(self, line: Transport) -> None: ...
+
+    def end(self, line: Transport, *, was_answered: bool | None) -> None: ...
+
+
 class Transport:
     """One lane to the server.
 
@@ -75,6 +84,7 @@ class Transport:
             None where the server runs without tokens. May raise `ConfigError`.
         utc: wall time, only to read dates in answers.
         via: what carries requests, instead of the network.
+        watch: told when a request begins and ends.
 
     Raises:
         ConfigError: the CA file or the proxy cannot be used.
@@ -87,12 +97,15 @@ class Transport:
         token: Callable[[], str | None],
         utc: Callable[[], datetime],
         via: httpx.BaseTransport | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._base = connection.url.rstrip("/")
         self._token = token
         self._utc = utc
         self._lock = threading.Lock()
         self._is_aborted = False
+        self._is_cut = False
         self._socket: socket.socket | None = None
         self._client = httpx.Client(
             transport=_network(connection) if via is None else via,
@@ -217,6 +230,21 @@ class Transport:
         with self._lock:
             self._is_aborted = False
 
+    def live_socket(self) -> socket.socket | None:
+        """Return the socket of the connection that is open or was last; for looking only."""
+        with self._lock:
+            live = self._socket
+        return None if live is None or live.fileno() < 0 else live
+
+    def cut(self) -> None:
+        """From another thread: break the running request off with a `LinkBackError`."""
+        with self._lock:
+            self._is_cut = True
+            live = self._socket
+        if live is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(live, socket.SHUT_RDWR)
+
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Remember the socket that httpcore just opened (its public trace extension)."""
         if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
@@ -260,6 +288,8 @@ class Transport:
         if document is not None:
             fields["Content-Type"] = "application/json"
             content = json.dumps(document).encode()
+        was_answered: bool | None = None
+        self._begin()
         try:
             if self._is_aborted:
                 raise AbortedError("stopped before it was sent")
@@ -272,7 +302,9 @@ class Transport:
             )
             response = self._client.send(request, stream=True)
             try:
-                return Answer(response.status_code, _fields(response), _read(response))
+                answer = Answer(response.status_code, _fields(response), _read(response))
+                was_answered = True
+                return answer
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
@@ -280,8 +312,20 @@ class Transport:
                 raise AbortedError("cut off from this side") from error
             if isinstance(error, httpx.DecodingError):
                 raise NotOurServerError("the answer cannot be decoded") from error
+            if self._is_cut:
+                raise LinkBackError("given up for a new connection") from error
+            was_answered = False
             msg = _what_broke(error)
             raise LinkDownError(msg) from error
+        finally:
+            if self._watch is not None:
+                self._watch.end(self, was_answered=was_answered)
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._is_cut = False
+        if self._watch is not None:
+            self._watch.begin(self)
 
     def _authorization(self) -> dict[str, str]:
         try:

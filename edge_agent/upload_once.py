@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge_agent.activity import Activity
-from edge_agent.agent import make_sender, make_transport
+from edge_agent.agent import make_link_watch, make_sender, make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.control import NotRunningError, ask
@@ -84,9 +84,10 @@ def _alone(
         ids = frozenset(one.id for one in taken)
         store.chosen = ids
         activity = Activity()
-        transport = make_transport(settings, clock)
+        link = make_link_watch(settings, clock)
+        transport = make_transport(settings, clock, link)
         stack.callback(transport.close)
-        sender = make_sender(settings, store, transport, activity, clock)
+        sender = make_sender(settings, store, transport, activity, clock, link=link)
         watch = settings.watch
         settler = Settler(
             SettlePolicy(watch.settle_seconds, watch.fallback_settle_seconds),
@@ -100,6 +101,8 @@ def _alone(
             Runner("sender", sender.step, clock=clock, woken=sender.woken),
         ]
         stack.callback(_stop, runners, sender.close)
+        stack.callback(link.stop)
+        link.start()
         for runner in runners:
             runner.start()
         desk = Desk(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)

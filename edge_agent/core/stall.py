@@ -1,0 +1,54 @@
+"""When a connection is silent, and when it is better to begin a new one than to wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_SILENT_S = 1.0
+_SILENT_RTTS = 4.0
+_PATIENCE_S = 6.0
+"""Beyond this something between us and the server has forgotten the connection (NAT, a new address)."""
+
+_WORTH_S = 1.5
+"""A new connection costs a handshake and a small window; a retry that is due sooner is cheaper."""
+
+_OFTEN_FOR_S = 300.0
+_OFTEN_S = 1.0
+_SELDOM_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What the kernel knows of one connection at this moment."""
+
+    outstanding: int
+    """Packets sent and not acknowledged."""
+    silent_s: float
+    """Since anything was acknowledged, or since the last new byte left if that is less."""
+    rtt_s: float
+    retry_s: float
+    """How long the kernel waits before it tries a lost packet again; doubles with each try."""
+
+
+def is_silent(flow: Flow) -> bool:
+    """Return whether so little is heard that somebody should look whether the link still works."""
+    if flow.outstanding == 0:  # nothing to acknowledge: the server thinks, or its window is closed
+        return False
+    return flow.silent_s >= max(_SILENT_S, _SILENT_RTTS * flow.rtt_s)
+
+
+def is_lost(flow: Flow) -> bool:
+    """Return whether to give the connection up, now that the link is known to work."""
+    if not is_silent(flow):
+        return False
+    worth_s = max(_WORTH_S, _SILENT_RTTS * flow.rtt_s)
+    return flow.retry_s >= worth_s or flow.silent_s >= max(_PATIENCE_S, 2 * worth_s)
+
+
+def probe_interval_s(away_s: float) -> float:
+    """Return the time between two looks at a link that has been away for *away_s*.
+
+    Each second, so that a fly-by of seconds is used; after minutes it is no fly-by, and a server that
+    is down shall not be knocked at by every device each second.
+    """
+    return _OFTEN_S if away_s < _OFTEN_FOR_S else _SELDOM_S

@@ -1,0 +1,297 @@
+"""Watches over connections: finds those that are dead, and notices that a link has come back.
+
+One thread. While nothing is sent and nothing is broken it sleeps until the kernel has news about an
+interface. A connection on which nothing is acknowledged makes it look, with a TCP connect each second
+and one question once that succeeds, whether a new connection would do better. Nothing is cut because of
+silence alone: a slow link is a good link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import structlog
+
+from edge_agent import tcp_info
+from edge_agent.clock import Clock
+from edge_agent.core import stall
+from edge_agent.netlink import LinkNews
+
+log = structlog.get_logger()
+
+_SAMPLE_S = 0.5
+_SETTLE_S = 0.1
+"""News come in bursts (carrier, address, route); one look after the first few is enough."""
+_CONNECT_S = (1.0, 1.0, 3.0)
+"""Limits of successive connects: short ones meet a link that returns, a long one a link that is slow."""
+_JOIN_S = 2.0
+
+Address = tuple[str, int]
+
+
+class Line(Protocol):
+    """A connection that may be busy with a request."""
+
+    def live_socket(self) -> socket.socket | None: ...
+
+    def cut(self) -> None:
+        """Break the running request off: the next one begins with a new connection."""
+
+
+class LinkWatch:
+    """Begins with `start`, ends with `stop`.
+
+    Args:
+        address: of whom to connect to: the server, or the proxy in front of it.
+        ask: asks our server something over a new connection; False: it was not our server. May block
+            for seconds.
+        on_return: called when the link or the server was away and now answers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        ask: Callable[[], bool],
+        on_return: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self._address = address
+        self._ask = ask
+        self.on_return = on_return
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._busy: set[Line] = set()
+        self._last_peer: Address | None = None
+        self._lost_s: float | None = None
+        """Since when requests break; None: the last one got through."""
+        self._is_stopping = False
+        self._is_asleep = False
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._news = _news()
+        self._attempt: socket.socket | None = None
+        self._attempt_until_s = 0.0
+        self._attempts = 0
+        self._next_look_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, for good; a question that is under way may outlive this by seconds."""
+        with self._lock:
+            if self._is_stopping:
+                return
+            self._is_stopping = True
+        self._wake()
+        if self._thread.ident is None:
+            self._close()
+        else:
+            self._thread.join(_JOIN_S)
+
+    # --- from the lanes -----------------------------------------------------------------------
+
+    def begin(self, line: Line) -> None:
+        """A request is about to be sent on *line*."""
+        with self._lock:
+            self._busy.add(line)
+        self._wake()
+
+    def end(self, line: Line, *, was_answered: bool | None) -> None:
+        """The request is over: answered, whatever the answer, or broken; None: ended by ourselves."""
+        with self._lock:
+            self._busy.discard(line)
+            if was_answered:
+                self._lost_s = None
+            elif was_answered is False and self._lost_s is None:
+                self._lost_s = self._clock.now_s()
+        if was_answered is False:
+            self._wake()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._wake_fd >= 0 and (self._is_asleep or self._is_stopping):
+                os.eventfd_write(self._wake_fd, 1)
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                try:
+                    self._turn()
+                except OSError as error:
+                    log.warning("link.watch_failed", error=str(error), action="tried again")
+                    threading.Event().wait(_SAMPLE_S)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._end_attempt()
+        if self._news is not None:
+            self._news.close()
+        with self._lock:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _turn(self) -> None:
+        """Wait for one thing to happen, and do what follows from it."""
+        ready = self._wait()
+        now_s = self._clock.now_s()
+        if self._news is not None and self._news.fileno() in ready:
+            self._on_news(now_s)
+        if self._attempt is not None and self._attempt.fileno() in ready:
+            self._on_connected()
+        needs_look = self._look_at_lines() or self._lost_s is not None
+        if not needs_look:
+            self._attempts = 0
+            self._end_attempt()
+        elif self._attempt is None and now_s >= self._next_look_s:
+            self._begin_attempt(now_s)
+        elif self._attempt is not None and now_s >= self._attempt_until_s:
+            self._end_attempt()
+
+    def _wait(self) -> set[int]:
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        if self._news is not None:
+            poll.register(self._news.fileno(), select.POLLIN)
+        if self._attempt is not None:
+            poll.register(self._attempt.fileno(), select.POLLOUT)
+        with self._lock:
+            wait_s = self._wait_s(self._clock.now_s())
+            self._is_asleep = wait_s is None or not self._busy
+            if self._is_stopping:
+                wait_s = 0
+        ready = {fd for fd, _ in poll.poll(None if wait_s is None else wait_s * 1000)}
+        with self._lock:
+            self._is_asleep = False
+        if self._wake_fd in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+        return ready
+
+    def _wait_s(self, now_s: float) -> float | None:
+        waits = [_SAMPLE_S] if self._busy else []
+        if self._attempt is not None:
+            waits.append(self._attempt_until_s - now_s)
+        elif self._lost_s is not None:
+            waits.append(self._next_look_s - now_s)
+        return max(0.0, min(waits)) if waits else None
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def _lines(self) -> list[tuple[Line, socket.socket]]:
+        with self._lock:
+            busy = tuple(self._busy)
+        return [(line, live) for line in busy if (live := line.live_socket()) is not None]
+
+    def _look_at_lines(self) -> bool:
+        """Return whether some connection is silent."""
+        is_silent = False
+        for _, live in self._lines():
+            info = tcp_info.read(live)
+            if info is None:
+                continue
+            if stall.is_silent(info.flow):
+                is_silent = True
+            elif info.acked_bytes:
+                with contextlib.suppress(OSError):
+                    self._last_peer = live.getpeername()[:2]
+        return is_silent
+
+    def _on_news(self, now_s: float) -> None:
+        threading.Event().wait(_SETTLE_S)
+        is_good = self._news is not None and self._news.read()
+        for line, live in self._lines():
+            if _has_lost_its_address(live):
+                log.info("link.address_gone")
+                line.cut()
+        if is_good:
+            self._end_attempt()
+            self._next_look_s = now_s
+
+    # --- a new connection, as a question ------------------------------------------------------
+
+    def _begin_attempt(self, now_s: float) -> None:
+        limit_s = _CONNECT_S[self._attempts % len(_CONNECT_S)]
+        self._attempts += 1
+        away_s = 0.0 if self._lost_s is None else now_s - self._lost_s
+        self._next_look_s = now_s + stall.probe_interval_s(away_s)
+        for family, peer in self._peers():
+            attempt = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            code = attempt.connect_ex(peer)
+            if code in {0, errno.EINPROGRESS}:
+                self._attempt = attempt
+                self._attempt_until_s = now_s + limit_s
+                return
+            attempt.close()
+
+    def _peers(self) -> list[tuple[int, tuple[str, int]]]:
+        """Return where to connect to: where it worked last, else what the name says now."""
+        if self._last_peer is not None and self._attempts % len(_CONNECT_S):
+            host, port = self._last_peer
+            return [(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))]
+        try:
+            found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        except OSError:
+            return []
+        return [(family, (str(peer[0]), int(peer[1]))) for family, _, _, _, peer in found]
+
+    def _end_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.close()
+            self._attempt = None
+
+    def _on_connected(self) -> None:
+        if self._attempt is None:
+            return
+        code = self._attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._end_attempt()
+        if code != 0 or not self._ask():
+            return
+        self._attempts = 0
+        for line, live in self._lines():
+            info = tcp_info.read(live)
+            if info is not None and stall.is_lost(info.flow):
+                log.info("link.cut", silent_s=info.flow.silent_s, retry_s=info.flow.retry_s)
+                line.cut()
+        with self._lock:
+            was_lost, self._lost_s = self._lost_s is not None, None
+        if was_lost:
+            log.info("link.returned")
+            self.on_return()
+
+
+def address_of(url: str) -> Address:
+    """Return the host and port that *url* leads to first."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+
+
+def _news() -> LinkNews | None:
+    try:
+        return LinkNews()
+    except OSError as error:
+        log.info("link.no_news", error=str(error), action="looks each second do without")
+        return None
+
+
+def _has_lost_its_address(live: socket.socket) -> bool:
+    """Return whether this machine has the address no more that the connection began with."""
+    try:
+        own = live.getsockname()
+        with socket.socket(live.family, socket.SOCK_STREAM) as trial:
+            trial.bind((own[0], 0, *own[2:]))
+    except OSError as error:
+        return error.errno == errno.EADDRNOTAVAIL
+    return False

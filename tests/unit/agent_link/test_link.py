@@ -1,0 +1,181 @@
+"""The link watch on real sockets: a dead connection is cut, a return is told, and rest costs nothing."""
+
+import os
+import socket
+import struct
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from edge_agent import tcp_info
+from edge_agent.clock import SystemClock
+from edge_agent.core.stall import Flow, is_lost, is_silent, probe_interval_s
+from edge_agent.link import LinkWatch, address_of
+from edge_agent.netlink import says_up
+
+
+def flow(outstanding=1, silent_s=0.0, rtt_s=0.05, retry_s=0.25):
+    return Flow(outstanding, silent_s, rtt_s, retry_s)
+
+
+def test_silence_counts_only_while_something_is_outstanding():
+    assert is_silent(flow(silent_s=1.1))
+    assert not is_silent(flow(silent_s=1.1, outstanding=0))
+    assert not is_silent(flow(silent_s=2.0, rtt_s=0.6))
+    assert is_silent(flow(silent_s=2.5, rtt_s=0.6))
+
+
+def test_a_connection_that_the_kernel_tries_again_soon_is_kept_for_a_while():
+    assert not is_lost(flow(silent_s=1.5, retry_s=1.0))
+    assert is_lost(flow(silent_s=1.5, retry_s=1.8))
+    assert is_lost(flow(silent_s=6.0, retry_s=1.0))
+
+
+def test_a_long_absence_is_looked_at_seldom():
+    assert probe_interval_s(10) == 1.0
+    assert probe_interval_s(3600) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://a.example/x", ("a.example", 443)),
+        ("http://a.example", ("a.example", 80)),
+        ("http://u:p@[::1]:3128", ("::1", 3128)),
+    ],
+)
+def test_the_address_to_try_is_that_of_the_url(url, address):
+    assert address_of(url) == address
+
+
+def news(kind, flags=0):
+    body = struct.pack("=BxHiII", 0, 1, 2, flags, 0)
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def test_news_of_a_carrier_an_address_or_a_route_are_good_news():
+    assert says_up(news(16, 1 << 16))
+    assert says_up(news(20))
+    assert says_up(news(17) + news(24))
+
+
+def test_news_of_a_loss_and_garbage_are_none():
+    assert not says_up(news(16))
+    assert not says_up(news(17) + news(21) + news(25))
+    assert not says_up(b"\0" * 64)
+    assert not says_up(os.urandom(3))
+
+
+class Line:
+    def __init__(self, live=None):
+        self.live = live
+        self.was_cut = threading.Event()
+
+    def live_socket(self):
+        return self.live
+
+    def cut(self):
+        self.was_cut.set()
+
+
+@contextmanager
+def watching(port, *, ask=lambda: True):
+    returned = threading.Event()
+    watch = LinkWatch(("127.0.0.1", port), ask=ask, on_return=returned.set, clock=SystemClock())
+    watch.start()
+    try:
+        yield watch, returned
+    finally:
+        watch.stop()
+
+
+def test_the_return_of_a_server_is_told_once_it_answers():
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    with watching(port) as (watch, returned):
+        line = Line()
+        watch.begin(line)
+        watch.end(line, was_answered=False)
+        assert not returned.wait(0.3)
+
+        with socket.create_server(("127.0.0.1", port)):
+            assert returned.wait(3)
+
+
+def test_somebody_who_accepts_but_is_not_our_server_is_no_return():
+    asked = threading.Event()
+
+    def ask():
+        asked.set()
+        return False
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        watching(listener.getsockname()[1], ask=ask) as (watch, returned),
+    ):
+        watch.end(Line(), was_answered=False)
+
+        assert asked.wait(3)
+        assert not returned.wait(0.2)
+
+
+def test_an_answer_ends_the_looking():
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    with watching(port) as (watch, returned):
+        watch.end(Line(), was_answered=False)
+        watch.end(Line(), was_answered=True)
+        with socket.create_server(("127.0.0.1", port)):
+            assert not returned.wait(1.3)
+
+
+def test_without_a_request_nothing_is_done():
+    def switches():
+        with open(f"/proc/self/task/{watch._thread.native_id}/status") as status:
+            return sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
+
+    with watching(1) as (watch, _):
+        time.sleep(0.1)
+        before = switches()
+        time.sleep(1)
+        assert switches() - before <= 1
+
+
+def test_the_kernel_tells_how_a_connection_does():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as ours,
+        listener.accept()[0] as theirs,
+    ):
+        ours.sendall(b"x" * 1000)
+        theirs.recv(1000, socket.MSG_WAITALL)
+        deadline_s = time.monotonic() + 3
+        while (info := tcp_info.read(ours)).acked_bytes < 1000 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+
+        assert info.acked_bytes >= 1000
+        assert (info.flow.outstanding, info.not_sent_bytes) == (0, 0)
+        assert 0 < info.flow.retry_s < 5
+
+
+def test_a_socket_that_is_not_connected_tells_nothing():
+    closed = socket.socket()
+    closed.close()
+
+    assert tcp_info.read(closed) is None
+
+
+def test_a_thousand_losses_leak_nothing():
+    with watching(1) as (watch, _):
+        line = Line()
+        files = len(os.listdir("/proc/self/fd"))
+        for _ in range(1000):
+            watch.begin(line)
+            watch.end(line, was_answered=False)
+        watch.end(line, was_answered=True)
+        time.sleep(0.2)
+
+        assert len(os.listdir("/proc/self/fd")) <= files + 1
+        assert threading.active_count() < 10
