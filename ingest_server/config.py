@@ -241,6 +241,9 @@ class WebhookSection(_Section):
     events: tuple[str, ...] = tuple(sorted(TYPES))
     """Which ones."""
 
+    ca_file: Path | None = None
+    """The authority that signed its certificate, in PEM form; unset: those the system trusts."""
+
     allow_private: bool = False
     """Allow plain http, and a target on this machine or in a private network."""
 
@@ -409,7 +412,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     hooks = found.get("webhook")
     with_files = [found.get("log"), *(hooks if isinstance(hooks, list) else ())]
     for section in with_files:
-        for key in ("audit_file", "secret_file"):
+        for key in ("audit_file", "secret_file", "ca_file"):
             if isinstance(section, dict) and isinstance(section.get(key), str):
                 section[key] = str(folder / section[key])
     tls = found.get("tls")

@@ -28,6 +28,9 @@ WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 JITTER = 0.2
 """Part of a wait by which it varies: many events of one outage do not come back as one burst."""
 
+MAX_RETRY_AFTER_S = WAITS_S[-1]
+"""Longest wait that a target can ask for."""
+
 IDLE_S = 1.0
 DISABLED_S = 5.0
 
@@ -45,6 +48,8 @@ class Outcome(Enum):
 class Told:
     outcome: Outcome
     error: str = ""
+    retry_after_s: float | None = None
+    """When the target wants to be asked again, if it said so."""
 
 
 class Target(Protocol):
@@ -61,16 +66,19 @@ class Target(Protocol):
         ...
 
 
-def wait_s(tries: int, *, jitter: float) -> float | None:
+def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:
     """Return the seconds to wait after *tries* failed tries; None: no more.
 
     Args:
         tries: at least 1.
         jitter: a draw from ``[0, 1)``.
+        retry_after_s: what the target asked for. It can only make the wait longer: tries are
+            counted, and a target that says "at once" each time would be given up within seconds.
     """
     if tries > len(WAITS_S):
         return None
-    return WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1))
+    asked_s = min(retry_after_s or 0.0, MAX_RETRY_AFTER_S)
+    return max(asked_s, WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1)))
 
 
 class Worker:
@@ -122,7 +130,7 @@ class Worker:
             log.error("target.disabled", target=self.target.name, error=told.error)
             return
         tries = delivery.tries + 1
-        pause_s = wait_s(tries, jitter=self._draw())
+        pause_s = wait_s(tries, jitter=self._draw(), retry_after_s=told.retry_after_s)
         if pause_s is None:
             self._outbox.give_up(delivery, told.error)
             self._observer.webhook_delivered("dead")
@@ -148,7 +156,13 @@ class Deliveries:
         ]
 
     def start(self) -> None:
-        """Register every target, so that each hears of all that happens after this returned."""
+        """Register every target, so that each hears of all that happens after this returned.
+
+        What waited for a target that is not there any more becomes dead letters.
+        """
+        dropped = self._outbox.keep_only({worker.target.name for worker in self._workers})
+        for name, count in sorted(dropped.items()):
+            log.warning("target.removed", target=name, undelivered=count)
         for worker in self._workers:
             self._outbox.register(worker.target.name)
         for thread in self._threads:

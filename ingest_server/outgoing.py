@@ -14,7 +14,13 @@ from ingest_server.observer import Observer
 from ingest_server.publish import BeforePublish, allow_all
 from ingest_server.state.outbox import Outbox
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.webhooks import Webhook, WebhookError, WebhookSettings, read_secrets
+from ingest_server.webhooks import (
+    Webhook,
+    WebhookError,
+    WebhookSettings,
+    client_context,
+    read_secrets,
+)
 
 
 def check_of(config: ServerConfig) -> BeforePublish:
@@ -35,7 +41,7 @@ def deliveries_of(
     """Return the workers for every webhook and hook; nothing runs yet.
 
     Raises:
-        ServerError: a hook cannot be loaded, or a webhook's secret cannot be read.
+        ServerError: a hook cannot be loaded, or a webhook's secret or authority cannot be read.
     """
     targets: list[Target] = []
     for key in hooks.TYPES:
@@ -45,10 +51,11 @@ def deliveries_of(
     for one in config.webhook:
         try:
             read_secrets(one.secret_file)
+            client_context(one.ca_file)
         except WebhookError as error:
             raise ServerError(f"[[webhook]] {one.url}: {error}") from error
         settings = WebhookSettings(
-            one.url, one.secret_file, frozenset(one.events), one.allow_private
+            one.url, one.secret_file, frozenset(one.events), one.allow_private, one.ca_file
         )
         targets.append(Webhook(settings, clock))
     outbox = Outbox(state)

@@ -1,7 +1,7 @@
 """Events as signed HTTP requests: the Standard Webhooks signature over a CloudEvents body.
 
 Only the operator's configuration names targets. An address is looked up once for each request, and
-only that very address is connected to, and only if it is a public one: a name that changes what it
+only those very addresses are connected to, and only if they are public: a name that changes what it
 stands for cannot lead the server to itself or to its neighbours. Redirects are not followed.
 """
 
@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,6 +53,8 @@ class WebhookSettings:
     types: AbstractSet[str] = events.TYPES
     allow_private: bool = False
     """Whether it may be on this machine or in a private network, and plain http."""
+    ca_file: Path | None = None
+    """Whose certificates it may have; None: those of the authorities that the system trusts."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -103,6 +106,20 @@ def read_secrets(path: Path) -> list[bytes]:
     return found
 
 
+def client_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return what checks a target's certificate; the file is read anew, as one may be renewed.
+
+    Raises:
+        WebhookError: it cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except ssl.SSLError as error:
+        raise WebhookError(f"the ca_file {ca_file} holds no certificate in PEM form") from error
+    except OSError as error:
+        raise WebhookError(f"the ca_file {ca_file} cannot be read: {error.strerror}") from error
+
+
 def signature(secret: bytes, event_id: str, timestamp: int, body: bytes) -> str:
     """Return one entry of ``webhook-signature`` (Standard Webhooks, HMAC-SHA256)."""
     signed = f"{event_id}.{timestamp}.".encode() + body
@@ -113,9 +130,15 @@ class Webhook:
     """One target over HTTP."""
 
     def __init__(
-        self, settings: WebhookSettings, clock: Clock, *, resolve: Resolve = resolve
+        self,
+        settings: WebhookSettings,
+        clock: Clock,
+        *,
+        resolve: Resolve = resolve,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._clock = clock
         self._resolve = resolve
 
@@ -129,20 +152,33 @@ class Webhook:
 
     def tell(self, event: Event) -> Told:
         try:
-            status = self._send(event)
+            status, retry_after = self._send(event)
         except WebhookError as error:
             return Told(Outcome.FAILED, str(error))
         except TimeoutError:
-            return Told(Outcome.FAILED, f"no answer within {TIMEOUT_S:.0f} s")
+            return Told(Outcome.FAILED, f"no answer within {self._timeout_s:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Told(Outcome.FAILED, f"{type(error).__name__}: {error}"[:200])
         if 200 <= status < 300:
             return Told(Outcome.DONE)
         if status == http.client.GONE:
             return Told(Outcome.GONE, "it answered 410: it wants no more events")
-        return Told(Outcome.FAILED, f"it answered {status}")
+        return Told(Outcome.FAILED, f"it answered {status}", self._seconds(retry_after))
 
-    def _send(self, event: Event) -> int:
+    def _seconds(self, retry_after: str | None) -> float | None:
+        """Return what *retry_after*, a number of seconds or a date (RFC 9110, 10.2.3), asks for."""
+        if retry_after is None:
+            return None
+        text = retry_after.strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        try:
+            return (parsedate_to_datetime(text) - self._clock.now_utc()).total_seconds()
+        except (ValueError, TypeError):  # no date, or one without a zone
+            return None
+
+    def _send(self, event: Event) -> tuple[int, str | None]:
+        """Return the status of the answer, and its Retry-After."""
         body = json.dumps(event.to_json(), separators=(",", ":")).encode("ascii")
         if len(body) > MAX_BODY:
             raise WebhookError(f"the event has {len(body)} bytes, more than {MAX_BODY}")
@@ -160,22 +196,34 @@ class Webhook:
         }
         split = urlsplit(self._settings.url)
         path = (split.path or "/") + (f"?{split.query}" if split.query else "")
-        connection = self._connect(split.scheme, split.hostname or "", split.port)
+        until_s = self._clock.now_s() + self._timeout_s
+        connection = self._connect(split.scheme, split.hostname or "", split.port, until_s)
         sock = connection.sock
         # The timeout of a socket is for each read; this one is for all of them.
-        deadline = threading.Timer(TIMEOUT_S, _cut, (sock,))
+        is_late = threading.Event()
+        deadline = threading.Timer(until_s - self._clock.now_s(), _cut, (sock, is_late))
         deadline.daemon = True
         deadline.start()
         try:
             if isinstance(sock, ssl.SSLSocket):
                 sock.do_handshake()
             connection.request("POST", path, body, headers)
-            return connection.getresponse().status  # what it says beside that is not read
+            answer = connection.getresponse()  # its body is not read
+        except Exception as error:
+            if is_late.is_set():
+                raise TimeoutError from error
+            raise
+        else:
+            if is_late.is_set():  # a head that was cut looks like a whole one
+                raise TimeoutError
+            return answer.status, answer.headers.get("Retry-After")
         finally:
             deadline.cancel()
             connection.close()
 
-    def _connect(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    def _connect(
+        self, scheme: str, host: str, port: int | None, until_s: float
+    ) -> http.client.HTTPConnection:
         is_tls = scheme == "https"
         port = port or (443 if is_tls else 80)
         addresses = self._resolve(host, port)
@@ -188,14 +236,13 @@ class Webhook:
                     f"{host} is {private[0]}, not an address of the internet: set allow_private "
                     "if that is meant"
                 )
-        sock = socket.create_connection((addresses[0], port), TIMEOUT_S)
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        context = client_context(self._settings.ca_file) if is_tls else None
+        sock = self._reach(addresses, port, until_s)
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
         try:
             connection.sock = (
-                ssl.create_default_context().wrap_socket(
-                    sock, server_hostname=host, do_handshake_on_connect=False
-                )
-                if is_tls
+                context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+                if context is not None
                 else sock
             )
         except BaseException:
@@ -203,8 +250,22 @@ class Webhook:
             raise
         return connection
 
+    def _reach(self, addresses: Sequence[str], port: int, until_s: float) -> socket.socket:
+        """Return a connection to the first of *addresses* that has one."""
+        for number, address in enumerate(addresses, 1):
+            left_s = until_s - self._clock.now_s()
+            if left_s <= 0:
+                break
+            try:
+                return socket.create_connection((address, port), left_s)
+            except OSError:
+                if number == len(addresses):
+                    raise
+        raise TimeoutError
 
-def _cut(sock: socket.socket) -> None:
+
+def _cut(sock: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
     try:
         # Below TLS, whose own shutdown takes the connection apart under the thread that reads it.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -55,6 +55,26 @@ class Outbox:
                 (target,),
             )
 
+    def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
+        """Forget every other target; what waits for one becomes dead letters.
+
+        Returns:
+            The targets that were forgotten, and how much waited for each.
+        """
+        with self._state.writing() as connection:
+            known = [name for (name,) in connection.execute("SELECT name FROM targets")]
+            removed = [name for name in known if name not in targets]
+            for name in removed:
+                connection.execute("DELETE FROM targets WHERE name = ?", (name,))
+            return {
+                name: connection.execute(
+                    "UPDATE deliveries SET state = 'dead', error = ? "
+                    "WHERE target = ? AND state = 'pending'",
+                    ("the target is not in the configuration any more", name),
+                ).rowcount
+                for name in removed
+            }
+
     def take_in(self, target: str, types: AbstractSet[str]) -> int:
         """Queue what happened since the last time and is of these *types*; returns how much."""
         with self._state.reading() as queries:
@@ -150,7 +170,10 @@ class Outbox:
         Returns:
             How many deliveries wait now for that; where none does, whether a target is told again.
         """
-        again = "UPDATE deliveries SET state = 'pending', tries = 0, next_try_s = 0 WHERE "
+        again = (
+            "UPDATE deliveries SET state = 'pending', tries = 0, next_try_s = 0 "
+            "WHERE target IN (SELECT name FROM targets) AND "  # nobody tells the others
+        )
         with self._state.writing() as connection:
             if which is None:
                 count = connection.execute(again + "state = 'dead'").rowcount

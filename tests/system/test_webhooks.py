@@ -5,18 +5,24 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
+import ssl
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from ingest_server import deliveries, events
+from ingest_server.cli import main
 from ingest_server.clock import SystemClock
-from ingest_server.deliveries import Outcome, Told, Worker
+from ingest_server.deliveries import Deliveries, Outcome, Told, Worker
+from ingest_server.errors import ServerError
 from ingest_server.events import Event
 from ingest_server.hooks import RefuseUpload
 from ingest_server.state.outbox import Outbox
 from ingest_server.webhooks import Webhook, WebhookSettings, is_public, signature
+from tests.support.certificates import Authority, Pair
 from tests.support.core_site import CoreSite
 from tests.support.processes import wait_for
 from tests.support.secured import DATA, complete, create, put, secured, upload
@@ -25,10 +31,15 @@ SECRET = b"a secret of more than 24 bytes"
 EVENT = Event(1, "evt_1", events.CREATED, "2026-11-21T10:00:00Z", "0" * 32, "cam", {"name": "a"})
 
 
+class Quiet(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A client that does not like our certificate is no news."""
+
+
 class Consumer:
     """Takes webhooks, and answers as it is told."""
 
-    def __init__(self, *statuses: int) -> None:
+    def __init__(self, *statuses: int, keys: Pair | None = None, retry_after: str = "") -> None:
         self.statuses = list(statuses)
         self.seen: list[tuple[dict[str, str], bytes]] = []
         consumer = self
@@ -41,13 +52,20 @@ class Consumer:
                 self.send_response(consumer.statuses.pop(0) if consumer.statuses else 204)
                 self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/other")
                 self.send_header("Content-Length", "0")
+                if retry_after:
+                    self.send_header("Retry-After", retry_after)
                 self.end_headers()
 
             def log_message(self, *_):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/events?a=b"
+        self.http = Quiet(("127.0.0.1", 0), Handler)
+        if keys is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(keys.cert, keys.key)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        scheme = "http" if keys is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self.http.server_port}/events?a=b"
 
     def documents(self):
         return [json.loads(body) for _, body in self.seen]
@@ -57,8 +75,8 @@ class Consumer:
 
 
 @contextmanager
-def consumer(*statuses):
-    made = Consumer(*statuses)
+def consumer(*statuses, **more):
+    made = Consumer(*statuses, **more)
     thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -77,12 +95,14 @@ def secret_file(tmp_path):
 
 
 def webhook(url, secret_file, **more) -> Webhook:
-    settings = WebhookSettings(url, secret_file, allow_private=more.pop("allow_private", True))
+    ca_file, allow_private = more.pop("ca_file", None), more.pop("allow_private", True)
+    settings = WebhookSettings(url, secret_file, allow_private=allow_private, ca_file=ca_file)
     return Webhook(settings, SystemClock(), **more)
 
 
-def table(url, secret_file, types=()) -> str:
+def table(url, secret_file, types=(), ca_file=None) -> str:
     chosen = f"events = {json.dumps(list(types))}\n" if types else ""
+    chosen += f'ca_file = "{ca_file}"\n' if ca_file else ""
     return (
         f'[[webhook]]\nurl = "{url}"\nsecret_file = "{secret_file}"\nallow_private = true\n{chosen}'
     )
@@ -112,11 +132,13 @@ class Fake:
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)
+        self.retry_after_s: float | None = None
         self.told: list[Event] = []
 
     def tell(self, event: Event) -> Told:
         self.told.append(event)
-        return Told(self.outcomes.pop(0) if self.outcomes else Outcome.DONE, "because")
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.DONE
+        return Told(outcome, "because", self.retry_after_s)
 
 
 @pytest.fixture
@@ -130,9 +152,7 @@ def test_the_signature_is_that_of_standard_webhooks():
     # The example of the specification's reference implementations.
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
-    found = signature(
-        secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
-    )
+    found = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
 
     assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
@@ -171,9 +191,10 @@ def test_while_secrets_change_an_event_is_signed_with_both(secret_file):
 
 def test_only_chosen_events_are_told(tmp_path, secret_file):
     chosen = table("placeholder", secret_file, [events.COMPLETED])
-    with consumer() as told, secured(
-        tmp_path / "site", more=chosen.replace("placeholder", told.url)
-    ) as site:
+    with (
+        consumer() as told,
+        secured(tmp_path / "site", more=chosen.replace("placeholder", told.url)) as site,
+    ):
         upload(site.device())
         wait_for(lambda: told.seen, "the event arrives")
 
@@ -241,6 +262,169 @@ def test_row_16_a_name_is_looked_up_once_so_that_it_cannot_change_in_between(sec
         assert target.tell(EVENT).outcome is Outcome.DONE
         assert asked == ["hooks.example"]
         assert told.seen[0][0]["host"].startswith("hooks.example:")
+
+
+def test_over_https_with_ones_own_authority_an_event_arrives(tmp_path, secret_file):
+    authority = Authority(tmp_path / "ca")
+    with consumer(keys=authority.server()) as told:
+        more = table(told.url, secret_file, ca_file=authority.cert)
+        with secured(tmp_path / "site", more=more) as site:
+            receipt = upload(site.device())
+            wait_for(lambda: len(told.seen) == 2, "both events arrive")
+
+    assert told.types() == ["created", "completed"]
+    assert told.documents()[1]["data"]["published_as"] == receipt["published_as"]
+
+
+def test_a_consumer_whose_certificate_is_anothers_hears_nothing(tmp_path, secret_file):
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs", "another CA")
+    with consumer(keys=theirs.server()) as told:
+        for ca_file in (ours.cert, None):
+            found = webhook(told.url, secret_file, ca_file=ca_file).tell(EVENT)
+            assert found.outcome is Outcome.FAILED
+            assert "certificate" in found.error
+
+    assert told.seen == []
+
+
+def test_an_authority_that_cannot_be_read_keeps_the_server_from_starting(tmp_path, secret_file):
+    bad = tmp_path / "ca.crt"
+    for text, why in [(None, "cannot be read: No such file"), ("nothing", "holds no certificate")]:
+        if text is not None:
+            bad.write_text(text)
+        more = table("https://hooks.example/x", secret_file, ca_file=bad)
+        with (
+            pytest.raises(ServerError, match=rf"hooks\.example/x: the ca_file .* {why}"),
+            secured(tmp_path / "site", more=more),
+        ):
+            pass
+
+
+def test_a_name_with_several_addresses_is_told_at_the_first_that_answers(secret_file):
+    with consumer() as told:
+        target = webhook(told.url, secret_file, resolve=lambda *_: ["127.0.0.9", "127.0.0.1"])
+
+        assert target.tell(EVENT).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["silent", "drips"])
+def test_a_consumer_has_its_time_for_the_whole_answer_however_it_drips(secret_file, head):
+    is_over = threading.Event()
+
+    def drip(listener):
+        peer, _ = listener.accept()
+        with peer, suppress(OSError):
+            peer.sendall(head)
+            while not is_over.wait(0.05):
+                if head:
+                    peer.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        started_s = time.monotonic()
+        told = webhook(url, secret_file, timeout_s=0.5).tell(EVENT)
+        took_s = time.monotonic() - started_s
+        is_over.set()
+        thread.join()
+
+    assert told == Told(Outcome.FAILED, "no answer within 0.5 s")
+    assert took_s < 5
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 10**9),
+        ("soon", None),
+        ("-5", None),
+    ],
+)
+def test_when_to_come_back_is_read_as_seconds_or_a_date(secret_file, said, seconds):
+    with consumer(503, retry_after=said) as told:
+        found = webhook(told.url, secret_file).tell(EVENT)
+
+    if seconds == 10**9:
+        assert found.retry_after_s > seconds
+    else:
+        assert found.retry_after_s == seconds
+
+
+def test_a_retry_after_makes_a_wait_longer_never_shorter_and_has_a_cap():
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=120.0) == 120.0
+    assert deliveries.wait_s(3, jitter=0.5, retry_after_s=1.0) == 300.0
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=-10.0) == 5.0
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=10.0**9) == 43200.0
+    assert deliveries.wait_s(8, jitter=0.5, retry_after_s=1.0) is None
+
+
+def test_a_worker_waits_as_long_as_it_was_asked_to(desk):
+    target = desk.worker.target
+    target.outcomes, target.retry_after_s = [Outcome.FAILED], 600.0
+    desk.site.create()
+    desk.settle()
+
+    desk.site.clock.seconds += 599
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 2
+    desk.settle()
+
+    assert len(target.told) == 2
+
+
+def test_what_waits_for_a_removed_target_is_a_dead_letter_until_it_is_back(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create()
+    desk.settle()
+
+    removed = Deliveries(desk.outbox, [])
+    removed.start()
+
+    [dead] = desk.outbox.listing("dead")
+    assert (dead.target, dead.tries) == ("fake", 1)
+    assert "not in the configuration any more" in dead.error
+    assert desk.outbox.queue().length == 0
+    assert desk.outbox.replay(None) == desk.outbox.replay("fake") == 0
+    desk.outbox.register("fake")
+    assert desk.outbox.replay(None) == 1
+    desk.settle()
+    assert len(target.told) == 2
+
+
+def test_the_operator_sees_what_waits_and_has_it_told_again(tmp_path, secret_file, capsys):
+    def run(*arguments):
+        capsys.readouterr()  # what the server has said so far
+        code = main(["webhook", *arguments, "--config", str(tmp_path / "site" / "server.toml")])
+        return code, capsys.readouterr()
+
+    def has(state):
+        return lambda: Outbox(site.state).listing(state)
+
+    with (
+        consumer(500) as told,
+        secured(tmp_path / "site", more=table(told.url, secret_file, [events.COMPLETED])) as site,
+    ):
+        upload(site.device(), name="a.mp4")
+        [waiting] = wait_for(lambda: [one for one in has("pending")() if one.tries], "it failed")
+
+        code, said = run("list", "--json", "--state", "pending")
+        [listed] = json.loads(said.out[said.out.index("[\n") :])
+        assert (code, listed["tries"], listed["error"]) == (0, 1, "it answered 500")
+        assert listed["event"]["data"]["name"] == "a.mp4"
+        assert waiting.event.id in run("list")[1].out
+        code, said = run("replay", waiting.event.id)
+        assert (code, "1 to be told again" in said.err) == (0, True)
+        wait_for(has("done"), "it is told again, at once")
+        assert run("replay", waiting.event.id)[0] == 0
+        wait_for(lambda: len(told.seen) == 3, "what was told can be told again")
+        assert run("replay", told.url)[0] == 1
+
+    assert len({headers["webhook-id"] for headers, _ in told.seen}) == 1
 
 
 def test_the_waits_grow_to_half_a_day_and_end():
