@@ -7,6 +7,8 @@ compares, at each scan, what the kernel watches with what the scan saw.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -18,6 +20,7 @@ from edge_agent.hints import FolderHints, watched_inodes
 log = structlog.get_logger()
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 class _Gap(Enum):
@@ -38,7 +41,7 @@ class Lookout:
     def __init__(self, on_hint: Callable[[], None]) -> None:
         self._hints = FolderHints(on_hint)
         self._place: tuple[Path, int, int, bool] | None = None
-        self._mounts: bytes | None = None
+        self._mounts: tuple[bytes, ...] | None = None
         self._gap = _Gap.NONE
         self.is_limited = False
         """Whether hints are missing for good, until something changes: the watch limit, mostly."""
@@ -47,7 +50,7 @@ class Lookout:
         """Make sure that hints come from *root*; return whether they were set up anew."""
         try:
             found = root.stat()
-            mounts = _MOUNTS.read_bytes()
+            mounts = mounts_near(root, _MOUNTS.read_bytes())
         except OSError:
             return False  # gone this instant: the next step finds out
         place = (root, found.st_dev, found.st_ino, recursive)
@@ -55,10 +58,12 @@ class Lookout:
         if is_as_before and (self._hints.are_alive() or self.is_limited):
             return False
         is_first = self._place is None
+        is_moved = place != self._place or mounts != self._mounts
         self._place, self._mounts, self._gap = place, mounts, _Gap.NONE
         self._set_up()
         if not is_first:
-            log.info("hints.renewed", path=str(root))
+            say = log.info if is_moved else log.debug
+            say("hints.renewed", path=str(root))
         return True
 
     def compare(self, folders: set[int]) -> bool:
@@ -108,3 +113,25 @@ class Lookout:
                 error=trouble,
                 action="changes are found by scans until this is mended",
             )
+
+
+def mounts_near(root: Path, mountinfo: bytes) -> tuple[bytes, ...]:
+    """Return what of *mountinfo* (proc(5)) decides which folders are below *root*.
+
+    That is what is mounted at *root*, below it or above it: container engines mount things elsewhere
+    all day long. Of each the device and the place, for the rest changes without any folder's changing.
+    """
+    path = os.fsencode(root).rstrip(b"/")
+    found = []
+    for line in mountinfo.splitlines():
+        fields = line.split(b" ", 6)
+        if len(fields) < 6:
+            continue
+        point = _ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), fields[4]).rstrip(b"/")
+        if _is_within(point, path) or _is_within(path, point):
+            found.append(b" ".join((fields[2], fields[3], point)))
+    return tuple(found)
+
+
+def _is_within(inner: bytes, outer: bytes) -> bool:
+    return inner == outer or inner.startswith(outer + b"/")
