@@ -21,8 +21,11 @@ ABORTED = "ingest.upload.aborted"
 CORRUPTED = "ingest.file.corrupted"
 """A published file is not what its receipt says any more."""
 CLAIMED = "ingest.device.claimed"
+STORAGE_LOW = "ingest.storage.low"
+STORAGE_RECOVERED = "ingest.storage.recovered"
 
-TYPES = frozenset({CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, CLAIMED})
+STORAGE = frozenset({STORAGE_LOW, STORAGE_RECOVERED})
+TYPES = STORAGE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, CLAIMED}
 
 OF_STATE: Mapping[State, str] = MappingProxyType(
     {
@@ -48,10 +51,13 @@ class Event:
     time: str
     subject: str
     device: str
+    """Whose; empty where it is about the server itself."""
     data: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a CloudEvents 1.0 document (structured mode)."""
+        # An attribute of a CloudEvent is never empty.
+        device = {"deviceid": self.device} if self.device else {}
         return {
             "specversion": "1.0",
             "id": self.id,
@@ -60,7 +66,7 @@ class Event:
             "time": self.time,
             "subject": self.subject,
             "datacontenttype": "application/json",
-            "deviceid": self.device,
+            **device,
             "seq": self.seq,
             "data": dict(self.data),
         }

@@ -21,6 +21,7 @@ from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.completion import Completion, Pending
+from ingest_server.disk_watch import DiskWatch
 from ingest_server.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.expiry import Expiry, Uptime
 from ingest_server.hashing import block_digests
@@ -133,6 +134,7 @@ class Receiver:
             self._uptime,
             observer=self._observer,
         )
+        self._disk_watch = DiskWatch(self._state, self._blobs, self._committer)
         self._publisher = Publisher(
             self._state,
             self._blobs,
@@ -215,10 +217,15 @@ class Receiver:
                 self._expiry.keep_uptime()
                 self.expire()
                 self.count_rot()
+                self.watch_disk()
             except Refused as refused:
                 log.warning("housekeeping.failed", error=str(refused))
             except Exception:
                 log.exception("housekeeping.failed")
+
+    def watch_disk(self) -> bool:
+        """Tell whoever listens when the disk gets low or has room again; returns which it is."""
+        return self._disk_watch.look(self.settings.min_free_bytes)
 
     def count_rot(self) -> int:
         """Count what `ingest-server verify`, another process, has found since the last call."""

@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,15 @@ class Queries:
             (events.CORRUPTED, seq),
         )
         return [int(row[0]) for row in rows]
+
+    def last_of(self, kinds: AbstractSet[str]) -> str | None:
+        """Return the type of the newest event that is of one of these *kinds*."""
+        marks = ", ".join("?" * len(kinds))
+        row = self._connection.execute(
+            f"SELECT type FROM events WHERE type IN ({marks}) ORDER BY seq DESC LIMIT 1",
+            tuple(kinds),
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     def open_count(self, device: str) -> int:
         row = self._connection.execute(
@@ -202,12 +212,21 @@ class Transaction(Queries):
             data={**events.upload_data(record), **more},
         )
 
+    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
+        """Put an event into the outbox that is no device's."""
+        write_event(self._connection, kind, subject="storage", device="", data=data)
+
     def forget_events(self, before_s: float) -> None:
-        """Delete events from before uptime *before_s* that nobody waits for any more."""
+        """Delete events from before uptime *before_s* that nobody waits for any more.
+
+        The newest that tells of the disk stays: it is how the disk was when last looked at.
+        """
+        kinds = tuple(events.STORAGE)
         self._connection.execute(
             "DELETE FROM events WHERE uptime_s < ? AND seq NOT IN "
-            "(SELECT seq FROM deliveries WHERE state = 'pending')",
-            (before_s,),
+            "(SELECT seq FROM deliveries WHERE state = 'pending') "
+            "AND seq != coalesce((SELECT max(seq) FROM events WHERE type IN (?, ?)), 0)",
+            (before_s, *kinds),
         )
         self._connection.execute("DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events)")
 

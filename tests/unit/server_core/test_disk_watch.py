@@ -1,0 +1,90 @@
+"""A disk that gets full is told of before uploads are refused, once."""
+
+from dataclasses import replace
+
+import pytest
+
+from ingest_server import events
+from ingest_server.disk_watch import is_low
+from ingest_server.events import Event
+from ingest_server.state.outbox import Outbox
+from tests.support.core_site import CoreSite
+
+HUGE = 1 << 60
+"""A floor that no disk reaches."""
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = CoreSite(tmp_path / "data")
+    yield made
+    made.receiver.stop()
+
+
+def look(site, floor) -> bool:
+    site.receiver.settings = replace(site.receiver.settings, min_free_bytes=floor)
+    return site.receiver.watch_disk()
+
+
+def told(site) -> list[Event]:
+    outbox = Outbox(site.state)
+    outbox.take_in("ops", events.STORAGE)
+    return [one.event for one in outbox.listing()]
+
+
+def test_low_begins_at_two_floors_and_is_over_at_two_and_a_half():
+    frees = [300, 201, 200, 199, 210, 249, 250, 210, 199]
+    low, found = False, []
+    for free in frees:
+        low = is_low(free, 100, was_low=low)
+        found.append(low)
+
+    assert found == [False, False, False, True, True, True, False, False, True]
+
+
+def test_without_a_floor_no_disk_is_low():
+    assert not is_low(0, 0, was_low=True)
+
+
+def test_each_way_is_told_once(site):
+    Outbox(site.state).register("ops")
+
+    assert [look(site, floor) for floor in (0, HUGE, HUGE, 0, 0)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+    low, recovered = told(site)
+    assert (low.type, recovered.type) == (events.STORAGE_LOW, events.STORAGE_RECOVERED)
+    assert low.data["free"] > 0
+    assert low.data["min_free"] == HUGE
+    document = low.to_json()
+    assert document["subject"] == "storage"
+    assert "deviceid" not in document
+
+
+def test_a_restart_tells_nothing_again_even_after_a_long_time(site):
+    Outbox(site.state).register("ops")
+    look(site, HUGE)
+    site.clock.seconds += 100 * 86400
+    site.receiver.expire()
+    site.restart()
+
+    look(site, HUGE)
+
+    assert [one.type for one in told(site)] == [events.STORAGE_LOW]
+
+
+def test_old_events_are_forgotten_whether_the_disk_was_ever_low_or_not(site):
+    upload_id = site.create()
+    site.receiver.abort("cam", upload_id)
+    site.clock.seconds += 100 * 86400
+
+    site.receiver.expire()
+
+    with site.state.reading() as queries:
+        [[count]] = queries._connection.execute("SELECT count(*) FROM events").fetchall()
+    assert count == 0
