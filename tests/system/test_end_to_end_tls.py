@@ -1,0 +1,78 @@
+"""The agent over https to the server's own TLS, with a certificate that a private CA signed."""
+
+import json
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.counting_link import CountingLink
+from tests.support.processes import Agent, Server, wait_for
+from tests.support.recordings import make_recording, sha256
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path / "ca")
+
+
+@pytest.fixture
+def server(tmp_path, authority):
+    pair = authority.server()
+    made = Server(tmp_path / "server", tls={"cert_file": pair.cert, "key_file": pair.key})
+    made.tls = authority.client_context()
+    made.start()
+    yield made
+    made.close()
+
+
+def test_a_recording_travels_over_https_with_a_private_authority_and_a_token(
+    tmp_path, server, authority
+):
+    token = server.new_token()
+    with CountingLink(server.port) as link:
+        url = link.url.replace("http:", "https:")
+        agent = Agent(tmp_path / "device", url=url, token=token, server={"ca_file": authority.cert})
+        try:
+            recording = make_recording(agent.media / "flight.mkv", seconds=2)
+            agent.start()
+            wait_for(server.published_files, "the recording is published", 60)
+            published = {path.name: sha256(path) for path in server.published_files()}
+            agent.stop()
+        finally:
+            agent.close()
+
+    assert published == {"flight.mkv": sha256(recording)}
+    assert link.sent > recording.stat().st_size
+    assert token[-43:] not in (agent.folder / "agent-1.log").read_text()
+
+
+@pytest.mark.parametrize("trusts", ["another CA", "the system's"])
+def test_an_agent_that_does_not_trust_the_server_sends_nothing_and_says_why(
+    tmp_path, server, trusts
+):
+    other = Authority(tmp_path / "other", "another CA")
+    ca_file = {"ca_file": other.cert} if trusts == "another CA" else {}
+    agent = Agent(
+        tmp_path / "device",
+        url=f"https://127.0.0.1:{server.port}",
+        token=server.new_token(),
+        server=ca_file,
+    )
+    try:
+        make_recording(agent.media / "flight.mkv", seconds=2)
+        agent.start()
+        said = wait_for(lambda: _refusal(agent), "the state says what is wrong")
+    finally:
+        agent.close()
+
+    assert "check server.ca_file" in said
+    assert server.published_files() == []
+    asked = [line for line in server.log() if line.get("event") == "request.answered"]
+    assert all(line["route"] == "/readyz" for line in asked)
+
+
+def _refusal(agent: Agent) -> str | None:
+    state = json.dumps(agent.state())
+    return state if "certificate is not accepted" in state else None
