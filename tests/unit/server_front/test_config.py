@@ -42,7 +42,10 @@ def test_without_anything_the_defaults_hold():
 
 def test_the_nearer_to_the_operator_the_more_it_counts(toml):
     path = toml('[server]\nlisten = "127.0.0.1:1"\nmax_uploads = 11\ndata_dir = "/file"')
-    environ = {"INGEST_SERVER_SERVER__LISTEN": "127.0.0.1:2", "INGEST_SERVER_SERVER__MAX_UPLOADS": "12"}
+    environ = {
+        "INGEST_SERVER_SERVER__LISTEN": "127.0.0.1:2",
+        "INGEST_SERVER_SERVER__MAX_UPLOADS": "12",
+    }
 
     config = load(path, environ=environ, listen="127.0.0.1:3")
 
