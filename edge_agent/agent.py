@@ -10,6 +10,7 @@ import secrets
 import signal
 from collections.abc import Callable, Collection
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -32,8 +33,10 @@ from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.outbox import NewEvent
+from edge_agent.policies import Policies, Rules
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
+from edge_agent.route import interface_to
 from edge_agent.runner import Runner
 from edge_agent.sender import Sender
 from edge_agent.snapshot import Snapshots, status_line
@@ -113,6 +116,9 @@ def make_sender(
     link: LinkWatch,
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns."""
+    host = urlsplit(settings.server.proxy or settings.server.url).hostname or ""
+    policies = Policies(store, clock, interface=lambda: interface_to(host))
+    policies.rules = Rules([one.rule() for one in settings.link])
     sender = Sender(
         store,
         transport,
@@ -123,6 +129,7 @@ def make_sender(
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
         more=lambda: make_transport(settings, clock, link),
+        policies=policies,
     )
     link.on_return = sender.link_returned
     return sender
@@ -200,6 +207,7 @@ class Agent:
             self._snapshots,
             folder=settings.watch.folder,
             wake_watcher=self._watcher.wake,
+            pause=self._sender.pause,
         )
         self._control = ControlServer(settings.state_dir / SOCKET, desk)
 

@@ -95,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="as one JSON object")
     status.set_defaults(command=_status)
+    for name, what in (
+        ("pause", "send nothing until told to resume, across restarts too"),
+        ("resume", "go on after a pause"),
+    ):
+        pausing = commands.add_parser(name, parents=[common], help=what)
+        pausing.set_defaults(command=_pause, do=name)
     upload = commands.add_parser(
         "upload",
         parents=[common],
@@ -188,6 +194,16 @@ def _status(options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         print(status_page(answer, settings.device_id))
+    return EXIT_DONE
+
+
+def _pause(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.status import pause
+
+    is_running = pause(settings, paused=options.do == "pause")
+    said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
+    print(said if is_running else f"{said} (the agent is not running now)")
     return EXIT_DONE
 
 

@@ -17,6 +17,8 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -27,6 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from edge_agent.core.schedule import LinkRule, Slot, Window
 from upload_protocol.headers import is_device_id
 
 KIB = 1024
@@ -62,6 +65,7 @@ def _none_if_zero(value: object) -> object:
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
+_RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 
 
 class WatchSettings(_Settings):
@@ -130,6 +134,10 @@ class UploadSettings(_Settings):
     max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
     """Bytes per second, over all requests; unset or 0: as fast as the link goes."""
 
+    timetable: Patterns = ()
+    """``DAYS HH:MM-HH:MM RATE`` in local time, first fit counts instead of `max_rate`; RATE is bytes per
+    second, ``unlimited`` or ``off``. Not looked at while the clock is not synchronised."""
+
     congestion_control: Literal["auto", "cubic", "bbr"] = "auto"
     """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
 
@@ -154,6 +162,16 @@ class UploadSettings(_Settings):
     backoff_cap_seconds: Seconds = 60.0
     """Longest wait between two tries: a drone back in range must not sit out an hour."""
 
+    @field_validator("timetable")
+    @classmethod
+    def _readable_slots(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        for line in lines:
+            _slot(line)
+        return lines
+
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(_slot(line) for line in self.timetable)
+
     @field_validator("max_request")
     @classmethod
     def _in_order(cls, largest: ByteSize, info: ValidationInfo) -> ByteSize:
@@ -161,6 +179,41 @@ class UploadSettings(_Settings):
         if largest < smallest:
             raise ValueError("must not be less than min_request")
         return largest
+
+
+class LinkSettings(_Settings):
+    """A rule for the network interface that leads to the server; the first that fits counts."""
+
+    match: str
+    """Shell patterns for its name, joined by ``|``: ``wwan*|usb*``."""
+
+    metered: bool = False
+    """Whether bytes cost money there: nothing is sent over it, or `daily_bytes` if that is set."""
+
+    max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
+    """Bytes per second over this link; the lesser of this and the other limits counts."""
+
+    windows: Patterns = ()
+    """``mon-fri 08:00-18:00`` in local time, when it may be used; empty: always."""
+
+    daily_bytes: Size | None = None
+    """What it may carry from midnight to midnight."""
+
+    @field_validator("windows")
+    @classmethod
+    def _readable_windows(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        for line in lines:
+            Window.parse(line)
+        return lines
+
+    def rule(self) -> LinkRule:
+        return LinkRule(
+            match=self.match,
+            metered=self.metered,
+            max_rate=self.max_rate,
+            windows=tuple(Window.parse(line) for line in self.windows),
+            daily_bytes=self.daily_bytes,
+        )
 
 
 class MqttSettings(_Settings):
@@ -242,6 +295,7 @@ class AgentSettings(BaseSettings):
     watch: WatchSettings
     server: ServerSettings
     upload: UploadSettings = UploadSettings()
+    link: tuple[LinkSettings, ...] = ()
     mqtt: MqttSettings = MqttSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
@@ -266,6 +320,20 @@ class AgentSettings(BaseSettings):
             mended = _mended_device_id(device_id)
             raise ValueError(f'{message}; try "{mended}"' if mended else message)
         return device_id
+
+
+def _slot(line: str) -> Slot:
+    window, _, rate = line.strip().rpartition(" ")
+    if rate in {"off", "unlimited"}:
+        return Slot(Window.parse(window), 0 if rate == "off" else None)
+    try:
+        allowed = _RATE.validate_python(rate)
+    except ValidationError:
+        raise ValueError(
+            f'{line!r}: write "mon-fri 08:00-18:00 RATE" with a rate such as 500KB, "off" or'
+            ' "unlimited"'
+        ) from None
+    return Slot(Window.parse(window), allowed)
 
 
 def _mended_device_id(device_id: str) -> str | None:

@@ -40,12 +40,14 @@ class Desk:
         *,
         folder: Path,
         wake_watcher: Callable[[], None],
+        pause: Callable[[bool], object] | None = None,
     ) -> None:
         self._store = store
         self._activity = activity
         self._snapshot = snapshot
         self._folder = folder
         self._wake_watcher = wake_watcher
+        self._pause = pause
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
         """Yield the answers to one request, the last one soon after *stopping* is set.
@@ -58,8 +60,14 @@ class Desk:
                 yield {"state": self._snapshot(), "files": self.files()}
             case "upload":
                 yield from self._upload(_paths(request.get("paths")), stopping)
+            case "pause" | "resume" as what if self._pause is not None:
+                try:
+                    self._pause(what == "pause")
+                except StoreError as error:
+                    raise RequestError(str(error)) from error
+                yield {"paused": what == "pause"}
             case _:
-                raise RequestError("unknown request: status and upload are known")
+                raise RequestError("unknown request: status, upload, pause and resume are known")
 
     def files(self) -> list[dict[str, Any]]:
         return list_files(self._store, self._activity.view())

@@ -18,6 +18,8 @@ LONGEST_STEP_S = 30.0
 
 _LOOKED_AT = 100
 
+_OF_RULES = frozenset({Reason.PAUSED, Reason.METERED, Reason.SCHEDULE})
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -64,6 +66,12 @@ class Holds:
     def release_link(self) -> None:
         """Somebody got through: those who wait for the link need not."""
         if self.lane is not None and self.lane.wait.reason is Reason.LINK:
+            self.lane = None
+            self._activity.block(None)
+
+    def release_rules(self) -> None:
+        """The owner's rules allow it again."""
+        if self.lane is not None and self.lane.wait.reason in _OF_RULES:
             self.lane = None
             self._activity.block(None)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from edge_agent.activity import Activity, ProblemCode, Reason
+from edge_agent.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.clock import Clock
 from edge_agent.core.upload import State
 from edge_agent.delivery import Deliveries, Delivery, Kind, Task
@@ -46,6 +46,8 @@ _IDLE_S = 30.0
 _ASLEEP_S = 3600.0
 """Of a lane without work: others wake it when there is some."""
 _STORE_WAIT_S = 10.0
+_FORBIDDEN_LOOK_S = 5.0
+"""Between two looks at whether the owner's rules still forbid it."""
 _PAGE = 16
 
 _OF_THE_LINK = (
@@ -83,6 +85,8 @@ class Shared:
     has_store_failed: bool = False
     on_begin: Callable[[], None] = _nothing
     """Called at the begin of each unit of work."""
+    may_send: Callable[[float], Wait | None] = lambda _: None
+    """Asked before each unit of work; a `Wait`: the owner of the device does not want it now."""
     on_rest: Callable[[], None] = _nothing
     """Called when no lane has anything to do."""
     wake_others: Callable[[], None] = _nothing
@@ -134,6 +138,9 @@ class Lane:
         shared = self._shared
         if self.number >= shared.count:
             return _ASLEEP_S
+        forbidden = shared.may_send(now_s)
+        if forbidden is not None:
+            return self._hold_forbidden(forbidden)
         held_s = max(self._held_s(now_s), self._until_s - now_s)
         if held_s > 0:
             return held_s
@@ -150,6 +157,9 @@ class Lane:
             shared.outflow.end(self.number)
             shared.wake_others()
         return wait_s
+
+    def _hold_forbidden(self, wait: Wait) -> float:
+        return self._shared.holds.hold_lane(wait.reason, wait.detail, _FORBIDDEN_LOOK_S)
 
     def _held_s(self, now_s: float) -> float:
         shared = self._shared
@@ -224,7 +234,13 @@ class Lane:
         )
         if is_stale and not isinstance(error, _OF_THE_LINK):
             return 0.0  # another lane had the same answer, and it is settled
-        wait_s = shared.setbacks.on_transport_error(now or recording, error, began_s=began_s)
+        if isinstance(error, AbortedError):
+            forbidden = shared.may_send(shared.clock.now_s())
+            if forbidden is not None:
+                return self._hold_forbidden(forbidden)
+        wait_s = shared.setbacks.on_transport_error(
+            now or recording, error, began_s=began_s, has_others=len(shared.busy) > 1
+        )
         if wait_s is not None:
             return wait_s
         self._failures += 1

@@ -15,6 +15,7 @@ _LIVE = frozenset(
         "watch.fallback_settle_seconds",
         "watch.scan_interval_seconds",
         "upload.max_rate",
+        "upload.timetable",
         "upload.min_request",
         "upload.max_request",
         "upload.request_seconds",

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
-from edge_agent.activity import Activity
+from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.clock import Clock
-from edge_agent.config import UploadSettings
+from edge_agent.config import LinkSettings, UploadSettings
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lanes import LaneCount, LanePolicy
 from edge_agent.core.plan import RequestSizing
+from edge_agent.core.schedule import Verdict
 from edge_agent.delivery import Deliveries
 from edge_agent.errors import ConfigError
 from edge_agent.gate import Gate
@@ -26,6 +27,7 @@ from edge_agent.holds import Holds
 from edge_agent.lane_work import LaneWork, count
 from edge_agent.lanes import Lane, Shared
 from edge_agent.outflow import Outflow
+from edge_agent.policies import Policies, Rules
 from edge_agent.runner import Runner
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
@@ -45,6 +47,7 @@ class Sender:
         jitter: draws from ``[0, 1)``.
         more: makes the transport of a further lane; None: there is one lane, whatever the settings.
         policy: when lanes are added and removed; how many at most is in the settings.
+        policies: what the owner of the device allows. Default: all that the settings say.
         new_key: makes idempotency keys of at least 128 random bits.
         pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
     """
@@ -62,6 +65,7 @@ class Sender:
         jitter: Callable[[], float],
         more: Callable[[], Transport] | None = None,
         policy: LanePolicy | None = None,
+        policies: Policies | None = None,
         new_key: Callable[[], str] = lambda: secrets.token_hex(16),
         pause: Callable[[float], object] | None = None,
     ) -> None:
@@ -71,6 +75,9 @@ class Sender:
         self._policy = LanePolicy() if policy is None else policy
         self._device_id = device_id
         self._new_key = new_key
+        self._policies = Policies(store, clock) if policies is None else policies
+        self._is_cut = False
+        """The owner's rules forbid sending: running requests were cut off."""
         self._lane_count = LaneCount(replace(self._policy, most=1))
         self._sizing = RequestSizing()
         self._runners: list[Runner] = []
@@ -97,10 +104,11 @@ class Sender:
                 activity,
                 clock,
                 pause=self._stopping.wait if pause is None else pause,
-                is_stopping=self._stopping.is_set,
+                is_stopping=lambda: self._is_cut or self._stopping.is_set(),
             ),
             is_stopping=self._stopping.is_set,
             on_begin=self._judge,
+            may_send=self._may_send,
             on_rest=self._lane_count.pause,
             wake_others=self._wake_others,
         )
@@ -134,8 +142,10 @@ class Sender:
     def on_verified(self, call: Callable[[], None]) -> None:
         self._shared.on_verified = call
 
-    def reconfigure(self, settings: UploadSettings) -> None:
-        """Use *settings* from the next request on (rates at once)."""
+    def reconfigure(
+        self, settings: UploadSettings, links: Sequence[LinkSettings] | None = None
+    ) -> None:
+        """Use *settings* from the next request on (rates at once); *links*, None: as before."""
         with self._shared.gate:
             self._shared.setbacks.backoff = BackoffPolicy(
                 settings.backoff_base_seconds,
@@ -146,7 +156,14 @@ class Sender:
             )
             for lane in self._lanes:
                 lane.work.sizing = self._sizing
-            self._shared.outflow.limit(settings.max_rate)
+            rules = self._policies.rules.links
+            self._policies.rules = Rules(
+                rules if links is None else [link.rule() for link in links],
+                settings.slots(),
+                settings.max_rate,
+            )
+            self._policies.ask_anew()
+            self._look_at_rules(self._clock.now_s())
             most = 1 if self._more is None else settings.max_lanes
             self._lane_count.policy = replace(self._policy, most=most)
 
@@ -156,6 +173,17 @@ class Sender:
         """Say that there may be something new to send."""
         for lane in self._lanes[: self._shared.count]:
             lane.woken.set()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._policies.is_paused
+
+    def pause(self, paused: bool) -> None:
+        """Send nothing until told otherwise, across restarts too, or go on."""
+        with self._shared.gate:
+            self._policies.pause(paused=paused)
+            self._look_at_rules(self._clock.now_s())
+        self.wake()
 
     def link_returned(self) -> None:
         """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
@@ -172,7 +200,8 @@ class Sender:
 
     def resume(self) -> None:
         for lane in self._lanes:
-            lane.transport.resume()
+            if not self._is_cut:
+                lane.transport.resume()
         self._stopping.clear()
         self.wake()
 
@@ -233,7 +262,32 @@ class Sender:
 
     def _tick(self) -> None:
         with self._shared.gate:
+            self._look_at_rules(self._clock.now_s())
             self._judge()
+
+    def _may_send(self, now_s: float) -> Wait | None:
+        verdict = self._look_at_rules(now_s)
+        if verdict.blocked_by is None:
+            return None
+        return Wait(Reason(verdict.blocked_by), verdict.detail)
+
+    def _look_at_rules(self, now_s: float) -> Verdict:
+        """Keep to what the owner's rules say now, in running requests as well. The gate is held."""
+        verdict = self._policies.look(now_s, self._shared.outflow.sent)
+        self._shared.outflow.limit(verdict.max_rate)
+        is_forbidden = verdict.blocked_by is not None
+        if is_forbidden != self._is_cut:
+            self._is_cut = is_forbidden
+            if is_forbidden:
+                for lane in self._lanes:
+                    lane.transport.abort()
+                log.info("upload.held", reason=verdict.blocked_by, detail=verdict.detail)
+            else:
+                self._shared.holds.release_rules()
+                if not self._stopping.is_set():
+                    for lane in self._lanes:
+                        lane.transport.resume()
+        return verdict
 
     def _make(self, wanted: int) -> None:
         while len(self._lanes) < wanted and self._more is not None:

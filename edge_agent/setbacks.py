@@ -40,6 +40,8 @@ log = structlog.get_logger()
 _AUTH_FIRST_S, _AUTH_LONGEST_S, _AUTH_LOOK_S = 30.0, 300.0, 5.0
 _MAX_REPAIRS = 3
 _UNREACHABLE_AFTER = 3
+_LATELY_S = 2.0
+"""A link over which another lane had an answer so lately is not down; this connection is."""
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
 does not ask a full server thousands of times at once."""
@@ -134,9 +136,17 @@ class Setbacks:
         )
 
     def on_transport_error(
-        self, recording: Recording, error: TransportError, *, began_s: float
+        self,
+        recording: Recording,
+        error: TransportError,
+        *,
+        began_s: float,
+        has_others: bool = False,
     ) -> float | None:
         """Settle what follows from *error*, of a request that began at *began_s*.
+
+        Args:
+            has_others: other lanes are busy, too.
 
         Returns:
             The seconds until the next look; None: only this lane's connection broke, others get
@@ -152,7 +162,7 @@ class Setbacks:
             case LinkBackError():
                 return 0.0
             case LinkDownError() | NotOurServerError():
-                return self._on_link_down(recording, error, began_s)
+                return self._on_link_down(recording, error, began_s, has_others=has_others)
             case ServerBusyError():
                 return self._on_busy(recording, error)
             case UnauthorizedError():
@@ -172,10 +182,10 @@ class Setbacks:
                 return self._retry_later(recording, str(error))
 
     def _on_link_down(
-        self, recording: Recording, error: TransportError, began_s: float
+        self, recording: Recording, error: TransportError, began_s: float, *, has_others: bool
     ) -> float | None:
         self.must_probe = self.must_probe or isinstance(error, NotOurServerError)
-        if not self.must_probe and self._reached_s is not None and self._reached_s > began_s:
+        if not self.must_probe and self._others_got_through(began_s, has_others=has_others):
             return None
         if began_s < self._counted_s and self._holds.lane is not None:
             # One dead link breaks the requests of all lanes: that is one failure.
@@ -187,6 +197,10 @@ class Setbacks:
         if self._link_failures >= _UNREACHABLE_AFTER or self.must_probe:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
         return self._holds.hold_lane(Reason.LINK, str(error), self._delay_s(self._link_failures))
+
+    def _others_got_through(self, began_s: float, *, has_others: bool) -> bool:
+        since_s = self._clock.now_s() - _LATELY_S if has_others else began_s
+        return self._reached_s is not None and self._reached_s > min(since_s, began_s)
 
     def lane_delay_s(self, failures: int) -> float:
         """Return the wait of a lane whose connection broke while others got through."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from edge_agent.activity import Activity
@@ -10,8 +11,9 @@ from edge_agent.config import AgentSettings
 from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
 from edge_agent.errors import AgentError
+from edge_agent.policies import Policies
 from edge_agent.snapshot import Snapshots
-from edge_agent.state_lock import DATABASE, SOCKET
+from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 
 
@@ -26,6 +28,24 @@ def read_status(settings: AgentSettings) -> dict[str, Any]:
     except NotRunningError:
         return _without_agent(settings)
     return {"running": True, **answer}
+
+
+def pause(settings: AgentSettings, *, paused: bool) -> bool:
+    """Pause or resume sending, durably; return whether an agent runs that was told.
+
+    Raises:
+        AgentError: it could not be told or written down.
+    """
+    try:
+        next(iter(ask(settings.state_dir / SOCKET, {"do": "pause" if paused else "resume"})))
+    except NotRunningError:
+        clock = SystemClock()
+        with contextlib.closing(StateLock(settings.state_dir)):
+            store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id())
+            with contextlib.closing(store):
+                Policies(store, clock).pause(paused=paused)
+        return False
+    return True
 
 
 def _without_agent(settings: AgentSettings) -> dict[str, Any]:

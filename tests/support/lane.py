@@ -13,6 +13,7 @@ from edge_agent.activity import Activity, Reason
 from edge_agent.config import RetentionSettings, UploadSettings
 from edge_agent.core.upload import Event, State
 from edge_agent.janitor import Janitor, Space
+from edge_agent.policies import Policies
 from edge_agent.recording import Found, Recording
 from edge_agent.sender import Sender
 from edge_agent.source import Source, identity_of, printable
@@ -37,6 +38,7 @@ class Lane:
     retention: RetentionSettings
     token: Callable[[], str | None] = lambda: None
     jitter: Callable[[], float] = lambda: 0.5
+    interface: Callable[[], str | None] = lambda: None
     free: int = 50 * GIB
     total: int = 100 * GIB
 
@@ -66,6 +68,7 @@ class Lane:
             device_id="cam",
             jitter=self._draw,
             pause=self.clock.pass_s,
+            policies=Policies(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
 

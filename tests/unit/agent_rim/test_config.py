@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import AgentSettings
+from edge_agent.config import AgentSettings, LinkSettings
 from edge_agent.config_sources import _KEYS, _REQUIRED, Loaded, load
 from edge_agent.credentials import read_secret
 from edge_agent.errors import ConfigError
@@ -45,7 +45,8 @@ def test_the_example_holds_every_key_with_its_default():
     written = set(re.findall(r"^#?([a-z_]+) = ", text, re.MULTILINE))
 
     assert example == defaults
-    assert written == {key[-1] for key in _KEYS}
+    # Keys of a list of tables are not known one by one.
+    assert written == ({key[-1] for key in _KEYS} - {"link"}) | set(LinkSettings.model_fields)
 
 
 def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):
@@ -252,3 +253,34 @@ def test_the_required_keys_are_those_without_a_default():
         for part in key[:-1]:
             model = model.model_fields[part].annotation
         assert model.model_fields[key[-1]].is_required() == (key in _REQUIRED)
+
+
+def test_links_and_a_timetable_are_read(tmp_path):
+    text = (
+        GOOD
+        + """
+[upload]
+timetable = ["mon-fri 08:00-18:00 200KB", "22:00-06:00 off", "00:00-24:00 unlimited"]
+
+[[link]]
+match = "wwan*|usb*"
+metered = true
+daily_bytes = "500MB"
+windows = ["sat,sun 10:00-12:00"]
+"""
+    )
+    settings = read(tmp_path, text).settings
+
+    assert [slot.max_rate for slot in settings.upload.slots()] == [200_000, 0, None]
+    (rule,) = [link.rule() for link in settings.link]
+    assert [rule.fits(name) for name in ("wwan0", "usb1", "eth0")] == [True, True, False]
+    assert rule.daily_bytes == 500_000_000
+
+
+@pytest.mark.parametrize(
+    "line", ["08:00-18:00", "mon 8-9 1MB", "day 08:00-09:00 1MB", "always off"]
+)
+def test_a_timetable_that_cannot_be_read_is_refused_with_its_form(tmp_path, line):
+    (problem,) = problems(tmp_path, GOOD + f'[upload]\ntimetable = ["{line}"]\n')
+
+    assert "[upload] timetable" in problem

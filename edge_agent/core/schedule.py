@@ -1,0 +1,175 @@
+"""What the owner of a device allows: when, over which link, how fast, how much a day.
+
+Wall time is believed only while it is synchronised. A device whose clock stands in 1970 sends
+whatever a timetable says (law L6): recordings that are late harm more than a rule that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_MINUTES = 24 * 60
+_WINDOW = re.compile(
+    r"(?:(?P<days>[a-z]{3}(?:[-,][a-z]{3})*)\s+)?(?P<start>\d{1,2}:\d\d)\s*-\s*(?P<stop>\d{1,2}:\d\d)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Minutes of certain days, ``[start, stop)``; over midnight where stop is not after start."""
+
+    days: frozenset[int]
+    """0 is Monday; of the day on which the window begins."""
+    start: int
+    stop: int
+
+    @classmethod
+    def parse(cls, text: str) -> Window:
+        """Read ``mon-fri 08:00-18:00``, ``sat,sun 00:00-24:00`` or ``22:00-06:00`` (each day).
+
+        Raises:
+            ValueError: none of these forms; the message is for the person who wrote it.
+        """
+        found = _WINDOW.fullmatch(text.strip().lower())
+        if found is None:
+            raise ValueError(f'{text!r} is no time window: write "mon-fri 08:00-18:00"')
+        return cls(
+            frozenset(range(7)) if found["days"] is None else _days(found["days"]),
+            _minute(found["start"]),
+            _minute(found["stop"]),
+        )
+
+    def holds(self, local: datetime) -> bool:
+        minute = 60 * local.hour + local.minute
+        today, yesterday = local.weekday(), (local.weekday() - 1) % 7
+        if self.start < self.stop:
+            return today in self.days and self.start <= minute < self.stop
+        is_begun = today in self.days and minute >= self.start
+        return is_begun or (yesterday in self.days and minute < self.stop)
+
+
+def _days(text: str) -> frozenset[int]:
+    days: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if first not in _DAYS or (dash and last not in _DAYS):
+            raise ValueError(f"{text!r}: days are mon, tue, wed, thu, fri, sat, sun")
+        at, stop = _DAYS.index(first), _DAYS.index(last if dash else first)
+        days.update((at + more) % 7 for more in range((stop - at) % 7 + 1))
+    return frozenset(days)
+
+
+def _minute(text: str) -> int:
+    hour, _, minute = text.partition(":")
+    at = 60 * int(hour) + int(minute)
+    if at > _DAY_MINUTES or int(minute) > 59:
+        raise ValueError(f"{text!r} is no time of day")
+    return at
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A line of the timetable: how fast, and when."""
+
+    window: Window
+    max_rate: int | None
+    """Bytes per second; None: unlimited; 0: nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRule:
+    """What holds while the way to the server leads over an interface named like *match*."""
+
+    match: str
+    """Shell patterns, ``wwan*|usb*``."""
+    metered: bool = False
+    max_rate: int | None = None
+    windows: tuple[Window, ...] = ()
+    """When it may be used; empty: always."""
+    daily_bytes: int | None = None
+    """What it may carry a day. None: a metered link nothing, another without end."""
+
+    def fits(self, interface: str | None) -> bool:
+        return interface is not None and any(
+            fnmatchcase(interface, one) for one in self.match.split("|")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is allowed now."""
+
+    blocked_by: str | None = None
+    """``paused``, ``metered`` or ``schedule``; None: it may send."""
+    detail: str = ""
+    max_rate: int | None = None
+    rule: LinkRule | None = None
+
+    @property
+    def is_metered(self) -> bool:
+        return self.rule is not None and self.rule.metered
+
+
+def decide(
+    *,
+    rules: Sequence[LinkRule],
+    timetable: Sequence[Slot],
+    max_rate: int | None,
+    interface: str | None,
+    local: datetime | None,
+    used_today: int,
+    is_paused: bool,
+) -> Verdict:
+    """Return what is allowed; the first rule and the first slot that fit count, the least rate wins.
+
+    Args:
+        interface: over which the way to the server leads; None: not known, so that no rule fits.
+        local: local wall time; None: not to be believed, so that no window counts.
+        used_today: bytes that `interface` has carried since midnight.
+    """
+    rule = next((one for one in rules if one.fits(interface)), None)
+    slot = None
+    if local is not None:
+        slot = next((one for one in timetable if one.window.holds(local)), None)
+    rates = [rate for rate in (rule.max_rate if rule else None,) if rate is not None]
+    if slot is None and max_rate is not None:
+        rates.append(max_rate)
+    elif slot is not None and slot.max_rate:
+        rates.append(slot.max_rate)
+    blocked_by, detail = _blocked(rule, slot, interface, local, used_today, is_paused=is_paused)
+    return Verdict(blocked_by, detail, min(rates, default=None), rule)
+
+
+def _blocked(
+    rule: LinkRule | None,
+    slot: Slot | None,
+    interface: str | None,
+    local: datetime | None,
+    used_today: int,
+    *,
+    is_paused: bool,
+) -> tuple[str | None, str]:
+    if is_paused:
+        return "paused", 'paused by a person; "edge-agent resume" goes on'
+    if slot is not None and slot.max_rate == 0:
+        return "schedule", "the timetable allows nothing at this time"
+    if rule is None:
+        return None, ""
+    if local is not None and rule.windows and not any(one.holds(local) for one in rule.windows):
+        return "schedule", f"the link {interface} is not to be used at this time"
+    if rule.daily_bytes is None:
+        if rule.metered:
+            return "metered", f"the link {interface} is metered; another one is waited for"
+    elif used_today >= rule.daily_bytes:
+        return "metered", f"the link {interface} has carried its {rule.daily_bytes} bytes of today"
+    return None, ""
+
+
+def day_of(local: datetime | None) -> str:
+    """Return what a day's budget is kept under; without a clock all days are one."""
+    return "unknown" if local is None else str(local.date())

@@ -1,0 +1,106 @@
+"""The owner's rules, asked with what the machine says now: link, local time, bytes of today.
+
+Which interface leads to the server is looked up by whoever made this; bytes of a day are remembered in
+the store, a little late, so that a card is not written for each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge_agent.clock import Clock
+from edge_agent.core.schedule import LinkRule, Slot, Verdict, day_of, decide
+from edge_agent.store import Store
+
+_LOOK_S = 2.0
+"""Between two looks at the route and the clock."""
+_REMEMBER_BYTES = 8 * 1024 * 1024
+"""What a power cut may make a day's budget forget."""
+
+_PAUSED, _CARRIED = "paused", "carried"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """As the configuration has them."""
+
+    links: Sequence[LinkRule] = ()
+    timetable: Sequence[Slot] = ()
+    max_rate: int | None = None
+
+
+class Policies:
+    """Says what is allowed. Not for several threads at once: the lanes ask with their gate held."""
+
+    def __init__(
+        self, store: Store, clock: Clock, *, interface: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._interface = interface
+        self._looked_s: float | None = None
+        self._verdict = Verdict()
+        self._counted = 0
+        self._carried: tuple[str, str, int] | None = None
+        self._unwritten = 0
+        self.rules = Rules()
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self._store.setting(_PAUSED))
+
+    def pause(self, *, paused: bool) -> None:
+        """Remember durably that a person wants nothing sent, or wants it again."""
+        self._store.remember(_PAUSED, True if paused else None)
+        self._looked_s = None
+
+    def ask_anew(self) -> None:
+        """Something changed: the next `look` does not answer from memory."""
+        self._looked_s = None
+
+    def look(self, now_s: float, sent_bytes: int) -> Verdict:
+        """Return what is allowed now.
+
+        Args:
+            sent_bytes: by all lanes, since they were made.
+        """
+        if self._looked_s is not None and 0 <= now_s - self._looked_s < _LOOK_S:
+            return self._verdict
+        self._looked_s = now_s
+        local = self._clock.utc().astimezone() if self._clock.is_synchronised() else None
+        interface = self._interface() if self.rules.links else None
+        self._verdict = decide(
+            rules=self.rules.links,
+            timetable=self.rules.timetable,
+            max_rate=self.rules.max_rate,
+            interface=interface,
+            local=local,
+            used_today=self._used_today(interface, local, sent_bytes),
+            is_paused=self.is_paused,
+        )
+        return self._verdict
+
+    def _used_today(self, interface: str | None, local: datetime | None, sent_bytes: int) -> int:
+        gained, self._counted = sent_bytes - self._counted, sent_bytes
+        if interface is None:
+            return 0
+        day = day_of(local)
+        if self._carried is None or self._carried[:2] != (interface, day):
+            self._write()
+            known = self._store.setting(_CARRIED) or {}
+            known = known.get(interface, {})
+            self._carried = (interface, day, int(known.get(day, 0)))
+        self._carried = (interface, day, self._carried[2] + gained)
+        self._unwritten += gained
+        if self._unwritten >= _REMEMBER_BYTES:
+            self._write()
+        return self._carried[2]
+
+    def _write(self) -> None:
+        if self._carried is not None and self._unwritten:
+            interface, day, carried = self._carried
+            known = self._store.setting(_CARRIED) or {}
+            self._store.remember(_CARRIED, {**known, interface: {day: carried}})
+            self._unwritten = 0

@@ -1,0 +1,63 @@
+"""Which network interface leads to the server: the kernel is asked (rtnetlink), nothing is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from contextlib import suppress
+
+_RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_NLM_F_REQUEST = 1
+_RTA_DST, _RTA_OIF = 1, 4
+_HEAD = struct.Struct("=IHHII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+
+_ELSEWHERE = ("192.0.2.1", "2001:db8::1")
+"""Documentation addresses: the way to them is the way to a server whose address is not known."""
+
+
+def interface_to(host: str) -> str | None:
+    """Return the name of the interface over which packets to *host* leave; None: there is no way.
+
+    A host that is a name is taken to be where the default route leads: a look-up would take time.
+    """
+    try:
+        wanted = [ipaddress.ip_address(host.strip("[]"))]
+    except ValueError:
+        wanted = [ipaddress.ip_address(one) for one in _ELSEWHERE]
+    with suppress(OSError):
+        for address in wanted:
+            found = _ask(address)
+            if found is not None:
+                return found
+    return None
+
+
+def _ask(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    packed = address.packed
+    attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST) + packed
+    route = _ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+    length = _HEAD.size + len(route) + len(attribute)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
+        asking.settimeout(1.0)
+        asking.send(_HEAD.pack(length, _RTM_GETROUTE, _NLM_F_REQUEST, 1, 0) + route + attribute)
+        return _read(asking.recv(65536))
+
+
+def _read(answer: bytes) -> str | None:
+    length, kind, *_ = _HEAD.unpack_from(answer)
+    if kind != _RTM_NEWROUTE:
+        return None  # an error: no route
+    at = _HEAD.size + _ROUTE.size
+    while at + _ATTRIBUTE.size <= min(length, len(answer)):
+        size, what = _ATTRIBUTE.unpack_from(answer, at)
+        if size < _ATTRIBUTE.size:
+            return None
+        if what == _RTA_OIF:
+            (index,) = struct.unpack_from("=I", answer, at + _ATTRIBUTE.size)
+            return socket.if_indextoname(index)
+        at += (size + 3) & ~3
+    return None
