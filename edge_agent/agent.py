@@ -58,6 +58,8 @@ _TICK_S = 10.0
 WatchdogSec, and rare enough to let a board sleep."""
 _JOIN_S = 2.0
 _FAREWELL_S = 1.5
+_ASK_S = 5.0
+"""For the question whether the server is back: it is asked again, so that patience is not needed."""
 
 
 def make_transport(
@@ -89,10 +91,12 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
     Raises:
         ConfigError: the CA file or the proxy cannot be used.
     """
+    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
+    hasty = settings.model_copy(update={"upload": upload})
 
     def ask() -> bool:
         try:
-            with make_transport(settings, clock) as transport:
+            with make_transport(hasty, clock) as transport:
                 transport.probe(secrets.token_hex(16))
         except LinkDownError:
             return False

@@ -1,4 +1,4 @@
-"""The native protocol over HTTP; the only module that knows httpx.
+"""The native protocol over HTTP. Beside it only `network` and `netstream` know httpx.
 
 One client per lane, one connection at a time. Only idle timeouts, never a total one: a slow link
 that moves is a good link. Every method raises a `TransportError`, and a body's `SourceError` passes
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import httpx
+import structlog
 
 from edge_agent import answers, socket_options
 from edge_agent.answers import Answer
@@ -32,6 +33,7 @@ from edge_agent.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.network import Network
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
@@ -45,6 +47,8 @@ from upload_protocol.messages import (
 )
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 _CONNECT_S = 5.0
 
@@ -106,6 +110,9 @@ class Transport:
         self._lock = threading.Lock()
         self._is_aborted = False
         self._is_cut = False
+        self._is_in_doubt = False
+        """The last body was refused, or met a broken link."""
+        self._may_expect = True
         self._socket: socket.socket | None = None
         self._client = httpx.Client(
             transport=_network(connection) if via is None else via,
@@ -166,19 +173,22 @@ class Transport:
     def send(self, upload_id: str, where: ContentRange, body: Iterator[bytes]) -> UploadStatus:
         """Send the bytes of *where*; what the answer has in `received` is durable.
 
-        *body* must yield exactly as many bytes; it is used once.
+        *body* must yield exactly as many bytes; it is used once, perhaps not to its end: an answer
+        that comes early ends the sending.
         """
-        return self._ask(
-            "PUT",
-            headers.content_path(upload_id),
-            _status_of(upload_id),
-            body=body,
-            extra={
-                headers.CONTENT_RANGE: str(where),
-                "Content-Length": str(len(where.where)),
-                "Content-Type": "application/octet-stream",
-            },
-        )
+        fields = {
+            headers.CONTENT_RANGE: str(where),
+            "Content-Length": str(len(where.where)),
+            "Content-Type": "application/octet-stream",
+        }
+        if self._is_in_doubt and self._may_expect:
+            fields["Expect"] = "100-continue"  # ask before a body is sent that may be refused again
+        answer = self._exchange("PUT", headers.content_path(upload_id), body=body, extra=fields)
+        self._is_in_doubt = not 200 <= answer.status < 300
+        if answer.status == 417:
+            self._may_expect = False
+            raise LinkDownError("something on the way does not know Expect: 100-continue")
+        return answers.read(answer, _status_of(upload_id), now=self._utc())
 
     def blocks(
         self, upload_id: str, *, block_bytes: int, start: int, limit: int
@@ -265,11 +275,10 @@ class Transport:
         form: Callable[[object], T],
         *,
         document: object = None,
-        body: Iterator[bytes] | None = None,
         extra: dict[str, str] | None = None,
         may_be_empty: bool = False,
     ) -> T:
-        answer = self._exchange(method, path, document=document, body=body, extra=extra)
+        answer = self._exchange(method, path, document=document, extra=extra)
         if may_be_empty and answer.status == 204:
             return form(None)
         return answers.read(answer, form, now=self._utc())
@@ -315,6 +324,7 @@ class Transport:
             if self._is_cut:
                 raise LinkBackError("given up for a new connection") from error
             was_answered = False
+            self._is_in_doubt = True
             msg = _what_broke(error)
             raise LinkDownError(msg) from error
         finally:
@@ -340,19 +350,26 @@ class Transport:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _network(connection: Connection) -> httpx.HTTPTransport:
+def _network(connection: Connection) -> httpx.BaseTransport:
+    options = socket_options.accepted(socket_options.wanted(connection.congestion_control))
+    proxy = connection.proxy
     try:
-        return httpx.HTTPTransport(
-            verify=_ssl_context(connection),
-            trust_env=False,
-            # One lane, one connection: also what makes the remembered socket the live one.
-            limits=httpx.Limits(
-                max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
-            ),
-            proxy=connection.proxy,
-            socket_options=socket_options.accepted(
-                socket_options.wanted(connection.congestion_control)
-            ),
+        if proxy is not None and proxy.lower().startswith("https"):
+            # TLS inside TLS is what our own sockets do not do.
+            return httpx.HTTPTransport(
+                verify=_ssl_context(connection),
+                trust_env=False,
+                limits=httpx.Limits(
+                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+                ),
+                proxy=proxy,
+                socket_options=options,
+            )
+        return Network(
+            _ssl_context(connection),
+            proxy=proxy,
+            options=options,
+            on_informational=lambda status, _: log.debug("answer.informational", status=status),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         msg = f"server.proxy: cannot be used: {error}"

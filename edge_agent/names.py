@@ -1,0 +1,99 @@
+"""Addresses of a name under a time limit: ``getaddrinfo`` itself has none.
+
+What worked last is remembered: on a bad link the name server is the first that does not answer.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_LIMIT_S = 3.0
+_REMEMBERED = 16
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""Of `socket.connect`."""
+
+
+@dataclass
+class _Lookup:
+    is_done: threading.Event = field(default_factory=threading.Event)
+    found: list[Address] = field(default_factory=list)
+    error: OSError | None = None
+
+
+class Names:
+    """Safe to use from several threads.
+
+    Args:
+        lookup: asks the system; like `socket.getaddrinfo`.
+    """
+
+    def __init__(
+        self, lookup: Callable[..., Any] = socket.getaddrinfo, *, limit_s: float = _LIMIT_S
+    ) -> None:
+        self._lookup = lookup
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int], _Lookup] = {}
+        self._known: dict[tuple[str, int], list[Address]] = {}
+
+    def addresses(self, host: str, port: int, limit_s: float | None = None) -> list[Address]:
+        """Return where *host* is, in turns of IPv6 and IPv4, what the system prefers first.
+
+        Raises:
+            OSError: nobody knows, or nobody answers, and it was never known before.
+        """
+        limit_s = self._limit_s if limit_s is None else min(limit_s, self._limit_s)
+        lookup = self._begin((host, port))
+        lookup.is_done.wait(limit_s)
+        with self._lock:
+            if lookup.found:
+                return list(lookup.found)
+            known = self._known.get((host, port))
+        if known:
+            return list(known)
+        if lookup.error is not None:
+            raise lookup.error
+        msg = f"no answer from the name server within {limit_s:.0f} s for {host}"
+        raise TimeoutError(msg)
+
+    def _begin(self, key: tuple[str, int]) -> _Lookup:
+        with self._lock:
+            lookup = self._running.get(key)
+            if lookup is not None:  # one that hangs is waited for, not multiplied
+                return lookup
+            lookup = self._running[key] = _Lookup()
+        threading.Thread(target=self._run, args=(key, lookup), name="names", daemon=True).start()
+        return lookup
+
+    def _run(self, key: tuple[str, int], lookup: _Lookup) -> None:
+        try:
+            rows = self._lookup(key[0], key[1], type=socket.SOCK_STREAM)
+            found = _in_turns([(family, peer) for family, _, _, _, peer in rows])
+        except (OSError, UnicodeError) as error:
+            lookup.error = error if isinstance(error, OSError) else OSError(str(error))
+            found = []
+        with self._lock:
+            lookup.found = found
+            del self._running[key]
+            if found:
+                self._known.pop(key, None)
+                self._known[key] = found
+                while len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        lookup.is_done.set()
+
+
+def _in_turns(addresses: list[Address]) -> list[Address]:
+    """Return *addresses* with the families in turns (RFC 8305, section 4)."""
+    first = [one for one in addresses if one[0] == addresses[0][0]]
+    other = [one for one in addresses if one[0] != addresses[0][0]]
+    mixed: list[Address] = []
+    while first or other:
+        mixed += first[:1] + other[:1]
+        first, other = first[1:], other[1:]
+    return mixed

@@ -1,0 +1,109 @@
+"""What carries httpx's requests: httpcore's pool over our own sockets, by public hooks only."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+from edge_agent.names import Names
+from edge_agent.netstream import Backend, OnInformational, tell_nobody
+from edge_agent.socket_options import SocketOption
+
+_KEEPALIVE_S = 30.0
+_NAMES = Names()
+"""One memory for all lanes: they lead to the same server."""
+
+
+class Network(httpx.BaseTransport):
+    """One connection at a time: also what makes the remembered socket of a lane the live one.
+
+    Raises:
+        ValueError, httpx.InvalidURL: the proxy is none that can be used.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        proxy: str | None,
+        options: list[SocketOption],
+        on_informational: OnInformational = tell_nobody,
+    ) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            proxy=None if proxy is None else _proxy(proxy),
+            max_connections=1,
+            max_keepalive_connections=1,
+            keepalive_expiry=_KEEPALIVE_S,
+            network_backend=Backend(_NAMES, options, on_informational=on_informational),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        asked = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _translated():
+            answer = self._pool.handle_request(asked)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer.stream),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _translated():
+            yield from self._stream
+
+    def close(self) -> None:
+        with _translated():
+            self._stream.close()
+
+
+def _proxy(url: str) -> httpcore.Proxy:
+    found = httpx.Proxy(url)
+    if found.url.scheme != "http":
+        msg = f"the scheme {found.url.scheme} is not that of a proxy we can use"
+        raise ValueError(msg)
+    return httpcore.Proxy(
+        url=httpcore.URL(
+            scheme=found.url.raw_scheme,
+            host=found.url.raw_host,
+            port=found.url.port,
+            target=found.url.raw_path,
+        ),
+        auth=found.raw_auth,
+        headers=found.headers.raw,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise httpx's error for httpcore's: they have the same names."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("httpcore"):
+            raise
+        kind = getattr(httpx, type(error).__name__, httpx.NetworkError)
+        raise kind(str(error)) from error
