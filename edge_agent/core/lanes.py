@@ -30,6 +30,9 @@ class LanePolicy:
     """So much of the flow must half the lanes keep."""
     regrow_s: float = 8.0
     """Before growing is tried again after it did not pay; doubles each time, up to `longest_s`."""
+    other: float = 1.3
+    """A link that moves so much more than when growing did not pay is another: it is tried at once.
+    A fading link makes lanes look useless, and they are missed when it is back."""
     review_s: float = 20.0
     """Before half the lanes are tried; doubles each time they moved less, up to `longest_s`."""
     longest_s: float = 300.0
@@ -64,6 +67,8 @@ class LaneCount:
         self._regrow_s = policy.regrow_s
         self._review_s = policy.review_s
         self._grow_at_s = 0.0
+        self._refused_rate = float("inf")
+        """What was moved when growing did not pay last."""
         self._review_at_s: float | None = None
 
     def pause(self) -> None:
@@ -97,9 +102,14 @@ class LaneCount:
             self._end_shrinking(now_s, rate, trial)
         elif trial is not None and rate < trial.rate * self.policy.gain:
             self.count = trial.before
+            self._refused_rate = max(rate, trial.rate)
             self._grow_at_s = now_s + self._regrow_s
             self._regrow_s = min(self.policy.longest_s, 2 * self._regrow_s)
-        elif can_use_more and self.count < self.policy.most and now_s >= self._grow_at_s:
+        elif (
+            can_use_more
+            and self.count < self.policy.most
+            and (now_s >= self._grow_at_s or rate > self.policy.other * self._refused_rate)
+        ):
             self._trial = _Trial(self.count, rate)
             self.count = min(self.policy.most, 2 * self.count)
             self._review_at_s = None
