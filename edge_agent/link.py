@@ -69,7 +69,7 @@ class LinkWatch:
         self.on_return = on_return
         self._clock = clock
         self._lock = threading.Lock()
-        self._busy: set[Line] = set()
+        self._busy: dict[Line, stall.Silence] = {}
         self._last_peer: Address | None = None
         self._lost_s: float | None = None
         """Since when requests break; None: the last one got through."""
@@ -103,13 +103,13 @@ class LinkWatch:
     def begin(self, line: Line) -> None:
         """A request is about to be sent on *line*."""
         with self._lock:
-            self._busy.add(line)
+            self._busy[line] = stall.Silence()
         self._wake()
 
     def end(self, line: Line, *, was_answered: bool | None) -> None:
         """The request is over: answered, whatever the answer, or broken; None: ended by ourselves."""
         with self._lock:
-            self._busy.discard(line)
+            self._busy.pop(line, None)
             if was_answered:
                 self._lost_s = None
             elif was_answered is False and self._lost_s is None:
@@ -151,7 +151,7 @@ class LinkWatch:
             self._on_news(now_s)
         if self._attempt is not None and self._attempt.fileno() in ready:
             self._on_connected()
-        needs_look = self._look_at_lines() or self._lost_s is not None
+        needs_look = self._look_at_lines(now_s) or self._lost_s is not None
         if not needs_look:
             self._attempts = 0
             self._end_attempt()
@@ -190,21 +190,37 @@ class LinkWatch:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _lines(self) -> list[tuple[Line, socket.socket]]:
+    def _lines(self) -> list[tuple[Line, socket.socket, stall.Silence]]:
         with self._lock:
-            busy = tuple(self._busy)
-        return [(line, live) for line in busy if (live := line.live_socket()) is not None]
+            busy = tuple(self._busy.items())
+        return [
+            (line, live, silence)
+            for line, silence in busy
+            if (live := line.live_socket()) is not None
+        ]
 
-    def _look_at_lines(self) -> bool:
+    def _flows(self, now_s: float) -> list[tuple[Line, socket.socket, stall.Flow]]:
+        flows = []
+        for line, live, silence in self._lines():
+            info = tcp_info.read(live)
+            if info is not None:
+                silent_s = silence.lasts_s(
+                    now_s,
+                    outstanding=info.outstanding,
+                    acked_bytes=info.acked_bytes,
+                    last_ack_s=info.last_ack_s,
+                )
+                flow = stall.Flow(info.outstanding, silent_s, info.rtt_s, info.retry_s)
+                flows.append((line, live, flow))
+        return flows
+
+    def _look_at_lines(self, now_s: float) -> bool:
         """Return whether some connection is silent."""
         is_silent = False
-        for _, live in self._lines():
-            info = tcp_info.read(live)
-            if info is None:
-                continue
-            if stall.is_silent(info.flow):
+        for _, live, flow in self._flows(now_s):
+            if stall.is_silent(flow):
                 is_silent = True
-            elif info.acked_bytes:
+            else:
                 with contextlib.suppress(OSError):
                     self._last_peer = live.getpeername()[:2]
         return is_silent
@@ -212,7 +228,7 @@ class LinkWatch:
     def _on_news(self, now_s: float) -> None:
         threading.Event().wait(_SETTLE_S)
         is_good = self._news is not None and self._news.read()
-        for line, live in self._lines():
+        for line, live, _ in self._lines():
             if _has_lost_its_address(live):
                 log.info("link.address_gone")
                 line.cut()
@@ -252,18 +268,23 @@ class LinkWatch:
             self._attempt.close()
             self._attempt = None
 
+    def _would_help(self) -> bool:
+        """Return whether anything follows from knowing that the server is there."""
+        if self._lost_s is not None:
+            return True
+        return any(stall.is_lost(flow) for _, _, flow in self._flows(self._clock.now_s()))
+
     def _on_connected(self) -> None:
         if self._attempt is None:
             return
         code = self._attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._end_attempt()
-        if code != 0 or not self._ask():
+        if code != 0 or not self._would_help() or not self._ask():
             return
         self._attempts = 0
-        for line, live in self._lines():
-            info = tcp_info.read(live)
-            if info is not None and stall.is_lost(info.flow):
-                log.info("link.cut", silent_s=info.flow.silent_s, retry_s=info.flow.retry_s)
+        for line, _, flow in self._flows(self._clock.now_s()):
+            if stall.is_lost(flow):
+                log.info("link.cut", silent_s=round(flow.silent_s, 2), retry_s=flow.retry_s)
                 line.cut()
         with self._lock:
             was_lost, self._lost_s = self._lost_s is not None, None

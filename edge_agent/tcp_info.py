@@ -6,8 +6,6 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from edge_agent.core.stall import Flow
-
 _OF_WORDS = 8
 """The 32-bit words begin after eight single bytes."""
 _LENGTH = 192
@@ -15,12 +13,18 @@ _WORDS = struct.Struct("=24I")
 _BYTES_ACKED = struct.Struct("=Q")
 _NOTSENT = struct.Struct("=I")
 _DELIVERY_RATE = struct.Struct("=Q")
-_RTO, _UNACKED, _LAST_SENT, _LAST_ACK, _RTT, _RETRANSMITS = 0, 4, 9, 12, 15, 23
+_RTO, _UNACKED, _LAST_ACK, _RTT, _RETRANSMITS = 0, 4, 12, 15, 23
 
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    flow: Flow
+    outstanding: int
+    """Packets sent and not acknowledged."""
+    last_ack_s: float
+    """How long ago anything was acknowledged."""
+    rtt_s: float
+    retry_s: float
+    """How long the kernel waits before it tries a lost packet again; doubles with each try."""
     acked_bytes: int
     """Of the whole connection, headers and TLS included."""
     not_sent_bytes: int
@@ -39,12 +43,10 @@ def read(live: socket.socket) -> TcpInfo | None:
         return None
     words = _WORDS.unpack_from(raw, _OF_WORDS)
     return TcpInfo(
-        flow=Flow(
-            outstanding=words[_UNACKED],
-            silent_s=min(words[_LAST_ACK], words[_LAST_SENT]) / 1000,
-            rtt_s=words[_RTT] / 1_000_000,
-            retry_s=words[_RTO] / 1_000_000,
-        ),
+        outstanding=words[_UNACKED],
+        last_ack_s=words[_LAST_ACK] / 1000,
+        rtt_s=words[_RTT] / 1_000_000,
+        retry_s=words[_RTO] / 1_000_000,
         acked_bytes=_BYTES_ACKED.unpack_from(raw, 120)[0],
         not_sent_bytes=_NOTSENT.unpack_from(raw, 144)[0],
         retransmits=words[_RETRANSMITS],

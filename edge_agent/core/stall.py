@@ -24,10 +24,30 @@ class Flow:
     outstanding: int
     """Packets sent and not acknowledged."""
     silent_s: float
-    """Since anything was acknowledged, or since the last new byte left if that is less."""
+    """Since anything was acknowledged, or since something is outstanding if that is less."""
     rtt_s: float
     retry_s: float
     """How long the kernel waits before it tries a lost packet again; doubles with each try."""
+
+
+class Silence:
+    """How long one connection has been silent, by samples.
+
+    The kernel's own time since the last byte was sent does not do: it counts each retry anew.
+    """
+
+    def __init__(self) -> None:
+        self._acked_bytes = -1
+        self._since_s = 0.0
+
+    def lasts_s(
+        self, now_s: float, *, outstanding: int, acked_bytes: int, last_ack_s: float
+    ) -> float:
+        """Return the seconds of silence, from a sample; *last_ack_s* is how long ago one came."""
+        if outstanding == 0 or acked_bytes != self._acked_bytes:
+            self._acked_bytes = acked_bytes
+            self._since_s = now_s
+        return min(last_ack_s, now_s - self._since_s)
 
 
 def is_silent(flow: Flow) -> bool:

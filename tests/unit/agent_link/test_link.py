@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent import tcp_info
 from edge_agent.clock import SystemClock
-from edge_agent.core.stall import Flow, is_lost, is_silent, probe_interval_s
+from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.netlink import says_up
 
@@ -31,6 +31,21 @@ def test_a_connection_that_the_kernel_tries_again_soon_is_kept_for_a_while():
     assert not is_lost(flow(silent_s=1.5, retry_s=1.0))
     assert is_lost(flow(silent_s=1.5, retry_s=1.8))
     assert is_lost(flow(silent_s=6.0, retry_s=1.0))
+
+
+def test_silence_begins_with_the_first_packet_that_is_outstanding_and_not_with_a_retry():
+    silence = Silence()
+
+    def lasts_s(now_s, outstanding, acked_bytes, last_ack_s):
+        return silence.lasts_s(
+            now_s, outstanding=outstanding, acked_bytes=acked_bytes, last_ack_s=last_ack_s
+        )
+
+    assert lasts_s(100, 0, 500, 60.0) == 0  # nothing was sent for a minute
+    assert lasts_s(101, 3, 500, 61.0) == 1
+    assert lasts_s(104, 3, 500, 64.0) == 4
+    assert lasts_s(105, 3, 900, 0.2) == 0
+    assert lasts_s(107, 3, 900, 0.1) == 0.1  # acknowledged out of order: it lives
 
 
 def test_a_long_absence_is_looked_at_seldom():
@@ -156,8 +171,8 @@ def test_the_kernel_tells_how_a_connection_does():
             time.sleep(0.01)
 
         assert info.acked_bytes >= 1000
-        assert (info.flow.outstanding, info.not_sent_bytes) == (0, 0)
-        assert 0 < info.flow.retry_s < 5
+        assert (info.outstanding, info.not_sent_bytes) == (0, 0)
+        assert 0 < info.retry_s < 5
 
 
 def test_a_socket_that_is_not_connected_tells_nothing():
