@@ -42,6 +42,8 @@ class Flight:
     """`Delivery.learned` when it began."""
     doubted: RangeSet
     """`Delivery.uncertain` when it began."""
+    before: RangeSet
+    """What of its bytes the server held, or an earlier task had sent, when it began."""
     sent: int = 0
     """Bytes of it that were handed to the system."""
 
@@ -50,9 +52,10 @@ class Flight:
 class Delivery:
     """One recording on its way.
 
-    Bytes are counted from when this object was made: ``resent`` is what went onto the wire and did
-    not make the server hold more, that is what a broken request lost in flight and what a repair
-    replaced. A restart forgets what was in flight then.
+    Bytes are counted from when this object was made: ``resent`` is what went onto the wire although
+    it had gone before, that is what a broken request lost in flight and what a repair replaced.
+    What was lost and never sent again, of a file that is gone by now, is not. A restart forgets what
+    was in flight then.
     """
 
     recording_id: str
@@ -78,24 +81,36 @@ class Delivery:
     attempts: int = 1
     landed: int = 0
     """Bytes handed to the system by tasks that are over, and not counted yet."""
+    landed_again: int = 0
+    """How many of `landed` were not sent for the first time."""
+    offered: RangeSet = field(default_factory=RangeSet)
+    """Bytes handed to the system by tasks that are over."""
     held_bytes: int | None = None
     """What the server held when it last said so."""
-    counted_from: int | None = None
-    """`held_bytes` when the counting began."""
-    grown_to: int = 0
+    grown_to: int | None = None
     is_dropped: bool = False
 
     # --- who does what ----------------------------------------------------------------------
 
     def begin(self, lane: int, task: Task) -> Flight:
-        flight = Flight(task, self.learned, self.uncertain)
+        before = RangeSet()
+        if task.where is not None:
+            before = self.held.within(task.where)
+            for sent in self.offered.within(task.where):
+                before = before.add(sent)
+        flight = Flight(task, self.learned, self.uncertain, before)
         self.flights[lane] = flight
         return flight
 
     def end(self, lane: int) -> None:
         flight = self.flights.pop(lane, None)
-        if flight is not None:
-            self.landed += flight.sent
+        if flight is None or flight.task.where is None or not flight.sent:
+            return
+        start = flight.task.where.start
+        gone = ByteRange(start, start + flight.sent)
+        self.landed += flight.sent
+        self.landed_again += flight.before.within(gone).total
+        self.offered = self.offered.add(gone)
 
     def doubt(self, lane: int) -> None:
         """Take the bytes of *lane*'s broken request for neither sent nor missing."""
@@ -141,8 +156,8 @@ class Delivery:
             for settled in flight.doubted:
                 self.uncertain = self.uncertain.remove(settled)
         before = held.total if self.held_bytes is None else self.held_bytes
-        if self.counted_from is None:
-            self.counted_from = self.grown_to = held.total
+        if self.grown_to is None:
+            self.grown_to = held.total
         self.received = held
         self.held_bytes = held.total
         self.learned += 1
@@ -182,9 +197,9 @@ class Delivery:
     def has_grown(self) -> bool:
         """Return whether the server holds more than at the last call."""
         held = self.held_bytes or 0
-        grown = held > self.grown_to
-        self.grown_to = max(held, self.grown_to)
-        return grown
+        grown_to = self.grown_to or 0
+        self.grown_to = max(held, grown_to)
+        return held > grown_to
 
     def begin_repair(self) -> None:
         """Start over with the digest, and compare blocks from the first."""
@@ -198,10 +213,8 @@ class Delivery:
     def take_counts(self) -> tuple[int, int]:
         """Return bytes sent and resent since the last call."""
         sent, self.landed = self.landed, 0
-        held = self.held_bytes or 0
-        grew = max(0, held - (self.counted_from or 0))
-        self.counted_from = held
-        return sent, max(0, sent - grew)
+        resent, self.landed_again = self.landed_again, 0
+        return sent, resent
 
 
 class Deliveries:
