@@ -145,7 +145,7 @@ def _server(
         context = authority.client_context()
     server = Server(
         folder / "server",
-        server={"max_uploads": uploads},
+        server={"threads": uploads},
         auth={"mode": "open"},
         limits={"max_open_uploads_per_device": 10_000},
         **tables,

@@ -77,7 +77,7 @@ class ServerSection(_Section):
     data_dir: Path = Path("/var/lib/edge-uploader/server")
     """Where uploads and the database lie; below it ``published/``, on the same filesystem."""
 
-    max_uploads: Annotated[Count, Field(ge=1, le=10_000)] = 256
+    threads: Annotated[Count, Field(ge=1, le=10_000)] = 256
     """Uploads received at once; one more is told to come back (503). Each has a thread, and about
     0.1 MB of memory while it is slow. All other requests have threads of their own."""
 

@@ -71,7 +71,7 @@ class IngestServer:
             self._state.close()
             raise
         self._admission = Admission(
-            config.server.max_uploads, config.limits.max_requests_per_device
+            config.server.threads, config.limits.max_requests_per_device
         )
         app: App = make_app(
             self._receiver,
@@ -299,7 +299,7 @@ def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
 def _serving_settings(config: ServerConfig) -> ServingSettings:
     return ServingSettings(
         address=config.address,
-        max_uploads=config.server.max_uploads,
+        max_uploads=config.server.threads,
         stop_timeout_s=config.server.stop_timeout_s,
         patience=Patience(
             read_timeout_s=config.limits.read_timeout_s,

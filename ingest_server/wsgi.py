@@ -4,7 +4,7 @@
 
 One worker: the data folder belongs to one process. ``[server] listen``, ``[tls]`` and
 ``stop_timeout_s`` are the container's business then, and its number of threads has to be
-``max_uploads`` and some more. What else differs is in docs/deployment.md.
+``threads`` and some more. What else differs is in docs/deployment.md.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def running(*arguments: str, **more):
 def config(tmp_path) -> Path:
     path = tmp_path / "server.toml"
     path.write_text(
-        '[server]\nlisten = "127.0.0.1:0"\ndata_dir = "data"\nmax_uploads = 4\nstop_timeout_s = 0.3\n'
+        '[server]\nlisten = "127.0.0.1:0"\ndata_dir = "data"\nthreads = 4\nstop_timeout_s = 0.3\n'
         "[limits]\nmin_free = 0\n"
     )
     return path
@@ -176,12 +176,12 @@ def test_sighup_takes_over_what_can_change_and_names_what_cannot(config):
     with running("--config", str(config)) as server:
         server.says("server.started")
         headers = token_for("drone-1", config)
-        text = config.read_text().replace("max_uploads = 4", "max_uploads = 5")
+        text = config.read_text().replace("threads = 4", "threads = 5")
         config.write_text(text + "max_length = 10\n")
 
         server.process.send_signal(signal.SIGHUP)
 
-        assert server.says("config.reloaded")["needs_restart"] == ["[server] max_uploads"]
+        assert server.says("config.reloaded")["needs_restart"] == ["[server] threads"]
         assert create(server.url, headers).json()["code"] == "too-large"
 
 
@@ -218,14 +218,14 @@ def test_systemd_is_told_of_readiness_and_of_the_stop(config, tmp_path):
 @pytest.mark.parametrize("arguments", [("run",), ("token", "list"), ("list",)])
 def test_a_wrong_configuration_is_exit_78_and_no_traceback(tmp_path, arguments):
     path = tmp_path / "server.toml"
-    path.write_text("[server]\nmax_upload = 5\n")
+    path.write_text("[server]\nthread = 5\n")
 
     ended = command(*arguments, "--config", str(path))
 
     assert ended.returncode == 78
     assert ended.stderr == (
-        f"ingest-server: [server] max_upload (in {path}): there is no such key; "
-        "the nearest is max_uploads.\n"
+        f"ingest-server: [server] thread (in {path}): there is no such key; "
+        "the nearest is threads.\n"
     )
 
 

@@ -41,16 +41,16 @@ def test_without_anything_the_defaults_hold():
 
 
 def test_the_nearer_to_the_operator_the_more_it_counts(toml):
-    path = toml('[server]\nlisten = "127.0.0.1:1"\nmax_uploads = 11\ndata_dir = "/file"')
+    path = toml('[server]\nlisten = "127.0.0.1:1"\nthreads = 11\ndata_dir = "/file"')
     environ = {
         "INGEST_SERVER_SERVER__LISTEN": "127.0.0.1:2",
-        "INGEST_SERVER_SERVER__MAX_UPLOADS": "12",
+        "INGEST_SERVER_SERVER__THREADS": "12",
     }
 
     config = load(path, environ=environ, listen="127.0.0.1:3")
 
     assert config.server.listen == "127.0.0.1:3"
-    assert config.server.max_uploads == 12
+    assert config.server.threads == 12
     assert config.server.data_dir == Path("/file")
 
 
@@ -80,8 +80,8 @@ def test_a_list_in_the_environment_is_json():
 
 WRONG = {
     "misspelt key": (
-        "[server]\nmax_upload = 3",
-        "[server] max_upload (in {path}): there is no such key; the nearest is max_uploads.",
+        "[server]\nthread = 3",
+        "[server] thread (in {path}): there is no such key; the nearest is threads.",
     ),
     "misspelt section": (
         "[limit]\nmax_length = 3",
@@ -92,16 +92,16 @@ WRONG = {
         "[listen] (in {path}): there is no such section.",
     ),
     "no number": (
-        '[server]\nmax_uploads = "many"',
-        "[server] max_uploads (in {path}): a whole number is needed.",
+        '[server]\nthreads = "many"',
+        "[server] threads (in {path}): a whole number is needed.",
     ),
     "true is no number": (
-        "[server]\nmax_uploads = true",
-        "[server] max_uploads (in {path}): true and false are no numbers.",
+        "[server]\nthreads = true",
+        "[server] threads (in {path}): true and false are no numbers.",
     ),
     "too few": (
-        "[server]\nmax_uploads = 0",
-        "[server] max_uploads (in {path}): input should be greater than or equal to 1.",
+        "[server]\nthreads = 0",
+        "[server] threads (in {path}): input should be greater than or equal to 1.",
     ),
     "no size": (
         '[limits]\nmax_length = "8 apples"',
@@ -170,7 +170,7 @@ def test_a_name_template_is_checked_before_the_server_starts(toml):
 
 
 def test_all_faults_are_told_at_once(toml):
-    path = toml('[server]\nmax_uploads = 0\n[log]\nlevel = "loud"')
+    path = toml('[server]\nthreads = 0\n[log]\nlevel = "loud"')
 
     assert len(faults(path, environ={"INGEST_SERVER_SERVER__LISTN": "x"})) == 3
 
@@ -220,7 +220,7 @@ def test_a_wrong_value_is_told_with_the_variable_or_option_that_has_it(toml):
 
 
 def test_a_value_is_not_shown_for_it_may_be_a_secret_in_the_wrong_place(toml):
-    text = '[auth]\nmode = "edt_secret"\n[server]\nmax_uploads = "edt_secret"\nx = "edt_secret"'
+    text = '[auth]\nmode = "edt_secret"\n[server]\nthreads = "edt_secret"\nx = "edt_secret"'
 
     assert "edt_secret" not in " ".join(faults(toml(text)))
 
@@ -229,7 +229,7 @@ def test_the_configuration_cannot_change_under_a_reader():
     config = ServerConfig()
 
     with pytest.raises(ValueError, match="frozen"):
-        config.server.max_uploads = 5
+        config.server.threads = 5
 
 
 def test_these_tests_see_no_variable_of_the_developer():
