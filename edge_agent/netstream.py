@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpcore
 
@@ -27,6 +28,10 @@ OnInformational = Callable[[int, bytes], None]
 
 _CLOCK = SystemClock()
 """httpcore hands no clock down."""
+
+_SESSIONS: WeakKeyDictionary[ssl.SSLContext, dict[str | None, ssl.SSLSession]] = WeakKeyDictionary()
+"""Of the last connection to each name: resuming it saves the certificates, and on a slow board most of
+the handshake's work. A session is good for the context alone that it began with."""
 
 _TLS_PIECE = 64 * 1024
 """Encrypted at once; between two such pieces the other direction is looked at."""
@@ -53,6 +58,17 @@ def _named(timeout: type[Exception], other: type[Exception]) -> Iterator[None]:
         raise timeout(error) from error
     except OSError as error:
         raise other(error) from error
+
+
+def _known_session(context: ssl.SSLContext, server_hostname: str | None) -> ssl.SSLSession | None:
+    return _SESSIONS.get(context, {}).get(server_hostname)
+
+
+def _remember_session(live: ssl.SSLSocket) -> None:
+    # Now and not after the handshake: in TLS 1.3 the ticket comes later, with the first answer.
+    session = live.session
+    if session is not None and session.has_ticket:
+        _SESSIONS.setdefault(live.context, {})[live.server_hostname] = session
 
 
 class Backend(httpcore.NetworkBackend):
@@ -226,6 +242,8 @@ class Stream(httpcore.NetworkStream):
     # --- the rest -----------------------------------------------------------------------------
 
     def close(self) -> None:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.fileno() >= 0:
+            _remember_session(self._socket)
         self._socket.close()
 
     def start_tls(
@@ -237,7 +255,11 @@ class Stream(httpcore.NetworkStream):
         with _named(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 self._socket.settimeout(timeout)
-                secure = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+                secure = ssl_context.wrap_socket(
+                    self._socket,
+                    server_hostname=server_hostname,
+                    session=_known_session(ssl_context, server_hostname),
+                )
             except Exception:
                 self.close()
                 raise

@@ -8,6 +8,7 @@ through as it is; nothing of httpx leaves.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import socket
@@ -379,13 +380,20 @@ def _network(connection: Connection) -> httpx.BaseTransport:
 def _ssl_context(connection: Connection) -> ssl.SSLContext:
     if not connection.url.lower().startswith("https"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: loads no certificates
+    ca_file = connection.ca_file
     try:
-        return ssl.create_default_context(
-            cafile=None if connection.ca_file is None else str(connection.ca_file)
-        )
+        if ca_file is None:
+            return _shared_context(None, 0)
+        return _shared_context(str(ca_file), ca_file.stat().st_mtime_ns)
     except (OSError, ssl.SSLError) as error:
         msg = f"server.ca_file: {connection.ca_file} cannot be used: {error}"
         raise ConfigError([msg]) from error
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_context(ca_file: str | None, _changed_ns: int) -> ssl.SSLContext:
+    """Return one context for all lanes: a megabyte each, and sessions can be resumed by any."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _fields(response: httpx.Response) -> dict[str, str]:
