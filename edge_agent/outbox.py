@@ -71,6 +71,10 @@ class Outbox:
         self._database = database
         self._clock = clock
         self._boot_id = boot_id
+        # Of this much it is known that it fits: counting all that waits at every write would take
+        # longer the more there is. What leaves meanwhile is noticed when these are used up.
+        self._events_left = 0
+        self._bytes_left = 0
 
     def tell(self, *events: NewEvent) -> None:
         """Put events that belong to no recording into the outbox; durable on return."""
@@ -124,10 +128,14 @@ class Outbox:
             return run.execute("UPDATE event SET refused = NULL WHERE refused IS NOT NULL").rowcount
 
     def write(self, run: Connection, new: NewEvent) -> None:
-        self._make_room(run)
+        if self._events_left <= 0 or self._bytes_left <= 0:
+            self._make_room(run)
         self._insert_event(run, new)
 
     def _insert_event(self, run: Connection, new: NewEvent) -> None:
+        data = json.dumps(dict(new.data), separators=(",", ":"))
+        self._events_left -= 1
+        self._bytes_left -= len(data)
         run.execute(
             "INSERT INTO event (id, type, subject, data, created_at, clock, boot_id, mono_ms,"
             " is_low) VALUES (?,?,?,?,?,?,?,?,?)",
@@ -135,7 +143,7 @@ class Outbox:
                 uuid4().hex,
                 new.type,
                 new.subject,
-                json.dumps(dict(new.data), separators=(",", ":")),
+                data,
                 rfc3339(self._clock.utc()),
                 "synced" if self._clock.is_synchronised() else "unsynced",
                 self._boot_id,
@@ -149,7 +157,8 @@ class Outbox:
         count, size = run.execute(
             "SELECT count(*), coalesce(sum(length(data)), 0) FROM event"
         ).fetchone()
-        if count < MAX_EVENTS and size < MAX_EVENT_BYTES:
+        self._events_left, self._bytes_left = MAX_EVENTS - count, MAX_EVENT_BYTES - size
+        if self._events_left > 0 and self._bytes_left > 0:
             return
         doomed = run.execute(
             "SELECT seq FROM event WHERE type != ? ORDER BY is_low DESC, seq LIMIT ?",

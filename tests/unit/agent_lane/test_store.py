@@ -304,3 +304,17 @@ def test_totals_count_verified_and_failed_recordings_for_life(path, store):
     assert (totals.files_verified, totals.bytes_verified, totals.files_failed) == (1, 1, 1)
     assert (totals.bytes_sent, totals.bytes_resent) == (10, 3)
     again.close()
+
+
+def test_what_waits_is_not_counted_again_at_every_event(store):
+    statements = []
+    with store._database.reading() as run:
+        run.set_trace_callback(statements.append)
+
+    for number in range(200):
+        store.tell(NewEvent("file.discovered", {"number": number}))
+
+    with store._database.reading() as run:
+        run.set_trace_callback(None)
+    assert sum("INSERT INTO event" in one for one in statements) == 200
+    assert sum("sum(length" in one for one in statements) == 1
