@@ -40,6 +40,8 @@ class _Unfinished:
     recording_id: str
     watched: Watched
     look_at_s: float
+    is_named: bool
+    """Whether a person has named it: then it is a recording, if it is empty too."""
 
 
 class Settler:
@@ -75,10 +77,20 @@ class Settler:
         """Return the monotonic time of the next look that is due; None: nothing is watched."""
         return min((one.look_at_s for one in self._unfinished.values()), default=None)
 
-    def watch(self, path: bytes, recording_id: str, identity: Identity, now_s: float) -> None:
+    def watch(
+        self,
+        path: bytes,
+        recording_id: str,
+        identity: Identity,
+        now_s: float,
+        *,
+        is_named: bool = False,
+    ) -> None:
         """Begin to watch the file at *path*."""
         watched = observe(None, _content(identity), now_s)
-        self._unfinished[path] = _Unfinished(recording_id, watched, now_s + self.policy.settle_s)
+        self._unfinished[path] = _Unfinished(
+            recording_id, watched, now_s + self.policy.settle_s, is_named
+        )
 
     def forget(self, path: bytes) -> None:
         self._unfinished.pop(path, None)
@@ -99,7 +111,8 @@ class Settler:
                 continue
             identity = identity_at(recording.path)
             if identity is not None:
-                self.watch(recording.path, recording.id, identity, now_s)
+                is_named = recording.origin == "command"
+                self.watch(recording.path, recording.id, identity, now_s, is_named=is_named)
                 taken.append((recording.path, identity))
         return taken
 
@@ -124,7 +137,7 @@ class Settler:
         writer = None
         if needs_probe(one.watched, now_s, self.policy):
             writer = self._probe.writer(path)
-        verdict = judge(one.watched, writer, now_s, self.policy)
+        verdict = judge(one.watched, writer, now_s, self.policy, is_named=one.is_named)
         one.look_at_s = now_s + verdict.look_again_s
         if verdict.is_finished:
             del self._unfinished[path]

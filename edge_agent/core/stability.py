@@ -78,7 +78,14 @@ def needs_probe(watched: Watched, now_s: float, policy: SettlePolicy) -> bool:
     return now_s - watched.quiet_since_s >= policy.settle_s
 
 
-def judge(watched: Watched, writer: Writer | None, now_s: float, policy: SettlePolicy) -> Verdict:
+def judge(
+    watched: Watched,
+    writer: Writer | None,
+    now_s: float,
+    policy: SettlePolicy,
+    *,
+    is_named: bool = False,
+) -> Verdict:
     """Return whether the recording is finished, and when to look again.
 
     Args:
@@ -86,6 +93,7 @@ def judge(watched: Watched, writer: Writer | None, now_s: float, policy: SettleP
         writer: the kernel's answer, None if it was not asked (see `needs_probe`).
         now_s: monotonic.
         policy: how long quiet is.
+        is_named: a person has named it, so no first frame is to come if it is empty.
     """
     quiet_s = now_s - watched.quiet_since_s
     if quiet_s < policy.settle_s:
@@ -93,7 +101,7 @@ def judge(watched: Watched, writer: Writer | None, now_s: float, policy: SettleP
     if writer is None or writer is Writer.SOMEBODY:
         return Verdict(is_finished=False, look_again_s=policy.settle_s)
     needed_s = policy.settle_s
-    if writer is Writer.UNKNOWN or watched.content.length == 0:
+    if writer is Writer.UNKNOWN or (watched.content.length == 0 and not is_named):
         needed_s = max(policy.settle_s, policy.fallback_settle_s)
     if quiet_s < needed_s:
         # In steps: a file that grows meanwhile is noticed, not only at the end of a long wait.

@@ -50,6 +50,13 @@ def test_an_unknown_writer_and_an_empty_file_need_the_long_settle_time(content, 
     assert judge(watched, writer, 160.0, POLICY).is_finished
 
 
+def test_an_empty_file_that_a_person_named_needs_the_settle_time_only():
+    watched = observe(None, EMPTY, 100.0)
+
+    assert judge(watched, Writer.NOBODY, 105.0, POLICY, is_named=True).is_finished
+    assert not judge(watched, Writer.UNKNOWN, 105.0, POLICY, is_named=True).is_finished
+
+
 @pytest.mark.parametrize(
     "changed",
     [
