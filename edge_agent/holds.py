@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+import structlog
+
 from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.clock import Clock
 
@@ -19,6 +21,8 @@ LONGEST_STEP_S = 30.0
 _LOOKED_AT = 100
 
 _OF_RULES = frozenset({Reason.PAUSED, Reason.METERED, Reason.SCHEDULE})
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Holds:
         self._clock = clock
         self._each: dict[str, Hold] = {}
         self.lane: Hold | None = None
+        self._told: Reason | None = None
+        """What the log was told of last, since something got through."""
 
     def hold(self, recording_id: str, reason: Reason, detail: str, wait_s: float) -> float:
         """Let one recording wait; return 0: the lane goes on with the next."""
@@ -51,6 +57,10 @@ class Holds:
         wait = Wait(reason, detail, until_s)
         self._activity.block(wait)
         self.lane = Hold(until_s, wait)
+        if reason is not self._told:
+            self._told = reason
+            say = log.info if reason in _OF_RULES else log.warning
+            say("upload.waiting", reason=reason.value, detail=detail, wait_s=round(wait_s, 1))
         return min(wait_s, LONGEST_STEP_S)
 
     def lane_left_s(self, now_s: float) -> float:
@@ -65,6 +75,7 @@ class Holds:
 
     def release_link(self) -> None:
         """Somebody got through: those who wait for the link need not."""
+        self._told = None
         if self.lane is not None and self.lane.wait.reason is Reason.LINK:
             self.lane = None
             self._activity.block(None)

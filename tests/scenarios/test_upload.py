@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.activity import Reason
 from edge_agent.core.upload import State
@@ -330,3 +331,15 @@ def test_a_stop_in_the_middle_of_a_body_ends_it_and_nothing_is_lost(stage):
 
     assert stage.published() == {"a.mp4": data}
     assert stage.lane.now(recording).state is State.VERIFIED
+
+
+def test_why_everything_waits_is_one_line_in_the_log_until_something_gets_through(stage):
+    full = problem(507, "storage-full", **{"Retry-After": "10"})
+    stage.link.script(*[full] * 5, only="POST")
+    stage.lane.record("a.mp4", b"x" * 1000)
+
+    with capture_logs() as lines:
+        stage.lane.run()
+
+    told = [one for one in lines if one["event"] == "upload.waiting"]
+    assert [(one["log_level"], one["reason"]) for one in told] == [("warning", "server_full")]
