@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -90,9 +91,14 @@ def load(
         settings = AgentSettings.model_validate(layers.values)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise ConfigError(
-            [*layers.problems, *(_sentence(one, layers, used) for one in found)]
-        ) from None
+        sentences = [*layers.problems, *(_sentence(one, layers, used) for one in found)]
+        if used is None and any(one["type"] == "missing" for one in found):
+            sentences.insert(
+                0,
+                f"no configuration file was found: {DEFAULT_FILE} does not exist; name yours with"
+                f" --config FILE, or in ${CONFIG_VARIABLE}",
+            )
+        raise ConfigError(sentences) from None
     problems = [*layers.problems, *(_problems_of_files(settings) if looks_at_files else ())]
     if problems:
         raise ConfigError(problems)
@@ -287,6 +293,8 @@ def _problems_of_files(settings: AgentSettings) -> Iterator[str]:
     ):
         if path is not None and (problem := _unreadable(path)):
             yield f"{name}: {path} {problem}"
+        elif path is not None and name.endswith("ca_file") and not _holds_certificates(path):
+            yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
 
 
 def _unreadable(path: Path) -> str | None:
@@ -299,6 +307,14 @@ def _unreadable(path: Path) -> str | None:
         return "is a folder"
     except OSError as error:
         return f"cannot be read by this user: {error.strerror}"
+
+
+def _holds_certificates(path: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError:  # ssl.SSLError is one
+        return False
+    return True
 
 
 def _warnings(settings: AgentSettings, environment: Mapping[str, str]) -> Iterator[str]:

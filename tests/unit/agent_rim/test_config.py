@@ -178,6 +178,25 @@ def test_a_file_that_was_named_must_exist(tmp_path):
         load(tmp_path / "absent.toml", {}, {})
 
 
+def test_without_any_file_the_first_sentence_says_where_it_was_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("edge_agent.config_sources.DEFAULT_FILE", tmp_path / "agent.toml")
+
+    with pytest.raises(ConfigError) as caught:
+        load(None, {}, {})
+
+    assert f"{tmp_path}/agent.toml does not exist" in caught.value.problems[0]
+    assert "--config" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA"])
+def test_a_ca_file_without_a_certificate_is_told_for_plain_http_too(tmp_path, content):
+    (tmp_path / "ca.pem").write_text(content)
+
+    [problem] = problems(tmp_path, GOOD + f'ca_file = "{tmp_path}/ca.pem"\n')
+
+    assert "ca.pem holds no certificate" in problem
+
+
 def test_files_that_the_settings_name_must_be_readable(tmp_path):
     text = GOOD + f'token_file = "{tmp_path}/absent"\nca_file = "{tmp_path}"\n'
 
