@@ -158,6 +158,12 @@ class AccessCommands:
         issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=options.expires)
         state = self._open_state(options)
         try:
+            now = rfc3339(SystemClock().now_utc())
+            older = [
+                one.token_id
+                for one in state.tokens()
+                if one.device == device and (one.expires_at is None or one.expires_at > now)
+            ]
             state.add_token(
                 device,
                 issued.record.token_hash,
@@ -169,6 +175,11 @@ class AccessCommands:
         finally:
             state.close()
         self._note(options, "token.add", device=device, object_=issued.record.token_id)
+        if older:
+            _complain(
+                f"{device} has had {_counted(older)} before, valid still; end each of them when the "
+                f"device has the new one: ingest-server token revoke {older[0]}"
+            )
         until = f" until {options.expires}" if options.expires else ""
         print(
             f"Token {issued.record.token_id} for {device}, valid at once{until}. It is shown this "
@@ -352,3 +363,7 @@ def _document(delivery: Delivery) -> dict[str, object]:
 
 def _complain(sentence: str) -> None:
     print(f"ingest-server: {sentence}", file=sys.stderr)
+
+
+def _counted(token_ids: Sequence[str]) -> str:
+    return f"token{'s' if len(token_ids) > 1 else ''} {', '.join(token_ids)}"

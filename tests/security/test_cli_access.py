@@ -18,6 +18,7 @@ def run(tmp_path, capsys):
         code = main([*arguments, "--config", str(config)])
         return code, capsys.readouterr().out
 
+    command.config = config
     return command
 
 
@@ -32,6 +33,18 @@ def test_a_token_has_the_scopes_and_the_end_that_were_asked_for(run):
     assert out.splitlines()[-1].startswith("edt_ops_")
     assert token["scopes"] == ["admin", "upload"]
     assert token["expires_at"] > token["created_at"]
+
+
+def test_a_second_token_for_a_device_names_the_first_and_how_it_is_ended(run, capsys):
+    run("token", "add", "cam-1")
+    first = json.loads(run("token", "list", "--json")[1])[0]["token_id"]
+    capsys.readouterr()
+
+    code = main(["token", "add", "cam-1", "--config", str(run.config)])
+
+    told = capsys.readouterr()
+    assert (code, told.out[:10]) == (0, "edt_cam-1_")
+    assert f"token revoke {first}" in told.err
 
 
 def test_a_claim_token_is_made_shown_and_revoked(run, tmp_path):
