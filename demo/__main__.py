@@ -8,11 +8,6 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, signal
 from types import FrameType
 
-from demo.errors import DemoError
-from demo.launcher import Launcher
-from demo.layout import Layout
-from demo.screen import Screen
-
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -44,8 +39,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until a signal; return the exit code."""
-    chosen = _arguments(arguments)
-    screen = Screen()
     signals = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -55,6 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, stop)
 
+    # Only now: these take a moment, and Ctrl-C in that moment is a wish like any other.
+    from demo.errors import DemoError
+    from demo.launcher import Launcher
+    from demo.layout import Layout
+    from demo.screen import Screen
+
+    chosen = _arguments(arguments)
+    screen = Screen()
     layout = Layout(var=chosen.var.resolve(), media=chosen.media.resolve())
     try:
         layout.make_folders()
