@@ -138,7 +138,10 @@ def _complaint(login: Login, topic: str, end: Ended) -> str:
             f"{where} was reached and the session failed ({end.reason}): check that mqtt.url names"
             " an MQTT broker, and mqtts:// where it wants TLS"
         )
+    tls = ""
+    if login.address.is_tls:
+        tls = "; if it has no TLS on this port, mqtt.url begins with mqtt:// or names its TLS port"
     return (
         f"{where} cannot be reached ({end.reason}): uploads go on, nobody is told of them; check"
-        " mqtt.url, the network and that the broker runs"
+        f" mqtt.url, the network and that the broker runs{tls}"
     )

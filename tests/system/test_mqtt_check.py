@@ -54,6 +54,15 @@ def test_refused_messages_name_the_topic(tmp_path):
         check_broker(MqttSettings(url=broker.url), "drone-01", 5.0)
 
 
+def test_tls_on_a_port_without_it_is_hinted_at(tmp_path):
+    with (
+        Mosquitto(tmp_path) as broker,
+        pytest.raises(BrokerError, match="no TLS on this port"),
+    ):
+        url = broker.url.replace("mqtt://", "mqtts://")
+        check_broker(MqttSettings(url=url), "drone-01", 5.0)
+
+
 def test_an_absent_broker_is_named_with_what_to_do():
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
