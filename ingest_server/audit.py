@@ -130,6 +130,12 @@ class AuditedReceiver(Receiver):
                 entry.result = "pending"
             return outcome
 
+    def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
+        result = "ok" if is_gone else "not-there"
+        self.audit.note(
+            "file.remove", device=receipt.device, object_=receipt.published_as, result=result
+        )
+
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
         with self.audit.action("upload.abort", device, upload_id):
             return super().abort(device, upload_id)

@@ -166,6 +166,11 @@ class ExpirySection(_Section):
     """Days without a byte until an unfinished upload is dropped; only while the server runs."""
 
 
+class RetentionSection(_Section):
+    published_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 0.0
+    """Days after its verification that a published file is removed; 0: never."""
+
+
 class ProtocolsSection(_Section):
     tus: bool = True
     """tus 1.0 at /files/: what most upload clients speak."""
@@ -307,6 +312,7 @@ class ServerConfig(BaseSettings):
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
     expiry: ExpirySection = ExpirySection()
+    retention: RetentionSection = RetentionSection()
     protocols: ProtocolsSection = ProtocolsSection()
     compat: CompatSection = CompatSection()
     metrics: MetricsSection = MetricsSection()

@@ -20,12 +20,14 @@ EXPIRED = "ingest.upload.expired"
 ABORTED = "ingest.upload.aborted"
 CORRUPTED = "ingest.file.corrupted"
 """A published file is not what its receipt says any more."""
+REMOVED = "ingest.file.removed"
+"""A published file was kept as long as `[retention]` says, and is gone."""
 CLAIMED = "ingest.device.claimed"
 STORAGE_LOW = "ingest.storage.low"
 STORAGE_RECOVERED = "ingest.storage.recovered"
 
 STORAGE = frozenset({STORAGE_LOW, STORAGE_RECOVERED})
-TYPES = STORAGE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, CLAIMED}
+TYPES = STORAGE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
 
 OF_STATE: Mapping[State, str] = MappingProxyType(
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,10 @@ class Publisher:
             is_repeat=True,
         )
         return receipt
+
+    def paused(self) -> AbstractContextManager[bool]:
+        """Let nothing be published meanwhile: a name keeps its file, a folder stays empty."""
+        return self._publishing
 
     def finish(self, upload_id: str, live: Live) -> Receipt:
         """Verify and publish an upload in ``verifying``, or go on with one in ``publishing``.
@@ -282,6 +287,10 @@ class Publisher:
             record = transaction.get(upload_id)
             if record is None or state not in FOLLOWING[record.state]:
                 raise Refused("not-open", "the upload has ended meanwhile")
+            origin = None if receipt is None else transaction.get(receipt.upload_id)
+            if origin is not None and origin.removed_at is not None:
+                # Between finding it and this: published anew when the client asks again.
+                raise Refused("server-busy", "the same file is being removed", retry_after_s=1)
             transaction.save(
                 replace(
                     record,

@@ -33,6 +33,7 @@ from ingest_server.quota import refuse_over_quota
 from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
+from ingest_server.retention import Retention
 from ingest_server.settings import GIB, KIB, MIB, ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
@@ -146,6 +147,16 @@ class Receiver:
             observer=self._observer,
             before_publish=self._before_publish,
         )
+        self._retention = Retention(
+            self._state,
+            self._blobs,
+            self._committer,
+            self._publisher,
+            clock=self._clock,
+            uptime=self._uptime,
+            is_stopping=self._stop.is_set,
+            removed=self.file_removed,
+        )
         self._intake = Intake(
             self._state,
             self._blobs,
@@ -218,6 +229,8 @@ class Receiver:
                 self.expire()
                 self.count_rot()
                 self.watch_disk()
+                if self._retention.is_due():
+                    self.remove_old()
             except Refused as refused:
                 log.warning("housekeeping.failed", error=str(refused))
             except Exception:
@@ -226,6 +239,13 @@ class Receiver:
     def watch_disk(self) -> bool:
         """Tell whoever listens when the disk gets low or has room again; returns which it is."""
         return self._disk_watch.look(self.settings.min_free_bytes)
+
+    def remove_old(self) -> int:
+        """Remove published files that were kept long enough; returns how many."""
+        return self._retention.sweep(self.settings.keep_published_s)
+
+    def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
+        """Hear of a removal: durable, or of a file that was not there any more."""
 
     def count_rot(self) -> int:
         """Count what `ingest-server verify`, another process, has found since the last call."""

@@ -64,6 +64,7 @@ def _is_only_copy(record: UploadRecord, blobs: FileBlobs) -> bool:
     receipt = record.receipt
     return (
         record.state is State.COMPLETE
+        and record.removed_at is None
         and receipt is not None
         and not blobs.is_published(receipt.published_as, receipt.length)
     )

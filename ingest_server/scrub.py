@@ -31,6 +31,8 @@ class Verdict(StrEnum):
     """The disk does not give it back, or it is no regular file; left where it is."""
     MISSING = "missing"
     """Moved or deleted by somebody since, or set apart earlier: no new fault of the disk."""
+    REMOVED = "removed"
+    """Removed by the server, as `[retention]` says, while this worked."""
     UNKNOWN = "unknown"
     """There, but no upload published it: a database restored from an older copy, or a person."""
 
@@ -123,6 +125,11 @@ class Scrub:
         with self._state.reading() as queries:
             return queries.has_target(path)
 
+    def _is_removed(self, upload_id: str) -> bool:
+        with self._state.reading() as queries:
+            record = queries.get(upload_id)
+        return record is not None and record.removed_at is not None
+
     def _look(
         self, path: str, receipts: list[Receipt], watcher: Watcher, report: Report
     ) -> Finding | None:
@@ -145,6 +152,8 @@ class Scrub:
             )
             return self._corrupt(finding, path, newest, detail)
         except (FileNotFoundError, NotADirectoryError):
+            if self._is_removed(newest.upload_id):
+                return finding(Verdict.REMOVED, "it was kept as long as [retention] says")
             is_apart = self._blobs.is_in_quarantine(path)
             why = "it is in quarantine" if is_apart else "somebody has moved or deleted it"
             return finding(Verdict.MISSING, why)

@@ -70,9 +70,7 @@ class IngestServer:
         except BaseException:
             self._state.close()
             raise
-        self._admission = Admission(
-            config.server.threads, config.limits.max_requests_per_device
-        )
+        self._admission = Admission(config.server.threads, config.limits.max_requests_per_device)
         app: App = make_app(
             self._receiver,
             self._authenticator(),
@@ -239,7 +237,12 @@ class IngestServer:
             # Read again even where the paths are the same: a renewed one has its old name.
             self._http.tls = server_context(config.tls_files)
         self.config = self.config.model_copy(
-            update={"limits": config.limits, "expiry": config.expiry, "log": config.log}
+            update={
+                "limits": config.limits,
+                "expiry": config.expiry,
+                "retention": config.retention,
+                "log": config.log,
+            }
         )
         self._receiver.settings = _receiver_settings(self.config)
         self._admission.max_requests_per_device = config.limits.max_requests_per_device
@@ -292,6 +295,7 @@ def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
         quota_bytes=None if config.limits.quota is None else int(config.limits.quota),
         require_digest=config.limits.require_digest,
         idle_expiry_s=config.expiry.idle_days * DAY_S,
+        keep_published_s=config.retention.published_days * DAY_S,
         name_template=config.server.name_template,
     )
 

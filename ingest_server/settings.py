@@ -20,6 +20,8 @@ class ReceiverSettings:
     min_free_bytes: int = GIB
     require_digest: bool = False
     idle_expiry_s: float = 14 * 86400
+    keep_published_s: float = 0.0
+    """How long a published file is kept; 0: for ever."""
     seal_bytes: int = 8 * MIB
     seal_s: float = 2.0
     name_template: str = "{device}/{date}/{name}"

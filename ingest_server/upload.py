@@ -67,6 +67,8 @@ class UploadRecord:
     target: str | None = None
     """Path below the published folder, from the moment it is about to be used."""
     receipt: Receipt | None = None
+    removed_at: str | None = None
+    """When the published file was given up by `[retention]`; the receipt stays."""
 
 
 def refuse_unless_there(record: UploadRecord) -> None:

@@ -29,6 +29,8 @@ _FILE_MODE = 0o640
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUFFIX = ".part"
 _COPY_BYTES = 1024 * 1024
+_NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
+"""Why a link, or what else a person put in a file's place, cannot be opened."""
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -310,6 +312,73 @@ class FileBlobs:
         with self._walk(parents, make=False) as folders:
             os.unlink(leaf, dir_fd=folders[-1])
             os.fsync(folders[-1])
+
+    def identity(self, target: str, length: int) -> str | None:
+        """Return what tells a published file from any other that takes its place.
+
+        None where no regular file of *length* bytes stands there, or it cannot be opened.
+        """
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                found = self._identity(leaf, folders[-1])
+        except OSError:
+            return None
+        return found if found is not None and found.startswith(f"{length}:") else None
+
+    @staticmethod
+    def _identity(leaf: str, folder: int) -> str | None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(leaf, flags, dir_fd=folder)
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        # Not the device: its number may be another one after a restart.
+        is_file = stat.S_ISREG(found.st_mode)
+        return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}" if is_file else None
+
+    def remove_published(self, target: str, identity: str) -> bool:
+        """Take away the name of just that file, and folders that are empty then; durable.
+
+        The first folder of *target* stays. Repeatable: what a crash cut short is completed.
+
+        Returns:
+            False when that file is not there (any more); what is there instead stays.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        *parents, leaf = target.split("/")
+        is_same = False
+        gone = suppress(FileNotFoundError, NotADirectoryError)
+        with gone, self._walk(parents, make=False) as folders:
+            try:
+                is_same = self._identity(leaf, folders[-1]) == identity
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+            if is_same:
+                os.unlink(leaf, dir_fd=folders[-1])
+            os.fsync(folders[-1])
+        self._remove_empty(parents)
+        return is_same
+
+    def _remove_empty(self, parents: Sequence[str]) -> None:
+        for depth in range(len(parents) - 1, 0, -1):
+            try:
+                with self._walk(parents[:depth], make=False) as folders:
+                    with suppress(FileNotFoundError):
+                        os.rmdir(parents[depth], dir_fd=folders[-1])
+                    os.fsync(folders[-1])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                return
 
     def is_published(self, target: str, length: int) -> bool:
         """Return whether a regular file of *length* bytes stands at *target*."""

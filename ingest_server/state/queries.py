@@ -19,9 +19,12 @@ from upload_protocol.ranges import RangeSet
 
 _COLUMNS = (
     "id, device, key, name, folder, created_at, length, digest, modified_at, media_type, "
-    "metadata, state, received, touched_s, target, receipt"
+    "metadata, state, received, touched_s, target, receipt, removed_at"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM uploads "
+_VERIFIED_AT = "json_extract(receipt, '$.verified_at')"
+_ORIGIN = "json_extract(receipt, '$.upload_id')"
+"""Which upload published the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,16 @@ class Census:
     """When the oldest of them was created."""
     due_bytes: int
     """What is still to come of those whose length is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A published file that is marked as removed and whose name may not be gone yet."""
+
+    path: str
+    upload_id: str
+    identity: str
+    """What tells it from a file that came in its place: `FileBlobs.identity`."""
 
 
 class Queries:
@@ -48,10 +61,10 @@ class Queries:
         return self._one("WHERE device = ? AND key = ?", device, key)
 
     def published(self, device: str, name: str, length: int, digest: Digest) -> list[UploadRecord]:
-        """Return the complete uploads of just this file, oldest first."""
+        """Return the complete uploads of just this file that was not removed, oldest first."""
         return self._all(
-            "WHERE state = 'complete' AND digest = ? AND device = ? AND name = ? AND length = ? "
-            "ORDER BY created_at, id LIMIT 16",
+            "WHERE state = 'complete' AND removed_at IS NULL AND digest = ? AND device = ? "
+            "AND name = ? AND length = ? ORDER BY created_at, id LIMIT 16",
             digest.value,
             device,
             name,
@@ -59,8 +72,13 @@ class Queries:
         )
 
     def receipts(self) -> list[Receipt]:
-        """Return the receipts of all published files; of repeated uploads the first one's."""
-        rows = self._connection.execute("SELECT receipt FROM uploads WHERE state = 'complete'")
+        """Return the receipts of all published files; of repeated uploads the first one's.
+
+        Without those that `[retention]` removed.
+        """
+        rows = self._connection.execute(
+            "SELECT receipt FROM uploads WHERE state = 'complete' AND removed_at IS NULL"
+        )
         found = (Receipt.from_json(json.loads(row[0])) for row in rows)
         return list({(one.upload_id, one.published_as): one for one in found}.values())
 
@@ -70,6 +88,51 @@ class Queries:
             "SELECT 1 FROM uploads WHERE target = ? AND id != ? LIMIT 1", (target, besides)
         )
         return row.fetchone() is not None
+
+    def newest_known_at(self) -> str | None:
+        """Return the newest time at which a file was verified or removed."""
+        # What was removed was verified before that.
+        row = self._connection.execute(
+            f"SELECT max(at) FROM (SELECT max({_VERIFIED_AT}) AS at FROM uploads "
+            "WHERE state = 'complete' AND removed_at IS NULL UNION ALL "
+            "SELECT max(removed_at) FROM uploads WHERE state = 'complete')"
+        ).fetchone()
+        return None if row[0] is None else str(row[0])
+
+    def due_for_removal(
+        self, verified_by: str, ended_by_s: float, *, after: tuple[str, str], limit: int
+    ) -> list[tuple[UploadRecord, Receipt]]:
+        """Return the uploads whose file is old by either clock, oldest first.
+
+        Those that published it, not those that were given the receipt of an earlier one.
+
+        Args:
+            after: time of verification and id of the last one that was seen.
+        """
+        found = self._all(
+            f"WHERE state = 'complete' AND removed_at IS NULL AND {_VERIFIED_AT} <= ? "
+            f"AND touched_s <= ? AND {_ORIGIN} = id AND ({_VERIFIED_AT}, id) > (?, ?) "
+            f"ORDER BY {_VERIFIED_AT}, id LIMIT ?",
+            verified_by,
+            ended_by_s,
+            *after,
+            limit,
+        )
+        return [(one, one.receipt) for one in found if one.receipt is not None]
+
+    def is_used_since(self, target: str, record: UploadRecord) -> bool:
+        """Whether a later upload than *record* was, or is about to be, published there."""
+        row = self._connection.execute(
+            "SELECT 1 FROM uploads WHERE target = ? AND id != ? AND (state = 'publishing' "
+            f"OR (state = 'complete' AND {_ORIGIN} = id AND touched_s >= ?)) LIMIT 1",
+            (target, record.id, record.touched_s),
+        )
+        return row.fetchone() is not None
+
+    def removals(self) -> list[Removal]:
+        """Return what is marked as removed and was not finished."""
+        rows = self._connection.execute("SELECT path, upload_id, identity FROM removals")
+        return [Removal(*row) for row in rows]
 
     def corruptions_after(self, seq: int) -> list[int]:
         """Return the numbers of events after *seq* that tell of a published file gone bad."""
@@ -202,6 +265,25 @@ class Transaction(Queries):
         if record.state in events.OF_STATE:
             self.tell(events.OF_STATE[record.state], record)
 
+    def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
+        """Give up a published file: it is told, and its name is to go once this commits.
+
+        Uploads that were given its receipt are marked with it.
+        """
+        self._connection.execute(
+            f"UPDATE uploads SET removed_at = ? WHERE target = ? AND state = 'complete' "
+            f"AND {_ORIGIN} = ?",
+            (removed_at, removal.path, record.id),
+        )
+        self._connection.execute(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?)",
+            (removal.path, removal.upload_id, removal.identity),
+        )
+        self.tell(events.REMOVED, record, removed_at=removed_at)
+
+    def end_removal(self, path: str) -> None:
+        self._connection.execute("DELETE FROM removals WHERE path = ?", (path,))
+
     def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
         """Put an event into the outbox: it is true, and will be told, once this commits."""
         write_event(
@@ -289,13 +371,14 @@ def _values(record: UploadRecord) -> tuple[object, ...]:
         record.touched_s,
         record.target,
         None if record.receipt is None else json.dumps(record.receipt.to_json()),
+        record.removed_at,
     )
 
 
 def _record(row: tuple[Any, ...]) -> UploadRecord:
     (
         upload_id, device, key, name, folder, created_at, length, digest, modified_at, media_type,
-        metadata, state, received, touched_s, target, receipt,
+        metadata, state, received, touched_s, target, receipt, removed_at,
     ) = row  # fmt: skip
     return UploadRecord(
         id=upload_id,
@@ -314,4 +397,5 @@ def _record(row: tuple[Any, ...]) -> UploadRecord:
         touched_s=touched_s,
         target=target,
         receipt=None if receipt is None else Receipt.from_json(json.loads(receipt)),
+        removed_at=removed_at,
     )

@@ -95,6 +95,16 @@ MIGRATIONS: Sequence[str] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX deliveries_waiting ON deliveries (target, subject, seq) WHERE state = 'pending';
     """,
+    """
+    ALTER TABLE uploads ADD COLUMN removed_at TEXT;
+    CREATE INDEX uploads_by_age ON uploads (removed_at, touched_s) WHERE state = 'complete';
+    CREATE INDEX uploads_by_target ON uploads (target) WHERE target IS NOT NULL;
+    CREATE TABLE removals (
+        path TEXT PRIMARY KEY,
+        upload_id TEXT NOT NULL,
+        identity TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

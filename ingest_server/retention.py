@@ -1,0 +1,186 @@
+"""Published files that have been kept as long as the operator wants are removed here.
+
+Nothing is removed on the word of one clock. A file goes when its ``verified_at`` is old enough by
+the wall clock *and* the server has run that long since: a clock that jumped far ahead makes nothing
+old, one that is behind what it said before stops every removal. Only what this server published,
+and what is still that file, is touched. The mark is durable before the name goes; what a crash
+leaves in between is finished by the next sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.committer import Committer
+from ingest_server.expiry import Uptime
+from ingest_server.publish import Publisher
+from ingest_server.state.queries import Queries, Removal, Transaction
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import UploadRecord
+from upload_protocol.messages import Receipt
+
+SWEEP_S = 3600.0
+"""Between sweeps: each looks at every file that is due and that somebody else has taken away."""
+AT_ONCE = 500
+"""Most removals of one sweep, some seconds of a disk; the rest comes a minute later."""
+PAGE = 500
+
+log = structlog.get_logger()
+
+
+def is_old(verified_at: str, now: datetime, keep_s: float) -> bool:
+    """Return whether *verified_at* is at least *keep_s* before *now*; never for what is no time."""
+    try:
+        return (now - datetime.fromisoformat(verified_at)).total_seconds() >= keep_s
+    except (ValueError, TypeError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How old a file must be, by either clock."""
+
+    now: datetime
+    keep_s: float
+    verified_by: str
+    ended_by_s: float
+
+
+class Retention:
+    """Removes old published files."""
+
+    def __init__(
+        self,
+        state: SqliteState,
+        blobs: FileBlobs,
+        committer: Committer,
+        publisher: Publisher,
+        *,
+        clock: Clock,
+        uptime: Uptime,
+        is_stopping: Callable[[], bool],
+        removed: Callable[[Receipt, bool], None],
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            removed: told of each file after its name is gone, durably; and of one that was marked
+                and, after a crash, was not that file any more (False).
+        """
+        self._state = state
+        self._blobs = blobs
+        self._committer = committer
+        self._publisher = publisher
+        self._clock = clock
+        self._uptime = uptime
+        self._is_stopping = is_stopping
+        self._removed = removed
+        self._next_s = clock.now_s()
+
+    def is_due(self) -> bool:
+        return self._clock.now_s() >= self._next_s
+
+    def sweep(self, keep_s: float) -> int:
+        """Remove what is older than *keep_s*, oldest first; 0 keeps everything.
+
+        What an earlier run marked and did not get to is finished in any case.
+
+        Returns:
+            How many files are gone now.
+
+        Raises:
+            Refused: the database failed.
+        """
+        self._next_s = self._clock.now_s() + SWEEP_S
+        with self._state.reading() as queries:
+            left = queries.removals()
+        count = sum(self._finish(one) for one in left)
+        limits = self._limits(keep_s) if keep_s > 0 else None
+        if limits is not None:
+            count += self._remove_due(limits)
+        return count
+
+    def _limits(self, keep_s: float) -> _Limits | None:
+        now = self._clock.now_utc()
+        with self._state.reading() as queries:
+            newest = queries.newest_known_at()
+        if newest is not None and rfc3339(now) < newest:
+            log.warning(
+                "retention.refused",
+                now=rfc3339(now),
+                newest=newest,
+                error="the clock is before a time that it has shown already: nothing is removed "
+                "until it is past that; set the clock",
+            )
+            return None
+        verified_by = rfc3339(now - timedelta(seconds=keep_s))
+        return _Limits(now, keep_s, verified_by, self._uptime.now_s() - keep_s)
+
+    def _remove_due(self, limits: _Limits) -> int:
+        count, after = 0, ("", "")
+        while True:
+            with self._state.reading() as queries:
+                due = queries.due_for_removal(
+                    limits.verified_by, limits.ended_by_s, after=after, limit=PAGE
+                )
+            for record, receipt in due:
+                if self._is_stopping():
+                    return count
+                if is_old(receipt.verified_at, limits.now, limits.keep_s):
+                    count += self._remove(record.id, receipt, limits)
+                if count >= AT_ONCE:
+                    self._next_s = self._clock.now_s()
+                    return count
+                after = (receipt.verified_at, record.id)
+            if len(due) < PAGE:
+                return count
+
+    def _remove(self, upload_id: str, receipt: Receipt, limits: _Limits) -> bool:
+        path = receipt.published_as
+        identity = self._blobs.identity(path, receipt.length)
+        if identity is None:  # moved, replaced or changed by somebody: theirs
+            return False
+        removal = Removal(path, upload_id, identity)
+
+        def mark(transaction: Transaction) -> bool:
+            record = _still_there(transaction, upload_id)
+            if record is None or transaction.is_used_since(path, record):
+                return False
+            transaction.mark_removed(record, removal, rfc3339(limits.now))
+            return True
+
+        return self._committer.run(mark) and self._finish(removal)
+
+    def _finish(self, removal: Removal) -> bool:
+        """Take the name away, if it is still that file's, and forget that it was to be done."""
+        try:
+            with self._publisher.paused():
+                is_gone = self._blobs.remove_published(removal.path, removal.identity)
+        except OSError as error:  # still marked: the next sweep tries again
+            log.warning("retention.failed", path=removal.path, error=str(error))
+            return False
+        with self._state.reading() as queries:
+            record = queries.get(removal.upload_id)
+        self._committer.run(lambda transaction: transaction.end_removal(removal.path))
+        if record is not None and record.receipt is not None:
+            self._removed(record.receipt, is_gone)
+            log.info(
+                "file.removed",
+                upload_id=record.id,
+                device_id=record.device,
+                path=removal.path,
+                verified_at=record.receipt.verified_at,
+                was_there=is_gone,
+            )
+        return is_gone
+
+
+def _still_there(queries: Queries, upload_id: str) -> UploadRecord | None:
+    record = queries.get(upload_id)
+    return record if record is not None and record.removed_at is None else None
