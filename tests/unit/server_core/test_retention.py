@@ -300,6 +300,32 @@ def test_a_younger_file_at_the_name_of_an_old_one_stays(site):
     assert path.read_bytes() == b"world"
 
 
+def test_another_file_at_the_name_of_a_removed_one_is_not_taken_for_it(site):
+    later = [site.create(length=5) for _ in range(2)]  # their folder is that of their creation
+    removed = site.upload(b"hello")
+    site.clock.seconds += 11 * DAY_S
+    sweep(site)
+    contents = (b"world", b"hello")
+    receipts = []
+    for upload_id, data in zip(later, contents, strict=True):
+        site.put(upload_id, 0, data)
+        receipts.append(site.complete(upload_id, data))
+
+    assert receipts[0].published_as == removed.published_as
+    assert [site.published()[one.published_as] for one in receipts] == list(contents)
+
+
+def test_a_clock_behind_what_it_showed_before_removes_not_even_what_is_old_by_it(site, monkeypatch):
+    site.upload(b"old", "old.mp4")
+    started = site.clock.now_utc()
+    site.clock.seconds += 50 * DAY_S
+    site.upload(b"young", "young.mp4")
+    wall(site, monkeypatch, started + timedelta(days=30))
+
+    assert sweep(site) == 0
+    assert len(site.published()) == 2
+
+
 @pytest.mark.parametrize("year", [1970, 2025])
 def test_a_clock_that_jumped_back_removes_nothing(site, monkeypatch, year):
     site.upload(b"hello")
