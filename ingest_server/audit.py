@@ -62,10 +62,20 @@ class Audit:
         self._now_utc = now_utc
 
     def note(
-        self, action: str, *, device: str | None, object_: str | None, result: str = "ok"
+        self,
+        action: str,
+        *,
+        device: str | None,
+        object_: str | None,
+        result: str = "ok",
+        asking: Asking | None = None,
     ) -> None:
-        """Write one line. That it cannot be written stops nothing, and is said in the log."""
-        asking = _asking.get()
+        """Write one line. That it cannot be written stops nothing, and is said in the log.
+
+        Args:
+            asking: on whose behalf; the request that this thread works on if None.
+        """
+        asking = asking or _asking.get()
         entry = {
             "ts": rfc3339(self._now_utc()),
             "actor": asking.actor,
@@ -133,7 +143,11 @@ class AuditedReceiver(Receiver):
     def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
         result = "ok" if is_gone else "not-there"
         self.audit.note(
-            "file.remove", device=receipt.device, object_=receipt.published_as, result=result
+            "file.remove",
+            device=receipt.device,
+            object_=receipt.published_as,
+            result=result,
+            asking=Asking(),  # no request asks for it, in whatever thread it happens
         )
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:

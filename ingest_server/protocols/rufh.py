@@ -292,7 +292,10 @@ def _file_name(req: falcon.Request) -> str | None:
     # WSGI hands bytes over as Latin-1; most clients mean UTF-8.
     text = field.encode("latin-1", "replace").decode("utf-8", "replace")
     message["Content-Disposition"] = text.replace("\r", "").replace("\n", "")
-    return message.get_filename()
+    try:
+        return message.get_filename()
+    except TypeError:  # numbered pieces (RFC 2231) beside one without a number: it says no name
+        return None
 
 
 def _checksum(req: falcon.Request) -> Checksum | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server.audit import Audit, AuditedReceiver
+from ingest_server.audit import Audit, AuditedReceiver, now_asking
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.errors import Refused
 from ingest_server.retention import Retention
@@ -374,6 +374,7 @@ def test_each_removal_is_in_the_audit_log(site, tmp_path):
     site.receiver.audit = Audit(path, site.clock.now_utc)
     site.receiver.start()
     site.clock.seconds += 20 * DAY_S
+    now_asking("of a request that this thread had before")
 
     sweep(site)
 
