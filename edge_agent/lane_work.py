@@ -246,7 +246,7 @@ class LaneWork:
             raise
         delivery.to_replace = delivery.to_replace.remove(where)
         self._learn(delivery, status, flight)
-        self._measure(len(where), self._clock.now_s() - began_s)
+        self._measure(where.length, self._clock.now_s() - began_s)
         if not delivery.held.covers(where):
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
             msg = "the server answered 200 and did not keep the bytes"

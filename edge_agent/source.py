@@ -206,7 +206,7 @@ class Source:
         Otherwise one large recording pushes everything else out of a small board's memory.
         """
         with suppress(OSError):
-            os.posix_fadvise(self._fd, where.start, len(where), os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(self._fd, where.start, where.length, os.POSIX_FADV_DONTNEED)
 
     def block_digests(
         self, where: ByteRange, *, block_bytes: int, running: RunningDigest | None = None

@@ -179,7 +179,7 @@ class Transport:
         """
         fields = {
             headers.CONTENT_RANGE: str(where),
-            "Content-Length": str(len(where.where)),
+            "Content-Length": str(where.where.length),
             "Content-Type": "application/octet-stream",
         }
         if self._is_in_doubt and self._may_expect:

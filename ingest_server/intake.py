@@ -179,7 +179,7 @@ class Intake:
                 return kept
 
             kept = self._committer.run(job)
-            self._observer.bytes_received(len(gained))
+            self._observer.bytes_received(gained.length)
             return kept
 
         def unrecord(gone: ByteRange) -> UploadRecord:

@@ -32,9 +32,6 @@ class ByteRange:
             msg = f"not a byte range: [{self.start}, {self.stop})"
             raise ValueError(msg)
 
-    def __len__(self) -> int:
-        return self.stop - self.start
-
     @property
     def length(self) -> int:
         """Bytes in the range. Not ``len()``: a 32-bit Python counts to 2 GiB only."""

@@ -39,7 +39,7 @@ def test_sending_what_comes_next_until_nothing_does_covers_each_missing_byte_onc
     held = RangeSet(ByteRange(at, at + 1) for at in held_bytes if at < length)
     sent = []
     while (where := next_range(held.missing(length), limit)) is not None:
-        assert len(where) <= limit
+        assert where.length <= limit
         assert not held.within(where), "a byte that is held already"
         sent.append(where)
         held = held.add(where)

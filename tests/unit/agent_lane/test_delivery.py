@@ -16,7 +16,7 @@ def delivery() -> Delivery:
 def send(one: Delivery, where: ByteRange, *, sent: int | None = None) -> None:
     """Send *where*, or as much of it as gets onto the wire before the request breaks."""
     flight = one.begin(1, Task(Kind.SEND, where))
-    flight.sent = len(where) if sent is None else sent
+    flight.sent = where.length if sent is None else sent
     one.end(1)
 
 
