@@ -1,3 +1,6 @@
+"""Byte ranges beyond what a small machine can count (the rest: `tests/properties/test_ranges.py`)."""
+
+from upload_protocol.ranges import ByteRange
 
 
 def test_a_range_of_any_size_has_a_length():
