@@ -15,7 +15,7 @@ from ingest_server.committer import Committer
 from ingest_server.errors import Refused, refused_by_disk
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import UploadRecord
+from ingest_server.upload import State, UploadRecord
 from upload_protocol.headers import is_upload_id
 
 PAGE = 1000
@@ -53,6 +53,11 @@ class Records:
             if len(found) < PAGE:
                 return
             after = found[-1].id
+
+    def in_states(self, *states: State) -> list[UploadRecord]:
+        """Return every upload that is in one of *states*."""
+        with self._state.reading() as queries:
+            return [record for state in states for record in queries.in_state(state)]
 
     def note(self, upload_id: str, key: str) -> str | None:
         with self._state.reading() as queries:

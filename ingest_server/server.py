@@ -23,6 +23,7 @@ from ingest_server.forwarded import App, trusting
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.left_whole import LeftWhole
 from ingest_server.receiver import ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
 from ingest_server.state.outbox import Outbox
@@ -70,12 +71,14 @@ class IngestServer:
         except BaseException:
             self._state.close()
             raise
+        app_settings = _app_settings(config)
+        self._left_whole = LeftWhole(self._receiver, app_settings.compat_settings)
         self._admission = Admission(config.server.threads, config.limits.max_requests_per_device)
         app: App = make_app(
             self._receiver,
             self._authenticator(),
             self._clock,
-            _app_settings(config),
+            app_settings,
             is_stopping=lambda: self._http.draining,
             observer=observer,
             admission=self._admission,
@@ -169,6 +172,7 @@ class IngestServer:
         try:
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._receiver.start()
+            left_whole = self._left_whole.start()
             if self._private is not None:
                 self._private.start()
             if listens:
@@ -177,7 +181,7 @@ class IngestServer:
             if self._private is not None:
                 self._private.stop()
             self._deliveries.stop()
-            self._receiver.stop()
+            self._stop_receiver()
             raise
         if listens:
             self._thread.start()
@@ -191,6 +195,7 @@ class IngestServer:
             strays=recovery.strays,
             lost=recovery.lost,
             shortened=recovery.shortened,
+            left_whole=left_whole,
         )
         is_open_to_others = listens and not self.address.is_local
         if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:
@@ -216,8 +221,13 @@ class IngestServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._deliveries.stop()
-        self._receiver.stop()
+        self._stop_receiver()
         log.info("server.stopped")
+
+    def _stop_receiver(self) -> None:
+        self._left_whole.stop()
+        self._receiver.stop()
+        self._left_whole.join()
 
     def is_alive(self) -> bool:
         """Whether the database still takes a write: what the watchdog wants to know."""

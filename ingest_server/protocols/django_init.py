@@ -45,6 +45,8 @@ CHUNK = "chunk:"
 """Notes ``chunk:START`` = ``[length, hash]`` of each verified chunk."""
 RETRIES = "retries"
 FAILED = "failed"
+FINAL_HASH = "final-hash"
+"""The note of what the client says the whole chain has, kept while that is being checked."""
 CORRUPTED = "Sent chunk is corrupted. Please retry uploading the chunk."
 REQUIRED = ["This field is required."]
 
@@ -135,7 +137,7 @@ class _Chunks:
             form.finish()
             chunk, record = self._place(req, held, form)
         if record.state is State.OPEN:
-            self._finish_if_whole(record, form.fields.get("final_hash"))
+            self.finish_if_whole(record, form.fields.get("final_hash"))
         say(resp, _document(self.uploads, self.uploads.fresh(record)))
 
     def _open(self, req: falcon.Request, chunk: _Chunk) -> UploadRecord:
@@ -220,11 +222,13 @@ class _Chunks:
             self.uploads.receiver.abort(None, record.id)
         _fail(why)
 
-    def _finish_if_whole(self, record: UploadRecord, final_hash: str | None) -> None:
+    def finish_if_whole(self, record: UploadRecord, final_hash: str | None) -> None:
         notes = self.uploads.receiver.records.notes(record.id)
         length = record.length or 0
         if _offset(notes) != length:
             return
+        if final_hash and notes.get(FINAL_HASH) != final_hash:
+            self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
         needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
         if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
             self._fail_for_good(record, "File is corrupted")
@@ -248,6 +252,20 @@ class _Chunks:
                 piece = part.pread(min(CHECKSUM_READ_BYTES, start + length - at), at)
                 for hasher in hashers:
                     hasher.update(piece)
+
+
+def was_to_end(uploads: Uploads, record: UploadRecord) -> bool:
+    """Return whether the client has sent all chunks, and the hash of them all if it must."""
+    notes = uploads.receiver.records.notes(record.id)
+    if FAILED in notes or _offset(notes) != record.length:
+        return False
+    return FINAL_HASH in notes or not uploads.settings.require_checksum
+
+
+def finish(uploads: Uploads, record: UploadRecord) -> None:
+    """Do what the request with the last chunk did not get to; raises what it would have."""
+    final_hash = uploads.receiver.records.note(record.id, FINAL_HASH)
+    _Chunks(uploads).finish_if_whole(record, final_hash)
 
 
 def _read_chunk(form: Form) -> _Chunk:

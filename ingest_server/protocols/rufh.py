@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.message import Message
 from http import HTTPStatus
@@ -37,7 +37,7 @@ from ingest_server.protocols.resumable import (
     offset_of,
     set_created,
 )
-from ingest_server.upload import State
+from ingest_server.upload import State, UploadRecord
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest
 from upload_protocol.messages import CreateRequest, Receipt, UploadStatus
@@ -48,6 +48,9 @@ INTEROP_VERSION = "8"
 INTEROP = "Upload-Draft-Interop-Version"
 COMPLETE = "Upload-Complete"
 CONTENT_TYPE = "application/partial-upload"
+LAST = "ietf-last"
+"""What an upload has among its metadata, or as a note, once its client has sent the last request:
+all bytes of a known length are not the end of it in this protocol."""
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 
 _INTEGER = re.compile(r"([0-9]{1,15})[ ]*(?:;.*)?\Z")
@@ -68,7 +71,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         raise Refused("malformed-request", detail)
     content = content_of(req)
     length = _length(req, 0, content, is_last)
-    wanted = _wanted(req, length)
+    wanted = _wanted(req, length, is_last)
     resumable.refuse_undigested(wanted, "send it as Repr-Digest")
     with _told_of_limits(resumable, resp):
         status, _ = resumable.create(req, wanted)
@@ -116,6 +119,8 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
         return
     status = _with_length(resumable, req, status, _length(req, start, content, is_last))
     _refuse_overlong(resumable, req, status, start, content)
+    if is_last and status.length is not None:
+        resumable.receiver.records.write_note(upload_id, LAST, "?1")
     status = _append(resumable, req, resp, status, content, start=start)
     if is_last:
         resp.status = HTTPStatus.OK
@@ -131,6 +136,11 @@ def delete(
     _begin(resp)
     resumable.terminate(device_of(req), known_id(upload_id))
     resp.status = HTTPStatus.NO_CONTENT
+
+
+def was_to_end(record: UploadRecord, notes: Mapping[str, str]) -> bool:
+    """Return whether the client has said that the last byte ends the upload."""
+    return LAST in record.metadata or LAST in notes
 
 
 def is_spoken_in(req: falcon.Request) -> bool:
@@ -267,7 +277,7 @@ def _told_of_limits(resumable: Resumable, resp: falcon.Response) -> Iterator[Non
         raise
 
 
-def _wanted(req: falcon.Request, length: int | None) -> CreateRequest:
+def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateRequest:
     field = req.get_header("Repr-Digest")
     try:
         digest: Digest | None = None if field is None else parse_digest(field)
@@ -279,7 +289,7 @@ def _wanted(req: falcon.Request, length: int | None) -> CreateRequest:
         length=length,
         digest=digest,
         media_type=media_type[:MAX_MEDIA_TYPE] if media_type not in {"", CONTENT_TYPE} else None,
-        metadata={PROTOCOL: IETF},
+        metadata={PROTOCOL: IETF, **({LAST: "?1"} if is_last else {})},
     )
 
 

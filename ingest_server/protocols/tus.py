@@ -352,6 +352,11 @@ def _parts(resumable: Resumable, device: str | None, concat: str) -> list[Upload
     return found
 
 
+def ends_by_itself(record: UploadRecord) -> bool:
+    """Return whether the upload is complete with its last byte: all but parts of others are."""
+    return record.metadata.get(CONCAT) != "partial"
+
+
 def _is_final(record: UploadRecord) -> bool:
     return record.metadata.get(CONCAT, "").startswith("final;")
 
@@ -363,7 +368,7 @@ def _finish_if_whole(
     device = device_of(req)
     if status.state != State.OPEN or status.received.prefix != status.length:
         return status
-    if resumable.receiver.upload(device, status.id).metadata.get(CONCAT) == "partial":
+    if not ends_by_itself(resumable.receiver.upload(device, status.id)):
         return status
     receipt = resumable.finish(device, status.id, status.length, _mismatched)
     if receipt is not None:

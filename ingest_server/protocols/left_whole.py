@@ -1,0 +1,111 @@
+"""Uploads that are complete with their last byte, and whose server died before it could say so.
+
+Where a protocol has a request that completes, its client sends that again. Where the last byte is
+all there is, nobody may ever ask again: the client has sent everything. So a start looks for such
+uploads and completes them, one after the other, beside the requests that come meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+
+from ingest_server.errors import Refused
+from ingest_server.protocols import django_init, rufh, tus
+from ingest_server.protocols.compat import Answer, CompatSettings, Uploads
+from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
+from ingest_server.receiver import Pending, Receiver
+from ingest_server.upload import State, UploadRecord
+from upload_protocol.messages import CompleteRequest
+
+DJANGO_INIT = "django-init"
+_PROTOCOLS = frozenset({TUS, IETF, DJANGO_INIT})
+
+log = structlog.get_logger()
+
+
+class LeftWhole:
+    """Completes what the last run left whole."""
+
+    def __init__(self, receiver: Receiver, settings: CompatSettings) -> None:
+        self._receiver = receiver
+        self._django_init = Uploads(DJANGO_INIT, receiver, settings)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Look once, before requests come, and complete in the background what was found.
+
+        Returns:
+            How many there may be.
+
+        Raises:
+            Refused: the database failed.
+        """
+        found = [
+            record
+            for record in self._receiver.records.in_states(State.OPEN, State.VERIFYING)
+            if record.metadata.get(PROTOCOL) in _PROTOCOLS
+            and record.received.prefix == record.length
+        ]
+        if found:
+            self._thread = threading.Thread(
+                target=self._work, args=(found,), name="left-whole", daemon=True
+            )
+            self._thread.start()
+        return len(found)
+
+    def stop(self) -> None:
+        """Begin nothing any more; what runs is ended by the receiver's stop."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float = 5.0) -> None:
+        """Wait until nothing is at work; with `stop` before it, soon."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _work(self, found: Sequence[UploadRecord]) -> None:
+        for record in found:
+            if self._stopping.is_set():
+                return
+            try:
+                self._finish(record)
+            except Refused as refused:  # its client is told when it asks
+                if self._stopping.is_set():
+                    return
+                error = str(refused)
+                log.warning(
+                    "upload.unpublished", upload_id=record.id, device_id=record.device, error=error
+                )
+            except Exception:
+                if not self._stopping.is_set():
+                    log.exception("upload.unpublished", upload_id=record.id)
+
+    def _finish(self, record: UploadRecord) -> None:
+        """Complete the upload if its client has said all that it has to say."""
+        protocol = record.metadata[PROTOCOL]
+        if protocol == TUS and tus.ends_by_itself(record):
+            self._complete(record)
+        elif protocol == IETF:
+            if rufh.was_to_end(record, self._receiver.records.notes(record.id)):
+                self._complete(record)
+        elif protocol == DJANGO_INIT and django_init.was_to_end(self._django_init, record):
+            try:
+                django_init.finish(self._django_init, record)
+            except Answer:
+                error = "its final hash is wrong: it has failed, as its client is told"
+                log.warning("upload.unpublished", upload_id=record.id, error=error)
+
+    def _complete(self, record: UploadRecord) -> None:
+        request = CompleteRequest(record.length or 0, None)
+        try:
+            while isinstance(self._receiver.complete(None, record.id, request), Pending):
+                if self._stopping.is_set():
+                    return
+        except Refused as refused:
+            if refused.code == "digest-mismatch":
+                # Neither protocol can send a byte again: its client must not find it whole.
+                self._receiver.abort(None, record.id)
+            raise

@@ -1,0 +1,305 @@
+"""A server that dies between the last byte and its verification: the next start completes."""
+
+import base64
+import hashlib
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.left_whole import LeftWhole
+from tests.support.core_site import CoreSite
+from tests.support.ingest import ingest
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest
+
+DATA = b"a recording, or at least its first bytes"
+LENGTH = str(len(DATA))
+TUS = {"Tus-Resumable": "1.0.0"}
+TUS_BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
+IETF_BYTES = {"Content-Type": "application/partial-upload"}
+INIT = "/compat/django-init/upload/"
+
+
+class PowerCut(BaseException):
+    """Nothing catches this."""
+
+
+def dying(*_):
+    raise PowerCut
+
+
+@pytest.fixture
+def dies(tmp_path):
+    """Return how to send something to a server whose end is the next verification."""
+
+    def send(conversation):
+        with serving(tmp_path) as (server, client):
+            server.receiver.complete = dying
+            with pytest.raises(PowerCut):
+                conversation(client)
+            (left,) = server.receiver.listing(None, state="open", after=None, limit=10)[0]
+            return left.id
+
+    return send
+
+
+@contextmanager
+def serving(folder):
+    with ingest(folder / "data", compat=("django-init",)) as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            yield server, client
+
+
+@contextmanager
+def started_again(folder):
+    with serving(folder) as (server, client):
+        left = LeftWhole(server.receiver, CompatSettings())
+        left.start()
+        left.join(20)
+        yield server, client
+
+
+def published(server) -> list[bytes]:
+    found = (server.data_dir / "published").rglob("*")
+    return [path.read_bytes() for path in found if path.is_file()]
+
+
+def state_of(server, upload_id) -> str:
+    return server.receiver.upload(None, upload_id).state
+
+
+def metadata(**pairs) -> str:
+    return ",".join(
+        f"{key} {base64.b64encode(one.encode()).decode()}" for key, one in pairs.items()
+    )
+
+
+def tus_in_one_request(client, **headers):
+    headers = {**TUS_BYTES, "Upload-Length": LENGTH, **headers}
+    client.post("/files/", content=DATA, headers=headers)
+
+
+def tus_by_patch(client):
+    url = client.post("/files/", headers={**TUS, "Upload-Length": LENGTH}).headers["Location"]
+    client.patch(url, content=DATA[:9], headers={**TUS_BYTES, "Upload-Offset": "0"})
+    client.patch(url, content=DATA[9:], headers={**TUS_BYTES, "Upload-Offset": "9"})
+
+
+def tus_of_late_length(client):
+    url = client.post("/files/", headers={**TUS, "Upload-Defer-Length": "1"}).headers["Location"]
+    headers = {**TUS_BYTES, "Upload-Offset": "0", "Upload-Length": LENGTH}
+    client.patch(url, content=DATA, headers=headers)
+
+
+def ietf_in_one_request(client):
+    client.post("/files/", content=DATA, headers={"Upload-Complete": "?1"})
+
+
+def ietf_by_patch(client):
+    url = client.post("/files/", headers={"Upload-Complete": "?0"}).headers["Location"]
+    headers = {**IETF_BYTES, "Upload-Offset": "0", "Upload-Complete": "?1"}
+    client.patch(url, content=DATA, headers=headers)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def django_init(client, final_hash=""):
+    asked = {"file_size": len(DATA), "file_name": "clip.mp4"}
+    unique_id = client.post(f"{INIT}init/", json=asked).json()["unique_id"]
+    members = {"unique_id": unique_id, "offset": "0", "chunk_hash": md5(DATA)}
+    members["final_hash"] = final_hash or md5(DATA)
+    client.post(INIT, data=members, files={"file": ("blob", DATA)})
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        tus_in_one_request,
+        tus_by_patch,
+        tus_of_late_length,
+        ietf_in_one_request,
+        ietf_by_patch,
+        django_init,
+    ],
+)
+def test_what_was_whole_when_the_server_died_is_published_by_the_next_start(
+    tmp_path, dies, conversation
+):
+    upload_id = dies(conversation)
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == [DATA]
+        assert state_of(server, upload_id) == "complete"
+
+
+def test_an_empty_tus_upload_that_was_created_and_no_more_is_published(tmp_path, dies):
+    dies(lambda client: client.post("/files/", headers={**TUS, "Upload-Length": "0"}))
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == [b""]
+
+
+def test_a_tus_upload_put_together_of_parts_is_published_and_its_parts_are_not(tmp_path, dies):
+    def of_two_parts(client):
+        urls = []
+        for piece in (DATA[:9], DATA[9:]):
+            headers = {**TUS_BYTES, "Upload-Length": str(len(piece)), "Upload-Concat": "partial"}
+            urls.append(client.post("/files/", content=piece, headers=headers).headers["Location"])
+        client.post("/files/", headers={**TUS, "Upload-Concat": f"final;{' '.join(urls)}"})
+
+    with serving(tmp_path) as (server, client):
+        server.receiver.complete = dying
+        with pytest.raises(PowerCut):
+            of_two_parts(client)
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == [DATA]
+        left = server.receiver.listing(None, state="open", after=None, limit=10)[0]
+        assert len(left) == 2
+
+
+def test_L3_what_is_not_what_its_digest_says_ends_and_its_client_is_told(tmp_path, dies):
+    upload_id = dies(
+        lambda client: tus_in_one_request(client, **{"Upload-Metadata": metadata(sha256="00" * 32)})
+    )
+
+    with started_again(tmp_path) as (server, client):
+        assert published(server) == []
+        assert state_of(server, upload_id) == "aborted"
+        assert client.head(f"/files/{upload_id}", headers=TUS).status_code == 410
+
+
+def test_a_bit_that_flipped_meanwhile_is_found(tmp_path, dies):
+    digest = hashlib.sha256(DATA).hexdigest()
+    upload_id = dies(
+        lambda client: tus_in_one_request(client, **{"Upload-Metadata": metadata(sha256=digest)})
+    )
+    part = tmp_path / "data" / "parts" / f"{upload_id}.part"
+    part.write_bytes(b"A" + DATA[1:])
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == []
+        assert state_of(server, upload_id) == "aborted"
+
+
+def test_a_mismatch_found_by_a_verification_that_a_start_went_on_with_ends_it_too(tmp_path):
+    site = CoreSite(tmp_path)
+    upload_id = site.create(length=5, digest=Digest.of(b"other"), metadata={"protocol": "tus"})
+    site.put(upload_id, 0, b"hello")
+    site.receiver._publisher.finish = dying
+    with pytest.raises(PowerCut):
+        site.receiver.complete("cam", upload_id, CompleteRequest(5, None))
+    assert site.receiver.upload("cam", upload_id).state == "verifying"
+
+    site.restart()
+    left = LeftWhole(site.receiver, CompatSettings())
+    left.start()
+    left.join(20)
+
+    assert site.receiver.upload("cam", upload_id).state == "aborted"
+    site.receiver.stop()
+
+
+def test_a_wrong_hash_of_all_chunks_fails_as_it_would_have(tmp_path, dies):
+    upload_id = dies(django_init)
+    with serving(tmp_path) as (server, _):
+        server.receiver.records.write_note(upload_id, "final-hash", md5(b"other"))
+
+    with started_again(tmp_path) as (server, client):
+        assert published(server) == []
+        answer = client.post(f"{INIT}init/", json={"unique_id": upload_id})
+        assert answer.json()["status"] == "FAILED"
+
+
+def _leave(tmp_path, conversation):
+    """Let a server take something to its end and stop."""
+    with serving(tmp_path) as (_, client):
+        conversation(client)
+
+
+def ietf_all_bytes_and_more_to_say(client):
+    client.post("/files/", content=DATA, headers={"Upload-Complete": "?0", "Upload-Length": LENGTH})
+
+
+def native_without_complete(client):
+    asked = {"name": "a.mp4", "length": len(DATA), "device": "cam"}
+    made = client.post("/v1/uploads", json=asked, headers={"Idempotency-Key": "k" * 32}).json()
+    client.put(
+        f"/v1/uploads/{made['id']}/content",
+        content=DATA,
+        headers={"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"},
+    )
+
+
+def tus_part(client):
+    headers = {**TUS_BYTES, "Upload-Length": LENGTH, "Upload-Concat": "partial"}
+    client.post("/files/", content=DATA, headers=headers)
+
+
+def tus_but_a_byte(client):
+    url = client.post("/files/", headers={**TUS, "Upload-Length": LENGTH}).headers["Location"]
+    client.patch(url, content=DATA[:-1], headers={**TUS_BYTES, "Upload-Offset": "0"})
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [ietf_all_bytes_and_more_to_say, native_without_complete, tus_part, tus_but_a_byte],
+)
+def test_what_its_client_has_still_to_end_is_left_alone(tmp_path, conversation):
+    _leave(tmp_path, conversation)
+
+    with started_again(tmp_path) as (server, _):
+        assert published(server) == []
+        assert len(server.receiver.listing(None, state="open", after=None, limit=10)[0]) == 1
+
+
+def test_a_start_does_not_wait_for_it(tmp_path):
+    site = CoreSite(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        upload_id = site.create(name, 5, metadata={"protocol": "tus"})
+        site.put(upload_id, 0, b"hello")
+    site.restart()
+    go_on = threading.Event()
+    site.blobs.fail["before link"] = lambda: go_on.wait(20)
+    left = LeftWhole(site.receiver, CompatSettings())
+
+    found = left.start()
+
+    assert found == 2
+    assert site.published() == {}
+    assert site.receiver.readiness() == []
+    go_on.set()
+    left.join(20)
+    assert len(site.published()) == 2
+    site.receiver.stop()
+
+
+def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
+    site = CoreSite(tmp_path)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        upload_id = site.create(name, 5, metadata={"protocol": "tus"})
+        site.put(upload_id, 0, b"hello")
+    site.restart()
+    is_at_it, go_on = threading.Event(), threading.Event()
+    site.blobs.fail["before link"] = lambda: (is_at_it.set(), go_on.wait(20))
+    left = LeftWhole(site.receiver, CompatSettings())
+    left.start()
+    assert is_at_it.wait(20)
+
+    left.stop()
+    go_on.set()
+    left.join(20)
+
+    assert len(site.published()) == 1
+    site.restart()
+    left = LeftWhole(site.receiver, CompatSettings())
+    assert left.start() == 2
+    left.join(20)
+    assert len(site.published()) == 3
+    site.receiver.stop()
