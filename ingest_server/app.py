@@ -62,7 +62,7 @@ class AppSettings:
     ietf: bool = True
     """Whether these two are spoken at /files/."""
     cors_origins: tuple[str, ...] = ()
-    """Web pages that may use /files/ from a browser."""
+    """Web pages that may use /files/ and /compat/ from a browser."""
     compat: tuple[str, ...] = ()
     """Protocols of other upload servers to speak as well."""
     compat_settings: CompatSettings = field(default_factory=CompatSettings)
@@ -103,6 +103,7 @@ def make_app(
         is_stopping,
         files,
         observer,
+        pages=seeds.Pages(settings.compat, frozenset(one.lower() for one in settings.cors_origins)),
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
     )
@@ -140,6 +141,7 @@ class _Middleware:
         files: Files,
         observer: Observer,
         *,
+        pages: seeds.Pages,
         admission: Admission,
         doorkeeper: Doorkeeper,
     ) -> None:
@@ -150,6 +152,7 @@ class _Middleware:
         self._clock = clock
         self._is_stopping = is_stopping
         self._files = files
+        self._pages = pages
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         req.context.started_s = self._clock.now_s()
@@ -165,7 +168,7 @@ class _Middleware:
         resp.set_header(headers.REQUEST_ID, req.context.request_id)
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Content-Type-Options", "nosniff")
-        is_preflight = self._files.begin(req, resp)
+        is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
         if req.path in OPEN_PATHS or is_preflight:
             return
         if self._is_stopping():

@@ -179,7 +179,7 @@ class ProtocolsSection(_Section):
     """The IETF's resumable uploads (a draft still) at /files/."""
 
     cors_origins: tuple[str, ...] = ()
-    """Web pages that may upload to /files/ from a browser; none, since any page could try."""
+    """Web pages that may upload from a browser; none, since any page could try."""
 
     compat: tuple[Dialect, ...] = ()
     """Protocols of other upload servers to speak as well, each below /compat/."""

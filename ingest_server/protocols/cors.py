@@ -5,24 +5,41 @@ Nobody's by default: in open mode, any page that a person looks at could otherwi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import falcon
 
 ANY = "*"
 MAX_AGE_S = 7200
 """How long a browser may remember a preflight; none keeps it for longer."""
 
-_METHODS = "POST, HEAD, PATCH, DELETE, OPTIONS"
-_REQUEST_HEADERS = (
-    "Authorization, Content-Type, Content-Digest, Content-Disposition, Idempotency-Key, "
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an allowed page may send to some resources, and read of their answers."""
+
+    methods: str
+    headers: str
+    exposed: str
+
+
+FILES = Rules(
+    methods="POST, HEAD, PATCH, DELETE, OPTIONS",
+    headers="Authorization, Content-Type, Content-Digest, Content-Disposition, Idempotency-Key, "
     "Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, "
     "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, "
-    "Upload-Offset, Want-Repr-Digest, X-HTTP-Method-Override, X-Request-Id, X-Requested-With"
+    "Upload-Offset, Want-Repr-Digest, X-HTTP-Method-Override, X-Request-Id, X-Requested-With",
+    exposed="Location, Repr-Digest, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, "
+    "Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, "
+    "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, "
+    "Upload-Limit, Upload-Metadata, Upload-Offset, X-Request-Id",
 )
-_EXPOSED = (
-    "Location, Repr-Digest, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, "
-    "Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, Upload-Defer-Length, "
-    "Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, Upload-Limit, Upload-Metadata, "
-    "Upload-Offset, X-Request-Id"
+COMPAT = Rules(
+    methods="GET, POST, PUT, OPTIONS",
+    # X-CSRFToken: Django's pages send it with everything; here it means nothing.
+    headers="Accept, Authorization, Content-Type, Content-Disposition, Content-Range, "
+    "Idempotency-Key, X-CSRFToken, X-Request-Id, X-Requested-With",
+    exposed="Retry-After, X-Request-Id",
 )
 
 
@@ -35,7 +52,9 @@ def is_preflight(req: falcon.Request) -> bool:
     )
 
 
-def allow(req: falcon.Request, resp: falcon.Response, origins: frozenset[str]) -> None:
+def allow(
+    req: falcon.Request, resp: falcon.Response, origins: frozenset[str], rules: Rules
+) -> None:
     """Set what lets a page of an allowed origin read the answer, errors included."""
     if not origins:
         return
@@ -44,8 +63,8 @@ def allow(req: falcon.Request, resp: falcon.Response, origins: frozenset[str]) -
     if origin is None or (ANY not in origins and origin.lower() not in origins):
         return
     resp.set_header("Access-Control-Allow-Origin", origin)
-    resp.set_header("Access-Control-Expose-Headers", _EXPOSED)
+    resp.set_header("Access-Control-Expose-Headers", rules.exposed)
     if is_preflight(req):
-        resp.set_header("Access-Control-Allow-Methods", _METHODS)
-        resp.set_header("Access-Control-Allow-Headers", _REQUEST_HEADERS)
+        resp.set_header("Access-Control-Allow-Methods", rules.methods)
+        resp.set_header("Access-Control-Allow-Headers", rules.headers)
         resp.set_header("Access-Control-Max-Age", str(MAX_AGE_S))

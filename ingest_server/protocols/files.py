@@ -56,7 +56,7 @@ class Files:
         is_spoken = self._speaks_tus or self._speaks_ietf
         if not is_spoken or (req.path != PATH and not req.path.startswith(f"{PATH}/")):
             return False
-        cors.allow(req, resp, self._origins)
+        cors.allow(req, resp, self._origins, cors.FILES)
         # Not on preflights: they ask with the method in a header of another name.
         override = (req.get_header("X-HTTP-Method-Override") or "").strip().upper()
         if override in _METHODS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import falcon
 
 from ingest_server.errors import Refused
-from ingest_server.protocols import django_chunked, django_init, drf_chunked, frago, turbo
+from ingest_server.protocols import cors, django_chunked, django_init, drf_chunked, frago, turbo
 from ingest_server.protocols.compat import CompatSettings, Uploads
 from ingest_server.protocols.multipart import read_away
 from ingest_server.receiver import Receiver
@@ -44,6 +45,25 @@ def add_routes(
     for name in dialects:
         uploads = Uploads(name, receiver, settings, public_url, origins)
         DIALECTS[name].add_routes(app, uploads)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Which web pages may use which dialects from a browser."""
+
+    dialects: tuple[str, ...]
+    origins: frozenset[str]
+
+    def begin(self, req: falcon.Request, resp: falcon.Response) -> bool:
+        """Do what comes before anything can be refused.
+
+        Returns:
+            Whether this is a browser's preflight, which carries no credential and needs none.
+        """
+        if not req.path.startswith(tuple(DIALECTS[name].PREFIX for name in self.dialects)):
+            return False
+        cors.allow(req, resp, self.origins, cors.COMPAT)
+        return cors.is_preflight(req)
 
 
 def end(req: falcon.Request, resp: falcon.Response) -> None:

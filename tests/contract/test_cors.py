@@ -1,4 +1,4 @@
-"""Which web pages may use /files/."""
+"""Which web pages may use /files/ and /compat/."""
 
 import httpx
 import pytest
@@ -112,3 +112,54 @@ def test_a_protocol_can_be_switched_off(client, site, settings, spoken):
     assert ({"tus"} if tus.status_code == 201 else set()) | (
         {"ietf"} if ietf.status_code == 201 else set()
     ) == spoken
+
+
+COMPAT = [
+    "/compat/frago/upload/",
+    "/compat/drf/upload/",
+    "/compat/django/upload/",
+    "/compat/django/upload_complete/",
+    "/compat/django-init/upload/init/",
+    "/compat/turbo/upload/x",
+]
+DIALECTS = ("frago", "drf", "django", "django-init", "turbo")
+
+
+@pytest.mark.parametrize("path", COMPAT)
+def test_a_preflight_below_compat_says_what_its_clients_send(client, path):
+    asked = {
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "content-range,x-csrftoken",
+    }
+    with client(cors_origins=(PAGE,), compat=DIALECTS) as page:
+        answer = page.options(path, headers={"Origin": PAGE, **asked})
+
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert {"GET", "POST", "PUT"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "Content-Range", "Content-Disposition", "X-CSRFToken"} <= set(allowed)
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_a_page_may_read_answers_and_refusals_below_compat(client, site):
+    token = {"Authorization": f"Bearer {site.token('cam-1')}"}
+    asked = {"filename": "clip.mp4", "total_size": 5}
+    with client(cors_origins=(PAGE,), compat=DIALECTS) as page:
+        made = page.post(COMPAT[0], headers={"Origin": PAGE, **token}, json=asked)
+        refused = page.post(COMPAT[0], headers={"Origin": PAGE}, json=asked)
+        foreign = page.post(COMPAT[0], headers={"Origin": "https://evil.example"}, json=asked)
+
+    assert (made.status_code, refused.status_code) == (201, 401)
+    for answer in (made, refused):
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in foreign.headers
+    assert "Origin" in foreign.headers["Vary"]
+
+
+def test_a_dialect_that_is_not_spoken_is_open_to_no_page(client):
+    with client(cors_origins=("*",), compat=("frago",)) as page:
+        answer = page.options(COMPAT[1], headers={"Origin": PAGE, **PREFLIGHT})
+
+    assert "Access-Control-Allow-Origin" not in answer.headers
