@@ -13,13 +13,14 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ingest_server import logs
+from ingest_server.body import BodyTruncatedError
 from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.errors import ServerError, StorageError
@@ -107,6 +108,8 @@ def arriving(app: App, read_timeout_s: Callable[[], float]) -> App:
             reader = getattr(environ["wsgi.input"], "reader", None)
             if hasattr(reader, "unreader") and isinstance(getattr(reader, "length", None), int):
                 environ["wsgi.input"] = _Arriving(environ["wsgi.input"])
+            elif isinstance(getattr(reader, "parser", None), Generator):
+                environ["wsgi.input"] = _ArrivingChunks(environ["wsgi.input"])
         return app(environ, start_response)
 
     return answer
@@ -134,4 +137,28 @@ class _Arriving:
             reader.unreader.unread(data[wanted:])
             data = data[:wanted]
         reader.length -= len(data)
+        return data
+
+
+class _ArrivingChunks:
+    """A gunicorn body in chunks, read as it arrives."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._reader = body.reader
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return at least a byte and at most *size*; b"" behind the last chunk only."""
+        while not self._rest and self._reader.parser is not None:
+            if self._body.failed:  # a generator that has raised would look as if it had ended
+                raise BodyTruncatedError("the body broke off")
+            try:
+                self._rest = next(self._reader.parser)
+            except StopIteration:
+                self._reader.parser = None
+            except Exception:
+                self._body.failed = True
+                raise
+        data, self._rest = self._rest[:size], self._rest[size:]
         return data

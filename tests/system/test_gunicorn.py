@@ -55,6 +55,20 @@ def test_a_body_and_the_request_behind_it_do_not_run_into_each_other(site):
         assert peer.answer().json["received"] == [[0, 11]]
 
 
+def test_a_body_in_chunks_that_stalls_is_ended_and_kept(site):
+    with site.connect() as peer:
+        upload_id = created(peer)
+        peer.send(
+            f"PATCH /files/{upload_id} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\n"
+            "Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\n"
+            "Transfer-Encoding: chunked\r\n\r\nb\r\nhello".encode()
+        )
+        answer = peer.answer()
+
+    assert (answer.status, answer.json["code"]) == (408, "request-timeout")
+    assert answer.headers["Upload-Offset"] == "5"
+
+
 def command(config) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4"),
