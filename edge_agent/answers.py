@@ -149,7 +149,7 @@ def retry_after_s(value: str | None, *, now: datetime) -> float | None:
     else:
         try:
             moment = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

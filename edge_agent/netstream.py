@@ -37,6 +37,10 @@ _TLS_PIECE = 64 * 1024
 """Encrypted at once; between two such pieces the other direction is looked at."""
 _READ_BYTES = 64 * 1024
 _LONGEST_HEAD = 64 * 1024
+_MOST_INFORMATIONAL = 100
+"""1xx answers to one request; each ends the idle time anew, so that without end they would hold us."""
+_ANSWER_S, _ANSWER_BYTES_PER_S = 60.0, 64
+"""An answer that has begun comes at that rate at least, after the first minute."""
 _CONTINUE_S = 1.0
 """Then the body is sent without a 100 (RFC 9110, 10.1.1: never wait indefinitely)."""
 
@@ -119,6 +123,10 @@ class Stream(httpcore.NetworkStream):
         self._awaits_answer = False
         """A request has begun whose final answer has not."""
         self._awaits_continue = False
+        self._informational = 0
+        """1xx answers to the request at hand."""
+        self._answer_began_s = 0.0
+        self._answer_bytes = 0
         live.setblocking(False)
 
     # --- writing ------------------------------------------------------------------------------
@@ -135,6 +143,7 @@ class Stream(httpcore.NetworkStream):
             if self._is_head_next:
                 self._is_head_next = False
                 self._awaits_answer = True
+                self._informational = self._answer_bytes = 0
                 self._send(buffer, timeout)
                 self._awaits_continue = _EXPECTS.search(buffer) is not None
                 return
@@ -193,6 +202,11 @@ class Stream(httpcore.NetworkStream):
             status, head = int(begin[1]), bytes(self._ahead[:end])
             del self._ahead[: end + 4]
             self._awaits_continue = False
+            self._informational += 1
+            self._answer_bytes = 0
+            if self._informational > _MOST_INFORMATIONAL:
+                msg = f"{_MOST_INFORMATIONAL} informational answers and no final one"
+                raise httpcore.RemoteProtocolError(msg)
             self._on_informational(status, head)
 
     # --- reading ------------------------------------------------------------------------------
@@ -204,12 +218,22 @@ class Stream(httpcore.NetworkStream):
                 data = self._receive(timeout)
                 self._ahead += data
                 self._take_informational()
+                self._demand_pace(len(data))
                 if not data:
                     self._awaits_answer = False
                     break
         data = bytes(self._ahead[:max_bytes])
         del self._ahead[:max_bytes]
         return data
+
+    def _demand_pace(self, count: int) -> None:
+        """Refuse an answer that trickles: a byte a minute keeps every idle time from running out."""
+        if self._answer_bytes == 0:
+            self._answer_began_s = _CLOCK.now_s()
+        self._answer_bytes += count
+        allowed_s = _ANSWER_S + self._answer_bytes / _ANSWER_BYTES_PER_S
+        if _CLOCK.now_s() - self._answer_began_s > allowed_s:
+            raise httpcore.ReadTimeout("the answer trickles in")
 
     def _receive(self, timeout: float | None) -> bytes:
         while True:

@@ -47,6 +47,17 @@ class Authority:
     def server(self) -> Pair:
         return self._signed("/CN=localhost", "-addext", NAMES)
 
+    def expired(self) -> Pair:
+        """Return the certificate of a server that nobody renewed."""
+        made = self.server()
+        request, extensions = made.key.with_suffix(".csr"), made.key.with_suffix(".ext")
+        extensions.write_text(f"{NAMES}\nbasicConstraints=critical,CA:FALSE\n")
+        self._run("req", "-new", "-subj", "/CN=localhost", "-key", made.key, "-out", request)
+        signer = ("-CA", self.ca.cert, "-CAkey", self.ca.key, "-set_serial", "1")
+        more = ("-extfile", extensions, "-days", "-1", "-out", made.cert)
+        self._run("x509", "-req", "-in", request, *signer, *more)
+        return made
+
     def device(self, subject: str) -> Pair:
         """Return a client's certificate; a plain name is its common name."""
         return self._signed(subject if subject.startswith("/") else f"/CN={subject}")
@@ -66,13 +77,13 @@ class Authority:
     def _make(self, subject: str, *more: str) -> Pair:
         self._made += 1
         made = Pair(self._folder / f"{self._made}.crt", self._folder / f"{self._made}.key")
-        command = [self._openssl, "req", "-x509", *KEY, "-subj", subject, *more]
+        self._run(
+            "req", "-x509", *KEY, "-subj", subject, *more, "-out", made.cert, "-keyout", made.key
+        )
+        return made
+
+    def _run(self, *command: str | Path) -> None:
         done = subprocess.run(
-            [*command, "-out", made.cert, "-keyout", made.key],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
+            [self._openssl, *command], capture_output=True, text=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
-        return made

@@ -126,6 +126,10 @@ def test_every_status_is_one_of_our_errors(status):
         ("Sat, 21 Nov 2026 00:00:30 -0000", 30),
         ("Fri, 20 Nov 2026 00:00:30 GMT", 1),
         ("Sat, 21 Nov 2099 00:00:30 GMT", 3600),
+        ("Sat, 21 Nov 0001 00:00:30 +2359", 1),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
+        ("Sat, 21 Nov 99999999999999999999 00:00:30 GMT", None),
+        ("Sat, 21 Nov 2026 00:00:30 +99999999999999", None),
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_bounded(value, wait_s):
