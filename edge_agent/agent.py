@@ -68,16 +68,19 @@ def make_transport(
     """Return a lane to the configured server, watched by *link*.
 
     Raises:
-        ConfigError: the CA file or the proxy cannot be used.
+        ConfigError: a file for TLS or the proxy cannot be used.
     """
     server = settings.server
     return Transport(
         Connection(
             url=server.url,
             ca_file=server.ca_file,
+            client_cert_file=server.client_cert_file,
+            client_key_file=server.client_key_file,
             proxy=server.proxy,
             idle_timeout_s=settings.upload.idle_timeout_seconds,
             congestion_control=settings.upload.congestion_control,
+            dscp=settings.upload.dscp,
         ),
         token=lambda: read_secret(FOR_SERVER, server.token_file),
         utc=clock.utc,
@@ -89,7 +92,7 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
     """Return what looks after the lanes; it runs when it is started.
 
     Raises:
-        ConfigError: the CA file or the proxy cannot be used.
+        ConfigError: a file for TLS or the proxy cannot be used.
     """
     upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
     hasty = settings.model_copy(update={"upload": upload})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_agent.config import MqttSettings
 from edge_agent.credentials import FOR_BROKER, read_secret
 from edge_agent.errors import AgentError, ConfigError
+from edge_agent.tls import TlsFiles, context
 
 
 class BrokerError(AgentError):
@@ -83,14 +83,16 @@ def read_login(settings: MqttSettings, client_id: str) -> Login:
         client_id=client_id,
         username=settings.username,
         password=password,
-        tls=_tls(settings.ca_file) if address.is_tls else None,
+        tls=_tls(settings) if address.is_tls else None,
         keepalive_s=settings.keepalive_seconds,
     )
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _tls(settings: MqttSettings) -> ssl.SSLContext:
+    files = TlsFiles(
+        settings.ca_file, settings.client_cert_file, settings.client_key_file, table="mqtt"
+    )
     try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except (OSError, ssl.SSLError) as error:
-        msg = f"mqtt.ca_file {ca_file} cannot be used ({error}): it must be a PEM file with the broker's CA"
-        raise BrokerError(msg) from error
+        return context(files)
+    except ConfigError as error:
+        raise BrokerError(str(error)) from error

@@ -7,13 +7,14 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from edge_agent import tls
 from edge_agent.agent import make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
-from edge_agent.config_sources import Loaded
+from edge_agent.config_sources import Loaded, tls_files
 from edge_agent.core.stability import Writer
 from edge_agent.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.lease import LeaseProbe
@@ -21,6 +22,7 @@ from edge_agent.reporter import BrokerError, check_broker
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0
+_RENEW_SOON = timedelta(days=14)
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
 _CONGESTION = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
@@ -45,6 +47,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     yield from _state_dir(settings.state_dir)
     yield from _clock(clock)
     yield from _congestion(settings)
+    yield from _certificates(settings, clock)
     yield from _server(settings, clock)
     yield from _broker(settings)
 
@@ -145,6 +148,34 @@ def _congestion(settings: AgentSettings) -> Iterator[Finding]:
         yield Finding("WARN", "congestion control", text)
 
 
+def _certificates(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
+    """Look at this device's own certificates, which nobody else tells that they are over."""
+    for files in (tls_files(settings.server), tls_files(settings.mqtt)):
+        if files.cert_file is not None:
+            yield _certificate(files.cert_file, f"[{files.table}] client_cert_file", clock.utc())
+
+
+def _certificate(path: Path, key: str, now: datetime) -> Finding:
+    try:
+        good = tls.validity(path)
+    except ValueError as error:
+        return Finding("FAIL", "certificate", f"{key}: {error}")
+    until = f"{good.ends:%Y-%m-%d %H:%M} UTC"
+    if now >= good.ends:
+        text = f"{key}: {path} expired at {until}: renew it; the agent takes the new one by itself"
+        return Finding("FAIL", "certificate", text)
+    if now < good.begins:
+        text = (
+            f"{key}: {path} is good from {good.begins:%Y-%m-%d %H:%M} UTC on, and here it is"
+            f" {now:%Y-%m-%d %H:%M}: set the clock of this device, or renew the certificate"
+        )
+        return Finding("FAIL", "certificate", text)
+    left = good.ends - now
+    if left < min(_RENEW_SOON, (good.ends - good.begins) / 3):
+        return Finding("WARN", "certificate", f"{key}: {path} expires at {until}: renew it")
+    return Finding("OK", "certificate", f"{key}: good until {until}")
+
+
 def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
     url = settings.server.url
     try:
@@ -167,9 +198,30 @@ def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
         )
         yield Finding("FAIL", "server", text)
         return
-    tls = "over TLS" if url.startswith("https") else "without encryption"
-    yield Finding("OK", "server", f"{url} answers {tls} and {text}")
+    how = "over TLS" if url.startswith("https") else "without encryption"
+    yield Finding("OK", "server", f"{url} answers {how} and {text}")
+    yield from _proxy(settings)
+    yield from _cipher(url)
     yield from _offset(probe.now, clock)
+
+
+def _proxy(settings: AgentSettings) -> Iterator[Finding]:
+    if (settings.server.proxy or "").lower().startswith("https"):
+        text = (
+            "reached over TLS: it works, but dead links are noticed late and answers that come before"
+            " a body has ended are lost; an http:// proxy has neither fault, and what is sent through"
+            " it to an https:// server is encrypted all the same"
+        )
+        yield Finding("WARN", "proxy", text)
+
+
+def _cipher(url: str) -> Iterator[Finding]:
+    if url.startswith("https") and not tls.has_aes() and not tls.prefers_chacha():
+        text = (
+            "this processor has no instructions for AES, and TLS 1.3 begins with AES: each byte costs"
+            " about five times the work; put ChaCha20 first as docs/install.md says"
+        )
+        yield Finding("WARN", "cipher", text)
 
 
 def _advice(error: TransportError, settings: AgentSettings) -> str:

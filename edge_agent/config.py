@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from edge_agent.core.schedule import LinkRule, Slot, Window
+from edge_agent.socket_options import DSCP
 from upload_protocol.headers import is_device_id
 
 KIB = 1024
@@ -59,6 +60,19 @@ def _words(value: object) -> object:
 def _none_if_zero(value: object) -> object:
     """Take 0 as "no limit": an environment variable has no way to say None."""
     return None if value in (0, "0", "") else value
+
+
+def _code_point(value: object) -> object:
+    """Take a name or a number for a DSCP."""
+    if isinstance(value, str):
+        found = DSCP.get(value.strip().lower())
+        if found is not None:
+            return found
+        if value.strip().isdecimal():
+            value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 63:
+        raise ValueError('must be "none", "le", "cs1", "af11", ... or a number from 0 to 63')
+    return value
 
 
 # NoDecode: pydantic-settings would want JSON for a list in a variable.
@@ -114,6 +128,12 @@ class ServerSettings(_Settings):
     ca_file: Path | None = None
     """Certificates (PEM) to trust instead of the system's, for a server with its own authority."""
 
+    client_cert_file: Path | None = None
+    """This device's certificate (PEM, with its chain), for a server that knows devices by theirs."""
+
+    client_key_file: Path | None = None
+    """Its key, without a password; unset: it is in `client_cert_file`, too."""
+
     proxy: str | None = None
     """``http://[user:password@]host:port``; proxies of the environment are not used."""
 
@@ -140,6 +160,10 @@ class UploadSettings(_Settings):
 
     congestion_control: Literal["auto", "cubic", "bbr"] = "auto"
     """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
+
+    dscp: Annotated[int, BeforeValidator(_code_point)] = DSCP["le"]
+    """Mark on each packet (DSCP). ``le``, lower effort (RFC 8622): who knows it lets all else go first,
+    who does not treats it as ordinary traffic."""
 
     min_request: Annotated[Size, Field(ge=64 * KIB)] = ByteSize(256 * KIB)
     """Smallest request: below it the answer's round trip costs more than the bytes."""
@@ -233,6 +257,12 @@ class MqttSettings(_Settings):
 
     ca_file: Path | None = None
     """Certificates (PEM) to trust instead of the system's."""
+
+    client_cert_file: Path | None = None
+    """This device's certificate (PEM, with its chain), for a broker that asks for one."""
+
+    client_key_file: Path | None = None
+    """Its key, without a password; unset: it is in `client_cert_file`, too."""
 
     state_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
     """Longest time between two state messages; a change of state is told at once."""

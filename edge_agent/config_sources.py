@@ -23,9 +23,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from edge_agent.config import AgentSettings
+from edge_agent.config import AgentSettings, MqttSettings, ServerSettings
 from edge_agent.credentials import FOR_SERVER, credential
 from edge_agent.errors import ConfigError
+from edge_agent.tls import TlsFiles, context
 
 DEFAULT_FILE = Path("/etc/edge-uploader/agent.toml")
 ENVIRONMENT_PREFIX = "EDGE_AGENT_"
@@ -288,13 +289,46 @@ def _problems_of_files(settings: AgentSettings) -> Iterator[str]:
     for name, path in (
         ("[server] token_file", settings.server.token_file),
         ("[server] ca_file", settings.server.ca_file),
+        ("[server] client_cert_file", settings.server.client_cert_file),
+        ("[server] client_key_file", settings.server.client_key_file),
         ("[mqtt] password_file", settings.mqtt.password_file),
         ("[mqtt] ca_file", settings.mqtt.ca_file),
+        ("[mqtt] client_cert_file", settings.mqtt.client_cert_file),
+        ("[mqtt] client_key_file", settings.mqtt.client_key_file),
     ):
         if path is not None and (problem := _unreadable(path)):
             yield f"{name}: {path} {problem}"
         elif path is not None and name.endswith("ca_file") and not _holds_certificates(path):
             yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
+    for table in (settings.server, settings.mqtt):
+        yield from _problems_of_pair(tls_files(table))
+
+
+def tls_files(table: ServerSettings | MqttSettings) -> TlsFiles:
+    """Return the files that *table* names for TLS."""
+    return TlsFiles(
+        table.ca_file,
+        table.client_cert_file,
+        table.client_key_file,
+        table="server" if isinstance(table, ServerSettings) else "mqtt",
+    )
+
+
+def _problems_of_pair(files: TlsFiles) -> Iterator[str]:
+    if files.cert_file is None:
+        if files.key_file is not None:
+            yield (
+                f"[{files.table}] client_key_file is set without client_cert_file: name the"
+                " certificate that it is the key of"
+            )
+        return
+    key_file = files.key_of_cert
+    if key_file is None or _unreadable(files.cert_file) or _unreadable(key_file):
+        return  # said already
+    try:
+        context(TlsFiles(None, files.cert_file, files.key_file, table=files.table))
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _unreadable(path: Path) -> str | None:
@@ -327,12 +361,15 @@ def _warnings(settings: AgentSettings, environment: Mapping[str, str]) -> Iterat
         yield "[mqtt] url is plain mqtt to another machine: the password is readable; use mqtts"
     for name, path in (
         ("[server] token_file", settings.server.token_file),
+        ("[server] client_key_file", tls_files(settings.server).key_of_cert),
         ("[mqtt] password_file", settings.mqtt.password_file),
+        ("[mqtt] client_key_file", tls_files(settings.mqtt).key_of_cert),
     ):
         if path is not None and path.stat().st_mode & 0o077:
             yield f"{name}: {path} can be read by other users; run: chmod 600 {path}"
-    has_token = settings.server.token_file or credential(FOR_SERVER, environment)
-    if not has_token and not is_loopback(urlsplit(settings.server.url).hostname or ""):
+    server = settings.server
+    is_known = server.token_file or server.client_cert_file or credential(FOR_SERVER, environment)
+    if not is_known and not is_loopback(urlsplit(settings.server.url).hostname or ""):
         yield "[server] token_file is not set: only a server in open mode takes uploads without"
     if not settings.watch.folder.is_dir():
         yield (

@@ -12,6 +12,7 @@ AgentError
 └── TransportError         a request did not do its work
     ├── LinkDownError      nothing came back: the bytes may or may not have arrived
     │   └── LinkBackError     given up for a new connection, which works: at once
+    ├── ClockError         our clock is wrong: wait until it is set
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
     ├── ServerBusyError    429, 503, 507, 5xx: wait as told, or by our own backoff
@@ -85,6 +86,10 @@ class LinkDownError(TransportError):
 
 class LinkBackError(LinkDownError):
     """A dead connection was given up because the link works: try again at once, over a new one."""
+
+
+class ClockError(TransportError):
+    """The server's certificate is not yet valid by our clock, which boots in 1970 without a battery."""
 
 
 class AbortedError(TransportError):

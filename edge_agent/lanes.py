@@ -21,6 +21,7 @@ from edge_agent.core.upload import State
 from edge_agent.delivery import Deliveries, Delivery, Kind, Task
 from edge_agent.errors import (
     AbortedError,
+    ClockError,
     LinkDownError,
     NotOurServerError,
     ServerBusyError,
@@ -52,6 +53,7 @@ _PAGE = 16
 
 _OF_THE_LINK = (
     AbortedError,
+    ClockError,
     LinkDownError,
     NotOurServerError,
     ServerBusyError,
@@ -164,9 +166,12 @@ class Lane:
     def _held_s(self, now_s: float) -> float:
         shared = self._shared
         lane = shared.holds.lane
-        if lane is None or lane.wait.reason is not Reason.AUTH:
+        if lane is not None and lane.wait.reason is Reason.AUTH:
+            look_s = shared.setbacks.look_at_login()
+        elif lane is not None and lane.wait.reason is Reason.CLOCK:
+            look_s = shared.setbacks.look_at_clock()
+        else:
             return shared.holds.lane_left_s(now_s)
-        look_s = shared.setbacks.look_at_login()
         return min(look_s, shared.holds.lane_left_s(now_s))
 
     # --- one unit ---------------------------------------------------------------------------

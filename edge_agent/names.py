@@ -88,6 +88,10 @@ class Names:
         lookup.is_done.set()
 
 
+SHARED = Names()
+"""One memory for all lanes and the link watch: they lead to the same server."""
+
+
 def _in_turns(addresses: list[Address]) -> list[Address]:
     """Return *addresses* with the families in turns (RFC 8305, section 4)."""
     first = [one for one in addresses if one[0] == addresses[0][0]]

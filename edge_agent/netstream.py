@@ -123,6 +123,8 @@ class Stream(httpcore.NetworkStream):
         self._awaits_answer = False
         """A request has begun whose final answer has not."""
         self._awaits_continue = False
+        self._refusal: ssl.SSLError | None = None
+        """An alert met while writing: httpcore forgets it, reads, and would find but a shut connection."""
         self._informational = 0
         """1xx answers to the request at hand."""
         self._answer_began_s = 0.0
@@ -155,14 +157,18 @@ class Stream(httpcore.NetworkStream):
         rest = memoryview(buffer)
         is_tls = isinstance(self._socket, ssl.SSLSocket)
         while rest:
-            self._look_ahead()
             try:
+                self._look_ahead()
                 # A TLS piece that did not fit must be offered again as it is, and is.
                 rest = rest[self._socket.send(rest[:_TLS_PIECE] if is_tls else rest) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self._wait(select.POLLIN | select.POLLOUT, timeout)
             except ssl.SSLWantReadError:
                 self._wait(select.POLLIN, timeout)
+            except ssl.SSLError as error:
+                if "ALERT" in (error.reason or ""):
+                    self._refusal = error
+                raise
 
     def _wait_for_continue(self) -> None:
         until_s = _CLOCK.now_s() + _CONTINUE_S
@@ -214,6 +220,8 @@ class Stream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self._is_head_next = True
         with _named(httpcore.ReadTimeout, httpcore.ReadError):
+            if self._refusal is not None and not self._ahead:
+                raise self._refusal
             while self._awaits_answer or not self._ahead:
                 data = self._receive(timeout)
                 self._ahead += data

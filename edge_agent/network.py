@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore
 import httpx
 
-from edge_agent.names import Names
+from edge_agent.names import SHARED
 from edge_agent.netstream import Backend, OnInformational, tell_nobody
 from edge_agent.socket_options import SocketOption
 
 _KEEPALIVE_S = 30.0
-_NAMES = Names()
-"""One memory for all lanes: they lead to the same server."""
 
 
 class Network(httpx.BaseTransport):
     """One connection at a time: also what makes the remembered socket of a lane the live one.
+
+    Args:
+        context: asked before each request; with another one than before a new connection begins, so
+            that a renewed certificate is used at once.
 
     Raises:
         ValueError, httpx.InvalidURL: the proxy is none that can be used.
@@ -28,22 +30,37 @@ class Network(httpx.BaseTransport):
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         *,
         proxy: str | None,
         options: list[SocketOption],
         on_informational: OnInformational = tell_nobody,
     ) -> None:
-        self._pool = httpcore.ConnectionPool(
+        self._context = context
+        self._proxy = None if proxy is None else _proxy(proxy)
+        self._backend = Backend(SHARED, options, on_informational=on_informational)
+        self._used = context()
+        self._pool = self._new_pool(self._used)
+
+    def _new_pool(self, context: ssl.SSLContext) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
             ssl_context=context,
-            proxy=None if proxy is None else _proxy(proxy),
+            proxy=self._proxy,
             max_connections=1,
             max_keepalive_connections=1,
             keepalive_expiry=_KEEPALIVE_S,
-            network_backend=Backend(_NAMES, options, on_informational=on_informational),
+            network_backend=self._backend,
         )
 
+    def _renew(self) -> None:
+        context = self._context()
+        if context is not self._used:
+            self._pool.close()
+            self._used = context
+            self._pool = self._new_pool(context)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._renew()
         url = request.url
         asked = httpcore.Request(
             method=request.method,

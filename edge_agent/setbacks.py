@@ -17,6 +17,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Deliveries, Delivery
 from edge_agent.errors import (
     AbortedError,
+    ClockError,
     ConflictError,
     LinkBackError,
     LinkDownError,
@@ -38,6 +39,9 @@ from edge_agent.store import NewEvent, Store
 log = structlog.get_logger()
 
 _AUTH_FIRST_S, _AUTH_LONGEST_S, _AUTH_LOOK_S = 30.0, 300.0, 5.0
+_CLOCK_LOOK_S = 2.0
+_CLOCK_SET_S = 10.0
+"""A clock that moved so far against the monotonic one was set; what NTP smooths is far less."""
 _MAX_REPAIRS = 3
 _UNREACHABLE_AFTER = 3
 _LATELY_S = 2.0
@@ -82,6 +86,7 @@ class Setbacks:
         """When the last failure of the link was counted; a hold may have begun with it."""
         self._reached_s: float | None = None
         self._auth_failures = 0
+        self._wrong_offset_s = 0.0
         self._refused_credential: bytes | None = None
         self.backoff = BackoffPolicy()
         self.must_probe = False
@@ -109,6 +114,12 @@ class Setbacks:
         if self._credential() != self._refused_credential:
             self._holds.lane = None
         return _AUTH_LOOK_S
+
+    def look_at_clock(self) -> float:
+        """Return how often to look at a lane that waits for the time; setting it ends that at once."""
+        if abs(self._wall_offset_s() - self._wrong_offset_s) > _CLOCK_SET_S:
+            self._holds.lane = None
+        return _CLOCK_LOOK_S
 
     def on_source_error(self, recording: Recording, error: SourceError) -> float:
         recording = self._store.get(recording.id) or recording
@@ -165,8 +176,8 @@ class Setbacks:
                 return self._on_link_down(recording, error, began_s, has_others=has_others)
             case ServerBusyError():
                 return self._on_busy(recording, error)
-            case UnauthorizedError():
-                return self._on_unauthorized(error)
+            case UnauthorizedError() | ClockError():
+                return self._on_device(recording, error)
             case UploadLostError():
                 return self._begin_anew(recording, str(error))
             case ConflictError():
@@ -225,9 +236,24 @@ class Setbacks:
         self._auth_failures += 1
         self._activity.problem(ProblemCode.AUTH_FAILED, present=True)
         wait_s = min(_AUTH_LONGEST_S, _AUTH_FIRST_S * 2.0 ** min(self._auth_failures - 1, 8))
-        detail = f"the server does not take this device's token ({error}); nothing is lost"
+        detail = f"the server refuses this device ({error}); nothing is lost"
         self._holds.hold_lane(Reason.AUTH, detail, wait_s)
         return min(wait_s, _AUTH_LOOK_S)
+
+    def _on_device(self, recording: Recording, error: UnauthorizedError | ClockError) -> float:
+        """The link works; something of this device has to be set right."""
+        if isinstance(error, ClockError):
+            return self._on_clock(recording, error)
+        return self._on_unauthorized(error)
+
+    def _on_clock(self, recording: Recording, error: ClockError) -> float:
+        self._wrong_offset_s = self._wall_offset_s()
+        wait_s = self._delay_s(self._count_failure(recording))
+        self._holds.hold_lane(Reason.CLOCK, str(error), max(wait_s, _CLOCK_LOOK_S))
+        return _CLOCK_LOOK_S
+
+    def _wall_offset_s(self) -> float:
+        return self._clock.utc().timestamp() - self._clock.now_s()
 
     def _on_conflict(
         self, recording: Recording, delivery: Delivery | None, error: ConflictError

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
-from typing import Literal
+from typing import Final, Literal
 
 CongestionControl = Literal["auto", "cubic", "bbr"]
+
+DSCP: Final = {
+    "none": 0,
+    "le": 1,
+    **{f"cs{number}": 8 * number for number in range(8)},
+    **{f"af{row}{column}": 8 * row + 2 * column for row in range(1, 5) for column in range(1, 4)},
+    "ef": 46,
+    "va": 44,
+}
+"""Names of code points: RFC 2474 (CS), 2597 (AF), 3246 (EF), 5865 (VA), 8622 (LE)."""
+
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
 
 _USER_TIMEOUT_MS = 20_000
@@ -23,16 +35,25 @@ Round trips of 2 s in a deep queue are no harm: the kernel takes a needless time
 _NOTSENT_LOWAT = 128 * 1024
 """Bytes that may wait in the kernel unsent: keeps progress honest and a rate limit smooth."""
 
+_KEEPALIVE_IDLE_S = 15
+_KEEPALIVE_SOON_S = 2
+KEEPALIVE_AGAIN_S = 5
+"""Between two keepalives of which nothing is heard."""
+
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_AGAIN_S),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 
 
-def wanted(congestion_control: CongestionControl) -> list[SocketOption]:
-    """Return what we would like; each of it may be missing on this kernel."""
+def wanted(congestion_control: CongestionControl, *, dscp: int = 0) -> list[SocketOption]:
+    """Return what we would like; each of it may be missing on this kernel.
+
+    Args:
+        dscp: 0 to 63, marked on each packet from the first on.
+    """
     options: list[SocketOption] = [
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
         (socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS),
@@ -41,16 +62,33 @@ def wanted(congestion_control: CongestionControl) -> list[SocketOption]:
     ]
     name = "bbr" if congestion_control == "auto" else congestion_control
     options.append((socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode()))
+    if dscp:
+        # Its six bits are the upper ones of the byte; the kernel keeps the lower two for ECN.
+        options.append((socket.IPPROTO_IP, socket.IP_TOS, dscp << 2))
+        options.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2))
     return options
 
 
 def accepted(options: list[SocketOption]) -> list[SocketOption]:
-    """Return those that the kernel takes, tried on a socket that is never connected.
+    """Return those that the kernel takes, tried on sockets that are never connected.
 
     An option that fails later, inside a connect, would look like a dead link.
     """
+    of_ipv6 = [option for option in options if option[0] == socket.IPPROTO_IPV6]
+    others = [option for option in options if option[0] != socket.IPPROTO_IPV6]
+    taken = _tried(socket.AF_INET, others)
+    if of_ipv6:
+        try:
+            taken += _tried(socket.AF_INET6, of_ipv6)
+        except OSError as error:
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
+    return taken
+
+
+def _tried(family: int, options: list[SocketOption]) -> list[SocketOption]:
     taken: list[SocketOption] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
         for option in options:
             try:
                 trial.setsockopt(*option)
@@ -60,3 +98,9 @@ def accepted(options: list[SocketOption]) -> list[SocketOption]:
                 continue
             taken.append(option)
     return taken
+
+
+def probe_now(live: socket.socket) -> None:
+    """Let the kernel ask the other side soon whether it is there, and each two seconds of quiet."""
+    with contextlib.suppress(OSError):
+        live.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SOON_S)

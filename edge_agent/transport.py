@@ -8,7 +8,6 @@ through as it is; nothing of httpx leaves.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import socket
@@ -23,14 +22,16 @@ from typing import Any, Protocol, Self, TypeVar
 import httpx
 import structlog
 
-from edge_agent import answers, socket_options
+from edge_agent import answers, socket_options, tls
 from edge_agent.answers import Answer
 from edge_agent.errors import (
     AbortedError,
+    ClockError,
     ConfigError,
     LinkBackError,
     LinkDownError,
     NotOurServerError,
+    TransportError,
     UnauthorizedError,
     UploadLostError,
 )
@@ -68,9 +69,16 @@ class Connection:
     url: str
     """http or https, perhaps with a path in front of the protocol's own."""
     ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
     proxy: str | None = None
     idle_timeout_s: float = 60.0
     congestion_control: socket_options.CongestionControl = "auto"
+    dscp: int = 0
+
+    @property
+    def files(self) -> tls.TlsFiles:
+        return tls.TlsFiles(self.ca_file, self.client_cert_file, self.client_key_file)
 
 
 class Watch(Protocol):
@@ -92,7 +100,7 @@ class Transport:
         watch: told when a request begins and ends.
 
     Raises:
-        ConfigError: the CA file or the proxy cannot be used.
+        ConfigError: a file for TLS or the proxy cannot be used.
     """
 
     def __init__(
@@ -106,6 +114,7 @@ class Transport:
     ) -> None:
         self._watch = watch
         self._base = connection.url.rstrip("/")
+        self._files = connection.files
         self._token = token
         self._utc = utc
         self._lock = threading.Lock()
@@ -222,11 +231,12 @@ class Transport:
             self._ask("DELETE", headers.upload_path(upload_id), lambda _: None, may_be_empty=True)
 
     def credential(self) -> bytes | None:
-        """Return something that is equal only while the token is; None: no usable token."""
+        """Return something that is equal only while token and certificate are; None: no usable token."""
         try:
-            return hashlib.sha256(self._authorization().get("Authorization", "").encode()).digest()
+            token = self._authorization().get("Authorization", "")
         except UnauthorizedError:
             return None
+        return hashlib.sha256(f"{token} {tls.stamp(self._files)}".encode()).digest()
 
     # --- stopping ---------------------------------------------------------------------------
 
@@ -326,10 +336,9 @@ class Transport:
                 raise AbortedError("cut off from this side") from error
             if self._is_cut:
                 raise LinkBackError("given up for a new connection") from error
-            was_answered = False
             self._is_in_doubt = True
-            msg = _what_broke(error)
-            raise LinkDownError(msg) from error
+            meant, was_answered = _what_broke(error)
+            raise meant from error
         finally:
             if self._watch is not None:
                 self._watch.end(self, was_answered=was_answered)
@@ -354,13 +363,15 @@ class Transport:
 
 
 def _network(connection: Connection) -> httpx.BaseTransport:
-    options = socket_options.accepted(socket_options.wanted(connection.congestion_control))
+    options = socket_options.accepted(
+        socket_options.wanted(connection.congestion_control, dscp=connection.dscp)
+    )
     proxy = connection.proxy
     try:
         if proxy is not None and proxy.lower().startswith("https"):
             # TLS inside TLS is what our own sockets do not do.
             return httpx.HTTPTransport(
-                verify=_ssl_context(connection),
+                verify=_Contexts(connection)(),
                 trust_env=False,
                 limits=httpx.Limits(
                     max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
@@ -369,7 +380,7 @@ def _network(connection: Connection) -> httpx.BaseTransport:
                 socket_options=options,
             )
         return Network(
-            _ssl_context(connection),
+            _Contexts(connection),
             proxy=proxy,
             options=options,
             on_informational=lambda status, _: log.debug("answer.informational", status=status),
@@ -379,23 +390,35 @@ def _network(connection: Connection) -> httpx.BaseTransport:
         raise ConfigError([msg]) from error
 
 
-def _ssl_context(connection: Connection) -> ssl.SSLContext:
-    if not connection.url.lower().startswith("https"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: loads no certificates
-    ca_file = connection.ca_file
-    try:
-        if ca_file is None:
-            return _shared_context(None, 0)
-        return _shared_context(str(ca_file), ca_file.stat().st_mtime_ns)
-    except (OSError, ssl.SSLError) as error:
-        msg = f"server.ca_file: {connection.ca_file} cannot be used: {error}"
-        raise ConfigError([msg]) from error
+class _Contexts:
+    """The TLS context that is right at the moment."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._files = connection.files
+        # Never used for http: loads no certificates.
+        is_tls = connection.url.lower().startswith("https")
+        self._plain = None if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._last: ssl.SSLContext | None = None
+        self._told: list[str] = []
 
-@functools.lru_cache(maxsize=4)
-def _shared_context(ca_file: str | None, _changed_ns: int) -> ssl.SSLContext:
-    """Return one context for all lanes: a megabyte each, and sessions can be resumed by any."""
-    return ssl.create_default_context(cafile=ca_file)
+    def __call__(self) -> ssl.SSLContext:
+        """Return it.
+
+        Raises:
+            ConfigError: a file cannot be used, and none could before.
+        """
+        if self._plain is not None:
+            return self._plain
+        try:
+            self._last = tls.context(self._files)
+        except ConfigError as error:
+            if self._last is None:
+                raise
+            # In the middle of being renewed: the certificate is new and the key still old.
+            if error.problems != self._told:
+                self._told = error.problems
+                log.warning("tls.not_renewed", problems=error.problems, action="the old ones serve")
+        return self._last
 
 
 def _fields(response: httpx.Response) -> dict[str, str]:
@@ -415,15 +438,28 @@ def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _what_broke(error: Exception) -> str:
+def _what_broke(error: Exception) -> tuple[TransportError, bool]:
+    """Return what *error* means to us, and whether somebody was there: then the link works."""
     text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return (
+    lowered = text.lower().replace("_", " ")
+    if "certificate is not yet valid" in lowered:
+        return ClockError(
+            "the server's certificate is not yet valid by the clock of this device: its time is wrong;"
+            " enable an NTP client (timedatectl set-ntp true) or set it by hand, and sending goes on"
+            " by itself"
+        ), True
+    if "certificate verify failed" in lowered:
+        return LinkDownError(
             f"the server's certificate is not accepted ({text}): check server.ca_file, and the clock"
             " of this device"
-        )
+        ), True
+    if ("alert" in lowered and "certificate" in lowered) or "alert unknown ca" in lowered:
+        return UnauthorizedError(
+            f"the server does not take this device's certificate ({text}): see [server]"
+            " client_cert_file, and edge-agent check"
+        ), True
     kind = type(error).__name__
-    return f"{kind}: {text}" if text else kind
+    return LinkDownError(f"{kind}: {text}" if text else kind), False
 
 
 def _new_status(document: object) -> UploadStatus:

@@ -186,7 +186,13 @@ class Agent(Program):
     """``edge-agent run`` on a folder, impatient enough for a test."""
 
     def __init__(
-        self, folder: Path, *, url: str, token: str, python: Path | None = None, **tables: Any
+        self,
+        folder: Path,
+        *,
+        url: str,
+        token: str | None,
+        python: Path | None = None,
+        **tables: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.media = folder / "media"
@@ -194,13 +200,15 @@ class Agent(Program):
         self.state_dir = folder / "state"
         self.token = token
         self.config = folder / "agent.toml"
-        token_file = folder / "token"
-        token_file.write_text(token)
-        token_file.chmod(0o600)
+        server: dict[str, Any] = {"url": url}
+        if token is not None:
+            server["token_file"] = folder / "token"
+            server["token_file"].write_text(token)
+            server["token_file"].chmod(0o600)
         self._tables = {
             "": {"device_id": DEVICE, "state_dir": self.state_dir},
             "watch": {"folder": self.media, "settle_seconds": 0.5, "scan_interval_seconds": 1.0},
-            "server": {"url": url, "token_file": token_file},
+            "server": server,
             "upload": {"backoff_base_seconds": 0.1, "backoff_cap_seconds": 0.5},
             "log": {"format": "json"},
         }

@@ -1,12 +1,13 @@
 """The agent over https to the server's own TLS, with a certificate that a private CA signed."""
 
 import json
+import shutil
 
 import pytest
 
 from tests.support.certificates import Authority
 from tests.support.counting_link import CountingLink
-from tests.support.processes import Agent, Server, wait_for
+from tests.support.processes import DEVICE, Agent, Server, wait_for
 from tests.support.recordings import make_recording, sha256
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -46,6 +47,40 @@ def test_a_recording_travels_over_https_with_a_private_authority_and_a_token(
     assert published == {"flight.mkv": sha256(recording)}
     assert link.sent > recording.stat().st_size
     assert token[-43:] not in (agent.folder / "agent-1.log").read_text()
+
+
+def test_a_device_with_a_certificate_needs_no_token_and_goes_on_when_it_is_renewed(
+    tmp_path, authority
+):
+    pair, before, after = authority.server(), authority.device("drone-2"), authority.device(DEVICE)
+    served = {"cert_file": pair.cert, "key_file": pair.key, "client_ca_file": authority.cert}
+    server = Server(tmp_path / "server", tls=served)
+    server.tls = authority.client_context()
+    held = tmp_path / "held"
+    held.mkdir()
+    shutil.copy(before.cert, held / "device.crt")
+    shutil.copy(before.key, held / "device.key")
+    agent = Agent(
+        tmp_path / "device",
+        url=f"https://127.0.0.1:{server.port}",
+        token=None,
+        server={
+            "ca_file": authority.cert,
+            "client_cert_file": held / "device.crt",
+            "client_key_file": held / "device.key",
+        },
+    )
+    try:
+        server.start()
+        make_recording(agent.media / "flight.mkv", seconds=2)
+        agent.start()
+        wait_for(lambda: "device-mismatch" in json.dumps(agent.state()), "another's is refused")
+        shutil.copy(after.cert, held / "device.crt")
+        shutil.copy(after.key, held / "device.key")
+        wait_for(server.published_files, "the renewed one is taken up", 60)
+    finally:
+        agent.close()
+        server.close()
 
 
 @pytest.mark.parametrize("trusts", ["another CA", "the system's"])

@@ -82,7 +82,7 @@ class Body:
 
 def put(secured, port, body, *, informational=lambda status, head: None, **fields):
     scheme, _, context = secured
-    network = Network(context, proxy=None, options=[], on_informational=informational)
+    network = Network(lambda: context, proxy=None, options=[], on_informational=informational)
     with httpx.Client(transport=network, timeout=5) as client:
         answer = client.put(
             f"{scheme}://127.0.0.1:{port}/",
@@ -219,7 +219,7 @@ def test_a_server_that_reads_nothing_is_given_up_after_the_idle_time(secured):
 
     scheme, wrap, context = secured
     with serving(serve, wrap) as port:
-        network = Network(context, proxy=None, options=[])
+        network = Network(lambda: context, proxy=None, options=[])
         with (
             httpx.Client(transport=network, timeout=0.3) as client,
             pytest.raises(httpx.WriteTimeout),

@@ -50,5 +50,5 @@ def test_a_bad_ca_file_is_one_sentence(tmp_path):
     (tmp_path / "ca.pem").write_text("no certificate")
     settings = MqttSettings(url="mqtts://broker", ca_file=tmp_path / "ca.pem")
 
-    with pytest.raises(BrokerError, match=r"mqtt\.ca_file .*ca\.pem"):
+    with pytest.raises(BrokerError, match=r"mqtt\.ca_file: .*ca\.pem"):
         read_login(settings, "id")
