@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 MB = 1_000_000
 MIB = 2**20
 JS = Path(__file__).parent / "js"
+PAGE_BLOCK = 1_000_003
 IN_FLIGHT = 4 * MIB
 """What the sockets of the link and of both programs can hold at an instant."""
 
@@ -171,6 +172,43 @@ def test_L4_tus_js_client_killed_goes_on_where_the_server_is(node, server, link,
     assert link.sent < 300 * MB + 3 * IN_FLIGHT
 
 
+def test_L4_tus_js_client_killed_with_several_connections_goes_on_with_each(
+    node, server, link, tmp_path
+):
+    path = recording(tmp_path / "clip.mp4", 300 * MB)
+    token, memory = server.new_token(), str(tmp_path / "urls.json")
+    asked = {
+        "memory": memory,
+        "sha256": sha256(path),
+        "options": {"parallelUploads": 4, "retryDelays": [100] * 20},
+    }
+
+    js(node, link, token, path, **asked).kill_after(150 * MB)
+    result = js(node, link, token, path, **asked).result()
+
+    assert digests(server) == {"clip.mp4": sha256(path)}
+    assert result["resumed"]
+    assert link.sent < 300 * MB + 4 * IN_FLIGHT
+
+
+def test_clients_at_once_do_not_disturb_each_other(node, tuspy, server, link, tmp_path):
+    lengths = [0, 1, 40 * MB, 60 * MB + 1]
+    token = server.new_token()
+    paths = [
+        recording(tmp_path / f"{kind}-{length}.mp4", length)
+        for kind in ("js", "py")
+        for length in lengths
+    ]
+
+    running = [js(node, link, token, path) for path in paths[:4]]
+    running += [py(tuspy, link, token, path) for path in paths[4:]]
+    for client in running:
+        client.result()
+
+    assert digests(server) == {path.name: sha256(path) for path in paths}
+    assert link.sent < 2 * sum(lengths) + 4 * MIB
+
+
 def test_L8_tus_js_client_goes_on_over_a_killed_server(node, server, link, tmp_path):
     path = recording(tmp_path / "clip.mp4", 300 * MB)
     client = js(node, link, server.new_token(), path, options={"retryDelays": [100] * 100})
@@ -202,7 +240,7 @@ def test_tus_js_client_terminates(node, server, link, tmp_path):
     assert digests(server) == {}
 
 
-@pytest.mark.parametrize("length", [1, 5 * MB + 1, 300 * MB])
+@pytest.mark.parametrize("length", [0, 1, 5 * MB + 1, 300 * MB])
 def test_tuspy_uploads(tuspy, server, link, tmp_path, length):
     path = recording(tmp_path / "clip.mp4", length)
 
@@ -221,17 +259,17 @@ def test_tuspy_uploads_with_a_checksum_of_each_chunk(tuspy, server, link, tmp_pa
 
 
 def test_L4_tuspy_killed_goes_on_where_the_server_is(tuspy, server, link, tmp_path):
-    path = recording(tmp_path / "clip.mp4", 100 * MB)
+    path = recording(tmp_path / "clip.mp4", 300 * MB)
     token = server.new_token()
 
-    for share in (20, 60):
+    for share in (20, 160, 220):
         py(tuspy, link, token, path).kill_after(share * MB)
     last = py(tuspy, link, token, path)
     last.result()
 
     assert digests(server) == {"clip.mp4": sha256(path)}
-    assert int(last.lines[0].split()[1]) >= 60 * MB
-    assert link.sent < 100 * MB + 2 * IN_FLIGHT
+    assert int(last.lines[0].split()[1]) >= 220 * MB
+    assert link.sent < 300 * MB + 3 * IN_FLIGHT
 
 
 def test_tuspy_goes_on_over_a_killed_server(tuspy, server, link, tmp_path):
@@ -246,8 +284,16 @@ def test_tuspy_goes_on_over_a_killed_server(tuspy, server, link, tmp_path):
     assert digests(server) == {"clip.mp4": sha256(path)}
 
 
+def page_digest(length: int, seed: int) -> str:
+    """Return the SHA-256 of what js/page.mjs makes."""
+    block = xorshift(min(length, PAGE_BLOCK), seed)
+    found = hashlib.sha256()
+    for at in range(0, length, PAGE_BLOCK):
+        found.update(block[: length - at])
+    return found.hexdigest()
+
+
 def xorshift(length: int, seed: int) -> bytes:
-    """Return what js/page.mjs makes."""
     words, x = [], seed
     for _ in range(-(-length // 4)):
         x ^= (x << 13) & 0xFFFFFFFF
@@ -257,43 +303,43 @@ def xorshift(length: int, seed: int) -> bytes:
     return b"".join(word.to_bytes(4, sys.byteorder) for word in words)[:length]
 
 
-def browse(node, server, link, page_port, *, length: int, count: int, **more) -> dict:
+def browse(node, server, link, page_port, *, lengths: list[int], **more) -> dict:
     asked = {
         "chromium": str(require("chromium")),
         "endpoint": f"{link.url}/files/",
         "token": server.new_token(),
         "pagePort": page_port,
-        "length": length,
-        "count": count,
+        "lengths": lengths,
         "timeoutMs": 90_000,
         **more,
     }
     return Client(node, JS / "browser.mjs", json.dumps(asked)).result()
 
 
-def test_uppy_survives_offline_and_reload(node, server, link, page_port):
-    length = 8 * MB
-
+@pytest.mark.parametrize(("length", "bytes_per_second"), [(8 * MB, 2 * MB), (300 * MB, 60 * MB)])
+def test_uppy_survives_offline_and_reload(node, server, link, page_port, length, bytes_per_second):
     told = browse(
         node,
         *(server, link, page_port),
-        length=length,
-        count=1,
+        lengths=[length],
         interrupt=True,
-        bytesPerSecond=2 * MB,
+        bytesPerSecond=bytes_per_second,
     )
 
     assert told["finished"] == 1, told
-    assert digests(server) == {"page-1.mp4": hashlib.sha256(xorshift(length, 1)).hexdigest()}
+    assert digests(server) == {"page-1.mp4": page_digest(length, 1)}
     assert told["reload"] > told["offline"] > 0
     # Neither the offline time nor the reload made it begin anew.
     assert link.sent < length + 2 * IN_FLIGHT
 
 
-def test_uppy_uploads_several_files_at_once(node, server, link, page_port):
-    told = browse(node, server, link, page_port, length=MB, count=6)
+@pytest.mark.parametrize(
+    "lengths", [[MB] * 6, [0, 1, 5 * MB + 1, 300 * MB]], ids=["many", "of all sizes"]
+)
+def test_uppy_uploads_several_files_at_once(node, server, link, page_port, lengths):
+    told = browse(node, server, link, page_port, lengths=lengths)
 
-    assert told["finished"] == 6, told
+    assert told["finished"] == len(lengths), told
     assert digests(server) == {
-        f"page-{n}.mp4": hashlib.sha256(xorshift(MB, n)).hexdigest() for n in range(1, 7)
+        f"page-{n}.mp4": page_digest(length, n) for n, length in enumerate(lengths, 1)
     }

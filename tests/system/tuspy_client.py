@@ -21,6 +21,8 @@ uploader = made.uploader(
 )
 print(f"starts {uploader.offset}", flush=True)
 stop = uploader.get_file_size()
+if not stop:
+    uploader.upload()  # of an empty file there is no chunk to send
 while uploader.offset < stop:
     uploader.upload_chunk()
     print(f"sent {uploader.offset}", flush=True)

@@ -44,7 +44,7 @@ try {
     })
   const sent = () => page.evaluate(() => window.state.sent)
   const until = (share) =>
-    page.waitForFunction((least) => window.state.sent >= least, { polling: 20 }, asked.length * asked.count * share)
+    page.waitForFunction((least) => window.state.sent >= least, { polling: 20 }, asked.lengths.reduce((sum, one) => sum + one, 0) * share)
 
   if (asked.interrupt) {
     await throttle(false, asked.bytesPerSecond)

@@ -2,9 +2,17 @@
 import Uppy from '@uppy/core'
 import Tus from '@uppy/tus'
 
+const BLOCK = 1_000_003
 
-// The bytes of xorshift32; tests/system/test_tus_clients.py makes the same ones.
+// A block of xorshift32, over and over; tests/system/test_tus_clients.py makes the same bytes.
 function content(length, seed) {
+  const block = xorshift(Math.min(length, BLOCK), seed)
+  const pieces = []
+  for (let left = length; left > 0; left -= block.length) pieces.push(block.subarray(0, left))
+  return pieces
+}
+
+function xorshift(length, seed) {
   const words = new Uint32Array(Math.ceil(length / 4))
   let x = seed
   for (let at = 0; at < words.length; at += 1) {
@@ -16,7 +24,7 @@ function content(length, seed) {
   return new Uint8Array(words.buffer, 0, length)
 }
 
-window.begin = ({ endpoint, token, length, count }) => {
+window.begin = ({ endpoint, token, lengths }) => {
   const uppy = new Uppy().use(Tus, {
     endpoint,
     headers: { Authorization: `Bearer ${token}` },
@@ -33,11 +41,11 @@ window.begin = ({ endpoint, token, length, count }) => {
   uppy.on('complete', (result) => {
     window.state.finished = result.successful.length
   })
-  for (let number = 1; number <= count; number += 1) {
-    const name = `page-${number}.mp4`
-    const data = new File([content(length, number)], name, { type: 'video/mp4', lastModified: 1 })
+  lengths.forEach((length, at) => {
+    const name = `page-${at + 1}.mp4`
+    const data = new File(content(length, at + 1), name, { type: 'video/mp4', lastModified: 1 })
     uppy.addFile({ name, type: 'video/mp4', data })
-  }
+  })
   uppy.upload()
 }
 window.ready = true
