@@ -391,7 +391,7 @@ def test_row_13_a_name_reaches_no_header(site):
     assert done.json()["name"] == CRLF
 
 
-def test_row_13_and_14_no_line_is_forged_and_no_secret_logged(tmp_path, capfd):
+def test_row_14_no_secret_is_logged_and_no_line_forged(tmp_path, capfd):
     with secured(tmp_path, log={"format": "json"}) as site:
         token, wrong = site.token(), "edt_drone-1_" + "Z" * 43
         upload(site.client(token), name='x\n{"event":"forged"}\x1b[2J')
