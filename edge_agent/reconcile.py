@@ -44,7 +44,8 @@ class Reconciler:
         """Compare a file with what is remembered of its path, and move that.
 
         Returns:
-            True: nothing more is to be done for it. False: it is watched now, or it is new.
+            True: nothing more is to be done for it, or nothing before there is room to watch it.
+            False: it is watched now, or it is new.
         """
         before = self._store.newest_at(found.path)
         if before is None or before.state is State.RELEASED:
@@ -55,11 +56,9 @@ class Reconciler:
             # The card was plugged in again and got another number.
             self._renumbered[before.identity.device] = identity.device
         if before.state in (State.SEEN, State.GROWING):
-            self._settler.watch(found.path, before.id, identity, now_s)
-            return False
+            return not self._settler.watch(found.path, before.id, identity, now_s)
         if before.state is State.FAILED and before.problem == SOURCE_MISSING:
-            self._start_over(before, Event.RETRIED, found, now_s)
-            return False
+            return not self._start_over(before, Event.RETRIED, found, now_s)
         if before.state in (State.SENDING, State.SENT):
             is_same = _is_untouched(before.identity, identity)
             current = self._activity.current
@@ -73,7 +72,7 @@ class Reconciler:
             # The receipt is for other bytes: these are a new recording.
             self._store.advance(before, Event.SOURCE_CHANGED)
         elif before.state is not State.KEPT:
-            self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+            return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
         return False
 
     def _is_renamed(self, found: Found, now_s: float) -> bool:
@@ -97,15 +96,14 @@ class Reconciler:
             self._settler.forget(before.path)
             log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
             if after.state is State.FAILED and after.problem == SOURCE_MISSING:
-                self._start_over(after, Event.RETRIED, found, now_s)
-                return False
+                return not self._start_over(after, Event.RETRIED, found, now_s)
             if after.state in (State.SEEN, State.GROWING):
-                self._settler.watch(found.path, before.id, found.identity, now_s)
-                return False
+                return not self._settler.watch(found.path, before.id, found.identity, now_s)
             return True
         return False
 
-    def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> None:
+    def _start_over(self, before: Recording, event: Event, found: Found, now_s: float) -> bool:
+        """Put it to SEEN; return whether it is watched now."""
         changes: dict[str, Any] = {
             "identity": found.identity,
             "digest": None,
@@ -117,23 +115,26 @@ class Reconciler:
             # What failed is not worth continuing; anything else may differ in its header only.
             changes |= {"idempotency_key": None, "upload_id": None}
         self._store.advance(before, event, **changes)
-        self._settler.watch(found.path, before.id, found.identity, now_s)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
+        return self._settler.watch(found.path, before.id, found.identity, now_s)
 
     # --- what is gone -----------------------------------------------------------------------
 
     def call_roll(self) -> bool:
         """Find recordings whose file is gone; return whether every one could be judged."""
         after, is_complete = 0, True
-        while page := self._store.in_states(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
-            after = page[-1].seq
-            for recording in page:
-                device = recording.identity.device
-                if is_gone(recording.path, self._renumbered.get(device, device)):
-                    try:
-                        self._vanish(recording)
-                    except StaleRecordingError:
-                        is_complete = False  # another worker moved it this instant
+        while page := self._store.places(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
+            after = page[-1][0]
+            for seq, path, device in page:
+                if not is_gone(path, self._renumbered.get(device, device)):
+                    continue
+                recording = self._store.numbered(seq)
+                if recording is None or recording.path != path:
+                    continue
+                try:
+                    self._vanish(recording)
+                except StaleRecordingError:
+                    is_complete = False  # another worker moved it this instant
         return is_complete
 
     def _vanish(self, recording: Recording) -> None:

@@ -6,6 +6,7 @@ Beside the watcher, `edge-agent upload` uses this alone: it looks at single file
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -31,8 +32,10 @@ from edge_agent.store import Move, Store
 log = structlog.get_logger()
 
 _MAX_LINES = 50
-MAX_WATCHED = 10_000
-"""Watched at a time, some 5 MiB; the next ones are taken up when these settle."""
+MAX_WATCHED = 4000
+"""Watched at a time, some 3 MiB; the others wait in the store until these settle."""
+AT_ONCE = 500
+"""Looks and moves per transaction: bounds what one step takes of memory and time."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,15 @@ class _Unfinished:
     look_at_s: float
     is_named: bool
     """Whether a person has named it: then it is a recording, if it is empty too."""
+
+
+@dataclass(slots=True)
+class _Added:
+    """Recordings that a scan found and that are not watched yet: numbers, and when that was."""
+
+    first: int
+    last: int
+    seen_s: float
 
 
 class Settler:
@@ -63,6 +75,9 @@ class Settler:
         self._wake_sender = wake_sender
         self._unfinished: dict[bytes, _Unfinished] = {}
         self._moves: list[Move] = []
+        self._has_backlog = False
+        """Whether there is something in the store that is not watched for want of room."""
+        self._added: deque[_Added] = deque()
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._unfinished
@@ -72,6 +87,14 @@ class Settler:
 
     def paths(self) -> Iterable[bytes]:
         return self._unfinished.keys()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._unfinished) >= MAX_WATCHED
+
+    @property
+    def has_much_to_commit(self) -> bool:
+        return len(self._moves) >= AT_ONCE
 
     def next_look_s(self) -> float | None:
         """Return the monotonic time of the next look that is due; None: nothing is watched."""
@@ -85,46 +108,86 @@ class Settler:
         now_s: float,
         *,
         is_named: bool = False,
-    ) -> None:
-        """Begin to watch the file at *path*."""
+    ) -> bool:
+        """Begin to watch the file at *path*, a recording in the store that is SEEN or GROWING.
+
+        Returns:
+            Whether there was room; if not, it is taken up later.
+        """
+        if self.is_full and path not in self._unfinished:
+            self._has_backlog = True
+            return False
         watched = observe(None, _content(identity), now_s)
         self._unfinished[path] = _Unfinished(
             recording_id, watched, now_s + self.policy.settle_s, is_named
         )
+        return True
+
+    def watch_later(self, first: int, last: int, seen_s: float) -> None:
+        """Take up the recordings *first* to *last* when there is room: the scan of now added them.
+
+        What a file is then is compared with what the scan saw, so its quiet time counts from here.
+        """
+        self._has_backlog = True
+        self._added.append(_Added(first, last, seen_s))
 
     def forget(self, path: bytes) -> None:
         self._unfinished.pop(path, None)
 
     def clear(self) -> None:
         self._unfinished.clear()
+        self._added.clear()
 
-    def take_up(self, now_s: float) -> list[tuple[bytes, Identity]]:
-        """Watch what others put to SEEN: the sender (it changed), a person, an earlier run.
-
-        Returns:
-            The files that are watched now and were not before.
-        """
+    def take_up(self, now_s: float) -> None:
+        """Watch what others put to SEEN: the sender (it changed), a person, an earlier run."""
         ids = {one.recording_id for one in self._unfinished.values()}
-        taken = []
-        for recording in self._store.in_states(State.SEEN, State.GROWING, limit=MAX_WATCHED):
-            if recording.id in ids or recording.path in self._unfinished:
-                continue
-            identity = identity_at(recording.path)
-            if identity is not None:
-                is_named = recording.origin == "command"
-                self.watch(recording.path, recording.id, identity, now_s, is_named=is_named)
-                taken.append((recording.path, identity))
-        return taken
+        after, missing = 0, 0
+        while not self.is_full and missing < MAX_WATCHED:
+            page = self._store.in_states(State.SEEN, State.GROWING, after_seq=after, limit=AT_ONCE)
+            for recording in page:
+                if recording.id not in ids and recording.path not in self._unfinished:
+                    missing += not self._take(recording, now_s)
+            if len(page) < AT_ONCE:
+                self._has_backlog = False
+                self._added.clear()
+                return
+            after = page[-1].seq
+        self._has_backlog = True
+
+    def _take(self, recording: Recording, now_s: float) -> bool:
+        """Watch *recording* if there is room; return whether its file is there."""
+        seen_s = self._seen_s(recording.seq)
+        identity = identity_at(recording.path)
+        if identity is None:
+            return False
+        is_named = recording.origin == "command"
+        if not self.watch(recording.path, recording.id, identity, now_s, is_named=is_named):
+            return True
+        if seen_s is not None and identity == recording.identity:
+            one = self._unfinished[recording.path]
+            one.watched = observe(None, _content(identity), seen_s)
+            one.look_at_s = max(now_s, seen_s + self.policy.settle_s)
+        return True
+
+    def _seen_s(self, seq: int) -> float | None:
+        """Return when a scan added that recording; once only, later somebody may have changed it."""
+        while self._added and self._added[0].last < seq:
+            self._added.popleft()
+        if not self._added or seq < self._added[0].first:
+            return None
+        self._added[0].first = seq + 1
+        return self._added[0].seen_s
 
     def look_at_due(self, now_s: float) -> bool:
-        """Look at every file whose time has come; return whether one of them was not there."""
+        """Look at files whose time has come, some at a time; return whether one was not there."""
+        if self._has_backlog and len(self) <= MAX_WATCHED // 2:
+            self.take_up(now_s)
         is_one_missing = False
-        for path, one in list(self._unfinished.items()):
-            if one.look_at_s > now_s:
-                continue
+        due = [path for path, one in self._unfinished.items() if one.look_at_s <= now_s]
+        for path in due[:AT_ONCE]:
             identity = identity_at(path)
             if identity is None:
-                one.look_at_s = now_s + self.policy.settle_s
+                self._unfinished[path].look_at_s = now_s + self.policy.settle_s
                 is_one_missing = True
             else:
                 self.look(path, identity, now_s)

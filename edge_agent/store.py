@@ -19,15 +19,19 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from edge_agent import outbox
 from edge_agent.clock import Clock, rfc3339
 from edge_agent.core.upload import PENDING, Event, State, advance
 from edge_agent.database import Connection, Database
 from edge_agent.errors import StaleRecordingError
 from edge_agent.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.recording import Found, Identity, Recording
-from upload_protocol.digests import Digest
-from upload_protocol.messages import Receipt
+from edge_agent.schema import (
+    COLUMNS,
+    MIGRATIONS,
+    SCHEMA_VERSION,
+    changed_columns,
+    to_recording,
+)
 
 __all__ = [
     "Found",
@@ -41,42 +45,7 @@ __all__ = [
     "pending_files",
 ]
 
-_RECORDINGS = """
-CREATE TABLE recording (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
-  path BLOB NOT NULL,
-  folder TEXT NOT NULL,
-  name TEXT NOT NULL,
-  device INTEGER NOT NULL,
-  inode TEXT NOT NULL,
-  length INTEGER NOT NULL,
-  mtime_ns INTEGER NOT NULL,
-  ctime_ns INTEGER NOT NULL,
-  state TEXT NOT NULL,
-  origin TEXT NOT NULL,
-  idempotency_key TEXT,
-  upload_id TEXT,
-  digest BLOB,
-  receipt TEXT,
-  delete_allowed INTEGER NOT NULL DEFAULT 0,
-  failures INTEGER NOT NULL DEFAULT 0,
-  resent_bytes INTEGER NOT NULL DEFAULT 0,
-  problem TEXT,
-  detail TEXT,
-  seen_at TEXT NOT NULL,
-  verified_at TEXT
-) STRICT;
-CREATE INDEX recording_by_state ON recording(state, seq);
-CREATE INDEX recording_by_path ON recording(path);
-CREATE INDEX recording_by_inode ON recording(inode);
-"""
-_SETTINGS = "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
-
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + _SETTINGS,)
-"""Entry n leads from version n to n + 1; entries are only ever added."""
-
-SCHEMA_VERSION = len(MIGRATIONS)
+_LAST_SEQ = 2**63 - 1
 
 _KEEP_RELEASED = 1000
 """Released recordings remembered, for `status` and for people; older ones are forgotten."""
@@ -92,13 +61,6 @@ class Totals:
     bytes_sent: int = 0
     bytes_resent: int = 0
     last_verified_at: str | None = None
-
-
-_COLUMNS = (
-    "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
-    "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +119,7 @@ class Store(Outbox):
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
             " ctime_ns, state, origin, seen_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
-            f" RETURNING {_COLUMNS}",
+            f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
                 found.path,
@@ -173,7 +135,7 @@ class Store(Outbox):
                 seen_at,
             ),
         ).fetchone()
-        return _recording(row)
+        return to_recording(row)
 
     def get(self, recording_id: str) -> Recording | None:
         rows = self._rows("WHERE id = ?", (recording_id,))
@@ -191,17 +153,46 @@ class Store(Outbox):
     def in_states(
         self, *states: State, after_seq: int = 0, limit: int | None = None
     ) -> list[Recording]:
-        """Return recordings in *states*, oldest first."""
-        marks = ",".join("?" * len(states))
-        return self._rows(
-            f"WHERE state IN ({marks}) AND seq > ? ORDER BY seq LIMIT ?",
-            (*states, after_seq, -1 if limit is None else limit),
-        )
+        """Return recordings in *states*, oldest first; None: all of them, however many."""
+        return self._by_state(states, "seq > ?", after_seq, "seq", limit)
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         """Return the newest recordings in *states*, newest first."""
+        return self._by_state(states, "seq <= ?", _LAST_SEQ, "seq DESC", limit)
+
+    def _by_state(
+        self, states: Sequence[State], where: str, bound: int, order: str, limit: int | None
+    ) -> list[Recording]:
+        """Look into the index once per state: SQLite would sort all that are in any of them."""
+        one = (
+            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND {where}"
+            f" ORDER BY {order} LIMIT ?)"
+        )
+        most = -1 if limit is None else limit
+        values = [value for state in states for value in (state, bound, most)]
+        with self._database.reading() as run:
+            # `where` and `order` are this module's own literals; every value is bound.
+            rows = run.execute(
+                f"{' UNION ALL '.join([one] * len(states))} ORDER BY {order} LIMIT ?",
+                (*values, most),
+            ).fetchall()
+        return [to_recording(row) for row in rows]
+
+    def places(self, *states: State, after_seq: int, limit: int) -> list[tuple[int, bytes, int]]:
+        """Return number, path and device of recordings in *states*, oldest first."""
         marks = ",".join("?" * len(states))
-        return self._rows(f"WHERE state IN ({marks}) ORDER BY seq DESC LIMIT ?", (*states, limit))
+        with self._database.reading() as run:
+            # By number, which is the table's own order: the plus keeps SQLite from the index.
+            rows: list[tuple[int, bytes, int]] = run.execute(
+                f"SELECT seq, path, device FROM recording WHERE seq > ? AND +state IN ({marks})"
+                " ORDER BY seq LIMIT ?",
+                (after_seq, *states, limit),
+            ).fetchall()
+        return rows
+
+    def numbered(self, seq: int) -> Recording | None:
+        rows = self._rows("WHERE seq = ?", (seq,))
+        return rows[0] if rows else None
 
     def each(self) -> Iterator[Recording]:
         """Yield every remembered recording, oldest first, a thousand at a time."""
@@ -213,9 +204,7 @@ class Store(Outbox):
     def counts(self) -> dict[State, tuple[int, int]]:
         """Return files and bytes per state."""
         with self._database.reading() as run:
-            rows = run.execute(
-                "SELECT state, count(*), coalesce(sum(length), 0) FROM recording GROUP BY state"
-            ).fetchall()
+            rows = run.execute("SELECT state, files, bytes FROM tally WHERE files > 0").fetchall()
         return {State(state): (files, length) for state, files, length in rows}
 
     def advance(
@@ -253,7 +242,7 @@ class Store(Outbox):
         if now.state is not move.recording.state:
             raise StaleRecordingError(now.id)
         moved = replace(now, state=state, **move.changes)
-        self._write(run, moved)
+        self._write(run, now, moved)
         if move.event is Event.RECEIPT_STORED:
             self._count(
                 run,
@@ -278,8 +267,9 @@ class Store(Outbox):
             StaleRecordingError: it was forgotten meanwhile.
         """
         with self._database.transaction() as run:
-            changed = replace(self._current(run, recording), **changes)
-            self._write(run, changed)
+            now = self._current(run, recording)
+            changed = replace(now, **changes)
+            self._write(run, now, changed)
             for one in tell:
                 self.write(run, one)
         return changed
@@ -302,49 +292,27 @@ class Store(Outbox):
     def _current(run: Connection, recording: Recording) -> Recording:
         """Return the row as it is now: the watcher renames what the sender is busy with."""
         row = run.execute(
-            f"SELECT {_COLUMNS} FROM recording WHERE id = ?", (recording.id,)
+            f"SELECT {COLUMNS} FROM recording WHERE id = ?", (recording.id,)
         ).fetchone()
         if row is None:
             raise StaleRecordingError(recording.id)
-        return _recording(row)
+        return to_recording(row)
 
-    def _write(self, run: Connection, recording: Recording) -> None:
-        identity = recording.identity
-        run.execute(
-            "UPDATE recording SET path=?, folder=?, name=?, device=?, inode=?, length=?, mtime_ns=?,"
-            " ctime_ns=?, state=?, origin=?, idempotency_key=?, upload_id=?, digest=?, receipt=?,"
-            " delete_allowed=?, failures=?, resent_bytes=?, problem=?, detail=?, verified_at=?"
-            " WHERE id=?",
-            (
-                recording.path,
-                recording.folder,
-                recording.name,
-                identity.device,
-                str(identity.inode),
-                identity.length,
-                identity.mtime_ns,
-                identity.ctime_ns,
-                recording.state,
-                recording.origin,
-                recording.idempotency_key,
-                recording.upload_id,
-                None if recording.digest is None else recording.digest.value,
-                None if recording.receipt is None else json.dumps(recording.receipt.to_json()),
-                int(recording.delete_allowed),
-                recording.failures,
-                recording.resent_bytes,
-                recording.problem,
-                recording.detail,
-                recording.verified_at,
-                recording.id,
-            ),
-        )
+    @staticmethod
+    def _write(run: Connection, before: Recording, after: Recording) -> None:
+        """Write what differs: an index whose columns are not named costs no page."""
+        changed = changed_columns(before, after)
+        if not changed:
+            return
+        # Names of `schema`'s own; every value is bound.
+        columns = ", ".join(f"{column} = ?" for column in changed)
+        run.execute(f"UPDATE recording SET {columns} WHERE seq = ?", (*changed.values(), after.seq))
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Recording]:
         with self._database.reading() as run:
             # `where` is one of this module's own literals; every value is bound.
-            found = run.execute(f"SELECT {_COLUMNS} FROM recording {where}", values).fetchall()
-        return [_recording(row) for row in found]
+            found = run.execute(f"SELECT {COLUMNS} FROM recording {where}", values).fetchall()
+        return [to_recording(row) for row in found]
 
     # --- settings and totals ----------------------------------------------------------------
 
@@ -383,30 +351,6 @@ class Store(Outbox):
         for key, value in added.items():
             totals[key] = totals.get(key, 0) + value if isinstance(value, int) else value
         self._remember(run, "totals", totals)
-
-
-def _recording(row: Sequence[Any]) -> Recording:
-    return Recording(
-        seq=row[0],
-        id=row[1],
-        path=row[2],
-        folder=row[3],
-        name=row[4],
-        identity=Identity(row[5], int(row[6]), row[7], row[8], row[9]),
-        state=State(row[10]),
-        origin=row[11],
-        idempotency_key=row[12],
-        upload_id=row[13],
-        digest=None if row[14] is None else Digest(row[14]),
-        receipt=None if row[15] is None else Receipt.from_json(json.loads(row[15])),
-        delete_allowed=bool(row[16]),
-        failures=row[17],
-        resent_bytes=row[18],
-        problem=row[19],
-        detail=row[20],
-        seen_at=row[21],
-        verified_at=row[22],
-    )
 
 
 def pending_bytes(counts: Mapping[State, tuple[int, int]]) -> int:

@@ -9,8 +9,9 @@ What a file means for what is remembered is in `reconcile`, whether it is finish
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -19,12 +20,13 @@ from edge_agent.activity import Activity, ProblemCode
 from edge_agent.config import WatchSettings
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.errors import StaleRecordingError, StoreError
+from edge_agent.known import KnownFiles
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout
 from edge_agent.reconcile import Reconciler
 from edge_agent.recording import Found, Identity
 from edge_agent.scan import NameRules, Scan
-from edge_agent.settler import MAX_WATCHED, Settler
+from edge_agent.settler import Settler
 from edge_agent.source import printable
 from edge_agent.store import Store
 
@@ -38,6 +40,23 @@ _MAX_LINES = 50
 _SCAN_S_PER_FILE = 1e-3
 """Gap between scans per file: some 10 µs a file here, ten times that on a small board, so even
 under a storm of hints less than a tenth of the time goes into scans."""
+_ASKED_AT_ONCE = 1000
+"""Files that the store is asked about in one step: a second or so on a small board, so that the
+watchdog sees progress, and that what is found is remembered in batches."""
+_ADDED_AT_ONCE = 500
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A scan under way; it may take several steps."""
+
+    scan: Scan
+    entries: Iterator[tuple[bytes, Identity]]
+    unfinished: set[bytes] = field(default_factory=set)
+    """Paths that are watched and are there."""
+    fresh: list[Found] = field(default_factory=list)
+    added: int = 0
+    is_complete: bool = True
 
 
 class Watcher:
@@ -61,8 +80,8 @@ class Watcher:
         self._settler = Settler(_policy(settings), store, activity, probe, wake_sender=wake_sender)
         self._reconciler = Reconciler(store, activity, self._settler)
         self._is_hinted = True
-        # Hashes instead of paths and identities: 100 000 files take some 8 MiB, not 60.
-        self._known: set[int] = set()
+        self._known = KnownFiles()
+        self._walk: _Walk | None = None
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._owes_roll_call = True
@@ -129,8 +148,9 @@ class Watcher:
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
-        if now_s >= self._scan_due_s:
-            self._scan(os.fsencode(root), now_s)
+        if self._walk is not None or now_s >= self._scan_due_s:
+            if not self._scan(os.fsencode(root), now_s):
+                return 0.0
         elif self._settler.look_at_due(now_s):
             self._is_hinted = True  # gone, or renamed: a scan tells
         self._commit()
@@ -159,6 +179,7 @@ class Watcher:
                 self._lookout.stop()
                 self._settler.clear()
                 self._known.clear()
+                self._walk = None
                 self._owes_roll_call = True
             self._scan_due_s = now_s
             return None
@@ -170,47 +191,63 @@ class Watcher:
 
     # --- the scan ---------------------------------------------------------------------------
 
-    def _scan(self, root: bytes, now_s: float) -> None:
+    def _scan(self, root: bytes, now_s: float) -> bool:
+        """Begin a scan or go on with it; return whether it is through."""
+        walk, self._walk = self._walk or self._begin_scan(root), None  # None: if the store fails
+        asked = 0
+        for path, identity in walk.entries:
+            key = _key(path, identity)
+            is_known = self._known.see(key)
+            if path in self._settler:
+                walk.unfinished.add(path)
+                self._settler.look(path, identity, now_s)
+                if self._settler.has_much_to_commit:
+                    self._commit()
+            elif not is_known:
+                asked += 1
+                self._ask(walk, key, _found(root, path, identity), now_s)
+                if asked >= _ASKED_AT_ONCE:
+                    self._add(walk, now_s)
+                    self._walk = walk
+                    return False
+        self._add(walk, now_s)
+        self._end_scan(walk, now_s)
+        return True
+
+    def _begin_scan(self, root: bytes) -> _Walk:
         self._is_hinted = False
         if self._must_ask_anew:
             self._must_ask_anew = False
             self._known.clear()
             self._owes_roll_call = True
+        self._known.begin()
         scan = Scan(root, self._rules, recursive=self._settings.recursive)
-        known: set[int] = set()
-        unfinished: set[bytes] = set()
-        fresh: list[Found] = []
-        is_complete = True
-        for path, identity in scan:
-            key = _key(path, identity)
-            if key in self._known:
-                known.add(key)
-            elif path in self._settler:
-                unfinished.add(path)
-                self._settler.look(path, identity, now_s)
-            elif len(self._settler) + len(fresh) >= MAX_WATCHED:
-                is_complete = False
+        return _Walk(scan, iter(scan))
+
+    def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
+        """Compare a file that no scan has settled yet with what is remembered."""
+        try:
+            if self._reconciler.is_known(found, now_s):
+                self._known.add(key)
+            elif found.path in self._settler:
+                walk.unfinished.add(found.path)
             else:
-                found = _found(root, path, identity)
-                try:
-                    if self._reconciler.is_known(found, now_s):
-                        known.add(key)
-                    elif path in self._settler:
-                        unfinished.add(path)
-                    else:
-                        fresh.append(found)
-                except StaleRecordingError:
-                    is_complete = False  # another worker moved it this instant: look again
-        self._owes_roll_call |= bool(self._known - known)
-        self._owes_roll_call |= any(path not in unfinished for path in self._settler.paths())
-        self._known = known
-        self._add(fresh, now_s)
-        for path, identity in self._settler.take_up(now_s):
-            self._known.discard(_key(path, identity))
-        if self._owes_roll_call and not scan.unreadable:
+                walk.fresh.append(found)
+        except StaleRecordingError:
+            walk.is_complete = False  # another worker moved it this instant: look again
+        if len(walk.fresh) >= _ADDED_AT_ONCE:
+            self._add(walk, now_s)
+
+    def _end_scan(self, walk: _Walk, now_s: float) -> None:
+        if walk.added > _MAX_LINES:
+            log.info("folder.scanned", files_new=walk.added)
+        self._owes_roll_call |= self._known.end()
+        self._owes_roll_call |= any(path not in walk.unfinished for path in self._settler.paths())
+        self._settler.take_up(now_s)
+        if self._owes_roll_call and not walk.scan.unreadable:
             self._owes_roll_call = not self._reconciler.call_roll()
-        self._plan_next_scan(now_s, is_complete=is_complete)
-        self._tell_trouble(scan)
+        self._plan_next_scan(now_s, is_complete=walk.is_complete)
+        self._tell_trouble(walk.scan)
 
     def _plan_next_scan(self, now_s: float, *, is_complete: bool) -> None:
         interval_s = self._settings.scan_interval_seconds
@@ -218,21 +255,29 @@ class Watcher:
         self._scan_gap_s = min(interval_s, max(_MIN_SCAN_GAP_S, files * _SCAN_S_PER_FILE))
         self._scan_due_s = now_s + (interval_s if is_complete else self._scan_gap_s)
 
-    def _add(self, fresh: list[Found], now_s: float) -> None:
-        if not fresh:
+    def _add(self, walk: _Walk, now_s: float) -> None:
+        """Remember what is new, and watch it; what there is no room for waits in the store."""
+        if not walk.fresh:
             return
+        found, walk.fresh = walk.fresh, []
+        walk.added += len(found)
         # A card full of old recordings is one line, not thousands.
-        say = log.info if len(fresh) <= _MAX_LINES else log.debug
-        for recording in self._store.add(fresh):
-            self._settler.watch(recording.path, recording.id, recording.identity, now_s)
+        say = log.info if walk.added <= _MAX_LINES else log.debug
+        later: list[int] = []
+        for recording in self._store.add(found):
+            if self._settler.watch(recording.path, recording.id, recording.identity, now_s):
+                walk.unfinished.add(recording.path)
+            else:
+                self._known.add(_key(recording.path, recording.identity))
+                later.append(recording.seq)
             say(
                 "upload.seen",
                 recording_id=recording.id,
                 path=printable(recording.path),
                 length_bytes=recording.identity.length,
             )
-        if len(fresh) > _MAX_LINES:
-            log.info("folder.scanned", files_new=len(fresh))
+        if later:
+            self._settler.watch_later(later[0], later[-1], now_s)
         self._activity.touch()
 
     # --- trouble ----------------------------------------------------------------------------

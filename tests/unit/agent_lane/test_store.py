@@ -7,11 +7,12 @@ import stat
 import pytest
 
 from edge_agent import outbox
-from edge_agent.core.upload import Event, IllegalTransitionError, State
+from edge_agent.core.upload import PENDING, Event, IllegalTransitionError, State
 from edge_agent.database import Database
 from edge_agent.errors import StaleRecordingError, StoreError, StoreTooNewError
 from edge_agent.recording import Found, Identity
-from edge_agent.store import MIGRATIONS, SCHEMA_VERSION, NewEvent, Store
+from edge_agent.schema import MIGRATIONS, SCHEMA_VERSION
+from edge_agent.store import NewEvent, Store
 from tests.support.clock import VirtualClock
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -191,6 +192,84 @@ def test_a_migration_that_fails_leaves_the_old_schema(path):
 def test_a_new_database_needs_no_copy(path, store):
     assert sorted(one.name for one in path.parent.iterdir() if ".v" in one.name) == []
     assert len(MIGRATIONS) == SCHEMA_VERSION
+
+
+def test_what_waits_is_counted_when_a_database_of_the_first_version_is_opened(path):
+    old = Database.open(path, MIGRATIONS[:1], now=CLOCK.utc())
+    with old.transaction() as run:
+        run.executemany(
+            "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
+            " ctime_ns, state, origin, seen_at) VALUES (?, x'2f', '', '', 1, '1', ?, 1, 1, ?, '', '')",
+            [("a", 5, "stable"), ("b", 7, "stable"), ("c", 11, "failed")],
+        )
+    old.close()
+
+    store = open_store(path)
+
+    assert store.counts() == {State.STABLE: (2, 12), State.FAILED: (1, 11)}
+    store.close()
+
+
+def test_files_and_bytes_are_counted_through_growth_moves_and_forgetting(store):
+    first, second = store.add([found(b"a"), found(b"b")])
+    store.advance(first, Event.SETTLED)
+    store.update(second, identity=Identity(1, 7, length=10, mtime_ns=2, ctime_ns=3))
+    assert store.counts() == {State.STABLE: (1, 1), State.SEEN: (1, 10)}
+
+    store.forget(second)
+    assert store.counts() == {State.STABLE: (1, 1)}
+
+
+def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_page(store):
+    """A queue of 100 000 was sorted for each look at its first recording."""
+    asked = []
+    with store._database.reading() as run:
+        run.set_trace_callback(asked.append)
+    store.in_states(*PENDING, after_seq=5, limit=3)
+    store.latest(State.VERIFIED, State.KEPT, limit=3)
+    store.counts()
+    with store._database.reading() as run:
+        run.set_trace_callback(None)
+        plans = [
+            row[3] for sql in asked for row in run.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+        ]
+
+    on_recordings = [step for step in plans if "recording" in step]
+    assert len(on_recordings) == len(PENDING) + 2
+    assert all("USING INDEX recording_by_state (state=?" in step for step in on_recordings)
+
+
+def test_a_page_of_several_states_is_in_order_and_complete(store):
+    all_of_them = store.add([found(b"%d" % number) for number in range(7)])
+    for one in all_of_them[::2]:
+        store.advance(one, Event.SETTLED)
+    numbers = [one.seq for one in all_of_them]
+
+    def seqs(rows):
+        return [one.seq for one in rows]
+
+    assert seqs(store.in_states(*PENDING)) == numbers
+    assert seqs(store.in_states(*PENDING, after_seq=numbers[1], limit=3)) == numbers[2:5]
+    assert seqs(store.latest(*PENDING, limit=3)) == numbers[:3:-1]
+    assert [seq for seq, _, _ in store.places(*PENDING, after_seq=numbers[4], limit=9)] == (
+        numbers[5:]
+    )
+    assert seqs(store.in_states(State.STABLE)) == numbers[::2]
+
+
+def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store):
+    (seen,) = store.add([found()])
+    asked = []
+    with store._database.reading() as run:
+        run.set_trace_callback(asked.append)
+
+    store.advance(seen, Event.SETTLED)
+
+    with store._database.reading() as run:
+        run.set_trace_callback(None)
+    (update,) = {sql for sql in asked if sql.startswith("UPDATE recording")}
+    assert "path" not in update
+    assert "inode" not in update
 
 
 def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(path, store):
