@@ -1,13 +1,19 @@
 """Tokens: what each may do, how one follows another, and how many devices get their first."""
 
+import json
+import socket
+import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ingest_server.address import parse_address
 from ingest_server.attempts import Attempts
 from ingest_server.clock import rfc3339
 from ingest_server.state.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
+from tests.support.processes import wait_for
+from tests.support.raw_http import Peer
 from tests.support.secured import create, put, secured, upload
 
 SOON = rfc3339(datetime.now(UTC) + timedelta(hours=1))
@@ -89,6 +95,43 @@ def test_a_lost_answer_locks_nobody_out(site):
     assert status(site, lost) == 401
     assert status(site, new) == 200
     assert status(site, old) == 401
+
+
+def ask_and_break_off(site, head: str, body: bytes = b"") -> None:
+    """Send a request byte by byte and reset the connection before its answer."""
+    lines = ["Host: localhost", f"Content-Length: {len(body)}"]
+    before = len(site.audit())
+    with Peer(parse_address(site.server.url.removeprefix("http://"))) as raw:
+        raw.send("\r\n".join([head, *lines, "", ""]).encode() + body)
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_for(lambda: len(site.audit()) > before, "the server has done it")
+
+
+def test_an_answer_that_the_link_swallowed_locks_nobody_out_however_often(site):
+    old = site.token()
+    head = f"POST /v1/token/rotate HTTP/1.1\r\nAuthorization: Bearer {old}"
+    for _ in range(3):
+        ask_and_break_off(site, head)
+
+    new = site.client(old).post("/v1/token/rotate").json()["token"]
+
+    assert status(site, old) == 200
+    assert status(site, new) == 200
+    assert status(site, old) == 401
+    assert len(site.state.tokens()) == 1  # those of the lost answers are gone
+
+
+def test_a_claim_whose_answer_the_link_swallowed_can_be_asked_again(site):
+    shared = claim_token(site, devices=1)
+    document = {"claim_token": shared, "device": "drone-1", "serial": "SN1"}
+    head = "POST /v1/claim HTTP/1.1\r\nContent-Type: application/json"
+    ask_and_break_off(site, head, json.dumps(document).encode())
+
+    again = claim(site, shared)
+
+    assert again.status_code == 201
+    assert upload(site.client(again.json()["token"]))["device"] == "drone-1"
+    assert len(site.state.tokens()) == 1
 
 
 def test_a_successor_has_the_device_the_scopes_and_the_lifetime(site):
