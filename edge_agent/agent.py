@@ -10,7 +10,6 @@ import secrets
 import signal
 from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -32,6 +31,7 @@ from edge_agent.errors import (
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
 from edge_agent.link import LinkWatch, address_of
+from edge_agent.names import SHARED
 from edge_agent.outbox import NewEvent
 from edge_agent.policies import Policies, Rules
 from edge_agent.reload import Change, compare
@@ -39,7 +39,7 @@ from edge_agent.reporter import Reporter
 from edge_agent.route import interface_to
 from edge_agent.runner import Runner
 from edge_agent.sender import Sender
-from edge_agent.snapshot import Snapshots, status_line
+from edge_agent.snapshot import LinkUse, Snapshots, status_line
 from edge_agent.source import Source
 from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
@@ -123,8 +123,10 @@ def make_sender(
     link: LinkWatch,
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns."""
-    host = urlsplit(settings.server.proxy or settings.server.url).hostname or ""
-    policies = Policies(store, clock, interface=lambda: interface_to(host))
+    address = address_of(settings.server.proxy or settings.server.url)
+    policies = Policies(
+        store, clock, interface=lambda: interface_to(address[0], SHARED.known(*address))
+    )
     policies.rules = Rules([one.rule() for one in settings.link])
     sender = Sender(
         store,
@@ -164,7 +166,8 @@ class Agent:
             clock,
             boot_id=boot_id,
             folder=lambda: self._settings.watch.folder,
-            limit_bytes_per_s=lambda: int(self._settings.upload.max_rate or 0),
+            link=self._link_use,
+            is_paused=lambda: self._sender.is_paused,
         )
         self._link = make_link_watch(settings, clock)
         self._transport = make_transport(settings, clock, self._link)
@@ -285,6 +288,18 @@ class Agent:
         except StoreError as error:
             self._notifier.status(str(error))
 
+    def _link_use(self) -> LinkUse:
+        seen, figures = self._sender.seen, self._link.figures()
+        return LinkUse(
+            interface=seen.interface,
+            is_metered=None if seen.interface is None else seen.verdict.is_metered,
+            limit_bytes_per_s=seen.verdict.max_rate or 0,
+            lanes=figures.lanes,
+            rtt_s=figures.rtt_s,
+            in_flight_bytes=figures.in_flight_bytes,
+            resent_share=figures.resent_share,
+        )
+
     # --- reload -----------------------------------------------------------------------------
 
     def _reload(self, reload: Callable[[], Loaded]) -> None:
@@ -305,7 +320,7 @@ class Agent:
         self._settings = change.settings
         logs.set_level(change.settings.log.level)
         self._watcher.configure(change.settings.watch)
-        self._sender.reconfigure(change.settings.upload)
+        self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
         log.info(

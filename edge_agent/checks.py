@@ -15,10 +15,15 @@ from edge_agent.agent import make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.config_sources import Loaded, tls_files
+from edge_agent.core.schedule import Verdict, decide
 from edge_agent.core.stability import Writer
+from edge_agent.display import size
 from edge_agent.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.lease import LeaseProbe
+from edge_agent.link import address_of
+from edge_agent.names import SHARED
 from edge_agent.reporter import BrokerError, check_broker
+from edge_agent.route import interface_to
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0
@@ -49,6 +54,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     yield from _congestion(settings)
     yield from _certificates(settings, clock)
     yield from _server(settings, clock)
+    yield _link(settings, clock)
     yield from _broker(settings)
 
 
@@ -252,6 +258,41 @@ def _offset(server_now: str, clock: Clock) -> Iterator[Finding]:
         direction = "ahead of" if offset_s > 0 else "behind"
         text = f"{abs(offset_s):.0f} s {direction} the server's; one of the two is wrong"
         yield Finding("WARN", "clock", text)
+
+
+def _link(settings: AgentSettings, clock: Clock) -> Finding:
+    """Say over which link the agent would send now, and what the owner's rules make of it."""
+    address = address_of(settings.server.proxy or settings.server.url)
+    interface = interface_to(address[0], SHARED.known(*address))
+    if interface is None:
+        return Finding("WARN", "link", "no way leads to the server now: the agent waits for one")
+    local = clock.utc().astimezone() if clock.is_synchronised() else None
+    verdict = decide(
+        rules=[one.rule() for one in settings.link],
+        timetable=settings.upload.slots(),
+        max_rate=settings.upload.max_rate,
+        interface=interface,
+        local=local,
+        used_today=0,
+        is_paused=False,
+    )
+    text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
+    if verdict.blocked_by is not None:
+        return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
+    return Finding("OK", "link", text)
+
+
+def _rules_in_words(verdict: Verdict) -> str:
+    rule = verdict.rule
+    parts = ["no [[link]] fits it" if rule is None else f'[[link]] match = "{rule.match}" holds']
+    if rule is not None and rule.metered:
+        parts.append("metered")
+    if rule is not None and rule.daily_bytes is not None:
+        parts.append(f"at most {size(rule.daily_bytes)} a day")
+    if rule is not None and rule.windows:
+        parts.append("at certain times only")
+    limit = "no limit" if verdict.max_rate is None else f"at most {size(verdict.max_rate)}/s"
+    return ", ".join([*parts, limit])
 
 
 def _broker(settings: AgentSettings) -> Iterator[Finding]:

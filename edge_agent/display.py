@@ -45,6 +45,8 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         f"waiting: {queue['files']} files, {size(queue['bytes'])}; failed: {queue['failed']};"
         f" sent so far: {totals['files_done']} files"
     )
+    if (link := _link_line(document)) is not None:
+        lines.append(link)
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
     if files:
@@ -53,6 +55,22 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
     if hidden > 0:
         lines.append(f"... and {hidden} more waiting")
     return "\n".join(lines)
+
+
+def _link_line(document: Mapping[str, Any]) -> str | None:
+    link, limit = document["link"], document["limit_bytes_per_s"]
+    if link["iface"] is None:
+        return f"limited to {size(limit)}/s" if limit else None
+    parts = [f"link: {link['iface']}{' (metered)' if link['metered'] else ''}"]
+    if limit:
+        parts.append(f"limited to {size(limit)}/s")
+    if link["rtt_ms"] is not None:
+        parts.append(f"round trip {link['rtt_ms']} ms")
+    if link["retransmit_percent"] is not None:
+        parts.append(f"{link['retransmit_percent']:.1f} % sent again")
+    if link["lanes"]:
+        parts.append(f"{link['lanes']} connection{'s' if link['lanes'] > 1 else ''}")
+    return ", ".join(parts)
 
 
 def _table(files: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,6 +15,8 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -23,7 +25,9 @@ import structlog
 from edge_agent import tcp_info
 from edge_agent.clock import Clock
 from edge_agent.core import stall
+from edge_agent.names import SHARED, Names
 from edge_agent.netlink import LinkNews
+from edge_agent.socket_options import KEEPALIVE_AGAIN_S, probe_now
 
 log = structlog.get_logger()
 
@@ -32,6 +36,8 @@ _SETTLE_S = 0.1
 """News come in bursts (carrier, address, route); one look after the first few is enough."""
 _CONNECT_S = (1.0, 1.0, 3.0)
 """Limits of successive connects: short ones meet a link that returns, a long one a link that is slow."""
+_NAME_S = 1.0
+"""Limit of a look-up: this thread watches running connections, too."""
 _JOIN_S = 2.0
 
 Address = tuple[str, int]
@@ -44,6 +50,19 @@ class Line(Protocol):
 
     def cut(self) -> None:
         """Break the running request off: the next one begins with a new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the kernel knows of all connections that carry a request now."""
+
+    lanes: int = 0
+    rtt_s: float | None = None
+    """The median."""
+    in_flight_bytes: int | None = None
+    """Sent and not acknowledged by the kernel of the other side."""
+    resent_share: float | None = None
+    """Of what these connections sent: what had to go again."""
 
 
 class LinkWatch:
@@ -63,11 +82,13 @@ class LinkWatch:
         ask: Callable[[], bool],
         on_return: Callable[[], None],
         clock: Clock,
+        names: Names = SHARED,
     ) -> None:
         self._address = address
         self._ask = ask
         self.on_return = on_return
         self._clock = clock
+        self._names = names
         self._lock = threading.Lock()
         self._busy: dict[Line, stall.Silence] = {}
         self._last_peer: Address | None = None
@@ -116,6 +137,19 @@ class LinkWatch:
                 self._lost_s = self._clock.now_s()
         if was_answered is False:
             self._wake()
+
+    def figures(self) -> Figures:
+        """Return how the connections do that are busy now; from any thread."""
+        infos = [info for _, live, _ in self._lines() if (info := tcp_info.read(live)) is not None]
+        if not infos:
+            return Figures()
+        sent = sum(info.sent_bytes for info in infos)
+        return Figures(
+            lanes=len(infos),
+            rtt_s=median(info.rtt_s for info in infos),
+            in_flight_bytes=sum(info.in_flight_bytes for info in infos),
+            resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
+        )
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -204,13 +238,16 @@ class LinkWatch:
         for line, live, silence in self._lines():
             info = tcp_info.read(live)
             if info is not None:
+                # All was acknowledged and the answer is waited for: then keepalives are what is not.
+                outstanding = info.outstanding or info.probes
                 silent_s = silence.lasts_s(
                     now_s,
-                    outstanding=info.outstanding,
+                    outstanding=outstanding,
                     acked_bytes=info.acked_bytes,
                     last_ack_s=info.last_ack_s,
                 )
-                flow = stall.Flow(info.outstanding, silent_s, info.rtt_s, info.retry_s)
+                retry_s = info.retry_s if info.outstanding else KEEPALIVE_AGAIN_S
+                flow = stall.Flow(outstanding, silent_s, info.rtt_s, retry_s)
                 flows.append((line, live, flow))
         return flows
 
@@ -233,8 +270,16 @@ class LinkWatch:
                 log.info("link.address_gone")
                 line.cut()
         if is_good:
+            self._ask_the_other_side()
             self._end_attempt()
             self._next_look_s = now_s
+
+    def _ask_the_other_side(self) -> None:
+        """Send a keepalive on each connection that waits for an answer: one that is dead is silent."""
+        for _, live, _ in self._lines():
+            info = tcp_info.read(live)
+            if info is not None and info.outstanding == 0:
+                probe_now(live)
 
     # --- a new connection, as a question ------------------------------------------------------
 
@@ -258,10 +303,10 @@ class LinkWatch:
             host, port = self._last_peer
             return [(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))]
         try:
-            found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+            found = self._names.addresses(*self._address, _NAME_S)
         except OSError:
             return []
-        return [(family, (str(peer[0]), int(peer[1]))) for family, _, _, _, peer in found]
+        return [(family, (str(peer[0]), int(peer[1]))) for family, peer in found]
 
     def _end_attempt(self) -> None:
         if self._attempt is not None:
@@ -290,6 +335,7 @@ class LinkWatch:
             was_lost, self._lost_s = self._lost_s is not None, None
         if was_lost:
             log.info("link.returned")
+            self._ask_the_other_side()
             self.on_return()
 
 

@@ -61,6 +61,11 @@ class Names:
         msg = f"no answer from the name server within {limit_s:.0f} s for {host}"
         raise TimeoutError(msg)
 
+    def known(self, host: str, port: int) -> list[str]:
+        """Return the addresses that were found last, without asking anybody."""
+        with self._lock:
+            return [str(peer[0]) for _, peer in self._known.get((host, port), ())]
+
     def _begin(self, key: tuple[str, int]) -> _Lookup:
         with self._lock:
             lookup = self._running.get(key)

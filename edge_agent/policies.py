@@ -7,7 +7,7 @@ the store, a little late, so that a card is not written for each request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from edge_agent.clock import Clock
@@ -31,6 +31,14 @@ class Rules:
     max_rate: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The way to the server, and what holds on it."""
+
+    interface: str | None = None
+    verdict: Verdict = field(default_factory=Verdict)
+
+
 class Policies:
     """Says what is allowed. Not for several threads at once: the lanes ask with their gate held."""
 
@@ -46,6 +54,8 @@ class Policies:
         self._carried: tuple[str, str, int] | None = None
         self._unwritten = 0
         self.rules = Rules()
+        self.last = Seen()
+        """What the last `look` found; may be read from any thread."""
 
     @property
     def is_paused(self) -> bool:
@@ -70,7 +80,7 @@ class Policies:
             return self._verdict
         self._looked_s = now_s
         local = self._clock.utc().astimezone() if self._clock.is_synchronised() else None
-        interface = self._interface() if self.rules.links else None
+        interface = self._interface()
         self._verdict = decide(
             rules=self.rules.links,
             timetable=self.rules.timetable,
@@ -80,6 +90,7 @@ class Policies:
             used_today=self._used_today(interface, local, sent_bytes),
             is_paused=self.is_paused,
         )
+        self.last = Seen(interface, self._verdict)
         return self._verdict
 
     def _used_today(self, interface: str | None, local: datetime | None, sent_bytes: int) -> int:

@@ -29,6 +29,10 @@ _LIVE = frozenset(
 )
 
 
+_LIVE_LISTS = frozenset({"link"})
+"""Lists of tables, which change as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     settings: AgentSettings
@@ -45,6 +49,10 @@ def compare(now: AgentSettings, wanted: AgentSettings) -> Change:
     for name in AgentSettings.model_fields:
         old, new = getattr(now, name), getattr(wanted, name)
         if old == new:
+            continue
+        if name in _LIVE_LISTS:
+            applied.append(name)
+            tables[name] = new
             continue
         fields = getattr(type(old), "model_fields", None)
         if fields is None:

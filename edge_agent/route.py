@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
@@ -18,15 +19,17 @@ _ELSEWHERE = ("192.0.2.1", "2001:db8::1")
 """Documentation addresses: the way to them is the way to a server whose address is not known."""
 
 
-def interface_to(host: str) -> str | None:
+def interface_to(host: str, known: Sequence[str] = ()) -> str | None:
     """Return the name of the interface over which packets to *host* leave; None: there is no way.
 
-    A host that is a name is taken to be where the default route leads: a look-up would take time.
+    Args:
+        known: addresses of *host* if it is a name. Without any, it is taken to be where the default
+            route leads: a look-up would take time.
     """
     try:
         wanted = [ipaddress.ip_address(host.strip("[]"))]
     except ValueError:
-        wanted = [ipaddress.ip_address(one) for one in _ELSEWHERE]
+        wanted = [ipaddress.ip_address(one.partition("%")[0]) for one in known or _ELSEWHERE]
     with suppress(OSError):
         for address in wanted:
             found = _ask(address)

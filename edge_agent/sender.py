@@ -27,7 +27,7 @@ from edge_agent.holds import Holds
 from edge_agent.lane_work import LaneWork, count
 from edge_agent.lanes import Lane, Shared
 from edge_agent.outflow import Outflow
-from edge_agent.policies import Policies, Rules
+from edge_agent.policies import Policies, Rules, Seen
 from edge_agent.runner import Runner
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
@@ -177,6 +177,11 @@ class Sender:
     @property
     def is_paused(self) -> bool:
         return self._policies.is_paused
+
+    @property
+    def seen(self) -> Seen:
+        """Return over which link the lanes send, and what holds on it."""
+        return self._policies.last
 
     def pause(self, paused: bool) -> None:
         """Send nothing until told otherwise, across restarts too, or go on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,21 @@ _STATE_OF_REASON = {
 _ERRORS = frozenset({ProblemCode.STORE})
 
 
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """The way to the server, and what the owner's rules and the kernel say of it."""
+
+    interface: str | None = None
+    is_metered: bool | None = None
+    limit_bytes_per_s: int = 0
+    """0: none."""
+    lanes: int = 0
+    """Connections that carry a request now."""
+    rtt_s: float | None = None
+    in_flight_bytes: int | None = None
+    resent_share: float | None = None
+
+
 class Snapshots:
     """Makes the document from the store and the board. Safe to call from several threads."""
 
@@ -44,14 +60,16 @@ class Snapshots:
         *,
         boot_id: str,
         folder: Callable[[], Path],
-        limit_bytes_per_s: Callable[[], int],
+        link: Callable[[], LinkUse] = LinkUse,
+        is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._activity = activity
         self._clock = clock
         self._boot_id = boot_id
         self._folder = folder
-        self._limit = limit_bytes_per_s
+        self._link = link
+        self._is_paused = is_paused
         self._seq = itertools.count(1)
         self.phase: str | None = "starting"
         """``starting`` or ``stopping``; None while the agent runs."""
@@ -62,6 +80,7 @@ class Snapshots:
         totals = self._store.totals()
         waiting = pending_files(counts)
         wait = blocking(view, counts)
+        link = self._link()
         now = self._clock.utc()
         is_synced = self._clock.is_synchronised()
         return {
@@ -73,8 +92,8 @@ class Snapshots:
             "state": self.phase or _state(view, wait),
             "blocked_by": None if wait is None else str(wait.reason),
             "blocked_detail": None if wait is None else wait.detail,
-            "paused": wait is not None and wait.reason is Reason.PAUSED,
-            "limit_bytes_per_s": self._limit(),
+            "paused": self._is_paused(),
+            "limit_bytes_per_s": link.limit_bytes_per_s,
             "rate_bytes_per_s": _whole(view.rate_bytes_per_s),
             "eta_s": _whole(view.eta_s),
             "queue": {
@@ -90,7 +109,7 @@ class Snapshots:
                 "files_done": totals.files_verified,
                 "files_failed": totals.files_failed,
             },
-            "link": {"iface": None, "metered": None, "rtt_ms": None},
+            "link": _link(link),
             "disk": self._disk(),
             "problems": sorted(view.problems),
             "last_completed_at": totals.last_verified_at,
@@ -186,6 +205,18 @@ def _current(current: Current) -> dict[str, Any]:
         "in_flight": current.in_flight,
         "percent": percent(current.acknowledged, current.length),
         "attempt": current.attempt,
+    }
+
+
+def _link(link: LinkUse) -> dict[str, Any]:
+    share = link.resent_share
+    return {
+        "iface": link.interface,
+        "metered": link.is_metered,
+        "rtt_ms": None if link.rtt_s is None else round(1000 * link.rtt_s),
+        "lanes": link.lanes,
+        "in_flight": link.in_flight_bytes,
+        "retransmit_percent": None if share is None else round(100 * share, 1),
     }
 
 

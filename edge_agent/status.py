@@ -12,7 +12,7 @@ from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
 from edge_agent.errors import AgentError
 from edge_agent.policies import Policies
-from edge_agent.snapshot import Snapshots
+from edge_agent.snapshot import LinkUse, Snapshots
 from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 
@@ -62,7 +62,8 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
             clock,
             boot_id=boot_id(),
             folder=lambda: settings.watch.folder,
-            limit_bytes_per_s=lambda: int(settings.upload.max_rate or 0),
+            link=lambda: LinkUse(limit_bytes_per_s=int(settings.upload.max_rate or 0)),
+            is_paused=lambda: Policies(store, clock).is_paused,
         )
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())

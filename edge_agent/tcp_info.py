@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 _OF_WORDS = 8
 """The 32-bit words begin after eight single bytes."""
-_LENGTH = 192
+_LENGTH = 216
 _WORDS = struct.Struct("=24I")
 _BYTES_ACKED = struct.Struct("=Q")
 _NOTSENT = struct.Struct("=I")
 _DELIVERY_RATE = struct.Struct("=Q")
-_RTO, _UNACKED, _LAST_ACK, _RTT, _RETRANSMITS = 0, 4, 12, 15, 23
+_SENT = struct.Struct("=QQ")
+_PROBES = 3
+_RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _RETRANSMITS = 0, 2, 4, 12, 15, 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class TcpInfo:
     retransmits: int
     """Packets, of the whole connection."""
     delivery_bytes_per_s: int
+    probes: int = 0
+    """Keepalives that were sent and not answered."""
+    in_flight_bytes: int = 0
+    """About what is outstanding: packets by the usual size of one."""
+    sent_bytes: int = 0
+    """Of the whole connection, what was sent again included."""
+    resent_bytes: int = 0
 
 
 def read(live: socket.socket) -> TcpInfo | None:
@@ -42,6 +51,7 @@ def read(live: socket.socket) -> TcpInfo | None:
     if len(raw) < _DELIVERY_RATE.size + 160:
         return None
     words = _WORDS.unpack_from(raw, _OF_WORDS)
+    sent, resent = _SENT.unpack_from(raw, 200) if len(raw) >= _LENGTH else (0, 0)
     return TcpInfo(
         outstanding=words[_UNACKED],
         last_ack_s=words[_LAST_ACK] / 1000,
@@ -51,4 +61,8 @@ def read(live: socket.socket) -> TcpInfo | None:
         not_sent_bytes=_NOTSENT.unpack_from(raw, 144)[0],
         retransmits=words[_RETRANSMITS],
         delivery_bytes_per_s=_DELIVERY_RATE.unpack_from(raw, 160)[0],
+        probes=raw[_PROBES],
+        in_flight_bytes=words[_UNACKED] * words[_MSS],
+        sent_bytes=sent,
+        resent_bytes=resent,
     )

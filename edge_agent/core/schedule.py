@@ -93,6 +93,8 @@ class LinkRule:
     """When it may be used; empty: always."""
     daily_bytes: int | None = None
     """What it may carry a day. None: a metered link nothing, another without end."""
+    min_priority: int | None = None
+    """Recordings below it wait for another link."""
 
     def fits(self, interface: str | None) -> bool:
         return interface is not None and any(

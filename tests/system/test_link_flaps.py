@@ -154,12 +154,12 @@ def link():
 
 
 @contextlib.contextmanager
-def running(link):
+def running(link, *, server=SERVER, client=CLIENT):
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(link.begin(SERVER, link.theirs))
+        server = stack.enter_context(link.begin(server, link.theirs))
         stack.callback(server.kill)
         assert server.stdout.readline() == "ready\n"
-        client = stack.enter_context(link.begin(CLIENT, link.ours))
+        client = stack.enter_context(link.begin(client, link.ours))
         stack.callback(client.kill)
         assert client.stdout.readline() == "sending\n"
         yield client
@@ -190,6 +190,29 @@ def test_a_nat_that_forgot_the_connection_is_noticed_within_seconds(link):
 
     assert outcome == "LinkBackError"
     assert float(at_s) - began_s < 10
+
+
+def test_a_request_that_waits_for_its_answer_only_is_given_up_soon_after_the_link_returned(link):
+    thinking = SERVER.replace("self.answer({})", "time.sleep(60)")
+    short = CLIENT.replace("65536 * 1000", "65536")
+    with running(link, server=thinking, client=short) as client:
+        link.forget(port_of(link))
+        began_s = now_s()
+        link.device("addr", "add", "10.77.0.9/24", "dev", "a")
+        outcome, at_s = client.stdout.readline().split()
+
+    assert outcome == "LinkBackError"
+    assert float(at_s) - began_s < 8
+
+
+def test_a_server_that_takes_its_time_is_not_given_up_because_the_link_returned(link):
+    thinking = SERVER.replace("self.answer({})", "time.sleep(7); self.answer({})")
+    short = CLIENT.replace("65536 * 1000", "65536")
+    with running(link, server=thinking, client=short) as client:
+        link.device("addr", "add", "10.77.0.9/24", "dev", "a")
+        outcome, _ = client.stdout.readline().split()
+
+    assert outcome == "NotOurServerError"  # the answer came: this server's is empty
 
 
 def port_of(link):

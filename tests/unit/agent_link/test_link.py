@@ -13,6 +13,7 @@ from edge_agent import tcp_info
 from edge_agent.clock import SystemClock
 from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
 from edge_agent.link import LinkWatch, address_of
+from edge_agent.names import Names
 from edge_agent.netlink import says_up
 
 
@@ -173,6 +174,52 @@ def test_the_kernel_tells_how_a_connection_does():
         assert info.acked_bytes >= 1000
         assert (info.outstanding, info.not_sent_bytes) == (0, 0)
         assert 0 < info.retry_s < 5
+
+
+def test_the_figures_are_those_of_connections_that_carry_a_request():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as ours,
+        listener.accept()[0] as theirs,
+        watching(listener.getsockname()[1]) as (watch, _),
+    ):
+        line = Line(ours)
+        ours.sendall(b"x" * 1000)
+        theirs.recv(1000, socket.MSG_WAITALL)
+        before = watch.figures()
+        watch.begin(line)
+        during = watch.figures()
+        watch.end(line, was_answered=True)
+
+    assert (before.lanes, before.rtt_s) == (0, None)
+    assert during.lanes == 1
+    assert 0 < during.rtt_s < 1
+    assert during.resent_share in (0.0, None)  # None: a kernel before 4.19
+
+
+def test_a_name_server_that_is_silent_holds_the_watch_up_for_a_second_at_most():
+    over = threading.Event()
+    names = Names(lambda *_, **__: over.wait(10) and [])
+    watch = LinkWatch(
+        ("a.example", 80),
+        ask=lambda: True,
+        on_return=lambda: None,
+        clock=SystemClock(),
+        names=names,
+    )
+    watch.start()
+    try:
+        line = Line()
+        watch.begin(line)
+        watch.end(line, was_answered=False)
+        began_s = time.monotonic()
+        watch.stop()
+        took_s = time.monotonic() - began_s
+    finally:
+        over.set()
+
+    assert not watch._thread.is_alive()
+    assert took_s < 1.9
 
 
 def test_a_socket_that_is_not_connected_tells_nothing():

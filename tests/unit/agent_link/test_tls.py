@@ -1,13 +1,16 @@
 """The agent's side of TLS: whose certificate, which cipher, and what a wrong clock does to it."""
 
 import itertools
+import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -21,6 +24,7 @@ from ingest_server.tls import server_context
 from tests.support.certificates import Authority
 from tests.support.lane import scene
 
+ROOT = Path(__file__).parents[3]
 PROBE = b'{"protocols":[1],"nonce":"n","now":"2026-11-21T00:00:00Z","limits":{},"device":null}'
 NOT_YET = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid"
 
@@ -300,6 +304,36 @@ def test_without_aes_the_server_that_we_have_takes_chacha20_in_tls_1_2(authority
 
     tls._context.cache_clear()
     assert "CHACHA20" in agreed
+
+
+@pytest.mark.parametrize(("configured", "cipher"), [(True, "CHACHA20"), (False, "AES")])
+def test_what_the_install_page_says_puts_chacha20_first_in_tls_1_3(authority, configured, cipher):
+    program = (
+        "import ssl, sys; from tests.unit.agent_link.test_tls import handshake;"
+        "from ingest_server.tls import *; from edge_agent import tls; from pathlib import Path;"
+        "ca, cert, key = map(Path, sys.argv[1:]); print(tls.prefers_chacha(),"
+        "handshake(tls.context(tls.TlsFiles(ca)), server_context(TlsFiles(cert, key))))"
+    )
+    pair = authority.server()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("OPENSSL_CONF", None)
+    if configured:
+        environment["OPENSSL_CONF"] = str(ROOT / "deploy/systemd/openssl-chacha20.cnf")
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, authority.cert, pair.cert, pair.key],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    prefers, agreed = done.stdout.split()
+    assert prefers == str(configured)
+    assert agreed.startswith("TLS_" + cipher)
 
 
 def handshake(ours, theirs):

@@ -35,7 +35,6 @@ class Site:
             clock,
             boot_id="boot",
             folder=lambda: self.media,
-            limit_bytes_per_s=lambda: 0,
         )
         self.desk = Desk(
             self.store,

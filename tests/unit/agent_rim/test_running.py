@@ -271,6 +271,15 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart():
     assert change.settings.watch.folder == now.watch.folder
 
 
+def test_rules_for_links_change_without_a_restart():
+    now = settings(link=[{"match": "wwan*", "metered": True}])
+
+    change = compare(now, settings(link=[{"match": "wwan*"}]))
+
+    assert (change.applied, change.needs_restart) == (("link",), ())
+    assert not change.settings.link[0].metered
+
+
 def test_the_same_settings_change_nothing():
     change = compare(settings(), settings())
 

@@ -8,7 +8,7 @@ from edge_agent.activity import Activity, Current, ProblemCode, Reason, Wait
 from edge_agent.core.upload import Event
 from edge_agent.display import progress_line, size, status_page
 from edge_agent.recording import Found, Identity
-from edge_agent.snapshot import Snapshots, percent, status_line
+from edge_agent.snapshot import LinkUse, Snapshots, percent, status_line
 from edge_agent.store import Store
 from tests.support.rim import StillClock
 
@@ -31,7 +31,6 @@ class Board:
             self.clock,
             boot_id="boot",
             folder=lambda: base,
-            limit_bytes_per_s=lambda: 0,
         )
         self.snapshot.phase = None
 
@@ -46,6 +45,39 @@ def board(tmp_path):
     made = Board(tmp_path)
     yield made
     made.store.close()
+
+
+def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
+    unknown = board.snapshot()
+    use = LinkUse("wwan0", True, 100_000, 4, 0.1804, 65536, 0.0213)
+    board.snapshot._link = lambda: use
+    known = board.snapshot()
+
+    assert known["link"] == {
+        "iface": "wwan0",
+        "metered": True,
+        "rtt_ms": 180,
+        "lanes": 4,
+        "in_flight": 65536,
+        "retransmit_percent": 2.1,
+    }
+    assert known["limit_bytes_per_s"] == 100_000
+    assert set(unknown["link"]) == set(known["link"])
+    assert unknown["link"]["rtt_ms"] is None
+    page = status_page({"running": True, "state": known, "files": []}, "d")
+    assert (
+        "link: wwan0 (metered), limited to 100.0 kB/s, round trip 180 ms, 2.1 % sent again,"
+        " 4 connections" in page
+    )
+
+
+def test_a_pause_is_told_also_while_nothing_waits(board):
+    board.snapshot._is_paused = lambda: True
+
+    document = board.snapshot()
+
+    assert document["paused"]
+    assert document["blocked_by"] is None
 
 
 def test_all_keys_are_there_even_when_nothing_is_known(board):

@@ -1,0 +1,93 @@
+"""What `edge-agent check` finds without asking anybody, in one sentence each."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edge_agent import checks, tls
+from edge_agent.config import AgentSettings
+from edge_agent.tls import Validity
+from tests.support.rim import StillClock
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def settings(**tables):
+    base = {"device_id": "d", "watch": {"folder": "/m"}, "server": {"url": "http://127.0.0.1:1"}}
+    return AgentSettings.model_validate(base | tables)
+
+
+@pytest.mark.parametrize(
+    ("days_before", "days_left", "level", "said"),
+    [
+        (10, 80, "OK", "good until 2027-02-09"),
+        (80, 10, "WARN", "expires at 2026-12-01"),
+        (80, -1, "FAIL", "expired at 2026-11-20 00:00 UTC: renew it"),
+        (-1, 90, "FAIL", "set the clock of this device"),
+        (1, 3, "OK", "good until"),  # of a short life on purpose
+        (3, 1, "WARN", "expires at"),
+    ],
+)
+def test_a_certificate_of_this_device_is_looked_at(
+    tmp_path, monkeypatch, days_before, days_left, level, said
+):
+    good = Validity(NOW - timedelta(days=days_before), NOW + timedelta(days=days_left))
+    monkeypatch.setattr(tls, "validity", lambda _: good)
+
+    found = checks._certificate(tmp_path / "device.crt", "[server] client_cert_file", NOW)
+
+    assert found.level == level
+    assert said in found.text
+    assert "\n" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("tables", "level", "said"),
+    [
+        ({}, "OK", "lo leads to the server; no [[link]] fits it, no limit"),
+        (
+            {"link": [{"match": "lo", "metered": True, "daily_bytes": "1MB", "max_rate": "5KB"}]},
+            "OK",
+            'lo leads to the server; [[link]] match = "lo" holds, metered, at most 1.0 MB a day,'
+            " at most 5.0 kB/s",
+        ),
+        (
+            {"link": [{"match": "eth*|l?", "metered": True}]},
+            "WARN",
+            "nothing is sent now: the link lo is metered",
+        ),
+        (
+            {"upload": {"timetable": ["00:00-24:00 off"]}},
+            "WARN",
+            "nothing is sent now: the timetable allows nothing",
+        ),
+    ],
+)
+def test_the_link_in_use_and_its_rules_are_told(tables, level, said):
+    clock = StillClock(synchronised=True, wall=NOW)
+
+    found = checks._link(settings(**tables), clock)
+
+    assert found.level == level
+    assert said in found.text
+
+
+def test_a_proxy_over_tls_is_named_for_what_it_costs():
+    over_tls = {"server": {"url": "https://s.example", "proxy": "https://p.example:3128"}}
+    plain = {"server": {"url": "https://s.example", "proxy": "http://p.example:3128"}}
+
+    [found] = checks._proxy(settings(**over_tls))
+
+    assert found.level == "WARN"
+    assert "http:// proxy" in found.text
+    assert list(checks._proxy(settings(**plain))) == []
+
+
+def test_a_board_without_aes_is_told_what_to_do_about_its_ciphers(monkeypatch):
+    monkeypatch.setattr(tls, "has_aes", lambda: False)
+    monkeypatch.setattr(tls, "prefers_chacha", lambda: False)
+
+    [found] = checks._cipher("https://s.example")
+
+    assert "docs/install.md" in found.text
+    assert list(checks._cipher("http://s.example")) == []
