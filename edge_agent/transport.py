@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import socket
 import ssl
 import threading
@@ -53,6 +54,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _CONNECT_S = 5.0
+
+_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|\s*\(_ssl\.c:\d+\)$")
+"""What OpenSSL and the kernel put around their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,8 +444,8 @@ def _read(response: httpx.Response) -> bytes:
 
 def _what_broke(error: Exception) -> tuple[TransportError, bool]:
     """Return what *error* means to us, and whether somebody was there: then the link works."""
-    text = str(error)
-    lowered = text.lower().replace("_", " ")
+    text = _plain(str(error))
+    lowered = str(error).lower().replace("_", " ")
     if "certificate is not yet valid" in lowered:
         return ClockError(
             "the server's certificate is not yet valid by the clock of this device: its time is wrong;"
@@ -449,10 +453,11 @@ def _what_broke(error: Exception) -> tuple[TransportError, bool]:
             " by itself"
         ), True
     if "certificate verify failed" in lowered:
-        return LinkDownError(
-            f"the server's certificate is not accepted ({text}): check server.ca_file, and the clock"
-            " of this device"
-        ), True
+        if "mismatch" in lowered:
+            advice = "the host in [server] url must be a name that the certificate is made for"
+        else:
+            advice = "check [server] ca_file, and the clock of this device"
+        return LinkDownError(f"the server's certificate is not accepted ({text}): {advice}"), True
     if ("alert" in lowered and "certificate" in lowered) or "alert unknown ca" in lowered:
         return UnauthorizedError(
             f"the server does not take this device's certificate ({text}): see [server]"
@@ -460,6 +465,11 @@ def _what_broke(error: Exception) -> tuple[TransportError, bool]:
         ), True
     kind = type(error).__name__
     return LinkDownError(f"{kind}: {text}" if text else kind), False
+
+
+def _plain(text: str) -> str:
+    """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
+    return _CODES.sub("", text) or text
 
 
 def _new_status(document: object) -> UploadStatus:

@@ -273,7 +273,7 @@ def test_a_server_of_another_authority_gets_no_byte_and_is_named_as_such(authori
         error = sent_to(port, scheme="https", ca_file=authority.cert)
 
     assert isinstance(error, LinkDownError)
-    assert "server.ca_file" in str(error)
+    assert "[server] ca_file" in str(error)
     assert heard in ([], [b""])
 
 
@@ -283,3 +283,23 @@ def test_a_certificate_that_is_over_is_said_with_the_clock(authority):
 
     assert "expired" in str(error)
     assert "clock" in str(error)
+
+
+def test_a_certificate_made_for_another_host_is_said_with_the_url_and_no_codes(authority):
+    with answering(lambda _: None, serving(authority.device("elsewhere"))) as port:
+        error = sent_to(port, scheme="https", ca_file=authority.cert)
+
+    assert "not valid for '127.0.0.1'" in str(error)
+    assert "[server] url" in str(error)
+    assert "_ssl.c" not in str(error)
+    assert "[SSL" not in str(error)
+
+
+def test_a_server_that_is_not_there_is_said_without_the_kernels_number():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    error = sent_to(port)
+
+    assert "Connection refused" in str(error)
+    assert "Errno" not in str(error)
