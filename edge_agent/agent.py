@@ -58,6 +58,8 @@ _TICK_S = 20.0
 WatchdogSec, and rare enough to let a board sleep."""
 _JOIN_S = 2.0
 _FAREWELL_S = 1.5
+_STOP_S = 4.0
+"""All of it, of the five seconds that a manager may count on."""
 _ASK_S = 5.0
 """For the question whether the server is back: it is asked again, so that patience is not needed."""
 
@@ -157,6 +159,7 @@ class Agent:
         self._settings = settings
         self._clock = clock
         self._notifier = notifier
+        self._ends_s: float | None = None
         self._lock = StateLock(settings.state_dir)
         self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         self.activity = Activity()
@@ -336,8 +339,10 @@ class Agent:
 
     def _stop(self) -> None:
         """End everything within five seconds, whatever the link and the broker do."""
+        self._ends_s = self._clock.now_s() + _STOP_S
         self._notifier.stopping()
         self._snapshots.phase = "stopping"
+        self._link.stop(0)
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
@@ -359,11 +364,16 @@ class Agent:
 
     def close(self) -> None:
         """Let go of files; the threads have ended, or end with the process."""
-        self._link.stop()
-        self._sender.close()
+        self._link.stop(self._left_s())
+        self._sender.close(self._left_s())
         self._transport.close()
         self._store.close()
         self._lock.close()
+
+    def _left_s(self) -> float:
+        if self._ends_s is None:
+            return _JOIN_S
+        return max(0.0, self._ends_s - self._clock.now_s())
 
     def _tell(self, kind: str, data: dict[str, Any]) -> None:
         try:

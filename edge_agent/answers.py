@@ -73,6 +73,8 @@ def error_of(answer: Answer, *, now: datetime) -> TransportError:
             f"the server redirects ({status}); the URL in the configuration must be the final one,"
             " or a login page of the network is in the way"
         )
+    if status == 511:
+        return NotOurServerError("the network wants a login before it lets anything through (511)")
     problem = _problem(answer)
     wait_s = retry_after_s(answer.header(RETRY_AFTER), now=now)
     if status in {429, 503, 507} or status >= 500:

@@ -150,7 +150,7 @@ class Lane:
         if picked is None:
             return self._rest(now_s)
         recording, task = picked
-        shared.activity.block(None)
+        shared.activity.block(shared.setbacks.link_wait)
         shared.activity.wait(recording.id, None)
         try:
             wait_s = self._work_on(recording, task)

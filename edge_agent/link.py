@@ -107,17 +107,15 @@ class LinkWatch:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, join_s: float = _JOIN_S) -> None:
         """End the thread, for good; a question that is under way may outlive this by seconds."""
         with self._lock:
-            if self._is_stopping:
-                return
-            self._is_stopping = True
+            was_stopping, self._is_stopping = self._is_stopping, True
         self._wake()
-        if self._thread.ident is None:
+        if self._thread.ident is not None:
+            self._thread.join(join_s)
+        elif not was_stopping:
             self._close()
-        else:
-            self._thread.join(_JOIN_S)
 
     # --- from the lanes -----------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode, Reason
+from edge_agent.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.clock import Clock
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.upload import Event, State
@@ -43,6 +43,10 @@ _CLOCK_LOOK_S = 2.0
 _CLOCK_SET_S = 10.0
 """A clock that moved so far against the monotonic one was set; what NTP smooths is far less."""
 _MAX_REPAIRS = 3
+_LOST_AGAIN_S, _LOST_LONGEST_S = 30.0, 3600.0
+"""Before an upload that was lost twice is begun once more; doubles each time. Each beginning sends the
+whole recording, and bytes that the server takes and loses are no progress that ends a backoff."""
+_LOSSES_KEPT = 1000
 _UNREACHABLE_AFTER = 3
 _LATELY_S = 2.0
 """A link over which another lane had an answer so lately is not down; this connection is."""
@@ -88,6 +92,10 @@ class Setbacks:
         self._auth_failures = 0
         self._wrong_offset_s = 0.0
         self._refused_credential: bytes | None = None
+        self._losses: dict[str, int] = {}
+        """Recording -> how often the server lost its upload."""
+        self.link_wait: Wait | None = None
+        """The reason that stays while a link that is down is tried again, until somebody answers."""
         self.backoff = BackoffPolicy()
         self.must_probe = False
         """Something else than our server answered last: ask who is there before telling it more."""
@@ -96,6 +104,9 @@ class Setbacks:
         """The server did something for us: whatever was wrong with it or the link is over."""
         self._link_failures = 0
         self._reached_s = self._clock.now_s()
+        if self.link_wait is not None:
+            self.link_wait = None
+            self._activity.block(None)
         self._holds.release_link()
         self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=False)
         self._activity.problem(ProblemCode.QUOTA, present=False)
@@ -167,6 +178,8 @@ class Setbacks:
         if delivery is not None:
             delivery.attempts += 1
         log.debug("request.failed", recording_id=recording.id, error=str(error))
+        if not isinstance(error, LinkDownError | NotOurServerError | AbortedError):
+            self.link_wait = None  # somebody of ours answered, whatever it was
         match error:
             case AbortedError():
                 return self._holds.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
@@ -207,6 +220,7 @@ class Setbacks:
         self._count_failure(recording)
         if self._link_failures >= _UNREACHABLE_AFTER or self.must_probe:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now")
         return self._holds.hold_lane(Reason.LINK, str(error), self._delay_s(self._link_failures))
 
     def _others_got_through(self, began_s: float, *, has_others: bool) -> bool:
@@ -292,7 +306,15 @@ class Setbacks:
             recording = self._store.advance(recording, Event.UPLOAD_LOST, **anew)
         log.info("upload.lost", recording_id=recording.id, detail=detail)
         self._deliveries.drop(recording.id)
-        return self._retry_later(recording, detail)
+        losses = self._losses.pop(recording.id, 0) + 1
+        self._losses[recording.id] = losses
+        if len(self._losses) > _LOSSES_KEPT:
+            del self._losses[next(iter(self._losses))]
+        if losses == 1:
+            return self._retry_later(recording, detail)
+        self._count_failure(recording)
+        wait_s = min(_LOST_LONGEST_S, _LOST_AGAIN_S * 2.0 ** min(losses - 2, 16))
+        return self._holds.hold(recording.id, Reason.BACKOFF, detail, wait_s)
 
     def _on_receipt_refused(self, recording: Recording, error: ReceiptRefusedError) -> float:
         self._activity.problem(ProblemCode.CHECKSUM, present=True)

@@ -216,6 +216,25 @@ def test_L5_each_wait_says_its_reason_and_ends_with_it(tmp_path, reason):
         assert stage.lane.activity.problems == frozenset()
 
 
+def test_L5_a_link_that_is_down_stays_the_reason_while_it_is_tried_again(tmp_path):
+    with scene(tmp_path) as stage:
+        stage.lane.record("a.mp4", b"x")
+        seen = []
+
+        def broken(_):
+            seen.append(stage.lane.activity.blocked_by)
+            return Fault(lose_request=True)
+
+        stage.link.schedule = broken
+        stage.lane.run(until=lambda: len(seen) == 4)
+        stage.link.script()
+        stage.lane.run()
+
+        assert seen[0] is None
+        assert {wait.reason for wait in seen[1:]} == {Reason.LINK}
+        assert stage.lane.activity.blocked_by is None
+
+
 def test_L5_verifying_is_said(tmp_path):
     with scene(tmp_path) as stage:
         stage.lane.record("a.mp4", b"x")
