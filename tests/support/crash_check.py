@@ -111,7 +111,7 @@ def _of_upload(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
     with (data_dir / "parts" / f"{upload_id}.part").open("rb") as part:
         for span in received:
             part.seek(span.start)
-            if not one.fits(part.read(len(span)), span):
+            if not one.fits(part.read(span.length), span):
                 yield f"{span} is said to be there, and other bytes are"
     if not one.replacing:
         yield from _goes_on(client, data_dir, one, received)

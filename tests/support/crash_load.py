@@ -196,7 +196,7 @@ class Client:
         try:
             connection.putrequest("PUT", f"/v1/uploads/{upload_id}/content")
             connection.putheader("Content-Range", f"bytes {span.start}-{span.stop - 1}/{total}")
-            connection.putheader("Content-Length", str(len(span)))
+            connection.putheader("Content-Length", str(span.length))
             connection.endheaders()
             connection.send(data[:sent])
         finally:
@@ -292,7 +292,7 @@ class Sender:
         data = first[span.start : span.stop]
         breaks_off = draw.random() < 0.2
         if breaks_off:
-            sent = draw.randrange(len(span))
+            sent = draw.randrange(span.length)
             client.put_and_break_off(upload_id, span, data, total, sent=sent)
             # The answer to this question is an acknowledgement too.
             _, document = client.status(upload_id)
