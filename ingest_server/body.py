@@ -94,6 +94,8 @@ class SocketBody:
         got = self._buffered.take(buffer[:wanted])
         if got == 0:
             got = self._receive(buffer, wanted)
+        elif got < wanted:
+            got += self._top_up(buffer[got:wanted])
         self.remaining -= got
         self.received += got
         return got
@@ -124,6 +126,19 @@ class SocketBody:
             msg = f"the peer closed with {self.remaining} bytes still due"
             raise BodyTruncatedError(msg)
         self._check_rate(got, self._now_s() - started_s)
+        return got
+
+    def _top_up(self, buffer: memoryview) -> int:
+        """Return how many bytes are here already behind the buffered ones, and take them.
+
+        What came with the head is a few KiB; a piece that small costs a write and a hash of its own.
+        """
+        self._connection.settimeout(0)
+        try:
+            got = self._connection.recv_into(buffer, len(buffer))
+        except OSError:
+            return 0  # nothing for now; what is broken breaks the next read as well
+        self._window_bytes += got
         return got
 
     def _check_rate(self, got: int, waited_s: float) -> None:

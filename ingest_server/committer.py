@@ -1,6 +1,10 @@
-"""Group commit: one thread, one connection, one transaction for all that waits.
+"""Group commit: one connection, one transaction for all that waits.
 
 With a transaction each, 32 uploads at once reach a third of the disk's rate; with this one, 84 %.
+
+Whoever finds nobody committing and nobody waiting commits by itself: the way to another thread and
+back costs a single upload more than what it saves. All others wait for the committer's thread,
+which takes them together once the connection is free.
 """
 
 from __future__ import annotations
@@ -41,6 +45,10 @@ class Committer:
         self._queue: SimpleQueue[tuple[Job, Future[Any]] | None] = SimpleQueue()
         # Guards `_stopping` together with putting: no job may follow the end mark.
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        """Held by the one thread that uses the connection."""
+        self._is_crowded = False
+        """Whether the last transaction had several jobs: then it pays to wait for others."""
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self.commits = 0
@@ -75,23 +83,47 @@ class Committer:
         return future
 
     def run(self, job: Callable[[Transaction], T]) -> T:
-        """Return what *job* returned, once that is durable; raise what it raised."""
-        return self.submit(job).result()
+        """Return what *job* returned, once that is durable; raise what it raised.
+
+        Raises:
+            Refused: the server is stopping.
+        """
+        with self._lock:
+            # What has the turn before `stop` is waited for there.
+            is_mine = (
+                not self._stopping
+                and not self._is_crowded
+                and self._queue.empty()
+                and self._turn.acquire(blocking=False)
+            )
+        if not is_mine:
+            return self.submit(job).result()
+        future: Future[T] = Future()
+        try:
+            self._commit([(job, future)])
+        finally:
+            self._turn.release()
+        return future.result()
 
     def _work(self) -> None:
         try:
             while True:
-                batch, is_last = self._drain()
-                if batch:
-                    self._commit(batch)
+                first = self._queue.get()
+                with self._turn:
+                    # Now, not before: what came while another thread had the turn goes along.
+                    batch, is_last = self._drain(first)
+                    if batch:
+                        self._commit(batch)
                 if is_last:
                     return
         finally:
-            self._writer.close()
+            with self._turn:
+                self._writer.close()
 
-    def _drain(self) -> tuple[list[tuple[Job, Future[Any]]], bool]:
+    def _drain(
+        self, found: tuple[Job, Future[Any]] | None
+    ) -> tuple[list[tuple[Job, Future[Any]]], bool]:
         batch: list[tuple[Job, Future[Any]]] = []
-        found = self._queue.get()
         while found is not None:
             batch.append(found)
             if len(batch) == MAX_BATCH:
@@ -125,6 +157,7 @@ class Committer:
             done.clear()
         self.commits += 1
         self.jobs += len(batch)
+        self._is_crowded = len(batch) > 1
         for future, result in done:
             future.set_result(result)
         for future, why in failed:

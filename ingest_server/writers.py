@@ -117,14 +117,14 @@ class Writer:
                 self._trail = self._running.follow(start)
             try:
                 self._write(data)
+                self._write_out()  # before hashing: the disk works meanwhile
             finally:
                 if self._trail is not None:
                     self._trail.update(data[: self.position - start])
-            self._write_out()
 
     def _write_out(self) -> None:
         waiting = self.position - self._begun
-        if waiting >= WRITE_OUT_BYTES:
+        if waiting >= WRITE_OUT_BYTES or self.position == self.where.stop:
             self._part.write_out(waiting, self._begun)
             self._begun = self.position
 

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 
@@ -112,6 +113,69 @@ def test_what_waits_is_committed_together(committer):
 
     assert [job.result(10) for job in jobs] == list(range(50))
     assert committer.commits <= 2
+
+
+def whose_thread(_transaction):
+    return threading.get_ident()
+
+
+def test_a_job_that_is_alone_runs_in_its_own_thread(committer):
+    assert committer.run(whose_thread) == threading.get_ident()
+    assert committer.run(whose_thread) == threading.get_ident()
+
+
+def test_after_a_crowd_a_job_waits_for_others_once(committer):
+    gate = threading.Event()
+    committer.submit(lambda _: gate.wait(10))
+    jobs = [committer.submit(whose_thread) for _ in range(5)]
+    gate.set()
+    committers_thread = {job.result(10) for job in jobs}
+
+    assert {committer.run(whose_thread)} == committers_thread
+    assert committer.run(whose_thread) == threading.get_ident()
+
+
+def test_a_job_in_its_own_thread_keeps_all_others_off_the_connection(committer):
+    running, gate = threading.Event(), threading.Event()
+
+    def first(_transaction):
+        running.set()
+        return gate.wait(10)
+
+    with ThreadPoolExecutor(3) as pool:
+        alone = pool.submit(committer.run, first)
+        assert running.wait(10)
+        others = [pool.submit(committer.run, lambda _: gate.is_set()) for _ in range(2)]
+        queued = committer.submit(lambda _: gate.is_set())
+        assert not wait([*others, queued], timeout=0.1).done
+        gate.set()
+
+        assert alone.result(10)
+        assert all(job.result(10) for job in [*others, queued])
+
+
+def test_a_stop_waits_for_a_job_in_its_own_thread(state):
+    committer = Committer(state.open_writer())
+    committer.start()
+    running, gate = threading.Event(), threading.Event()
+
+    def insert(transaction):
+        running.set()
+        gate.wait(10)
+        transaction.insert(RECORD)
+
+    with ThreadPoolExecutor(2) as pool:
+        inserting = pool.submit(committer.run, insert)
+        assert running.wait(10)
+        stopping = pool.submit(committer.stop)
+        assert not wait([stopping], timeout=0.1).done
+        gate.set()
+
+        stopping.result(10)
+        inserting.result(10)
+    assert get(state) == RECORD
+    with pytest.raises(Refused, match="stopping"):
+        committer.run(whose_thread)
 
 
 def test_nothing_is_acknowledged_when_the_commit_fails(state):

@@ -1,5 +1,6 @@
 """The HTTP container on real sockets, with an application that says what it read."""
 
+import contextlib
 import socket
 import stat
 import struct
@@ -7,7 +8,9 @@ import threading
 
 import pytest
 
+from ingest_server.admission import RESERVED_THREADS
 from ingest_server.listening import ListenError
+from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 
 HEAD = b"PUT /take HTTP/1.1\r\nHost: ingest\r\n"
@@ -329,3 +332,50 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(app, server):
         f"Cannot listen on {server.address}: another program listens there: "
         "stop it or set another [server] listen."
     )
+
+
+class Crowd:
+    """Answers each request, the first of each thread only once all threads have one."""
+
+    def __init__(self, threads: int) -> None:
+        self.all_busy = threading.Barrier(threads + 1, timeout=10)
+        self.served: list[str] = []
+        self._seen: set[int] = set()
+
+    def __call__(self, environ, start_response):
+        if threading.get_ident() not in self._seen:
+            self._seen.add(threading.get_ident())
+            self.all_busy.wait()
+        self.served.append(environ["PATH_INFO"])
+        start_response("204 No Content", [])
+        return []
+
+
+def test_a_connection_that_always_has_a_next_request_leaves_its_thread_to_who_waits():
+    threads = 1 + RESERVED_THREADS
+    app = Crowd(threads)
+    greedy = b"GET /greedy HTTP/1.1\r\nHost: ingest\r\n\r\n" * 50
+    with serving(app, max_uploads=1) as server, contextlib.ExitStack() as closing:
+        for _ in range(threads):
+            closing.enter_context(Peer(server.address)).send(greedy)
+        newcomer = closing.enter_context(Peer(server.address))
+        newcomer.send(b"GET /new HTTP/1.1\r\nHost: ingest\r\n\r\n")
+        wait_for(lambda: server.requests.qsize, "the newcomer waits for a thread")
+        app.all_busy.wait()
+
+        assert newcomer.answer(has_body=False).status == 204
+
+    assert app.served.index("/new") < 10 * threads
+
+
+def test_the_next_request_of_a_quick_client_is_served_in_the_same_thread():
+    def app(_environ, start_response):
+        content = str(threading.get_ident()).encode()
+        start_response("200 OK", [("Content-Length", str(len(content)))])
+        return [content]
+
+    pair = b"GET / HTTP/1.1\r\nHost: ingest\r\n\r\n" * 2
+    with serving(app) as server, Peer(server.address) as peer:
+        peer.send(pair)
+
+        assert peer.answer().body == peer.answer().body

@@ -49,12 +49,41 @@ def read_piece(body, size=1024):
 
 def test_bytes_are_returned_as_they_arrive(pair):
     ours, theirs = pair
+    body = socket_body(ours, 10)
+
+    theirs.sendall(b"abc")
+    assert read_piece(body) == b"abc"
+    theirs.sendall(b"def")
+    assert read_piece(body) == b"def"
+    assert body.remaining == 4
+
+
+def test_what_came_with_the_head_and_what_is_here_behind_it_are_one_piece(pair):
+    ours, theirs = pair
     body = socket_body(ours, 10, early=b"abc")
     theirs.sendall(b"def")
 
-    assert read_piece(body) == b"abc"
-    assert read_piece(body) == b"def"
+    assert read_piece(body) == b"abcdef"
     assert body.remaining == 4
+
+
+def test_what_came_with_the_head_is_not_held_back_for_more(pair):
+    ours, _ = pair
+    body = socket_body(ours, 10, early=b"abc", patience=Patience(read_timeout_s=0.2))
+
+    assert read_piece(body) == b"abc"
+    with pytest.raises(TimeoutError):
+        read_piece(body)
+
+
+def test_what_came_with_the_head_is_returned_where_the_peer_has_gone_since(pair):
+    ours, theirs = pair
+    body = socket_body(ours, 10, early=b"abc")
+    theirs.close()
+
+    assert read_piece(body) == b"abc"
+    with pytest.raises(BodyTruncatedError):
+        read_piece(body)
 
 
 def test_the_next_request_on_the_connection_is_left_alone(pair):
