@@ -174,12 +174,7 @@ class Setbacks:
             The seconds until the next look; None: only this lane's connection broke, others get
             through.
         """
-        delivery = self._deliveries.find(recording)
-        if delivery is not None:
-            delivery.attempts += 1
-        log.debug("request.failed", recording_id=recording.id, error=str(error))
-        if not isinstance(error, LinkDownError | NotOurServerError | AbortedError):
-            self.link_wait = None  # somebody of ours answered, whatever it was
+        delivery = self._note(recording, error)
         match error:
             case AbortedError():
                 return self._holds.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
@@ -204,6 +199,15 @@ class Setbacks:
                 return self._on_receipt_refused(recording, error)
             case _:
                 return self._retry_later(recording, str(error))
+
+    def _note(self, recording: Recording, error: TransportError) -> Delivery | None:
+        log.debug("request.failed", recording_id=recording.id, error=str(error))
+        if not isinstance(error, LinkDownError | NotOurServerError | AbortedError):
+            self.link_wait = None  # somebody of ours answered, whatever it was
+        delivery = self._deliveries.find(recording)
+        if delivery is not None:
+            delivery.attempts += 1
+        return delivery
 
     def _on_link_down(
         self, recording: Recording, error: TransportError, began_s: float, *, has_others: bool

@@ -5,6 +5,7 @@ The wait has its reason, nothing is hammered, nothing counts as sent, and the ho
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_L5_an_order_is_kept_to_for_an_hour_and_not_a_minute_longer(tmp_path, or
         while here.clock.now_s() < asked_s[0] + HOUR_S - 1:
             here.lane.step()
             here.lane.janitor.step(here.clock.now_s())
-        gaps = [late - early for early, late in zip(asked_s, asked_s[1:], strict=False)]
+        gaps = [late - early for early, late in pairwise(asked_s)]
 
         assert (wait.reason, bool(wait.detail)) == (order.reason, True)
         assert len(asked_s) <= order.most
