@@ -141,6 +141,7 @@ class AuditedReceiver(Receiver):
             return outcome
 
     def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
+        super().file_removed(receipt, is_gone)
         result = "ok" if is_gone else "not-there"
         self.audit.note(
             "file.remove",

@@ -106,6 +106,10 @@ class Metrics(Observer):
         self._aborted = counter("ingest_uploads_aborted", "Uploads given up by their client.")
         self._expired = counter("ingest_uploads_expired", "Uploads ended for want of bytes.")
         self._failed = counter("ingest_uploads_failed", "Uploads that the server lost.", "code")
+        self._removed = counter(
+            "ingest_files_removed", "Published files removed because they were kept long enough."
+        )
+        self._removed_bytes = counter("ingest_removed_bytes", "Bytes of those files.")
         self._verified = histogram(
             "ingest_verify_duration_seconds",
             "From complete to the digest of the whole file.",
@@ -194,6 +198,10 @@ class Metrics(Observer):
 
     def upload_failed(self, code: str) -> None:
         self._failed.labels(code).inc()
+
+    def file_removed(self, length: int) -> None:
+        self._removed.inc()
+        self._removed_bytes.inc(length)
 
     def file_verified(self, duration_s: float) -> None:
         self._verified.observe(duration_s)

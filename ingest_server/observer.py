@@ -56,6 +56,9 @@ class Observer:
     def upload_failed(self, code: str) -> None:
         """Tell that the server lost an upload."""
 
+    def file_removed(self, length: int) -> None:
+        """Tell that a published file of that many bytes had been kept long enough and is gone."""
+
     def file_verified(self, duration_s: float) -> None:
         """Tell how long it took to know the digest of a whole file, once all of it was there."""
 

@@ -246,6 +246,8 @@ class Receiver:
 
     def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
         """Hear of a removal: durable, or of a file that was not there any more."""
+        if is_gone:
+            self._observer.file_removed(receipt.length)
 
     def count_rot(self) -> int:
         """Count what `ingest-server verify`, another process, has found since the last call."""

@@ -2,7 +2,7 @@
 
 Nothing is removed on the word of one clock. A file goes when its ``verified_at`` is old enough by
 the wall clock *and* the server has run that long since: a clock that jumped far ahead makes nothing
-old, one that is behind what it said before stops every removal. Only what this server published,
+old, and for a day after it went back nobody believes it. Only what this server published,
 and what is still that file, is touched. The mark is durable before the name goes; what a crash
 leaves in between is finished by the next sweep.
 """
@@ -27,6 +27,10 @@ from upload_protocol.messages import Receipt
 
 SWEEP_S = 3600.0
 """Between sweeps: each looks at every file that is due and that somebody else has taken away."""
+DOUBT_S = 86400.0
+"""How long, by the server's own running, a clock that went back stops every removal. Not longer: it
+makes files younger and never older, and one file that was verified in a wrong 2100 must not let a
+disk fill up until then."""
 AT_ONCE = 500
 """Most removals of one sweep, some seconds of a disk; the rest comes a minute later."""
 PAGE = 500
@@ -109,14 +113,14 @@ class Retention:
     def _limits(self, keep_s: float) -> _Limits | None:
         now = self._clock.now_utc()
         with self._state.reading() as queries:
-            newest = queries.newest_known_at()
+            newest = queries.newest_verified_at(since_s=self._uptime.now_s() - DOUBT_S)
         if newest is not None and rfc3339(now) < newest:
             log.warning(
                 "retention.refused",
                 now=rfc3339(now),
                 newest=newest,
-                error="the clock is before a time that it has shown already: nothing is removed "
-                "until it is past that; set the clock",
+                error="the clock is before a time that it showed when a file was verified: nothing "
+                "is removed until it is past that, or for a day; set the clock",
             )
             return None
         verified_by = rfc3339(now - timedelta(seconds=keep_s))

@@ -89,13 +89,12 @@ class Queries:
         )
         return row.fetchone() is not None
 
-    def newest_known_at(self) -> str | None:
-        """Return the newest time at which a file was verified or removed."""
-        # What was removed was verified before that.
+    def newest_verified_at(self, *, since_s: float) -> str | None:
+        """Return the newest time at which a file was verified since uptime *since_s*."""
         row = self._connection.execute(
-            f"SELECT max(at) FROM (SELECT max({_VERIFIED_AT}) AS at FROM uploads "
-            "WHERE state = 'complete' AND removed_at IS NULL UNION ALL "
-            "SELECT max(removed_at) FROM uploads WHERE state = 'complete')"
+            f"SELECT max({_VERIFIED_AT}) FROM uploads WHERE state = 'complete' "
+            "AND removed_at IS NULL AND touched_s >= ?",
+            (since_s,),
         ).fetchone()
         return None if row[0] is None else str(row[0])
 

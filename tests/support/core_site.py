@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.observer import NOBODY, Observer
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.state.sqlite import SqliteState
 from upload_protocol.digests import Digest
@@ -151,8 +152,9 @@ def failing(error: BaseException, *, after: int = 0) -> Callable[[], None]:
 class CoreSite:
     """A receiver over a folder, and short words for what tests do with it."""
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
+    def __init__(self, data_dir: Path, *, observer: Observer = NOBODY, **settings: object) -> None:
         self.data_dir = data_dir
+        self.observer = observer
         self.clock = HandClock()
         self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
         self.start()
@@ -160,7 +162,9 @@ class CoreSite:
     def start(self) -> None:
         self.blobs = FaultyBlobs(self.data_dir)
         self.state = SqliteState.open(self.data_dir / "state.db")
-        self.receiver = Receiver(self.state, self.blobs, self.settings, self.clock)
+        self.receiver = Receiver(
+            self.state, self.blobs, self.settings, self.clock, observer=self.observer
+        )
         self.recovery = self.receiver.start()
 
     def restart(self) -> None:

@@ -26,6 +26,7 @@ from ingest_server.private import PrivateListener
 from ingest_server.server import IngestServer
 from ingest_server.state.outbox import Queue
 from ingest_server.state.queries import Census
+from tests.support.core_site import CoreSite
 from tests.support.ingest import ingest
 from tests.support.processes import toml
 from tests.support.raw_http import Peer
@@ -149,6 +150,20 @@ def test_each_end_of_an_upload_is_counted_once(client, server, metrics):
     assert found.value("ingest_checksum_failures_total", scope="file") == 1
     assert found.value("ingest_uploads_expired_total") == 1
     assert found.value("ingest_uploads_failed_total", code="part-lost") == 0
+
+
+def test_files_that_were_kept_long_enough_are_counted_with_their_bytes(tmp_path, metrics):
+    site = CoreSite(tmp_path, observer=metrics, keep_published_s=10.0)
+    kept, taken = site.upload(b"hello", "a.mp4"), site.upload(b"world!", "b.mp4")
+    (tmp_path / "published" / taken.published_as).unlink()
+    site.clock.seconds += 20
+
+    assert site.receiver.remove_old() == 1
+    site.receiver.stop()
+
+    found = figures(metrics)
+    assert found.value("ingest_files_removed_total") == 1
+    assert found.value("ingest_removed_bytes_total") == kept.length
 
 
 def test_a_lost_part_file_is_a_failed_upload(tmp_path, metrics):

@@ -177,7 +177,7 @@ def test_sighup_takes_over_what_can_change_and_names_what_cannot(config):
         server.says("server.started")
         headers = token_for("drone-1", config)
         text = config.read_text().replace("threads = 4", "threads = 5")
-        config.write_text(text + "max_length = 10\n")
+        config.write_text(text + "max_length = 10\n[retention]\npublished_days = 30\n")
 
         server.process.send_signal(signal.SIGHUP)
 

@@ -1,6 +1,8 @@
 """Published files are removed when they are old by both clocks, and nothing else ever is."""
 
 import json
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -10,10 +12,14 @@ import pytest
 
 from ingest_server.audit import Audit, AuditedReceiver, now_asking
 from ingest_server.blobs.files import FileBlobs
+from ingest_server.config import load
 from ingest_server.errors import Refused
 from ingest_server.retention import Retention
 from ingest_server.scrub import Report, Scrub
-from tests.support.core_site import CoreSite
+from ingest_server.server import IngestServer
+from tests.support.core_site import CoreSite, HandClock, new_key
+from tests.support.processes import toml
+from upload_protocol.messages import CompleteRequest, CreateRequest
 
 DAY_S = 86_400
 DATE = "cam/2026-11-21"
@@ -349,6 +355,116 @@ def test_a_clock_that_jumped_far_ahead_removes_nothing_that_the_server_did_not_k
 
     assert [one["upload_id"] for one in told(site)] == [old.upload_id]
     assert list(site.published()) == [young.published_as]
+
+
+def test_a_file_verified_in_a_wrong_2100_lets_the_others_go_after_a_day(site, monkeypatch):
+    old = site.upload(b"old", "old.mp4")
+    site.clock.seconds += 10 * DAY_S
+    right = site.clock.now_utc
+    wall(site, monkeypatch, datetime(2100, 1, 1, tzinfo=UTC))
+    wrong = site.upload(b"wrong", "wrong.mp4")
+    monkeypatch.setattr(site.clock, "now_utc", right)
+
+    assert sweep(site) == 0
+    site.clock.seconds += DAY_S + 1
+    assert sweep(site) == 1
+
+    assert [one["upload_id"] for one in told(site)] == [old.upload_id]
+    assert list(site.published()) == [wrong.published_as]
+
+
+def test_a_removal_while_the_clock_was_ahead_stops_no_later_one(site, monkeypatch):
+    site.upload(b"first", "first.mp4")
+    site.clock.seconds += 11 * DAY_S
+    site.upload(b"second", "second.mp4")
+    right = site.clock.now_utc
+    wall(site, monkeypatch, datetime(2100, 1, 1, tzinfo=UTC))
+    assert sweep(site) == 1
+    monkeypatch.setattr(site.clock, "now_utc", right)
+    site.clock.seconds += 11 * DAY_S
+
+    assert sweep(site) == 1
+    assert site.published() == {}
+
+
+def test_a_device_whose_folder_was_taken_away_stops_nothing(site):
+    site.upload(b"gone", "gone.mp4")
+    shutil.rmtree(site.data_dir / "published" / "cam")
+    site.clock.seconds += 1
+    site.upload(b"there", "there.mp4")
+    site.clock.seconds += 11 * DAY_S
+
+    assert sweep(site) == 1
+    assert [one["name"] for one in told(site)] == ["there.mp4"]
+
+
+def test_a_folder_taken_away_after_the_mark_is_the_end_of_it(site, monkeypatch):
+    site.upload(b"hello")
+    site.clock.seconds += 11 * DAY_S
+    cut_after_the_mark(site, monkeypatch)
+    shutil.rmtree(site.data_dir / "published" / "cam")
+
+    assert sweep(site) == 0
+    with site.state.reading() as queries:
+        assert queries.removals() == []
+
+
+def test_what_was_set_apart_by_verify_is_not_removed(site):
+    receipt = site.upload(b"hello")
+    path = site.data_dir / "published" / receipt.published_as
+    times = path.stat()
+    path.chmod(0o600)
+    path.write_bytes(b"jello")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [one.verdict for one in scrub(site).findings] == ["corrupt"]
+    site.clock.seconds += 11 * DAY_S
+
+    assert sweep(site) == 0
+    kept = [one for one in (site.data_dir / "quarantine").rglob("*") if one.is_file()]
+    assert [one.read_bytes() for one in kept] == [b"jello"]
+
+
+def test_a_database_from_before_the_removal_takes_nothing_else(site):
+    receipt = site.upload(b"hello")
+    copy = site.data_dir / "copy.db"
+    with closing(sqlite3.connect(site.data_dir / "state.db")) as found:
+        found.execute("VACUUM INTO ?", (str(copy),))
+    site.clock.seconds += 11 * DAY_S
+    assert sweep(site) == 1
+    site.receiver.stop()
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (site.data_dir / name).unlink(missing_ok=True)
+    copy.rename(site.data_dir / "state.db")
+    site.start()
+    path = site.data_dir / "published" / receipt.published_as
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"notes, not the recording")
+    site.clock.seconds += 11 * DAY_S
+
+    assert sweep(site) == 0
+    assert path.read_bytes() == b"notes, not the recording"
+
+
+def test_the_days_may_change_while_the_server_runs(tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text(toml({"server": {"listen": "127.0.0.1:0", "data_dir": tmp_path / "data"}}))
+    clock = HandClock()
+    server = IngestServer(load(config, environ={}), clock)
+    server.start(listens=False)
+    try:
+        receiver = server._receiver
+        request = CreateRequest("a.mp4", length=0)
+        upload_id = receiver.create("cam", new_key(), request)[0].id
+        receiver.complete("cam", upload_id, CompleteRequest(0, None))
+        clock.seconds += 20 * DAY_S
+        assert receiver.remove_old() == 0
+        config.write_text(config.read_text() + toml({"retention": {"published_days": 10}}))
+
+        assert server.reload(load(config, environ={})) == []
+
+        assert receiver.remove_old() == 1
+    finally:
+        server.stop()
 
 
 def test_time_in_which_the_server_did_not_run_makes_nothing_old(site, monkeypatch):
