@@ -14,13 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ingest_server import logs, scrub_page
-from ingest_server.blobs.files import FileBlobs
+from ingest_server.blobs.files import PUBLISHED, FileBlobs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ingest-server list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
 
 
 def _complain(sentence: str) -> None:
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "INGEST_SERVER_SERVER__LISTEN for [server] listen. Exit codes: 0 done, 1 failed, "
         "2 usage, 78 configuration.",
     )
+    parser.add_argument("--version", action="version", version=_own_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser(
@@ -106,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     uploads.add_argument("--state", choices=sorted(STATES), help="only those in this state")
     uploads.set_defaults(command=_list)
     return parser
+
+
+def _own_version() -> str:
+    try:
+        return version("edge-uploader")
+    except PackageNotFoundError:
+        return "0+source"
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
@@ -256,8 +267,9 @@ def _list(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     data_dir = _config(options).server.data_dir
-    if not (data_dir / DATABASE).is_file():
-        _complain(f"there is no database in {data_dir}: nothing was ever stored there")
+    # A token makes the database; the first start of the server makes the folder.
+    if not ((data_dir / DATABASE).is_file() and (data_dir / PUBLISHED).is_dir()):
+        _complain(f"nothing was ever stored in {data_dir}: no server has run with it")
         return EXIT_FAILED
     _become_owner(data_dir)
     state, blobs = SqliteState.open(data_dir / DATABASE), FileBlobs(data_dir)

@@ -320,6 +320,23 @@ def test_a_token_can_be_added_before_the_server_ever_ran(config):
 
 
 @pytest.mark.skipif(DEFAULT_PATH.exists(), reason="this machine has a configuration of its own")
+def test_verify_before_the_server_ever_ran_says_so_in_one_sentence(config):
+    command("token", "add", "drone-1", "--config", config)
+
+    done = command("verify", "--config", config)
+
+    assert done.returncode == 1
+    assert "no server has run with it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_version_is_told():
+    done = command("--version")
+
+    assert done.returncode == 0
+    assert re.fullmatch(r"\d+\.\d+\S*\n", done.stdout)
+
+
 def test_without_a_file_the_defaults_hold_and_that_is_said(tmp_path):
     ended = command("token", "list", "--data-dir", str(tmp_path / "data"))
 
