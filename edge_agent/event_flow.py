@@ -31,8 +31,8 @@ class EventFlow:
     """What is on its way. Used by one thread.
 
     Raises:
-        StoreError: from `due` and `flush`, when the outbox cannot be read or written. Nothing is
-            sent until what the broker said could be written down.
+        StoreError: from `due` and `flush`, when the outbox cannot be read or written. No more than
+            half a window is sent before what the broker said could be written down.
     """
 
     outbox: Outbox
@@ -56,12 +56,17 @@ class EventFlow:
         return min((one.sent_s for one in self._in_flight.values()), default=None)
 
     def due(self, room: int) -> list[OutboxEvent]:
-        """Return the next events in order, as many as *room* and the window allow."""
-        self.flush()
+        """Return the next events in order, as many as *room* and the window allow.
+
+        What the broker said is written down half a window at a time, or when nothing is in flight:
+        each time costs the card two flushes.
+        """
+        if not self._in_flight or len(self._settled) >= self.window // 2:
+            self.flush()
         room = min(room, self.window - len(self._in_flight))
         if room <= 0:
             return []
-        after = max((one.seq for one in self._in_flight.values()), default=0)
+        after = max((*(one.seq for one in self._in_flight.values()), *self._settled), default=0)
         return self.outbox.undelivered(after_seq=after, limit=room)
 
     def sent(self, mid: int, event: OutboxEvent, now_s: float) -> None:
@@ -84,13 +89,10 @@ class EventFlow:
 
     def flush(self) -> None:
         """Write down what the broker said; durable on return."""
-        while self._settled:
-            seq, refusal = next(iter(self._settled.items()))
-            if refusal is None:
-                self.outbox.delivered(seq)
-            else:
-                self.outbox.refused(seq, refusal)
-            del self._settled[seq]
+        if self._settled:
+            settled = dict(self._settled)
+            self.outbox.settle(settled)
+            self._settled.clear()
 
     def session_ended(self, code: int, now_s: float) -> str | None:
         """Forget what was in flight: it is sent again in the next session.

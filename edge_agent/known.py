@@ -5,9 +5,12 @@ As a set of Python numbers 100 000 of them take 8 MiB, and twice that while a sc
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from bisect import bisect_left
 from itertools import compress, groupby
+
+_RUN = 4096
 
 
 class KnownFiles:
@@ -17,17 +20,21 @@ class KnownFiles:
         self._sorted = array("q")
         self._added = array("q")
         """Since the scan began, in any order, some of them perhaps known before."""
+        self._runs: list[array[int]] = []
+        """What was added earlier, sorted."""
         self._is_seen = bytearray()
 
     def __len__(self) -> int:
-        return len(self._sorted) + len(self._added)
+        return len(self._sorted) + len(self._added) + sum(map(len, self._runs))
 
     def begin(self) -> None:
         """Begin a scan: nothing was seen yet."""
-        if self._added:
-            everything = sorted([*self._sorted, *self._added])
+        self._end_run()
+        if self._runs:
+            # One by one: as a list, so many Python numbers would take more than all the rest.
+            everything = heapq.merge(self._sorted, *self._runs)
             self._sorted = array("q", (key for key, _ in groupby(everything)))
-            self._added = array("q")
+            self._runs.clear()
         self._is_seen = bytearray(len(self._sorted))
 
     def see(self, key: int) -> bool:
@@ -41,6 +48,13 @@ class KnownFiles:
     def add(self, key: int) -> None:
         """Know *key* from now on; at any time."""
         self._added.append(key)
+        if len(self._added) >= _RUN:
+            self._end_run()
+
+    def _end_run(self) -> None:
+        if self._added:
+            self._runs.append(array("q", sorted(self._added)))
+            self._added = array("q")
 
     def end(self) -> bool:
         """Forget what the scan has not seen; return whether that was anything."""
@@ -52,3 +66,4 @@ class KnownFiles:
 
     def clear(self) -> None:
         self._sorted, self._added, self._is_seen = array("q"), array("q"), bytearray()
+        self._runs.clear()

@@ -112,15 +112,29 @@ class Outbox:
             ]
             return count
 
+    def settle(self, answers: Mapping[int, str | None]) -> None:
+        """Write down what the broker said of events, by their numbers; durable on return.
+
+        None: acknowledged with success, and forgotten. A reason: the broker will never take it, and
+        it is set aside, so that the next ones can go.
+        """
+        with self._database.transaction() as run:
+            run.executemany(
+                "DELETE FROM event WHERE seq = ?",
+                [(seq,) for seq, refusal in answers.items() if refusal is None],
+            )
+            run.executemany(
+                "UPDATE event SET refused = ? WHERE seq = ?",
+                [(refusal, seq) for seq, refusal in answers.items() if refusal is not None],
+            )
+
     def delivered(self, seq: int) -> None:
         """Forget an event that the broker has acknowledged with success."""
-        with self._database.transaction() as run:
-            run.execute("DELETE FROM event WHERE seq = ?", (seq,))
+        self.settle({seq: None})
 
     def refused(self, seq: int, reason: str) -> None:
-        """Set an event aside that the broker will never take, so that the next ones can go."""
-        with self._database.transaction() as run:
-            run.execute("UPDATE event SET refused = ? WHERE seq = ?", (reason, seq))
+        """Set an event aside that the broker will never take."""
+        self.settle({seq: reason})
 
     def retry_refused(self) -> int:
         """Offer refused events again (after a change of configuration or of the broker's rules)."""

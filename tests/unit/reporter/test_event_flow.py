@@ -49,8 +49,29 @@ def test_an_acknowledgement_makes_room_for_the_next(flow, store):
     flow.acknowledged(500, None)
 
     assert send(flow) == [21]
-    assert 5 not in left(store)
-    assert 6 in left(store)
+
+
+def test_what_the_broker_acknowledged_is_written_down_in_batches(flow, store):
+    """Each commit costs a card two flushes; a thousand events were a thousand of them."""
+    commits = []
+    with store._database.reading() as run:
+        run.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+    in_flight = send(flow)
+    while in_flight:
+        flow.acknowledged(in_flight.pop(0) * 100, None)
+        in_flight += send(flow)
+
+    assert left(store) == []
+    assert len(commits) <= 30 / (WINDOW // 2) + 1
+
+
+def test_a_lone_event_is_forgotten_at_once(flow, store):
+    send(flow, room=1)
+    flow.acknowledged(100, None)
+    send(flow, room=1)
+
+    assert 1 not in left(store)
 
 
 def test_a_refused_event_stays_in_the_store_and_out_of_the_way(flow, store):

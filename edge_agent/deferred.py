@@ -1,0 +1,68 @@
+"""Libraries that our libraries import and the agent does not use, loaded when somebody does.
+
+structlog and pydantic-settings import asyncio for functions that nobody calls here, importlib.metadata
+the readers of archives, httpx the names of other scripts: together 3 MiB for as long as the agent
+runs, a tenth of its own memory. What is deferred works as ever; it is only loaded later.
+
+`importlib.util.LazyLoader` does not do: before Python 3.13 the next ``import`` of a module that it
+made loads it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+UNUSED = ("asyncio", "subprocess", "shutil", "csv", "bz2", "lzma", "idna", "difflib")
+
+_WAITING = "_deferred_spec"
+_loading = threading.RLock()
+
+
+class _Deferred(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        with _loading:
+            # Another thread may have loaded it meanwhile. None: this one is at it, and asks too early.
+            spec: ModuleSpec | None = self.__dict__.get(_WAITING)
+            if spec is not None:
+                self._load(spec)
+            elif name not in self.__dict__:
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(self, name)
+
+    def _load(self, spec: ModuleSpec) -> None:
+        loader = spec.loader
+        if loader is None:  # `defer` takes none without
+            raise ImportError(f"{spec.name} cannot be loaded", name=spec.name)
+        del self.__dict__[_WAITING]
+        if spec.submodule_search_locations is not None:
+            self.__path__ = spec.submodule_search_locations
+        try:
+            loader.exec_module(self)
+        except BaseException:
+            self.__dict__[_WAITING] = spec
+            raise
+        self.__class__ = ModuleType  # type: ignore[assignment]  # mypy takes it for a class of its own
+
+
+def defer(names: Iterable[str] = UNUSED) -> None:
+    """Load the top-level modules *names* at the first use of one of their attributes.
+
+    For the start of a program, before others import them; what is loaded already stays as it is, and
+    what is not installed is left to fail where it is imported.
+    """
+    for name in names:
+        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            continue
+        module = importlib.util.module_from_spec(spec)
+        # Of a package the import of a part asks for this first, which must load the whole.
+        module.__dict__.pop("__path__", None)
+        module.__dict__[_WAITING] = spec
+        module.__class__ = _Deferred
+        sys.modules[name] = module

@@ -1,0 +1,109 @@
+"""Modules that are loaded at their first use: the same as ever, only later."""
+
+import subprocess
+import sys
+import threading
+from types import ModuleType
+
+import pytest
+
+from edge_agent.deferred import UNUSED, defer
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that notes each time that it is loaded."""
+    (tmp_path / "late_one").mkdir()
+    (tmp_path / "late_one" / "__init__.py").write_text(
+        "import builtins\nbuiltins.loads_of_late_one.append(1)\nfrom late_one.part import value\n"
+    )
+    (tmp_path / "late_one" / "part.py").write_text("value = 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("builtins.loads_of_late_one", [], raising=False)
+    yield sys.modules["builtins"].loads_of_late_one
+    for name in ("late_one", "late_one.part"):
+        sys.modules.pop(name, None)
+
+
+def test_an_import_loads_nothing_and_the_first_use_everything(package):
+    defer(["late_one"])
+
+    import late_one
+
+    assert package == []
+    assert late_one.value == 7
+    assert package == [1]
+    assert type(late_one) is ModuleType
+    with pytest.raises(AttributeError, match="late_one"):
+        _ = late_one.no_such_name
+
+
+def test_the_import_of_a_part_loads_the_whole(package):
+    defer(["late_one"])
+
+    from late_one import part
+
+    assert (part.value, package) == (7, [1])
+
+
+def test_threads_that_use_it_at_once_load_it_once(package):
+    defer(["late_one"])
+    import late_one
+
+    begin = threading.Barrier(8)
+    seen = []
+
+    def use():
+        begin.wait()
+        seen.append(late_one.value)
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (seen, package) == ([7] * 8, [1])
+
+
+def test_a_module_that_cannot_be_loaded_says_so_each_time(package, tmp_path):
+    (tmp_path / "late_one" / "part.py").write_text("import no_such_module\n")
+    defer(["late_one"])
+    import late_one
+
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+            _ = late_one.value
+
+
+def test_what_is_loaded_already_or_not_installed_is_left_alone(package):
+    import late_one
+
+    defer(["late_one", "not_installed_at_all"])
+
+    assert sys.modules["late_one"] is late_one
+    assert "not_installed_at_all" not in sys.modules
+
+
+def test_the_agent_s_libraries_work_without_what_it_defers():
+    """In a process of its own: this one has loaded everything long ago."""
+    program = """
+import sys
+from edge_agent.deferred import UNUSED, defer
+defer()
+import structlog, pydantic_settings, httpx
+assert "asyncio.events" not in sys.modules, "who has loaded it?"
+import asyncio
+async def answer():
+    return 42
+assert asyncio.run(answer()) == 42
+import edge_agent.agent, edge_agent.upload_once
+for name in UNUSED:
+    dir(sys.modules[name]), sys.modules[name].__doc__, sys.modules[name].__all__ if name != "idna" else 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "asyncio" in UNUSED
