@@ -330,7 +330,9 @@ class LiveUploads:
 
     def pin(self, upload_id: str) -> Live:
         with self._lock:
-            live = self._found.setdefault(upload_id, Live())
+            live = self._found.get(upload_id)
+            if live is None:
+                live = self._found[upload_id] = Live()
             live.pins += 1
             self._found.move_to_end(upload_id)
             return live

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from queue import Empty, LifoQueue
 from typing import Any
 from urllib.parse import quote
 
@@ -35,7 +34,8 @@ class SqliteState:
         self.path = path
         self.read_only = read_only
         # Idle read connections. A pool and not one per thread, so that `close` reaches them all.
-        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        # A list: its pop and append are atomic, and a queue's locks cost more than the read.
+        self._idle: list[sqlite3.Connection] = []
         self._closed = False
 
     @classmethod
@@ -64,8 +64,8 @@ class SqliteState:
         self._closed = True
         while True:
             try:
-                self._idle.get_nowait().close()
-            except Empty:
+                self._idle.pop().close()
+            except IndexError:
                 return
 
     def _connect(self) -> sqlite3.Connection:
@@ -127,15 +127,15 @@ class SqliteState:
 
     def _borrow(self) -> sqlite3.Connection:
         try:
-            return self._idle.get_nowait()
-        except Empty:
+            return self._idle.pop()
+        except IndexError:
             return self._connect()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        self._idle.put(connection)
+        self._idle.append(connection)
         if self._closed:  # lent while `close` ran
             self.close()
 
