@@ -6,7 +6,6 @@ durable in `committer`, when a file appears in `publish`, when an upload ends in
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,16 +16,17 @@ import structlog
 
 from ingest_server import recovery
 from ingest_server.blobs.files import FileBlobs
+from ingest_server.blocks import Blocks, check_asked
 from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.completion import Completion, Pending
+from ingest_server.creation import Creation
 from ingest_server.disk_watch import DiskWatch
-from ingest_server.errors import Refused, disk_refusals, refused_by_disk
+from ingest_server.errors import Refused, refused_by_disk
 from ingest_server.expiry import Expiry, Uptime
-from ingest_server.hashing import block_digests
 from ingest_server.intake import Body, Intake, refuse_without_room
-from ingest_server.names import NameTemplate, as_text, check_name
+from ingest_server.names import NameTemplate
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.publish import BeforePublish, Publisher, allow_all
 from ingest_server.quota import refuse_over_quota
@@ -34,7 +34,7 @@ from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.retention import Retention
-from ingest_server.settings import GIB, KIB, MIB, ReceiverSettings
+from ingest_server.settings import ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import (
@@ -43,12 +43,11 @@ from ingest_server.upload import (
     check_length,
     check_range,
     check_total,
-    end_of,
     missing_of,
     refuse_unless_open,
     refuse_unless_there,
 )
-from ingest_server.writers import Live, LiveUploads
+from ingest_server.writers import LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id
 from upload_protocol.messages import (
@@ -65,10 +64,6 @@ __all__ = ["Body", "Pending", "Receiver", "ReceiverSettings", "Recovery"]
 
 HOUSEKEEPING_S = 60.0
 PING_S = 2.0
-MAX_BLOCK = 64 * MIB
-MAX_BLOCKS = 4096
-BLOCK_BYTES_PER_ANSWER = GIB
-"""Bytes hashed for one answer about blocks: some seconds of a disk, not minutes."""
 
 log = structlog.get_logger()
 
@@ -167,6 +162,15 @@ class Receiver:
             is_stopping=self._stop.is_set,
             observer=self._observer,
         )
+        self._creation = Creation(
+            self._state,
+            self._blobs,
+            self._committer,
+            self._uptime,
+            clock=self._clock,
+            observer=self._observer,
+        )
+        self._blocks = Blocks(self._state, self._blobs, self._live)
         self._completion = Completion(self._state, self._committer, self._live, self._publisher)
         found = self._recover()
         self._housekeeper.start()
@@ -268,60 +272,8 @@ class Receiver:
             Refused: the name, the length, the disk, the number of open uploads, or the key.
         """
         self._refuse_when_stopping()
-        settings = self.settings
-        name, folder = as_text(request.name), as_text(request.folder)
-        check_name(name, folder)
-        with self._state.reading() as queries:
-            found = queries.by_key(device, key)
-        if found is not None:
-            return self._status(_same_upload(found, name, request.length)), False
-        check_length(request.length, settings.max_length)
-        refuse_without_room(self._blobs, request.length or 0, settings)
-        record = UploadRecord(
-            id=secrets.token_hex(16),
-            device=device,
-            key=key,
-            name=name,
-            folder=folder,
-            created_at=rfc3339(self._clock.now_utc()),
-            length=request.length,
-            digest=request.digest,
-            modified_at=None if request.modified_at is None else as_text(request.modified_at),
-            media_type=None if request.media_type is None else as_text(request.media_type),
-            metadata=dict(request.metadata),
-            touched_s=self._uptime.now_s(),
-        )
-
-        def insert(transaction: Transaction) -> UploadRecord:
-            found = transaction.by_key(device, key)  # the same request, twice at once
-            if found is not None:
-                return _same_upload(found, name, request.length)
-            limit = settings.max_open_uploads_per_device
-            if transaction.open_count(device) >= limit:
-                raise Refused(
-                    "too-many-requests",
-                    f"the device has {limit} open uploads, the limit; complete or abort some",
-                    retry_after_s=60,
-                )
-            quota = settings.quota_bytes
-            refuse_over_quota(transaction, device, record.id, request.length or 0, quota)
-            transaction.insert(record)
-            return record
-
-        # The file first: a crash in between leaves an empty stray, not an upload without bytes.
-        with disk_refusals():
-            self._blobs.create_part(record.id)
-        try:
-            kept = self._committer.run(insert)
-        except BaseException:
-            self._blobs.remove_part(record.id)
-            raise
-        if kept.id != record.id:
-            self._blobs.remove_part(record.id)
-            return self._status(kept), False
-        self._observer.upload_created()
-        log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
-        return self._status(kept), True
+        record, is_new = self._creation.create(device, key, request, self.settings)
+        return self._status(record), is_new
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
         """Return the upload; all that had arrived when this was asked is durable and in it."""
@@ -451,42 +403,9 @@ class Receiver:
         self, device: str | None, upload_id: str, *, size: int, start: int, limit: int
     ) -> BlockDigests:
         """Return digests of fully received blocks, read from the disk; one caller at a time."""
-        if not (4 * KIB <= size <= MAX_BLOCK and 0 <= start < 2**53 and 1 <= limit <= MAX_BLOCKS):
-            raise Refused(
-                "malformed-request",
-                f"size from {4 * KIB} to {MAX_BLOCK}, start from 0, limit from 1 to {MAX_BLOCKS}",
-            )
+        check_asked(size, start, limit)
         refuse_unless_open(self._record(device, upload_id))
-        with self._live.hold(upload_id) as live:
-            if not live.reading_blocks.acquire(blocking=False):
-                raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
-            try:
-                live.seal()
-                return self._blocks(upload_id, live, size, start, limit)
-            finally:
-                live.reading_blocks.release()
-
-    def _blocks(
-        self, upload_id: str, live: Live, size: int, start: int, limit: int
-    ) -> BlockDigests:
-        seen = live.running.generation
-        record = self._record(None, upload_id)
-        length = end_of(record.received) if record.length is None else record.length
-        stop = min(-(-length // size), start + min(limit, max(1, BLOCK_BYTES_PER_ANSWER // size)))
-        whole = [
-            number
-            for number in range(start, stop)
-            if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
-        ]
-        with disk_refusals():
-            part = self._blobs.open_part(upload_id)
-            try:
-                found = block_digests(part, size, whole, length)
-            finally:
-                part.close()
-        if live.running.generation != seen:
-            raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
-        return BlockDigests(size, found, stop if stop * size < length else None)
+        return self._blocks.read(upload_id, size, start, limit)
 
     def complete(
         self, device: str | None, upload_id: str, request: CompleteRequest
@@ -611,11 +530,3 @@ class Receiver:
         return Refused(
             refused.code, refused.detail, missing=missing, retry_after_s=refused.retry_after_s
         )
-
-
-def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:
-    """Return what an idempotency key has made before, unless it was for something else."""
-    # A length that was not known at the first create may have been learned since.
-    if found.name != name or length not in {None, found.length}:
-        raise Refused("idempotency-key-reused", "the key was used with another name or length")
-    return found

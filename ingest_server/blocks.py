@@ -1,0 +1,76 @@
+"""Digests of the blocks of an unfinished upload: what repair compares with its own."""
+
+from __future__ import annotations
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.errors import Refused, disk_refusals
+from ingest_server.hashing import block_digests
+from ingest_server.settings import GIB, KIB, MIB
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import end_of
+from ingest_server.writers import Live, LiveUploads
+from upload_protocol.messages import BlockDigests
+from upload_protocol.ranges import ByteRange
+
+MIN_BLOCK = 4 * KIB
+MAX_BLOCK = 64 * MIB
+MAX_BLOCKS = 4096
+BYTES_PER_ANSWER = GIB
+"""Bytes hashed for one answer: some seconds of a disk, not minutes."""
+
+
+def check_asked(size: int, start: int, limit: int) -> None:
+    """Refuse what nobody needs and would keep the disk busy."""
+    if MIN_BLOCK <= size <= MAX_BLOCK and 0 <= start < 2**53 and 1 <= limit <= MAX_BLOCKS:
+        return
+    raise Refused(
+        "malformed-request",
+        f"size from {MIN_BLOCK} to {MAX_BLOCK}, start from 0, limit from 1 to {MAX_BLOCKS}",
+    )
+
+
+class Blocks:
+    """Reads blocks from the disk, for one caller of an upload at a time."""
+
+    def __init__(self, state: SqliteState, blobs: FileBlobs, live: LiveUploads) -> None:
+        self._state = state
+        self._blobs = blobs
+        self._live = live
+
+    def read(self, upload_id: str, size: int, start: int, limit: int) -> BlockDigests:
+        """Return the digests of what is fully received among the blocks from *start* on.
+
+        Raises:
+            Refused: somebody else reads blocks of it, or its bytes change meanwhile.
+        """
+        with self._live.hold(upload_id) as live:
+            if not live.reading_blocks.acquire(blocking=False):
+                raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
+            try:
+                live.seal()
+                return self._read(upload_id, live, size, start, limit)
+            finally:
+                live.reading_blocks.release()
+
+    def _read(self, upload_id: str, live: Live, size: int, start: int, limit: int) -> BlockDigests:
+        seen = live.running.generation
+        with self._state.reading() as queries:
+            record = queries.get(upload_id)
+        if record is None:
+            raise Refused("upload-not-found", "no such upload")
+        length = end_of(record.received) if record.length is None else record.length
+        stop = min(-(-length // size), start + min(limit, max(1, BYTES_PER_ANSWER // size)))
+        whole = [
+            number
+            for number in range(start, stop)
+            if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
+        ]
+        with disk_refusals():
+            part = self._blobs.open_part(upload_id)
+            try:
+                found = block_digests(part, size, whole, length)
+            finally:
+                part.close()
+        if live.running.generation != seen:
+            raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
+        return BlockDigests(size, found, stop if stop * size < length else None)

@@ -1,0 +1,111 @@
+"""Making an upload, once for each idempotency key."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+
+from ingest_server.blobs.files import FileBlobs
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused, disk_refusals
+from ingest_server.expiry import Uptime
+from ingest_server.intake import refuse_without_room
+from ingest_server.names import as_text, check_name
+from ingest_server.observer import Observer
+from ingest_server.quota import refuse_over_quota
+from ingest_server.settings import ReceiverSettings
+from ingest_server.state.queries import Transaction
+from ingest_server.state.sqlite import SqliteState
+from ingest_server.upload import UploadRecord, check_length
+from upload_protocol.messages import CreateRequest
+
+log = structlog.get_logger()
+
+
+class Creation:
+    """Makes uploads: a row, and an empty part file."""
+
+    def __init__(
+        self,
+        state: SqliteState,
+        blobs: FileBlobs,
+        committer: Committer,
+        uptime: Uptime,
+        *,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._state = state
+        self._blobs = blobs
+        self._committer = committer
+        self._uptime = uptime
+        self._clock = clock
+        self._observer = observer
+
+    def create(
+        self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
+    ) -> tuple[UploadRecord, bool]:
+        """Make an upload, or find the one that *key* has made; see `Receiver.create`."""
+        name, folder = as_text(request.name), as_text(request.folder)
+        check_name(name, folder)
+        with self._state.reading() as queries:
+            found = queries.by_key(device, key)
+        if found is not None:
+            return _same_upload(found, name, request.length), False
+        check_length(request.length, settings.max_length)
+        refuse_without_room(self._blobs, request.length or 0, settings)
+        record = UploadRecord(
+            id=secrets.token_hex(16),
+            device=device,
+            key=key,
+            name=name,
+            folder=folder,
+            created_at=rfc3339(self._clock.now_utc()),
+            length=request.length,
+            digest=request.digest,
+            modified_at=None if request.modified_at is None else as_text(request.modified_at),
+            media_type=None if request.media_type is None else as_text(request.media_type),
+            metadata=dict(request.metadata),
+            touched_s=self._uptime.now_s(),
+        )
+
+        def insert(transaction: Transaction) -> UploadRecord:
+            found = transaction.by_key(device, key)  # the same request, twice at once
+            if found is not None:
+                return _same_upload(found, name, request.length)
+            limit = settings.max_open_uploads_per_device
+            if transaction.open_count(device) >= limit:
+                raise Refused(
+                    "too-many-requests",
+                    f"the device has {limit} open uploads, the limit; complete or abort some",
+                    retry_after_s=60,
+                )
+            quota = settings.quota_bytes
+            refuse_over_quota(transaction, device, record.id, request.length or 0, quota)
+            transaction.insert(record)
+            return record
+
+        # The file first: a crash in between leaves an empty stray, not an upload without bytes.
+        with disk_refusals():
+            self._blobs.create_part(record.id)
+        try:
+            kept = self._committer.run(insert)
+        except BaseException:
+            self._blobs.remove_part(record.id)
+            raise
+        if kept.id != record.id:
+            self._blobs.remove_part(record.id)
+            return kept, False
+        self._observer.upload_created()
+        log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
+        return kept, True
+
+
+def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:
+    """Return what an idempotency key has made before, unless it was for something else."""
+    # A length that was not known at the first create may have been learned since.
+    if found.name != name or length not in {None, found.length}:
+        raise Refused("idempotency-key-reused", "the key was used with another name or length")
+    return found
