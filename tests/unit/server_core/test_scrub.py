@@ -234,7 +234,7 @@ def test_a_folder_without_a_server_is_one_sentence(site, tmp_path):
     found = verify(site)
 
     assert found.returncode == 1
-    assert "there is no database" in found.stderr
+    assert "nothing was ever stored" in found.stderr
     assert "Traceback" not in found.stderr
 
 
