@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from ingest_server import recovery
+from ingest_server import events, recovery
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.blocks import Blocks, check_asked
 from ingest_server.checksums import Checksum
@@ -425,6 +425,21 @@ class Receiver:
             wait_s=self.settings.verify_wait_s,
             needs_digest=self.settings.require_digest,
         )
+
+    def mismatched(self, upload_id: str) -> None:
+        """Tell that stored bytes are not what a checksum of the client's own kind says; durable.
+
+        For protocols that compare by themselves what `complete` does not know of.
+        """
+
+        def tell(transaction: Transaction) -> None:
+            record = transaction.get(upload_id)
+            if record is not None:
+                transaction.tell(events.FAILED, record, code="digest-mismatch")
+
+        self._committer.run(tell)
+        self._observer.digest_mismatched("file")
+        log.warning("upload.mismatched", upload_id=upload_id)
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
         """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable."""

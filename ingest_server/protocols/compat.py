@@ -6,7 +6,6 @@ only through the receiver; what a dialect must remember beyond that is a note be
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -22,23 +21,20 @@ from ingest_server import checksums
 from ingest_server.auth import ANONYMOUS
 from ingest_server.blobs.files import PartFile
 from ingest_server.errors import Refused
+from ingest_server.protocols import finishing
+from ingest_server.protocols.finishing import Checksum
 from ingest_server.protocols.multipart import FilePart, Form
-from ingest_server.receiver import Body, Pending, Receiver
-from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
+from ingest_server.receiver import Body, Receiver
+from ingest_server.upload import UploadRecord
 from upload_protocol import headers
-from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
-from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt
+from upload_protocol.messages import CreateRequest, Receipt
 from upload_protocol.ranges import ByteRange
 
-MIB = 1024 * 1024
-CHECKSUM_READ_BYTES = MIB
 PROTOCOL = "protocol"
 """The metadata key that says by which dialect an upload was made."""
 SLACK_BYTES = 1024
 """More than the last boundary of a form can differ from what it usually is."""
-SUMS = "checksums"
-"""The note of what the stored bytes had when their checksum was verified."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
 
@@ -54,14 +50,6 @@ class CompatSettings:
     keep_failed: bool = False
 
 
-class ChecksumMismatchError(Exception):
-    """The stored bytes do not have the client's checksum; the upload is open as before."""
-
-
-class UnknownAlgorithmError(Exception):
-    """The client names an algorithm that hashlib does not have."""
-
-
 class ChunkSizeError(Exception):
     """The file part is not as long as its Content-Range; what fits of it may be stored."""
 
@@ -69,37 +57,6 @@ class ChunkSizeError(Exception):
         super().__init__(f"announced {announced}, found {found}")
         self.announced = announced
         self.found = found
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    """A checksum of the whole file as the client gives it, in hex."""
-
-    algorithm: str
-    value: str
-
-    def hasher(self) -> hashlib._Hash:
-        try:
-            return hashlib.new(self.algorithm, usedforsecurity=False)
-        except (ValueError, TypeError) as error:
-            raise UnknownAlgorithmError(self.algorithm) from error
-
-    def fits(self, hasher: hashlib._Hash) -> bool:
-        wanted = self.value.strip().lower()
-        if hasher.digest_size:
-            return hasher.hexdigest() == wanted
-        # The shake family has as many digits as one asks for.
-        size = len(wanted) // 2
-        return size >= 16 and hasher.hexdigest(size) == wanted  # type: ignore[call-arg]  # shake's
-
-    def as_digest(self) -> Digest | None:
-        """Return it as the digest of our own protocols, if it is one."""
-        if self.hasher().name != "sha256":
-            return None
-        try:
-            return Digest(bytes.fromhex(self.value.strip()))
-        except ValueError as error:
-            raise ChecksumMismatchError from error
 
 
 class Answer(falcon.HTTPStatus):
@@ -273,86 +230,8 @@ class Uploads:
         return part.count
 
     def finish(self, record: UploadRecord, length: int, checksum: Checksum | None) -> Receipt:
-        """Verify and publish; the file and its receipt are durable on return. Repeatable.
-
-        A checksum that is no SHA-256 is computed over the stored bytes together with their
-        SHA-256, and it is the latter that is then verified and published by: the very bytes that
-        had the client's checksum, or none.
-
-        Raises:
-            ChecksumMismatchError, UnknownAlgorithmError: the upload is open as before.
-            Refused: bytes are missing, or as `Receiver.complete`.
-        """
-        if record.state is State.COMPLETE:
-            return self._again(record, checksum)
-        refuse_unless_there(record)
-        digest = None
-        if checksum is not None:
-            digest = checksum.as_digest()
-            if digest is None:
-                try:
-                    digest = self._digest_of(record, length, checksum)
-                except Refused:
-                    record = self.fresh(record)
-                    if record.state is not State.COMPLETE:
-                        raise
-                    return self._again(record, checksum)  # another request has just finished it
-        return self._complete(record, CompleteRequest(length, digest))
-
-    def _complete(self, record: UploadRecord, request: CompleteRequest) -> Receipt:
-        try:
-            while True:
-                outcome = self.receiver.complete(None, record.id, request)
-                if not isinstance(outcome, Pending):
-                    return outcome
-        except Refused as refused:
-            if refused.code == "digest-mismatch":
-                raise ChecksumMismatchError from refused
-            raise
-
-    def _again(self, record: UploadRecord, checksum: Checksum | None) -> Receipt:
-        receipt = record.receipt
-        if receipt is None:
-            msg = "a complete upload has no receipt"
-            raise RuntimeError(msg)
-        if checksum is None:
-            return receipt
-        digest = checksum.as_digest()
-        known = json.loads(self.receiver.records.note(record.id, SUMS) or "{}")
-        if digest is not None:
-            is_same = digest == receipt.digest
-        else:
-            is_same = (
-                known.get("sha256") == receipt.digest.hex
-                and known.get(checksum.hasher().name) == checksum.value.strip().lower()
-            )
-        if not is_same:
-            raise ChecksumMismatchError
-        return receipt
-
-    def _digest_of(self, record: UploadRecord, length: int, checksum: Checksum) -> Digest:
-        """Return the SHA-256 of the stored bytes if they have *checksum*."""
-        self.receiver.status(None, record.id)  # seals what is still being written
-        missing = missing_of(self.fresh(record), length)
-        if missing:
-            raise Refused(
-                "ranges-missing", f"{missing.total} bytes have not arrived", missing=missing
-            )
-        theirs, ours = checksum.hasher(), hashlib.sha256()
-        with self.receiver.records.reading(record.id) as part:
-            at = 0
-            while at < length:
-                piece = part.pread(min(CHECKSUM_READ_BYTES, length - at), at)
-                if not piece:
-                    raise Refused("storage-failed", f"the stored bytes end at {at}")
-                theirs.update(piece)
-                ours.update(piece)
-                at += len(piece)
-        if not checksum.fits(theirs):
-            raise ChecksumMismatchError
-        sums = {"sha256": ours.hexdigest(), theirs.name: checksum.value.strip().lower()}
-        self.receiver.records.write_note(record.id, SUMS, json.dumps(sums))
-        return Digest(ours.digest())
+        """Verify and publish; see `finishing.finish`."""
+        return finishing.finish(self.receiver, record, length, checksum)
 
 
 def content_range(value: str | None) -> tuple[int, int, int] | None:

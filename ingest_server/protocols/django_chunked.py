@@ -16,14 +16,13 @@ from ingest_server.errors import Refused
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
     Answer,
-    Checksum,
-    ChecksumMismatchError,
     ChunkSizeError,
     Uploads,
     content_range,
     detail_shape,
     say,
 )
+from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.multipart import FilePart
 from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
 

@@ -22,13 +22,13 @@ from ingest_server.checksums import Checksum
 from ingest_server.errors import Refused
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
-    CHECKSUM_READ_BYTES,
     Answer,
     Uploads,
     dashed,
     detail_shape,
     say,
 )
+from ingest_server.protocols.finishing import READ_BYTES
 from ingest_server.protocols.multipart import FilePart, Form
 from ingest_server.receiver import Pending
 from ingest_server.upload import State, UploadRecord
@@ -231,6 +231,7 @@ class _Chunks:
             self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
         needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
         if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
+            self.uploads.receiver.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
         request = CompleteRequest(length, self._digest(record, notes))
         while isinstance(self.uploads.receiver.complete(None, record.id, request), Pending):
@@ -248,8 +249,8 @@ class _Chunks:
 
     def _read(self, record: UploadRecord, start: int, length: int, *hashers: hashlib._Hash) -> None:
         with self.uploads.receiver.records.reading(record.id) as part:
-            for at in range(start, start + length, CHECKSUM_READ_BYTES):
-                piece = part.pread(min(CHECKSUM_READ_BYTES, start + length - at), at)
+            for at in range(start, start + length, READ_BYTES):
+                piece = part.pread(min(READ_BYTES, start + length - at), at)
                 for hasher in hashers:
                     hasher.update(piece)
 

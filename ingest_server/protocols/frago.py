@@ -18,16 +18,14 @@ from ingest_server.blobs.files import PartFile
 from ingest_server.errors import Refused
 from ingest_server.protocols.compat import (
     Answer,
-    Checksum,
-    ChecksumMismatchError,
     ChunkSizeError,
-    UnknownAlgorithmError,
     Uploads,
     content_range,
     dashed,
     detail_shape,
     say,
 )
+from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError, UnknownAlgorithmError
 from ingest_server.protocols.multipart import FilePart
 from ingest_server.upload import State, UploadRecord, missing_of
 from upload_protocol.headers import MAX_OFFSET

@@ -21,14 +21,13 @@ from ingest_server.errors import Refused
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
     Answer,
-    Checksum,
-    ChecksumMismatchError,
     StoredBody,
     Uploads,
     dashed,
     detail_shape,
     say,
 )
+from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.multipart import FilePart, Form
 from ingest_server.upload import State, UploadRecord, end_of, refuse_unless_there
 from upload_protocol.headers import MAX_OFFSET, ContentRange

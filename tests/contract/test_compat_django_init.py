@@ -161,6 +161,7 @@ def test_a_wrong_final_hash_publishes_nothing(wsgi, final_hash):
     answer = send(wsgi.client, unique_id, 2 * CHUNK, **members)
 
     assert (answer.status_code, answer.json()) == (400, {"message": "File is corrupted"})
+    assert wsgi.failures() == ["digest-mismatch"]
     assert wsgi.published() == {}
 
 

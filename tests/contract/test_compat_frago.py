@@ -150,6 +150,17 @@ def test_a_bad_chunk_is_replaced_by_a_good_one(site):
     assert site.only_published() == DATA
 
 
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_wrong_checksum_is_told_as_an_event(wsgi, algorithm):
+    upload = Frago(wsgi.client)
+    upload.put_all()
+
+    wrong = {"checksum": "0" * hashlib.new(algorithm).digest_size * 2, "checksum_algo": algorithm}
+    wsgi.client.post(f"{BASE}{upload.started['upload_id']}/", json=wrong)
+
+    assert wsgi.failures() == ["digest-mismatch"]
+
+
 def test_a_second_finish_repeats_the_answer(site):
     upload = Frago(site.client)
     upload.put_all()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,15 @@ class CompatSite:
         """Return the SHA-256 of each receipt."""
         found = self.server.receiver.listing(None, state="complete", after=None, limit=100)[0]
         return [one.receipt.digest.hex for one in found]
+
+    def failures(self) -> list[str]:
+        """Return the codes of the events that tell of a failed upload."""
+        database = self.server.data_dir / "state.db"
+        with closing(sqlite3.connect(database)) as connection:
+            rows = connection.execute(
+                "SELECT data FROM events WHERE type = 'ingest.upload.failed' ORDER BY seq"
+            ).fetchall()
+        return [json.loads(row[0])["code"] for row in rows]
 
     def open_uploads(self) -> int:
         return len(self.server.receiver.listing(None, state="open", after=None, limit=100)[0])

@@ -1,0 +1,143 @@
+"""Finishing an upload by a checksum of any algorithm, as the older upload servers do it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from ingest_server.errors import Refused
+from ingest_server.receiver import Pending, Receiver
+from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest, Receipt
+
+READ_BYTES = 1024 * 1024
+SUMS = "checksums"
+"""The note of what the stored bytes had when their checksum was verified."""
+
+
+class ChecksumMismatchError(Exception):
+    """The stored bytes do not have the client's checksum; the upload is open as before."""
+
+
+class UnknownAlgorithmError(Exception):
+    """The client names an algorithm that hashlib does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A checksum of the whole file as the client gives it, in hex."""
+
+    algorithm: str
+    value: str
+
+    def hasher(self) -> hashlib._Hash:
+        try:
+            return hashlib.new(self.algorithm, usedforsecurity=False)
+        except (ValueError, TypeError) as error:
+            raise UnknownAlgorithmError(self.algorithm) from error
+
+    def fits(self, hasher: hashlib._Hash) -> bool:
+        wanted = self.value.strip().lower()
+        if hasher.digest_size:
+            return hasher.hexdigest() == wanted
+        # The shake family has as many digits as one asks for.
+        size = len(wanted) // 2
+        return size >= 16 and hasher.hexdigest(size) == wanted  # type: ignore[call-arg]  # shake's
+
+    def as_digest(self) -> Digest | None:
+        """Return it as the digest of our own protocols, if it is one."""
+        if self.hasher().name != "sha256":
+            return None
+        try:
+            return Digest(bytes.fromhex(self.value.strip()))
+        except ValueError as error:
+            raise ChecksumMismatchError from error
+
+
+def finish(
+    receiver: Receiver, record: UploadRecord, length: int, checksum: Checksum | None
+) -> Receipt:
+    """Verify and publish; the file and its receipt are durable on return. Repeatable.
+
+    A checksum that is no SHA-256 is computed over the stored bytes together with their SHA-256,
+    and it is the latter that is then verified and published by: the very bytes that had the
+    client's checksum, or none.
+
+    Raises:
+        ChecksumMismatchError, UnknownAlgorithmError: the upload is open as before.
+        Refused: bytes are missing, or as `Receiver.complete`.
+    """
+    if record.state is State.COMPLETE:
+        return _again(receiver, record, checksum)
+    refuse_unless_there(record)
+    digest = None
+    if checksum is not None:
+        digest = checksum.as_digest()
+        if digest is None:
+            try:
+                digest = _digest_of(receiver, record, length, checksum)
+            except Refused:
+                record = receiver.records.find(None, record.id)
+                if record.state is not State.COMPLETE:
+                    raise
+                return _again(receiver, record, checksum)  # another request has just finished it
+    return _complete(receiver, record, CompleteRequest(length, digest))
+
+
+def _complete(receiver: Receiver, record: UploadRecord, request: CompleteRequest) -> Receipt:
+    try:
+        while True:
+            outcome = receiver.complete(None, record.id, request)
+            if not isinstance(outcome, Pending):
+                return outcome
+    except Refused as refused:
+        if refused.code == "digest-mismatch":
+            raise ChecksumMismatchError from refused
+        raise
+
+
+def _again(receiver: Receiver, record: UploadRecord, checksum: Checksum | None) -> Receipt:
+    receipt = record.receipt
+    if receipt is None:
+        msg = "a complete upload has no receipt"
+        raise RuntimeError(msg)
+    if checksum is None:
+        return receipt
+    digest = checksum.as_digest()
+    known = json.loads(receiver.records.note(record.id, SUMS) or "{}")
+    if digest is not None:
+        is_same = digest == receipt.digest
+    else:
+        is_same = (
+            known.get("sha256") == receipt.digest.hex
+            and known.get(checksum.hasher().name) == checksum.value.strip().lower()
+        )
+    if not is_same:
+        raise ChecksumMismatchError
+    return receipt
+
+
+def _digest_of(receiver: Receiver, record: UploadRecord, length: int, checksum: Checksum) -> Digest:
+    """Return the SHA-256 of the stored bytes if they have *checksum*."""
+    receiver.status(None, record.id)  # seals what is still being written
+    missing = missing_of(receiver.records.find(None, record.id), length)
+    if missing:
+        raise Refused("ranges-missing", f"{missing.total} bytes have not arrived", missing=missing)
+    theirs, ours = checksum.hasher(), hashlib.sha256()
+    with receiver.records.reading(record.id) as part:
+        at = 0
+        while at < length:
+            piece = part.pread(min(READ_BYTES, length - at), at)
+            if not piece:
+                raise Refused("storage-failed", f"the stored bytes end at {at}")
+            theirs.update(piece)
+            ours.update(piece)
+            at += len(piece)
+    if not checksum.fits(theirs):
+        receiver.mismatched(record.id)
+        raise ChecksumMismatchError
+    sums = {"sha256": ours.hexdigest(), theirs.name: checksum.value.strip().lower()}
+    receiver.records.write_note(record.id, SUMS, json.dumps(sums))
+    return Digest(ours.digest())
