@@ -217,7 +217,12 @@ def _upload(options: argparse.Namespace) -> int:
     level = options.__dict__["log.level"] or "error"
     logs.configure(level, loaded.settings.log.format)
     logs.catch_thread_errors()
-    is_done = upload(
-        loaded.settings, options.files, clock=SystemClock(), boot_id=boot_id(), out=sys.stdout
-    )
+    try:
+        is_done = upload(
+            loaded.settings, options.files, clock=SystemClock(), boot_id=boot_id(), out=sys.stdout
+        )
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the progress line ends here
+        _complain("stopped; what has arrived is kept, and the same command goes on from there")
+        raise
     return EXIT_DONE if is_done else EXIT_FAILED

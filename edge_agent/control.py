@@ -162,6 +162,8 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> I
             raise NotRunningError("no agent is running") from None
         except OSError as error:
             msg = f"the agent at {path} cannot be asked: {error.strerror}"
+            if isinstance(error, PermissionError):
+                msg += "; run this as the agent's user, or as root"
             raise ControlError(msg) from None
         try:
             client.sendall(json.dumps(dict(request)).encode() + b"\n")

@@ -23,8 +23,11 @@ class AlreadyRunningError(StateDirError):
     """Another agent has the state folder."""
 
     def __init__(self, state_dir: Path, pid: int | None) -> None:
-        who = "another agent" if pid is None else f"another agent (pid {pid})"
-        super().__init__(f"{who} is running with {state_dir}; stop it, or set another state_dir")
+        who = "" if pid is None else f" (pid {pid})"
+        super().__init__(
+            f"another agent{who} is running with {state_dir}, or an `edge-agent upload` is under way"
+            " there; wait until it has ended, stop it, or set another state_dir"
+        )
         self.pid = pid
 
 

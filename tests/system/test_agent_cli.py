@@ -292,17 +292,20 @@ def test_upload_beside_a_running_agent_hands_over_and_never_deletes(agent, serve
 def test_an_interrupted_upload_goes_on_where_it_was(agent, server, token, tmp_path):
     file = recording(tmp_path / "interrupted.mp4", 12 * MB)
     slow = [*PROGRAM, "upload", "--config", agent.config, "--max-rate", "2MB", file]
-    with subprocess.Popen([str(one) for one in slow], stdout=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([str(one) for one in slow], **pipes) as process:
         wait_for(
             lambda: server.open_uploads(token).get("interrupted.mp4", 0) > MB, "a part of the file"
         )
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        _, complaint = process.communicate(timeout=10)
     held = server.open_uploads(token)["interrupted.mp4"]
 
     done = run(agent, "upload", file)
 
     assert process.returncode == 130
+    assert b"the same command goes on from there" in complaint
+    assert b"Traceback" not in complaint
     assert 0 < held < 12 * MB
     assert done.returncode == 0, done.stdout
     (published,) = [one for one in server.published_files() if one.name == "interrupted.mp4"]
