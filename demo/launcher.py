@@ -111,7 +111,7 @@ class Launcher:
         say(f"  drop recordings into   {layout.media}")
         say(f"  they arrive in         {layout.published}")
         say(f"  ingest server          http://{LOOPBACK}:{server_port}")
-        say(f"  MQTT ({broker_name})".ljust(25) + f"mqtt://{LOOPBACK}:{mqtt_port}")
+        say(f"  MQTT broker            mqtt://{LOOPBACK}:{mqtt_port} ({broker_name})")
         say(f"  topics                 {TOPIC_PREFIX}/v1/{DEVICE}/#")
         say(f"  full logs              {layout.logs}")
         say()

@@ -87,7 +87,7 @@ class Story:
         how_long = f" ({size(length)})" if isinstance(length, int) else ""
         match kind:
             case "file.discovered":
-                yield Line("seen", f"{name}{how_long}")
+                yield Line("finished", f"{name}{how_long}: nobody writes to it any more")
             case "file.started":
                 yield Line("sending", f"{name}{how_long}")
             case "file.completed":
@@ -177,10 +177,7 @@ class Story:
     def log(self, program: str, record: Mapping[str, Any]) -> Iterator[Line]:
         """Tell of a program's log line: what MQTT has no word for, and what needs a person."""
         event, level = str(record.get("event", "")), record.get("level")
-        if program == "agent" and event == "upload.settled":
-            name = record.get("name") or str(record.get("path", "?")).rpartition("/")[2]
-            yield Line("settled", f"{printable(name)}: finished, nobody writes to it")
-        elif level in {"error", "critical"}:
+        if level in {"error", "critical"}:
             keys = ("detail", "error", "problem", "exception")
             told = next((record[key] for key in keys if record.get(key)), "")
             last = str(told).strip().rpartition("\n")[2]

@@ -109,8 +109,8 @@ def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(de
     published = [path for path in (demo.var / "server/published").rglob("*") if path.is_file()]
     assert [sha256(path) for path in published] == [sha256(recording)]
     verbs = re.findall(r"^\d\d:\d\d:\d\d  (\w+)", demo.text, re.MULTILINE)
-    told = [verb for verb in verbs if verb in {"seen", "settled", "sending", "verified"}]
-    assert told == ["seen", "settled", "sending", "verified"]
+    told = [verb for verb in verbs if verb in {"finished", "sending", "verified"}]
+    assert told == ["finished", "sending", "verified"]
     assert "Traceback" not in demo.text
     assert "was killed" not in demo.text
 

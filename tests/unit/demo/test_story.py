@@ -16,7 +16,7 @@ def test_a_name_cannot_move_the_cursor():
 
     [line] = story.event(_event("file.discovered", name="a\x1b[2J\r\n.mp4", length=5))
 
-    assert line == Line("seen", "a\\x1b[2J\\x0d\\x0a.mp4 (5 B)")
+    assert line == Line("finished", "a\\x1b[2J\\x0d\\x0a.mp4 (5 B): nobody writes to it any more")
 
 
 def test_a_completed_recording_is_verified_and_its_place_shown():
