@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent import logs
+from edge_agent import logs, priorities
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
@@ -162,6 +162,7 @@ class Agent:
         self._ends_s: float | None = None
         self._lock = StateLock(settings.state_dir)
         self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
+        priorities.apply(self._store, [one.rule() for one in settings.priority])
         self.activity = Activity()
         self._snapshots = Snapshots(
             self._store,
@@ -323,6 +324,10 @@ class Agent:
         self._settings = change.settings
         logs.set_level(change.settings.log.level)
         self._watcher.configure(change.settings.watch)
+        try:
+            priorities.apply(self._store, [one.rule() for one in change.settings.priority])
+        except StoreError as error:
+            log.warning("priorities.failed", error=str(error), action="done by the next start")
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)

@@ -242,7 +242,7 @@ def _advice(error: TransportError, settings: AgentSettings) -> str:
         return ""
     if settings.server.proxy is not None:
         return "; check that [server] proxy and url are right and that the proxy runs"
-    if "WRONG_VERSION_NUMBER" in text:
+    if "wrong version number" in text.lower():
         return "; it does not speak TLS there: http:// instead of https://, or another port"
     if "Name or service not known" in text or "name resolution" in text:
         return "; check the host's name in [server] url, and the network"
@@ -291,6 +291,8 @@ def _rules_in_words(verdict: Verdict) -> str:
         parts.append(f"at most {size(rule.daily_bytes)} a day")
     if rule is not None and rule.windows:
         parts.append("at certain times only")
+    if rule is not None and rule.min_priority:
+        parts.append(f"recordings of priority {rule.min_priority} and above only")
     limit = "no limit" if verdict.max_rate is None else f"at most {size(verdict.max_rate)}/s"
     return ", ".join([*parts, limit])
 

@@ -29,7 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from edge_agent.core.schedule import LinkRule, Slot, Window
+from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
 from edge_agent.socket_options import DSCP
 from upload_protocol.headers import is_device_id
 
@@ -79,6 +79,7 @@ def _code_point(value: object) -> object:
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
+Priority = Annotated[int, Field(ge=0, le=100)]
 _RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 
 
@@ -223,6 +224,9 @@ class LinkSettings(_Settings):
     daily_bytes: Size | None = None
     """What it may carry from midnight to midnight."""
 
+    min_priority: Priority = 0
+    """Recordings of a lower priority wait for another link."""
+
     @field_validator("windows")
     @classmethod
     def _readable_windows(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -237,7 +241,22 @@ class LinkSettings(_Settings):
             max_rate=self.max_rate,
             windows=tuple(Window.parse(line) for line in self.windows),
             daily_bytes=self.daily_bytes,
+            min_priority=self.min_priority,
         )
+
+
+class PrioritySettings(_Settings):
+    """How urgent some recordings are; the first that fits counts, without one it is 0."""
+
+    match: Annotated[str, Field(min_length=1)]
+    """Shell patterns for the place below the watched folder, joined by ``|``; ``*`` stands for ``/``
+    as well, upper and lower case are alike: ``event/*|*.mcap``."""
+
+    value: Annotated[int, Field(ge=1, le=100)]
+    """Higher ones are sent first."""
+
+    def rule(self) -> PriorityRule:
+        return PriorityRule(self.match, self.value)
 
 
 class MqttSettings(_Settings):
@@ -325,6 +344,7 @@ class AgentSettings(BaseSettings):
     watch: WatchSettings
     server: ServerSettings
     upload: UploadSettings = UploadSettings()
+    priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
     mqtt: MqttSettings = MqttSettings()
     retention: RetentionSettings = RetentionSettings()

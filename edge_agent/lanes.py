@@ -1,14 +1,13 @@
 """One lane: a connection, and a thread that does one unit of work after the other.
 
 Here: which recording is next. The work itself is `lane_work`, what follows from a failure `setbacks`.
-The oldest recording comes first; one that fails waits by itself and lets the next one go, while a link
+The most urgent recording comes first, of equals the oldest; one that fails waits by itself and lets the next one go, while a link
 or a server that is away holds up all of them. Several lanes take disjoint ranges of one recording, or
 different recordings, whatever there is.
 """
 
 from __future__ import annotations
 
-import heapq
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -80,6 +79,8 @@ class Shared:
     setbacks: Setbacks
     outflow: Outflow
     is_stopping: Callable[[], bool]
+    least_priority: int = 0
+    """The link in use is only for recordings of at least this."""
     count: int = 1
     """Lanes that may work; those with a number from here on rest."""
     busy: dict[int, str] = field(default_factory=dict)
@@ -271,24 +272,30 @@ class Lane:
 
     def _candidates(self) -> Iterator[Recording]:
         store = self._shared.store
-        if self._current_id is not None:
-            current = store.get(self._current_id)
-            if current is not None and current.state in WORK:
-                yield current
+        current = None if self._current_id is None else store.get(self._current_id)
+        if current is not None and current.state in WORK and self._may_go_on(current):
+            yield current
         yield from self._queue()
 
+    def _may_go_on(self, current: Recording) -> bool:
+        """Return whether nothing more urgent than the current recording waits."""
+        shared = self._shared
+        if current.priority < shared.least_priority:
+            return False
+        if shared.store.priority_of is None:
+            return True
+        more = shared.store.due(*WORK, at_least=current.priority + 1, limit=1)
+        return not more or more[0].id in shared.busy.values()
+
     def _queue(self) -> Iterator[Recording]:
-        """Yield the recordings that are due, oldest first, a few at a time: the queue may be long."""
-        store = self._shared.store
-        after = 0
-        while True:
-            # One look into the index per state; all states at once would sort the whole queue.
-            pages = [store.in_states(one, after_seq=after, limit=_PAGE) for one in WORK]
-            page = list(heapq.merge(*pages, key=lambda recording: recording.seq))[:_PAGE]
-            if not page:
-                return
+        """Yield the recordings that are due, in order, a few at a time: the queue may be long."""
+        shared = self._shared
+        after = None
+        while page := shared.store.due(
+            *WORK, after=after, at_least=shared.least_priority, limit=_PAGE
+        ):
             yield from page
-            after = page[-1].seq
+            after = page[-1]
 
     def _sharers(self, now_s: float) -> int:
         """Return how many lanes may find no other work than this lane's next recording."""
@@ -313,10 +320,20 @@ class Lane:
             shared.holds.release_gone(self._is_pending)
         first = shared.holds.first()
         if not shared.busy:
-            shared.activity.block(None if first is None else first.wait)
+            wait = self._kept_back() if first is None else first.wait
+            shared.activity.block(wait)
         if first is None:
             return idle_s
         return min(LONGEST_STEP_S, max(SHORTEST_WAIT_S, first.until_s - now_s))
+
+    def _kept_back(self) -> Wait | None:
+        """Return why nothing is done although something is due: only more urgent ones may go."""
+        shared = self._shared
+        least = shared.least_priority
+        if not least or not shared.store.due(*WORK, limit=1):
+            return None
+        detail = f"the link in use carries recordings of priority {least} and above; another is waited for"
+        return Wait(Reason.METERED, detail)
 
     def _is_pending(self, recording_id: str) -> bool:
         recording = self._shared.store.get(recording_id)

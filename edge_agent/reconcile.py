@@ -93,6 +93,7 @@ class Reconciler:
                 # Renaming moves ctime. What may be deleted keeps the strict identity instead.
                 changes["identity"] = found.identity
             after = self._store.update(before, **changes)
+            self._store.prioritise([after])  # moved to the urgent ones, perhaps
             self._settler.forget(before.path)
             log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
             if after.state is State.FAILED and after.problem == SOURCE_MISSING:

@@ -72,3 +72,5 @@ class Recording:
     detail: str | None
     seen_at: str
     verified_at: str | None
+    priority: int = 0
+    """The owner's; higher ones go first."""

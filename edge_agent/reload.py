@@ -29,7 +29,7 @@ _LIVE = frozenset(
 )
 
 
-_LIVE_LISTS = frozenset({"link"})
+_LIVE_LISTS = frozenset({"link", "priority"})
 """Lists of tables, which change as a whole."""
 
 

@@ -70,7 +70,13 @@ CREATE TRIGGER recording_moved AFTER UPDATE OF state, length ON recording BEGIN
 END;
 """
 
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + _SETTINGS, _TALLY)
+# The index costs nothing where the owner sets no priorities.
+_PRIORITIES = """
+ALTER TABLE recording ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recording_ahead ON recording(state, priority DESC, seq) WHERE priority > 0;
+"""
+
+MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + _SETTINGS, _TALLY, _PRIORITIES)
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -78,7 +84,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at"
+    "detail, seen_at, verified_at, priority"
 )
 
 
@@ -104,6 +110,7 @@ def to_recording(row: Sequence[Any]) -> Recording:
         detail=row[20],
         seen_at=row[21],
         verified_at=row[22],
+        priority=row[23],
     )
 
 
@@ -136,4 +143,5 @@ def _values(recording: Recording) -> dict[str, Any]:
         "problem": recording.problem,
         "detail": recording.detail,
         "verified_at": recording.verified_at,
+        "priority": recording.priority,
     }

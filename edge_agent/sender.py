@@ -280,6 +280,7 @@ class Sender:
         """Keep to what the owner's rules say now, in running requests as well. The gate is held."""
         verdict = self._policies.look(now_s, self._shared.outflow.sent)
         self._shared.outflow.limit(verdict.max_rate)
+        self._keep_to_priority(verdict.min_priority)
         is_forbidden = verdict.blocked_by is not None
         if is_forbidden != self._is_cut:
             self._is_cut = is_forbidden
@@ -293,6 +294,21 @@ class Sender:
                     for lane in self._lanes:
                         lane.transport.resume()
         return verdict
+
+    def _keep_to_priority(self, least: int) -> None:
+        """Begin to send more urgent recordings only, or all of them again. The gate is held."""
+        shared = self._shared
+        if least == shared.least_priority:
+            return
+        is_wider = least < shared.least_priority
+        shared.least_priority = least
+        if is_wider:
+            self._wake_others()
+            return
+        for number, recording_id in shared.busy.items():
+            recording = shared.store.get(recording_id)
+            if recording is not None and recording.priority < least:
+                self._lanes[number].transport.cut()
 
     def _make(self, wanted: int) -> None:
         while len(self._lanes) < wanted and self._more is not None:

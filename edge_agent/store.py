@@ -12,7 +12,7 @@ scan and by asking the server, which answers a known digest with the old receipt
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,6 +81,9 @@ class Store(Outbox):
             read-only file system); nothing of that method's change is kept.
     """
 
+    priority_of: Callable[[str, str], int] | None = None
+    """Gives a new recording its priority, from folder and name; None: all have the same."""
+
     @classmethod
     def open(cls, path: Path, *, clock: Clock, boot_id: str) -> Self:
         """Open or make the database at *path*; its folder must exist.
@@ -118,7 +121,7 @@ class Store(Outbox):
         identity = found.identity
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
-            " ctime_ns, state, origin, seen_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ctime_ns, state, origin, seen_at, priority) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
@@ -133,6 +136,7 @@ class Store(Outbox):
                 State.SEEN,
                 found.origin,
                 seen_at,
+                0 if self.priority_of is None else self.priority_of(found.folder, found.name),
             ),
         ).fetchone()
         return to_recording(row)
@@ -155,6 +159,55 @@ class Store(Outbox):
     ) -> list[Recording]:
         """Return recordings in *states*, oldest first; None: all of them, however many."""
         return self._by_state(states, "seq > ?", after_seq, "seq", limit)
+
+    def due(
+        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+    ) -> list[Recording]:
+        """Return recordings in *states* in the order of sending: by priority, then oldest first.
+
+        Args:
+            after: the last one of the page before.
+            at_least: leave out those of a lower priority.
+        """
+        page: list[Recording] = []
+        if after is None or after.priority > 0:
+            page = self._ahead(states, after, at_least, limit)
+        if len(page) < limit and at_least <= 0:
+            after_seq = 0 if after is None or after.priority > 0 else after.seq
+            page += self._by_state(
+                states, "priority = 0 AND seq > ?", after_seq, "seq", limit - len(page)
+            )
+        return page
+
+    def _ahead(
+        self, states: Sequence[State], after: Recording | None, at_least: int, limit: int
+    ) -> list[Recording]:
+        last, seq = (_LAST_SEQ, 0) if after is None else (after.priority, after.seq)
+        # `priority > 0` word for word: else SQLite does not see that the index holds all of them.
+        one = (
+            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND priority > 0"
+            " AND priority >= ? AND (priority < ? OR (priority = ? AND seq > ?))"
+            " ORDER BY priority DESC, seq LIMIT ?)"
+        )
+        values = [value for state in states for value in (state, at_least, last, last, seq, limit)]
+        with self._database.reading() as run:
+            rows = run.execute(
+                f"{' UNION ALL '.join([one] * len(states))} ORDER BY priority DESC, seq LIMIT ?",
+                (*values, limit),
+            ).fetchall()
+        return [to_recording(row) for row in rows]
+
+    def prioritise(self, recordings: Sequence[Recording]) -> None:
+        """Give each its priority anew, as `priority_of` says now; one transaction."""
+        of = self.priority_of or (lambda _folder, _name: 0)
+        changed = [
+            (wanted, one.seq)
+            for one in recordings
+            if (wanted := of(one.folder, one.name)) != one.priority
+        ]
+        if changed:
+            with self._database.transaction() as run:
+                run.executemany("UPDATE recording SET priority = ? WHERE seq = ?", changed)
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         """Return the newest recordings in *states*, newest first."""

@@ -52,6 +52,14 @@ class _ChosenStore(Store):
         ]
         return sorted(wanted, key=lambda one: one.seq)[:limit]
 
+    def due(
+        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+    ) -> list[Recording]:
+        if self.chosen is None:
+            return super().due(*states, after=after, at_least=at_least, limit=limit)
+        # Whoever names a file wants it now, whatever its priority.
+        return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)
+
 
 def upload(
     settings: AgentSettings, files: Sequence[Path], *, clock: Clock, boot_id: str, out: TextIO

@@ -93,13 +93,31 @@ class LinkRule:
     """When it may be used; empty: always."""
     daily_bytes: int | None = None
     """What it may carry a day. None: a metered link nothing, another without end."""
-    min_priority: int | None = None
+    min_priority: int = 0
     """Recordings below it wait for another link."""
 
     def fits(self, interface: str | None) -> bool:
         return interface is not None and any(
             fnmatchcase(interface, one) for one in self.match.split("|")
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityRule:
+    """How urgent recordings are whose place below the watched folder fits *match*."""
+
+    match: str
+    """Shell patterns, ``event/*|*.mcap``; ``*`` stands for ``/`` as well."""
+    value: int
+
+    def fits(self, folder: str, name: str) -> bool:
+        place = (f"{folder}/{name}" if folder else name).casefold()
+        return any(fnmatchcase(place, one.casefold()) for one in self.match.split("|"))
+
+
+def priority_of(rules: Sequence[PriorityRule], folder: str, name: str) -> int:
+    """Return what the first rule that fits says; 0: none does."""
+    return next((rule.value for rule in rules if rule.fits(folder, name)), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,10 @@ class Verdict:
     detail: str = ""
     max_rate: int | None = None
     rule: LinkRule | None = None
+
+    @property
+    def min_priority(self) -> int:
+        return 0 if self.rule is None else self.rule.min_priority
 
     @property
     def is_metered(self) -> bool:

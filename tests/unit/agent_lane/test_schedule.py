@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent.core.schedule import LinkRule, Slot, Window, decide
+from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window, decide, priority_of
 
 
 def at(*when):
@@ -97,3 +97,20 @@ def test_L6_without_a_clock_no_time_holds_anything_up():
 
 def test_a_pause_comes_before_all_else():
     assert verdict(is_paused=True, rules=[METERED]).blocked_by == "paused"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "value"),
+    [
+        ("event", "a.mp4", 10),
+        ("Event/2026", "a.mp4", 10),
+        ("", "x.MCAP", 10),
+        ("events", "a.mp4", 3),
+        ("", "event", 3),
+        ("ordinary", "a.jpg", 0),
+    ],
+)
+def test_the_first_priority_that_fits_the_place_counts(folder, name, value):
+    rules = [PriorityRule("event/*|*.mcap", 10), PriorityRule("event*", 3)]
+
+    assert priority_of(rules, folder, name) == value

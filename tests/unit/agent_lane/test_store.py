@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -255,6 +256,44 @@ def test_a_page_of_several_states_is_in_order_and_complete(store):
         numbers[5:]
     )
     assert seqs(store.in_states(State.STABLE)) == numbers[::2]
+
+
+def test_pages_of_what_is_due_are_in_the_order_of_sending_and_complete(store):
+    store.priority_of = lambda _folder, name: int(name) % 3
+    all_of_them = store.add(
+        [replace(found(b"%d" % number), name=str(number)) for number in range(20)]
+    )
+    for one in all_of_them[::2]:
+        store.advance(one, Event.SETTLED)
+    wanted = sorted(all_of_them, key=lambda one: (-one.priority, one.seq))
+
+    def walked(**limits):
+        after, rows = None, []
+        while page := store.due(*PENDING, after=after, limit=3, **limits):
+            rows += page
+            after = page[-1]
+        return [one.seq for one in rows]
+
+    assert walked() == [one.seq for one in wanted]
+    assert walked(at_least=2) == [one.seq for one in wanted if one.priority == 2]
+    assert walked(at_least=3) == []
+
+
+def test_what_is_due_is_found_by_index_and_nothing_is_sorted_but_a_page(store):
+    asked = []
+    with store._database.reading() as run:
+        run.set_trace_callback(asked.append)
+    store.due(State.STABLE, State.SENDING, limit=3)
+    with store._database.reading() as run:
+        run.set_trace_callback(None)
+        plans = [
+            row[3] for sql in asked for row in run.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+        ]
+
+    on_recordings = [step for step in plans if "recording" in step]
+    assert len(on_recordings) == 4
+    assert all("USING INDEX recording_" in step and "state=?" in step for step in on_recordings)
+    assert any("recording_ahead" in step for step in on_recordings)
 
 
 def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store):

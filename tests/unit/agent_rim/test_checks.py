@@ -52,6 +52,11 @@ def test_a_certificate_of_this_device_is_looked_at(
             " at most 5.0 kB/s",
         ),
         (
+            {"link": [{"match": "*", "min_priority": 5}]},
+            "OK",
+            "holds, recordings of priority 5 and above only, no limit",
+        ),
+        (
             {"link": [{"match": "eth*|l?", "metered": True}]},
             "WARN",
             "nothing is sent now: the link lo is metered",

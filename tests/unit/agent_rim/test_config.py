@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import AgentSettings, LinkSettings
+from edge_agent.config import AgentSettings, LinkSettings, PrioritySettings
 from edge_agent.config_sources import _KEYS, _REQUIRED, Loaded, load
 from edge_agent.credentials import read_secret
 from edge_agent.errors import ConfigError
@@ -46,7 +46,8 @@ def test_the_example_holds_every_key_with_its_default():
 
     assert example == defaults
     # Keys of a list of tables are not known one by one.
-    assert written == ({key[-1] for key in _KEYS} - {"link"}) | set(LinkSettings.model_fields)
+    of_lists = {*LinkSettings.model_fields, *PrioritySettings.model_fields}
+    assert written == ({key[-1] for key in _KEYS} - {"link", "priority"}) | of_lists
 
 
 def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import priorities
 from edge_agent.activity import Current, ProblemCode, Reason
+from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import Event, State
 from edge_agent.errors import StoreError
 from edge_agent.lease import LeaseProbe
@@ -582,3 +584,16 @@ def test_other_patterns_count_from_the_next_scan(folder):
 
     assert before == {}
     assert folder.states() == {"a.xyz": State.STABLE}
+
+
+def test_a_recording_that_is_moved_to_the_urgent_ones_becomes_urgent(tmp_path):
+    with watched_folder(tmp_path) as folder:
+        priorities.apply(folder.store, [PriorityRule("event/*", 10)])
+        folder.write("a.mp4")
+        folder.settle()
+        before = folder.only().priority
+        (folder.media / "event").mkdir()
+        (folder.media / "a.mp4").rename(folder.media / "event/a.mp4")
+        folder.settle()
+
+        assert (before, folder.only().priority) == (0, 10)
