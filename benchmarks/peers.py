@@ -20,10 +20,12 @@ from urllib.parse import urlsplit
 from benchmarks import tus
 from benchmarks.machine import MB, cpu_s
 from demo.ports import LOOPBACK, free_port, is_listening
+from tests.support.certificates import Authority
 from tests.support.processes import Server, wait_for
 
 NGINX_WORKERS = 2
 INSTALL_NGINX = "apt-get install --no-install-recommends nginx"
+INSTALL_OPENSSL = "apt-get install --no-install-recommends libssl-dev"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,40 @@ class Speed:
     """The slowest request that verified and published a file; in the time of the whole."""
 
 
-class Client:
-    """`put_client.c`, compiled at first use."""
+class NoTlsClientError(Exception):
+    """The load client cannot be compiled with TLS here."""
 
-    def __init__(self, folder: Path) -> None:
-        self._program = folder / "put_client"
+
+class Client:
+    """`put_client.c`, compiled at first use; with TLS where it is to send over that."""
+
+    def __init__(self, folder: Path, *, with_tls: bool = False) -> None:
+        """Compile the program.
+
+        Raises:
+            NoTlsClientError: OpenSSL's headers are not installed.
+        """
+        self._program = folder / ("put_client_tls" if with_tls else "put_client")
         source = Path(__file__).with_name("put_client.c")
-        subprocess.run(["cc", "-O2", "-pthread", "-o", self._program, source], check=True)
+        tls = ("-DWITH_TLS", "-lssl", "-lcrypto") if with_tls else ()
+        command = ["cc", "-O2", "-pthread", "-o", self._program, source, *tls]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode and with_tls:
+            raise NoTlsClientError(INSTALL_OPENSSL)
+        if made.returncode:
+            raise RuntimeError(made.stderr)
         # Odd in length: no two bodies of a file are alike.
         self._bytes = hashlib.shake_256(b"bench").digest(MB + 7)
         self._block = folder / "block"
         self._block.write_bytes(self._bytes)
         self._digests: dict[int, str] = {}
 
-    def send(self, port: int, case: Case, head: str, targets: list[str]) -> float:
-        """Return the seconds from the first connection to the last answer."""
+    def send(self, port: int | str, case: Case, head: str, targets: list[str]) -> float:
+        """Return the seconds from the first connection to the last answer.
+
+        Args:
+            port: a number, or with ``tls:`` before it.
+        """
         command = [self._program, str(port), self._block, str(case.body), str(case.count), head]
         done = subprocess.run(
             [*command, *targets], capture_output=True, text=True, timeout=300, check=False
@@ -108,12 +129,13 @@ class Ours(Peer):
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.port = server.port if server.tls is None else f"tls:{server.port}"
         self.headers = {"Authorization": f"Bearer {server.new_token()}"}
 
     def measure(self, client: Client, case: Case) -> Speed:
         targets = [self.create(case.length) for _ in range(case.connections)]
         before = _used([self.server.pid])
-        seconds = client.send(self.server.port, case, self.head(), targets)
+        seconds = client.send(self.port, case, self.head(), targets)
         finishes = []
         for target in targets:  # verified and published: a part of the work
             started_s = time.monotonic()
@@ -146,6 +168,10 @@ class Ours(Peer):
     def post(self, path: str, document: Any, more: dict[str, str] | None = None) -> Any:
         headers = {**self.headers, "Content-Type": "application/json", **(more or {})}
         connection = http.client.HTTPConnection(LOOPBACK, self.server.port, timeout=120)
+        if self.server.tls is not None:
+            connection = http.client.HTTPSConnection(
+                LOOPBACK, self.server.port, timeout=120, context=self.server.tls
+            )
         try:
             connection.request("POST", path, json.dumps(document), headers)
             answer = connection.getresponse()
@@ -166,7 +192,7 @@ class Nginx(Peer):
 
     name = "nginx dav PUT"
 
-    def __init__(self, port: int, pids: list[int], folder: Path) -> None:
+    def __init__(self, port: int | str, pids: list[int], folder: Path) -> None:
         self._port = port
         self._pids = pids
         self._folder = folder
@@ -242,8 +268,15 @@ def _speed(
 
 
 @contextlib.contextmanager
-def ours(folder: Path) -> Iterator[Ours]:
-    server = Server(folder / "ours")
+def ours(folder: Path, authority: Authority | None = None) -> Iterator[Ours]:
+    """Run our server, with a certificate of *authority* where there is one."""
+    if authority is None:
+        server = Server(folder / "ours")
+    else:
+        keys = authority.server()
+        tls = {"cert_file": keys.cert, "key_file": keys.key}
+        server = Server(folder / "ours-tls", tls=tls)
+        server.tls = authority.client_context()
     try:
         server.start()
         yield Ours(server)
@@ -252,8 +285,8 @@ def ours(folder: Path) -> Iterator[Ours]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[Nginx]:
-    """Run nginx with its data in *folder*.
+def nginx(folder: Path, authority: Authority | None = None) -> Iterator[Nginx]:
+    """Run nginx with its data in *folder*, with a certificate of *authority* where there is one.
 
     Raises:
         FileNotFoundError: there is no nginx here.
@@ -261,9 +294,17 @@ def nginx(folder: Path) -> Iterator[Nginx]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         raise FileNotFoundError(f"nginx is not installed: {INSTALL_NGINX}")
-    home, port = folder / "nginx", free_port()
+    home, port = folder / ("nginx" if authority is None else "nginx-tls"), free_port()
     for part in ("root", "temp"):
         (home / part).mkdir(parents=True)
+    secure, keys = "", ""
+    if authority is not None:
+        pair = authority.server()
+        secure = " ssl"
+        # What ours and the client agree on as well.
+        keys = (
+            f"ssl_certificate {pair.cert}; ssl_certificate_key {pair.key}; ssl_protocols TLSv1.3;"
+        )
     user = "user root;" if os.geteuid() == 0 else ""
     temps = "\n".join(
         f"{kind}_temp_path {home}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
@@ -276,7 +317,7 @@ def nginx(folder: Path) -> Iterator[Nginx]:
           access_log off; keepalive_requests 1000000; client_max_body_size 0;
           client_body_temp_path {home}/temp; {temps}
           server {{
-            listen {LOOPBACK}:{port}; root {home}/root;
+            listen {LOOPBACK}:{port}{secure}; {keys} root {home}/root;
             location / {{ dav_methods PUT; }}
           }}
         }}
@@ -285,7 +326,7 @@ def nginx(folder: Path) -> Iterator[Nginx]:
                           stderr=subprocess.DEVNULL) as process:  # fmt: skip
         try:
             wait_for(lambda: is_listening(port), "nginx listens")
-            yield Nginx(port, _family(process.pid), home / "root")
+            yield Nginx(f"tls:{port}" if secure else port, _family(process.pid), home / "root")
         finally:
             process.terminate()
 

@@ -2,6 +2,9 @@
  *
  *   put_client PORT BLOCK BODY COUNT HEAD TARGET...
  *
+ * PORT is a number, or tls:NUMBER where this was compiled with -DWITH_TLS and -lssl; the server's
+ * certificate is not checked then.
+ *
  * Each TARGET gets a connection of its own and COUNT requests of BODY bytes, one after the other.
  * HEAD is the request's head; in it {target} {body} {first} {last} {total} {number} are replaced by
  * what the request is about: offsets count from the connection's first body. The bytes sent are the file
@@ -12,6 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +23,17 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+static SSL_CTX *context;
+#else
+typedef void SSL;
+#endif
+
+struct link {
+    int fd;
+    SSL *tls; /* NULL: in the clear */
+};
 
 enum { MAX_HEAD = 4096, MAX_ANSWER = 65536, MAX_TARGETS = 256 };
 
@@ -37,14 +52,44 @@ static void fail(const char *form, ...) {
     exit(1);
 }
 
-static int dial(void) {
+static struct link dial(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int made = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct link made = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    int on = 1;
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    setsockopt(made, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (made < 0 || connect(made, (struct sockaddr *)&address, sizeof address))
+    setsockopt(made.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (made.fd < 0 || connect(made.fd, (struct sockaddr *)&address, sizeof address))
         fail("cannot connect to port %d", port);
+#ifdef WITH_TLS
+    if (context) {
+        made.tls = SSL_new(context);
+        SSL_set_fd(made.tls, made.fd);
+        if (SSL_connect(made.tls) != 1) fail("the TLS handshake failed");
+    }
+#endif
     return made;
+}
+
+static void hang_up(struct link *which) {
+#ifdef WITH_TLS
+    if (which->tls) SSL_free(which->tls);
+#endif
+    close(which->fd);
+    *which = (struct link){.fd = -1};
+}
+
+static ssize_t put(struct link to, const char *data, size_t length, int flags) {
+#ifdef WITH_TLS
+    if (to.tls) return SSL_write(to.tls, data, length);
+#endif
+    return send(to.fd, data, length, flags | MSG_NOSIGNAL);
+}
+
+static ssize_t get(struct link from, char *data, size_t length) {
+#ifdef WITH_TLS
+    if (from.tls) return SSL_read(from.tls, data, length);
+#endif
+    return recv(from.fd, data, length, 0);
 }
 
 /* Writes the head of request `number` into `out`; returns its length. */
@@ -73,15 +118,15 @@ static int fill(char *out, const char *target, int number) {
     return used;
 }
 
-static void send_all(int to, const char *data, size_t length, int flags) {
+static void send_all(struct link to, const char *data, size_t length, int flags) {
     while (length) {
-        ssize_t sent = send(to, data, length, flags | MSG_NOSIGNAL);
+        ssize_t sent = put(to, data, length, flags);
         if (sent <= 0) fail("the server closed the connection");
         data += sent, length -= sent;
     }
 }
 
-static void send_body(int to, long offset) {
+static void send_body(struct link to, long offset) {
     for (long left = body; left;) {
         size_t at = offset % block_bytes, size = block_bytes - at;
         if ((long)size > left) size = left;
@@ -91,11 +136,11 @@ static void send_body(int to, long offset) {
 }
 
 /* Reads one answer in full; returns whether the connection stays open. */
-static int answered(int from, char *answer) {
+static int answered(struct link from, char *answer) {
     size_t got = 0;
     char *end = NULL;
     for (;;) {
-        ssize_t more = recv(from, answer + got, MAX_ANSWER - 1 - got, 0);
+        ssize_t more = get(from, answer + got, MAX_ANSWER - 1 - got);
         if (more <= 0) fail("the server closed before its answer was complete");
         answer[got += more] = 0;
         if (!end && !(end = strstr(answer, "\r\n\r\n"))) continue;
@@ -110,14 +155,14 @@ static int answered(int from, char *answer) {
 
 static void *run(void *target) {
     char *answer = malloc(MAX_ANSWER), out[MAX_HEAD];
-    int to = dial();
+    struct link to = dial();
     for (int number = 0; number < count; number++) {
-        if (to < 0) to = dial();
+        if (to.fd < 0) to = dial();
         send_all(to, out, fill(out, target, number), MSG_MORE);
         send_body(to, body * number);
-        if (!answered(to, answer)) close(to), to = -1;
+        if (!answered(to, answer)) hang_up(&to);
     }
-    if (to >= 0) close(to);
+    if (to.fd >= 0) hang_up(&to);
     free(answer);
     return NULL;
 }
@@ -133,9 +178,21 @@ static void read_block(const char *path) {
     fclose(file);
 }
 
+static int read_port(const char *text) {
+    if (strncmp(text, "tls:", 4)) return atoi(text);
+#ifdef WITH_TLS
+    signal(SIGPIPE, SIG_IGN);
+    context = SSL_CTX_new(TLS_client_method());
+    if (!context) fail("no TLS");
+#else
+    fail("compiled without TLS");
+#endif
+    return atoi(text + 4);
+}
+
 int main(int argc, char **argv) {
     if (argc < 7 || argc - 6 > MAX_TARGETS) fail("put_client PORT BLOCK BODY COUNT HEAD TARGET...");
-    port = atoi(argv[1]), body = atol(argv[3]), count = atoi(argv[4]), head = argv[5];
+    port = read_port(argv[1]), body = atol(argv[3]), count = atoi(argv[4]), head = argv[5];
     read_block(argv[2]);
     struct timespec began, ended;
     pthread_t threads[MAX_TARGETS];

@@ -1,7 +1,8 @@
 """The server beside nginx and the npm tus server: ``python -m benchmarks.server``.
 
 One load client for all, written in C. Rounds are interleaved and ratios are taken inside a round, so
-that a noisy minute hits both sides. nginx and npm are used where they are installed.
+that a noisy minute hits both sides. nginx and npm are used where they are installed, TLS where the
+client can be compiled with it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks import peers
 from benchmarks.machine import MB, describe
 from benchmarks.peers import Case, Client, Ours, Peer, Speed
 from demo.ports import LOOPBACK
+from tests.support.certificates import Authority
 
 LARGE_MB = 4000
 SETTLE_S = 0.2
@@ -27,11 +29,11 @@ SETTLE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case of the table, and the share of nginx's speed that is wanted."""
+    """A case of the table, and the share of nginx's speed that is wanted, if any."""
 
     name: str
     case: Case
-    wanted: float
+    wanted: float | None
 
 
 ROWS = (
@@ -39,6 +41,7 @@ ROWS = (
     Row("8 MB requests, 4 connections", Case(8 * MB, 32, 4), 0.85),
     Row("1 MB requests, 1 connection", Case(MB, 256, 1), 0.50),
 )
+TLS_ROWS = tuple(Row(f"{row.name}, TLS", row.case, None) for row in ROWS)
 MAX_CPU_S_PER_GB = 1.5
 MAX_WRITTEN = 1.01
 MAX_COMPLETE_S = 0.05
@@ -68,12 +71,28 @@ def main() -> int:
             print("|---|---|---|---|---|---|---|", flush=True)
             for row in ROWS:
                 _compare(client, row, [ours, *others], chosen.rounds)
+            _over_tls(folder, chosen.rounds)
             print("\n| what | found | wanted |\n|---|---|---|", flush=True)
             _large(client, ours, chosen.large)
             _takeovers(ours, chosen.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _over_tls(folder: Path, rounds: int) -> None:
+    try:
+        client = Client(folder, with_tls=True)
+    except peers.NoTlsClientError as error:
+        print(f"left out: TLS, for want of OpenSSL's headers: {error}", flush=True)
+        return
+    authority = Authority(folder / "ca")
+    with contextlib.ExitStack() as ending:
+        servers: list[Peer] = [ending.enter_context(peers.ours(folder, authority))]
+        with contextlib.suppress(FileNotFoundError):  # told already
+            servers.append(ending.enter_context(peers.nginx(folder, authority)))
+        for row in TLS_ROWS:
+            _compare(client, row, servers, rounds)
 
 
 def _others(ending: contextlib.ExitStack, folder: Path, *, with_npm: bool) -> Iterator[Peer]:
@@ -101,9 +120,9 @@ def _compare(client: Client, row: Row, servers: list[Peer], rounds: int) -> None
             one.mb_per_s / other.mb_per_s for one, other in zip(mine, nginx or [], strict=False)
         ]
         is_ours = isinstance(server, Ours)
-        wanted = (
-            f">= {row.wanted:.2f}, CPU <= {MAX_CPU_S_PER_GB}, <= {MAX_WRITTEN}" if is_ours else ""
-        )
+        wanted = ""
+        if is_ours and row.wanted is not None:
+            wanted = f">= {row.wanted:.2f}, CPU <= {MAX_CPU_S_PER_GB}, <= {MAX_WRITTEN}"
         cells = (
             _spread([one.mb_per_s for one in mine], 0),
             _spread([one.cpu_s_per_gb for one in mine], 2),
