@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,6 +59,10 @@ class AnswerWriter:
         # Not `sendall`: its timeout is one for everything, and this is one for each progress.
         rest = memoryview(data)
         while rest:
-            sent = self._connection.send(rest)
+            try:
+                sent = self._connection.send(rest)
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+                # The words of TLS for it; cheroot knows the socket's, and takes this for a fault.
+                raise BrokenPipeError(errno.EPIPE, "the peer has closed") from error
             self.bytes_written += sent
             rest = rest[sent:]

@@ -1,7 +1,9 @@
 import socket
+import ssl
 import threading
 
 import pytest
+from cheroot.errors import socket_errors_to_ignore
 
 from ingest_server.answering import JOINED_BYTES, AnswerWriter
 
@@ -65,3 +67,15 @@ def test_a_reader_that_takes_little_at_a_time_gets_all():
 
     assert found == sent
     assert writer.bytes_written == len(sent)
+
+
+@pytest.mark.parametrize("how", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+def test_a_peer_that_has_gone_from_tls_is_one_that_has_gone(how):
+    class Gone:
+        def send(self, _data):
+            raise how(8, "EOF occurred in violation of protocol")
+
+    with pytest.raises(BrokenPipeError) as found:
+        AnswerWriter(Gone()).write(b"answer")
+
+    assert found.value.errno in socket_errors_to_ignore  # what cheroot says nothing about
