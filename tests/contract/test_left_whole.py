@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from ingest_server.errors import Refused
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
-from tests.support.core_site import CoreSite
+from tests.support.core_site import CoreSite, InThread
 from tests.support.ingest import ingest
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
@@ -277,6 +278,28 @@ def test_a_start_does_not_wait_for_it(tmp_path):
     go_on.set()
     left.join(20)
     assert len(site.published()) == 2
+    site.receiver.stop()
+
+
+def test_a_client_that_asks_meanwhile_gets_the_same_receipt(tmp_path):
+    site = CoreSite(tmp_path)
+    upload_id = site.create(length=5, metadata={"protocol": "tus"})
+    site.put(upload_id, 0, b"hello")
+    site.restart()
+    is_at_it, go_on = threading.Event(), threading.Event()
+    site.blobs.fail["before link"] = lambda: (is_at_it.set(), go_on.wait(20))
+    left = LeftWhole(site.receiver, CompatSettings())
+    left.start()
+    assert is_at_it.wait(20)
+
+    asking = InThread(lambda: site.complete(upload_id, b"hello"))
+    with pytest.raises(Refused, match="not-open"):
+        site.receiver.abort("cam", upload_id)
+    go_on.set()
+    left.join(20)
+
+    assert asking.join() == site.receiver.status("cam", upload_id).receipt
+    assert len(site.published()) == 1
     site.receiver.stop()
 
 
