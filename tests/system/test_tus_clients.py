@@ -1,4 +1,4 @@
-"""The upload clients that people use: tus-js-client, tuspy, and Uppy in a browser."""
+"""The upload clients that people use: tus-js-client, tuspy, Uppy and others in a browser."""
 
 import contextlib
 import hashlib
@@ -343,3 +343,33 @@ def test_uppy_uploads_several_files_at_once(node, server, link, page_port, lengt
     assert digests(server) == {
         f"page-{n}.mp4": page_digest(length, n) for n, length in enumerate(lengths, 1)
     }
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_a_page_of_an_allowed_origin_and_no_other_speaks_frago(
+    node, tmp_path, page_port, is_allowed
+):
+    origin = f"http://{LOOPBACK}:{page_port}" if is_allowed else "https://app.example"
+    length = 250_000
+    server = Server(tmp_path / "compat", protocols={"compat": ["frago"], "cors_origins": [origin]})
+    server.start()
+    try:
+        with CountingLink(server.port) as link:
+            told = browse(
+                node,
+                *(server, link, page_port),
+                lengths=[length],
+                page="frago_page.mjs",
+                endpoint=f"{link.url}/compat/frago/upload/",
+            )
+        found = digests(server)
+    finally:
+        server.close()
+
+    data = (bytes(range(251)) * (length // 251 + 1))[:length]
+    if is_allowed:
+        assert told["finished"] == 1, told
+        assert found == {"page.mp4": hashlib.sha256(data).hexdigest()}
+    else:
+        assert told["failed"] == ["TypeError: Failed to fetch"]
+        assert found == {}

@@ -8,7 +8,7 @@ import puppeteer from 'puppeteer-core'
 
 const asked = JSON.parse(process.argv[2])
 const built = await build({
-  entryPoints: [new URL('page.mjs', import.meta.url).pathname],
+  entryPoints: [new URL(asked.page ?? 'page.mjs', import.meta.url).pathname],
   bundle: true,
   write: false,
   format: 'iife',
