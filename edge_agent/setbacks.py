@@ -27,6 +27,7 @@ from edge_agent.errors import (
     ServerBusyError,
     SourceChangedError,
     SourceError,
+    SourceUnreadableError,
     SourceVanishedError,
     TransportError,
     UnauthorizedError,
@@ -94,6 +95,8 @@ class Setbacks:
         self._refused_credential: bytes | None = None
         self._losses: dict[str, int] = {}
         """Recording -> how often the server lost its upload."""
+        self._unreadable: dict[str, str] = {}
+        """Recording -> why it cannot be read, as the log was told."""
         self.link_wait: Wait | None = None
         """The reason that stays while a link that is down is tried again, until somebody answers."""
         self.backoff = BackoffPolicy()
@@ -153,8 +156,22 @@ class Setbacks:
             self._fail(recording, event, code, str(error), permanent=False)
             return 0.0
         failures = self._count_failure(recording)
+        if isinstance(error, SourceUnreadableError):
+            self._tell_unreadable(recording, str(error))
         return self._holds.hold(
             recording.id, Reason.SOURCE_MISSING, str(error), self._delay_s(failures)
+        )
+
+    def _tell_unreadable(self, recording: Recording, detail: str) -> None:
+        """Tell the log once: only a person can give the agent access, and others may go on for days."""
+        if self._unreadable.get(recording.id) == detail:
+            return
+        self._unreadable[recording.id] = detail
+        log.warning(
+            "upload.waiting",
+            recording_id=recording.id,
+            reason=Reason.SOURCE_MISSING.value,
+            detail=detail,
         )
 
     def on_transport_error(

@@ -7,6 +7,8 @@ from structlog.testing import capture_logs
 
 from edge_agent.activity import Reason
 from edge_agent.core.upload import State
+from edge_agent.errors import SourceUnreadableError
+from edge_agent.source import Source
 from tests.support.lane import scene
 from tests.support.link import Fault, problem
 
@@ -343,3 +345,22 @@ def test_why_everything_waits_is_one_line_in_the_log_until_something_gets_throug
 
     told = [one for one in lines if one["event"] == "upload.waiting"]
     assert [(one["log_level"], one["reason"]) for one in told] == [("warning", "server_full")]
+
+
+def test_a_file_that_cannot_be_read_is_one_line_in_the_log_and_goes_when_it_can_be(stage):
+    def refuse(path):
+        raise SourceUnreadableError(f"{path.rpartition(b'/')[2].decode()} cannot be read: why")
+
+    recording = stage.lane.record("a.mp4", b"x" * 1000)
+    stage.lane.open_source = refuse
+    with capture_logs() as lines:
+        stage.lane.run(until=lambda: stage.lane.now(recording).failures >= 3)
+    stage.lane.open_source = Source.open
+
+    stage.lane.run()
+
+    told = [one for one in lines if one["event"] == "upload.waiting"]
+    assert [(one["reason"], one["detail"]) for one in told] == [
+        ("source_missing", "a.mp4 cannot be read: why")
+    ]
+    assert stage.published() == {"a.mp4": b"x" * 1000}

@@ -39,6 +39,7 @@ class Lane:
     token: Callable[[], str | None] = lambda: None
     jitter: Callable[[], float] = lambda: 0.5
     interface: Callable[[], str | None] = lambda: None
+    open_source: Callable[[bytes], Source] = Source.open
     free: int = 50 * GIB
     total: int = 100 * GIB
 
@@ -61,7 +62,7 @@ class Lane:
         self.sender = Sender(
             self.store,
             self.transport,
-            Source.open,
+            self._open_source,
             self.activity,
             self.upload,
             clock=self.clock,
@@ -85,6 +86,9 @@ class Lane:
 
     def _token(self) -> str | None:
         return self.token()
+
+    def _open_source(self, path: bytes) -> Source:
+        return self.open_source(path)
 
     def _draw(self) -> float:
         return self.jitter()
