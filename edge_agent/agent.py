@@ -21,6 +21,7 @@ from edge_agent.config_sources import Loaded, is_insecure
 from edge_agent.control import ControlServer
 from edge_agent.credentials import FOR_SERVER, read_secret
 from edge_agent.desk import Desk
+from edge_agent.enrolment import Enrolment
 from edge_agent.errors import (
     ConfigError,
     LinkDownError,
@@ -65,7 +66,11 @@ _ASK_S = 5.0
 
 
 def make_transport(
-    settings: AgentSettings, clock: Clock, link: LinkWatch | None = None
+    settings: AgentSettings,
+    clock: Clock,
+    link: LinkWatch | None = None,
+    *,
+    with_token: bool = True,
 ) -> Transport:
     """Return a lane to the configured server, watched by *link*.
 
@@ -84,7 +89,7 @@ def make_transport(
             congestion_control=settings.upload.congestion_control,
             dscp=settings.upload.dscp,
         ),
-        token=lambda: read_secret(FOR_SERVER, server.token_file),
+        token=lambda: read_secret(FOR_SERVER, server.token_file) if with_token else None,
         utc=clock.utc,
         watch=link,
     )
@@ -213,6 +218,10 @@ class Agent:
             ),
             "reporter": Runner("reporter", self._reporter.step, clock=clock),
         }
+        if settings.server.claim_token_file is not None:
+            self._runners["enrolment"] = Runner(
+                "enrolment", self._new_enrolment().step, clock=clock
+            )
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
         desk = Desk(
@@ -291,6 +300,15 @@ class Agent:
             self._notifier.status(status_line(self._snapshots()))
         except StoreError as error:
             self._notifier.status(str(error))
+
+    def _new_enrolment(self) -> Enrolment:
+        settings, clock = self._settings, self._clock
+        return Enrolment(
+            settings,
+            lambda: make_transport(settings, clock, with_token=False),
+            jitter=secrets.SystemRandom().random,
+            on_token=self._sender.wake,
+        )
 
     def _link_use(self) -> LinkUse:
         seen, figures = self._sender.seen, self._link.figures()

@@ -18,6 +18,7 @@ from edge_agent.config_sources import Loaded, tls_files
 from edge_agent.core.schedule import Verdict, decide
 from edge_agent.core.stability import Writer
 from edge_agent.display import size
+from edge_agent.enrolment import has_token
 from edge_agent.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.lease import LeaseProbe
 from edge_agent.link import address_of
@@ -184,6 +185,10 @@ def _certificate(path: Path, key: str, now: datetime) -> Finding:
 
 def _server(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
     url = settings.server.url
+    if settings.server.claim_token_file is not None and not has_token(settings.server):
+        text = f"none yet in {settings.server.token_file}: the agent claims one at first contact"
+        yield Finding("WARN", "token", text)
+        return
     try:
         with make_transport(settings, clock) as transport:
             probe = transport.probe(secrets.token_hex(16))

@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         pausing = commands.add_parser(name, parents=[common], help=what)
         pausing.set_defaults(command=_pause, do=name)
+    rotate = commands.add_parser(
+        "rotate-token",
+        parents=[common],
+        help="replace this device's token by a new one, beside a running agent too",
+    )
+    rotate.set_defaults(command=_rotate)
     upload = commands.add_parser(
         "upload",
         parents=[common],
@@ -204,6 +210,18 @@ def _pause(options: argparse.Namespace) -> int:
     is_running = pause(settings, paused=options.do == "pause")
     said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
     print(said if is_running else f"{said} (the agent is not running now)")
+    return EXIT_DONE
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    settings = _load(options).settings
+    from edge_agent.agent import make_transport
+    from edge_agent.clock import SystemClock
+    from edge_agent.enrolment import rotate
+
+    with make_transport(settings, SystemClock()) as transport:
+        rotate(settings, transport)
+    print(f"the new token is in {settings.server.token_file}; the old one is void")
     return EXIT_DONE
 
 

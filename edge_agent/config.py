@@ -126,6 +126,9 @@ class ServerSettings(_Settings):
     token_file: Path | None = None
     """One line: this device's token. ``$CREDENTIALS_DIRECTORY/device-token`` comes first."""
 
+    claim_token_file: Path | None = None
+    """One line, the same on many devices: gets a token of its own for this one, into `token_file`."""
+
     ca_file: Path | None = None
     """Certificates (PEM) to trust instead of the system's, for a server with its own authority."""
 

@@ -286,8 +286,17 @@ def _problems_of_files(settings: AgentSettings) -> Iterator[str]:
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
     if folder.is_dir() and state_dir.absolute().is_relative_to(folder.absolute()):
         yield f"state_dir: {state_dir} lies in the watched folder; name one outside of it"
+    server = settings.server
+    is_claimed = server.claim_token_file is not None
+    if is_claimed and server.token_file is None:
+        yield (
+            "[server] claim_token_file is set without token_file: name the file that the token is to"
+            " be written to, such as /var/lib/edge-agent/token"
+        )
     for name, path in (
-        ("[server] token_file", settings.server.token_file),
+        # Where it is claimed it may come later.
+        ("[server] token_file", None if is_claimed else server.token_file),
+        ("[server] claim_token_file", server.claim_token_file),
         ("[server] ca_file", settings.server.ca_file),
         ("[server] client_cert_file", settings.server.client_cert_file),
         ("[server] client_key_file", settings.server.client_key_file),
@@ -361,11 +370,12 @@ def _warnings(settings: AgentSettings, environment: Mapping[str, str]) -> Iterat
         yield "[mqtt] url is plain mqtt to another machine: the password is readable; use mqtts"
     for name, path in (
         ("[server] token_file", settings.server.token_file),
+        ("[server] claim_token_file", settings.server.claim_token_file),
         ("[server] client_key_file", tls_files(settings.server).key_of_cert),
         ("[mqtt] password_file", settings.mqtt.password_file),
         ("[mqtt] client_key_file", tls_files(settings.mqtt).key_of_cert),
     ):
-        if path is not None and path.stat().st_mode & 0o077:
+        if path is not None and path.exists() and path.stat().st_mode & 0o077:
             yield f"{name}: {path} can be read by other users; run: chmod 600 {path}"
     server = settings.server
     is_known = server.token_file or server.client_cert_file or credential(FOR_SERVER, environment)

@@ -32,6 +32,7 @@ from edge_agent.errors import (
     LinkBackError,
     LinkDownError,
     NotOurServerError,
+    RejectedError,
     TransportError,
     UnauthorizedError,
     UploadLostError,
@@ -228,6 +229,22 @@ class Transport:
                 answers.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc())
             )
         return answers.read(answer, Receipt.from_json, now=self._utc())
+
+    def claim(self, claim_token: str, device: str, serial: str) -> str:
+        """Return the first token of *device*; the same device may ask again after a lost answer.
+
+        Raises:
+            UnauthorizedError: the claim token is not good, or the device had its token before.
+        """
+        document = {"claim_token": claim_token, "device": device, "serial": serial}
+        try:
+            return self._ask("POST", headers.CLAIM_PATH, _token_of, document=document)
+        except RejectedError as error:
+            raise UnauthorizedError(str(error)) from error
+
+    def rotate(self) -> str:
+        """Return the token that follows ours; ours is good until that one is used."""
+        return self._ask("POST", headers.ROTATE_PATH, _token_of)
 
     def abort_upload(self, upload_id: str) -> None:
         """Give an upload up; one that the server does not know is given up already."""
@@ -470,6 +487,13 @@ def _what_broke(error: Exception) -> tuple[TransportError, bool]:
 def _plain(text: str) -> str:
     """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
     return _CODES.sub("", text) or text
+
+
+def _token_of(document: object) -> str:
+    token = document.get("token") if isinstance(document, dict) else None
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise MessageError("'token' is missing")
+    return token
 
 
 def _new_status(document: object) -> UploadStatus:

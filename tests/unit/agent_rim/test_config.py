@@ -9,6 +9,7 @@ from edge_agent.config import AgentSettings, LinkSettings, PrioritySettings
 from edge_agent.config_sources import _KEYS, _REQUIRED, Loaded, load
 from edge_agent.credentials import read_secret
 from edge_agent.errors import ConfigError
+from tests.support.certificates import Authority
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 GOOD = """
@@ -304,3 +305,120 @@ def test_a_timetable_that_cannot_be_read_is_refused_with_its_form(tmp_path, line
     (problem,) = problems(tmp_path, GOOD + f'[upload]\ntimetable = ["{line}"]\n')
 
     assert "[upload] timetable" in problem
+
+
+# --- certificates, marks, priorities ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_a_device_with_a_certificate_is_not_told_to_get_a_token(tmp_path, authority):
+    pair = authority.device("drone-1")
+    pair.key.chmod(0o600)
+    text = GOOD.replace("http://127.0.0.1:8080", "https://ingest.example")
+
+    loaded = read(
+        tmp_path, text + f'client_cert_file = "{pair.cert}"\nclient_key_file = "{pair.key}"\n'
+    )
+
+    assert loaded.warnings == ()
+
+
+def test_a_key_that_others_can_read_is_a_warning(tmp_path, authority):
+    pair = authority.device("drone-1")
+    pair.key.chmod(0o644)
+
+    loaded = read(
+        tmp_path, GOOD + f'client_cert_file = "{pair.cert}"\nclient_key_file = "{pair.key}"\n'
+    )
+
+    [warning] = loaded.warnings
+    assert "client_key_file" in warning
+    assert "chmod 600" in warning
+
+
+@pytest.mark.parametrize("table", ["server", "mqtt"])
+def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path, authority, table):
+    one, other = authority.device("one"), authority.device("other")
+    header = "" if table == "server" else "[mqtt]\n"
+    pair = f'{header}client_cert_file = "{one.cert}"\nclient_key_file = "{other.key}"\n'
+
+    [problem] = problems(tmp_path, GOOD + pair)
+
+    assert problem.startswith(f"[{table}] client_key_file")
+    assert "is not the key of the certificate" in problem
+
+
+def test_a_key_without_a_certificate_is_one_sentence(tmp_path, authority):
+    key = authority.device("one").key
+
+    [problem] = problems(tmp_path, GOOD + f'client_key_file = "{key}"\n')
+
+    assert "without client_cert_file" in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('"le"', 1),
+        ('"CS1"', 8),
+        ('"af11"', 10),
+        ('"ef"', 46),
+        ('"none"', 0),
+        ("63", 63),
+        ('"8"', 8),
+    ],
+)
+def test_a_mark_is_a_name_or_a_number(tmp_path, written, value):
+    text = GOOD + f"[upload]\ndscp = {written}\n"
+
+    assert read(tmp_path, text).settings.upload.dscp == value
+
+
+@pytest.mark.parametrize("written", ['"fast"', "64", "-1", "true", "1.5"])
+def test_what_is_no_mark_is_one_sentence(tmp_path, written):
+    [problem] = problems(tmp_path, GOOD + f"[upload]\ndscp = {written}\n")
+
+    assert "[upload] dscp must be" in problem
+    assert '"le"' in problem
+
+
+def test_priorities_and_the_floor_of_a_link_are_read(tmp_path):
+    text = (
+        GOOD
+        + "[[priority]]\nmatch = 'event/*'\nvalue = 10\n"
+        + "[[link]]\nmatch = 'wwan*'\nmin_priority = 10\n"
+    )
+
+    settings = read(tmp_path, text).settings
+
+    assert [one.rule().fits("event", "a.mp4") for one in settings.priority] == [True]
+    assert settings.link[0].rule().min_priority == 10
+
+
+@pytest.mark.parametrize("value", ["0", "101"])
+def test_a_priority_is_from_1_to_100(tmp_path, value):
+    text = GOOD + f"[[priority]]\nmatch = '*'\nvalue = {value}\n"
+
+    [problem] = problems(tmp_path, text)
+
+    assert "value" in problem or "priority" in problem
+
+
+def test_a_token_that_is_claimed_may_come_later(tmp_path):
+    (tmp_path / "claim").write_text("edc_x")
+    (tmp_path / "claim").chmod(0o600)
+    text = GOOD + f'claim_token_file = "{tmp_path}/claim"\ntoken_file = "{tmp_path}/absent"\n'
+
+    assert read(tmp_path, text).warnings == ()
+
+
+def test_a_claimed_token_needs_a_place(tmp_path):
+    (tmp_path / "claim").write_text("edc_x")
+
+    [problem] = problems(tmp_path, GOOD + f'claim_token_file = "{tmp_path}/claim"\n')
+
+    assert "token_file" in problem
