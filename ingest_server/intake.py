@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -211,7 +212,7 @@ class Intake:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
         # In four pieces at least: while one is written and hashed, its sender sends the next.
         most = min(settings.read_bytes, max(FIRST_READ_BYTES, writer.where.length // 4))
-        buffer = memoryview(bytearray(min(FIRST_READ_BYTES, writer.where.length)))
+        buffer = first_buffer(min(FIRST_READ_BYTES, writer.where.length))
         hasher = None if expected is None else expected.new_hash()
         sealed_at_s = self._clock.now_s()
         try:
@@ -335,6 +336,20 @@ class Intake:
         if record is None:
             raise Refused("upload-not-found", "no such upload")
         return record
+
+
+def first_buffer(length: int) -> memoryview:
+    """Return room that takes memory only as far as it gets used.
+
+    A bytearray is cleared, so all of it is there from the start: a thousand slow senders, each of
+    them a few KiB at a time, would take 60 MB for nothing.
+    """
+    if length < FIRST_READ_BYTES:
+        return memoryview(bytearray(length))
+    room = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        room.madvise(mmap.MADV_NOHUGEPAGE)  # else the first byte takes the room of thirty buffers
+    return memoryview(room)
 
 
 def refuse_without_room(

@@ -1,11 +1,14 @@
 """What is recorded of a request, and when."""
 
 import errno
+import mmap
 import os
+from pathlib import Path
 
 import pytest
 
 from ingest_server.errors import Refused
+from ingest_server.intake import FIRST_READ_BYTES, first_buffer
 from tests.support.core_site import (
     BrokenBody,
     BytesBody,
@@ -419,3 +422,15 @@ def test_a_stopped_server_has_sealed_what_arrived(tmp_path):
     site.start()
     assert site.received(upload) == [[0, 300]]
     site.receiver.stop()
+
+
+def test_the_buffers_of_many_slow_senders_take_little_memory():
+    def resident_bytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    before = resident_bytes()
+    buffers = [first_buffer(FIRST_READ_BYTES) for _ in range(500)]
+    for buffer in buffers:
+        buffer[:10] = b"0123456789"
+
+    assert resident_bytes() - before < len(buffers) * FIRST_READ_BYTES / 4
