@@ -39,8 +39,12 @@ log = structlog.get_logger()
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", openapi.PATH})
 """What is answered to anybody, whatever state the server is in."""
+PRIVATE_PATHS = frozenset({"/metrics", "/version"})
+"""What only `private` has: on this listener there is nothing, for anybody, not even a 401."""
 STOPPING_RETRY_S = 5.0
 """What a restart takes; an agent comes back then."""
+
+NO_RESOURCE = "no resource of this server has that path"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _VERSION = re.compile(r"/v([0-9]{1,4})(?:/|\Z)")
@@ -171,6 +175,8 @@ class _Middleware:
         is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
         if req.path in OPEN_PATHS or is_preflight:
             return
+        if req.path in PRIVATE_PATHS:
+            raise Refused("not-found", NO_RESOURCE)
         if self._is_stopping():
             detail = "the server is restarting; what has arrived is kept"
             raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
@@ -304,7 +310,7 @@ def _answer_http_error(
     code = _CODES.get(HTTPStatus(error.status_code), "malformed-request")
     detail = error.description or problems.PROBLEMS[code].title
     if code == "not-found":
-        detail = "no resource of this server has that path"
+        detail = NO_RESOURCE
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
     _answer_refused(req, resp, Refused(code, detail), params)

@@ -69,7 +69,7 @@ def own_tls(folder: Path) -> Iterator[Front]:
 
 
 @contextlib.contextmanager
-def gunicorn(folder: Path) -> Iterator[Front]:
+def gunicorn(folder: Path, **tables: dict[str, object]) -> Iterator[Front]:
     config = folder / "server.toml"
     config.write_text(
         toml(
@@ -77,6 +77,7 @@ def gunicorn(folder: Path) -> Iterator[Front]:
                 "server": {"data_dir": folder / "data"},
                 "auth": {"mode": "open"},
                 "limits": {"min_free": 0, "read_timeout_s": READ_TIMEOUT_S},
+                **tables,
             }
         )
     )

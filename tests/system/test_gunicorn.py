@@ -8,9 +8,12 @@ import sys
 
 import pytest
 
+from demo.ports import LOOPBACK, free_port
+from ingest_server.address import Address
 from tests.contract.test_native_wire import created, put_head, wait_until_received
 from tests.support.fronts import gunicorn
 from tests.support.processes import wait_for
+from tests.support.raw_http import Peer
 
 pytestmark = pytest.mark.slow
 
@@ -113,3 +116,24 @@ def test_a_reload_goes_on_with_a_new_worker(tmp_path):
         wait_until_received(site.connect, upload_id, [])
 
         assert site.process.poll() is None
+
+
+def test_the_private_listener_is_there_and_outlives_a_reload(tmp_path):
+    private = Address(LOOPBACK, free_port())
+
+    def asked(path):
+        with Peer(private) as peer:
+            peer.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return peer.answer()
+
+    with gunicorn(tmp_path, metrics={"listen": str(private)}) as site:
+        with site.connect() as peer:
+            created(peer)
+        assert b"ingest_uploads_created_total 1.0" in asked("/metrics").body
+        site.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: site.log.read_text().count("server.started") == 2, "a new worker")
+
+        assert b"ingest_uploads_created_total 0.0" in asked("/metrics").body
+        assert (asked("/readyz").status, asked("/readyz").body) == (200, b"ok\n")
+
+    assert "Traceback" not in site.log.read_text()
