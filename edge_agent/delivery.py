@@ -136,6 +136,14 @@ class Delivery:
     def in_flight(self) -> int:
         return sum(flight.sent for flight in tuple(self.flights.values()))
 
+    @property
+    def left_in_flight(self) -> int:
+        return sum(
+            flight.task.where.length - flight.sent
+            for flight in tuple(self.flights.values())
+            if flight.task.where is not None
+        )
+
     # --- what the server holds --------------------------------------------------------------
 
     def learn(self, received: RangeSet, flight: Flight | None = None) -> int:
@@ -242,6 +250,11 @@ class Deliveries:
             if key != recording.id:
                 self.drop(key)
         return found
+
+    @property
+    def left_in_flight(self) -> int:
+        """Bytes that lanes have taken on and not yet handed to the system."""
+        return sum(one.left_in_flight for one in self._kept.values())
 
     def drop(self, recording_id: str) -> None:
         """Count what it put on the wire, and forget it."""

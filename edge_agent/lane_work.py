@@ -20,6 +20,7 @@ from edge_agent.core.plan import (
     MIB,
     RequestSizing,
     differing,
+    least_bytes,
     next_range,
     request_bytes,
     share_bytes,
@@ -91,11 +92,14 @@ class LaneWork:
 
     # --- what ---------------------------------------------------------------------------------
 
-    def task(self, recording: Recording, delivery: Delivery | None, *, sharers: int) -> Task | None:
+    def task(
+        self, recording: Recording, delivery: Delivery | None, *, lanes: int = 1, elsewhere: int = 0
+    ) -> Task | None:
         """Return what this lane can do next with *recording*; None: others see to all of it.
 
         Args:
-            sharers: lanes for which there may be nothing to do but this recording.
+            lanes: so many share the work.
+            elsewhere: bytes that they have beside this recording's.
         """
         if recording.state is State.STABLE:
             return None if delivery is not None and delivery.flights else Task(Kind.CREATE)
@@ -112,15 +116,21 @@ class LaneWork:
                 return None
         if delivery.next_block is not None:
             return None if delivery.flights else Task(Kind.COMPARE)
-        return self._sending_task(delivery, sharers)
+        return self._sending_task(delivery, lanes, elsewhere)
 
-    def _sending_task(self, delivery: Delivery, sharers: int) -> Task | None:
+    def _sending_task(self, delivery: Delivery, lanes: int, elsewhere: int) -> Task | None:
         if not delivery.is_closed:
             wanted = delivery.wanted()
-            limit = request_bytes(
-                self._outflow.expected_rate(self._lane), self.sizing, server_max=self._server_max
+            rate = self._outflow.expected_rate(self._lane)
+            rtt_s = self._outflow.rtt_s
+            limit = request_bytes(rate, self.sizing, rtt_s=rtt_s, server_max=self._server_max)
+            share = share_bytes(
+                wanted.total,
+                elsewhere,
+                lanes=lanes if rate is not None else max(lanes, self._outflow.most),
+                weight=self._outflow.weight(self._lane),
+                least=least_bytes(rate, self.sizing, rtt_s=rtt_s),
             )
-            share = share_bytes(wanted.total, lanes=sharers, least=self.sizing.min_bytes)
             where = next_range(wanted, min(limit, share))
             if where is not None:
                 return Task(Kind.SEND, where)

@@ -259,16 +259,30 @@ class Lane:
     def _pick(self, now_s: float) -> tuple[Recording, Task] | None:
         """Return what to do: with the current recording, else with the oldest that offers work."""
         shared = self._shared
-        sharers = self._sharers(now_s)
-        for recording in self._candidates():
+        elsewhere = self._left_elsewhere(now_s)
+        joined: tuple[Recording, Task] | None = None
+        for looked_at, recording in enumerate(self._candidates()):
+            if joined is not None and (
+                looked_at >= _PAGE or recording.priority < joined[0].priority
+            ):
+                break
             if shared.holds.is_held(recording.id, now_s):
                 continue
             delivery = shared.deliveries.find(recording)
-            task = self.work.task(recording, delivery, sharers=sharers)
-            if task is not None:
-                self._current_id = recording.id
-                return recording, task
-        return None
+            task = self.work.task(recording, delivery, lanes=shared.count, elsewhere=elsewhere)
+            if task is None:
+                continue
+            is_others = task.kind is Kind.SEND and recording.id != self._current_id
+            if delivery is not None and delivery.flights and is_others:
+                # To help others with theirs can wait: what nobody has begun costs round trips first.
+                joined = joined or (recording, task)
+                continue
+            return self._take(recording, task)
+        return None if joined is None else self._take(*joined)
+
+    def _take(self, recording: Recording, task: Task) -> tuple[Recording, Task]:
+        self._current_id = recording.id
+        return recording, task
 
     def _candidates(self) -> Iterator[Recording]:
         store = self._shared.store
@@ -297,17 +311,18 @@ class Lane:
             yield from page
             after = page[-1]
 
-    def _sharers(self, now_s: float) -> int:
-        """Return how many lanes may find no other work than this lane's next recording."""
+    def _left_elsewhere(self, now_s: float) -> int:
+        """Return about how many bytes there are for the other lanes beside the next recording."""
         shared = self._shared
         if shared.count == 1:
-            return 1
+            return 0
         taken = {*shared.busy.values(), self._current_id}
-        others = sum(
-            recording.id not in taken and not shared.holds.is_held(recording.id, now_s)
+        waiting = sum(
+            recording.identity.length
             for recording in islice(self._queue(), 2 * shared.count)
+            if recording.id not in taken and not shared.holds.is_held(recording.id, now_s)
         )
-        return max(1, shared.count - others)
+        return waiting + shared.deliveries.left_in_flight
 
     def _rest(self, now_s: float) -> float:
         """Nothing can be done now: name the reason that ends first, if anything waits at all."""

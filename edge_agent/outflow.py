@@ -22,6 +22,10 @@ _SHOW_S = 0.25
 
 _LATELY_S = 3.0
 
+_QUICK_BYTES_PER_S = 4_000_000
+"""Of all lanes: below it pieces are smaller, because they are also the moments at which a lane looks
+around."""
+
 _NAMED_PAUSE_S = 0.5
 """A pause of the rate limit that is longer is named; shorter ones are just slow sending."""
 
@@ -52,6 +56,10 @@ class Outflow:
         self._rates: dict[int, Rate] = {}
         self.on_tick: Callable[[], None] = lambda: None
         """Called now and then while bytes go out, without the gate."""
+        self.most = 1
+        """Lanes that there may be."""
+        self.rtt_s = 0.0
+        """The shortest that was seen; 0: not known."""
         self.sent = 0
         """Bytes handed to the system, by all lanes, ever."""
 
@@ -81,6 +89,18 @@ class Outflow:
             return own
         known = [rate for one in self._rates.values() if (rate := one.bytes_per_s) is not None]
         return sum(known) / len(known) if known else None
+
+    def weight(self, lane: int) -> float:
+        """Return how fast *lane* is, compared with the mean of the lanes that send."""
+        own = self.rate_of(lane).bytes_per_s
+        rates = [
+            rate
+            for one in {lane, *self._sending}
+            if one in self._rates and (rate := self._rates[one].bytes_per_s) is not None
+        ]
+        if own is None or not any(rates):
+            return 1.0
+        return own * len(rates) / sum(rates)
 
     def _total_rate(self) -> float | None:
         known = [
@@ -130,7 +150,8 @@ class Outflow:
     def _piece_bytes(self) -> int:
         with self._lock:
             if self._pace is None:
-                return PIECE_BYTES
+                is_quick = (self._total_rate() or 0) > _QUICK_BYTES_PER_S
+                return PIECE_BYTES if is_quick else PIECE_BYTES // 4
             return self._pace.piece_bytes(max(1, PIECE_BYTES // max(1, len(self._sending))))
 
     def _keep_pace(self, wanted: int) -> None:

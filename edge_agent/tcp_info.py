@@ -12,6 +12,7 @@ _LENGTH = 216
 _WORDS = struct.Struct("=24I")
 _BYTES_ACKED = struct.Struct("=Q")
 _NOTSENT = struct.Struct("=I")
+_SHORTEST_RTT = struct.Struct("=I")
 _DELIVERY_RATE = struct.Struct("=Q")
 _SENT = struct.Struct("=QQ")
 _PROBES = 3
@@ -40,6 +41,8 @@ class TcpInfo:
     sent_bytes: int = 0
     """Of the whole connection, what was sent again included."""
     resent_bytes: int = 0
+    shortest_rtt_s: float = 0.0
+    """Of the last five minutes: what a round trip takes when nothing waits on the way."""
 
 
 def read(live: socket.socket) -> TcpInfo | None:
@@ -65,4 +68,14 @@ def read(live: socket.socket) -> TcpInfo | None:
         in_flight_bytes=words[_UNACKED] * words[_MSS],
         sent_bytes=sent,
         resent_bytes=resent,
+        shortest_rtt_s=_SHORTEST_RTT.unpack_from(raw, 148)[0] / 1_000_000,
     )
+
+
+def congestion_control(live: socket.socket) -> str:
+    """Return the name of what decides how much of *live* may be on its way; empty: not known."""
+    try:
+        raw = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    except OSError:
+        return ""
+    return raw.partition(b"\0")[0].decode("ascii", "replace")

@@ -9,6 +9,9 @@ from upload_protocol.ranges import ByteRange, RangeSet
 KIB = 1024
 MIB = 1024 * KIB
 
+FAR_S = 0.2
+"""A round trip that takes so long leads over a satellite, or around the world."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestSizing:
@@ -32,28 +35,65 @@ class RequestSizing:
             raise ValueError(msg)
 
 
+_FIRST_BYTES = MIB
+_FIRST_FAR_BYTES = 4 * MIB
+"""Without a rate: a few seconds of a slow link. Where a round trip takes `FAR_S` a pause in the midst
+of finding the rate costs more than one that is found late."""
+
+_RTTS = 40.0
+"""A request lasts so many round trips at least: between two of them its connection is idle for one."""
+_LAST_S = 0.5
+_LAST_RTTS = 4.0
+"""The last requests of a file are as short as this."""
+_LAST_BYTES = 64 * KIB
+
+
 def request_bytes(
-    rate_bytes_per_s: float | None, sizing: RequestSizing, *, server_max: int | None = None
+    rate_bytes_per_s: float | None,
+    sizing: RequestSizing,
+    *,
+    rtt_s: float = 0.0,
+    server_max: int | None = None,
 ) -> int:
     """Return the bytes of the next request: what the measured rate moves in ``sizing.seconds``.
 
-    Without a measurement the smallest, because the link is unknown.
-
     Args:
+        rtt_s: longer round trips make longer requests.
         server_max: the server's own limit per request; it wins over ``sizing.min_bytes``.
     """
-    wanted = 0 if rate_bytes_per_s is None else int(rate_bytes_per_s * sizing.seconds)
+    wanted = _FIRST_BYTES if rtt_s < FAR_S else _FIRST_FAR_BYTES
+    if rate_bytes_per_s is not None:
+        wanted = int(rate_bytes_per_s * max(sizing.seconds, _RTTS * rtt_s))
     chosen = max(sizing.min_bytes, min(sizing.max_bytes, wanted))
     return chosen if server_max is None else max(1, min(chosen, server_max))
 
 
-def share_bytes(left: int, *, lanes: int, least: int) -> int:
-    """Return the largest piece of *left* bytes that lets *lanes* lanes end at about the same time.
+def least_bytes(rate_bytes_per_s: float | None, sizing: RequestSizing, *, rtt_s: float) -> int:
+    """Return the smallest piece that a file is cut into so that all lanes end together."""
+    if rate_bytes_per_s is None:
+        return sizing.min_bytes
+    worth = int(rate_bytes_per_s * max(_LAST_S, _LAST_RTTS * rtt_s))
+    return max(_LAST_BYTES, worth)
 
-    ``max(least, left / lanes)``: guided self-scheduling (Polychronopoulos and Kuck, 1987). Pieces
-    shrink towards the end of a file, so that no lane is left with a long one while the others idle.
+
+def share_bytes(
+    left: int, elsewhere: int = 0, *, lanes: int, weight: float = 1.0, least: int
+) -> int:
+    """Return how many of *left* bytes to take at most, so that all lanes end at about the same time.
+
+    Half of what falls to this lane: factoring (Hummel, Schonberg and Flynn, 1992). Pieces shrink
+    towards the end, so that a lane that becomes slower than it was is not left with a long one while
+    the others idle.
+
+    Args:
+        elsewhere: what the lanes have to do beside that.
+        weight: how fast this lane is, compared with the mean of all.
+        least: less is not worth a request; what would be left of less is taken as well.
     """
-    return max(least, -(-left // lanes))
+    if lanes <= 1:
+        return left
+    share = max(least, int((left + elsewhere) * weight / lanes / 2))
+    return left if left < share + least else share
 
 
 def next_range(missing: RangeSet, limit: int) -> ByteRange | None:

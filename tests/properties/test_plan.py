@@ -7,9 +7,18 @@ from hypothesis import strategies as st
 
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.pacing import Pace
-from edge_agent.core.plan import RequestSizing, differing, next_range, request_bytes
+from edge_agent.core.plan import (
+    RequestSizing,
+    differing,
+    least_bytes,
+    next_range,
+    request_bytes,
+    share_bytes,
+)
 from edge_agent.core.progress import Rate, percent
 from upload_protocol.ranges import ByteRange, RangeSet
+
+MB = 1_000_000
 
 rates = st.floats(0, 1e12)
 sizings = st.builds(
@@ -30,6 +39,51 @@ def test_a_servers_limit_wins_and_still_lets_a_byte_through(rate, sizing, server
     chosen = request_bytes(rate, sizing, server_max=server_max)
 
     assert 1 <= chosen <= max(1, server_max)
+
+
+@given(
+    st.integers(1, 10**9),
+    st.integers(0, 10**9),
+    st.integers(1, 8),
+    st.floats(0, 8),
+    st.integers(1, 10**6),
+)
+def test_a_share_is_no_more_than_there_is_and_leaves_nothing_that_is_not_worth_a_request(
+    left, elsewhere, lanes, weight, least
+):
+    share = share_bytes(left, elsewhere, lanes=lanes, weight=weight, least=least)
+
+    assert 1 <= share <= left
+    assert share == left or (share >= least and left - share >= least)
+
+
+def test_lanes_of_any_speed_end_at_about_the_same_time():
+    rates = [31_000, 400_000, 90_000, 120_000, 60_000, 250_000, 100_000, 80_000]
+    mean = sum(rates) / len(rates)
+    left = 50_000_000
+    busy = [(0.0, rate) for rate in rates]
+    while left:
+        at_s, rate = min(busy)
+        busy.remove((at_s, rate))
+        least = least_bytes(rate, RequestSizing(), rtt_s=0.06)
+        share = share_bytes(left, lanes=len(rates), weight=rate / mean, least=least)
+        left -= share
+        busy.append((at_s + share / rate, rate))
+
+    ends = [at_s for at_s, _ in busy]
+    assert max(ends) - min(ends) < 2.5
+    assert max(ends) < 1.05 * 50_000_000 / sum(rates)
+
+
+def test_a_file_among_many_that_wait_is_not_cut_in_pieces():
+    assert share_bytes(MB, 30 * MB, lanes=8, least=100_000) == MB
+
+
+def test_over_a_long_round_trip_a_request_is_longer():
+    near = request_bytes(100_000, RequestSizing(), rtt_s=0.06)
+
+    assert near == 800_000
+    assert request_bytes(100_000, RequestSizing(), rtt_s=0.6) > 2 * near
 
 
 @given(st.integers(1, 2000), st.integers(1, 300), st.sets(st.integers(0, 1999), max_size=50))

@@ -299,7 +299,7 @@ def test_requests_grow_to_what_the_link_moves_in_eight_seconds(stage):
     stage.lane.run()
 
     lengths = [one.length for one in stage.link.requests if one.method == "PUT"]
-    assert lengths[0] == 64 * KIB
+    assert lengths[0] == MIB
     assert max(lengths[2:-1]) == pytest.approx(400 * KIB, rel=0.05)
 
 

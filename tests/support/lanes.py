@@ -94,7 +94,7 @@ class Lanes(Lane):
 
     def _another(self) -> Transport:
         return Transport(
-            Connection(url=self.url or "http://127.0.0.1"),
+            Connection(url=self.url or "http://127.0.0.1", congestion_control="cubic"),
             token=lambda: None,
             utc=self.clock.utc,
             via=self.link if self.url is None else None,

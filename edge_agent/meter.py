@@ -1,0 +1,78 @@
+"""What the connections of all lanes move, as the kernel counts it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from statistics import fmean
+
+from edge_agent import tcp_info
+from edge_agent.core.lanes import Sample
+
+
+class _Line:
+    """The connections of one lane, one after the other."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._ended = (0, 0)
+        self._live = (0, 0)
+        self.info: tcp_info.TcpInfo | None = None
+
+    def look(self, live: socket.socket | None) -> None:
+        if live is not None and live is not self._socket:
+            self._ended = self.totals
+            self._live = (0, 0)
+            self._socket = live
+        self.info = None if live is None else tcp_info.read(live)
+        if self.info is not None:
+            self._live = (self.info.acked_bytes, self.info.resent_bytes)
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Acknowledged and resent bytes; of a connection that ended, as they were seen last."""
+        return self._ended[0] + self._live[0], self._ended[1] + self._live[1]
+
+
+class Meter:
+    """Adds up what the lanes' connections do. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, _Line] = {}
+
+    def look(self, sockets: Iterable[socket.socket | None], *, sent_bytes: int) -> Sample:
+        """Return how it goes now.
+
+        Args:
+            sockets: of each lane, always in the same order; None: it has no connection now.
+            sent_bytes: by all lanes, ever: what is judged where the kernel tells nothing.
+        """
+        is_told = False
+        for number, live in enumerate(sockets):
+            line = self._lines.setdefault(number, _Line())
+            line.look(live)
+            is_told = is_told or line.info is not None
+        acked, resent = (sum(column) for column in zip(*self._totals(), strict=True))
+        if not is_told and not acked:
+            return Sample(sent_bytes)
+        infos = [line.info for line in self._lines.values() if line.info is not None]
+        waiting = [info.rtt_s for info in infos if info.outstanding and info.rtt_s]
+        shortest = [info.shortest_rtt_s for info in infos if 0 < info.shortest_rtt_s < _NONE_S]
+        return Sample(
+            acked,
+            resent,
+            fmean(waiting) if waiting else None,
+            min(shortest) if shortest else None,
+        )
+
+    def _totals(self) -> list[tuple[int, int]]:
+        return [(0, 0), *(line.totals for line in self._lines.values())]
+
+
+_NONE_S = 1000.0
+"""The kernel says more than that when it has not measured yet."""
+
+
+def fills_alone(live: socket.socket | None) -> bool:
+    """Return whether one connection can fill a link that loses packets: losses do not slow it."""
+    return live is not None and tcp_info.congestion_control(live).startswith("bbr")
