@@ -42,7 +42,7 @@ from edge_agent.transport import Transport
 
 WORK = (State.STABLE, State.SENDING, State.SENT)
 
-_IDLE_S = 30.0
+_IDLE_S = 60.0
 _ASLEEP_S = 3600.0
 """Of a lane without work: others wake it when there is some."""
 _STORE_WAIT_S = 10.0
@@ -334,11 +334,11 @@ class Lane:
             shared.activity.sending(None, rate_bytes_per_s=None)
             shared.holds.release_gone(self._is_pending)
         first = shared.holds.first()
+        wait = self._kept_back() if first is None else first.wait
         if not shared.busy:
-            wait = self._kept_back() if first is None else first.wait
             shared.activity.block(wait)
         if first is None:
-            return idle_s
+            return idle_s if wait is None else _FORBIDDEN_LOOK_S
         return min(LONGEST_STEP_S, max(SHORTEST_WAIT_S, first.until_s - now_s))
 
     def _kept_back(self) -> Wait | None:

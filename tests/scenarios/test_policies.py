@@ -160,9 +160,11 @@ def test_L5_a_link_with_a_floor_carries_what_is_urgent_and_says_why_the_rest_wai
     assert "priority 5" in wait.detail
 
     interface = "eth0"
+    began_s = stage.clock.now_s()
     stage.lane.run()
 
     assert stage.lane.now(ordinary).state is State.VERIFIED
+    assert stage.clock.now_s() - began_s < 10
     assert stage.lane.activity.blocked_by is None
 
 
