@@ -1,8 +1,10 @@
-"""Uploads that are complete with their last byte, and whose server died before it could say so.
+"""Uploads that are complete with their last byte, and that nobody has completed.
 
 Where a protocol has a request that completes, its client sends that again. Where the last byte is
-all there is, nobody may ever ask again: the client has sent everything. So a start looks for such
-uploads and completes them, one after the other, beside the requests that come meanwhile.
+all there is, nobody may ever ask again: the client has sent everything, and the server died, or its
+disk failed, before it could complete the upload. So a start looks for such uploads, and each hour
+does, and completes them one after the other, beside the requests. Of any protocol it goes on with
+what was about to be published: that was verified and decided.
 """
 
 from __future__ import annotations
@@ -21,19 +23,22 @@ from ingest_server.upload import State, UploadRecord
 from upload_protocol.messages import CompleteRequest
 
 DJANGO_INIT = "django-init"
+LOOK_EVERY_S = 3600.0
 _PROTOCOLS = frozenset({TUS, IETF, DJANGO_INIT})
 
 log = structlog.get_logger()
 
 
 class LeftWhole:
-    """Completes what the last run left whole."""
+    """Completes what was left whole."""
 
     def __init__(self, receiver: Receiver, settings: CompatSettings) -> None:
         self._receiver = receiver
         self._django_init = Uploads(DJANGO_INIT, receiver, settings)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        # Not looked at again before the next start: each look may read a large file.
+        self._refused: set[str] = set()
 
     def start(self) -> int:
         """Look once, before requests come, and complete in the background what was found.
@@ -44,17 +49,11 @@ class LeftWhole:
         Raises:
             Refused: the database failed.
         """
-        found = [
-            record
-            for record in self._receiver.records.in_states(State.OPEN, State.VERIFYING)
-            if record.metadata.get(PROTOCOL) in _PROTOCOLS
-            and record.received.prefix == record.length
-        ]
-        if found:
-            self._thread = threading.Thread(
-                target=self._work, args=(found,), name="left-whole", daemon=True
-            )
-            self._thread.start()
+        found = self.look()
+        self._thread = threading.Thread(
+            target=self._work, args=(found,), name="left-whole", daemon=True
+        )
+        self._thread.start()
         return len(found)
 
     def stop(self) -> None:
@@ -67,6 +66,33 @@ class LeftWhole:
             self._thread.join(timeout_s)
 
     def _work(self, found: Sequence[UploadRecord]) -> None:
+        self.finish(found)
+        while not self._stopping.wait(LOOK_EVERY_S):
+            try:
+                self.finish(self.look())
+            except Refused as refused:
+                log.warning("housekeeping.failed", error=str(refused))
+
+    def look(self) -> list[UploadRecord]:
+        """Return what may have to be completed, and was not refused before.
+
+        Raises:
+            Refused: the database failed.
+        """
+        states = (State.OPEN, State.VERIFYING, State.PUBLISHING)
+        return [one for one in self._receiver.records.in_states(*states) if self._is_due(one)]
+
+    def _is_due(self, record: UploadRecord) -> bool:
+        if record.state is State.PUBLISHING:
+            return True
+        return (
+            record.metadata.get(PROTOCOL) in _PROTOCOLS
+            and record.received.prefix == record.length
+            and record.id not in self._refused
+        )
+
+    def finish(self, found: Sequence[UploadRecord]) -> None:
+        """Complete what is to be completed of these, one after the other."""
         for record in found:
             if self._stopping.is_set():
                 return
@@ -75,18 +101,22 @@ class LeftWhole:
             except Refused as refused:  # its client is told when it asks
                 if self._stopping.is_set():
                     return
+                self._refused.add(record.id)
                 error = str(refused)
                 log.warning(
                     "upload.unpublished", upload_id=record.id, device_id=record.device, error=error
                 )
             except Exception:
-                if not self._stopping.is_set():
-                    log.exception("upload.unpublished", upload_id=record.id)
+                if self._stopping.is_set():
+                    return
+                self._refused.add(record.id)
+                log.exception("upload.unpublished", upload_id=record.id)
 
     def _finish(self, record: UploadRecord) -> None:
         """Complete the upload if its client has said all that it has to say."""
-        protocol = record.metadata[PROTOCOL]
-        if protocol == TUS and tus.ends_by_itself(record):
+        protocol = record.metadata.get(PROTOCOL)
+        is_decided = record.state is State.PUBLISHING
+        if is_decided or (protocol == TUS and tus.ends_by_itself(record)):
             self._complete(record)
         elif protocol == IETF:
             if rufh.was_to_end(record, self._receiver.records.notes(record.id)):

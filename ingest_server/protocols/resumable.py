@@ -27,6 +27,7 @@ from ingest_server.chunked import unmeasured_body_of
 from ingest_server.clock import Clock
 from ingest_server.errors import Refused
 from ingest_server.receiver import Receiver
+from ingest_server.upload import State
 from upload_protocol import headers, problems
 from upload_protocol.headers import MAX_OFFSET, ContentRange, is_upload_id
 from upload_protocol.messages import CompleteRequest, CreateRequest, Problem, Receipt, UploadStatus
@@ -176,6 +177,17 @@ class Resumable:
             self.drop(device, upload_id)
             mismatched(refused.detail)
         return outcome if isinstance(outcome, Receipt) else None
+
+    def go_on(self, device: str | None, status: UploadStatus) -> UploadStatus:
+        """Go on with a publishing that the disk broke off, so that nobody is told all is well.
+
+        Raises:
+            Refused: the disk fails again.
+        """
+        if status.state != State.PUBLISHING:
+            return status
+        self.receiver.complete(device, status.id, CompleteRequest(status.length or 0, None))
+        return self.receiver.status(device, status.id)
 
     def terminate(self, device: str | None, upload_id: str) -> None:
         """End the upload for its client; what has been published is kept, and the client told so.

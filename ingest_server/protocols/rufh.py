@@ -87,7 +87,8 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
     _begin(resp)
-    status = resumable.receiver.take_over(device_of(req), known_id(upload_id))
+    device = device_of(req)
+    status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
     _tell(resp, status)
     resp.set_header("Upload-Limit", _limit(resumable, status))
     if status.length is not None:
@@ -107,7 +108,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
     if is_last is None or start is None:
         detail = f"send {COMPLETE} as ?0 or ?1, and {headers.UPLOAD_OFFSET} as a whole number"
         raise Refused("malformed-request", detail)
-    status = resumable.receiver.status(device, known_id(upload_id))
+    status = resumable.go_on(device, resumable.receiver.status(device, known_id(upload_id)))
     _tell(resp, status)
     if start != offset_of(status):
         _refuse_offset(start, offset_of(status))

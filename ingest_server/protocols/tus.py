@@ -105,7 +105,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
     _check_version(req, resp)
     device = device_of(req)
-    status = resumable.receiver.take_over(device, known_id(upload_id))
+    status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
     record = resumable.receiver.upload(device, upload_id)
     if record.metadata.get(PROTOCOL) == TUS:
         # The request with the last byte may have died before it could finish.
@@ -139,7 +139,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
     record = resumable.receiver.upload(device, known_id(upload_id))
     if _is_final(record):
         raise DialectRefused("forbidden", "a final upload takes no bytes", status="403 Forbidden")
-    status = resumable.receiver.status(device, upload_id)
+    status = resumable.go_on(device, resumable.receiver.status(device, upload_id))
     offset = offset_of(status)
     if start != offset:
         resp.set_header(headers.UPLOAD_OFFSET, str(offset))

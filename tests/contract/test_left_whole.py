@@ -8,11 +8,14 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from ingest_server.app import make_app
+from ingest_server.auth import OpenAuth
 from ingest_server.errors import Refused
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
-from tests.support.core_site import CoreSite, InThread
+from tests.support.core_site import CoreSite, InThread, failing
 from tests.support.ingest import ingest
+from tests.support.processes import wait_for
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
@@ -59,8 +62,7 @@ def serving(folder):
 def started_again(folder):
     with serving(folder) as (server, client):
         left = LeftWhole(server.receiver, CompatSettings())
-        left.start()
-        left.join(20)
+        left.finish(left.look())
         yield server, client
 
 
@@ -200,8 +202,7 @@ def test_a_mismatch_found_by_a_verification_that_a_start_went_on_with_ends_it_to
 
     site.restart()
     left = LeftWhole(site.receiver, CompatSettings())
-    left.start()
-    left.join(20)
+    left.finish(left.look())
 
     assert site.receiver.upload("cam", upload_id).state == "aborted"
     site.receiver.stop()
@@ -276,9 +277,10 @@ def test_a_start_does_not_wait_for_it(tmp_path):
     assert site.published() == {}
     assert site.receiver.readiness() == []
     go_on.set()
-    left.join(20)
-    assert len(site.published()) == 2
+    wait_for(lambda: len(site.published()) == 2, "both are published")
+    left.stop()
     site.receiver.stop()
+    left.join()
 
 
 def test_a_client_that_asks_meanwhile_gets_the_same_receipt(tmp_path):
@@ -296,11 +298,12 @@ def test_a_client_that_asks_meanwhile_gets_the_same_receipt(tmp_path):
     with pytest.raises(Refused, match="not-open"):
         site.receiver.abort("cam", upload_id)
     go_on.set()
-    left.join(20)
 
     assert asking.join() == site.receiver.status("cam", upload_id).receipt
     assert len(site.published()) == 1
+    left.stop()
     site.receiver.stop()
+    left.join()
 
 
 def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
@@ -322,7 +325,73 @@ def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
     assert len(site.published()) == 1
     site.restart()
     left = LeftWhole(site.receiver, CompatSettings())
-    assert left.start() == 2
-    left.join(20)
+    left.finish(left.look())
     assert len(site.published()) == 3
+    site.receiver.stop()
+
+
+@pytest.fixture
+def full(tmp_path):
+    """Return a site whose disk has no room for one more name, and a client of it."""
+    site = CoreSite(tmp_path)
+    site.blobs.fail["before link"] = failing(OSError(28, "full"))
+    app = make_app(site.receiver, OpenAuth(), site.clock)
+    transport = httpx.WSGITransport(app=app)
+    with httpx.Client(transport=transport, base_url="http://localhost") as client:
+        yield site, client
+    site.receiver.stop()
+
+
+@pytest.mark.parametrize(
+    ("creation", "asked"),
+    [
+        ({**TUS_BYTES, "Upload-Length": LENGTH}, TUS),
+        ({"Upload-Complete": "?1"}, {"Upload-Draft-Interop-Version": "8"}),
+    ],
+    ids=["tus", "ietf"],
+)
+def test_a_client_is_not_told_that_all_is_well_while_its_file_cannot_be_published(
+    full, creation, asked
+):
+    site, client = full
+    refused = client.post("/files/", content=DATA, headers=creation)
+    path = f"/files/{site.blobs.part_ids()[0]}"
+
+    still = client.head(path, headers=asked)
+    site.blobs.fail.clear()
+    done = client.head(path, headers=asked)
+
+    assert (refused.status_code, still.status_code) == (507, 507)
+    assert done.status_code in {200, 204}
+    assert "Repr-Digest" in done.headers
+    assert list(site.published().values()) == [DATA]
+
+
+def test_what_the_disk_did_not_publish_is_published_within_the_hour(full):
+    site, client = full
+    native_without_complete(client)
+    (upload_id,) = site.blobs.part_ids()
+    document = {"length": len(DATA), "digest": None}
+    refused = client.post(f"/v1/uploads/{upload_id}/complete", json=document)
+    left = LeftWhole(site.receiver, CompatSettings())
+    left.finish(left.look())
+    assert (refused.status_code, site.published()) == (507, {})
+    site.blobs.fail.clear()
+
+    left.finish(left.look())
+
+    assert list(site.published().values()) == [DATA]
+    assert left.look() == []
+
+
+def test_what_was_refused_is_not_read_each_hour(tmp_path):
+    site = CoreSite(tmp_path, require_digest=True)
+    upload_id = site.create(length=5, metadata={"protocol": "tus"})
+    site.put(upload_id, 0, b"hello")
+    left = LeftWhole(site.receiver, CompatSettings())
+
+    left.finish(left.look())
+
+    assert site.receiver.upload("cam", upload_id).state == "open"
+    assert left.look() == []
     site.receiver.stop()
