@@ -59,7 +59,7 @@ _TICK_S = 20.0
 WatchdogSec, and rare enough to let a board sleep."""
 _JOIN_S = 2.0
 _FAREWELL_S = 1.5
-_STOP_S = 4.0
+_STOP_S = 3.0
 """All of it, of the five seconds that a manager may count on."""
 _ASK_S = 5.0
 """For the question whether the server is back: it is asked again, so that patience is not needed."""

@@ -201,6 +201,9 @@ class Lane:
             delivery.doubt(self.number)
             shared.deliveries.end(delivery, self.number)
             return self._on_transport_error(recording, error, began_s)
+        except StoreError:
+            delivery.doubt(self.number)
+            raise
         finally:
             shared.deliveries.end(delivery, self.number)
         return self._settle(recording, delivery, task, outcome)

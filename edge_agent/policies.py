@@ -7,11 +7,13 @@ the store, a little late, so that a card is not written for each request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from edge_agent.clock import Clock
 from edge_agent.core.schedule import LinkRule, Slot, Verdict, day_of, decide
+from edge_agent.errors import StoreError
 from edge_agent.store import Store
 
 _LOOK_S = 2.0
@@ -112,6 +114,8 @@ class Policies:
     def _write(self) -> None:
         if self._carried is not None and self._unwritten:
             interface, day, carried = self._carried
-            known = self._store.setting(_CARRIED) or {}
-            self._store.remember(_CARRIED, {**known, interface: {day: carried}})
-            self._unwritten = 0
+            # A full disk must not stop what needs none: it is counted on, and written when it can be.
+            with suppress(StoreError):
+                known = self._store.setting(_CARRIED) or {}
+                self._store.remember(_CARRIED, {**known, interface: {day: carried}})
+                self._unwritten = 0

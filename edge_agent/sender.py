@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -21,7 +22,7 @@ from edge_agent.core.lanes import LaneCount, LanePolicy
 from edge_agent.core.plan import RequestSizing
 from edge_agent.core.schedule import Verdict
 from edge_agent.delivery import Deliveries
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, StoreError
 from edge_agent.gate import Gate
 from edge_agent.holds import Holds
 from edge_agent.lane_work import LaneWork, count
@@ -288,7 +289,8 @@ class Sender:
         self._lane_count.policy = replace(policy, most=min(self._most, policy.most))
 
     def _tick(self) -> None:
-        with self._shared.gate:
+        # In the middle of a body: what the store has to say, it says to the next unit of work.
+        with self._shared.gate, suppress(StoreError):
             self._look_at_rules(self._clock.now_s())
             self._judge()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -57,8 +58,9 @@ class StateLock:
             pid = self._holder()
             os.close(self._fd)
             raise AlreadyRunningError(state_dir, pid) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the number is only for a message
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def _holder(self) -> int | None:
         text = os.pread(self._fd, 32, 0).strip()

@@ -222,6 +222,10 @@ class Agent(Program):
             self._tables[name] = {**self._tables.get(name, {}), **table}
         self.config.write_text(toml(self._tables))
 
+    def beside(self, name: str) -> Program:
+        """Return another agent of the same configuration, not started."""
+        return Program(name, self.folder, self.command)
+
     def state(self) -> dict[str, Any] | None:
         """Return the running agent's state document; None while it does not answer."""
         try:

@@ -1,0 +1,84 @@
+"""Two network namespaces and the link between them: a device and a server that are really apart."""
+
+import contextlib
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+
+from tests.support.requirements import require, require_root
+
+SERVER_ADDRESS = "10.78.0.2"
+
+
+class Wire:
+    """The device's end is ``a`` in namespace `device`, the server's ``b`` in namespace `server`."""
+
+    def __init__(self) -> None:
+        tag = uuid.uuid4().hex[:6]
+        self.device, self.server = f"ef-{tag}-a", f"ef-{tag}-b"
+        self._wire = f"ef{tag}"
+
+    def make(self) -> None:
+        for space in (self.device, self.server):
+            _ip("netns", "add", space)
+            _ip("link", "set", "lo", "up", inside=space)
+        self.plug_in()
+
+    def plug_in(self) -> None:
+        _ip("link", "add", f"{self._wire}a", "type", "veth", "peer", "name", f"{self._wire}b")
+        ends = (("a", self.device, "10.78.0.1"), ("b", self.server, SERVER_ADDRESS))
+        for end, space, address in ends:
+            _ip("link", "set", f"{self._wire}{end}", "netns", space)
+            _ip("link", "set", f"{self._wire}{end}", "name", end, inside=space)
+            _ip("addr", "add", f"{address}/24", "dev", end, inside=space)
+            _ip("link", "set", "dev", end, "up", inside=space)
+
+    def pull_out(self) -> None:
+        """Take both ends away: nobody gets a FIN, and addresses and routes are gone."""
+        _ip("link", "del", "dev", "a", inside=self.device)
+
+    def down(self) -> None:
+        _ip("link", "set", "dev", "a", "down", inside=self.device)
+
+    def up(self) -> None:
+        _ip("link", "set", "dev", "a", "up", inside=self.device)
+
+    def slow(self, rate: str) -> None:
+        """Let the device send no more than that (as tc writes it)."""
+        shape = ("root", "tbf", "rate", rate, "burst", "32k", "latency", "50ms")
+        command = ["ip", "netns", "exec", self.device, "tc", "qdisc", "replace", "dev", "a", *shape]
+        subprocess.run(command, check=True, timeout=10, capture_output=True)
+
+    def carried(self) -> int:
+        """Return the bytes that left the device over the link since it was plugged in."""
+        command = ["ip", "-n", self.device, "-json", "-stats", "link", "show", "dev", "a"]
+        done = subprocess.run(command, check=False, timeout=10, capture_output=True)
+        found = json.loads(done.stdout or b"[]")
+        return found[0]["stats64"]["tx"]["bytes"] if found else 0
+
+    def unmake(self) -> None:
+        for space in (self.device, self.server):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", space)
+
+    @staticmethod
+    def inside(space: str, command: list[object]) -> list[object]:
+        return ["ip", "netns", "exec", space, *command]
+
+
+@contextlib.contextmanager
+def wire() -> Iterator[Wire]:
+    require_root()
+    require("ip")
+    one = Wire()
+    try:
+        one.make()
+        yield one
+    finally:
+        one.unmake()
+
+
+def _ip(*words: str, inside: str | None = None) -> None:
+    prefix = [] if inside is None else ["-n", inside]
+    subprocess.run(["ip", *prefix, *words], check=True, timeout=10, capture_output=True)

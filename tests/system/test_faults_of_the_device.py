@@ -1,0 +1,140 @@
+"""The device's own disk is full, or read-only, or is written to by two: what that stops, and what not."""
+
+import os
+import resource
+import time
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.recordings import MB, make_recording, sha256
+from tests.support.site import site
+from tests.support.small_disk import small_disk
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+
+FILES = 200
+
+
+def cpu_s(program):
+    with open(f"/proc/{program.pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_L5_a_full_disk_under_the_state_stops_and_says_so_and_goes_on_when_there_is_room(tmp_path):
+    with (
+        small_disk(tmp_path / "device" / "state", size="2m") as disk,
+        site(tmp_path, upload={"max_rate": "3MB"}, retention={"delete": "after_verified"}) as here,
+    ):
+        first = here.agent.media / "first.mkv"
+        first.write_bytes(os.urandom(6 * MB))
+        digests = {"first.mkv": sha256(first)}
+        here.agent.start()
+        wait_for(lambda: here.link.sent > MB, "the upload is under way")
+
+        disk.fill()
+        second = make_recording(here.agent.media / "second.mp4", seconds=0.5)
+        digests["second.mp4"] = sha256(second)
+        here.agent.wait_until_blocked_by("disk")
+        before_s = cpu_s(here.agent)
+        time.sleep(2)  # what a full disk costs while nobody mends it
+        spent_s = cpu_s(here.agent) - before_s
+        kept = first.exists() and second.exists()
+        disk.make_room()
+        here.wait_until_published(2)
+        wait_for(lambda: not first.exists() and not second.exists(), "both are let go")
+
+        assert kept
+        assert spent_s < 0.5
+        assert here.published_digests() == digests
+        assert here.link.sent - sum(p.stat().st_size for p in here.server.published_files()) < MB
+        assert here.agent.status()["state"]["problems"] in ([], ["clock_unsynced"])
+
+
+def test_a_start_on_a_full_disk_is_one_sentence_and_the_next_start_with_room_works(tmp_path):
+    with (
+        small_disk(tmp_path / "device" / "state", size="2m") as disk,
+        site(tmp_path) as here,
+    ):
+        make_recording(here.agent.media / "flight.mp4", seconds=0.5)
+        disk.fill()
+        here.agent.start()
+        wait_for(lambda: here.agent.child.ended() is not None, "it gives up")
+        log = here.agent.end_of_log()
+        code = here.agent.child.ended()
+        disk.make_room()
+        here.agent.start()
+        here.wait_until_published(1)
+
+        assert code == 1
+        assert "Traceback" not in log
+        assert "full" in log or "No space left" in log
+
+
+def test_recordings_on_a_read_only_card_are_sent_kept_and_not_hammered(tmp_path):
+    with (
+        small_disk(tmp_path / "device" / "media", size="40m") as card,
+        site(tmp_path, retention={"delete": "after_verified"}) as here,
+    ):
+        recording = make_recording(here.agent.media / "flight.mp4", seconds=1)
+        digest = sha256(recording)
+        card.set_writable(writable=False)
+        here.agent.start()
+        here.wait_until_published(1)
+        wait_for(
+            lambda: any(line.get("event") == "upload.not_released" for line in here.agent.log()),
+            "it says that it cannot delete",
+        )
+        before_s = cpu_s(here.agent)
+        time.sleep(2)
+        spent_s = cpu_s(here.agent) - before_s
+        kept = recording.exists()
+        card.set_writable(writable=True)
+
+        assert here.published_digests() == {"flight.mp4": digest}
+        assert kept
+        assert spent_s < 0.5
+
+
+def test_a_second_agent_on_one_state_folder_is_refused_and_the_first_goes_on(tmp_path):
+    with site(tmp_path, upload={"max_rate": "4MB"}) as here:
+        recording = here.agent.media / "long.mkv"
+        recording.write_bytes(os.urandom(6 * MB))
+        here.agent.start()
+        wait_for(lambda: here.link.sent > MB, "the upload is under way")
+        others = [here.agent.beside(f"other-{number}") for number in range(3)]
+        for other in others:
+            other.start()
+        for other in others:
+            wait_for(lambda other=other: other.child.ended() is not None, "it is refused")
+        here.wait_until_published(1)
+
+        assert [other.child.ended() for other in others] == [1, 1, 1]
+        assert here.published_digests() == {"long.mkv": sha256(recording)}
+        assert here.link.sent - recording.stat().st_size < MB
+
+
+def test_a_folder_of_many_small_files_goes_once_each(tmp_path):
+    with site(tmp_path) as here:
+        here.agent.configure(log={"level": "warning"})
+        expected = {}
+        for number in range(FILES):
+            path = here.agent.media / f"{number % 20}" / f"{number}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(os.urandom(2000 + number))
+            expected[path.name] = path.stat().st_size
+        began_s = time.monotonic()
+        here.agent.start()
+        here.wait_until_published(FILES, 80)
+        print(f"{FILES} files in {time.monotonic() - began_s:.1f} s")
+        wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "nothing is left")
+        files = here.server.published_files()
+
+        assert {path.name: path.stat().st_size for path in files} == expected
+        assert len(files) == FILES
+        assert here.agent.state()["totals"]["bytes_resent"] == 0
+        with open(f"/proc/{here.agent.pid}/status") as status:
+            peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        assert peak_kib * 1024 < resource.getpagesize() * 20_000
