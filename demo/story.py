@@ -13,7 +13,7 @@ _PROBLEM_WORDS = {
     "auth_failed": "the server does not accept this device's token",
     "quota": "the server takes no more from this device",
     "disk_low": "the recordings' disk is nearly full",
-    "source_missing": "the watched folder is not there",
+    "source_missing": "the watched folder is not there, or may not be entered",
     "watch_limit": "no more folders can be watched (fs.inotify.max_user_watches); scans go on",
 }
 """Problem code -> what it means; others are told by their code."""

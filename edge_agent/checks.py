@@ -47,7 +47,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     source = "no file: environment and options" if loaded.file is None else str(loaded.file)
     yield Finding("OK", "config", f"read from {source}")
     for warning in loaded.warnings:
-        if "does not exist (yet)" not in warning:
+        if not warning.startswith("[watch] folder:"):  # `_folder` says it, and what to do
             yield Finding("WARN", "config", warning)
     yield from _folder(settings)
     yield from _state_dir(settings.state_dir)

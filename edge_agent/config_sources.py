@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import ssl
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -279,12 +280,12 @@ def _nearest(key: Key, *, as_variable: bool = False) -> str:
 
 def _problems_of_files(settings: AgentSettings) -> Iterator[str]:
     folder = settings.watch.folder
-    if folder.exists() and not folder.is_dir():
+    if _is_other_than_folder(folder):
         yield f"[watch] folder: {folder} is a file; name the folder that the camera writes to"
     state_dir = settings.state_dir
-    if state_dir.exists() and not state_dir.is_dir():
+    if _is_other_than_folder(state_dir):
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
-    if folder.is_dir() and state_dir.absolute().is_relative_to(folder.absolute()):
+    if state_dir.absolute().is_relative_to(folder.absolute()):
         yield f"state_dir: {state_dir} lies in the watched folder; name one outside of it"
     server = settings.server
     is_claimed = server.claim_token_file is not None
@@ -311,6 +312,29 @@ def _problems_of_files(settings: AgentSettings) -> Iterator[str]:
             yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
     for table in (settings.server, settings.mqtt):
         yield from _problems_of_pair(tls_files(table))
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of what is at *path*.
+
+    Raises:
+        OSError: nothing is there, or this user may not look (which `Path.exists` raises, too).
+    """
+    return path.stat().st_mode
+
+
+def _is_other_than_folder(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(_mode(path))
+    except OSError:
+        return False
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        return bool(_mode(path) & 0o077)
+    except OSError:
+        return False
 
 
 def tls_files(table: ServerSettings | MqttSettings) -> TlsFiles:
@@ -375,16 +399,24 @@ def _warnings(settings: AgentSettings, environment: Mapping[str, str]) -> Iterat
         ("[mqtt] password_file", settings.mqtt.password_file),
         ("[mqtt] client_key_file", tls_files(settings.mqtt).key_of_cert),
     ):
-        if path is not None and path.exists() and path.stat().st_mode & 0o077:
+        if path is not None and _is_open_to_others(path):
             yield f"{name}: {path} can be read by other users; run: chmod 600 {path}"
     server = settings.server
     is_known = server.token_file or server.client_cert_file or credential(FOR_SERVER, environment)
     if not is_known and not is_loopback(urlsplit(settings.server.url).hostname or ""):
         yield "[server] token_file is not set: only a server in open mode takes uploads without"
-    if not settings.watch.folder.is_dir():
+    folder = settings.watch.folder
+    try:
+        _mode(folder)
+    except PermissionError:
         yield (
-            f"[watch] folder: {settings.watch.folder} does not exist (yet): the agent waits for it;"
-            " create it, or mend the path"
+            f"[watch] folder: {folder} may not be entered by this user: the agent waits for it; give"
+            " it access to the folder and to those above it"
+        )
+    except OSError:
+        yield (
+            f"[watch] folder: {folder} does not exist (yet): the agent waits for it; create it, or"
+            " mend the path"
         )
 
 

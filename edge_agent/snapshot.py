@@ -142,7 +142,7 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
         # What is found now cannot be remembered, so it is in no count of what waits.
         return Wait(Reason.DISK, "state_dir cannot be written: is its disk full or read-only?")
     if ProblemCode.SOURCE_MISSING in view.problems:
-        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
+        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there, or may not be entered")
     unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
     if unfinished:
         if unfinished == 1:
@@ -163,7 +163,7 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     if (own := view.waits.get(recording.id)) is not None:
         return own
     if recording.origin == "watch" and ProblemCode.SOURCE_MISSING in view.problems:
-        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there")
+        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there, or may not be entered")
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,13 +168,21 @@ class Watcher:
         """Return the folder's real path; None, and say so, while it is not there."""
         folder = self._settings.folder
         root: Path | None = None
-        with suppress(OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-            root = folder.resolve(strict=True)
-        if root is None or not root.is_dir():
+        why = "not a folder"
+        try:
+            found = folder.resolve(strict=True)
+            root = found if found.is_dir() else None
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: a loop of links, before Python 3.13
+            why = getattr(error, "strerror", None) or str(error)
+        if root is None:
             self._activity.problem(ProblemCode.SOURCE_MISSING, present=True)
             if not self._is_root_lost:
                 self._is_root_lost = True
-                log.error("folder.lost", path=str(folder), action="waiting for it to come back")
+                action = "waiting for it to come back"
+                log.error("folder.lost", path=str(folder), error=why, action=action)
                 self._lookout.stop()
                 self._settler.clear()
                 self._known.clear()

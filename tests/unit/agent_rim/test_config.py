@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,24 @@ def problems(tmp_path: Path, text: str, **sources) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text, **sources)
     return caught.value.problems
+
+
+@contextmanager
+def folder_that_nobody_may_enter() -> Iterator[Path]:
+    """Yield a folder outside of pytest's own, which are root's alone; act as another user meanwhile."""
+    with tempfile.TemporaryDirectory() as base:
+        closed = Path(base, "home")
+        (closed / "media").mkdir(parents=True)
+        Path(base).chmod(0o777)
+        closed.chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield closed
+        finally:
+            os.seteuid(user)
+            closed.chmod(0o700)
 
 
 def test_the_example_holds_every_key_with_its_default():
@@ -216,6 +238,22 @@ def test_the_watched_folder_may_be_absent_but_must_not_be_a_file(tmp_path):
 
     assert any("does not exist (yet)" in one for one in absent.warnings)
     assert "is a file" in problems(tmp_path, GOOD.replace('"media"', '"card"'))[0]
+
+
+def test_a_watched_folder_that_may_not_be_entered_is_waited_for_and_said():
+    with folder_that_nobody_may_enter() as closed:
+        loaded = read(closed.parent, GOOD.replace('"media"', f'"{closed}/media"'))
+
+    assert any("may not be entered by this user" in one for one in loaded.warnings)
+
+
+def test_a_token_file_in_a_closed_folder_is_one_sentence():
+    with folder_that_nobody_may_enter() as closed:
+        found = problems(closed.parent, GOOD + f'token_file = "{closed}/token"\n')
+
+    assert found == [
+        f"[server] token_file: {closed}/token cannot be read by this user: Permission denied"
+    ]
 
 
 def test_the_state_folder_must_not_lie_in_the_watched_one(tmp_path):
