@@ -63,8 +63,6 @@ class LanePolicy:
     queue_share: float = 0.25
     lossy: float = 0.002
     """Bytes that went twice, of all: from there on it is losses that hold a link with room back."""
-    wasteful: float = 0.06
-    """The same on a full link: from there on the lanes push each other out of the queue."""
 
     def __post_init__(self) -> None:
         if self.most < 1 or self.grow_s <= 0 or self.shrink_s <= 0:
@@ -131,8 +129,6 @@ class LaneCount:
         """What was moved when growing did not pay last."""
         self._review_at_s: float | None = None
         self._lossy_until_s = 0.0
-        self._has_been_missed = False
-        """Half the lanes moved less when that was tried last."""
 
     def pause(self) -> None:
         """Nothing is being sent: what was measured so far says nothing about lanes."""
@@ -148,7 +144,7 @@ class LaneCount:
             has_stragglers: lanes beyond the count still end their last request.
         """
         self.count = min(self.count, self.policy.most)
-        if self._since is None or has_stragglers:
+        if self._since is None:
             self._begin(now_s, sample)
             return self.count
         self._note(sample)
@@ -166,7 +162,7 @@ class LaneCount:
         )
         self._begin(now_s, sample)
         if acked > 0:  # else the link is away, and that is not the lanes' doing
-            self._decide(now_s, look, can_use_more=can_use_more)
+            self._decide(now_s, look, can_use_more=can_use_more, has_stragglers=has_stragglers)
         return self.count
 
     # --- looking ------------------------------------------------------------------------------
@@ -196,12 +192,14 @@ class LaneCount:
 
     # --- deciding -----------------------------------------------------------------------------
 
-    def _decide(self, now_s: float, look: _Look, *, can_use_more: bool) -> None:
+    def _decide(
+        self, now_s: float, look: _Look, *, can_use_more: bool, has_stragglers: bool
+    ) -> None:
         trial = self._trial
         if look.is_full is False and look.resent >= self.policy.lossy:
             self._lossy_until_s = now_s + self.policy.remember_s
         if trial is not None and trial.before > self.count:
-            self._end_shrinking(now_s, look, trial)
+            self._end_shrinking(now_s, look, trial, has_stragglers=has_stragglers)
         elif look.is_full:
             self._is_ramping = False
             self._trial = None
@@ -247,7 +245,6 @@ class LaneCount:
         self._trial = _Trial(self.count, look.rate, now_s)
         self.count = min(self.policy.most, 2 * self.count if most is None else most)
         self._review_at_s = None
-        self._has_been_missed = False
 
     def _refuse(self, now_s: float, look: _Look, trial: _Trial) -> None:
         self._trial = None
@@ -257,25 +254,26 @@ class LaneCount:
         self._regrow_s = min(self.policy.longest_s, 2 * self._regrow_s)
 
     def _review(self, now_s: float, look: _Look) -> None:
-        is_wasteful = bool(look.is_full) and look.resent > self.policy.wasteful
-        if self.count <= self.policy.least or (now_s < self._lossy_until_s and not is_wasteful):
+        if self.count <= self.policy.least or now_s < self._lossy_until_s:
             self._review_at_s = None
             return
         if self._review_at_s is None:
             self._review_at_s = now_s + self._review_s
-        if (is_wasteful and not self._has_been_missed) or now_s >= self._review_at_s:
+        if now_s >= self._review_at_s:
             self._trial = _Trial(self.count, look.rate, now_s)
             self.count = max(self.policy.least, self.count // 2)
 
-    def _end_shrinking(self, now_s: float, look: _Look, trial: _Trial) -> None:
+    def _end_shrinking(
+        self, now_s: float, look: _Look, trial: _Trial, *, has_stragglers: bool
+    ) -> None:
+        has_room = self._has_room(now_s, look)
+        if has_stragglers and not has_room:
+            return  # nothing has been taken away yet
         self._trial = None
-        if look.is_full or (
-            not self._has_room(now_s, look) and look.rate >= trial.rate * self.policy.loss
-        ):
+        if look.is_full or (not has_room and look.rate >= trial.rate * self.policy.loss):
             self._grow_at_s = now_s + self._regrow_s
             self._review_at_s = now_s  # perhaps half of that is enough, too
         else:
             self.count = trial.before
-            self._has_been_missed = True
             self._review_s = min(self.policy.longest_s, 2 * self._review_s)
             self._review_at_s = now_s + self._review_s

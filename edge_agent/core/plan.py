@@ -88,12 +88,12 @@ def share_bytes(
     Args:
         elsewhere: what the lanes have to do beside that.
         weight: how fast this lane is, compared with the mean of all.
-        least: less is not worth a request; what would be left of less is taken as well.
+        least: less is not worth a request; what would be left of half of it is taken as well.
     """
     if lanes <= 1:
         return left
     share = max(least, int((left + elsewhere) * weight / lanes / 2))
-    return left if left < share + least else share
+    return left if left < share + least // 2 else share
 
 
 def next_range(missing: RangeSet, limit: int) -> ByteRange | None:

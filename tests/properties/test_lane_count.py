@@ -147,45 +147,56 @@ def test_a_full_link_that_has_room_again_gets_more_lanes():
     assert path.lanes.count == 8
 
 
-def test_lanes_that_push_each_other_out_of_the_queue_become_fewer_within_seconds():
-    path = Path(policy=LanePolicy(least=2))
-    path.pass_s(1.5, rate=100_000, resent=0.01)
+def settled_on_four(path):
+    """Let a clean link be full until half of its eight lanes are tried."""
+    path.pass_s(1.5, rate=100_000)
     assert path.lanes.count == 8
-
-    path.pass_s(15, rate=1_000_000, resent=0.1, queue_s=0.2)
-
-    assert path.lanes.count == 2
+    while path.pass_s(0.1, rate=1_000_000, queue_s=0.2)[-1] == 8:
+        assert path.now_s < 30
+    assert path.lanes.count == 4
 
 
 def test_lanes_are_not_missed_while_those_taken_away_still_end_their_requests():
     path = Path()
-    path.pass_s(1.5, rate=100_000, resent=0.01)
-    path.pass_s(1.2, rate=1_000_000, resent=0.1, queue_s=0.2)
-    assert path.lanes.count == 4
+    settled_on_four(path)
 
-    counts = path.pass_s(10, rate=1_000_000, resent=0.1, queue_s=0.2, has_stragglers=True)
+    counts = path.pass_s(10, rate=1_000_000, queue_s=0.2, has_stragglers=True)
 
     assert set(counts) == {4}
 
 
-def test_after_a_loss_room_is_used_even_while_nothing_is_lost():
-    path = Path(policy=LanePolicy(ramp=2))
-    path.pass_s(0.5, rate=100_000)
-    path.pass_s(1.5, rate=100_000, resent=0.01)
-    path.pass_s(20, rate=1_000_000, resent=0.1, queue_s=0.2)
-    assert path.lanes.count == 1
+def test_room_calls_lanes_back_that_still_end_their_requests():
+    path = Path()
+    settled_on_four(path)
 
-    path.pass_s(4, rate=300_000)
+    path.pass_s(4.2, rate=800_000, resent=0.01, has_stragglers=True)
 
     assert path.lanes.count == 8
 
 
 def test_half_the_lanes_are_missed_when_the_queue_runs_empty():
     path = Path()
-    path.pass_s(1.5, rate=100_000, resent=0.01)
-    path.pass_s(1.2, rate=1_000_000, resent=0.1, queue_s=0.2)
+    settled_on_four(path)
 
     path.pass_s(4.2, rate=800_000, resent=0.01)
+
+    assert path.lanes.count == 8
+
+
+def test_no_lane_is_taken_away_below_the_least():
+    path = Path(policy=LanePolicy(least=4))
+    settled_on_four(path)
+
+    assert set(path.pass_s(100, rate=1_000_000, queue_s=0.2)) == {4}
+
+
+def test_after_a_loss_room_is_used_even_while_nothing_is_lost():
+    path = Path(policy=LanePolicy(ramp=2))
+    path.pass_s(0.5, rate=100_000)
+    path.pass_s(1.2, rate=100_000, resent=0.01)
+    assert path.lanes.count == 4
+
+    path.pass_s(1.2, rate=100_000)
 
     assert path.lanes.count == 8
 
