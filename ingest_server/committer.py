@@ -100,9 +100,10 @@ class Committer:
             return self.submit(job).result()
         future: Future[T] = Future()
         try:
-            self._commit([(job, future)])
+            tell = self._commit([(job, future)])
         finally:
             self._turn.release()
+        tell()
         return future.result()
 
     def _work(self) -> None:
@@ -112,8 +113,9 @@ class Committer:
                 with self._turn:
                     # Now, not before: what came while another thread had the turn goes along.
                     batch, is_last = self._drain(first)
-                    if batch:
-                        self._commit(batch)
+                    tell = self._commit(batch) if batch else None
+                if tell is not None:
+                    tell()
                 if is_last:
                     return
         finally:
@@ -134,7 +136,11 @@ class Committer:
                 return batch, False
         return batch, True
 
-    def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> None:
+    def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> Callable[[], None]:
+        """Run the jobs in one transaction; what is returned tells those who wait how it ended.
+
+        That is for when the turn is free again: who is told may have the next job.
+        """
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
@@ -158,7 +164,11 @@ class Committer:
         self.commits += 1
         self.jobs += len(batch)
         self._is_crowded = len(batch) > 1
-        for future, result in done:
-            future.set_result(result)
-        for future, why in failed:
-            future.set_exception(why)
+
+        def tell() -> None:
+            for future, result in done:
+                future.set_result(result)
+            for future, why in failed:
+                future.set_exception(why)
+
+        return tell

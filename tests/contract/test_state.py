@@ -125,9 +125,15 @@ def test_a_job_that_is_alone_runs_in_its_own_thread(committer):
 
 
 def test_after_a_crowd_a_job_waits_for_others_once(committer):
-    gate = threading.Event()
-    committer.submit(lambda _: gate.wait(10))
-    jobs = [committer.submit(whose_thread) for _ in range(5)]
+    running, gate = threading.Event(), threading.Event()
+
+    def first(_transaction):
+        running.set()
+        return gate.wait(10)
+
+    committer.submit(first)
+    assert running.wait(10)
+    jobs = [committer.submit(whose_thread) for _ in range(5)]  # the next transaction
     gate.set()
     committers_thread = {job.result(10) for job in jobs}
 
