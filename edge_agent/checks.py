@@ -6,8 +6,10 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from edge_agent import tls
@@ -28,6 +30,8 @@ from edge_agent.route import interface_to
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0
+_LOOKED_AT = 1000
+"""Files in the watched folder, until one is found that belongs to the camera's user."""
 _RENEW_SOON = timedelta(days=14)
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
 _CONGESTION = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -76,24 +80,41 @@ def _folder(settings: AgentSettings) -> Iterator[Finding]:
             ' or set [retention] delete = "never"'
         )
         yield Finding("FAIL", "folder", text)
-    if not may_write:
-        text = "cannot be tried in a folder that this user may not write to: long settle times then"
-        yield Finding("WARN", "open files", text)
-        return
-    yield _lease(folder)
+    yield _lease(folder, may_write=may_write)
 
 
-def _lease(folder: Path) -> Finding:
+def _lease(folder: Path, *, may_write: bool) -> Finding:
     probe = LeaseProbe()
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
-        while_open = probe.writer(os.fsencode(trial.name))
-    if while_open is Writer.SOMEBODY:
+    if (recording := _file_of_another_user(folder)) is not None:
+        # The kernel tells of one's own files where it may refuse to tell of the camera's.
+        can_tell = probe.writer(os.fsencode(recording)) is not Writer.UNKNOWN
+    elif may_write:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
+            can_tell = probe.writer(os.fsencode(trial.name)) is Writer.SOMEBODY
+    else:
+        text = "cannot be tried while no recording is in the folder: check again when there is one"
+        return Finding("WARN", "open files", text)
+    if can_tell:
         return Finding("OK", "open files", "the kernel tells whether a recording is still written")
     text = (
         "the kernel cannot tell whether a recording is still written"
         f" ({', '.join(probe.limits) or 'unknown'}): [watch] fallback_settle_seconds applies"
     )
     return Finding("WARN", "open files", text)
+
+
+def _file_of_another_user(folder: Path) -> str | None:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in islice(entries, _LOOKED_AT):
+            with suppress(OSError):
+                is_file = entry.is_file(follow_symlinks=False)
+                if is_file and entry.stat().st_uid != os.geteuid() and _may_read(entry.path):
+                    return entry.path
+    return None
+
+
+def _may_read(path: str) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _state_dir(state_dir: Path) -> Iterator[Finding]:

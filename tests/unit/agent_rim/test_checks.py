@@ -1,6 +1,11 @@
 """What `edge-agent check` finds without asking anybody, in one sentence each."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +101,32 @@ def test_a_board_without_aes_is_told_what_to_do_about_its_ciphers(monkeypatch):
 
     assert "docs/install.md" in found.text
     assert list(checks._cipher("http://s.example")) == []
+
+
+@contextmanager
+def as_another_user() -> Iterator[Path]:
+    """Yield a folder that another user may write to, and be that user meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        Path(folder, "camera.mp4").write_bytes(b"x")
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_the_kernel_says_of_ones_own_files_is_not_taken_for_the_cameras():
+    with as_another_user() as folder:
+        found = checks._lease(folder, may_write=True)
+
+    assert found.level == "WARN"
+    assert "the files belong to another user" in found.text
+
+
+def test_without_a_recording_and_without_write_access_leases_cannot_be_tried(tmp_path):
+    found = checks._lease(tmp_path, may_write=False)
+
+    assert found.level == "WARN"
+    assert "check again when there is one" in found.text
