@@ -4,11 +4,13 @@ Some libraries import others where they happen to be installed (``rich``, say), 
 developer's environment is larger than the one on a device.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 VENV = Path(".venv-device")
+_UNIT = Path("deploy/systemd/edge-agent.service")
 
 
 def python() -> Path:
@@ -24,3 +26,17 @@ def python() -> Path:
     subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[agent]"], check=True)
     stamp.touch()
     return interpreter
+
+
+def surround() -> None:
+    """Give the programs started from now on what a device gives them.
+
+    That is the environment of the unit, and byte code that was compiled when the agent was installed:
+    a program that compiles itself at each start is larger as long as it runs.
+    """
+    for line in _UNIT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("Environment="):
+            os.environ.update(one.split("=", 1) for one in line.split("=", 1)[1].split())
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(VENV.absolute() / "bytecode")
+    subprocess.run([python(), "-c", "import edge_agent.agent, edge_agent.cli"], check=True)

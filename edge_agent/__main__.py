@@ -1,12 +1,23 @@
 """The program ``edge-agent``, also as ``python -m edge_agent``."""
 
+import os
 import sys
 
 from edge_agent.deferred import defer
 
+_ENVIRONMENT = {
+    # No plugin of a library has a say here, and to look for them reads all that is installed.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+    # Python's own default on Linux, which it would otherwise compute from how it was built.
+    "PYTHONTZPATH": "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo",
+}
+"""What spares a start the loading of another MiB; what a person has set stays."""
+
 
 def main() -> int:
     """Run one command; return the exit code."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     defer()
     from edge_agent import cli
 

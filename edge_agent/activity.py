@@ -171,9 +171,12 @@ class Activity:
     ) -> None:
         """Say what is being sent; None: nothing."""
         with self._lock:
-            self._view = replace(
+            after = replace(
                 self._view, current=current, rate_bytes_per_s=rate_bytes_per_s, eta_s=eta_s
             )
+            if after == self._view:
+                return  # an idle lane says so now and then: nobody need wake for that
+            self._view = after
         self._announce()
 
     def block(self, wait: Wait | None) -> None:

@@ -54,7 +54,7 @@ log = structlog.get_logger()
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 
-_TICK_S = 20.0
+_TICK_S = 30.0
 """Between two looks at the watchdog and the status line; far below systemd's shortest sensible
 WatchdogSec, and rare enough to let a board sleep."""
 _JOIN_S = 2.0

@@ -179,7 +179,7 @@ class Connection:
             return max(0.0, self._retry_at_s - now_s)
         if self.limits is None:
             return max(0.0, self._answer_due_s - now_s)
-        return self._timing.poll_s
+        return self._timing.calm_s
 
     def give_up(self, reason: str, *, was_answered: bool = True) -> None:
         """Cut the session at hand; `listen` tells of its end."""

@@ -1,8 +1,8 @@
 """Libraries that our libraries import and the agent does not use, loaded when somebody does.
 
 structlog and pydantic-settings import asyncio for functions that nobody calls here, importlib.metadata
-the readers of archives, httpx the names of other scripts: together 3 MiB for as long as the agent
-runs, a tenth of its own memory. What is deferred works as ever; it is only loaded later.
+imports the readers of archives, httpx the names of hosts in other scripts: together 3 MiB for as long
+as the agent runs. What is deferred works as ever; it is only loaded later.
 
 `importlib.util.LazyLoader` does not do: before Python 3.13 the next ``import`` of a module that it
 made loads it.
@@ -18,7 +18,16 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-UNUSED = ("asyncio", "subprocess", "shutil", "csv", "bz2", "lzma", "idna", "difflib")
+UNUSED = (
+    "asyncio",
+    "bz2",
+    "csv",
+    "difflib",
+    "idna",
+    "lzma",
+    "subprocess",
+    "zipfile",
+)
 
 _WAITING = "_deferred_spec"
 _loading = threading.RLock()

@@ -37,7 +37,9 @@ log = structlog.get_logger()
 
 WORKER = "janitor"
 
-_IDLE_S = 30.0
+_IDLE_S = 60.0
+_KEPT_LOOK_S = 30.0
+"""Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
 _DISK_LOOK_S = 30.0
 _READ_PER_STEP = 64 * MIB
@@ -138,7 +140,7 @@ class Janitor:
                     continue
                 decision = self._decide(recording)
                 if decision is Verdict.KEEP_FOR_NOW:
-                    return _IDLE_S  # the younger ones stay as well
+                    return _KEPT_LOOK_S  # the younger ones stay as well
                 if decision is Verdict.KEEP_FOR_EVER:
                     self._forget(recording)
                     self._store.advance(recording, Event.KEEPING)

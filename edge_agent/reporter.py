@@ -133,7 +133,7 @@ class Reporter:
         """Do what is due and return the seconds until the next call is needed."""
         if not self._is_running:
             return self._timing.poll_s
-        wait_s = self._timing.poll_s
+        wait_s = self._timing.calm_s
         try:
             for heard in self._connection.listen(now_s):
                 self._hear(heard, now_s)
@@ -143,7 +143,9 @@ class Reporter:
                 wait_s = self._tell_state(now_s)
         except StoreError as error:
             log.warning("report.failed", error=str(error))
-        return max(0.0, min(wait_s, self._timing.poll_s, self._connection.wait_s(now_s)))
+        is_calm = not (self._unacknowledged or self._events.in_flight) and self._is_trusted()
+        longest_s = self._timing.calm_s if is_calm else self._timing.poll_s
+        return max(0.0, min(wait_s, longest_s, self._connection.wait_s(now_s)))
 
     def wake(self) -> None:
         """Say that the state changed or an event was written; from any thread, returns at once."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
 
 def own_version() -> str:
     """Return the installed version; ``0+source`` where the source runs without being installed."""
-    try:
-        return version("edge-uploader")
-    except PackageNotFoundError:
-        return "0+source"
+    # Folders only: to look into the archives that may be on the path loads what reads them.
+    folders = [one for one in sys.path if Path(one).is_dir()]
+    found = next(iter(distributions(name="edge-uploader", path=folders)), None)
+    return "0+source" if found is None else found.version

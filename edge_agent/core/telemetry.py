@@ -48,7 +48,9 @@ class Timing:
     interval_s: float = 30.0
     """Between two ``state`` messages while something goes on."""
     poll_s: float = 20.0
-    """Longest wait of a step: what nobody woke us for is found then."""
+    """Longest wait of a step while an answer is due: what nobody woke us for is found then."""
+    calm_s: float = 60.0
+    """Longest wait of a step while none is: each wakes the board."""
     connect_s: float = 45.0
     """For name, route, TCP and TLS; longer is a broker that is not there."""
     answer_s: float = 10.0
