@@ -1,0 +1,125 @@
+"""Somebody between device and server that swallows whole bodies, or answers for the server."""
+
+import contextlib
+import http.client
+import http.server
+import threading
+import time
+
+import pytest
+
+from demo.ports import LOOPBACK
+from tests.support.processes import Agent, Server, wait_for
+from tests.support.recordings import MB
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+BYTES_PER_S = 2 * MB
+
+
+class Between(http.server.BaseHTTPRequestHandler):
+    """Takes a body whole before it passes it on, slowly; or answers like a login page."""
+
+    protocol_version = "HTTP/1.1"
+
+    def pass_on(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests += 1
+        if self.server.portal is not None:
+            status, page = self.server.portal, b"<html>Uploaded. Please log in.</html>"
+            self.answer(status, page, {"Content-Type": "text/html", "Location": "/login"})
+            return
+        self.server.swallowed += len(body)
+        connection = http.client.HTTPConnection(LOOPBACK, self.server.behind, timeout=30)
+        with contextlib.closing(connection):
+            connection.putrequest(self.command, self.path, skip_host=True)
+            for name, value in self.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            for start in range(0, len(body), 65536):
+                time.sleep(65536 / BYTES_PER_S)
+                connection.send(body[start : start + 65536])
+            found = connection.getresponse()
+            self.answer(
+                found.status, found.read(), {"Content-Type": found.getheader("Content-Type")}
+            )
+
+    def answer(self, status, body, head):
+        self.send_response(status)
+        for name, value in head.items():
+            if value is not None:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def __getattr__(self, name):
+        if name.startswith("do_"):  # whatever the method is
+            return self.pass_on
+        raise AttributeError(name)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def between(folder, **tables):
+    server = Server(folder / "server")
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        server.start()
+        proxy = http.server.ThreadingHTTPServer((LOOPBACK, 0), Between)
+        proxy.daemon_threads = True
+        proxy.behind, proxy.portal, proxy.requests, proxy.swallowed = server.port, None, 0, 0
+        stack.enter_context(proxy)
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(proxy.shutdown)
+        url = f"http://{LOOPBACK}:{proxy.server_address[1]}"
+        agent = Agent(folder / "device", url=url, token=server.new_token(), **tables)
+        stack.callback(agent.close)
+        yield server, proxy, agent
+
+
+def test_progress_behind_a_proxy_that_swallows_bodies_is_what_the_server_has(tmp_path):
+    with between(tmp_path) as (server, proxy, agent):
+        recording = agent.media / "long.mkv"
+        recording.write_bytes(bytes(range(256)) * (12 * MB // 256))
+        agent.start()
+        seen = []
+        while not server.published_files():
+            current = (agent.state() or {}).get("current")
+            held = server.open_uploads(agent.token).get("long.mkv")
+            if current is not None and held is not None:
+                seen.append((current["acknowledged"], held, current["percent"]))
+            time.sleep(0.1)
+        swallowed, requests = proxy.swallowed, proxy.requests
+
+        assert seen
+        assert all(acknowledged <= held for acknowledged, held, _ in seen)
+        assert all(percent < 100 for *_, percent in seen)
+        assert swallowed < 1.1 * recording.stat().st_size
+        assert requests < 100
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_a_login_page_in_the_middle_of_an_upload_is_the_reason_and_nothing_counts(tmp_path, status):
+    with between(tmp_path, retention={"delete": "after_verified"}) as (server, proxy, agent):
+        recording = agent.media / "long.mkv"
+        recording.write_bytes(bytes(range(256)) * (6 * MB // 256))
+        agent.start()
+        wait_for(lambda: proxy.swallowed > MB, "the upload is under way")
+        proxy.portal = status
+        agent.wait_until_blocked_by("link")
+        before = proxy.requests
+        time.sleep(2)
+        asked = proxy.requests - before
+        state = agent.state()
+        is_kept = recording.exists() and not server.published_files()
+        proxy.portal = None
+        wait_for(lambda: not recording.exists(), "it is let go once it is published")
+
+        assert is_kept
+        assert "login page" in state["blocked_detail"] or "200" in state["blocked_detail"]
+        assert asked < 30  # the backoff of this configuration ends at half a second
+        assert len(server.published_files()) == 1
