@@ -207,6 +207,10 @@ class Settler:
             self._settle(one.recording_id, identity)
         elif one.watched != before or writer is Writer.SOMEBODY:
             self._note_growing(one.recording_id, identity, writer)
+        elif writer is Writer.UNKNOWN:
+            quiet_s = max(self.policy.settle_s, self.policy.fallback_settle_s)
+            detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
+            self._activity.wait(one.recording_id, Wait(Reason.STILL_RECORDING, detail))
 
     def _settle(self, recording_id: str, identity: Identity) -> None:
         recording = self._store.get(recording_id)

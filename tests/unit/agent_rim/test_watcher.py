@@ -10,6 +10,7 @@ import pytest
 from edge_agent import priorities
 from edge_agent.activity import Current, ProblemCode, Reason
 from edge_agent.core.schedule import PriorityRule
+from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.errors import StoreError
 from edge_agent.lease import LeaseProbe
@@ -122,6 +123,26 @@ def test_a_quiet_file_settles_and_wakes_the_sender(folder):
     (event,) = folder.store.undelivered()
     assert event.type == "file.discovered"
     assert event.data["length"] == len(b"recording")
+
+
+def test_the_longer_wait_where_the_kernel_says_nothing_has_a_reason_of_its_own(folder):
+    class KnowsNothing(LeaseProbe):
+        def writer(self, path):
+            del path
+            return Writer.UNKNOWN
+
+    folder.watcher.stop()
+    folder.watcher = Watcher(folder.settings, folder.store, folder.activity, probe=KnowsNothing())
+    folder.write("a.mp4")
+
+    folder.pass_time(20.0)
+
+    wait = folder.activity.waits[folder.only().id]
+    assert wait.reason is Reason.STILL_RECORDING
+    assert "quiet for 60 s" in wait.detail
+    folder.settle()
+    assert folder.only().state is State.STABLE
+    assert folder.activity.waits == {}
 
 
 def test_a_growing_file_waits_with_its_reason(folder):
