@@ -207,7 +207,8 @@ class Settler:
             self._settle(one.recording_id, identity)
         elif one.watched != before or writer is Writer.SOMEBODY:
             self._note_growing(one.recording_id, identity, writer)
-        elif writer is Writer.UNKNOWN:
+        elif writer is Writer.UNKNOWN and len(self._unfinished) <= _MAX_LINES:
+            # Each reason told copies all of them: not for a card full of another user's files.
             quiet_s = max(self.policy.settle_s, self.policy.fallback_settle_s)
             detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
             self._activity.wait(one.recording_id, Wait(Reason.STILL_RECORDING, detail))
