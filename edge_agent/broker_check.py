@@ -138,6 +138,12 @@ def _complaint(login: Login, topic: str, end: Ended) -> str:
             f"{where} was reached and the session failed ({end.reason}): check that mqtt.url names"
             " an MQTT broker, and mqtts:// where it wants TLS"
         )
+    if "certificate is not trusted" in end.reason:
+        return (
+            f"{where} cannot be trusted ({end.reason}): uploads go on, nobody is told of them; set"
+            " [mqtt] ca_file to the broker's authority, name the host as its certificate does, and"
+            " check the clock of this device"
+        )
     tls = ""
     if login.address.is_tls:
         tls = "; if it has no TLS on this port, mqtt.url begins with mqtt:// or names its TLS port"

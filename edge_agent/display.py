@@ -42,8 +42,8 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         lines.append(f"{device_id}: {status_line(document)}")
     queue, totals = document["queue"], document["totals"]
     lines.append(
-        f"waiting: {queue['files']} files, {size(queue['bytes'])}; failed: {queue['failed']};"
-        f" sent so far: {totals['files_done']} files"
+        f"waiting: {_files(queue['files'])}, {size(queue['bytes'])}; failed: {queue['failed']};"
+        f" sent so far: {_files(totals['files_done'])}"
     )
     if (link := _link_line(document)) is not None:
         lines.append(link)
@@ -55,6 +55,10 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
     if hidden > 0:
         lines.append(f"... and {hidden} more waiting")
     return "\n".join(lines)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _link_line(document: Mapping[str, Any]) -> str | None:
