@@ -84,7 +84,7 @@ def between(folder, **tables):
 def test_progress_behind_a_proxy_that_swallows_bodies_is_what_the_server_has(tmp_path):
     with between(tmp_path) as (server, proxy, agent):
         recording = agent.media / "long.mkv"
-        recording.write_bytes(bytes(range(256)) * (12 * MB // 256))
+        recording.write_bytes(bytes(range(256)) * (6 * MB // 256))
         agent.start()
         seen = []
         while not server.published_files():
@@ -102,14 +102,13 @@ def test_progress_behind_a_proxy_that_swallows_bodies_is_what_the_server_has(tmp
         assert requests < 100
 
 
-@pytest.mark.parametrize("status", [200, 302])
-def test_a_login_page_in_the_middle_of_an_upload_is_the_reason_and_nothing_counts(tmp_path, status):
+def test_a_login_page_in_the_middle_of_an_upload_is_the_reason_and_nothing_counts(tmp_path):
     with between(tmp_path, retention={"delete": "after_verified"}) as (server, proxy, agent):
         recording = agent.media / "long.mkv"
         recording.write_bytes(bytes(range(256)) * (6 * MB // 256))
         agent.start()
         wait_for(lambda: proxy.swallowed > MB, "the upload is under way")
-        proxy.portal = status
+        proxy.portal = 200
         agent.wait_until_blocked_by("link")
         before = proxy.requests
         time.sleep(2)

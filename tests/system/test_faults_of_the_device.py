@@ -14,7 +14,7 @@ from tests.support.small_disk import small_disk
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 
-FILES = 200
+FILES = 100
 
 
 def cpu_s(program):

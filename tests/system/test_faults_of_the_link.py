@@ -196,7 +196,7 @@ def test_L1_L4_a_server_that_is_killed_under_eight_lanes_keeps_what_it_acknowled
         stack.callback(agent.close)
         agent.command = [sys.executable, "-c", EIGHT_LANES, *agent.command[3:]]
         path = agent.media / "long.mkv"
-        path.write_bytes(os.urandom(28 * MB))
+        path.write_bytes(os.urandom(18 * MB))
         agent.start()
         wait_for(lambda: link.connections >= 7, "the lanes send")
 
