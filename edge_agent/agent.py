@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent import logs, priorities
+from edge_agent import heap, logs, priorities
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
@@ -300,6 +300,7 @@ class Agent:
             self._notifier.status(status_line(self._snapshots()))
         except StoreError as error:
             self._notifier.status(str(error))
+        heap.trim()
 
     def _new_enrolment(self) -> Enrolment:
         settings, clock = self._settings, self._clock
