@@ -326,6 +326,7 @@ class Sender:
             return
         is_wider = least < shared.least_priority
         shared.least_priority = least
+        log.info("link.restricted", least_priority=least, interface=self._policies.last.interface)
         if is_wider:
             self._wake_others()
             return
