@@ -65,6 +65,14 @@ class Meter:
             min(shortest) if shortest else None,
         )
 
+    def window_rates(self) -> dict[int, float]:
+        """Return what each lane can move per second by its window: now, and not some requests ago."""
+        return {
+            number: line.info.window_bytes / line.info.rtt_s
+            for number, line in self._lines.items()
+            if line.info is not None and line.info.rtt_s > 0
+        }
+
     def _totals(self) -> list[tuple[int, int]]:
         return [(0, 0), *(line.totals for line in self._lines.values())]
 

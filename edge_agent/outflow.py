@@ -58,6 +58,8 @@ class Outflow:
         """Called now and then while bytes go out, without the gate."""
         self.most = 1
         """Lanes that there may be."""
+        self.window_rates: dict[int, float] = {}
+        """What lanes can move per second by their windows, where that is known."""
         self.rtt_s = 0.0
         """The shortest that was seen; 0: not known."""
         self.sent = 0
@@ -84,23 +86,28 @@ class Outflow:
 
     def expected_rate(self, lane: int) -> float | None:
         """Return what *lane* moves per second; before its first answer, the mean of the others."""
-        own = self.rate_of(lane).bytes_per_s
+        own = self._lane_rate(lane)
         if own is not None:
             return own
-        known = [rate for one in self._rates.values() if (rate := one.bytes_per_s) is not None]
+        known = [rate for one in self._rates if (rate := self._lane_rate(one)) is not None]
         return sum(known) / len(known) if known else None
 
     def weight(self, lane: int) -> float:
         """Return how fast *lane* is, compared with the mean of the lanes that send."""
-        own = self.rate_of(lane).bytes_per_s
+        own = self._lane_rate(lane)
         rates = [
-            rate
-            for one in {lane, *self._sending}
-            if one in self._rates and (rate := self._rates[one].bytes_per_s) is not None
+            rate for one in {lane, *self._sending} if (rate := self._lane_rate(one)) is not None
         ]
         if own is None or not any(rates):
             return 1.0
         return own * len(rates) / sum(rates)
+
+    def _lane_rate(self, lane: int) -> float | None:
+        """Return what *lane* moved lately, or can move now if that is less."""
+        measured = self._rates[lane].bytes_per_s if lane in self._rates else None
+        if measured is None:
+            return None
+        return min(measured, self.window_rates.get(lane, measured))
 
     def _total_rate(self) -> float | None:
         known = [

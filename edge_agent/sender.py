@@ -267,6 +267,7 @@ class Sender:
         before = shared.count
         sockets = [lane.transport.live_socket() for lane in self._lanes]
         sample = self._meter.look(sockets, sent_bytes=shared.outflow.sent)
+        shared.outflow.window_rates = self._meter.window_rates()
         shared.outflow.rtt_s = sample.shortest_rtt_s or 0.0
         if not self._fills_alone and fills_alone(sockets[0]):
             self._fills_alone = True

@@ -16,7 +16,7 @@ _SHORTEST_RTT = struct.Struct("=I")
 _DELIVERY_RATE = struct.Struct("=Q")
 _SENT = struct.Struct("=QQ")
 _PROBES = 3
-_RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _RETRANSMITS = 0, 2, 4, 12, 15, 23
+_RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _WINDOW, _RETRANSMITS = (0, 2, 4, 12, 15, 18, 23)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class TcpInfo:
     sent_bytes: int = 0
     """Of the whole connection, what was sent again included."""
     resent_bytes: int = 0
+    window_bytes: int = 0
+    """So much may be outstanding."""
     shortest_rtt_s: float = 0.0
     """Of the last five minutes: what a round trip takes when nothing waits on the way."""
 
@@ -68,6 +70,7 @@ def read(live: socket.socket) -> TcpInfo | None:
         in_flight_bytes=words[_UNACKED] * words[_MSS],
         sent_bytes=sent,
         resent_bytes=resent,
+        window_bytes=words[_WINDOW] * words[_MSS],
         shortest_rtt_s=_SHORTEST_RTT.unpack_from(raw, 148)[0] / 1_000_000,
     )
 
