@@ -16,7 +16,6 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -144,7 +143,7 @@ class LinkWatch:
         sent = sum(info.sent_bytes for info in infos)
         return Figures(
             lanes=len(infos),
-            rtt_s=median(info.rtt_s for info in infos),
+            rtt_s=_median([info.rtt_s for info in infos]),
             in_flight_bytes=sum(info.in_flight_bytes for info in infos),
             resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
         )
@@ -335,6 +334,12 @@ class LinkWatch:
             log.info("link.returned")
             self._ask_the_other_side()
             self.on_return()
+
+
+def _median(values: list[float]) -> float:
+    # Not that of `statistics`, which imports random, fractions and decimal with it.
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def address_of(url: str) -> Address:
