@@ -25,7 +25,7 @@ from ingest_server.blobs.files import PUBLISHED, FileBlobs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
-from ingest_server.errors import Refused, ServerError
+from ingest_server.errors import Refused, ServerError, SettingError
 from ingest_server.scrub import Report, Scrub
 from ingest_server.scrub_page import Bar
 from ingest_server.state.sqlite import SqliteState
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     except (ServerError, Refused) as error:
         _complain(str(error))
-        return EXIT_FAILED
+        return EXIT_CONFIG if isinstance(error, SettingError) else EXIT_FAILED
     except BrokenPipeError:  # `ingest-server list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED

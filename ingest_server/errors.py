@@ -72,6 +72,10 @@ class ServerError(Exception):
     """The server cannot start or go on; the message says why and what to do."""
 
 
+class SettingError(ServerError):
+    """What a setting names, a file or a function, cannot be used: trying again does not mend it."""
+
+
 class StorageError(ServerError):
     """The data folder cannot hold uploads."""
 

@@ -17,7 +17,7 @@ import structlog
 
 from ingest_server import events
 from ingest_server.deliveries import Outcome, Told
-from ingest_server.errors import Refused, ServerError
+from ingest_server.errors import Refused, SettingError
 from ingest_server.events import Event
 from ingest_server.upload import UploadRecord
 
@@ -41,7 +41,7 @@ class RefuseUpload(Exception):  # noqa: N818 - an answer, not a fault
     """Raised by a ``before_publish`` hook: the file is not published; its text says why."""
 
 
-class HookError(ServerError):
+class HookError(SettingError):
     """A hook of the configuration cannot be loaded."""
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest_server.errors import ServerError
+from ingest_server.errors import SettingError
 from upload_protocol.headers import is_device_id
 
 CLIENT_NAME = "edge_uploader.client_name"
@@ -31,7 +31,7 @@ header can set it, since those arrive as ``HTTP_...``."""
 SECURE_ENVIRON = {"wsgi.url_scheme": "https", "HTTPS": "on"}
 
 
-class TlsError(ServerError):
+class TlsError(SettingError):
     """The files of [tls] cannot be used; the text is a sentence for the operator."""
 
 

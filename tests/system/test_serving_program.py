@@ -229,6 +229,23 @@ def test_a_wrong_configuration_is_exit_78_and_no_traceback(tmp_path, arguments):
     )
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        '[tls]\ncert_file = "no.pem"\nkey_file = "no.key"\n',
+        '[hooks]\nbefore_publish = "no_such_module:function"\n',
+    ],
+)
+def test_a_setting_that_names_what_is_not_there_is_exit_78(config, setting):
+    config.write_text(config.read_text() + setting)
+
+    ended = command("run", "--config", str(config))
+
+    assert ended.returncode == 78
+    assert ended.stderr.startswith("ingest-server: [")
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_port_in_use_is_exit_1_and_one_sentence(config):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
