@@ -100,6 +100,10 @@ class Mosquitto:
                 return
         raise TimeoutError(self.log())
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
@@ -137,11 +141,12 @@ def listening(
     broker: Mosquitto, seen: list[tuple[str, bytes, bool]], topic: str = "edgeup/#", **login: str
 ) -> Iterator[paho.Client]:
     """Collect ``(topic, payload, is_retained)`` of what an operator would see."""
-    subscribed = threading.Event()
+    subscribed, ended = threading.Event(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
     if login:
         client.username_pw_set(login["username"], login["password"])
     client.on_subscribe = lambda *_: subscribed.set()
+    client.on_disconnect = lambda *_: ended.set()
     client.on_message = lambda _c, _u, message: seen.append(
         (message.topic, message.payload, bool(message.retain))
     )
@@ -153,5 +158,7 @@ def listening(
         assert subscribed.wait(5)
         yield client
     finally:
+        if not broker.is_running:  # what it sent before it died still lies in the socket
+            ended.wait(5)
         client.disconnect()
         client.loop_stop()

@@ -102,7 +102,7 @@ def test_an_agent_that_does_not_trust_the_server_sends_nothing_and_says_why(
     finally:
         agent.close()
 
-    assert "check server.ca_file" in said
+    assert "check [server] ca_file" in said
     assert server.published_files() == []
     asked = [line for line in server.log() if line.get("event") == "request.answered"]
     assert all(line["route"] == "/readyz" for line in asked)

@@ -470,11 +470,11 @@ def test_half_of_the_files_is_a_configuration_error(tmp_path):
     assert "needs key_file as well" in ended.stderr
 
 
-def test_a_broken_certificate_is_exit_1_and_one_sentence(config, files):
+def test_a_broken_certificate_is_exit_78_and_one_sentence(config, files):
     files.cert.write_text("nothing")
 
     ended = command("run", "--config", str(config))
 
-    assert ended.returncode == 1
+    assert ended.returncode == 78
     assert ended.stderr.count("\n") == 1
     assert "holds no certificate in PEM form" in ended.stderr
