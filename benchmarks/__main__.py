@@ -31,7 +31,7 @@ def main() -> int:
     folder = chosen.dir.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    device.python()
+    device.surround()
     try:
         print(f"{machine.describe(folder)}\n", flush=True)
         print("| what | median | lowest | highest |\n|---|---|---|---|", flush=True)

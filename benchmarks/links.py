@@ -95,7 +95,7 @@ def _chosen() -> argparse.Namespace:
 
 def _measure(picked: Sequence[Case], chosen: argparse.Namespace, store: "Results") -> None:
     build()
-    device.python()  # made by one alone
+    device.surround()  # made by one alone
     todo = []
     for seed in chosen.seeds:  # all of one seed first: a run that is cut short has whole rows
         for case in picked:

@@ -11,6 +11,7 @@ made loads it.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 import threading
 from collections.abc import Iterable
@@ -65,6 +66,8 @@ def defer(names: Iterable[str] = UNUSED) -> None:
     For the start of a program, before others import them; what is loaded already stays as it is, and
     what is not installed is left to fail where it is imported.
     """
+    # Since Python 3.12 each log record asks asyncio for the name of its task, if that is imported.
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # not in 3.11
     for name in names:
         spec = None if name in sys.modules else importlib.util.find_spec(name)
         if spec is None or spec.loader is None:

@@ -101,8 +101,8 @@ class Desk:
                 }
                 if is_done or stopping.is_set():
                     return
-                changed.wait(_FOLLOW_S)
                 stopping.wait(0.1)  # changes come in bursts; ten lines a second are enough
+                changed.wait(_FOLLOW_S)
         finally:
             unsubscribe()
 
