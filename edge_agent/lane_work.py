@@ -130,6 +130,7 @@ class LaneWork:
                 lanes=lanes if rate is not None else max(lanes, self._outflow.most),
                 weight=self._outflow.weight(self._lane),
                 least=least_bytes(rate, self.sizing, rtt_s=rtt_s),
+                rtt_s=rtt_s,
             )
             where = next_range(wanted, min(limit, share))
             if where is not None:

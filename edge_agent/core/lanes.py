@@ -33,6 +33,8 @@ class LanePolicy:
     """Over a shorter one a connection finds its rate at once, and losses cost it little."""
     far_s: float = FAR_S
     """Over so long round trips all of them begin at once: each needs seconds to find its rate."""
+    most_far: int = 8
+    """At most so many there."""
     ramp_s: float = 0.3
     """Between two steps of that."""
     grow_s: float = 1.0
@@ -143,7 +145,7 @@ class LaneCount:
             can_use_more: all lanes have work, there is more, and no rate limit holds them back.
             has_stragglers: lanes beyond the count still end their last request.
         """
-        self.count = min(self.count, self.policy.most)
+        self.count = min(self.count, self._most)
         if self._since is None:
             self._begin(now_s, sample)
             return self.count
@@ -190,6 +192,14 @@ class LaneCount:
         policy = self.policy
         return fmean(lately) > policy.queue_s + policy.queue_share * self._shortest_s
 
+    @property
+    def _is_far(self) -> bool:
+        return self._shortest_s >= self.policy.far_s
+
+    @property
+    def _most(self) -> int:
+        return min(self.policy.most, self.policy.most_far) if self._is_far else self.policy.most
+
     # --- deciding -----------------------------------------------------------------------------
 
     def _decide(
@@ -210,7 +220,7 @@ class LaneCount:
         elif trial is not None and not self._pays(now_s, look, trial.rate):
             if now_s - trial.since_s >= look.settling_s:
                 self._refuse(now_s, look, trial)
-        elif can_use_more and self.count < self.policy.most and self._may_grow(now_s, look):
+        elif can_use_more and self.count < self._most and self._may_grow(now_s, look):
             self._grow(now_s, look)
         else:
             self._trial = None
@@ -225,7 +235,7 @@ class LaneCount:
 
     def _may_ramp(self) -> bool:
         policy = self.policy
-        self._is_ramping = self._is_ramping and self.count < min(policy.ramp, policy.most)
+        self._is_ramping = self._is_ramping and self.count < min(policy.ramp, self._most)
         return self._is_ramping and self._shortest_s >= policy.ramp_rtt_s
 
     def _may_grow(self, now_s: float, look: _Look) -> bool:
@@ -236,14 +246,12 @@ class LaneCount:
         )
 
     def _ramp_up(self, now_s: float, look: _Look) -> None:
-        is_far = self._shortest_s >= self.policy.far_s
-        self._grow(
-            now_s, look, most=self.policy.ramp if is_far else min(2 * self.count, self.policy.ramp)
-        )
+        most = self.policy.ramp if self._is_far else min(2 * self.count, self.policy.ramp)
+        self._grow(now_s, look, most=most)
 
     def _grow(self, now_s: float, look: _Look, *, most: int | None = None) -> None:
         self._trial = _Trial(self.count, look.rate, now_s)
-        self.count = min(self.policy.most, 2 * self.count if most is None else most)
+        self.count = min(self._most, 2 * self.count if most is None else most)
         self._review_at_s = None
 
     def _refuse(self, now_s: float, look: _Look, trial: _Trial) -> None:

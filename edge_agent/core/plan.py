@@ -76,14 +76,24 @@ def least_bytes(rate_bytes_per_s: float | None, sizing: RequestSizing, *, rtt_s:
     return max(_LAST_BYTES, worth)
 
 
+_PART, _PART_FAR = 0.5, 0.75
+"""Of what falls to a lane, it takes so much at once."""
+
+
 def share_bytes(
-    left: int, elsewhere: int = 0, *, lanes: int, weight: float = 1.0, least: int
+    left: int,
+    elsewhere: int = 0,
+    *,
+    lanes: int,
+    weight: float = 1.0,
+    least: int,
+    rtt_s: float = 0.0,
 ) -> int:
     """Return how many of *left* bytes to take at most, so that all lanes end at about the same time.
 
     Half of what falls to this lane: factoring (Hummel, Schonberg and Flynn, 1992). Pieces shrink
     towards the end, so that a lane that becomes slower than it was is not left with a long one while
-    the others idle.
+    the others idle. More than half over long round trips, of which each piece costs one.
 
     Args:
         elsewhere: what the lanes have to do beside that.
@@ -92,7 +102,8 @@ def share_bytes(
     """
     if lanes <= 1:
         return left
-    share = max(least, int((left + elsewhere) * weight / lanes / 2))
+    part = _PART if rtt_s < FAR_S else _PART_FAR
+    share = max(least, int((left + elsewhere) * weight / lanes * part))
     return left if left < share + least // 2 else share
 
 

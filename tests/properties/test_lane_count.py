@@ -104,6 +104,19 @@ def test_over_a_long_round_trip_all_lanes_begin_at_once():
     assert Path(shortest_s=0.6).pass_s(1, rate=50_000)[-1] == 8
 
 
+def test_over_a_long_round_trip_there_are_as_many_lanes_as_the_policy_wants_there():
+    policy = LanePolicy(least=5, ramp=5, most=5, most_far=3)
+    path = Path(policy=policy)
+    assert path.pass_s(3, rate=100_000, resent=0.01)[-1] == 5
+
+    path.shortest_s = 0.6
+    assert set(path.pass_s(60, rate=100_000, resent=0.01)[10:]) == {3}
+    assert set(Path(shortest_s=0.6, policy=policy).pass_s(60, rate=50_000, resent=0.01)) == {1, 3}
+
+    path.shortest_s = 0.06
+    assert path.pass_s(10, rate=100_000, resent=0.01)[-1] == 5
+
+
 def test_over_a_link_that_loses_and_has_room_all_lanes_are_there_within_a_second_and_a_half():
     assert Path().pass_s(1.5, rate=100_000, resent=0.01)[-1] == 8
 

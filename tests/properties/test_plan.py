@@ -47,11 +47,12 @@ def test_a_servers_limit_wins_and_still_lets_a_byte_through(rate, sizing, server
     st.integers(1, 8),
     st.floats(0, 8),
     st.integers(1, 10**6),
+    st.floats(0, 1),
 )
 def test_a_share_is_no_more_than_there_is_and_leaves_nothing_that_is_not_worth_a_request(
-    left, elsewhere, lanes, weight, least
+    left, elsewhere, lanes, weight, least, rtt_s
 ):
-    share = share_bytes(left, elsewhere, lanes=lanes, weight=weight, least=least)
+    share = share_bytes(left, elsewhere, lanes=lanes, weight=weight, least=least, rtt_s=rtt_s)
 
     assert 1 <= share <= left
     assert share == left or (share >= least and left - share >= least // 2)
@@ -73,6 +74,17 @@ def test_lanes_of_any_speed_end_at_about_the_same_time():
     ends = [at_s for at_s, _ in busy]
     assert max(ends) - min(ends) < 2.5
     assert max(ends) < 1.05 * 50_000_000 / sum(rates)
+
+
+def test_over_a_long_round_trip_there_are_fewer_pieces():
+    def pieces(rtt_s):
+        left, count = 50 * MB, 0
+        while left:
+            left -= share_bytes(left, lanes=8, least=MB // 4, rtt_s=rtt_s)
+            count += 1
+        return count
+
+    assert pieces(0.6) < 0.8 * pieces(0.06)
 
 
 def test_a_file_among_many_that_wait_is_not_cut_in_pieces():
