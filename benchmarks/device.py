@@ -39,4 +39,7 @@ def surround() -> None:
             os.environ.update(one.split("=", 1) for one in line.split("=", 1)[1].split())
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(VENV.absolute() / "bytecode")
-    subprocess.run([python(), "-c", "import edge_agent.agent, edge_agent.cli"], check=True)
+    subprocess.run(
+        [python(), "-c", "import edge_agent.agent, edge_agent.cli, edge_agent.upload_once"],
+        check=True,
+    )

@@ -15,37 +15,27 @@ import structlog
 
 from edge_agent import heap, logs, priorities
 from edge_agent.activity import Activity, ProblemCode
+from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.config_sources import Loaded, is_insecure
 from edge_agent.control import ControlServer
-from edge_agent.credentials import FOR_SERVER, read_secret
 from edge_agent.desk import Desk
 from edge_agent.enrolment import Enrolment
 from edge_agent.errors import (
     ConfigError,
-    LinkDownError,
-    NotOurServerError,
     StoreError,
-    TransportError,
 )
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
-from edge_agent.link import LinkWatch, address_of
-from edge_agent.names import SHARED
 from edge_agent.outbox import NewEvent
-from edge_agent.policies import Policies, Rules
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
-from edge_agent.route import interface_to
 from edge_agent.runner import Runner
-from edge_agent.sender import Sender
 from edge_agent.snapshot import LinkUse, Snapshots, status_line
-from edge_agent.source import Source
 from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 from edge_agent.systemd import Notifier, stuck_workers
-from edge_agent.transport import Connection, Transport
 from edge_agent.version import own_version
 from edge_agent.watcher import Watcher
 
@@ -61,94 +51,6 @@ _JOIN_S = 2.0
 _FAREWELL_S = 1.5
 _STOP_S = 3.0
 """All of it, of the five seconds that a manager may count on."""
-_ASK_S = 5.0
-"""For the question whether the server is back: it is asked again, so that patience is not needed."""
-
-
-def make_transport(
-    settings: AgentSettings,
-    clock: Clock,
-    link: LinkWatch | None = None,
-    *,
-    with_token: bool = True,
-) -> Transport:
-    """Return a lane to the configured server, watched by *link*.
-
-    Raises:
-        ConfigError: a file for TLS or the proxy cannot be used.
-    """
-    server = settings.server
-    return Transport(
-        Connection(
-            url=server.url,
-            ca_file=server.ca_file,
-            client_cert_file=server.client_cert_file,
-            client_key_file=server.client_key_file,
-            proxy=server.proxy,
-            idle_timeout_s=settings.upload.idle_timeout_seconds,
-            congestion_control=settings.upload.congestion_control,
-            dscp=settings.upload.dscp,
-        ),
-        token=lambda: read_secret(FOR_SERVER, server.token_file) if with_token else None,
-        utc=clock.utc,
-        watch=link,
-    )
-
-
-def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
-    """Return what looks after the lanes; it runs when it is started.
-
-    Raises:
-        ConfigError: a file for TLS or the proxy cannot be used.
-    """
-    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
-    hasty = settings.model_copy(update={"upload": upload})
-
-    def ask() -> bool:
-        try:
-            with make_transport(hasty, clock) as transport:
-                transport.probe(secrets.token_hex(16))
-        except LinkDownError:
-            return False
-        except TransportError as error:
-            return not isinstance(error, NotOurServerError)
-        return True
-
-    server = settings.server
-    return LinkWatch(
-        address_of(server.proxy or server.url), ask=ask, on_return=lambda: None, clock=clock
-    )
-
-
-def make_sender(
-    settings: AgentSettings,
-    store: Store,
-    transport: Transport,
-    activity: Activity,
-    clock: Clock,
-    *,
-    link: LinkWatch,
-) -> Sender:
-    """Return the sender; *link* tells it when the link returns."""
-    address = address_of(settings.server.proxy or settings.server.url)
-    policies = Policies(
-        store, clock, interface=lambda: interface_to(address[0], SHARED.known(*address))
-    )
-    policies.rules = Rules([one.rule() for one in settings.link])
-    sender = Sender(
-        store,
-        transport,
-        Source.open,
-        activity,
-        settings.upload,
-        clock=clock,
-        device_id=settings.device_id,
-        jitter=secrets.SystemRandom().random,
-        more=lambda: make_transport(settings, clock, link),
-        policies=policies,
-    )
-    link.on_return = sender.link_returned
-    return sender
 
 
 class Agent:

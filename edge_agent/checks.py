@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from edge_agent import tls
-from edge_agent.agent import make_transport
+from edge_agent.assembly import make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.config_sources import Loaded, tls_files

@@ -215,7 +215,7 @@ def _pause(options: argparse.Namespace) -> int:
 
 def _rotate(options: argparse.Namespace) -> int:
     settings = _load(options).settings
-    from edge_agent.agent import make_transport
+    from edge_agent.assembly import make_transport
     from edge_agent.clock import SystemClock
     from edge_agent.enrolment import rotate
 

@@ -1,4 +1,4 @@
-"""The native protocol over HTTP. Beside it only `network` and `netstream` know httpx.
+"""The native protocol over HTTP. Beside it only `carrier`, `network` and `netstream` know httpx.
 
 One client per lane, one connection at a time. Only idle timeouts, never a total one: a slow link
 that moves is a good link. Every method raises a `TransportError`, and a body's `SourceError` passes
@@ -10,34 +10,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import httpx
-import structlog
 
-from edge_agent import answers, socket_options, tls
+from edge_agent import answers, tls
 from edge_agent.answers import Answer
+from edge_agent.breakage import what_broke
+from edge_agent.carrier import Connection, network_for
 from edge_agent.errors import (
     AbortedError,
-    ClockError,
     ConfigError,
     LinkBackError,
     LinkDownError,
     NotOurServerError,
     RejectedError,
-    TransportError,
     UnauthorizedError,
     UploadLostError,
 )
-from edge_agent.network import Network
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
@@ -52,12 +47,7 @@ from upload_protocol.messages import (
 
 T = TypeVar("T")
 
-log = structlog.get_logger()
-
 _CONNECT_S = 5.0
-
-_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|\s*\(_ssl\.c:\d+\)$")
-"""What OpenSSL and the kernel put around their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +55,6 @@ class Pending:
     """The server is verifying; ask again."""
 
     retry_after_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """Where the server is, and how to reach it."""
-
-    url: str
-    """http or https, perhaps with a path in front of the protocol's own."""
-    ca_file: Path | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-    proxy: str | None = None
-    idle_timeout_s: float = 60.0
-    congestion_control: socket_options.CongestionControl = "auto"
-    dscp: int = 0
-
-    @property
-    def files(self) -> tls.TlsFiles:
-        return tls.TlsFiles(self.ca_file, self.client_cert_file, self.client_key_file)
 
 
 class Watch(Protocol):
@@ -130,7 +101,7 @@ class Transport:
         self._may_expect = True
         self._socket: socket.socket | None = None
         self._client = httpx.Client(
-            transport=_network(connection) if via is None else via,
+            transport=network_for(connection) if via is None else via,
             trust_env=False,  # neither proxy variables nor .netrc: the configuration says it all
             follow_redirects=False,
             timeout=httpx.Timeout(
@@ -358,7 +329,7 @@ class Transport:
             if self._is_cut:
                 raise LinkBackError("given up for a new connection") from error
             self._is_in_doubt = True
-            meant, was_answered = _what_broke(error)
+            meant, was_answered = what_broke(error)
             raise meant from error
         finally:
             if self._watch is not None:
@@ -383,65 +354,6 @@ class Transport:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _network(connection: Connection) -> httpx.BaseTransport:
-    options = socket_options.accepted(
-        socket_options.wanted(connection.congestion_control, dscp=connection.dscp)
-    )
-    proxy = connection.proxy
-    try:
-        if proxy is not None and proxy.lower().startswith("https"):
-            # TLS inside TLS is what our own sockets do not do.
-            return httpx.HTTPTransport(
-                verify=_Contexts(connection)(),
-                trust_env=False,
-                limits=httpx.Limits(
-                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
-                ),
-                proxy=proxy,
-                socket_options=options,
-            )
-        return Network(
-            _Contexts(connection),
-            proxy=proxy,
-            options=options,
-            on_informational=lambda status, _: log.debug("answer.informational", status=status),
-        )
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
-        msg = f"server.proxy: cannot be used: {error}"
-        raise ConfigError([msg]) from error
-
-
-class _Contexts:
-    """The TLS context that is right at the moment."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._files = connection.files
-        # Never used for http: loads no certificates.
-        is_tls = connection.url.lower().startswith("https")
-        self._plain = None if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._last: ssl.SSLContext | None = None
-        self._told: list[str] = []
-
-    def __call__(self) -> ssl.SSLContext:
-        """Return it.
-
-        Raises:
-            ConfigError: a file cannot be used, and none could before.
-        """
-        if self._plain is not None:
-            return self._plain
-        try:
-            self._last = tls.context(self._files)
-        except ConfigError as error:
-            if self._last is None:
-                raise
-            # In the middle of being renewed: the certificate is new and the key still old.
-            if error.problems != self._told:
-                self._told = error.problems
-                log.warning("tls.not_renewed", problems=error.problems, action="the old ones serve")
-        return self._last
-
-
 def _fields(response: httpx.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
@@ -457,36 +369,6 @@ def _read(response: httpx.Response) -> bytes:
             msg = f"the answer is longer than {answers.MAX_ANSWER_BYTES} bytes"
             raise NotOurServerError(msg)
     return bytes(body)
-
-
-def _what_broke(error: Exception) -> tuple[TransportError, bool]:
-    """Return what *error* means to us, and whether somebody was there: then the link works."""
-    text = _plain(str(error))
-    lowered = str(error).lower().replace("_", " ")
-    if "certificate is not yet valid" in lowered:
-        return ClockError(
-            "the server's certificate is not yet valid by the clock of this device: its time is wrong;"
-            " enable an NTP client (timedatectl set-ntp true) or set it by hand, and sending goes on"
-            " by itself"
-        ), True
-    if "certificate verify failed" in lowered:
-        if "mismatch" in lowered:
-            advice = "the host in [server] url must be a name that the certificate is made for"
-        else:
-            advice = "check [server] ca_file, and the clock of this device"
-        return LinkDownError(f"the server's certificate is not accepted ({text}): {advice}"), True
-    if ("alert" in lowered and "certificate" in lowered) or "alert unknown ca" in lowered:
-        return UnauthorizedError(
-            f"the server does not take this device's certificate ({text}): see [server]"
-            " client_cert_file, and edge-agent check"
-        ), True
-    kind = type(error).__name__
-    return LinkDownError(f"{kind}: {text}" if text else kind), False
-
-
-def _plain(text: str) -> str:
-    """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
-    return _CODES.sub("", text) or text
 
 
 def _token_of(document: object) -> str:

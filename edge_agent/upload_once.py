@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge_agent.activity import Activity
-from edge_agent.agent import make_link_watch, make_sender, make_transport
+from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.control import NotRunningError, ask

@@ -5,7 +5,7 @@ import stat
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.agent import make_transport
+from edge_agent.assembly import make_transport
 from edge_agent.clock import SystemClock
 from edge_agent.config import AgentSettings
 from edge_agent.enrolment import Enrolment, rotate, serial_number, write_token

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.carrier import Connection
 from edge_agent.core.upload import State
 from edge_agent.errors import LinkDownError, SourceError, TransportError
 from edge_agent.mqtt import Received
 from edge_agent.scan import NameRules, Scan
 from edge_agent.source import Source
-from edge_agent.transport import Connection, Transport
+from edge_agent.transport import Transport
 from tests.support.certificates import Authority
 from tests.support.lane import scene
 from tests.support.raw_http import serving

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.activity import Activity, Reason
+from edge_agent.carrier import Connection
 from edge_agent.config import RetentionSettings, UploadSettings
 from edge_agent.core.upload import Event, State
 from edge_agent.janitor import Janitor, Space
@@ -18,7 +19,7 @@ from edge_agent.recording import Found, Recording
 from edge_agent.sender import Sender
 from edge_agent.source import Source, identity_of, printable
 from edge_agent.store import Store
-from edge_agent.transport import Connection, Transport
+from edge_agent.transport import Transport
 from tests.support.clock import VirtualClock
 from tests.support.ingest import Ingest, ingest
 from tests.support.link import Link

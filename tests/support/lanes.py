@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from edge_agent.carrier import Connection
 from edge_agent.clock import SystemClock
 from edge_agent.config import RetentionSettings, UploadSettings
 from edge_agent.core.lanes import LanePolicy
@@ -19,7 +20,7 @@ from edge_agent.lanes import WORK
 from edge_agent.runner import Runner
 from edge_agent.sender import Sender
 from edge_agent.source import Source
-from edge_agent.transport import Connection, Transport
+from edge_agent.transport import Transport
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene
 from tests.support.link import Link

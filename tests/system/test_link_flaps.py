@@ -55,7 +55,8 @@ from datetime import UTC, datetime
 from edge_agent.clock import SystemClock
 from edge_agent.errors import LinkBackError, LinkDownError, TransportError
 from edge_agent.link import LinkWatch
-from edge_agent.transport import Connection, Transport
+from edge_agent.carrier import Connection
+from edge_agent.transport import Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 

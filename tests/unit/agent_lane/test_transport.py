@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent import socket_options
+from edge_agent.carrier import Connection
 from edge_agent.clock import SystemClock
 from edge_agent.dialing import dial
 from edge_agent.errors import (
@@ -20,7 +21,7 @@ from edge_agent.errors import (
     TransportError,
     UnauthorizedError,
 )
-from edge_agent.transport import Connection, Transport
+from edge_agent.transport import Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
 from upload_protocol.ranges import ByteRange

@@ -17,8 +17,9 @@ import pytest
 
 from edge_agent import tls
 from edge_agent.activity import Reason
+from edge_agent.carrier import Connection
 from edge_agent.errors import ClockError, ConfigError, UnauthorizedError
-from edge_agent.transport import Connection, Transport
+from edge_agent.transport import Transport
 from ingest_server.tls import TlsFiles as ServerFiles
 from ingest_server.tls import server_context
 from tests.support.certificates import Authority

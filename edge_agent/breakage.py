@@ -1,0 +1,40 @@
+"""What it means when a request breaks off, in words for an operator."""
+
+from __future__ import annotations
+
+import re
+
+from edge_agent.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
+
+_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|\s*\(_ssl\.c:\d+\)$")
+"""What OpenSSL and the kernel put around their words."""
+
+
+def what_broke(error: Exception) -> tuple[TransportError, bool]:
+    """Return what *error* means to us, and whether somebody was there: then the link works."""
+    text = _plain(str(error))
+    lowered = str(error).lower().replace("_", " ")
+    if "certificate is not yet valid" in lowered:
+        return ClockError(
+            "the server's certificate is not yet valid by the clock of this device: its time is wrong;"
+            " enable an NTP client (timedatectl set-ntp true) or set it by hand, and sending goes on"
+            " by itself"
+        ), True
+    if "certificate verify failed" in lowered:
+        if "mismatch" in lowered:
+            advice = "the host in [server] url must be a name that the certificate is made for"
+        else:
+            advice = "check [server] ca_file, and the clock of this device"
+        return LinkDownError(f"the server's certificate is not accepted ({text}): {advice}"), True
+    if ("alert" in lowered and "certificate" in lowered) or "alert unknown ca" in lowered:
+        return UnauthorizedError(
+            f"the server does not take this device's certificate ({text}): see [server]"
+            " client_cert_file, and edge-agent check"
+        ), True
+    kind = type(error).__name__
+    return LinkDownError(f"{kind}: {text}" if text else kind), False
+
+
+def _plain(text: str) -> str:
+    """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
+    return _CODES.sub("", text) or text
