@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 
@@ -146,3 +147,20 @@ def test_a_head_past_the_limit_is_refused_without_reading_on(head):
         read(head + b"\r\n")
 
     assert refusal.value.code == "headers-too-large"
+
+
+def test_blanks_around_a_value_are_no_part_of_it():
+    head = read(b"GET / HTTP/1.1\r\n" + HOST + b"X-A: \t a \t b\t \r\nX-B: \t \r\n\r\n")
+
+    assert head is not None
+    assert (head.headers[b"X-A"], head.headers[b"X-B"]) == (b"a \t b", b"")
+
+
+def test_a_line_of_blanks_costs_no_more_than_another():
+    blanks = b" " * 3000  # took four seconds, and 16 KiB of them ten minutes, of everybody's time
+    began_s = time.process_time()
+
+    with pytest.raises(wire.MalformedError):
+        read(b"GET / HTTP/1.1\r\n" + HOST + b"X-A:" + blanks + b"\0\r\n\r\n")
+
+    assert time.process_time() - began_s < 1
