@@ -59,7 +59,8 @@ def dial(
                     continue
             if not queue and not attempts:
                 raise error or OSError(errno.EADDRNOTAVAIL, "the name has no address")
-            until_s = min(again_s, next_s if queue else again_s, began_s + limit_s)
+            is_next = bool(queue) and len(attempts) < _MOST  # else nothing is due before an answer
+            until_s = min(again_s, next_s if is_next else again_s, began_s + limit_s)
             for fd in _ready(attempts, max(0.0, until_s - now_s)):
                 code = attempts[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code == 0:

@@ -3,7 +3,7 @@
 import socket
 import ssl
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import httpx
@@ -300,20 +300,26 @@ def test_the_families_take_turns():
     assert [peer[0] for _, peer in found] == ["::1", "192.0.2.1", "::2"]
 
 
-def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second():
-    with socket.socket() as full, socket.create_server(("127.0.0.1", 0)) as listener:
+@contextmanager
+def dead_path():
+    """Yield an address that swallows SYNs: that of a listener whose queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        blockers = []
-        for _ in range(3):  # a queue that is full swallows further SYNs, like a dead path does
-            one = socket.socket()
+        for _ in range(3):
+            one = stack.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-            blockers.append(one)
+        yield full.getsockname()
+
+
+def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second():
+    with dead_path() as dead, socket.create_server(("127.0.0.1", 0)) as listener:
         began = datetime.now(UTC)
 
         live = dial(
-            [(socket.AF_INET, full.getsockname()), (socket.AF_INET, listener.getsockname())],
+            [(socket.AF_INET, dead), (socket.AF_INET, listener.getsockname())],
             options=[],
             timeout_s=5,
             clock=SystemClock(),
@@ -323,8 +329,21 @@ def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second():
         with live:
             assert live.getpeername() == listener.getsockname()
         assert took < 0.5
-        for one in blockers:
-            one.close()
+
+
+def test_attempts_that_nobody_answers_are_waited_for_asleep():
+    class Watched(SystemClock):
+        looks = 0
+
+        def now_s(self):
+            self.looks += 1
+            return super().now_s()
+
+    clock = Watched()
+    with dead_path() as dead, pytest.raises(TimeoutError):
+        dial([(socket.AF_INET, dead)] * 4, options=[], timeout_s=2.5, clock=clock)
+
+    assert clock.looks < 30  # it span from the eighth attempt on: a hundred thousand
 
 
 def test_a_refusal_by_all_is_told_at_once():
