@@ -9,7 +9,7 @@ from edge_agent.carrier import Connection
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.credentials import FOR_SERVER, read_secret
-from edge_agent.errors import LinkDownError, NotOurServerError, TransportError
+from edge_agent.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.names import SHARED
 from edge_agent.policies import Policies, Rules
@@ -66,8 +66,8 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
         try:
             with make_transport(hasty, clock) as transport:
                 transport.probe(secrets.token_hex(16))
-        except LinkDownError:
-            return False
+        except (LinkDownError, ConfigError):
+            return False  # a certificate in the middle of being renewed cannot ask: soon again
         except TransportError as error:
             return not isinstance(error, NotOurServerError)
         return True

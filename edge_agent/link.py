@@ -160,9 +160,13 @@ class LinkWatch:
             while not self._is_stopping:
                 try:
                     self._turn()
+                    continue
                 except OSError as error:
                     log.warning("link.watch_failed", error=str(error), action="tried again")
-                    threading.Event().wait(_SAMPLE_S)
+                except Exception:
+                    # Whatever it is: without this thread no dead connection is found any more.
+                    log.exception("link.watch_failed", action="tried again")
+                threading.Event().wait(_SAMPLE_S)
         finally:
             self._close()
 

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from edge_agent import tcp_info
+from edge_agent.assembly import make_link_watch
 from edge_agent.clock import SystemClock
+from edge_agent.config import AgentSettings, ServerSettings, WatchSettings
 from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
+from edge_agent.errors import ConfigError
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.names import Names
 from edge_agent.netlink import says_up
@@ -135,6 +138,38 @@ def test_somebody_who_accepts_but_is_not_our_server_is_no_return():
 
         assert asked.wait(3)
         assert not returned.wait(0.2)
+
+
+def test_a_question_that_cannot_be_asked_does_not_end_the_watch():
+    asked = []
+
+    def ask():
+        asked.append(True)
+        if len(asked) == 1:
+            raise ConfigError(["server.client_key_file: not the key of the certificate"])
+        return True
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        watching(listener.getsockname()[1], ask=ask) as (watch, returned),
+    ):
+        watch.end(Line(), was_answered=False)
+
+        assert returned.wait(5)
+
+
+def test_a_certificate_that_is_half_renewed_is_no_answer(tmp_path):
+    settings = AgentSettings(
+        device_id="cam",
+        watch=WatchSettings(folder=tmp_path),
+        server=ServerSettings(url="https://127.0.0.1:1", client_cert_file=tmp_path / "new.crt"),
+    )
+    watch = make_link_watch(settings, SystemClock())
+
+    try:
+        assert not watch._ask()
+    finally:
+        watch.stop()
 
 
 def test_an_answer_ends_the_looking():
