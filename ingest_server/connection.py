@@ -187,6 +187,8 @@ class Connection(cheroot_server.HTTPConnection):
         self.phase = Phase.IDLE
         self.deadline_s: float | None = None
         """When the peer's time for the phase is over; None: the server's keep-alive time counts."""
+        self.parked_s = 0.0
+        """Since when it waits."""
         self.gathered: Gathered | None = None
         self.lingers = False
         self.is_accepted = False

@@ -65,9 +65,41 @@ class ServingSettings:
 
 
 class _Parked(connections.ConnectionManager):
-    """The connections that wait for bytes, each with a deadline of its own."""
+    """The connections that wait for bytes, each with a deadline of its own.
+
+    By the monotonic clock. cheroot's own loop goes by the time of day: where that is set back by a
+    day, it ends nothing for a day, neither who is too slow nor who has gone.
+    """
 
     _selector: Any
+    _stop_requested: bool
+    _from_server_socket: Any
+    _remove_invalid_sockets: Any
+
+    def put(self, conn: Connection) -> None:
+        conn.parked_s = self.server.now_s()
+        super().put(conn)
+
+    def _run(self, expiration_interval: float) -> None:
+        looked_s = self.server.now_s()
+        while not self._stop_requested:
+            try:
+                ready = list(self._selector.select(timeout=expiration_interval))
+            except OSError:
+                self._remove_invalid_sockets()
+                continue
+            for descriptor, conn in ready:
+                if conn is self.server:
+                    made = self._from_server_socket(self.server.socket)
+                    if made is not None:
+                        self.server.process_conn(made)
+                else:
+                    self._selector.unregister(descriptor)
+                    self.server.process_conn(conn)
+            now_s = self.server.now_s()
+            if now_s - looked_s > expiration_interval:
+                self._expire(now_s - self.server.timeout)
+                looked_s = now_s
 
     def _expire(self, threshold: float) -> None:
         now_s = self.server.now_s()
@@ -84,8 +116,7 @@ class _Parked(connections.ConnectionManager):
 def _is_late(conn: Connection, now_s: float, threshold: float) -> bool:
     if conn.deadline_s is not None:
         return conn.deadline_s < now_s
-    is_idle: bool = conn.last_used < threshold
-    return is_idle
+    return conn.parked_s < threshold
 
 
 class UploadServer(wsgi.Server):

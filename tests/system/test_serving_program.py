@@ -19,6 +19,7 @@ import pytest
 from ingest_server.address import parse_address
 from ingest_server.config import DEFAULT_PATH
 from tests.support.raw_http import Peer
+from tests.support.shifted_clock import ShiftedClock
 
 KEY = {"Idempotency-Key": "0123456789abcdef"}
 NOBODY = 65534
@@ -117,6 +118,23 @@ def test_a_token_added_beside_a_running_server_is_good_at_once_and_revoked_at_on
 
         assert revoked.returncode == 0
         assert httpx.get(f"{server.url}/v1", headers=headers).status_code == 401
+
+
+def test_a_clock_that_is_set_back_lets_nobody_stay(config, tmp_path):
+    clock = ShiftedClock(tmp_path / "clock")
+    preload = dict(one.split("=", 1) for one in clock.wrap([])[1:])
+    config.write_text(f"{config.read_text()}read_timeout_s = 0.5\n")
+    with (
+        running("--config", str(config), env={**os.environ, **preload}) as server,
+        Peer(parse_address(server.url.removeprefix("http://"))) as peer,
+    ):
+        clock.shift(years=-1)
+        peer.send(
+            b"POST /v1/uploads HTTP/1.1\r\nHost: i\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 10\r\n\r\n{"
+        )
+
+        assert peer.answer().status == 408
 
 
 def test_a_token_is_the_last_line_of_stdout_and_nowhere_else(config):
