@@ -292,11 +292,15 @@ class Store(Outbox):
     def _advance(self, run: Connection, move: Move) -> Recording:
         state = advance(move.recording.state, move.event)
         now = self._current(run, move.recording)
-        if now.state is not move.recording.state:
+        is_receipt = move.event is Event.RECEIPT_STORED
+        if now.state is not move.recording.state or (
+            # Rewritten, and sent once more, while the answer to the first time was on its way.
+            is_receipt and now.digest != move.recording.digest
+        ):
             raise StaleRecordingError(now.id)
         moved = replace(now, state=state, **move.changes)
         self._write(run, now, moved)
-        if move.event is Event.RECEIPT_STORED:
+        if is_receipt:
             self._count(
                 run,
                 files_verified=1,

@@ -93,6 +93,23 @@ def test_a_move_from_a_state_that_is_past_is_refused(store):
         store.advance(seen, Event.SETTLED)
 
 
+def test_a_receipt_for_the_bytes_of_before_is_refused(store):
+    def sent(recording, digest):
+        stable = store.advance(recording, Event.SETTLED)
+        sending = store.advance(stable, Event.UPLOAD_CREATED, upload_id="0" * 32)
+        return store.advance(sending, Event.ALL_ACKNOWLEDGED, digest=digest)
+
+    (seen,) = store.add([found()])
+    first = sent(seen, Digest.of(b"x"))
+    rewritten = store.advance(first, Event.SOURCE_CHANGED, digest=None)
+    second = sent(rewritten, Digest.of(b"y"))
+
+    with pytest.raises(StaleRecordingError):
+        store.advance(first, Event.RECEIPT_STORED, receipt=RECEIPT)
+
+    assert store.get(second.id) == second
+
+
 def test_a_write_leaves_what_another_worker_wrote_meanwhile(store):
     (seen,) = store.add([found()])
     store.update(seen, name="renamed.mp4")
