@@ -109,7 +109,9 @@ def _why(row: Mapping[str, Any]) -> str:
     if row["reason"] is not None:
         return f"{row['reason']}: {row['detail']}"
     if row["problem"] is not None:
-        return f"{row['problem']}: {row['detail']}"
+        # What the server said begins with the same code.
+        code = f"{row['problem']}: "
+        return code + str(row["detail"]).removeprefix(code)
     if row["published_as"] is not None:
         return f"published as {row['published_as']}"
     return ""

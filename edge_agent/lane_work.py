@@ -204,7 +204,7 @@ class LaneWork:
             Event.UPLOAD_CREATED,
             upload_id=status.id,
             digest=None,
-            tell=[NewEvent("file.started", told, is_low=True)],
+            tell=[NewEvent("file.started", told, subject=recording.id, is_low=True)],
         )
         log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
         self._learn(delivery, status, flight)

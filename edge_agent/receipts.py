@@ -46,4 +46,5 @@ def completed_event(
             "bytes_resent": recording.resent_bytes,
             "attempts": attempts,
         },
+        subject=recording.id,
     )

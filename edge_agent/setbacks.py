@@ -139,7 +139,9 @@ class Setbacks:
         recording = self._store.get(recording.id) or recording
         if isinstance(error, SourceChangedError):
             was_sent = recording.state is not State.STABLE or recording.upload_id is not None
-            tell = [NewEvent("file.changed_during_upload", self._named(recording))]
+            tell = [
+                NewEvent("file.changed_during_upload", self._named(recording), subject=recording.id)
+            ]
             # The upload stays: if the length is the same, the blocks that differ will mend it.
             self._store.advance(
                 recording, Event.SOURCE_CHANGED, digest=None, tell=tell if was_sent else ()
@@ -307,7 +309,7 @@ class Setbacks:
     ) -> float:
         expected = None if recording.digest is None else str(recording.digest)
         told = {**self._named(recording), "expected": expected, "actual": None, "scope": "file"}
-        tell = [NewEvent("checksum.failed", told)]
+        tell = [NewEvent("checksum.failed", told, subject=recording.id)]
         if delivery.repairs >= _MAX_REPAIRS:
             self._activity.problem(ProblemCode.CHECKSUM, present=True)
             detail = f"after {_MAX_REPAIRS} repairs the server still holds other bytes: {error}"
@@ -349,6 +351,7 @@ class Setbacks:
                         "actual": error.actual,
                         "scope": "receipt",
                     },
+                    subject=recording.id,
                 )
             ]
             recording = self._store.update(
@@ -386,7 +389,7 @@ class Setbacks:
             event,
             problem=code,
             detail=detail,
-            tell=[*(also or []), NewEvent("file.failed", told)],
+            tell=[*(also or []), NewEvent("file.failed", told, subject=recording.id)],
         )
         log.error("upload.failed", recording_id=recording.id, code=code, detail=detail)
         self._let_go(recording)

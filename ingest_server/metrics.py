@@ -137,6 +137,8 @@ class Metrics(Observer):
         self._failed.labels("part-lost")
         for reason in sorted(AUTH_CODES):
             self._auth_failures.labels(reason)
+        for code in ("internal", "storage-failed", "storage-full"):
+            self._refusals.labels(code)
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:

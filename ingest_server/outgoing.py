@@ -8,7 +8,7 @@ from ingest_server import hooks
 from ingest_server.clock import Clock
 from ingest_server.config import ServerConfig
 from ingest_server.deliveries import Deliveries, Target, Worker
-from ingest_server.errors import ServerError
+from ingest_server.errors import SettingError
 from ingest_server.expiry import Uptime
 from ingest_server.observer import Observer
 from ingest_server.publish import BeforePublish, allow_all
@@ -41,7 +41,7 @@ def deliveries_of(
     """Return the workers for every webhook and hook; nothing runs yet.
 
     Raises:
-        ServerError: a hook cannot be loaded, or a webhook's secret or authority cannot be read.
+        SettingError: a hook cannot be loaded, or a webhook's secret or authority cannot be read.
     """
     targets: list[Target] = []
     for key in hooks.TYPES:
@@ -53,7 +53,7 @@ def deliveries_of(
             read_secrets(one.secret_file)
             client_context(one.ca_file)
         except WebhookError as error:
-            raise ServerError(f"[[webhook]] {one.url}: {error}") from error
+            raise SettingError(f"[[webhook]] {one.url}: {error}") from error
         settings = WebhookSettings(
             one.url, one.secret_file, frozenset(one.events), one.allow_private, one.ca_file
         )

@@ -179,8 +179,8 @@ class Receiver:
     def _recover(self) -> Recovery:
         strays = recovery.clear_parts(self._state, self._blobs)
         lost = recovery.settle_lost(self._state, self._blobs, self._committer)
-        shortened = recovery.shorten(self._state, self._blobs, self._committer)
-        for _ in range(lost):
+        shortened, failed = recovery.shorten(self._state, self._blobs, self._committer)
+        for _ in range(lost + failed):
             self._observer.upload_failed("part-lost")
         with self._state.reading() as queries:
             publishing = queries.in_state(State.PUBLISHING)

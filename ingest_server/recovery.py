@@ -118,15 +118,15 @@ def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Diges
     return True
 
 
-def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
+def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> tuple[int, int]:
     """Un-record what lies past the end of a part file; durable on return.
 
     No crash does that, only files restored from a copy that is older than the database.
 
     Returns:
-        How many uploads lost ranges.
+        How many uploads lost ranges, and how many of them have failed.
     """
-    shortened = 0
+    shortened = failed = 0
     for record in _unfinished(state):
         length = blobs.part_length(record.id)
         if length is None or end_of(record.received) <= length:
@@ -143,7 +143,8 @@ def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
             "what is missing is asked for again",
         )
         shortened += 1
-    return shortened
+        failed += after is State.FAILED
+    return shortened, failed
 
 
 def _unfinished(state: SqliteState) -> list[UploadRecord]:

@@ -251,7 +251,7 @@ class IngestServer:
                 "limits": config.limits,
                 "expiry": config.expiry,
                 "retention": config.retention,
-                "log": config.log,
+                "log": config.log.model_copy(update={"audit_file": self.config.log.audit_file}),
             }
         )
         self._receiver.settings = _receiver_settings(self.config)

@@ -17,7 +17,7 @@ from ingest_server import deliveries, events
 from ingest_server.cli import main
 from ingest_server.clock import SystemClock
 from ingest_server.deliveries import Deliveries, Outcome, Told, Worker
-from ingest_server.errors import ServerError
+from ingest_server.errors import SettingError
 from ingest_server.events import Event
 from ingest_server.hooks import RefuseUpload
 from ingest_server.state.outbox import Outbox
@@ -294,7 +294,7 @@ def test_an_authority_that_cannot_be_read_keeps_the_server_from_starting(tmp_pat
             bad.write_text(text)
         more = table("https://hooks.example/x", secret_file, ca_file=bad)
         with (
-            pytest.raises(ServerError, match=rf"hooks\.example/x: the ca_file .* {why}"),
+            pytest.raises(SettingError, match=rf"hooks\.example/x: the ca_file .* {why}"),
             secured(tmp_path / "site", more=more),
         ):
             pass

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingest_server.errors import Refused
+from ingest_server.observer import Observer
 from tests.support.core_site import BytesBody, CoreSite, failing, new_key
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
@@ -13,6 +14,14 @@ from upload_protocol.messages import CompleteRequest, CreateRequest
 from upload_protocol.ranges import ByteRange
 
 DATA = b"hello" * 1000
+
+
+class Failures(Observer):
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def upload_failed(self, code: str) -> None:
+        self.codes.append(code)
 
 
 class Site(CoreSite):
@@ -147,6 +156,22 @@ def test_a_part_shorter_than_its_ranges_is_asked_for_again(site):
     assert site.received(upload) == [[0, 2000]]
     site.put(upload, 2000, DATA[2000:])
     assert site.complete(upload, DATA).digest == Digest.of(DATA)
+
+
+def test_what_was_to_be_published_and_lost_its_end_is_counted_as_failed(site):
+    told = site.observer = Failures()
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA)
+    site.blobs.fail["before link"] = failing(OSError(5, "broken"))
+    with pytest.raises(Refused):
+        site.complete(upload, DATA)
+    site.receiver.stop()
+    part = site.data_dir / "parts" / f"{upload}.part"
+    part.write_bytes(DATA[:2000])
+    site.start()
+
+    assert site.recovery.shortened == 1
+    assert told.codes == ["part-lost"]
 
 
 def test_the_last_copy_of_a_complete_upload_is_never_deleted(site):

@@ -463,6 +463,9 @@ def test_the_days_may_change_while_the_server_runs(tmp_path):
         assert server.reload(load(config, environ={})) == []
 
         assert receiver.remove_old() == 1
+        config.write_text(config.read_text() + toml({"log": {"audit_file": tmp_path / "audit"}}))
+        for _ in range(2):  # it is pending as long as the server runs
+            assert server.reload(load(config, environ={})) == ["[log] audit_file"]
     finally:
         server.stop()
 
