@@ -46,7 +46,6 @@ def is_gathered(head: Head) -> bool:
         head.method == b"POST"
         and 0 < head.length <= GATHERED_BYTES
         and not head.is_chunked
-        and not head.expects_continue
         and _is_json(head.headers.get(b"Content-Type", b"").decode("latin-1"))
     )
 
@@ -58,11 +57,13 @@ def is_control(head: Head) -> bool:
     return head.method not in _LIGHT_METHODS or head.path.endswith(b"/blocks")
 
 
-def is_upload(length: int | None, content_type: str | None, *, is_chunked: bool) -> bool:
-    """Whether a request carries bytes of a file, judged by its headers alone."""
+def is_upload(
+    method: str, length: int | None, content_type: str | None, *, is_chunked: bool
+) -> bool:
+    """Whether a request may hold its thread for a body: whatever `is_gathered` does not speak of."""
     if is_chunked:
         return True
-    limit = GATHERED_BYTES if _is_json(content_type or "") else 0
+    limit = GATHERED_BYTES if method == "POST" and _is_json(content_type or "") else 0
     return (length or 0) > limit
 
 

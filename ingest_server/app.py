@@ -185,6 +185,7 @@ class _Middleware:
         req.context.admitted = self._admission.admit(
             req.context.caller.device,
             is_upload=is_upload(
+                req.method,
                 req.content_length,
                 req.content_type,
                 is_chunked=req.get_header("Transfer-Encoding") is not None,

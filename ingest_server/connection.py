@@ -22,7 +22,7 @@ from cheroot import server as cheroot_server
 
 from ingest_server import admission, wire
 from ingest_server.answering import AnswerWriter
-from ingest_server.body import SocketBody
+from ingest_server.body import CONTINUE, SocketBody
 from ingest_server.chunked import ChunkedBody
 from ingest_server.reader import Gathered, Reader
 from ingest_server.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
@@ -76,7 +76,7 @@ class Request(cheroot_server.HTTPRequest):
     def _body(self, head: wire.Head) -> SocketBody:
         conn, server = self.conn, self.server
         patience, now_s = server.settings.patience, server.now_s
-        expects = head.expects_continue
+        expects = head.expects_continue and not admission.is_gathered(head)
         if head.is_chunked:
             return ChunkedBody(
                 conn.socket, conn.rfile, patience=patience, now_s=now_s, expects_continue=expects
@@ -270,6 +270,11 @@ class Connection(cheroot_server.HTTPConnection):
         head = self.gathered.head
         if head is None or not admission.is_gathered(head):
             return True
+        if head.expects_continue and self.phase is not Phase.BODY:
+            # At once: who holds back so little, and would wait for the application's word, would
+            # hold a thread meanwhile.
+            self.socket.settimeout(0)
+            self.socket.send(CONTINUE)
         self._enter(Phase.BODY, self.server.settings.patience.read_timeout_s)
         is_here: bool = self.rfile.gather_body(head.length)
         return is_here

@@ -1,6 +1,7 @@
 """Who is slow holds nobody up; who is one too many is told so at once."""
 
 import contextlib
+import secrets
 import statistics
 import threading
 import time
@@ -20,6 +21,7 @@ CROWD = UPLOADS + RESERVED_THREADS + 20
 """More than the server has threads."""
 SOON_S = 2.0
 """Far below every timeout in these tests, far above what an answer takes."""
+KEY = b"6f1c4b5e2d7a4c0f9b3e8d1a2c5f7e90"
 LONG_PUT = ("Content-Range: bytes 0-10/11", "Content-Length: 11")
 
 
@@ -165,6 +167,38 @@ def test_an_upload_that_stalls_makes_room_in_time(tmp_path):
 def test_a_crowd_that_sends_no_whole_request_holds_nobody_up(site, data):
     with crowd(site, data):
         assert_serves(site)
+
+
+def test_a_crowd_that_holds_a_JSON_body_back_holds_nobody_up(site):
+    head = CREATE.partition(b"\r\n\r\n")[0] + b"\r\nExpect: 100-continue\r\n\r\n"
+    with crowd(site, head):
+        assert_serves(site)
+
+
+def test_a_crowd_of_recordings_that_are_JSON_leaves_room_for_all_but_uploads(site):
+    with contextlib.ExitStack() as stack:
+        for _ in range(CROWD):
+            peer = stack.enter_context(site())
+            lines = (*LONG_PUT, "Content-Type: application/json")
+            peer.send(put_head(created(peer), *lines) + b"hel")
+
+        with site() as peer:
+            assert get(peer, "/livez").status == 200
+            assert get(peer, "/readyz").status == 200
+            assert created(peer)
+
+
+def test_a_JSON_body_that_is_held_back_is_asked_for(site):
+    head, _, body = CREATE.partition(b"\r\n\r\n")
+    with site() as peer:
+        for _ in range(2):
+            key = secrets.token_hex(16).encode()
+            peer.send(head.replace(KEY, key) + b"\r\nExpect: 100-continue\r\n\r\n")
+            assert peer.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            peer.send(body)
+            answer = peer.answer()
+
+            assert (answer.status, answer.interim) == (201, ())
 
 
 def test_a_crowd_of_idle_connections_holds_nobody_up(site):
