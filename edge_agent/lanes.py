@@ -184,8 +184,8 @@ class Lane:
         flight = delivery.begin(self.number, task)
         shared.busy[self.number] = recording.id
         shared.outflow.begin(self.number, recording)
-        shared.on_begin()
         try:
+            shared.on_begin()
             if shared.setbacks.must_probe:
                 with shared.gate.opened():
                     self.transport.probe(secrets.token_hex(16))

@@ -346,6 +346,10 @@ class Sender:
                 self._more = None
                 self._shared.count = len(self._lanes)
                 return
+            except OSError as error:  # out of descriptors, say; tried again with the next work
+                log.warning("lane.failed", problems=[str(error)])
+                self._shared.count = len(self._lanes)
+                return
             lane = self._new_lane(transport)
             if self._stopping.is_set():
                 transport.abort()

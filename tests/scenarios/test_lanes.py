@@ -1,5 +1,6 @@
 """Several lanes at once, in their threads, against the real server: the laws hold as with one."""
 
+import errno
 import os
 import random
 import threading
@@ -35,6 +36,44 @@ def test_several_lanes_send_disjoint_ranges_of_one_file(stage):
     assert stage.lane.now(recording).resent_bytes == 0
     assert stage.link.most_open >= 4
     assert stage.lane.sender.lane_count == 8
+
+
+def test_a_lane_that_cannot_be_made_is_done_without(stage):
+    stage.link.bytes_per_s = 8 * MIB
+    more, refusals = stage.lane.sender._more, [OSError(errno.EMFILE, "no descriptor left")] * 3
+
+    def scarce():
+        if refusals:
+            raise refusals.pop()
+        return more()
+
+    stage.lane.sender._more = scarce
+    data = os.urandom(4 * MIB)
+    stage.lane.record("a.mp4", data)
+
+    stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert refusals == []
+
+
+def test_work_that_failed_before_it_began_is_nobodys(stage):
+    shared = stage.lane.sender._shared
+    begin, failures = shared.on_begin, [RuntimeError("can't start new thread")]
+
+    def once():
+        if failures:
+            raise failures.pop()
+        begin()
+
+    shared.on_begin = once
+    stage.lane.record("a.mp4", b"short")
+    with pytest.raises(RuntimeError):
+        stage.lane.sender.step(stage.clock.now_s())
+
+    stage.lane.run_all(within_s=5)
+
+    assert stage.published() == {"a.mp4": b"short"}
 
 
 def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
