@@ -174,7 +174,8 @@ class Sender:
                 settings.max_rate,
             )
             self._policies.ask_anew()
-            self._look_at_rules(self._clock.now_s())
+            with suppress(StoreError):  # it says so to the next unit of work, which looks again
+                self._look_at_rules(self._clock.now_s())
             self._most = 1 if self._more is None else settings.max_lanes
             self._shared.outflow.most = self._most
             self._set_policy()

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from edge_agent.activity import Reason
+from edge_agent.config import UploadSettings
 from edge_agent.core.upload import State
 from edge_agent.source import Source
 from tests.support.lanes import lanes
@@ -74,6 +75,14 @@ def test_work_that_failed_before_it_began_is_nobodys(stage):
     stage.lane.run_all(within_s=5)
 
     assert stage.published() == {"a.mp4": b"short"}
+
+
+def test_new_settings_are_taken_while_the_store_cannot_be_read(stage):
+    stage.lane.store.close()
+
+    stage.lane.sender.reconfigure(UploadSettings(max_lanes=3))
+
+    assert stage.lane.sender._shared.outflow.most == 3
 
 
 def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
