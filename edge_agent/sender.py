@@ -40,8 +40,8 @@ log = structlog.get_logger()
 
 _OF_BBR = {"least": 4, "ramp": 4, "most": 4, "most_far": 3}
 """One connection with BBR fills most of a link, but stands still when the packet that it repeats is
-lost as well; many push each other out of the queue. Medians of three seeds, of the link's capacity and
-of the bytes sent: `lte-bad` with 3, 4, 5 and 6 connections .89, .90, .92, .91 and 1.06, 1.06, 1.10,
+lost as well; many push each other out of the queue. Medians of three to six runs, of the link's capacity
+and of the bytes sent: `lte-bad` with 3, 4, 5 and 6 connections .89, .90, .91, .91 and 1.06, 1.06, 1.09,
 1.08; `satellite` with 2, 3 and 4 .72, .78, .77."""
 
 
@@ -92,6 +92,8 @@ class Sender:
         self._fills_alone = False
         self._sizing = RequestSizing()
         self._runners: list[Runner] = []
+        self._is_short = False
+        """A lane was wanted and could not be made; said already."""
         deliveries = Deliveries(lambda delivery: count(store, delivery))
         holds = Holds(activity, clock)
         self._shared = Shared(
@@ -284,7 +286,7 @@ class Sender:
         if wanted != before:
             shared.count = wanted
             self._make(wanted)
-            log.debug("lanes.changed", lanes=wanted, before=before)
+            log.debug("lanes.changed", lanes=shared.count, before=before)
 
     def _set_policy(self) -> None:
         limits = _OF_BBR if self._fills_alone else {"most": self._policy.most}
@@ -347,14 +349,28 @@ class Sender:
                 self._more = None
                 self._shared.count = len(self._lanes)
                 return
-            except OSError as error:  # out of descriptors, say; tried again with the next work
-                log.warning("lane.failed", problems=[str(error)])
-                self._shared.count = len(self._lanes)
+            except OSError as error:  # no descriptor left, say
+                self._do_without(error)
                 return
             lane = self._new_lane(transport)
             if self._stopping.is_set():
                 transport.abort()
-            self._runners.append(self._run(lane))
+            try:
+                self._runners.append(self._run(lane))
+            except RuntimeError as error:  # no thread left
+                self._lanes = self._lanes[:-1]
+                transport.close()
+                self._do_without(error)
+                return
+            self._is_short = False
+
+    def _do_without(self, error: Exception) -> None:
+        """Go on with the lanes that there are, until it is decided anew that more would pay."""
+        if not self._is_short:
+            self._is_short = True
+            action = "goes on with fewer, tries again; short of descriptors, threads or memory"
+            log.warning("lane.failed", problems=[str(error)], action=action)
+        self._lane_count.count = self._shared.count = len(self._lanes)
 
     def _run(self, lane: Lane) -> Runner:
         name = f"lane-{lane.number}"

@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.activity import Reason
 from edge_agent.config import UploadSettings
@@ -52,10 +53,34 @@ def test_a_lane_that_cannot_be_made_is_done_without(stage):
     data = os.urandom(4 * MIB)
     stage.lane.record("a.mp4", data)
 
+    with capture_logs() as logs:
+        stage.lane.run_all()
+
+    assert stage.published() == {"a.mp4": data}
+    assert refusals == []
+    assert sum(line["event"] == "lane.failed" for line in logs) == 1, "said once, not each time"
+
+
+def test_a_lane_for_which_there_is_no_thread_is_not_counted(stage):
+    sender = stage.lane.sender
+    begin, begun, refusals = sender._run, [], [RuntimeError("can't start new thread")] * 2
+
+    def scarce(lane):
+        if refusals:
+            raise refusals.pop()
+        begun.append(lane)
+        return begin(lane)
+
+    sender._run = scarce
+    stage.link.bytes_per_s = 8 * MIB
+    data = os.urandom(4 * MIB)
+    stage.lane.record("a.mp4", data)
+
     stage.lane.run_all()
 
     assert stage.published() == {"a.mp4": data}
     assert refusals == []
+    assert list(sender.lanes[1:]) == begun
 
 
 def test_work_that_failed_before_it_began_is_nobodys(stage):

@@ -213,7 +213,7 @@ def test_the_status_page_names_each_file_and_its_reason(board):
     board.add("a.mp4")
     files = [
         row("a.mp4", reason="still_recording", detail="it is open", percent=0.0),
-        row("b.mp4", state="failed", problem="too-large", detail="10 GB at most"),
+        row("b.mp4", state="failed", problem="too-large", detail="too-large: 10 GB at most"),
         row("c.mp4", state="kept", published_as="d/c.mp4", is_done=True, percent=100.0),
     ]
 
@@ -222,6 +222,7 @@ def test_the_status_page_names_each_file_and_its_reason(board):
     assert page.startswith("The agent is not running.")
     assert "still_recording: it is open" in page
     assert "too-large: 10 GB at most" in page
+    assert "too-large: too-large" not in page, "the server's words begin with the code"
     assert "published as d/c.mp4" in page
 
 
