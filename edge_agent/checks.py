@@ -85,22 +85,21 @@ def _folder(settings: AgentSettings) -> Iterator[Finding]:
 
 def _lease(folder: Path, *, may_write: bool) -> Finding:
     probe = LeaseProbe()
-    if (recording := _file_of_another_user(folder)) is not None:
-        # The kernel tells of one's own files where it may refuse to tell of the camera's.
-        can_tell = probe.writer(os.fsencode(recording)) is not Writer.UNKNOWN
-    elif may_write:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
-            can_tell = probe.writer(os.fsencode(trial.name)) is Writer.SOMEBODY
-    else:
+    probe.consider(os.fsencode(folder))
+    writer = None
+    if not probe.limits:
+        if (recording := _file_of_another_user(folder)) is not None:
+            # The kernel tells of one's own files where it may refuse to tell of the camera's.
+            writer = probe.writer(os.fsencode(recording))
+        elif may_write:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
+                writer = probe.writer(os.fsencode(trial.name))
+    if probe.limits:
+        return Finding("WARN", "open files", "; ".join(probe.limits))
+    if writer is None or writer is Writer.UNKNOWN:
         text = "cannot be tried while no recording is in the folder: check again when there is one"
         return Finding("WARN", "open files", text)
-    if can_tell:
-        return Finding("OK", "open files", "the kernel tells whether a recording is still written")
-    text = (
-        "the kernel cannot tell whether a recording is still written"
-        f" ({', '.join(probe.limits) or 'unknown'}): [watch] fallback_settle_seconds applies"
-    )
-    return Finding("WARN", "open files", text)
+    return Finding("OK", "open files", "the kernel tells whether a recording is still written")
 
 
 def _file_of_another_user(folder: Path) -> str | None:

@@ -122,7 +122,7 @@ def test_what_the_kernel_says_of_ones_own_files_is_not_taken_for_the_cameras():
         found = checks._lease(folder, may_write=True)
 
     assert found.level == "WARN"
-    assert "the files belong to another user" in found.text
+    assert "they belong to another user" in found.text
 
 
 def test_without_a_recording_and_without_write_access_leases_cannot_be_tried(tmp_path):

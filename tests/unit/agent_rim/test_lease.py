@@ -30,6 +30,21 @@ def test_an_open_file_has_a_writer_until_it_is_closed(tmp_path):
     assert probe.writer(os.fsencode(path)) is Writer.NOBODY
 
 
+def test_an_open_descriptor_is_asked_about_its_file_whatever_its_name_leads_to_by_now(tmp_path):
+    path = tmp_path / "a"
+    probe = LeaseProbe()
+    with path.open("wb"), path.open("rb") as reader:
+        path.rename(tmp_path / "b")
+        path.write_bytes(b"another file")
+
+        while_open = probe.writer_of(reader.fileno())
+        of_the_name = probe.writer(os.fsencode(path))
+
+    with (tmp_path / "b").open("rb") as reader:
+        assert (while_open, of_the_name) == (Writer.SOMEBODY, Writer.NOBODY)
+        assert probe.writer_of(reader.fileno()) is Writer.NOBODY
+
+
 def test_a_reader_is_no_writer(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"x")
@@ -80,7 +95,8 @@ def test_another_users_file_is_unknown_without_the_capability(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
 
-    assert answer.stdout.strip() == "unknown the files belong to another user"
+    assert answer.stdout.startswith("unknown this user may not ask who writes to recordings")
+    assert "give the agent CAP_LEASE" in answer.stdout
 
 
 def test_a_writer_that_opens_the_file_while_it_is_probed_does_not_end_the_process(tmp_path):
