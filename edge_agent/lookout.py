@@ -7,8 +7,6 @@ compares, at each scan, what the kernel watches with what the scan saw.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -16,11 +14,9 @@ from pathlib import Path
 import structlog
 
 from edge_agent.hints import FolderHints, watched_inodes
+from edge_agent.mounts import MOUNTINFO, mounts_near
 
 log = structlog.get_logger()
-
-_MOUNTS = Path("/proc/self/mountinfo")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 class _Gap(Enum):
@@ -50,7 +46,7 @@ class Lookout:
         """Make sure that hints come from *root*; return whether they were set up anew."""
         try:
             found = root.stat()
-            mounts = mounts_near(root, _MOUNTS.read_bytes())
+            mounts = mounts_near(root, MOUNTINFO.read_bytes())
         except OSError:
             return False  # gone this instant: the next step finds out
         place = (root, found.st_dev, found.st_ino, recursive)
@@ -113,25 +109,3 @@ class Lookout:
                 error=trouble,
                 action="changes are found by scans until this is mended",
             )
-
-
-def mounts_near(root: Path, mountinfo: bytes) -> tuple[bytes, ...]:
-    """Return what of *mountinfo* (proc(5)) decides which folders are below *root*.
-
-    That is what is mounted at *root*, below it or above it: container engines mount things elsewhere
-    all day long. Of each the device and the place, for the rest changes without any folder's changing.
-    """
-    path = os.fsencode(root).rstrip(b"/")
-    found = []
-    for line in mountinfo.splitlines():
-        fields = line.split(b" ", 6)
-        if len(fields) < 6:
-            continue
-        point = _ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), fields[4]).rstrip(b"/")
-        if _is_within(point, path) or _is_within(path, point):
-            found.append(b" ".join((fields[2], fields[3], point)))
-    return tuple(found)
-
-
-def _is_within(inner: bytes, outer: bytes) -> bool:
-    return inner == outer or inner.startswith(outer + b"/")
