@@ -97,6 +97,8 @@ class View:
     problems: frozenset[ProblemCode]
     beats: Mapping[str, float]
     """Worker -> monotonic seconds of its last progress or named wait."""
+    limits: tuple[str, ...] = ()
+    """What cannot be found out here, what that means and what to do: sentences for a person."""
 
 
 class Activity:
@@ -208,6 +210,14 @@ class Activity:
             self._view = replace(self._view, problems=after)
         self._announce()
         return True
+
+    def limit(self, limits: tuple[str, ...]) -> None:
+        """Say what cannot be found out here, all of it; empty: nothing."""
+        with self._lock:
+            if self._view.limits == limits:
+                return
+            self._view = replace(self._view, limits=limits)
+        self._announce()
 
     def beat(self, worker: str, now_s: float) -> None:
         """Say that *worker* lives: it made progress, or it waits for a reason that it named.

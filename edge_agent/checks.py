@@ -80,12 +80,12 @@ def _folder(settings: AgentSettings) -> Iterator[Finding]:
             ' or set [retention] delete = "never"'
         )
         yield Finding("FAIL", "folder", text)
-    yield _lease(folder, may_write=may_write)
+    yield _lease(folder, may_write=may_write, recursive=settings.watch.recursive)
 
 
-def _lease(folder: Path, *, may_write: bool) -> Finding:
+def _lease(folder: Path, *, may_write: bool, recursive: bool) -> Finding:
     probe = LeaseProbe()
-    probe.consider(os.fsencode(folder))
+    probe.consider(folder.resolve(), recursive=recursive)
     writer = None
     if not probe.limits:
         if (recording := _file_of_another_user(folder)) is not None:

@@ -102,8 +102,9 @@ class WatchSettings(_Settings):
     """Quiet time after the last change, *and* nobody may have the file open for writing."""
 
     fallback_settle_seconds: Seconds = 60.0
-    """Quiet time where the kernel cannot say who writes (network and FUSE file systems, files of
-    another user) and for empty files: recorders flush as seldom as every 30 s."""
+    """Quiet time where the kernel cannot say who writes (network, FUSE and overlay file
+    systems, files of another user) and for empty files: longer than any pause of the recorder, which
+    may flush as seldom as every 30 s."""
 
     scan_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     """Longest time between two looks at the whole folder: file system events get lost."""

@@ -57,7 +57,8 @@ class Desk:
         """
         match request.get("do"):
             case "status":
-                yield {"state": self._snapshot(), "files": self.files()}
+                limits = self._activity.view().limits
+                yield {"state": self._snapshot(), "files": self.files(), "limits": limits}
             case "upload":
                 yield from self._upload(_paths(request.get("paths")), stopping)
             case "pause" | "resume" as what if self._pause is not None:

@@ -49,6 +49,7 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         lines.append(link)
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
+    lines += [f"open files: {limit}" for limit in answer["limits"]]
     if files:
         lines += ["", *_table(files)]
     hidden = queue["files"] - sum(not row["is_done"] and row["state"] != "failed" for row in files)

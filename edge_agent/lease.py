@@ -16,9 +16,13 @@ import errno
 import fcntl
 import os
 import signal
+import stat
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 
 from edge_agent.core.stability import Writer
+from edge_agent.mounts import mount_points_below
 
 _BELIEVED = MappingProxyType(
     {
@@ -86,7 +90,7 @@ class LeaseProbe:
 
         NOBODY holds for the instant of the question: whoever opens the file then is not held up.
         """
-        if not self._believes(fd):
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or not self._believes(fd):
             return Writer.UNKNOWN
         try:
             return _ask(fd)
@@ -94,7 +98,7 @@ class LeaseProbe:
             if error.errno in _NO_LEASES:
                 self._limits.add(
                     f"this kernel does not tell who writes to recordings: {_INSTEAD}; set the sysctl"
-                    " fs.leases-enable to 1"
+                    " fs.leases-enable to 1 if it is 0"
                 )
             elif error.errno in (errno.EACCES, errno.EPERM):
                 self._limits.add(
@@ -103,16 +107,20 @@ class LeaseProbe:
                 )
             return Writer.UNKNOWN
 
-    def consider(self, folder: bytes) -> None:
-        """Add to `limits` what can be told from the *folder* alone, while no file is in it."""
-        try:
-            fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            self._believes(fd)
-        finally:
-            os.close(fd)
+    def consider(self, root: Path, *, recursive: bool) -> None:
+        """Add to `limits` what can be told of the folder *root*, a real path, without a file in it.
+
+        Args:
+            root: the folder.
+            recursive: whether what is mounted below it counts.
+        """
+        for folder in (os.fsencode(root), *(mount_points_below(root) if recursive else ())):
+            with suppress(OSError):  # gone this instant, or nobody's who may not enter it
+                fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+                try:
+                    self._believes(fd)
+                finally:
+                    os.close(fd)
 
     @property
     def limits(self) -> tuple[str, ...]:

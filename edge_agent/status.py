@@ -18,7 +18,7 @@ from edge_agent.store import Store
 
 
 def read_status(settings: AgentSettings) -> dict[str, Any]:
-    """Return ``running``, ``state`` (the document that goes to the broker) and ``files``.
+    """Return ``running``, ``state`` (the document that goes to the broker), ``files`` and ``limits``.
 
     Raises:
         AgentError: neither an agent nor its database is there, or this user may read neither.
@@ -27,7 +27,7 @@ def read_status(settings: AgentSettings) -> dict[str, Any]:
         answer = next(iter(ask(settings.state_dir / SOCKET, {"do": "status"})))
     except NotRunningError:
         return _without_agent(settings)
-    return {"running": True, **answer}
+    return {"running": True, "limits": [], **answer}  # an agent from before an upgrade has none
 
 
 def pause(settings: AgentSettings, *, paused: bool) -> bool:
@@ -67,6 +67,6 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         )
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())
-        return {"running": False, "state": snapshots(), "files": files}
+        return {"running": False, "state": snapshots(), "files": files, "limits": []}
     finally:
         store.close()

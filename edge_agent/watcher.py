@@ -123,6 +123,7 @@ class Watcher:
             return self._store_retry_s - now_s  # hints come meanwhile: they mend no disk
         try:
             wait_s = self._look(now_s)
+            self._tell_limits()
         except StoreError as error:
             if self._store_retry_s is None:
                 log.warning("watcher.store_failed", error=str(error), wait_s=_STORE_WAIT_S)
@@ -144,6 +145,7 @@ class Watcher:
             return _ABSENT_RETRY_S
         if self._lookout.follow(root, recursive=self._settings.recursive):
             self._probe.forget()
+            self._probe.consider(root, recursive=self._settings.recursive)
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
@@ -288,6 +290,13 @@ class Watcher:
         self._activity.touch()
 
     # --- trouble ----------------------------------------------------------------------------
+
+    def _tell_limits(self) -> None:
+        limits, before = self._probe.limits, self._activity.view().limits
+        self._activity.limit(limits)
+        for limit in limits:
+            if limit not in before:
+                log.warning("writers.unknown", why=limit)
 
     def _tell_trouble(self, scan: Scan) -> None:
         if scan.unreadable != self._unreadable:

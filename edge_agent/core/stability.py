@@ -21,7 +21,8 @@ class Writer(Enum):
     NOBODY = "nobody"
     SOMEBODY = "somebody"
     UNKNOWN = "unknown"
-    """The kernel does not say: another user's file, or a file system without leases."""
+    """The kernel does not say, or not the whole of it: another user's file, or a file system that is
+    written from elsewhere, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,14 +119,14 @@ def as_another_user() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_the_kernel_says_of_ones_own_files_is_not_taken_for_the_cameras():
     with as_another_user() as folder:
-        found = checks._lease(folder, may_write=True)
+        found = checks._lease(folder, may_write=True, recursive=True)
 
     assert found.level == "WARN"
     assert "they belong to another user" in found.text
 
 
 def test_without_a_recording_and_without_write_access_leases_cannot_be_tried(tmp_path):
-    found = checks._lease(tmp_path, may_write=False)
+    found = checks._lease(tmp_path, may_write=False, recursive=True)
 
     assert found.level == "WARN"
     assert "check again when there is one" in found.text

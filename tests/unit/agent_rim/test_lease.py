@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import subprocess
@@ -8,6 +9,7 @@ import textwrap
 
 import pytest
 
+from edge_agent import lease
 from edge_agent.core.stability import Writer
 from edge_agent.lease import LeaseProbe
 
@@ -73,6 +75,22 @@ def test_what_cannot_be_opened_is_unknown(tmp_path):
     assert probe.writer(os.fsencode(tmp_path / "absent")) is Writer.UNKNOWN
     assert probe.writer(os.fsencode(tmp_path / "link")) is Writer.UNKNOWN
     assert probe.writer(os.fsencode(tmp_path / "fifo")) is Writer.UNKNOWN
+    assert probe.limits == (), "that says nothing of other files"
+
+
+def test_a_kernel_that_grants_no_leases_is_told_with_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+
+    def refuse(fd):  # as with fs.leases-enable = 0, which holds for the whole machine
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(lease, "_ask", refuse)
+    probe = LeaseProbe()
+
+    assert probe.writer(os.fsencode(path)) is Writer.UNKNOWN
+    [limit] = probe.limits
+    assert "fs.leases-enable" in limit
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

@@ -64,7 +64,7 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
     assert known["limit_bytes_per_s"] == 100_000
     assert set(unknown["link"]) == set(known["link"])
     assert unknown["link"]["rtt_ms"] is None
-    page = status_page({"running": True, "state": known, "files": []}, "d")
+    page = status_page({"running": True, "state": known, "files": [], "limits": []}, "d")
     assert (
         "link: wwan0 (metered), limited to 100.0 kB/s, round trip 180 ms, 2.1 % sent again,"
         " 4 connections" in page
@@ -217,19 +217,24 @@ def test_the_status_page_names_each_file_and_its_reason(board):
         row("c.mp4", state="kept", published_as="d/c.mp4", is_done=True, percent=100.0),
     ]
 
-    page = status_page({"running": False, "state": board.snapshot(), "files": files}, "d")
+    page = status_page(
+        {"running": False, "state": board.snapshot(), "files": files, "limits": ["a limit"]}, "d"
+    )
 
     assert page.startswith("The agent is not running.")
     assert "still_recording: it is open" in page
     assert "too-large: 10 GB at most" in page
     assert "too-large: too-large" not in page, "the server's words begin with the code"
     assert "published as d/c.mp4" in page
+    assert "open files: a limit" in page
 
 
 def test_an_endless_name_does_not_push_the_reasons_off_the_screen(board):
     files = [row("%FF" * 251 + ".mp4", reason="link", detail="no route"), row("a.mp4")]
 
-    page = status_page({"running": False, "state": board.snapshot(), "files": files}, "d")
+    page = status_page(
+        {"running": False, "state": board.snapshot(), "files": files, "limits": ["a limit"]}, "d"
+    )
 
     (line,) = [one for one in page.splitlines() if "no route" in one]
     assert len(line) < 120
