@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ingest_server.upload import (
     refuse_unless_there,
 )
 from ingest_server.writers import Live, LiveUploads
+from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 
 VERIFIERS = 2
@@ -59,23 +61,9 @@ class Completion:
         """Verify and publish, waiting at most *wait_s*; see `Receiver.complete`."""
         with self._live.hold(upload_id) as live:
             with live.deciding:
-                # Looked at before the row: what has ended by now has told the row how.
-                running = live.verification
-                if running is not None and running.done():
-                    running = None
-                record = self._record(upload_id)
-                if record.state is State.COMPLETE:
-                    return _fitting(record.receipt, request)
-                refuse_unless_there(record)
-                if record.state is State.OPEN:
-                    earlier = self._begin_verifying(
-                        record, request, live, needs_digest=needs_digest
-                    )
-                    if earlier is not None:
-                        return earlier
-                    running = None
-                if running is None:
-                    running = self.finish_later(upload_id)
+                running = self._running(upload_id, request, live, needs_digest=needs_digest)
+            if isinstance(running, Receipt):
+                return running
             try:
                 receipt = running.result(wait_s)
             except CancelledError:
@@ -86,25 +74,52 @@ class Completion:
                 raise _again(refused) from refused
             return _fitting(receipt, request)
 
-    def _begin_verifying(
-        self,
-        record: UploadRecord,
-        request: CompleteRequest,
-        live: Live,
-        *,
-        needs_digest: bool,
-    ) -> Receipt | None:
-        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused.
-
-        Returns:
-            The receipt when this file has been published before; then this upload is complete.
-        """
+    def _running(
+        self, upload_id: str, request: CompleteRequest, live: Live, *, needs_digest: bool
+    ) -> Receipt | Future[Receipt]:
+        """Return the receipt, or what is at work for it; called under ``deciding``."""
+        # Looked at before the row: what has ended by now has told the row how.
+        verification, reading = _unended(live.verification), _unended(live.reading)
+        record = self._record(upload_id)
+        if record.state is State.COMPLETE:
+            receipt = _fitting(record.receipt, request)
+            if self._publisher.stands(receipt):
+                return receipt
+            return reading or self.read_again_later(upload_id, receipt, live)
+        refuse_unless_there(record)
+        if record.state is not State.OPEN:
+            return verification or self.finish_later(upload_id)
         claimed = request.digest or record.digest
-        if claimed is not None:
-            found = self._publisher.earlier(record, request.length, claimed, is_claimed=True)
-            if found is not None:
-                with live.closed(Refused("not-open", "the file is published already")):
-                    return self._publisher.adopt(record, found)
+        found = self._earlier(record, request.length, claimed, live)
+        if found is not None:
+            return found
+        try:
+            self._begin_verifying(record, request, live, needs_digest=needs_digest)
+        except Refused as refused:
+            if refused.code != "ranges-missing" or claimed is None:
+                raise
+            if not self._publisher.may_have(record, request.length, claimed):
+                raise
+            return reading or self._claim_later(record, request.length, claimed, refused)
+        return self.finish_later(upload_id)
+
+    def _earlier(
+        self, record: UploadRecord, length: int, claimed: Digest | None, live: Live
+    ) -> Receipt | None:
+        """Complete the upload at once if its file was published before and is vouched for."""
+        if claimed is None:
+            return None
+        found = self._publisher.earlier(record, length, claimed, is_claimed=True, may_read=False)
+        if found is None:
+            return None
+        with live.closed(Refused("not-open", "the file is published already")):
+            return self._publisher.adopt(record, found)
+
+    def _begin_verifying(
+        self, record: UploadRecord, request: CompleteRequest, live: Live, *, needs_digest: bool
+    ) -> None:
+        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused."""
+        claimed = request.digest or record.digest
 
         def begin(transaction: Transaction) -> None:
             kept = open_record(transaction, record.id)
@@ -121,25 +136,63 @@ class Completion:
 
         with live.closed(Refused("not-open", "the upload is being completed")):
             self._committer.run(begin)
-        return None
 
     def finish_later(self, upload_id: str) -> Future[Receipt]:
         """Start verifying in the background; called under ``deciding`` or before requests come."""
-        live = self._live.pin(upload_id)  # until the work is done, and before it begins
+        with self._live.hold(upload_id) as live:
+            live.verification = self._later(
+                upload_id, lambda: self._publisher.finish(upload_id, live)
+            )
+            return live.verification
 
-        def finish() -> Receipt:
+    def begin_reading(self, upload_id: str, receipt: Receipt) -> None:
+        """Let the published file of a complete upload be read in the background, once."""
+        with self._live.hold(upload_id) as live, live.deciding:
+            if _unended(live.reading) is None:
+                self.read_again_later(upload_id, receipt, live)
+
+    def read_again_later(self, upload_id: str, receipt: Receipt, live: Live) -> Future[Receipt]:
+        """Start reading the published file of a complete upload; called under ``deciding``."""
+        live.reading = self._later(upload_id, lambda: self._publisher.read_again(receipt))
+        return live.reading
+
+    def _claim_later(
+        self, record: UploadRecord, length: int, claimed: Digest, missing: Refused
+    ) -> Future[Receipt]:
+        """Start looking for published bytes that the upload need not bring.
+
+        The upload stays open and takes bytes meanwhile. What is found completes it; if nothing is,
+        it ends as *missing*.
+        """
+        with self._live.hold(record.id) as live:
+
+            def claim() -> Receipt:
+                source = self._publisher.source(record, length, claimed)
+                with live.deciding:
+                    found = self._record(record.id)
+                    if source is None or found.state is not State.OPEN:
+                        raise missing
+                    with live.closed(Refused("not-open", "the file is published already")):
+                        return self._publisher.publish_from(found, source)
+
+            live.reading = self._later(record.id, claim)
+            return live.reading
+
+    def _later(self, upload_id: str, work: Callable[[], Receipt]) -> Future[Receipt]:
+        self._live.pin(upload_id)  # until the work is done, and before it begins
+
+        def pinned() -> Receipt:
             try:
-                return self._publisher.finish(upload_id, live)
+                return work()
             finally:
                 self._live.unpin(upload_id)
 
         try:
             # In the context of who asks: what is logged about it names the request.
-            live.verification = self._verifiers.submit(contextvars.copy_context().run, finish)
+            return self._verifiers.submit(contextvars.copy_context().run, pinned)
         except RuntimeError:  # the pool is closed
             self._live.unpin(upload_id)
             raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
-        return live.verification
 
     def _record(self, upload_id: str) -> UploadRecord:
         with self._state.reading() as queries:
@@ -147,6 +200,10 @@ class Completion:
         if record is None:
             raise Refused("upload-not-found", "no such upload")
         return record
+
+
+def _unended(work: Future[Receipt] | None) -> Future[Receipt] | None:
+    return None if work is None or work.done() else work
 
 
 def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:

@@ -169,6 +169,9 @@ class ExpirySection(_Section):
 class RetentionSection(_Section):
     published_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 0.0
     """Days after its verification that a published file is removed; 0: never."""
+    scrub_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 30.0
+    """Days that a published file counts as intact after it was last read whole; 0: until the server
+    is started again."""
 
 
 class ProtocolsSection(_Section):

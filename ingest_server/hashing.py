@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from ingest_server.errors import Refused
 from upload_protocol.digests import Digest
 
 READ_BYTES = 1024 * 1024
@@ -151,14 +152,17 @@ def catch_up(
             return False
 
 
-def digest_of(part: Readable) -> Digest:
+def digest_of(part: Readable, is_stopping: Callable[[], bool] = lambda: False) -> Digest:
     """Return the SHA-256 of a whole file as it is stored.
 
     Raises:
         OSError: the stored bytes cannot be read.
+        Refused: the server stops.
     """
     hasher, at = hashlib.sha256(), 0
     while piece := part.pread(READ_BYTES, at):
+        if is_stopping():
+            raise Refused("stopping", "the server is stopping", retry_after_s=5)
         hasher.update(piece)
         at += len(piece)
     return Digest(hasher.digest())

@@ -16,15 +16,16 @@ from pathlib import Path
 import structlog
 
 from ingest_server import events
-from ingest_server.blobs.files import FileBlobs
+from ingest_server.blobs.files import FileBlobs, is_unwritten
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.errors import Refused, refused_by_disk
 from ingest_server.expiry import Uptime
-from ingest_server.hashing import catch_up
+from ingest_server.hashing import catch_up, digest_of
 from ingest_server.names import NameTemplate, numbered
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.recovery import is_published_there
+from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import FOLLOWING, State, UploadRecord
@@ -33,6 +34,16 @@ from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
+
+
+def changed() -> Refused:
+    """Return what is answered for a complete upload whose file is not that any more."""
+    return Refused(
+        "upload-aborted",
+        "the published file has changed since it was verified, there is no receipt for it any "
+        "more; create a new upload and send it again",
+    )
+
 
 BeforePublish = Callable[[UploadRecord, Path], None]
 """Asked about a verified file, given by the path of its bytes, before it is published.
@@ -53,6 +64,7 @@ class Publisher:
         state: SqliteState,
         blobs: FileBlobs,
         committer: Committer,
+        standings: Standings,
         *,
         clock: Clock,
         uptime: Uptime,
@@ -65,6 +77,7 @@ class Publisher:
         self._state = state
         self._blobs = blobs
         self._committer = committer
+        self._standings = standings
         self._clock = clock
         self._uptime = uptime
         self._template = template
@@ -74,17 +87,112 @@ class Publisher:
         self._publishing = threading.Lock()
 
     def earlier(
-        self, record: UploadRecord, length: int, digest: Digest, *, is_claimed: bool
+        self,
+        record: UploadRecord,
+        length: int,
+        digest: Digest,
+        *,
+        is_claimed: bool,
+        may_read: bool = True,
     ) -> Receipt | None:
-        """Return the receipt of this very file if it was published before and is still there."""
-        with self._state.reading() as queries:
-            found = queries.published(record.device, record.name, length, digest)
-        for one in found:
-            receipt = one.receipt
-            if receipt is not None and self._blobs.is_published(receipt.published_as, length):
+        """Return the receipt of this very file if it was published before and is sound now.
+
+        The same bytes under the same name in another folder are another file.
+
+        Args:
+            may_read: read what nobody can vouch for otherwise; else it does not count.
+
+        Raises:
+            Refused: the server stops, or the database failed.
+        """
+        for folder, receipt in self._alike(record, length, digest):
+            if folder == record.folder and self._is_sound(receipt, may_read=may_read):
                 # What a client claims and the server has found is verified against a client.
                 return replace(receipt, verified_against="client") if is_claimed else receipt
         return None
+
+    def stands(self, receipt: Receipt) -> bool:
+        """Whether the receipt of a complete upload may be given again, without reading its file.
+
+        A file that somebody has taken away was sound when it was there.
+        """
+        return self.standing(receipt) in {Standing.SOUND, Standing.GONE}
+
+    def read_again(self, receipt: Receipt) -> Receipt:
+        """Read the file of a complete upload; its receipt stands on return.
+
+        Raises:
+            Refused: the file has changed, the server stops, or the database failed.
+        """
+        if self._standings.check(receipt) is Standing.CHANGED:
+            raise changed()
+        return receipt
+
+    def standing(self, receipt: Receipt) -> Standing:
+        """Return what is known of a receipt's file, without reading it."""
+        return self._standings.of(receipt)
+
+    def may_have(self, record: UploadRecord, length: int, digest: Digest) -> bool:
+        """Whether these bytes of that name may be published, in whatever folder; nothing is read."""
+        wanted = {Standing.SOUND, Standing.DOUBTFUL}
+        alike = self._alike(record, length, digest)
+        return any(self._standings.of(receipt) in wanted for _, receipt in alike)
+
+    def source(self, record: UploadRecord, length: int, digest: Digest) -> Receipt | None:
+        """Return the receipt of a sound file with these bytes and that name, read where needed.
+
+        Of the upload's own folder, if it is there. Of another folder the operator's check has
+        been asked whether it may be published in this one too.
+
+        Raises:
+            Refused: that check refuses it, the server stops, or the database failed.
+        """
+        for folder, receipt in self._alike(record, length, digest):
+            if not self._is_sound(receipt, may_read=True):
+                continue
+            if folder != record.folder:
+                asked = replace(record, length=length, digest=digest)
+                self._before_publish(asked, self._blobs.published_path(receipt.published_as))
+            return receipt
+        return None
+
+    def publish_from(self, record: UploadRecord, source: Receipt) -> Receipt:
+        """Complete an open upload that brought no bytes by those of *source*; durable on return.
+
+        In another folder the file gets one more name, and its own receipt.
+
+        Raises:
+            Refused: *source* is not sound any more, or the disk failed.
+        """
+        with self._publishing:
+            if not self._is_sound(source, may_read=False):
+                raise Refused("server-busy", "the published file has just changed", retry_after_s=1)
+            found = self.earlier(
+                record, source.length, source.digest, is_claimed=True, may_read=False
+            )
+            if found is not None:
+                return self.adopt(record, found)
+            receipt = replace(
+                source,
+                upload_id=record.id,
+                verified_at=rfc3339(self._clock.now_utc()),
+                verified_against="client",
+            )
+            try:
+                return self._under_a_free_name(record, receipt, source)
+            except OSError as error:
+                raise refused_by_disk(error) from error
+
+    def _alike(
+        self, record: UploadRecord, length: int, digest: Digest
+    ) -> list[tuple[str, Receipt]]:
+        with self._state.reading() as queries:
+            found = queries.published(record, length, digest)
+        return [(one.folder, one.receipt) for one in found if one.receipt is not None]
+
+    def _is_sound(self, receipt: Receipt, *, may_read: bool) -> bool:
+        found = self._standings.check(receipt) if may_read else self._standings.of(receipt)
+        return found is Standing.SOUND
 
     def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         """Let the upload be complete with a receipt of an earlier one; durable on return."""
@@ -123,8 +231,9 @@ class Publisher:
         record = self._record(upload_id)
         try:
             if record.state is State.PUBLISHING:
+                before = self._read_again(record)
                 with self._publishing:
-                    return self._resume(record)
+                    return self._resume(record, before)
             digest = self._verify(record, live)
             self._ask(record, digest)
             with self._publishing:
@@ -189,13 +298,13 @@ class Publisher:
         )
         return self._under_a_free_name(record, receipt)
 
-    def _resume(self, record: UploadRecord) -> Receipt:
+    def _resume(self, record: UploadRecord, before: str | None) -> Receipt:
         receipt, target = record.receipt, record.target
         if receipt is None or target is None:
             msg = f"upload {record.id} is publishing without a receipt"
             raise RuntimeError(msg)
         if self._blobs.is_linked(record.id, target):
-            return self._conclude(record, receipt)
+            return self._conclude(record, receipt, before)
         found = self.earlier(
             record,
             receipt.length,
@@ -206,7 +315,46 @@ class Publisher:
             return self.adopt(record, found)
         return self._under_a_free_name(record, receipt)
 
-    def _under_a_free_name(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+    def _read_again(self, record: UploadRecord) -> str | None:
+        """Refuse a half published file that has changed since it was verified.
+
+        Its name may have been there for as long as the server was off.
+
+        Returns:
+            The identity of what was read; None where the part is gone.
+        """
+        receipt = record.receipt
+        if receipt is None or not self._blobs.has_part(record.id):
+            return None
+        part = self._blobs.open_part(record.id)
+        try:
+            before = part.identity()
+            part.forget_cached()
+            found = digest_of(part, self._is_stopping)
+        finally:
+            part.close()
+        if found == receipt.digest:
+            return before
+        detail = f"it has {found} instead of {receipt.digest}"
+        self._move(record.id, State.FAILED)
+        self._state.tell(events.CORRUPTED, record.id, path=receipt.published_as, detail=detail)
+        self._observer.upload_failed("changed")
+        log.error(
+            "file.corrupted",
+            upload_id=record.id,
+            device_id=record.device,
+            path=receipt.published_as,
+            error=f"{detail}: it changed while it was half published; it is left where it is, and "
+            "its device is told to send it again",
+        )
+        raise Refused(
+            "upload-aborted", "the file changed before it was published; create a new one"
+        )
+
+    def _under_a_free_name(
+        self, record: UploadRecord, receipt: Receipt, source: Receipt | None = None
+    ) -> Receipt:
+        """Give the part file, or the published file of *source*, a name that nobody has."""
         first = self._template.path(
             device=record.device,
             folder=record.folder,
@@ -214,23 +362,30 @@ class Publisher:
             name=record.name,
         )
         try:
-            return self._link(record, receipt, first)
+            return self._link(record, receipt, first, source)
         except NotADirectoryError:
             # A published file stands where this one needs a folder; nobody has this folder.
-            return self._link(record, receipt, f"{record.id}/{first.rpartition('/')[2]}")
+            return self._link(record, receipt, f"{record.id}/{first.rpartition('/')[2]}", source)
 
-    def _link(self, record: UploadRecord, receipt: Receipt, first: str) -> Receipt:
+    def _link(
+        self, record: UploadRecord, receipt: Receipt, first: str, source: Receipt | None
+    ) -> Receipt:
         for target in numbered(first):
             named = replace(receipt, published_as=target)
             if self._blobs.is_taken(target):
                 if self._is_forgotten(record, named):
                     return self.adopt(record, named)
                 continue
+            if source is not None:
+                if self._blobs.link_published(source.published_as, target):
+                    return self._conclude_from(record, named, source)
+                continue
             self._move(
                 record.id, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
+            before = self._blobs.part_identity(record.id)
             if self._blobs.link(record.id, target):
-                return self._conclude(record, named)
+                return self._conclude(record, named, before)
         raise AssertionError("numbered() never ends")
 
     def _is_forgotten(self, record: UploadRecord, receipt: Receipt) -> bool:
@@ -243,10 +398,39 @@ class Publisher:
                 return False
         return is_published_there(self._blobs, receipt.published_as, receipt.length, receipt.digest)
 
-    def _conclude(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+    def _conclude_from(self, record: UploadRecord, receipt: Receipt, source: Receipt) -> Receipt:
+        """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
         self._blobs.sync_target(receipt.published_as)
+        self._move(
+            record.id,
+            State.COMPLETE,
+            length=receipt.length,
+            digest=receipt.digest,
+            target=receipt.published_as,
+            receipt=receipt,
+        )
+        self._blobs.remove_part(record.id)
+        self._standings.note_link(source, receipt)
+        return self._completed(record, receipt)
+
+    def _conclude(
+        self, record: UploadRecord, receipt: Receipt, before: str | None = None
+    ) -> Receipt:
+        """Complete a linked upload; *before*: what its part was before anybody could see it."""
+        self._blobs.sync_target(receipt.published_as)
+        self._vouch(receipt, before, is_final=False)
         self._move(record.id, State.COMPLETE)
         self._blobs.remove_part(record.id)
+        # Once more: taking the part's name away has changed the inode.
+        self._vouch(receipt, before, is_final=True)
+        return self._completed(record, receipt)
+
+    def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:
+        identity = self._blobs.identity(receipt.published_as)
+        if identity is not None and before is not None and is_unwritten(before, identity):
+            self._standings.note(receipt.upload_id, receipt.digest, identity, is_final=is_final)
+
+    def _completed(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         self._observer.upload_completed()
         log.info(
             "upload.completed",

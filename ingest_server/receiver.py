@@ -28,13 +28,14 @@ from ingest_server.expiry import Expiry, Uptime
 from ingest_server.intake import Body, Intake, refuse_without_room
 from ingest_server.names import NameTemplate
 from ingest_server.observer import NOBODY, Observer
-from ingest_server.publish import BeforePublish, Publisher, allow_all
+from ingest_server.publish import BeforePublish, Publisher, allow_all, changed
 from ingest_server.quota import refuse_over_quota
 from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.retention import Retention
 from ingest_server.settings import ReceiverSettings
+from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import (
@@ -131,10 +132,20 @@ class Receiver:
             observer=self._observer,
         )
         self._disk_watch = DiskWatch(self._state, self._blobs, self._committer)
+        self._standings = Standings(
+            self._state,
+            self._blobs,
+            self._committer,
+            clock=self._clock,
+            uptime=self._uptime,
+            trusted_for_s=lambda: self.settings.scrub_s,
+            is_stopping=self._stop.is_set,
+        )
         self._publisher = Publisher(
             self._state,
             self._blobs,
             self._committer,
+            self._standings,
             clock=self._clock,
             uptime=self._uptime,
             template=self._template,
@@ -147,6 +158,7 @@ class Receiver:
             self._blobs,
             self._committer,
             self._publisher,
+            self._standings,
             clock=self._clock,
             uptime=self._uptime,
             is_stopping=self._stop.is_set,
@@ -283,7 +295,7 @@ class Receiver:
             with self._live.hold(upload_id) as live:
                 live.seal()
             record = self._record(device, upload_id)
-        return self._status(record)
+        return self._standing_status(record)
 
     def upload(self, device: str | None, upload_id: str) -> UploadRecord:
         """Return the upload as committed, whatever its state; live writers are left alone."""
@@ -301,7 +313,7 @@ class Receiver:
             with self._live.hold(upload_id) as live:
                 live.end_writers(Refused("superseded", "its client asked how far the upload is"))
             record = self._record(device, upload_id)
-        return self._status(record)
+        return self._standing_status(record)
 
     def set_length(self, device: str | None, upload_id: str, length: int) -> None:
         """Fix the length of an upload that was created without one; durable on return.
@@ -502,7 +514,25 @@ class Receiver:
             raise Refused("upload-not-found", "no such upload")
         return record
 
+    def _standing_status(self, record: UploadRecord) -> UploadStatus:
+        """Return the status of one upload; what its receipt needs is begun."""
+        receipt = record.receipt
+        if record.state is State.COMPLETE and receipt is not None:
+            standing = self._publisher.standing(receipt)
+            if standing is Standing.CHANGED:
+                raise changed()
+            if standing is Standing.DOUBTFUL and not self._stop.is_set():
+                self._completion.begin_reading(record.id, receipt)
+        return self._status(record)
+
     def _status(self, record: UploadRecord) -> UploadStatus:
+        state, receipt = record.state, None
+        if state is State.COMPLETE and record.receipt is not None:
+            if self._publisher.stands(record.receipt):
+                receipt = record.receipt
+            else:  # no receipt before the file has been read, none for one that has changed
+                is_doubtful = self._publisher.standing(record.receipt) is Standing.DOUBTFUL
+                state = State.VERIFYING if is_doubtful else State.FAILED
         expires_at = None
         if record.state is State.OPEN:
             left_s = record.touched_s + self.settings.idle_expiry_s - self._uptime.now_s()
@@ -512,13 +542,13 @@ class Receiver:
             id=record.id,
             device=record.device,
             name=record.name,
-            state=record.state.value,
+            state=state.value,
             length=record.length,
             received=record.received,
             limits=Limits(max_length=self.settings.max_length),
             expires_at=expires_at,
             digest=record.digest,
-            receipt=record.receipt if record.state is State.COMPLETE else None,
+            receipt=receipt,
         )
 
     def _learn_length(self, upload_id: str, length: int) -> None:

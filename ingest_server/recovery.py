@@ -60,13 +60,17 @@ def clear_parts(state: SqliteState, blobs: FileBlobs) -> int:
 
 
 def _is_only_copy(record: UploadRecord, blobs: FileBlobs) -> bool:
-    """Whether a complete upload's published name is gone, and its part still there."""
+    """Whether nothing published has the bytes of a complete upload any more.
+
+    The same inode has them in any case; what else stands there is read before it counts.
+    """
     receipt = record.receipt
     return (
         record.state is State.COMPLETE
         and record.removed_at is None
         and receipt is not None
-        and not blobs.is_published(receipt.published_as, receipt.length)
+        and not blobs.is_linked(record.id, receipt.published_as)
+        and not is_published_there(blobs, receipt.published_as, receipt.length, receipt.digest)
     )
 
 

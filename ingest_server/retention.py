@@ -20,6 +20,7 @@ from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.expiry import Uptime
 from ingest_server.publish import Publisher
+from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Queries, Removal, Transaction
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.upload import UploadRecord
@@ -65,6 +66,7 @@ class Retention:
         blobs: FileBlobs,
         committer: Committer,
         publisher: Publisher,
+        standings: Standings,
         *,
         clock: Clock,
         uptime: Uptime,
@@ -81,6 +83,7 @@ class Retention:
         self._blobs = blobs
         self._committer = committer
         self._publisher = publisher
+        self._standings = standings
         self._clock = clock
         self._uptime = uptime
         self._is_stopping = is_stopping
@@ -147,9 +150,9 @@ class Retention:
 
     def _remove(self, upload_id: str, receipt: Receipt, limits: _Limits) -> bool:
         path = receipt.published_as
-        identity = self._blobs.identity(path, receipt.length)
-        if identity is None:  # moved, replaced or changed by somebody: theirs
-            return False
+        identity = self._blobs.identity(path)
+        if identity is None or self._standings.check(receipt) is not Standing.SOUND:
+            return False  # moved, replaced or changed by somebody: theirs
         removal = Removal(path, upload_id, identity)
 
         def mark(transaction: Transaction) -> bool:

@@ -306,6 +306,7 @@ def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
         require_digest=config.limits.require_digest,
         idle_expiry_s=config.expiry.idle_days * DAY_S,
         keep_published_s=config.retention.published_days * DAY_S,
+        scrub_s=config.retention.scrub_days * DAY_S,
         name_template=config.server.name_template,
     )
 

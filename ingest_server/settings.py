@@ -22,6 +22,8 @@ class ReceiverSettings:
     idle_expiry_s: float = 14 * 86400
     keep_published_s: float = 0.0
     """How long a published file is kept; 0: for ever."""
+    scrub_s: float = 30 * 86400
+    """How long the reading of a published file counts after a restart."""
     seal_bytes: int = 8 * MIB
     seal_s: float = 2.0
     name_template: str = "{device}/{date}/{name}"

@@ -250,6 +250,8 @@ class Live:
         """Held by the one who closes, expires or aborts the upload."""
         self.reading_blocks = threading.Lock()
         self.verification: Future[Receipt] | None = None
+        self.reading: Future[Receipt] | None = None
+        """Of a published file that this upload needs: its own, or one with its bytes."""
         self.is_followed = False
         """Whether a catch-up of the running hash is queued or at work."""
         self.pins = 0

@@ -93,6 +93,17 @@ class PartFile:
     def length(self) -> int:
         return os.fstat(self._fd).st_size
 
+    def identity(self) -> str | None:
+        """Return what tells this file, unchanged, from any other; opaque. None: no regular file.
+
+        The last part is the time of the inode's last change, which no program can set. The device
+        is not in it: its number may be another one after a restart.
+        """
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
     def forget_cached(self) -> None:
         """Let the next reads come from the disk: what is only in memory tells nothing of it."""
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -210,6 +221,10 @@ class FileBlobs:
         """Return where a part file is, for a program outside of this server that reads it."""
         return self.data_dir.absolute() / PARTS / f"{upload_id}{_SUFFIX}"
 
+    def published_path(self, target: str) -> Path:
+        """Return where a published file is, for a program outside of this server."""
+        return self.data_dir.absolute() / PUBLISHED / target
+
     def open_part(self, upload_id: str) -> PartFile:
         """Return an own descriptor of the part file.
 
@@ -232,6 +247,14 @@ class FileBlobs:
         return [
             name.removesuffix(_SUFFIX) for name in os.listdir(self._parts) if name.endswith(_SUFFIX)
         ]
+
+    def part_identity(self, upload_id: str) -> str | None:
+        """Return the identity of a part file: `PartFile.identity`."""
+        part = self.open_part(upload_id)
+        try:
+            return part.identity()
+        finally:
+            part.close()
 
     def has_part(self, upload_id: str) -> bool:
         return self._stat(upload_id + _SUFFIX, self._parts) is not None
@@ -313,30 +336,27 @@ class FileBlobs:
             os.unlink(leaf, dir_fd=folders[-1])
             os.fsync(folders[-1])
 
-    def identity(self, target: str, length: int) -> str | None:
-        """Return what tells a published file from any other that takes its place.
+    def identity(self, target: str) -> str | None:
+        """Return the identity of a published file: `PartFile.identity`.
 
-        None where no regular file of *length* bytes stands there, or it cannot be opened.
+        Everything that is done to the file afterwards changes it, taking its part's name away too.
+        None where no regular file stands there, or it cannot be opened.
         """
         *parents, leaf = target.split("/")
         try:
             with self._walk(parents, make=False) as folders:
-                found = self._identity(leaf, folders[-1])
+                return self._identity(leaf, folders[-1])
         except OSError:
             return None
-        return found if found is not None and found.startswith(f"{length}:") else None
 
     @staticmethod
     def _identity(leaf: str, folder: int) -> str | None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(leaf, flags, dir_fd=folder)
+        part = PartFile(os.open(leaf, flags, dir_fd=folder))
         try:
-            found = os.fstat(fd)
+            return part.identity()
         finally:
-            os.close(fd)
-        # Not the device: its number may be another one after a restart.
-        is_file = stat.S_ISREG(found.st_mode)
-        return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}" if is_file else None
+            part.close()
 
     def remove_published(self, target: str, identity: str) -> bool:
         """Take away the name of just that file, and folders that are empty then; durable.
@@ -354,7 +374,9 @@ class FileBlobs:
         gone = suppress(FileNotFoundError, NotADirectoryError)
         with gone, self._walk(parents, make=False) as folders:
             try:
-                is_same = self._identity(leaf, folders[-1]) == identity
+                found = self._identity(leaf, folders[-1])
+                # What an earlier version marked has no time of change yet.
+                is_same = found is not None and f"{found}:".startswith(f"{identity}:")
             except FileNotFoundError:
                 pass
             except OSError as error:
@@ -405,6 +427,29 @@ class FileBlobs:
                         follow_symlinks=False)  # fmt: skip
             except FileExistsError:
                 return self.is_linked(upload_id, target)
+        return True
+
+    def link_published(self, source: str, target: str) -> bool:
+        """Give a published file one more name; not durable before `sync_target`.
+
+        Returns:
+            False when another file has that name.
+
+        Raises:
+            FileNotFoundError: there is no such file any more.
+            NotADirectoryError: a file stands where *target* needs a folder.
+        """
+        *parents, leaf = target.split("/")
+        *source_parents, source_leaf = source.split("/")
+        with (
+            self._walk(source_parents, make=False) as there,
+            self._walk(parents, make=True) as folders,
+        ):
+            try:
+                os.link(source_leaf, leaf, src_dir_fd=there[-1], dst_dir_fd=folders[-1],
+                        follow_symlinks=False)  # fmt: skip
+            except FileExistsError:
+                return False
         return True
 
     def is_linked(self, upload_id: str, target: str) -> bool:
@@ -459,6 +504,11 @@ class FileBlobs:
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+
+def is_unwritten(before: str, after: str) -> bool:
+    """Whether both identities are of one file that only got, or lost, a name in between."""
+    return before.rpartition(":")[0] == after.rpartition(":")[0]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -103,8 +103,9 @@ def _again(receiver: Receiver, record: UploadRecord, checksum: Checksum | None) 
     if receipt is None:
         msg = "a complete upload has no receipt"
         raise RuntimeError(msg)
+    request = CompleteRequest(receipt.length, receipt.digest)
     if checksum is None:
-        return receipt
+        return _complete(receiver, record, request)
     digest = checksum.as_digest()
     known = json.loads(receiver.records.note(record.id, SUMS) or "{}")
     if digest is not None:
@@ -116,7 +117,7 @@ def _again(receiver: Receiver, record: UploadRecord, checksum: Checksum | None) 
         )
     if not is_same:
         raise ChecksumMismatchError
-    return receipt
+    return _complete(receiver, record, request)
 
 
 def _digest_of(receiver: Receiver, record: UploadRecord, length: int, checksum: Checksum) -> Digest:

@@ -12,6 +12,8 @@ from typing import Any
 
 from ingest_server import events
 from ingest_server.errors import Refused
+from ingest_server.state import readings
+from ingest_server.state.readings import Reading
 from ingest_server.upload import State, UploadRecord, refuse_unless_open
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -60,16 +62,29 @@ class Queries:
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         return self._one("WHERE device = ? AND key = ?", device, key)
 
-    def published(self, device: str, name: str, length: int, digest: Digest) -> list[UploadRecord]:
-        """Return the complete uploads of just this file that was not removed, oldest first."""
+    def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
+        """Return the complete uploads of the file of *record* that was not removed.
+
+        Those of its folder first, oldest first; then those of the same name in other folders.
+        """
         return self._all(
             "WHERE state = 'complete' AND removed_at IS NULL AND digest = ? AND device = ? "
-            "AND name = ? AND length = ? ORDER BY created_at, id LIMIT 16",
+            "AND name = ? AND length = ? ORDER BY folder != ?, created_at, id LIMIT 16",
             digest.value,
-            device,
-            name,
+            record.device,
+            record.name,
             length,
+            record.folder,
         )
+
+    def reading(self, upload_id: str) -> Reading | None:
+        """Return what the file that this upload published had when it was last read whole."""
+        return readings.find(self._connection, upload_id)
+
+    def is_published_over(self, receipt: Receipt) -> bool:
+        """Whether a later upload was, or is about to be, published at the receipt's path."""
+        record = self.get(receipt.upload_id)
+        return record is not None and self.is_used_since(receipt.published_as, record)
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts of all published files; of repeated uploads the first one's.
@@ -282,6 +297,9 @@ class Transaction(Queries):
 
     def end_removal(self, path: str) -> None:
         self._connection.execute("DELETE FROM removals WHERE path = ?", (path,))
+
+    def save_reading(self, reading: Reading) -> None:
+        readings.save(self._connection, reading)
 
     def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
         """Put an event into the outbox: it is true, and will be told, once this commits."""

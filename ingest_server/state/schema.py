@@ -105,6 +105,16 @@ MIGRATIONS: Sequence[str] = (
         identity TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE readings (
+        upload_id TEXT PRIMARY KEY,
+        identity TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        run TEXT NOT NULL,
+        read_s REAL NOT NULL,
+        read_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from ingest_server.errors import StateError, StateFailed, StateTooNewError
 from ingest_server.state.queries import Queries, Transaction
+from ingest_server.state.readings import Reading
 from ingest_server.state.schema import MIGRATIONS, VERSION
 from ingest_server.state.tokens import TokenRecord
 
@@ -146,6 +147,13 @@ class SqliteState:
             record = transaction.get(upload_id)
             if record is not None:
                 transaction.tell(kind, record, **more)
+
+    def save_readings(self, found: Iterable[Reading]) -> None:
+        """Keep what published files had when they were read; durable on return."""
+        with self.writing() as connection:
+            transaction = Transaction(connection)
+            for reading in found:
+                transaction.save_reading(reading)
 
     def add_token(
         self,

@@ -1,0 +1,230 @@
+"""Whether a published file may still be vouched for: the one place that answers that.
+
+A name, a length and a time of change say nothing of the bytes. What counts is a `Reading`: the
+digest that the whole file had, and the identity of the file that had it. The identity ends with the
+time of the inode's last change, which no program can set back. It stands for the bytes as long as
+it is unchanged, and for a disk that rots silently only since this start or for some days more.
+
+Nothing here trusts one clock. Days count by the wall clock *and* by the time that the server has
+run, so that neither a clock that went back nor a server that was off makes a reading younger.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum, auto
+
+import structlog
+
+from ingest_server import events
+from ingest_server.blobs.files import FileBlobs, is_unwritten
+from ingest_server.clock import Clock, rfc3339
+from ingest_server.committer import Committer
+from ingest_server.errors import Refused
+from ingest_server.expiry import Uptime
+from ingest_server.hashing import digest_of
+from ingest_server.state.queries import Transaction
+from ingest_server.state.readings import Reading
+from ingest_server.state.sqlite import SqliteState
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+TRIES = 3
+"""How often a file that changes while it is read is read again: somebody may set its mode."""
+
+log = structlog.get_logger()
+
+
+class Standing(Enum):
+    """What is known of a published file, held against its receipt."""
+
+    SOUND = auto()
+    """It has been read, and is the file that was read."""
+    DOUBTFUL = auto()
+    """Nobody knows before it is read."""
+    CHANGED = auto()
+    """It is not what the receipt says."""
+    GONE = auto()
+    """Somebody has taken it away, as consumers of the folder do; it was sound when last seen."""
+
+
+class Standings:
+    """Knows, or reads, what published files are."""
+
+    def __init__(
+        self,
+        state: SqliteState,
+        blobs: FileBlobs,
+        committer: Committer,
+        *,
+        clock: Clock,
+        uptime: Uptime,
+        trusted_for_s: Callable[[], float],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        """Join the parts; each object is one run of the server.
+
+        Args:
+            trusted_for_s: how long a reading of an earlier run counts, in seconds.
+        """
+        self._state = state
+        self._blobs = blobs
+        self._committer = committer
+        self._clock = clock
+        self._uptime = uptime
+        self._trusted_for_s = trusted_for_s
+        self._is_stopping = is_stopping
+        self._run = secrets.token_hex(8)
+        # One file is read once, however many ask for it; and one disk feeds one reader best.
+        self._reading = threading.Lock()
+        self._noted: dict[str, Reading] = {}
+        """Readings on their way into the database."""
+
+    def of(self, receipt: Receipt) -> Standing:
+        """Return what is known of the receipt's file, without reading it."""
+        path = receipt.published_as
+        with self._state.reading() as queries:
+            reading = self._noted.get(receipt.upload_id) or queries.reading(receipt.upload_id)
+            is_anothers = queries.is_published_over(receipt)
+        was_changed = reading is not None and reading.digest != receipt.digest
+        if reading is not None and self._blobs.identity(path) == reading.identity:
+            if was_changed:
+                return Standing.CHANGED
+            return Standing.SOUND if self._counts(reading) else Standing.DOUBTFUL
+        if is_anothers or not self._blobs.is_taken(path):
+            return Standing.CHANGED if was_changed else Standing.GONE
+        return Standing.DOUBTFUL
+
+    def check(self, receipt: Receipt) -> Standing:
+        """Return what the file is, read whole where that is needed; never doubtful.
+
+        What was found is durable on return. A file that has changed is told, once, and left.
+
+        Raises:
+            Refused: the server stops, or the database failed.
+        """
+        with self._reading:
+            found = self.of(receipt)
+            if found is not Standing.DOUBTFUL:
+                return found
+            try:
+                return self._read(receipt)
+            except (FileNotFoundError, NotADirectoryError):
+                return Standing.GONE
+            except OSError as error:
+                log.error(  # noqa: TRY400 - a sentence, not a trace
+                    "file.unreadable",
+                    upload_id=receipt.upload_id,
+                    path=receipt.published_as,
+                    error=f"{error.strerror or error}: nothing is vouched for that cannot be "
+                    "read; look at the disk, and run `ingest-server verify`",
+                )
+                return Standing.CHANGED
+
+    def note(self, upload_id: str, digest: Digest, identity: str, *, is_final: bool) -> None:
+        """Keep what the server itself has just hashed and published.
+
+        Not waited for: what a power cut takes of it is read again when it is needed.
+
+        Args:
+            is_final: the store has done its last to the file; before, only this run may know.
+        """
+        reading = self._reading_of(upload_id, digest, identity)
+        if is_final:
+            self._note(reading)
+        else:
+            self._noted[upload_id] = reading
+
+    def note_link(self, source: Receipt, made: Receipt) -> None:
+        """Let the reading of *source* stand for its new name too; as old as it is."""
+        with self._state.reading() as queries:
+            reading = self._noted.get(source.upload_id) or queries.reading(source.upload_id)
+        identity = self._blobs.identity(made.published_as)
+        if reading is None or identity is None or not is_unwritten(reading.identity, identity):
+            return
+        for upload_id in (source.upload_id, made.upload_id):
+            self._note(replace(reading, upload_id=upload_id, identity=identity))
+
+    def _note(self, reading: Reading) -> None:
+        upload_id = reading.upload_id
+        self._noted[upload_id] = reading
+
+        def saved(_: Future[None]) -> None:
+            if self._noted.get(upload_id) is reading:
+                del self._noted[upload_id]
+
+        with suppress(Refused):
+            future = self._committer.submit(lambda transaction: transaction.save_reading(reading))
+            future.add_done_callback(saved)
+
+    def _counts(self, reading: Reading) -> bool:
+        if reading.run == self._run:
+            return True
+        limit_s = self._trusted_for_s()
+        try:
+            age = self._clock.now_utc() - datetime.fromisoformat(reading.read_at)
+        except (ValueError, TypeError):
+            return False
+        ran_s = self._uptime.now_s() - reading.read_s
+        return 0 <= age.total_seconds() < limit_s and ran_s < limit_s
+
+    def _read(self, receipt: Receipt) -> Standing:
+        for _ in range(TRIES):
+            part = self._blobs.open_published(receipt.published_as)
+            try:
+                identity = part.identity()
+                part.forget_cached()
+                digest = digest_of(part, self._is_stopping)
+                is_same = identity is not None and identity == part.identity()
+            finally:
+                part.close()
+            if identity is not None and is_same:
+                reading = self._reading_of(receipt.upload_id, digest, identity)
+                return self._keep(receipt, reading)
+        log.warning(
+            "file.busy",
+            path=receipt.published_as,
+            error="it was changed each time it was read: it is not vouched for",
+        )
+        return Standing.CHANGED
+
+    def _keep(self, receipt: Receipt, reading: Reading) -> Standing:
+        is_sound = reading.digest == receipt.digest
+        detail = f"it has {reading.digest} instead of {receipt.digest}"
+
+        def keep(transaction: Transaction) -> None:
+            before = transaction.reading(receipt.upload_id)
+            transaction.save_reading(reading)
+            record = transaction.get(receipt.upload_id)
+            is_known = before is not None and before.digest == reading.digest
+            if record is not None and not is_sound and not is_known:
+                transaction.tell(events.CORRUPTED, record, path=receipt.published_as, detail=detail)
+
+        self._committer.run(keep)
+        if is_sound:
+            return Standing.SOUND
+        log.error(
+            "file.corrupted",
+            upload_id=receipt.upload_id,
+            device_id=receipt.device,
+            path=receipt.published_as,
+            error=f"{detail}: somebody has changed it, or the disk has; it is left where it is, no "
+            "receipt is given for it any more, and its device is asked for the bytes again",
+        )
+        return Standing.CHANGED
+
+    def _reading_of(self, upload_id: str, digest: Digest, identity: str) -> Reading:
+        return Reading(
+            upload_id,
+            identity,
+            digest,
+            self._run,
+            self._uptime.now_s(),
+            rfc3339(self._clock.now_utc()),
+        )
