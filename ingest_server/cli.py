@@ -276,7 +276,8 @@ def _verify(options: argparse.Namespace) -> int:
     report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, _shown)
     try:
         blobs.look()
-        Scrub(state, blobs, sets_apart=not options.no_quarantine).run(bar, report)
+        sets_apart = not options.no_quarantine
+        Scrub(state, blobs, SystemClock(), sets_apart=sets_apart).run(bar, report)
     except KeyboardInterrupt:
         pass  # the report says that it is not whole
     finally:

@@ -516,14 +516,28 @@ class Receiver:
 
     def _standing_status(self, record: UploadRecord) -> UploadStatus:
         """Return the status of one upload; what its receipt needs is begun."""
-        receipt = record.receipt
-        if record.state is State.COMPLETE and receipt is not None:
-            standing = self._publisher.standing(receipt)
-            if standing is Standing.CHANGED:
-                raise changed()
-            if standing is Standing.DOUBTFUL and not self._stop.is_set():
-                self._completion.begin_reading(record.id, receipt)
+        self.vouched(record)
         return self._status(record)
+
+    def vouched(self, record: UploadRecord) -> Receipt | None:
+        """Return the receipt of a complete upload if it stands.
+
+        None: the upload is not complete, or its file is read first, which this begins.
+
+        Raises:
+            Refused: the published file has changed.
+        """
+        receipt = record.receipt
+        if record.state is not State.COMPLETE or receipt is None:
+            return None
+        standing = self._publisher.standing(receipt)
+        if standing is Standing.CHANGED:
+            raise changed()
+        if standing is Standing.DOUBTFUL:
+            if not self._stop.is_set():
+                self._completion.begin_reading(record.id, receipt)
+            return None
+        return receipt
 
     def _status(self, record: UploadRecord) -> UploadStatus:
         state, receipt = record.state, None

@@ -2,8 +2,9 @@
 
 Works beside a running server. A file that is not what its receipt says goes to ``quarantine/``, with
 an event in the outbox: its name under ``published/`` promises a recording that is not there any
-more. The receipt stays as it is. If a device still has the recording and sends it again, it is
-published anew.
+more. The receipt stays as it is, and is not given again. If a device still has the recording and
+sends it again, it is published anew. What was read is kept: a file that is intact counts as that for
+`[retention] scrub_days`, and the server need not read it again before it gives the receipt again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from itertools import groupby
 
 from ingest_server import events
 from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.clock import Clock, rfc3339
 from ingest_server.hashing import READ_BYTES
+from ingest_server.state.readings import Reading
 from ingest_server.state.sqlite import SqliteState
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -36,6 +39,9 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     """There, but no upload published it: a database restored from an older copy, or a person."""
 
+
+KEPT_AT_ONCE = 256
+"""Readings for one transaction: one for each would wait for the disk as often."""
 
 FAULTS = frozenset({Verdict.CORRUPT, Verdict.UNREADABLE})
 """What needs a person."""
@@ -86,10 +92,14 @@ Watcher = Callable[[Report, str], None]
 class Scrub:
     """Verifies the published files of one data folder."""
 
-    def __init__(self, state: SqliteState, blobs: FileBlobs, *, sets_apart: bool = True) -> None:
+    def __init__(
+        self, state: SqliteState, blobs: FileBlobs, clock: Clock, *, sets_apart: bool = True
+    ) -> None:
         """Take what `run` works on; *blobs* holds the published folder already."""
         self._state = state
         self._blobs = blobs
+        self._clock = clock
+        self._kept: list[Reading] = []
         self._sets_apart = sets_apart
 
     def run(self, watcher: Watcher, report: Report) -> None:
@@ -112,6 +122,9 @@ class Scrub:
             if finding is not None:
                 report.findings.append(finding)
             watcher(report, path)
+            if len(self._kept) >= KEPT_AT_ONCE:
+                self._keep()
+        self._keep()
         known = {path for path, _ in published}
         for path in self._blobs.published_paths():
             if path not in known and not self._is_known(path):
@@ -140,11 +153,14 @@ class Scrub:
 
         due = report.length_done + receipts[-1].length
         try:
-            found = self._digest(path, watcher, report)
+            length, digest, identity = self._read(path, watcher, report)
             # A file taken out and sent again has a receipt for each time.
-            if any((one.length, one.digest) == found for one in receipts):
+            fitting = [one for one in receipts if (one.length, one.digest) == (length, digest)]
+            if identity is not None:
+                read = max(fitting, key=lambda one: one.verified_at) if fitting else newest
+                self._note(read.upload_id, digest, identity)
+            if fitting:
                 return None
-            length, digest = found
             detail = (
                 f"it has {length} bytes instead of {newest.length}"
                 if length != newest.length
@@ -167,14 +183,28 @@ class Scrub:
     ) -> Finding:
         if not self._sets_apart:
             return finding(Verdict.CORRUPT, detail)
+        self._keep()  # before its name goes: no receipt may be given again from here on
         try:
             return finding(Verdict.CORRUPT, detail, self._set_apart(path, receipt, detail))
         except OSError as error:
             return finding(Verdict.CORRUPT, f"{detail}; it cannot be moved ({error.strerror})")
 
-    def _digest(self, path: str, watcher: Watcher, report: Report) -> tuple[int, Digest]:
+    def _note(self, upload_id: str, digest: Digest, identity: str) -> None:
+        with self._state.reading() as queries:
+            uptime_s = queries.uptime_s()  # at most a minute old: the reading is older by that
+        now = rfc3339(self._clock.now_utc())
+        self._kept.append(Reading(upload_id, identity, digest, "", uptime_s, now))
+
+    def _keep(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept:
+            self._state.save_readings(kept)
+
+    def _read(self, path: str, watcher: Watcher, report: Report) -> tuple[int, Digest, str | None]:
+        """Return length, digest and identity of a file; None: it has changed meanwhile."""
         part = self._blobs.open_published(path)
         try:
+            identity = part.identity()
             part.forget_cached()
             hasher, length = hashlib.sha256(), 0
             for piece in _pieces(part):
@@ -183,7 +213,8 @@ class Scrub:
                 report.length_done += len(piece)
                 watcher(report, path)
             part.forget_cached()  # nor push out what the server needs
-            return length, Digest(hasher.digest())
+            is_same = part.identity() == identity
+            return length, Digest(hasher.digest()), identity if is_same else None
         finally:
             part.close()
 

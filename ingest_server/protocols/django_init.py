@@ -332,7 +332,7 @@ def _chain(record: UploadRecord, notes: Mapping[str, str]) -> str | None:
 def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
     notes = uploads.receiver.records.notes(record.id)
     offset, size = _offset(notes), record.length or 0
-    if record.state is State.COMPLETE:
+    if uploads.receiver.vouched(record) is not None:
         status = "SUCCESSFUL"
     elif FAILED in notes or record.state in {State.ABORTED, State.EXPIRED, State.FAILED}:
         status = "FAILED"

@@ -195,7 +195,7 @@ def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> 
 
 
 def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> dict[str, object]:
-    receipt = record.receipt if record.state is State.COMPLETE else None
+    receipt = uploads.receiver.vouched(record)
     device = req.context.caller.device
     document = {
         "id": dashed(record.id),

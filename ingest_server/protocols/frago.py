@@ -194,16 +194,14 @@ def _where(req: falcon.Request, record: UploadRecord) -> tuple[int, int]:
     return first, last - first + 1
 
 
-_STATUS = {State.COMPLETE: "complete", State.EXPIRED: "expired"}
-
-
 def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
-    receipt = record.receipt if record.state is State.COMPLETE else None
+    receipt = uploads.receiver.vouched(record)
+    ended = "expired" if record.state is State.EXPIRED else "in_progress"
     return {
         "upload_id": dashed(record.id),
         "filename": record.name,
         "total_size": record.length,
-        "status": _STATUS.get(record.state, "in_progress"),
+        "status": ended if receipt is None else "complete",
         "created_at": record.created_at,
         "completed_at": None if receipt is None else receipt.verified_at,
         "chunks": _chunks(uploads, record) if receipt is None else [],

@@ -249,7 +249,7 @@ def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
     whole = record
     if ASSEMBLED in notes:
         whole = uploads.receiver.records.find(None, notes[ASSEMBLED])
-    receipt = whole.receipt if whole.state is State.COMPLETE else None
+    receipt = uploads.receiver.vouched(whole)
     return {
         "id": dashed(record.id),
         "chunks_count": len(_chunks(notes)),

@@ -170,7 +170,7 @@ def scrub(site: CoreSite) -> Report:
     blobs, report = FileBlobs(site.data_dir), Report()
     blobs.look()
     try:
-        Scrub(site.state, blobs).run(lambda _report, _path: None, report)
+        Scrub(site.state, blobs, site.clock).run(lambda _report, _path: None, report)
     finally:
         blobs.close()
     return report

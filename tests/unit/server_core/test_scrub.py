@@ -21,7 +21,7 @@ def scrub(site: CoreSite, **how: bool) -> Report:
     blobs, report = FileBlobs(site.data_dir), Report()
     blobs.look()
     try:
-        Scrub(site.state, blobs, **how).run(lambda _report, _path: None, report)
+        Scrub(site.state, blobs, site.clock, **how).run(lambda _report, _path: None, report)
     finally:
         blobs.close()
     return report
