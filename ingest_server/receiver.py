@@ -109,8 +109,8 @@ class Receiver:
     def start(self) -> Recovery:
         """Take up what the last run left, then let uploads in.
 
-        On return every half-published upload is published, and every half-verified one is being
-        verified in the background.
+        On return every half-published and every half-verified upload is being read, and then
+        published, in the background.
 
         Raises:
             StorageError: the data folder is not fit for use; one sentence says why.
@@ -199,13 +199,8 @@ class Receiver:
             verifying = queries.in_state(State.VERIFYING)
             open_uploads = len(queries.in_state(State.OPEN))
             self._rot_told = max(queries.corruptions_after(0), default=0)
-        for record in publishing:
-            with self._live.hold(record.id) as live:
-                try:
-                    self._publisher.finish(record.id, live)
-                except Refused as refused:  # stays publishing; the next complete goes on
-                    log.warning("upload.unpublished", upload_id=record.id, error=str(refused))
-        for record in verifying:
+        # Both read a whole file: not before requests are answered.
+        for record in (*publishing, *verifying):
             with self._live.hold(record.id) as live, live.deciding:
                 self._completion.finish_later(record.id)
         return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost, shortened)

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -459,6 +460,45 @@ def test_row_18_a_bit_flipped_in_a_published_file_is_found_and_set_apart(site, c
     assert [one["path"] for one in found["findings"]] == [rotten["published_as"]]
     assert found["findings"][0]["verdict"] == "corrupt"
     assert site.published() == {sound["published_as"]: b"sound"}
+
+
+def test_row_18_no_receipt_is_given_again_for_a_published_file_that_has_changed(site, capsys):
+    client = site.device()
+    first = upload(client)
+    path = site.folder / "data" / "published" / first["published_as"]
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes([DATA[100] ^ 0x10]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rotten = path.read_bytes()
+
+    again = complete(client, first["upload_id"])
+    assert (again.status_code, again.json()["code"]) == (410, "upload-aborted")
+    assert client.get(f"/v1/uploads/{first['upload_id']}").status_code == 410
+
+    unsent = create(client, digest=str(Digest.of(DATA))).json()["id"]
+    asked = complete(client, unsent)
+    assert (asked.status_code, asked.json()["code"]) == (409, "ranges-missing")
+    put(client, unsent)
+    anew = complete(client, unsent).json()
+
+    assert anew["published_as"] == first["published_as"].replace("clip", "clip-2")
+    assert site.published() == {first["published_as"]: rotten, anew["published_as"]: DATA}
+    events = told(site, "ingest.file.corrupted")
+    assert [one["path"] for one in events] == [first["published_as"]]
+    capsys.readouterr()
+    assert main(["verify", "--json", "--config", str(site.folder / "server.toml")]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [(one["path"], one["verdict"]) for one in findings] == [
+        (first["published_as"], "corrupt")
+    ]
+
+
+def told(site, kind: str) -> list[dict]:
+    with contextlib.closing(sqlite3.connect(site.folder / "data" / "state.db")) as connection:
+        rows = connection.execute("SELECT data FROM events WHERE type = ? ORDER BY seq", (kind,))
+        return [json.loads(row[0]) for row in rows]
 
 
 def test_row_18_a_digest_that_is_no_proof_is_not_taken(site):

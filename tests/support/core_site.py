@@ -123,6 +123,10 @@ class FaultyBlobs(FileBlobs):
         part = super().open_part(upload_id)
         return FaultyPart(part._fd, self)
 
+    def open_published(self, target: str) -> PartFile:
+        self.step("read published")
+        return super().open_published(target)
+
     def link(self, upload_id: str, target: str) -> bool:
         self.step("before link")
         made = super().link(upload_id, target)

@@ -27,8 +27,8 @@ def test_a_crash_while_publishing_ends_in_one_file(tmp_path, step):
 
     site.restart()
 
-    assert list(site.published().values()) == [b"hello"]
     receipt = site.complete(upload, b"hello")
+    assert list(site.published().values()) == [b"hello"]
     assert (site.data_dir / "published" / receipt.published_as).read_bytes() == b"hello"
     assert not list((site.data_dir / "parts").iterdir())
     assert site.upload(b"hello", "a.mp4") == receipt
