@@ -10,6 +10,7 @@ which takes them together once the connection is free.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -47,6 +48,7 @@ class Committer:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         """Held by the one thread that uses the connection."""
+        self._along: deque[tuple[Job, Future[Any]]] = deque()
         self._is_crowded = False
         """Whether the last transaction had several jobs: then it pays to wait for others."""
         self._stopping = False
@@ -82,6 +84,15 @@ class Committer:
             self._queue.put((job, future))
         return future
 
+    def submit_along(self, job: Callable[[Transaction], T]) -> Future[T]:
+        """Let *job* go along with the next commit, whoever's it is; it costs no commit of its own.
+
+        For what may be lost. The last commit before `stop` returns takes it along too.
+        """
+        future: Future[T] = Future()
+        self._along.append((job, future))
+        return future
+
     def run(self, job: Callable[[Transaction], T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.
 
@@ -113,7 +124,7 @@ class Committer:
                 with self._turn:
                     # Now, not before: what came while another thread had the turn goes along.
                     batch, is_last = self._drain(first)
-                    tell = self._commit(batch) if batch else None
+                    tell = self._commit(batch) if batch or (is_last and self._along) else None
                 if tell is not None:
                     tell()
                 if is_last:
@@ -141,6 +152,8 @@ class Committer:
 
         That is for when the turn is free again: who is told may have the next job.
         """
+        is_crowded = len(batch) > 1
+        batch = [*(self._along.popleft() for _ in range(len(self._along))), *batch]
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
@@ -163,7 +176,7 @@ class Committer:
             done.clear()
         self.commits += 1
         self.jobs += len(batch)
-        self._is_crowded = len(batch) > 1
+        self._is_crowded = is_crowded
 
         def tell() -> None:
             for future, result in done:

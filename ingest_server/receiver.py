@@ -66,6 +66,14 @@ __all__ = ["Body", "Pending", "Receiver", "ReceiverSettings", "Recovery"]
 HOUSEKEEPING_S = 60.0
 PING_S = 2.0
 
+_TOLD_AS = {
+    Standing.SOUND: State.COMPLETE,
+    Standing.GONE: State.COMPLETE,
+    Standing.DOUBTFUL: State.VERIFYING,
+    Standing.CHANGED: State.FAILED,
+}
+"""What is told of a complete upload, by what is known of its file."""
+
 log = structlog.get_logger()
 
 
@@ -509,11 +517,6 @@ class Receiver:
             raise Refused("upload-not-found", "no such upload")
         return record
 
-    def _standing_status(self, record: UploadRecord) -> UploadStatus:
-        """Return the status of one upload; what its receipt needs is begun."""
-        self.vouched(record)
-        return self._status(record)
-
     def vouched(self, record: UploadRecord) -> Receipt | None:
         """Return the receipt of a complete upload if it stands.
 
@@ -522,26 +525,24 @@ class Receiver:
         Raises:
             Refused: the published file has changed.
         """
-        receipt = record.receipt
-        if record.state is not State.COMPLETE or receipt is None:
-            return None
-        standing = self._publisher.standing(receipt)
-        if standing is Standing.CHANGED:
-            raise changed()
-        if standing is Standing.DOUBTFUL:
-            if not self._stop.is_set():
-                self._completion.begin_reading(record.id, receipt)
-            return None
-        return receipt
+        return self._standing_status(record).receipt
+
+    def _standing_status(self, record: UploadRecord) -> UploadStatus:
+        """Return the status of one upload; what its receipt needs is begun."""
+        status = self._status(record)
+        if record.state is State.COMPLETE and record.receipt is not None:
+            if status.state == State.FAILED:
+                raise changed()
+            if status.state == State.VERIFYING and not self._stop.is_set():
+                self._completion.begin_reading(record.id, record.receipt)
+        return status
 
     def _status(self, record: UploadRecord) -> UploadStatus:
         state, receipt = record.state, None
         if state is State.COMPLETE and record.receipt is not None:
-            if self._publisher.stands(record.receipt):
-                receipt = record.receipt
-            else:  # no receipt before the file has been read, none for one that has changed
-                is_doubtful = self._publisher.standing(record.receipt) is Standing.DOUBTFUL
-                state = State.VERIFYING if is_doubtful else State.FAILED
+            # No receipt before the file has been read, none for one that has changed.
+            state = _TOLD_AS[self._publisher.standing(record.receipt)]
+            receipt = record.receipt if state is State.COMPLETE else None
         expires_at = None
         if record.state is State.OPEN:
             left_s = record.touched_s + self.settings.idle_expiry_s - self._uptime.now_s()

@@ -15,7 +15,6 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
@@ -26,7 +25,6 @@ from ingest_server import events
 from ingest_server.blobs.files import FileBlobs, is_unwritten
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
-from ingest_server.errors import Refused
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import digest_of
 from ingest_server.state.queries import Transaction
@@ -89,8 +87,8 @@ class Standings:
     def of(self, receipt: Receipt) -> Standing:
         """Return what is known of the receipt's file, without reading it."""
         path = receipt.published_as
+        reading = self._last(receipt.upload_id)
         with self._state.reading() as queries:
-            reading = self._noted.get(receipt.upload_id) or queries.reading(receipt.upload_id)
             is_anothers = queries.is_published_over(receipt)
         was_changed = reading is not None and reading.digest != receipt.digest
         if reading is not None and self._blobs.identity(path) == reading.identity:
@@ -130,38 +128,47 @@ class Standings:
     def note(self, upload_id: str, digest: Digest, identity: str, *, is_final: bool) -> None:
         """Keep what the server itself has just hashed and published.
 
-        Not waited for: what a power cut takes of it is read again when it is needed.
+        Not waited for, nor worth a commit of its own: what a power cut takes of it is read again
+        when it is needed.
 
         Args:
             is_final: the store has done its last to the file; before, only this run may know.
         """
         reading = self._reading_of(upload_id, digest, identity)
-        if is_final:
-            self._note(reading)
-        else:
-            self._noted[upload_id] = reading
+        self._noted[upload_id] = reading
+        if not is_final:
+            return
+
+        def save(transaction: Transaction) -> None:
+            if transaction.reading(upload_id) is None:  # else `verify` has read it since
+                transaction.save_reading(reading)
+
+        def saved(_: Future[None]) -> None:
+            self._noted.pop(upload_id, None)
+
+        self._committer.submit_along(save).add_done_callback(saved)
 
     def note_link(self, source: Receipt, made: Receipt) -> None:
-        """Let the reading of *source* stand for its new name too; as old as it is."""
-        with self._state.reading() as queries:
-            reading = self._noted.get(source.upload_id) or queries.reading(source.upload_id)
+        """Let the reading of *source* stand for its new name too, as old as it is; durable."""
+        reading = self._last(source.upload_id)
         identity = self._blobs.identity(made.published_as)
         if reading is None or identity is None or not is_unwritten(reading.identity, identity):
             return
-        for upload_id in (source.upload_id, made.upload_id):
-            self._note(replace(reading, upload_id=upload_id, identity=identity))
+        found = [
+            replace(reading, upload_id=upload_id, identity=identity)
+            for upload_id in (source.upload_id, made.upload_id)
+        ]
 
-    def _note(self, reading: Reading) -> None:
-        upload_id = reading.upload_id
-        self._noted[upload_id] = reading
+        def save(transaction: Transaction) -> None:
+            for one in found:
+                transaction.save_reading(one)
 
-        def saved(_: Future[None]) -> None:
-            if self._noted.get(upload_id) is reading:
-                del self._noted[upload_id]
+        self._committer.run(save)
 
-        with suppress(Refused):
-            future = self._committer.submit(lambda transaction: transaction.save_reading(reading))
-            future.add_done_callback(saved)
+    def _last(self, upload_id: str) -> Reading | None:
+        noted = self._noted.get(upload_id)  # first: it goes once the database has it
+        with self._state.reading() as queries:
+            return queries.reading(upload_id) or noted
 
     def _counts(self, reading: Reading) -> bool:
         if reading.run == self._run:

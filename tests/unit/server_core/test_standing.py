@@ -144,7 +144,8 @@ def test_a_status_of_a_file_that_must_be_read_says_so_and_gets_it_read(site):
     first = site.upload(DATA)
     where(site, first.published_as).chmod(0o600)
 
-    status = site.receiver.status("cam", first.upload_id)
+    with site.receiver._standings._reading:  # as if it took its time
+        status = site.receiver.status("cam", first.upload_id)
 
     assert (status.state, status.receipt) == ("verifying", None)
     assert site.complete(first.upload_id, DATA) == first
@@ -443,3 +444,28 @@ def test_two_who_claim_a_file_at_once_have_it_read_once(site):
 
     assert [one.join() for one in both] == [first, first]
     assert reads(site) == 1
+
+
+def test_what_was_published_is_noted_with_the_next_commit_and_at_a_stop(site):
+    commits, _ = site.receiver.commits()
+    first = site.upload(DATA)
+    plain = site.receiver.commits()[0] - commits
+    second = site.upload(DATA[::-1], "b.mp4")
+    assert site.receiver.commits()[0] - commits == 2 * plain
+
+    site.restart()
+
+    assert claim(site)[1] == first
+    assert claim(site, DATA[::-1], name="b.mp4")[1] == second
+    assert reads(site) == 0
+
+
+def test_what_verify_found_is_not_overwritten_by_what_was_published_before(site):
+    first = site.upload(DATA)
+    damage(site, first.published_as)
+    verify(site)
+    site.upload(DATA[::-1], "b.mp4")  # takes the note of the first along
+    site.restart()
+
+    with pytest.raises(Refused, match="upload-aborted"):
+        site.complete(first.upload_id, DATA)
