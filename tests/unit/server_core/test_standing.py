@@ -292,9 +292,10 @@ def test_rows_of_an_older_version_are_read_on_first_need(site):
 
 
 def test_reading_an_earlier_file_is_pending_and_goes_on(tmp_path):
-    site = CoreSite(tmp_path / "data", verify_wait_s=0.01)
+    site = CoreSite(tmp_path / "data")
     first = site.upload(DATA)
     forget_readings(site)
+    site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
     live = site.receiver._live
 
     with site.receiver._standings._reading:  # as if it took its time
