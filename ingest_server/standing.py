@@ -107,6 +107,9 @@ class Standings:
         Raises:
             Refused: the server stops, or the database failed.
         """
+        found = self.of(receipt)
+        if found is not Standing.DOUBTFUL:  # then nobody waits for what another has to read
+            return found
         with self._reading:
             found = self.of(receipt)
             if found is not Standing.DOUBTFUL:

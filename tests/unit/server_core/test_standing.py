@@ -437,6 +437,16 @@ def test_retention_leaves_a_file_that_somebody_edited_in_place(site):
     assert site.published() == {first.published_as: edited}
 
 
+def test_nobody_waits_for_the_reading_of_another_file(site):
+    first = site.upload(DATA)
+
+    with site.receiver._standings._reading:  # of another file, as if it took its time
+        assert site.upload(DATA) == first
+        upload = site.create(length=len(DATA))
+        site.put(upload, 0, DATA)
+        assert site.complete(upload, DATA, digest=False) == first
+
+
 def test_two_who_claim_a_file_at_once_have_it_read_once(site):
     first = site.upload(DATA)
     forget_readings(site)
