@@ -98,7 +98,8 @@ def _of_upload(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
         if one.is_aborted and status != 410:
             yield f"it was aborted, and answers {status} {document.get('state')}"
         return
-    if status != 200 or document["state"] not in {"open", "verifying", "complete"}:
+    known = {"open", "verifying", "publishing", "complete"}
+    if status != 200 or document["state"] not in known:
         yield f"it was created, and answers {status} {document.get('code', document.get('state'))}"
         return
     if one.is_completing:
