@@ -1,7 +1,8 @@
 """The control socket: one request as a line of JSON, answers as lines of JSON.
 
 A Unix socket in the state folder that only its owner (and root) may open. Whatever arrives there, the
-agent goes on; a client that sends too much, nothing or nonsense gets a sentence or is cut off.
+agent goes on; a client that sends too much, nothing or nonsense, or comes in a crowd, gets a sentence or
+is cut off.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ _MAX_CLIENTS = 8
 _REQUEST_S = 10.0
 _ANSWER_S = 10.0
 _JOIN_S = 0.5
+
+_CROWDED = (
+    f"{_MAX_CLIENTS} clients are with the agent already, as many as it answers at once; ask again when"
+    " one has ended, or end an `edge-agent upload` that only follows its files: they go on without it"
+)
+_SHORT_OF_THREADS = (
+    "the agent can start no thread to answer with and goes on uploading; ask again, and if it stays so"
+    " look at the limits of its service (TasksMax) and at the memory that is free"
+)
+
+_WENT_AWAY = "the agent went away before the end of its answer: it stops or starts anew; ask again"
 
 
 class NotRunningError(AgentError):
@@ -97,12 +109,20 @@ class ControlServer:
                     log.warning("control.failed", error=error.strerror)
                     self._stopping.wait(1.0)  # out of file descriptors, say
                 continue
-            if not self._places.acquire(blocking=False):
-                client.close()
-                continue
+            self._admit(client)
+
+    def _admit(self, client: socket.socket) -> None:
+        """Serve *client* in a thread of its own, or tell it why not."""
+        if not self._places.acquire(blocking=False):
+            _turn_away(client, _CROWDED)
+            return
+        try:
             threading.Thread(
                 target=self._serve, args=(client,), name="control-client", daemon=True
             ).start()
+        except RuntimeError:
+            self._places.release()
+            _turn_away(client, _SHORT_OF_THREADS)
 
     def _serve(self, client: socket.socket) -> None:
         try:
@@ -146,12 +166,19 @@ def _send(client: socket.socket, answer: object) -> None:
     client.sendall(json.dumps(answer).encode() + b"\n")
 
 
+def _turn_away(client: socket.socket, why: str) -> None:
+    with client, contextlib.suppress(OSError):
+        client.setblocking(False)  # one sentence fits into the buffer of a new socket
+        _send(client, {"error": why})
+
+
 def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> Iterator[Any]:
     """Send *request* to the agent that listens at *path*, and yield its answers.
 
     Raises:
         NotRunningError: nobody listens there.
-        ControlError: the agent refused, or was silent for *timeout_s*, or this user may not ask.
+        ControlError: the agent refused, or was silent for *timeout_s*, or went away before it had
+            answered at all, or this user may not ask.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout_s)
@@ -166,15 +193,25 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = 15.0) -> I
                 msg += "; run this as the agent's user, or as root"
             raise ControlError(msg) from None
         try:
-            client.sendall(json.dumps(dict(request)).encode() + b"\n")
+            # Whom the agent turns away it does not listen to: its sentence is there all the same.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                client.sendall(json.dumps(dict(request)).encode() + b"\n")
             with client.makefile("rb") as lines:
-                for line in lines:
-                    answer = json.loads(line)
-                    if isinstance(answer, dict) and "error" in answer:
-                        raise ControlError(str(answer["error"]))
-                    yield answer
+                yield from _answers(lines)
         except TimeoutError:
             msg = f"the agent did not answer within {timeout_s:.0f} s"
             raise ControlError(msg) from None
         except (OSError, ValueError):
-            raise ControlError("the agent went away while it answered") from None
+            raise ControlError(_WENT_AWAY) from None
+
+
+def _answers(lines: Iterable[bytes]) -> Iterator[Any]:
+    has_answered = False
+    for line in lines:
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "error" in answer:
+            raise ControlError(str(answer["error"]))
+        has_answered = True
+        yield answer
+    if not has_answered:
+        raise ControlError(_WENT_AWAY)

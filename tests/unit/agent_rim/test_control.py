@@ -5,16 +5,18 @@ import os
 import socket
 import stat
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
+from edge_agent import cli
 from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, NotRunningError, ask
 from edge_agent.core.upload import Event
 from edge_agent.desk import Desk
 from edge_agent.snapshot import Snapshots
 from edge_agent.store import Store
+from tests.support.processes import wait_for
 from tests.support.rim import StillClock
 
 
@@ -200,17 +202,73 @@ def test_a_request_without_end_is_cut_off(site):
     assert "state" in site.raw(b'{"do": "status"}\n')
 
 
-def test_a_crowd_is_turned_away_and_the_agent_goes_on(site):
+@contextmanager
+def crowd(site, count):
     with ExitStack() as stack:
-        crowd = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
-        for client in crowd:
-            client.settimeout(10)
+        for _ in range(count):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
             client.connect(str(site.path))
-        turned_away = [client.recv(1) for client in crowd[8:]]
+        yield
 
-    assert turned_away == [b""] * 12
-    while "state" not in site.raw(b'{"do": "status"}\n'):
-        pass  # the places of those who left are free again soon
+
+@pytest.mark.parametrize("paths", [1, 10_000])
+def test_who_comes_in_a_crowd_is_told_so_whether_its_request_was_read_or_not(site, paths):
+    request = {"do": "upload", "paths": ["/" + "x" * 300] * paths}
+
+    with crowd(site, 8), pytest.raises(ControlError, match=r"8 clients .* ask again"):
+        list(ask(site.path, request))
+
+
+def test_after_a_crowd_the_agent_answers_again(site):
+    with crowd(site, 20):
+        pass
+
+    def answer():
+        with suppress(ControlError):  # the places of those who left are free again soon
+            return list(ask(site.path, {"do": "status"}))
+
+    assert len(wait_for(answer, "a free place")) == 1
+
+
+def test_status_in_a_crowd_prints_the_sentence_and_what_to_do(site, tmp_path, capsys):
+    settings = (f"state_dir={tmp_path}", "device_id=cam", "server.url=http://127.0.0.1")
+    settings += (f"watch.folder={site.media}",)
+    command = ["status", *(word for one in settings for word in ("--set", one))]
+
+    with crowd(site, 8):
+        code = cli.main(command)
+
+    assert code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edge-agent: 8 clients are with the agent already")
+    assert "end an `edge-agent upload`" in line
+
+
+@contextmanager
+def no_room_for_a_thread():
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_without_a_thread_to_answer_with_the_client_is_told_and_the_next_is_served(site):
+    for _ in range(9):  # more than there are places: a refusal takes none
+        with no_room_for_a_thread(), pytest.raises(ControlError, match="can start no thread"):
+            list(ask(site.path, {"do": "status"}))
+
+    assert len(list(ask(site.path, {"do": "status"}))) == 1
+
+
+def test_an_agent_that_ends_without_an_answer_went_away(tmp_path):
+    path = tmp_path / "control.sock"
+    with socket.create_server(str(path), family=socket.AF_UNIX) as listener:
+        hangs_up = threading.Thread(target=lambda: listener.accept()[0].close())
+        hangs_up.start()
+        with pytest.raises(ControlError, match="went away .* ask again"):
+            list(ask(path, {"do": "status"}))
+        hangs_up.join()
 
 
 def test_a_refusal_and_an_absent_agent_are_errors_of_their_own(site, tmp_path):
