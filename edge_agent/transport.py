@@ -271,6 +271,8 @@ class Transport:
                 self._socket = found
                 is_aborted = self._is_aborted
             if is_aborted:
+                if stream is not None:
+                    stream.close()  # httpcore has not taken it over yet, and would forget it
                 raise httpx.ConnectError("aborted while connecting")
 
     # --- one exchange -----------------------------------------------------------------------

@@ -3,12 +3,12 @@
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent import socket_options
+from edge_agent import netstream, socket_options
 from edge_agent.carrier import Connection
 from edge_agent.clock import SystemClock
 from edge_agent.dialing import dial
@@ -59,16 +59,22 @@ def server(serve):
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
+            for connection in list(connections):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            thread.join(5)  # only then it is known that no further one was accepted
             for connection in connections:
                 connection.close()
-            thread.join(5)
 
 
 def answering(raw, heard=None):
     def serve(connection):
         data = b""
         while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            data += piece
         if heard is not None:
             heard.append(data)
         connection.sendall(raw)
@@ -266,6 +272,25 @@ def test_abort_wakes_a_wait_for_an_answer():
 
     assert isinstance(error, AbortedError)
     assert took_s < 1
+
+
+def test_what_connects_while_it_is_aborted_is_closed(monkeypatch):
+    dialled = []
+
+    def dial_and_abort(*addresses, **options):
+        dialled.append(dial(*addresses, **options))
+        client.abort()
+        return dialled[-1]
+
+    monkeypatch.setattr(netstream, "dial", dial_and_abort)
+    with (
+        server(answering(http("503 Busy", "text/plain", b""))) as port,
+        transport(port) as client,
+        pytest.raises(AbortedError),
+    ):
+        client.status(ID)
+
+    assert [live.fileno() for live in dialled] == [-1]
 
 
 def test_after_an_abort_nothing_is_sent_until_it_is_taken_back():
