@@ -5,8 +5,12 @@ ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The tests of a file stay together, for what they share. The order is another one each time; its seed is
+# printed, and ARGS="--randomly-seed=N" plays it again.
+PYTEST  = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+WORKERS ?= 2
 
-.PHONY: help setup run demo test test-fast check bench bench-links lock clean format
+.PHONY: help setup run demo test test-fast test-long check bench bench-links lock clean format
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -31,11 +35,14 @@ run: $(STAMP) ## broker, server and agent on this machine, watching ./media (ARG
 demo: $(STAMP) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)
 
-test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## all tests, a quarter of an hour
+	$(PYTEST)
 
-test-fast: $(STAMP) ## all but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test-fast: $(STAMP) ## the tests that start no program, a minute and a half
+	$(PYTEST) -m "not slow" --hypothesis-profile=fast --budget=2
+
+test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
+	CRASH_INSTANTS=1000 LINK_FLAPS=1000 $(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
 
 check: $(STAMP) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, read_chunked
+from tests.support.examples import examples
 
 CORPUS = Path(__file__).parent / "corpus"
 QUICK = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=1000,  # ms for one input: a parser that takes longer hangs
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-MANY = settings(QUICK, max_examples=1000)
+MANY = settings(QUICK, max_examples=examples(1000))
 
 PIECES = {
     "content_range": (b"bytes ", b"0-", b"9", b"/", b"*", b"-", b"18446744073709551616", b" "),

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.core.upload import State
+from tests.support.examples import examples
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
 
@@ -48,7 +49,10 @@ faults = st.one_of(
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=examples(120),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
 )
 @given(st.lists(faults, max_size=30), st.floats(0, 0.999))
 def test_after_any_run_of_faults_the_recording_arrives_and_no_step_spins(run, jitter):

@@ -12,11 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ingest_server.errors import Refused
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread, failing
+from tests.support.examples import examples
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
 # Most of its time goes into restarts, which wait for the disk.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 LENGTH = 300
 
@@ -271,7 +272,7 @@ class UploadResource(RuleBasedStateMachine):
 
 
 UploadResource.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

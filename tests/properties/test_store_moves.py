@@ -10,6 +10,7 @@ from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, S
 from edge_agent.recording import Found, Identity
 from edge_agent.store import NewEvent, Store
 from tests.support.clock import VirtualClock
+from tests.support.examples import examples
 
 steps = st.lists(
     st.one_of(
@@ -25,7 +26,7 @@ def open_store(path):
     return Store.open(path, clock=VirtualClock(), boot_id="boot")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(steps)
 def test_the_store_agrees_with_a_dictionary_through_restarts(run):
     with tempfile.TemporaryDirectory() as folder:

@@ -146,6 +146,7 @@ def test_many_small_files_share_the_lanes(stage):
     assert [one for one in stage.link.requests if one.method == "GET"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_L4_with_lanes_no_acknowledged_byte_is_sent_twice_through_a_hundred_cuts(stage, seed):
     draw = random.Random(seed)

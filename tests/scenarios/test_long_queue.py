@@ -3,6 +3,8 @@
 import time
 import tracemalloc
 
+import pytest
+
 from edge_agent.core.upload import State
 from edge_agent.recording import Found, Identity
 from tests.support.lane import scene
@@ -10,6 +12,7 @@ from tests.support.lane import scene
 MANY = 100_000
 
 
+@pytest.mark.slow
 def test_the_next_of_a_hundred_thousand_is_found_at_once_and_memory_does_not_grow(tmp_path):
     with scene(tmp_path) as stage:
         store = stage.lane.store

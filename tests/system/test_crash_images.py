@@ -22,13 +22,13 @@ from tests.support.crash_load import HOST, Ledger, Sender
 from tests.support.crashimage import CrashDisk
 from tests.support.processes import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
 SEED = 20261121
 CLIENTS = 4
 INSTANTS_ON_A_DISK = 25
 
 INSTANTS = int(os.environ.get("CRASH_INSTANTS", "24" if os.environ.get("CI") == "true" else "100"))
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(max(600, 6 * INSTANTS))]
+
 SABOTAGE = os.environ.get("CRASH_SABOTAGE", "none")
 """A promise to break on purpose: `crash_server` has them. The test must fail then."""
 

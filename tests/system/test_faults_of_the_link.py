@@ -15,7 +15,7 @@ from tests.support.recordings import MB, sha256
 from tests.support.slow_link import SlowLink
 
 FLAPS = int(os.environ.get("LINK_FLAPS", "12"))
-"""A thousand take ten minutes: LINK_FLAPS=1000, with a `--timeout` to match."""
+"""A thousand take ten minutes."""
 UP_S, DOWN_S = 0.45, 0.15
 
 EIGHT_LANES = """
@@ -85,6 +85,7 @@ def wait_until_published(server, agent, digests, timeout_s):
         raise
 
 
+@pytest.mark.long
 def test_a_link_that_flaps_leaves_no_thread_no_socket_and_no_memory_behind(tmp_path):
     draw = random.Random(5)
     with wire() as link, apart(tmp_path, link) as (server, agent):

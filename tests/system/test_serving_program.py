@@ -21,6 +21,8 @@ from ingest_server.config import DEFAULT_PATH
 from tests.support.raw_http import Peer
 from tests.support.shifted_clock import ShiftedClock
 
+pytestmark = pytest.mark.slow
+
 KEY = {"Idempotency-Key": "0123456789abcdef"}
 NOBODY = 65534
 

@@ -264,9 +264,13 @@ def test_without_a_thread_to_answer_with_the_client_is_told_and_the_next_is_serv
 def test_an_agent_that_ends_without_an_answer_went_away(tmp_path):
     path = tmp_path / "control.sock"
     with socket.create_server(str(path), family=socket.AF_UNIX) as listener:
-        hangs_up = threading.Thread(target=lambda: listener.accept()[0].close())
+
+        def hang_up():
+            listener.accept()[0].close()
+
+        hangs_up = threading.Thread(target=hang_up)
         hangs_up.start()
-        with pytest.raises(ControlError, match="went away .* ask again"):
+        with pytest.raises(ControlError, match=r"went away .* ask again"):
             list(ask(path, {"do": "status"}))
         hangs_up.join()
 

@@ -1,0 +1,25 @@
+"""What holds for every test: how it is started, what it leaves behind, what it may cost."""
+
+from __future__ import annotations
+
+import signal
+
+from hypothesis import settings
+
+from tests.support.examples import FAST, LONG
+from tests.support.leftovers import leaves_nothing_open  # noqa: F401 (a fixture, for all)
+
+pytest_plugins = ["tests.support.budget"]
+
+settings.register_profile("fast", max_examples=FAST)
+settings.register_profile("long", max_examples=LONG)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean what it means at a terminal, for the programs that the tests start as well.
+
+    A shell that runs a script's command with ``&`` hands down SIGINT ignored, and so it stays for all
+    children: a program that a test interrupts would go on to its end.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
