@@ -299,11 +299,11 @@ def test_an_interrupted_upload_goes_on_where_it_was(agent, server, token, tmp_pa
         )
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=10)
+    assert process.returncode == 130, complaint
     held = server.open_uploads(token)["interrupted.mp4"]
 
     done = run(agent, "upload", file)
 
-    assert process.returncode == 130
     assert b"the same command goes on from there" in complaint
     assert b"Traceback" not in complaint
     assert 0 < held < 12 * MB
