@@ -1,7 +1,9 @@
 """The program ``edge-agent``, also as ``python -m edge_agent``."""
 
 import os
+import signal
 import sys
+from collections.abc import Callable
 
 from edge_agent.deferred import defer
 
@@ -19,9 +21,19 @@ def main() -> int:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     defer()
+    return _load()()
+
+
+def _load() -> Callable[[], int]:
+    """Load the libraries, seconds on a slow board; Ctrl-C ends that, and shows nobody where it was."""
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:  # else it is ignored, and that is to stay
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from edge_agent import cli
 
-    return cli.main()
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return cli.main
 
 
 if __name__ == "__main__":

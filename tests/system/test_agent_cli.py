@@ -312,6 +312,17 @@ def test_an_interrupted_upload_goes_on_where_it_was(agent, server, token, tmp_pa
     assert published.read_bytes() == file.read_bytes()
 
 
+def test_ctrl_c_while_the_program_still_loads_shows_no_traceback(agent, tmp_path):
+    (tmp_path / "pydantic.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+
+    done = run(agent, "upload", "a.mp4", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == ""
+
+
 def test_on_a_terminal_there_is_a_progress_bar(agent, tmp_path):
     file = recording(tmp_path / "bar.mp4", 6 * MB)
     ours, theirs = pty.openpty()
