@@ -7,9 +7,8 @@ import signal
 from hypothesis import settings
 
 from tests.support.examples import FAST, LONG
-from tests.support.leftovers import leaves_nothing_open  # noqa: F401 (a fixture, for all)
 
-pytest_plugins = ["tests.support.budget"]
+pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
 
 settings.register_profile("fast", max_examples=FAST)
 settings.register_profile("long", max_examples=LONG)

@@ -75,4 +75,4 @@ def ingest(
     try:
         yield made
     finally:
-        receiver.stop()
+        made.receiver.stop()  # which a test may have put in its place, as after a restart

@@ -1,7 +1,8 @@
 """No test leaves a socket, file or thread behind: else a later one fails for it.
 
 What a test forgets to close lives until Python happens to collect it, and the warning of that comes in
-the middle of some other test. So each test is looked at when all it has asked for is taken down.
+the middle of some other test. So each test is looked at when all it has asked for is taken down; where
+tests share a fixture, their file is.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 _ENDS_WITHIN_S = 5.0
-"""So long a thread that was told to stop may take; and what it alone still holds open."""
+"""So long a thread that was told to stop may take."""
 
 
 def open_descriptors() -> set[tuple[int, str]]:
@@ -40,14 +43,43 @@ def left_open(before: set[tuple[int, str]]) -> list[str]:
     return sorted(target for _, target in open_descriptors() - before)
 
 
-@pytest.fixture(autouse=True)
-def leaves_nothing_open() -> Iterator[None]:
+@contextmanager
+def nothing_left(what: str) -> Iterator[None]:
+    """Fail for the threads and descriptors that are there at the end and were not at the begin."""
     descriptors, threads = open_descriptors(), set(threading.enumerate())
     yield
     give_up_s = time.monotonic() + _ENDS_WITHIN_S
     for thread in set(threading.enumerate()) - threads:
         thread.join(max(0.0, give_up_s - time.monotonic()))
     running = sorted(one.name for one in set(threading.enumerate()) - threads)
-    assert not running, f"this test left threads running: {running}"
+    assert not running, f"{what} left threads running: {running}"
     still_open = left_open(descriptors)
-    assert not still_open, f"this test left open: {still_open}"
+    assert not still_open, f"{what} left open: {still_open}"
+
+
+_shared: set[str] = set()
+"""Fixtures of more than one test that are set up now: what they open, a test does not leave behind."""
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    if fixturedef.scope != "function" and fixturedef.baseid:  # "": of pytest, and of this file
+        _shared.add(fixturedef.argname)
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
+    _shared.discard(fixturedef.argname)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def file_leaves_nothing_open() -> Iterator[None]:
+    with nothing_left("a test of this file"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def test_leaves_nothing_open(file_leaves_nothing_open: None) -> Iterator[None]:
+    if _shared:
+        yield  # then the file is looked at as a whole
+        return
+    with nothing_left("this test"):
+        yield
