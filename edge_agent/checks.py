@@ -80,12 +80,12 @@ def _folder(settings: AgentSettings) -> Iterator[Finding]:
             ' or set [retention] delete = "never"'
         )
         yield Finding("FAIL", "folder", text)
-    yield _lease(folder, may_write=may_write, recursive=settings.watch.recursive)
+    yield _lease(folder.resolve(), may_write=may_write, recursive=settings.watch.recursive)
 
 
 def _lease(folder: Path, *, may_write: bool, recursive: bool) -> Finding:
     probe = LeaseProbe()
-    probe.consider(folder.resolve(), recursive=recursive)
+    probe.consider(folder, recursive=recursive)
     writer = None
     if not probe.limits:
         if (recording := _file_of_another_user(folder)) is not None:
@@ -107,7 +107,11 @@ def _file_of_another_user(folder: Path) -> str | None:
         for entry in islice(entries, _LOOKED_AT):
             with suppress(OSError):
                 is_file = entry.is_file(follow_symlinks=False)
-                if is_file and entry.stat().st_uid != os.geteuid() and _may_read(entry.path):
+                if (
+                    is_file
+                    and entry.stat(follow_symlinks=False).st_uid != os.geteuid()
+                    and _may_read(entry.path)
+                ):
                     return entry.path
     return None
 

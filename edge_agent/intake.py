@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent import beneath
 from edge_agent.core.upload import Event, State
 from edge_agent.errors import StaleRecordingError
 from edge_agent.recording import Found, Recording
@@ -54,7 +55,7 @@ def take_in(
 
 def _look_at(path: bytes, folder: Path) -> Found | Refusal:
     # Opened, not only looked at: whether this process may read it is known only then.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = beneath.open_file(path)
     try:
         status = os.fstat(fd)
     finally:

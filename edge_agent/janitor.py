@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_agent import beneath
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock
 from edge_agent.config import RetentionSettings
@@ -54,8 +56,8 @@ class Space:
     total: int
 
 
-def space_at(folder: str | bytes) -> Space | None:
-    """Return what is free for us where *folder* lies; None: cannot be told."""
+def space_at(folder: bytes | int) -> Space | None:
+    """Return what is free for us where *folder*, a path or a descriptor, lies; None: cannot be told."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -80,7 +82,7 @@ class Janitor:
         *,
         clock: Clock,
         folder: Callable[[], Path],
-        space: Callable[[str | bytes], Space | None] = space_at,
+        space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
     ) -> None:
         self._store = store
@@ -151,13 +153,20 @@ class Janitor:
         return _IDLE_S
 
     def _decide(self, recording: Recording) -> Verdict:
-        space = self._space(os.path.dirname(recording.path))  # noqa: PTH120 - bytes, not text
         return verdict(
             deletes=self._settings.delete == "after_verified",
             is_ours=recording.origin == "watch",
             keep_free=self._settings.keep_free,
-            free=None if space is None else space.free,
+            free=self._free_beside(recording),
         )
+
+    def _free_beside(self, recording: Recording) -> int | None:
+        try:
+            with beneath.folder(recording.path.rpartition(b"/")[0]) as fd:
+                space = self._space(fd)
+        except OSError:
+            return None
+        return None if space is None else space.free
 
     # --- letting go -------------------------------------------------------------------------
 
@@ -219,8 +228,7 @@ class Janitor:
 
     def _remove(self, recording: Recording, source: Source) -> None:
         folder, _, name = recording.path.rpartition(b"/")
-        fd = os.open(folder or b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with beneath.folder(folder) as fd:
             source.check(recording.identity)
             self._unlink(name, fd)
             try:
@@ -228,8 +236,6 @@ class Janitor:
             except OSError as error:
                 if error.errno not in _NO_FOLDER_SYNC:
                     raise
-        finally:
-            os.close(fd)
 
     def _released(self, recording: Recording) -> None:
         self._forget(recording)
@@ -266,10 +272,10 @@ class Janitor:
     @staticmethod
     def _is_mounted(recording: Recording) -> bool:
         try:
-            folder = Path(os.fsdecode(recording.path)).parent.stat()
+            folder = beneath.status(recording.path.rpartition(b"/")[0])
         except OSError:
             return False
-        return folder.st_dev == recording.identity.device
+        return stat.S_ISDIR(folder.st_mode) and folder.st_dev == recording.identity.device
 
     def _keep(self, recording: Recording, why: str, now_s: float) -> float:
         """The file stays for now, and a person should know."""

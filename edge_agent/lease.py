@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from edge_agent import beneath
 from edge_agent.core.stability import Writer
 from edge_agent.mounts import mount_points_below
 
@@ -76,8 +77,7 @@ class LeaseProbe:
     def writer(self, path: bytes) -> Writer:
         """Return who writes to the regular file at *path*; UNKNOWN if it cannot be opened."""
         try:
-            # O_NONBLOCK: neither a lease of another process nor a FIFO in its place may hold us.
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = beneath.open_file(path)
         except OSError:
             return Writer.UNKNOWN
         try:

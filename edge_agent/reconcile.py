@@ -7,11 +7,11 @@ a change by itself.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import structlog
 
+from edge_agent import beneath
 from edge_agent.activity import Activity
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.errors import StaleRecordingError
@@ -81,7 +81,7 @@ class Reconciler:
             if (
                 before.state is State.RELEASED
                 or not before.identity.is_same_content(found.identity)
-                or os.path.lexists(before.path)
+                or beneath.is_there(before.path)
             ):
                 continue
             changes: dict[str, Any] = {

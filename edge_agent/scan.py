@@ -1,22 +1,22 @@
 """Looking through the watched folder: which files in it could be recordings.
 
-Never follows a symbolic link, so nothing outside the folder is ever found. Holds one folder's entries
-at a time, however many files there are.
+Never follows a symbolic link, so nothing outside the folder is ever found. Holds one folder open, and
+its entries, at a time, however many files there are; no longer than the walk lasts.
 """
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 
+from edge_agent import beneath
 from edge_agent.recording import Identity
 from edge_agent.source import identity_of, printable
 
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class NameRules:
@@ -59,22 +59,24 @@ class Scan:
             try:
                 yield from self._files(folder, waiting)
             except OSError as error:
-                if error.errno not in _ABSENT or folder == self._root:
+                if error.errno not in beneath.ABSENT or folder == self._root:
                     self.unreadable.append(f"{printable(folder)}: {error.strerror}")
 
     def _files(self, folder: bytes, waiting: list[bytes]) -> Iterator[tuple[bytes, Identity]]:
-        with os.scandir(folder) as entries:
-            self.folders.add(os.stat(folder).st_ino)
+        above = folder.rstrip(b"/") + b"/"
+        with beneath.folder(folder) as fd, os.scandir(fd) as entries:
+            self.folders.add(os.fstat(fd).st_ino)
             for entry in entries:
+                name = os.fsencode(entry.name)
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if self._recursive and _is_plain_folder(entry.name):
-                            waiting.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False) and self._rules.take(entry.name):
-                        yield entry.path, identity_of(entry.stat(follow_symlinks=False))
+                        if self._recursive and _is_plain_folder(name):
+                            waiting.append(above + name)
+                    elif entry.is_file(follow_symlinks=False) and self._rules.take(name):
+                        yield above + name, identity_of(entry.stat(follow_symlinks=False))
                 except OSError as error:
-                    if error.errno not in _ABSENT:  # else: gone between the two calls
-                        self.unreadable.append(f"{printable(entry.path)}: {error.strerror}")
+                    if error.errno not in beneath.ABSENT:  # else: gone between the two calls
+                        self.unreadable.append(f"{printable(above + name)}: {error.strerror}")
 
 
 def _is_plain_folder(name: bytes) -> bool:
@@ -88,18 +90,21 @@ def is_gone(path: bytes, device: int) -> bool:
     mount point says nothing about what is on the card. Any doubt is False.
     """
     try:
-        os.lstat(path)
+        beneath.status(path)
     except OSError as error:
-        if error.errno not in _ABSENT:
+        if error.errno not in beneath.ABSENT:
             return False
     else:
         return False
     folder = os.path.dirname(path)
     while folder not in (b"", b"/"):
         try:
-            return os.stat(folder).st_dev == device
+            found = beneath.status(folder)
         except OSError as error:
-            if error.errno not in _ABSENT:
+            if error.errno not in beneath.ABSENT:
                 return False
-            folder = os.path.dirname(folder)
+        else:
+            if not stat.S_ISLNK(found.st_mode):
+                return found.st_dev == device
+        folder = os.path.dirname(folder)
     return False

@@ -5,13 +5,13 @@ Beside the watcher, `edge-agent upload` uses this alone: it looks at single file
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
 
+from edge_agent import beneath
 from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.core.stability import (
     Content,
@@ -267,8 +267,8 @@ def _content(identity: Identity) -> Content:
 
 
 def identity_at(path: bytes) -> Identity | None:
-    """Return the identity of what *path* names, a link not followed; None: it cannot be told."""
+    """Return the identity of what *path* names, no link followed; None: it cannot be told."""
     try:
-        return identity_of(os.lstat(path))
+        return identity_of(beneath.status(path))
     except OSError:
         return None

@@ -12,10 +12,10 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edge_agent import beneath
 from edge_agent.errors import (
     SourceChangedError,
     SourceError,
@@ -104,7 +104,7 @@ def _translate(error: OSError, path: bytes) -> SourceError:
     if error.errno in _GONE:
         return SourceVanishedError(f"{name} is gone")
     if error.errno == errno.ELOOP:
-        return SourceChangedError(f"{name} is a symbolic link now")
+        return SourceChangedError(f"{name}, or a folder on the way to it, is a symbolic link now")
     why = os.strerror(error.errno) if error.errno else str(error)
     return SourceUnreadableError(f"{name} cannot be read: {why}")
 
@@ -124,14 +124,13 @@ class Source:
 
     @classmethod
     def open(cls, path: bytes) -> Source:
-        """Open the regular file at *path*; a symbolic link is refused.
+        """Open the regular file at *path*; a link in its place, or on the way to it, is refused.
 
         Raises:
             SourceError: gone, not readable, or no regular file.
         """
         with _translated(path):
-            # NONBLOCK: opening a FIFO that took the file's place would wait for ever.
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = beneath.open_file(path)
         try:
             with _translated(path):
                 found = os.fstat(fd)
@@ -171,7 +170,7 @@ class Source:
         """
         with _translated(self.path):
             opened = identity_of(os.fstat(self._fd))
-            named = identity_of(Path(os.fsdecode(self.path)).lstat())
+            named = identity_of(beneath.status(self.path))
         if not opened.is_same_file(named) or not _is_same(opened, expected):
             msg = f"{_label(self.path)} was changed: {_difference(opened, expected)}"
             raise SourceChangedError(msg)

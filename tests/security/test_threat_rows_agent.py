@@ -19,9 +19,12 @@ from edge_agent.source import Source
 from edge_agent.transport import Transport
 from tests.support.certificates import Authority
 from tests.support.lane import scene
+from tests.support.processes import wait_for
 from tests.support.raw_http import serving
 from tests.support.reporting import Reporting
+from tests.support.requirements import require_root
 from tests.support.secured import create, secured
+from tests.support.site import site
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
@@ -123,6 +126,43 @@ def test_row_19_a_folder_swapped_for_a_link_leads_to_no_other_file(tmp_path):
         media = os.fsencode(here.lane.media)
         assert list(Scan(media, NameRules(["*"], []), recursive=True)) == []
     assert (secret / "clip.mp4").read_bytes() == b"not a record"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retention", ["never", "after_verified"])
+def test_row_19_a_user_who_swaps_a_folder_for_a_link_gets_no_file_of_another_sent_or_deleted(
+    tmp_path, retention
+):
+    """As in life: a daemon with more rights than the user who may write in a folder that it watches."""
+    require_root()
+    secret = tmp_path / "vault" / "clip.mp4"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_bytes(b"of another user")
+    secret.chmod(0o600)
+    with site(tmp_path, watch={"settle_seconds": 1.5}, retention={"delete": retention}) as here:
+        camera = here.agent.media / "day" / "cam"
+        camera.mkdir(parents=True)
+        here.agent.start()
+        wait_for(here.agent.state, "it answers")
+        (camera / "clip.mp4").write_bytes(b"a recording")
+        wait_for(lambda: "clip.mp4" in names(here.agent, "seen", "growing"), "it was found")
+
+        camera.rename(tmp_path / "moved")
+        camera.symlink_to(secret.parent)
+        (here.agent.media / "witness.mp4").write_bytes(b"another recording")
+        here.wait_until_published(1)
+        wait_for(lambda: "clip.mp4" in names(here.agent, "failed"), "it is said to be gone")
+
+        assert list(here.published_digests()) == ["witness.mp4"]
+        assert b"of another user" not in b"".join(
+            path.read_bytes() for path in (here.server.data_dir / "parts").iterdir()
+        )
+        assert secret.read_bytes() == b"of another user"
+
+
+def names(agent, *states):
+    """Return the names of the recordings in *states*, as the running agent says."""
+    return [one["name"] for one in agent.status()["files"] if one["state"] in states]
 
 
 @contextmanager

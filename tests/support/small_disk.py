@@ -32,12 +32,13 @@ class SmallDisk:
 @contextlib.contextmanager
 def small_disk(mount: Path, *, size: str) -> Iterator[SmallDisk]:
     require_root()
-    mount.mkdir(parents=True)
+    mount.mkdir(parents=True, exist_ok=True)
     _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount)
     try:
         yield SmallDisk(mount)
     finally:
-        _run("umount", "-l", mount)
+        if mount.is_mount():  # else: the test has ejected it
+            _run("umount", "-l", mount)
 
 
 def _run(*command: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 import time
 
 import pytest
@@ -138,3 +139,32 @@ def test_a_folder_of_many_small_files_goes_once_each(tmp_path):
         with open(f"/proc/{here.agent.pid}/status") as status:
             peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
         assert peak_kib * 1024 < resource.getpagesize() * 20_000
+
+
+def test_an_idle_agent_holds_no_card_back_and_sees_what_is_mounted_over_its_folder(tmp_path):
+    with (
+        small_disk(tmp_path / "device" / "media", size="40m") as first,
+        site(tmp_path) as here,
+    ):
+        (here.agent.media / "day").mkdir()
+        make_recording(here.agent.media / "day" / "first.mp4", seconds=0.5)
+        here.agent.start()
+        here.wait_until_published(1)
+        wait_for(lambda: here.agent.status()["state"]["state"] == "idle", "it is idle")
+
+        subprocess.run(["mount", "-t", "tmpfs", "second", here.agent.media], check=True)
+        make_recording(here.agent.media / "second.mp4", seconds=0.5)
+        here.wait_until_published(2)
+        wait_for(lambda: here.agent.status()["state"]["state"] == "idle", "it is idle again")
+        eject(here.agent.media)
+        eject(first.path)
+
+        assert sorted(here.published_digests()) == ["first.mp4", "second.mp4"]
+        assert here.agent.child.ended() is None
+
+
+def eject(card):
+    """Unmount *card*, and say so if the agent has something on it open: nobody waits for long."""
+    wait_for(
+        lambda: subprocess.run(["umount", card], check=False).returncode == 0, "it unmounts", 5
+    )
