@@ -17,7 +17,8 @@ import fcntl
 import os
 import signal
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -90,10 +91,29 @@ class LeaseProbe:
 
         NOBODY holds for the instant of the question: whoever opens the file then is not held up.
         """
+        with self.while_unwritten(fd) as writer:
+            return writer
+
+    @contextmanager
+    def while_unwritten(self, fd: int) -> Iterator[Writer]:
+        """Tell who writes to the regular file behind *fd*, which must be open for reading only.
+
+        NOBODY holds to the end of the ``with`` block: whoever opens the file for writing waits for it,
+        at most fs.lease-break-time seconds (45).
+        """
+        writer = self._take_lease(fd)
+        try:
+            yield writer
+        finally:
+            if writer is Writer.NOBODY:
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def _take_lease(self, fd: int) -> Writer:
+        """Return who writes; with NOBODY a lease is held on *fd*."""
         if not stat.S_ISREG(os.fstat(fd).st_mode) or not self._believes(fd):
             return Writer.UNKNOWN
         try:
-            return _ask(fd)
+            return _take(fd)
         except OSError as error:
             if error.errno in _NO_LEASES:
                 self._limits.add(
@@ -158,8 +178,8 @@ def _kind_of(fd: int) -> int:
     return buffer[0] & 0xFFFFFFFF
 
 
-def _ask(fd: int) -> Writer:
-    # A writer that opens the file in the microseconds until we let go waits for us, and the kernel
+def _take(fd: int) -> Writer:
+    # A writer that opens the file until we let go waits for us, and the kernel
     # tells us so by a signal. The default one, SIGIO, would end the process; SIGURG is ignored.
     fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
     try:
@@ -168,5 +188,4 @@ def _ask(fd: int) -> Writer:
         if error.errno == errno.EAGAIN:
             return Writer.SOMEBODY
         raise
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Writer.NOBODY

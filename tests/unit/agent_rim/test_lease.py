@@ -85,7 +85,7 @@ def test_a_kernel_that_grants_no_leases_is_told_with_what_to_do(tmp_path, monkey
     def refuse(fd):  # as with fs.leases-enable = 0, which holds for the whole machine
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(lease, "_ask", refuse)
+    monkeypatch.setattr(lease, "_take", refuse)
     probe = LeaseProbe()
 
     assert probe.writer(os.fsencode(path)) is Writer.UNKNOWN
