@@ -98,7 +98,10 @@ class Agent:
             self.activity,
             clock=clock,
             folder=lambda: self._settings.watch.folder,
+            fallback_s=lambda: self._settings.watch.fallback_settle_seconds,
+            probe=LeaseProbe(),
         )
+        self._watcher.on_aside = self._janitor.found_aside
         self._sender.on_verified = self._janitor.wake
         self._janitor.on_replaced = self._watcher.ask_anew
         self._reporter = Reporter(
@@ -283,6 +286,8 @@ class Agent:
             log.warning(
                 "worker.late", workers=late, action="none: what they did not write is redone"
             )
+        if "janitor" not in late:
+            self._janitor.put_all_back()
         self._tell("agent.stopped", {})
         self._reporter.stop(_FAREWELL_S)
         self._watcher.stop()

@@ -310,7 +310,8 @@ class RetentionSettings(_Settings):
     """When a recording that the server holds is let go."""
 
     delete: Literal["never", "after_verified"] = "never"
-    """``after_verified``: only after the server's receipt for the same digest is durable here."""
+    """``after_verified``: only after the server's receipt for the same digest is durable here, and
+    while no program has it open for writing."""
 
     keep_free: Size = ByteSize(0)
     """With ``after_verified``: keep verified recordings until the card has less free than this,

@@ -1,28 +1,32 @@
-"""Lets verified recordings go, and watches how full the disk is.
+"""Lets verified recordings go.
 
-Nothing is unlinked but a file that is, at that moment, the one which the server has verified, and only
-with the receipt and the permission to delete on disk here (law L2). A doubt keeps the file.
+Nothing is unlinked but a file that is, at that moment, the one which the server has verified, that
+nobody has open for writing, and only with the receipt and the permission to delete on disk here (law
+L2). A doubt keeps the file.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from edge_agent import beneath
+from edge_agent import beneath, removal
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock
 from edge_agent.config import RetentionSettings
 from edge_agent.core.plan import MIB
-from edge_agent.core.retention import Verdict, is_low, verdict
+from edge_agent.core.retention import ASIDE_S, Verdict, verdict
+from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
+from edge_agent.disk_watch import DiskWatch, Space, space_at
 from edge_agent.errors import (
     SourceChangedError,
     SourceError,
@@ -30,9 +34,11 @@ from edge_agent.errors import (
     StaleRecordingError,
     StoreError,
 )
+from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
 from edge_agent.recording import Recording
-from edge_agent.source import RunningDigest, Source
+from edge_agent.source import RunningDigest, Source, printable
+from edge_agent.stays import Stays
 from edge_agent.store import Store
 
 log = structlog.get_logger()
@@ -43,26 +49,15 @@ _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
-_DISK_LOOK_S = 30.0
 _READ_PER_STEP = 64 * MIB
-
-_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
-"""File systems that cannot sync a folder: an unlink that a power cut undoes costs one more look."""
+_ASIDE_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    free: int
-    total: int
-
-
-def space_at(folder: bytes | int) -> Space | None:
-    """Return what is free for us where *folder*, a path or a descriptor, lies; None: cannot be told."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+class _Leaving:
+    aside: removal.Aside
+    due_s: float
+    """When it is asked again, and unlinked."""
 
 
 class Janitor:
@@ -70,6 +65,8 @@ class Janitor:
 
     Args:
         folder: the watched one, whose disk is looked at.
+        fallback_s: quiet time after which a recording is sent where the kernel cannot say who writes.
+        probe: says who writes; this one's own, for it is for one thread.
         space: how much is free at a folder.
         unlink: removes a name in an open folder.
     """
@@ -82,6 +79,8 @@ class Janitor:
         *,
         clock: Clock,
         folder: Callable[[], Path],
+        fallback_s: Callable[[], float],
+        probe: LeaseProbe,
         space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
     ) -> None:
@@ -89,16 +88,17 @@ class Janitor:
         self._settings = settings
         self._activity = activity
         self._clock = clock
-        self._folder = folder
+        self._fallback_s = fallback_s
+        self._probe = probe
         self._space = space
+        self._disk = DiskWatch(store, activity, folder=folder, space=space)
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
-        self._not_before: dict[str, float] = {}
-        self._troubled: set[str] = set()
+        self._stays = Stays(activity)
         self._digests: dict[str, RunningDigest] = {}
-        self._disk_look_s = 0.0
-        self._is_low = False
+        self._leaving: dict[str, _Leaving] = {}
+        self._found_aside: deque[bytes] = deque()
         self._has_store_failed = False
         self.on_replaced: Callable[[], None] = lambda: None
         """Called when other bytes lie where the verified ones were: a recording that nobody has sent."""
@@ -111,13 +111,24 @@ class Janitor:
         self._settings = settings
         self.woken.set()
 
+    def found_aside(self, paths: Iterable[bytes]) -> None:
+        """Say that a scan has found files under their hidden names; returns at once, from any thread."""
+        self._found_aside.extend(paths)
+        self.woken.set()
+
+    def put_all_back(self) -> None:
+        """Give what was moved aside its name again: `step` is not called any more."""
+        for recording_id in tuple(self._leaving):
+            leaving = self._leaving.pop(recording_id)
+            with suppress(StoreError):
+                self._put_back(self._store.get(recording_id), leaving.aside)
+
     def step(self, now_s: float) -> float:
         """Settle what becomes of one recording; return the seconds until the next step."""
         try:
-            if now_s >= self._disk_look_s:
-                self._look_at_disk()
-                self._disk_look_s = now_s + _DISK_LOOK_S
-            wait_s = self._settle_next(now_s)
+            self._disk.look(self._settings, now_s)
+            self._restore_found()
+            wait_s = self._work(now_s)
         except StaleRecordingError:
             wait_s = 0.0  # somebody else moved it; the next step sees where to
         except StoreError as error:
@@ -132,13 +143,25 @@ class Janitor:
         self._activity.beat(WORKER, self._clock.now_s())
         return wait_s
 
+    def _work(self, now_s: float) -> float:
+        for recording_id, leaving in self._leaving.items():
+            if leaving.due_s <= now_s:
+                recording = self._store.get(recording_id)
+                del self._leaving[recording_id]
+                self._finish(recording, leaving.aside, now_s)
+                return 0.0
+        wait_s = _IDLE_S if len(self._leaving) >= _ASIDE_AT_ONCE else self._settle_next(now_s)
+        return min([wait_s, *(one.due_s - now_s for one in self._leaving.values())])
+
     # --- which ------------------------------------------------------------------------------
 
     def _settle_next(self, now_s: float) -> float:
         after = 0
         while page := self._store.in_states(State.VERIFIED, after_seq=after, limit=100):
             for recording in page:
-                if self._not_before.get(recording.id, now_s) > now_s:
+                if recording.id in self._leaving:
+                    continue
+                if self._stays.must_wait(recording.id, now_s):
                     continue
                 decision = self._decide(recording)
                 if decision is Verdict.KEEP_FOR_NOW:
@@ -149,7 +172,7 @@ class Janitor:
                     return 0.0
                 return self._release(recording, now_s)
             after = page[-1].seq
-        self._not_before = {key: at for key, at in self._not_before.items() if at > now_s}
+        self._stays.forget_past(now_s)
         return _IDLE_S
 
     def _decide(self, recording: Recording) -> Verdict:
@@ -166,7 +189,13 @@ class Janitor:
                 space = self._space(fd)
         except OSError:
             return None
-        return None if space is None else space.free
+        if space is None:
+            return None
+        leaving = (one.aside.identity for one in self._leaving.values())
+        # What is about to go is as good as free: else more would go than must.
+        return space.free + sum(
+            one.length for one in leaving if one.device == recording.identity.device
+        )
 
     # --- letting go -------------------------------------------------------------------------
 
@@ -178,23 +207,94 @@ class Janitor:
             with Source.open(recording.path) as source:
                 if not self._is_still_verified(recording, source):
                     return 0.0
-                if not recording.delete_allowed:
-                    recording = self._store.update(recording, delete_allowed=True)
-                self._remove(recording, source)
+                return self._let_go(recording, source, now_s)
         except SourceVanishedError:
             return self._on_vanished(recording, now_s)
         except SourceChangedError as error:
-            self._forget(recording)
-            # Never deleted: what is there now is another recording, and the next scan finds it.
-            self._store.advance(recording, Event.SOURCE_CHANGED, detail=str(error))
-            log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
-            self.on_replaced()
+            return self._on_changed(recording, error)
+        except (SourceError, OSError) as error:
+            return self._keep(recording, _words(error), now_s)
+
+    def _let_go(self, recording: Recording, source: Source, now_s: float) -> float:
+        """Move it aside, if nobody writes to it; it is unlinked by a later step."""
+        writer = self._probe.writer_of(source.fileno())
+        if writer is Writer.SOMEBODY:
+            self._stays.written(recording.id, now_s)
             return 0.0
-        except SourceError as error:
-            return self._keep(recording, str(error), now_s)
-        except OSError as error:
-            return self._keep(recording, error.strerror or str(error), now_s)
-        self._released(recording)
+        if writer is Writer.UNKNOWN:
+            is_quiet = self._stays.is_quiet(recording.id, now_s, fallback_s=self._fallback_s())
+            if not is_quiet:
+                return _KEPT_LOOK_S if is_quiet is None else 0.0
+        if not recording.delete_allowed:
+            recording = self._store.update(recording, delete_allowed=True)
+        aside = removal.move_aside(recording.path, source, recording.identity)
+        wait_s = ASIDE_S if writer is Writer.NOBODY else self._fallback_s()
+        self._leaving[recording.id] = _Leaving(aside, now_s + wait_s)
+        return 0.0
+
+    def _finish(self, recording: Recording | None, aside: removal.Aside, now_s: float) -> None:
+        """Unlink what was moved aside, or put it back. Its name may be another recording's by now."""
+        if recording is not None and recording.state is not State.VERIFIED:
+            recording = None  # a new file has its name, and the watcher has closed the old one
+        if self._settings.delete == "never":  # since a moment ago
+            self._put_back(recording, aside)
+            return
+        try:
+            removal.remove(aside, self._probe, unlink=self._unlink)
+        except SourceVanishedError:
+            if recording is not None:
+                self._on_vanished(recording, now_s)
+            return
+        except (removal.StillWrittenError, SourceError, OSError) as error:
+            recording = self._put_back(recording, aside)
+            if recording is None:
+                self.on_replaced()
+            elif isinstance(error, removal.StillWrittenError):
+                self._stays.written(recording.id, now_s)
+            elif isinstance(error, SourceChangedError):
+                self._on_changed(recording, error)
+            else:
+                self._keep(recording, _words(error), now_s)
+            return
+        if recording is not None:
+            self._released(recording)
+
+    def _put_back(self, recording: Recording | None, aside: removal.Aside) -> Recording | None:
+        try:
+            path = removal.put_back(aside.hidden, aside.path.rpartition(b"/")[2])
+        except FileNotFoundError:
+            return recording  # unlinked, and only that this is durable is in doubt
+        except OSError as error:  # the next scan finds it
+            log.warning("upload.left_aside", path=printable(aside.hidden), error=_words(error))
+            return recording
+        log.info("upload.put_back", path=printable(path))
+        if recording is None:
+            return None
+        # What is gone from there now was not unlinked by us.
+        return self._store.update(recording, delete_allowed=False)
+
+    def _restore_found(self) -> None:
+        """Put back what a power cut, or an earlier run, has left aside."""
+        ours = {one.aside.hidden for one in self._leaving.values()}
+        while self._found_aside:
+            hidden = self._found_aside.popleft()
+            if hidden in ours:
+                continue
+            try:
+                path = removal.put_back(hidden)
+            except FileNotFoundError:
+                continue  # unlinked since the scan
+            except OSError as error:
+                log.warning("upload.left_aside", path=printable(hidden), error=_words(error))
+            else:
+                log.info("upload.put_back", path=printable(path))
+
+    def _on_changed(self, recording: Recording, error: SourceChangedError) -> float:
+        """Never deleted: what is there now is another recording, and the next scan finds it."""
+        self._forget(recording)
+        self._store.advance(recording, Event.SOURCE_CHANGED, detail=str(error))
+        log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
+        self.on_replaced()
         return 0.0
 
     def _is_still_verified(self, recording: Recording, source: Source) -> bool:
@@ -220,22 +320,12 @@ class Janitor:
         if digest.upto < found.length:
             return False
         self._digests.pop(recording.id)
+        self._stays.disturb(recording.id)
         if digest.digest() != recording.digest:
             msg = "its bytes are not the verified ones any more"
             raise SourceChangedError(msg)
         self._store.update(recording, identity=found)
         return False
-
-    def _remove(self, recording: Recording, source: Source) -> None:
-        folder, _, name = recording.path.rpartition(b"/")
-        with beneath.folder(folder) as fd:
-            source.check(recording.identity)
-            self._unlink(name, fd)
-            try:
-                os.fsync(fd)
-            except OSError as error:
-                if error.errno not in _NO_FOLDER_SYNC:
-                    raise
 
     def _released(self, recording: Recording) -> None:
         self._forget(recording)
@@ -261,7 +351,11 @@ class Janitor:
         )
 
     def _on_vanished(self, recording: Recording, now_s: float) -> float:
-        """Tell our own unlink before a power cut from a card that is not there."""
+        """Tell our own unlink before a power cut from one that it came before, or from a pulled card."""
+        hidden = removal.hidden_path(recording.path)
+        if recording.delete_allowed and beneath.is_there(hidden):
+            self._put_back(recording, removal.Aside(recording.path, hidden, recording.identity))
+            return self._wait(recording, now_s)
         if recording.delete_allowed and self._is_mounted(recording):
             self._released(recording)
             return 0.0
@@ -278,40 +372,17 @@ class Janitor:
         return stat.S_ISDIR(folder.st_mode) and folder.st_dev == recording.identity.device
 
     def _keep(self, recording: Recording, why: str, now_s: float) -> float:
-        """The file stays for now, and a person should know."""
-        self._troubled.add(recording.id)
-        self._activity.problem(ProblemCode.DELETE_FAILED, present=True)
-        log.warning("upload.not_released", recording_id=recording.id, error=why, wait_s=_RETRY_S)
-        return self._wait(recording, now_s)
-
-    def _wait(self, recording: Recording, now_s: float) -> float:
-        self._not_before[recording.id] = now_s + _RETRY_S
+        self._stays.trouble(recording.id, why, now_s)
         return 0.0  # the next one may go
 
+    def _wait(self, recording: Recording, now_s: float) -> float:
+        self._stays.wait(recording.id, now_s)
+        return 0.0
+
     def _forget(self, recording: Recording) -> None:
-        self._not_before.pop(recording.id, None)
         self._digests.pop(recording.id, None)
-        self._troubled.discard(recording.id)
-        if not self._troubled:
-            self._activity.problem(ProblemCode.DELETE_FAILED, present=False)
+        self._stays.forget(recording.id)
 
-    # --- space ------------------------------------------------------------------------------
 
-    def _look_at_disk(self) -> None:
-        space = self._space(os.fsencode(self._folder()))
-        if space is None or space.total == 0:
-            return
-        low = is_low(
-            free=space.free,
-            total=space.total,
-            keep_free=self._settings.keep_free if self._settings.delete != "never" else 0,
-            was_low=self._is_low,
-        )
-        if low == self._is_low:
-            return
-        self._is_low = low
-        self._activity.problem(ProblemCode.DISK_LOW, present=low)
-        data = {"free": space.free, "total": space.total}
-        self._store.tell(NewEvent("disk.low" if low else "disk.ok", data))
-        if low:
-            log.warning("disk.low", free_bytes=space.free, total_bytes=space.total)
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from edge_agent import beneath
 from edge_agent.recording import Identity
+from edge_agent.removal import PREFIX
 from edge_agent.source import identity_of, printable
 
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
@@ -48,6 +49,8 @@ class Scan:
         self._recursive = recursive
         self.folders: set[int] = set()
         """Inodes of the folders that were read."""
+        self.aside: list[bytes] = []
+        """Paths of recordings under the hidden names that they have until they are unlinked."""
         self.unreadable: list[str] = []
         """Folders that could not be read, with the reason, printable."""
 
@@ -72,8 +75,11 @@ class Scan:
                     if entry.is_dir(follow_symlinks=False):
                         if self._recursive and _is_plain_folder(name):
                             waiting.append(above + name)
-                    elif entry.is_file(follow_symlinks=False) and self._rules.take(name):
-                        yield above + name, identity_of(entry.stat(follow_symlinks=False))
+                    elif entry.is_file(follow_symlinks=False):
+                        if self._rules.take(name):
+                            yield above + name, identity_of(entry.stat(follow_symlinks=False))
+                        elif name.startswith(PREFIX):
+                            self.aside.append(above + name)
                 except OSError as error:
                     if error.errno not in beneath.ABSENT:  # else: gone between the two calls
                         self.unreadable.append(f"{printable(above + name)}: {error.strerror}")

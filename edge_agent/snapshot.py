@@ -154,7 +154,12 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
 
 
 def reason_of(recording: Recording, view: View) -> Wait | None:
-    """Return why *recording* waits (law L5); None: it is being sent, or has nothing to wait for."""
+    """Return why *recording* waits (law L5); None: it is being sent, or has nothing to wait for.
+
+    A verified one may wait to be deleted.
+    """
+    if recording.state is State.VERIFIED:
+        return view.waits.get(recording.id)
     if recording.state not in PENDING:
         return None
     is_current = view.current is not None and view.current.recording_id == recording.id

@@ -158,11 +158,17 @@ class Source:
     def close(self) -> None:
         os.close(self._fd)
 
-    def check(self, expected: Identity) -> None:
+    def fileno(self) -> int:
+        return self._fd
+
+    def check(self, expected: Identity, *, folder: int | None = None) -> None:
         """Compare the open file, and what its path names now, with *expected*.
 
         Only what is the same content by the same inode passes. The device number is left out: it
         changes when a card is plugged in again.
+
+        Args:
+            folder: a descriptor of the folder in which its name is looked up; None: by its path.
 
         Raises:
             SourceChangedError: other bytes may be in it, or another file has its name.
@@ -170,7 +176,11 @@ class Source:
         """
         with _translated(self.path):
             opened = identity_of(os.fstat(self._fd))
-            named = identity_of(beneath.status(self.path))
+            if folder is None:
+                named = identity_of(beneath.status(self.path))
+            else:
+                name = self.path.rpartition(b"/")[2]
+                named = identity_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
         if not opened.is_same_file(named) or not _is_same(opened, expected):
             msg = f"{_label(self.path)} was changed: {_difference(opened, expected)}"
             raise SourceChangedError(msg)

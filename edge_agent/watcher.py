@@ -75,6 +75,8 @@ class Watcher:
         self._probe = probe
         self.wake_runner: Callable[[], None] = lambda: None
         """Called, from any thread, when `step` has something to do: the runner sets it."""
+        self.on_aside: Callable[[list[bytes]], None] = lambda _: None
+        """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
         self._lookout = Lookout(self.wake)
         self._settler = Settler(_policy(settings), store, activity, probe, wake_sender=wake_sender)
         self._reconciler = Reconciler(store, activity, self._settler)
@@ -257,6 +259,8 @@ class Watcher:
             self._owes_roll_call = not self._reconciler.call_roll()
         self._plan_next_scan(now_s, is_complete=walk.is_complete)
         self._tell_trouble(walk.scan)
+        if walk.scan.aside:
+            self.on_aside(walk.scan.aside)
 
     def _plan_next_scan(self, now_s: float, *, is_complete: bool) -> None:
         interval_s = self._settings.scan_interval_seconds

@@ -31,6 +31,23 @@ def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -
     return Verdict.DELETE
 
 
+ASIDE_S = 1.0
+"""Between moving a recording aside and unlinking it: a program that has looked its name up and not
+opened it yet takes microseconds for the rest, milliseconds on a busy virtual machine."""
+
+_QUIETER = 10
+_LEAST_QUIET_S = 600.0
+
+
+def quiet_s(fallback_settle_s: float) -> float:
+    """Return how long a recording must be quiet to be deleted where nobody can say who writes.
+
+    Much longer than to be sent: what is sent too early is sent again, what is deleted too early is
+    lost. A recorder that waits for motion is silent for minutes.
+    """
+    return max(_LEAST_QUIET_S, _QUIETER * fallback_settle_s)
+
+
 LOW_FREE = 0.05
 """Share of a disk below which it counts as low: a camera of today fills that in minutes."""
 

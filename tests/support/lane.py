@@ -12,8 +12,11 @@ from typing import Any
 from edge_agent.activity import Activity, Reason
 from edge_agent.carrier import Connection
 from edge_agent.config import RetentionSettings, UploadSettings
+from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
-from edge_agent.janitor import Janitor, Space
+from edge_agent.disk_watch import Space
+from edge_agent.janitor import Janitor
+from edge_agent.lease import LeaseProbe
 from edge_agent.policies import Policies
 from edge_agent.recording import Found, Recording
 from edge_agent.sender import Sender
@@ -81,8 +84,12 @@ class Lane:
             self.activity,
             clock=self.clock,
             folder=lambda: self.media,
-            space=lambda _: Space(self.free, self.total),
-            **more,
+            **{
+                "fallback_s": lambda: 60.0,
+                "probe": LeaseProbe(),
+                "space": lambda _: Space(self.free, self.total),
+                **more,
+            },
         )
 
     def _token(self) -> str | None:
@@ -134,6 +141,13 @@ class Lane:
         found = self.store.get(recording.id)
         assert found is not None
         return found
+
+    def let_go(self, janitor: Janitor | None = None, *, steps: int = 5) -> None:
+        """Do what the janitor does at once; what it moves aside is due in a moment."""
+        for _ in range(steps):
+            wait_s = (janitor or self.janitor).step(self.clock.now_s())
+            if wait_s <= ASIDE_S:
+                self.clock.pass_s(wait_s)
 
     # --- time -------------------------------------------------------------------------------
 

@@ -1,0 +1,84 @@
+"""How full the disk of the watched folder is: asked now and then, told once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode
+from edge_agent.config import RetentionSettings
+from edge_agent.core.retention import is_low
+from edge_agent.outbox import NewEvent
+from edge_agent.store import Store
+
+log = structlog.get_logger()
+
+_LOOK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    free: int
+    total: int
+
+
+def space_at(folder: bytes | int) -> Space | None:
+    """Return what is free for us where *folder*, a path or a descriptor, lies; None: cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+
+
+class DiskWatch:
+    """Raises and clears `disk_low`. For one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        *,
+        folder: Callable[[], Path],
+        space: Callable[[bytes | int], Space | None],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._folder = folder
+        self._space = space
+        self._due_s = 0.0
+        self._is_low = False
+
+    def look(self, settings: RetentionSettings, now_s: float) -> None:
+        """Look if it is time to.
+
+        Raises:
+            StoreError: the event could not be written; it is tried again at the next call.
+        """
+        if now_s < self._due_s:
+            return
+        self._compare(settings)
+        self._due_s = now_s + _LOOK_S
+
+    def _compare(self, settings: RetentionSettings) -> None:
+        space = self._space(os.fsencode(self._folder()))
+        if space is None or space.total == 0:
+            return
+        low = is_low(
+            free=space.free,
+            total=space.total,
+            keep_free=settings.keep_free if settings.delete != "never" else 0,
+            was_low=self._is_low,
+        )
+        if low == self._is_low:
+            return
+        self._is_low = low
+        self._activity.problem(ProblemCode.DISK_LOW, present=low)
+        data = {"free": space.free, "total": space.total}
+        self._store.tell(NewEvent("disk.low" if low else "disk.ok", data))
+        if low:
+            log.warning("disk.low", free_bytes=space.free, total_bytes=space.total)

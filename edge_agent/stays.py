@@ -1,0 +1,95 @@
+"""Why verified recordings that should go stay for now, and until when. In memory: a restart asks anew."""
+
+from __future__ import annotations
+
+import structlog
+
+from edge_agent.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.core.retention import quiet_s
+
+log = structlog.get_logger()
+
+_RETRY_S = 60.0
+_QUIET_AT_ONCE = 200
+"""Whose quiet time is counted: bounds what a look at all of them takes. The others wait for these."""
+_MAX_TOLD = 50
+"""Reasons told at a time: each one told copies all of them."""
+
+_WRITTEN = "verified, and a program has it open for writing: it is deleted once that is closed"
+_UNKNOWN = (
+    "verified, and the kernel cannot tell whether a program has it open for writing: it is deleted"
+    " once it was quiet for {minutes:.0f} minutes"
+)
+
+
+class Stays:
+    """For the janitor's thread."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self._until_s: dict[str, float] = {}
+        self._quiet_since_s: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._troubled: set[str] = set()
+
+    def must_wait(self, recording_id: str, now_s: float) -> bool:
+        return self._until_s.get(recording_id, now_s) > now_s
+
+    def wait(self, recording_id: str, now_s: float) -> None:
+        """Look again in a minute; nobody need know."""
+        self._until_s[recording_id] = now_s + _RETRY_S
+
+    def written(self, recording_id: str, now_s: float) -> None:
+        """A program has it open for writing."""
+        self.disturb(recording_id)
+        self.wait(recording_id, now_s)
+        self._tell(recording_id, _WRITTEN)
+
+    def is_quiet(self, recording_id: str, now_s: float, *, fallback_s: float) -> bool | None:
+        """Return whether it was quiet for long enough to go where nobody can say who writes.
+
+        Returns:
+            None: too many are waited for; ask again when some of them are gone.
+        """
+        since_s = self._quiet_since_s.get(recording_id)
+        if since_s is None:
+            if len(self._quiet_since_s) >= _QUIET_AT_ONCE:
+                return None
+            since_s = self._quiet_since_s[recording_id] = now_s
+        needed_s = quiet_s(fallback_s)
+        if now_s >= since_s + needed_s:
+            return True
+        self._until_s[recording_id] = since_s + needed_s
+        self._tell(recording_id, _UNKNOWN.format(minutes=needed_s / 60))
+        return False
+
+    def disturb(self, recording_id: str) -> None:
+        """Its quiet time begins anew: it is not as it was."""
+        self._quiet_since_s.pop(recording_id, None)
+
+    def trouble(self, recording_id: str, why: str, now_s: float) -> None:
+        """It cannot be deleted, and a person should know."""
+        self._troubled.add(recording_id)
+        self._activity.problem(ProblemCode.DELETE_FAILED, present=True)
+        log.warning("upload.not_released", recording_id=recording_id, error=why, wait_s=_RETRY_S)
+        self.wait(recording_id, now_s)
+
+    def forget(self, recording_id: str) -> None:
+        """It stays no longer, or for ever."""
+        self._until_s.pop(recording_id, None)
+        self._quiet_since_s.pop(recording_id, None)
+        if recording_id in self._told:
+            self._told.discard(recording_id)
+            self._activity.wait(recording_id, None)
+        self._troubled.discard(recording_id)
+        if not self._troubled:
+            self._activity.problem(ProblemCode.DELETE_FAILED, present=False)
+
+    def forget_past(self, now_s: float) -> None:
+        """Forget the times that are over: others may have moved those recordings."""
+        self._until_s = {key: at for key, at in self._until_s.items() if at > now_s}
+
+    def _tell(self, recording_id: str, why: str) -> None:
+        if recording_id in self._told or len(self._told) < _MAX_TOLD:
+            self._told.add(recording_id)
+            self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, why))
