@@ -94,6 +94,28 @@ def test_only_regular_files_inside_the_folder_are_found(tmp_path):
     assert flat == {root + b"/a.mp4"}
 
 
+def test_what_is_on_its_way_out_is_no_recording_and_whoever_put_it_there_is_told(folder):
+    leaving = folder.write("day/.edge-agent-leaving-a.mp4")
+    told: list[bytes] = []
+    folder.watcher.on_aside = told.extend
+
+    folder.look()
+
+    assert set(told) == {os.fsencode(leaving)}
+    assert folder.states() == {}
+
+
+def test_a_folder_swapped_for_a_link_takes_its_recordings_away(folder, tmp_path):
+    recording = folder.write("day/a.mp4")
+    folder.settle()
+    recording.parent.rename(tmp_path / "moved")
+    recording.parent.symlink_to(tmp_path / "moved")
+
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": State.FAILED}
+
+
 def test_a_file_is_gone_only_if_its_own_file_system_is_there_to_say_so(tmp_path):
     device = tmp_path.stat().st_dev
     present = tmp_path / "a"
