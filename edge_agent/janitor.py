@@ -165,6 +165,7 @@ class Janitor:
                     continue
                 decision = self._decide(recording)
                 if decision is Verdict.KEEP_FOR_NOW:
+                    self._stays.count_quiet((one.id for one in page), now_s)
                     return _KEPT_LOOK_S  # the younger ones stay as well
                 if decision is Verdict.KEEP_FOR_EVER:
                     self._forget(recording)

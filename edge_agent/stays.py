@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 
 from edge_agent.activity import Activity, ProblemCode, Reason, Wait
@@ -51,17 +53,28 @@ class Stays:
         Returns:
             None: too many are waited for; ask again when some of them are gone.
         """
+        needed_s = quiet_s(fallback_s)
         since_s = self._quiet_since_s.get(recording_id)
         if since_s is None:
             if len(self._quiet_since_s) >= _QUIET_AT_ONCE:
+                self._forget_overdue(now_s - needed_s - _RETRY_S)
+            if len(self._quiet_since_s) >= _QUIET_AT_ONCE:
                 return None
             since_s = self._quiet_since_s[recording_id] = now_s
-        needed_s = quiet_s(fallback_s)
         if now_s >= since_s + needed_s:
             return True
         self._until_s[recording_id] = since_s + needed_s
         self._tell(recording_id, _UNKNOWN.format(minutes=needed_s / 60))
         return False
+
+    def count_quiet(self, recording_ids: Iterable[str], now_s: float) -> None:
+        """Count the quiet time of those, and of no others, before they must go: there is room yet."""
+        before = self._quiet_since_s
+        self._quiet_since_s = {one: before.get(one, now_s) for one in recording_ids}
+
+    def _forget_overdue(self, since_s: float) -> None:
+        """Give up the places of those that somebody else has taken away: nobody asks for them again."""
+        self._quiet_since_s = {key: at for key, at in self._quiet_since_s.items() if at >= since_s}
 
     def disturb(self, recording_id: str) -> None:
         """Its quiet time begins anew: it is not as it was."""

@@ -360,6 +360,39 @@ def test_L2_where_nobody_can_say_who_writes_a_byte_written_on_the_way_out_keeps_
     assert stage.lane.now(recording).state is State.RELEASED, "the new bytes are a new recording"
 
 
+def test_where_nobody_can_say_who_writes_the_time_counts_while_there_is_room(tmp_path):
+    keep = {"delete": "after_verified", "keep_free": "10GiB"}
+    with scene(tmp_path, retention=keep) as stage:
+        recording = verified(stage)
+        janitor = stage.lane.new_janitor(probe=KnowsNothing())
+        clean(stage, janitor=janitor)
+        stage.clock.pass_s(quiet_s(60.0))
+        stage.lane.free = 9 * GIB
+
+        clean(stage, janitor=janitor)
+        stage.clock.pass_s(60)
+        clean(stage, janitor=janitor)
+
+        assert stage.lane.now(recording).state is State.RELEASED
+
+
+def test_recordings_that_somebody_else_takes_away_keep_no_other_waiting(stage, monkeypatch):
+    monkeypatch.setattr("edge_agent.stays._QUIET_AT_ONCE", 2)
+    janitor = stage.lane.new_janitor(probe=KnowsNothing())
+    taken = [verified(stage, name) for name in ("a.mp4", "b.mp4")]
+    last = verified(stage, "c.mp4")
+    clean(stage, janitor=janitor)
+    for one in taken:
+        os.unlink(one.path)
+        stage.lane.store.advance(stage.lane.now(one), Event.SOURCE_VANISHED)
+
+    for _ in range(60):
+        janitor.step(stage.clock.now_s())
+        stage.clock.pass_s(60)
+
+    assert stage.lane.now(last).state is State.RELEASED
+
+
 def test_many_whose_writers_are_unknown_are_let_go_some_at_a_time(stage, monkeypatch):
     monkeypatch.setattr("edge_agent.stays._QUIET_AT_ONCE", 3)
     for number in range(8):
