@@ -17,7 +17,7 @@ from edge_agent.assembly import make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.config_sources import Loaded, tls_files
-from edge_agent.core.schedule import Verdict, decide
+from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
 from edge_agent.display import size
 from edge_agent.enrolment import has_token
@@ -311,7 +311,7 @@ def _link(settings: AgentSettings, clock: Clock) -> Finding:
     return Finding("OK", "link", text)
 
 
-def _rules_in_words(verdict: Verdict) -> str:
+def _rules_in_words(verdict: SendingRules) -> str:
     rule = verdict.rule
     parts = ["no [[link]] fits it" if rule is None else f'[[link]] match = "{rule.match}" holds']
     if rule is not None and rule.metered:

@@ -23,7 +23,8 @@ from edge_agent.activity import Activity, ProblemCode
 from edge_agent.clock import Clock
 from edge_agent.config import RetentionSettings
 from edge_agent.core.plan import MIB
-from edge_agent.core.retention import ASIDE_S, Verdict, verdict
+from edge_agent.core.recording import Recording
+from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.disk_watch import DiskWatch, Space, space_at
@@ -36,7 +37,6 @@ from edge_agent.errors import (
 )
 from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
-from edge_agent.recording import Recording
 from edge_agent.source import RunningDigest, Source, printable
 from edge_agent.stays import Stays
 from edge_agent.store import Store
@@ -164,10 +164,10 @@ class Janitor:
                 if self._stays.must_wait(recording.id, now_s):
                     continue
                 decision = self._decide(recording)
-                if decision is Verdict.KEEP_FOR_NOW:
+                if decision is RetentionVerdict.KEEP_FOR_NOW:
                     self._stays.count_quiet((one.id for one in page), now_s)
                     return _KEPT_LOOK_S  # the younger ones stay as well
-                if decision is Verdict.KEEP_FOR_EVER:
+                if decision is RetentionVerdict.KEEP_FOR_EVER:
                     self._forget(recording)
                     self._store.advance(recording, Event.KEEPING)
                     return 0.0
@@ -176,7 +176,7 @@ class Janitor:
         self._stays.forget_past(now_s)
         return _IDLE_S
 
-    def _decide(self, recording: Recording) -> Verdict:
+    def _decide(self, recording: Recording) -> RetentionVerdict:
         return verdict(
             deletes=self._settings.delete == "after_verified",
             is_ours=recording.origin == "watch",

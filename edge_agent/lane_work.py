@@ -25,13 +25,13 @@ from edge_agent.core.plan import (
     request_bytes,
     share_bytes,
 )
+from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Delivery, Flight, Kind, Task
 from edge_agent.errors import TransportError, UploadLostError
 from edge_agent.gate import Gate
 from edge_agent.outflow import Outflow
 from edge_agent.receipts import check_receipt, completed_event
-from edge_agent.recording import Recording
 from edge_agent.source import Source
 from edge_agent.store import NewEvent, Store
 from edge_agent.transport import Pending, Transport

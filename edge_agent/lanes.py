@@ -16,6 +16,7 @@ from itertools import islice
 
 from edge_agent.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.clock import Clock
+from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.delivery import Deliveries, Delivery, Kind, Task
 from edge_agent.errors import (
@@ -34,7 +35,6 @@ from edge_agent.gate import Gate
 from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
 from edge_agent.lane_work import LaneWork, Verifying
 from edge_agent.outflow import WORKER, Outflow
-from edge_agent.recording import Recording
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
 from edge_agent.store import Store

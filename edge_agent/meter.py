@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from edge_agent import tcp_info
-from edge_agent.core.lanes import Sample
+from edge_agent.core.lane_count import Sample
 
 
 class _Line:

@@ -9,9 +9,9 @@ from edge_agent.activity import Activity, Current, Reason, Wait
 from edge_agent.clock import Clock
 from edge_agent.core.pacing import Pace
 from edge_agent.core.progress import Rate, eta_s
+from edge_agent.core.recording import Recording
 from edge_agent.delivery import Delivery, Flight
 from edge_agent.errors import AbortedError
-from edge_agent.recording import Recording
 from edge_agent.source import PIECE_BYTES, Source
 from upload_protocol.ranges import ByteRange
 

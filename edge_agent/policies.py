@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from edge_agent.clock import Clock
-from edge_agent.core.schedule import LinkRule, Slot, Verdict, day_of, decide
+from edge_agent.core.schedule import LinkRule, SendingRules, Slot, day_of, decide
 from edge_agent.errors import StoreError
 from edge_agent.store import Store
 
@@ -38,7 +38,7 @@ class Seen:
     """The way to the server, and what holds on it."""
 
     interface: str | None = None
-    verdict: Verdict = field(default_factory=Verdict)
+    verdict: SendingRules = field(default_factory=SendingRules)
 
 
 class Policies:
@@ -51,7 +51,7 @@ class Policies:
         self._clock = clock
         self._interface = interface
         self._looked_s: float | None = None
-        self._verdict = Verdict()
+        self._verdict = SendingRules()
         self._counted = 0
         self._carried: tuple[str, str, int] | None = None
         self._unwritten = 0
@@ -72,7 +72,7 @@ class Policies:
         """Something changed: the next `look` does not answer from memory."""
         self._looked_s = None
 
-    def look(self, now_s: float, sent_bytes: int) -> Verdict:
+    def look(self, now_s: float, sent_bytes: int) -> SendingRules:
         """Return what is allowed now.
 
         Args:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from edge_agent import beneath
-from edge_agent.recording import Identity
+from edge_agent.core.recording import Identity
 from edge_agent.removal import PREFIX
 from edge_agent.source import identity_of, printable
 

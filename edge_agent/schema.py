@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_agent import outbox
+from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.recording import Identity, Recording
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

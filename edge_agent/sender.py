@@ -18,9 +18,9 @@ from edge_agent.activity import Activity, Reason, Wait
 from edge_agent.clock import Clock
 from edge_agent.config import LinkSettings, UploadSettings
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.core.lanes import LaneCount, LanePolicy
+from edge_agent.core.lane_count import LaneCount, LanePolicy
 from edge_agent.core.plan import RequestSizing
-from edge_agent.core.schedule import Verdict
+from edge_agent.core.schedule import SendingRules
 from edge_agent.delivery import Deliveries
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.gate import Gate
@@ -305,7 +305,7 @@ class Sender:
             return None
         return Wait(Reason(verdict.blocked_by), verdict.detail)
 
-    def _look_at_rules(self, now_s: float) -> Verdict:
+    def _look_at_rules(self, now_s: float) -> SendingRules:
         """Keep to what the owner's rules say now, in running requests as well. The gate is held."""
         verdict = self._policies.look(now_s, self._shared.outflow.sent)
         self._shared.outflow.limit(verdict.max_rate)

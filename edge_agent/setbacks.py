@@ -13,6 +13,7 @@ import structlog
 from edge_agent.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.clock import Clock
 from edge_agent.core.backoff import BackoffPolicy
+from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Deliveries, Delivery
 from edge_agent.errors import (
@@ -34,7 +35,6 @@ from edge_agent.errors import (
     UploadLostError,
 )
 from edge_agent.holds import Holds
-from edge_agent.recording import Recording
 from edge_agent.store import NewEvent, Store
 
 log = structlog.get_logger()

@@ -13,6 +13,7 @@ import structlog
 
 from edge_agent import beneath
 from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
     Content,
     SettlePolicy,
@@ -25,7 +26,6 @@ from edge_agent.core.stability import (
 from edge_agent.core.upload import Event, State
 from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
-from edge_agent.recording import Identity, Recording
 from edge_agent.source import identity_of, printable
 from edge_agent.store import Move, Store
 

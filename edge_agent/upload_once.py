@@ -19,6 +19,7 @@ from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.clock import Clock
 from edge_agent.config import AgentSettings
 from edge_agent.control import NotRunningError, ask
+from edge_agent.core.recording import Recording
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
 from edge_agent.desk import Desk
@@ -26,7 +27,6 @@ from edge_agent.display import change_line, progress_line
 from edge_agent.errors import AgentError, StaleRecordingError
 from edge_agent.intake import take_in
 from edge_agent.lease import LeaseProbe
-from edge_agent.recording import Recording
 from edge_agent.runner import Runner
 from edge_agent.settler import Settler
 from edge_agent.state_lock import DATABASE, SOCKET, StateLock

@@ -17,13 +17,13 @@ import structlog
 
 from edge_agent.activity import Activity, ProblemCode
 from edge_agent.config import WatchSettings
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.errors import StaleRecordingError, StoreError
 from edge_agent.known import KnownFiles
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout
 from edge_agent.reconcile import Reconciler
-from edge_agent.recording import Found, Identity
 from edge_agent.scan import NameRules, Scan
 from edge_agent.settler import Settler
 from edge_agent.source import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class RetentionVerdict(StrEnum):
     KEEP_FOR_EVER = "keep for ever"
     """The configuration never deletes; nothing more will happen to it."""
     KEEP_FOR_NOW = "keep for now"
@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     DELETE = "delete"
 
 
-def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -> Verdict:
+def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -> RetentionVerdict:
     """Decide on one verified recording; the caller asks about the oldest first.
 
     Args:
@@ -23,12 +23,12 @@ def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -
         free: bytes free where the recording lies; None when that cannot be told.
     """
     if not deletes or not is_ours:
-        return Verdict.KEEP_FOR_EVER
+        return RetentionVerdict.KEEP_FOR_EVER
     if keep_free == 0:
-        return Verdict.DELETE
+        return RetentionVerdict.DELETE
     if free is None or free >= keep_free:
-        return Verdict.KEEP_FOR_NOW
-    return Verdict.DELETE
+        return RetentionVerdict.KEEP_FOR_NOW
+    return RetentionVerdict.DELETE
 
 
 ASIDE_S = 1.0

@@ -121,7 +121,7 @@ def priority_of(rules: Sequence[PriorityRule], folder: str, name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SendingRules:
     """What is allowed now."""
 
     blocked_by: str | None = None
@@ -148,7 +148,7 @@ def decide(
     local: datetime | None,
     used_today: int,
     is_paused: bool,
-) -> Verdict:
+) -> SendingRules:
     """Return what is allowed; the first rule and the first slot that fit count, the least rate wins.
 
     Args:
@@ -166,7 +166,7 @@ def decide(
     elif slot is not None and slot.max_rate:
         rates.append(slot.max_rate)
     blocked_by, detail = _blocked(rule, slot, interface, local, used_today, is_paused=is_paused)
-    return Verdict(blocked_by, detail, min(rates, default=None), rule)
+    return SendingRules(blocked_by, detail, min(rates, default=None), rule)
 
 
 def _blocked(

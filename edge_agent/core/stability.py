@@ -54,7 +54,7 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Finding:
     is_finished: bool
     look_again_s: float
     """Seconds until another look can say more; 0 when finished."""
@@ -86,7 +86,7 @@ def judge(
     policy: SettlePolicy,
     *,
     is_named: bool = False,
-) -> Verdict:
+) -> Finding:
     """Return whether the recording is finished, and when to look again.
 
     Args:
@@ -98,13 +98,13 @@ def judge(
     """
     quiet_s = now_s - watched.quiet_since_s
     if quiet_s < policy.settle_s:
-        return Verdict(is_finished=False, look_again_s=policy.settle_s - quiet_s)
+        return Finding(is_finished=False, look_again_s=policy.settle_s - quiet_s)
     if writer is None or writer is Writer.SOMEBODY:
-        return Verdict(is_finished=False, look_again_s=policy.settle_s)
+        return Finding(is_finished=False, look_again_s=policy.settle_s)
     needed_s = policy.settle_s
     if writer is Writer.UNKNOWN or (watched.content.length == 0 and not is_named):
         needed_s = max(policy.settle_s, policy.fallback_settle_s)
     if quiet_s < needed_s:
         # In steps: a file that grows meanwhile is noticed, not only at the end of a long wait.
-        return Verdict(is_finished=False, look_again_s=min(needed_s - quiet_s, policy.settle_s))
-    return Verdict(is_finished=True, look_again_s=0.0)
+        return Finding(is_finished=False, look_again_s=min(needed_s - quiet_s, policy.settle_s))
+    return Finding(is_finished=True, look_again_s=0.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.lanes import LaneCount, LanePolicy, Sample
+from edge_agent.core.lane_count import LaneCount, LanePolicy, Sample
 
 LOSSY = {1: 0.40, 2: 0.56, 4: 0.82, 8: 0.92}
 """Share of a link with loss that so many cubic connections fill: measured."""

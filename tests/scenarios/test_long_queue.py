@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
+from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import State
-from edge_agent.recording import Found, Identity
 from tests.support.lane import scene
 
 MANY = 100_000

@@ -12,13 +12,13 @@ from typing import Any
 from edge_agent.activity import Activity, Reason
 from edge_agent.carrier import Connection
 from edge_agent.config import RetentionSettings, UploadSettings
+from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
 from edge_agent.disk_watch import Space
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
 from edge_agent.policies import Policies
-from edge_agent.recording import Found, Recording
 from edge_agent.sender import Sender
 from edge_agent.source import Source, identity_of, printable
 from edge_agent.store import Store

@@ -15,7 +15,7 @@ import httpx
 from edge_agent.carrier import Connection
 from edge_agent.clock import SystemClock
 from edge_agent.config import RetentionSettings, UploadSettings
-from edge_agent.core.lanes import LanePolicy
+from edge_agent.core.lane_count import LanePolicy
 from edge_agent.lanes import WORK
 from edge_agent.runner import Runner
 from edge_agent.sender import Sender

@@ -11,9 +11,9 @@ from typing import Any
 
 from edge_agent.activity import Activity
 from edge_agent.config import WatchSettings
+from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.lease import LeaseProbe
-from edge_agent.recording import Recording
 from edge_agent.store import Store
 from edge_agent.watcher import Watcher
 

@@ -1,7 +1,7 @@
 """What a delivery counts as sent, and as sent again."""
 
+from edge_agent.core.recording import Identity
 from edge_agent.delivery import Deliveries, Delivery, Kind, Task
-from edge_agent.recording import Identity
 from upload_protocol.ranges import ByteRange, RangeSet
 
 _ALL = ByteRange(0, 1000)

@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.activity import ProblemCode, Reason
 from edge_agent.config import RetentionSettings
-from edge_agent.core.retention import ASIDE_S, Verdict, is_low, quiet_s, verdict
+from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.lease import LeaseProbe
@@ -507,4 +507,4 @@ def test_the_warning_does_not_flap_at_its_border(free, was_low, low):
 def test_a_disk_that_cannot_be_asked_is_no_reason_to_delete():
     kept = verdict(deletes=True, is_ours=True, keep_free=1, free=None)
 
-    assert kept is Verdict.KEEP_FOR_NOW
+    assert kept is RetentionVerdict.KEEP_FOR_NOW
