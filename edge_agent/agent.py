@@ -14,26 +14,23 @@ from typing import Any
 import structlog
 
 from edge_agent import heap, logs, priorities
-from edge_agent.activity import Activity, ProblemCode
 from edge_agent.assembly import make_link_watch, make_sender, make_transport
-from edge_agent.clock import Clock
-from edge_agent.config import AgentSettings
-from edge_agent.config_sources import Loaded, is_insecure
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import ConfigError, StoreError
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.settings_loading import Loaded, is_insecure
+from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.control import ControlServer
 from edge_agent.desk import Desk
 from edge_agent.enrolment import Enrolment
-from edge_agent.errors import (
-    ConfigError,
-    StoreError,
-)
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
-from edge_agent.runner import Runner
 from edge_agent.snapshot import LinkUse, Snapshots, status_line
-from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 from edge_agent.systemd import Notifier, stuck_workers
 from edge_agent.version import own_version
@@ -116,15 +113,17 @@ class Agent:
             info={"version": own_version()},
         )
         self._runners = {
-            "watcher": Runner("watcher", self._watcher.step, clock=clock),
-            "sender": Runner("sender", self._sender.step, clock=clock, woken=self._sender.woken),
-            "janitor": Runner(
+            "watcher": WorkerThread("watcher", self._watcher.step, clock=clock),
+            "sender": WorkerThread(
+                "sender", self._sender.step, clock=clock, woken=self._sender.woken
+            ),
+            "janitor": WorkerThread(
                 "janitor", self._janitor.step, clock=clock, woken=self._janitor.woken
             ),
-            "reporter": Runner("reporter", self._reporter.step, clock=clock),
+            "reporter": WorkerThread("reporter", self._reporter.step, clock=clock),
         }
         if settings.server.claim_token_file is not None:
-            self._runners["enrolment"] = Runner(
+            self._runners["enrolment"] = WorkerThread(
                 "enrolment", self._new_enrolment().step, clock=clock
             )
         self._watcher.wake_runner = self._runners["watcher"].wake

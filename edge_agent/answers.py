@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from edge_agent.errors import (
+from edge_agent.base.errors import (
     ConflictError,
     NotOurServerError,
     RejectedError,

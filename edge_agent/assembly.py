@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-from edge_agent.activity import Activity
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import Clock
+from edge_agent.base.credentials import FOR_SERVER, read_secret
+from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
+from edge_agent.base.settings import AgentSettings
 from edge_agent.carrier import Connection
-from edge_agent.clock import Clock
-from edge_agent.config import AgentSettings
-from edge_agent.credentials import FOR_SERVER, read_secret
-from edge_agent.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.names import SHARED
 from edge_agent.policies import Policies, Rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edge_agent.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
+from edge_agent.base.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
 
 _CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|\s*\(_ssl\.c:\d+\)$")
 """What OpenSSL and the kernel put around their words."""

@@ -6,10 +6,10 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from edge_agent.config import MqttSettings
-from edge_agent.credentials import FOR_BROKER, read_secret
-from edge_agent.errors import AgentError, ConfigError
-from edge_agent.tls import TlsFiles, context
+from edge_agent.base.credentials import FOR_BROKER, read_secret
+from edge_agent.base.errors import AgentError, ConfigError
+from edge_agent.base.settings import MqttSettings
+from edge_agent.base.tls import TlsFiles, context
 
 
 class BrokerError(AgentError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from edge_agent.base.clock import Clock, SystemClock, rfc3339
+from edge_agent.base.settings import MqttSettings
 from edge_agent.broker import BrokerError, Login, read_login
-from edge_agent.clock import Clock, SystemClock, rfc3339
-from edge_agent.config import MqttSettings
 from edge_agent.core.telemetry import Topics, encode
 from edge_agent.mqtt import (
     LOGIN_REFUSED,

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import structlog
 
-from edge_agent import socket_options, tls
-from edge_agent.errors import ConfigError
+from edge_agent import socket_options
+from edge_agent.base import tls
+from edge_agent.base.errors import ConfigError
 from edge_agent.network import Network
 
 log = structlog.get_logger()

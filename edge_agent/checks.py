@@ -12,16 +12,16 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from edge_agent import tls
 from edge_agent.assembly import make_transport
-from edge_agent.clock import Clock
-from edge_agent.config import AgentSettings
-from edge_agent.config_sources import Loaded, tls_files
+from edge_agent.base import tls
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.settings_loading import Loaded, tls_files
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
 from edge_agent.display import size
 from edge_agent.enrolment import has_token
-from edge_agent.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.lease import LeaseProbe
 from edge_agent.link import address_of
 from edge_agent.names import SHARED

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge_agent.config_sources import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
-from edge_agent.errors import AgentError, ConfigError
+from edge_agent.base.errors import AgentError, ConfigError
+from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
 from edge_agent.version import own_version
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
@@ -160,7 +160,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
     from edge_agent.agent import Agent, block_signals
-    from edge_agent.clock import SystemClock, boot_id
+    from edge_agent.base.clock import SystemClock, boot_id
     from edge_agent.systemd import Notifier
 
     block_signals()
@@ -179,8 +179,8 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
+    from edge_agent.base.clock import SystemClock
     from edge_agent.checks import run_checks
-    from edge_agent.clock import SystemClock
 
     logs.configure("error", loaded.settings.log.format)
     has_failed = False
@@ -216,7 +216,7 @@ def _pause(options: argparse.Namespace) -> int:
 def _rotate(options: argparse.Namespace) -> int:
     settings = _load(options).settings
     from edge_agent.assembly import make_transport
-    from edge_agent.clock import SystemClock
+    from edge_agent.base.clock import SystemClock
     from edge_agent.enrolment import rotate
 
     with make_transport(settings, SystemClock()) as transport:
@@ -228,7 +228,7 @@ def _rotate(options: argparse.Namespace) -> int:
 def _upload(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
-    from edge_agent.clock import SystemClock, boot_id
+    from edge_agent.base.clock import SystemClock, boot_id
     from edge_agent.upload_once import upload
 
     # The progress is the output; the log is for what goes wrong.

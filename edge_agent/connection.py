@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import StoreError
+from edge_agent.base.settings import MqttSettings
 from edge_agent.broker import BrokerError, read_login
-from edge_agent.clock import Clock
-from edge_agent.config import MqttSettings
 from edge_agent.core.telemetry import (
     Timing,
     Topics,
@@ -25,7 +26,6 @@ from edge_agent.core.telemetry import (
     reconnect_wait_s,
     remembers_fallback,
 )
-from edge_agent.errors import StoreError
 from edge_agent.mqtt import (
     LOGIN_REFUSED,
     SESSION_TAKEN_OVER,

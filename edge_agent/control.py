@@ -18,8 +18,8 @@ from typing import Any
 
 import structlog
 
+from edge_agent.base.errors import AgentError
 from edge_agent.desk import Desk, RequestError
-from edge_agent.errors import AgentError
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from edge_agent.errors import StoreError, StoreTooNewError
+from edge_agent.base.errors import StoreError, StoreTooNewError
 
 Connection = sqlite3.Connection
 

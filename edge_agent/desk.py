@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_agent.activity import Activity, View
+from edge_agent.base.activity import Activity, View
+from edge_agent.base.errors import StoreError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
-from edge_agent.errors import StoreError
 from edge_agent.intake import take_in
 from edge_agent.snapshot import percent, reason_of
 from edge_agent.source import printable

@@ -13,7 +13,7 @@ import select
 import socket
 from collections.abc import Iterable, Sequence
 
-from edge_agent.clock import Clock
+from edge_agent.base.clock import Clock
 from edge_agent.names import Address
 from edge_agent.socket_options import SocketOption
 

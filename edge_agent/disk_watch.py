@@ -9,8 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.config import RetentionSettings
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
 from edge_agent.outbox import NewEvent
 from edge_agent.store import Store

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.config import AgentSettings, ServerSettings
+from edge_agent.base.credentials import FOR_SERVER, credential, read_secret
+from edge_agent.base.errors import AgentError, ConfigError, TransportError
+from edge_agent.base.settings import AgentSettings, ServerSettings
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.credentials import FOR_SERVER, credential, read_secret
-from edge_agent.errors import AgentError, ConfigError, TransportError
 from edge_agent.transport import Transport
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from itertools import islice
 
 import structlog
 
-from edge_agent.activity import Activity, Reason, Wait
-from edge_agent.clock import Clock
+from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.clock import Clock
 
 SHORTEST_WAIT_S = 0.2
 """Full jitter may draw zero, and a loop that fails at once must not spin."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import beneath
+from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
-from edge_agent.errors import StaleRecordingError
 from edge_agent.source import identity_of, printable
 from edge_agent.store import Store
 

@@ -19,22 +19,22 @@ from pathlib import Path
 import structlog
 
 from edge_agent import beneath, removal
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.clock import Clock
-from edge_agent.config import RetentionSettings
-from edge_agent.core.plan import MIB
-from edge_agent.core.recording import Recording
-from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
-from edge_agent.core.stability import Writer
-from edge_agent.core.upload import Event, State
-from edge_agent.disk_watch import DiskWatch, Space, space_at
-from edge_agent.errors import (
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import (
     SourceChangedError,
     SourceError,
     SourceVanishedError,
     StaleRecordingError,
     StoreError,
 )
+from edge_agent.base.settings import RetentionSettings
+from edge_agent.core.plan import MIB
+from edge_agent.core.recording import Recording
+from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
+from edge_agent.core.stability import Writer
+from edge_agent.core.upload import Event, State
+from edge_agent.disk_watch import DiskWatch, Space, space_at
 from edge_agent.lease import LeaseProbe
 from edge_agent.outbox import NewEvent
 from edge_agent.source import RunningDigest, Source, printable

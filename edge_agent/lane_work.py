@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.clock import Clock, rfc3339
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.errors import TransportError, UploadLostError
 from edge_agent.core.plan import (
     MIB,
     RequestSizing,
@@ -28,7 +29,6 @@ from edge_agent.core.plan import (
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Delivery, Flight, Kind, Task
-from edge_agent.errors import TransportError, UploadLostError
 from edge_agent.gate import Gate
 from edge_agent.outflow import Outflow
 from edge_agent.receipts import check_receipt, completed_event

@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from edge_agent.activity import Activity, ProblemCode, Reason, Wait
-from edge_agent.clock import Clock
-from edge_agent.core.recording import Recording
-from edge_agent.core.upload import State
-from edge_agent.delivery import Deliveries, Delivery, Kind, Task
-from edge_agent.errors import (
+from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import (
     AbortedError,
     ClockError,
     LinkDownError,
@@ -31,6 +28,9 @@ from edge_agent.errors import (
     TransportError,
     UnauthorizedError,
 )
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import State
+from edge_agent.delivery import Deliveries, Delivery, Kind, Task
 from edge_agent.gate import Gate
 from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
 from edge_agent.lane_work import LaneWork, Verifying

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from edge_agent import tcp_info
-from edge_agent.clock import Clock
+from edge_agent.base.clock import Clock
 from edge_agent.core import stall
 from edge_agent.names import SHARED, Names
 from edge_agent.netlink import LinkNews

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import httpcore
 
-from edge_agent.clock import SystemClock
+from edge_agent.base.clock import SystemClock
 from edge_agent.dialing import dial
 from edge_agent.names import Names
 from edge_agent.socket_options import SocketOption

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from edge_agent.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock, rfc3339
 from edge_agent.database import Connection, Database
 
 SCHEMA = """

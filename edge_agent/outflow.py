@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
-from edge_agent.activity import Activity, Current, Reason, Wait
-from edge_agent.clock import Clock
+from edge_agent.base.activity import Activity, Current, Reason, Wait
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import AbortedError
 from edge_agent.core.pacing import Pace
 from edge_agent.core.progress import Rate, eta_s
 from edge_agent.core.recording import Recording
 from edge_agent.delivery import Delivery, Flight
-from edge_agent.errors import AbortedError
 from edge_agent.source import PIECE_BYTES, Source
 from upload_protocol.ranges import ByteRange
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from edge_agent.clock import Clock
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import StoreError
 from edge_agent.core.schedule import LinkRule, SendingRules, Slot, day_of, decide
-from edge_agent.errors import StoreError
 from edge_agent.store import Store
 
 _LOOK_S = 2.0

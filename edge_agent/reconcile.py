@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 
 from edge_agent import beneath
-from edge_agent.activity import Activity
+from edge_agent.base.activity import Activity
+from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
-from edge_agent.errors import StaleRecordingError
 from edge_agent.outbox import NewEvent
 from edge_agent.scan import is_gone
 from edge_agent.settler import Settler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.config import AgentSettings
+from edge_agent.base.settings import AgentSettings
 
 _LIVE = frozenset(
     {

@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from edge_agent import beneath
+from edge_agent.base.errors import SourceChangedError
 from edge_agent.core.recording import Identity
 from edge_agent.core.stability import Writer
-from edge_agent.errors import SourceChangedError
 from edge_agent.lease import LeaseProbe
 from edge_agent.source import Source, identity_of
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.errors import StoreError
+from edge_agent.base.settings import MqttSettings
 from edge_agent.broker import BrokerError
 from edge_agent.broker_check import check_broker
-from edge_agent.clock import Clock, rfc3339
-from edge_agent.config import MqttSettings
 from edge_agent.connection import Connection
 from edge_agent.core import telemetry
 from edge_agent.core.telemetry import Timing, Topics
-from edge_agent.errors import StoreError
 from edge_agent.event_flow import EventFlow
 from edge_agent.mqtt import (
     NOT_AUTHORISED,

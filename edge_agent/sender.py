@@ -14,15 +14,16 @@ from dataclasses import replace
 
 import structlog
 
-from edge_agent.activity import Activity, Reason, Wait
-from edge_agent.clock import Clock
-from edge_agent.config import LinkSettings, UploadSettings
+from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import ConfigError, StoreError
+from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lane_count import LaneCount, LanePolicy
 from edge_agent.core.plan import RequestSizing
 from edge_agent.core.schedule import SendingRules
 from edge_agent.delivery import Deliveries
-from edge_agent.errors import ConfigError, StoreError
 from edge_agent.gate import Gate
 from edge_agent.holds import Holds
 from edge_agent.lane_work import LaneWork, count
@@ -30,7 +31,6 @@ from edge_agent.lanes import Lane, Shared
 from edge_agent.meter import Meter, fills_alone
 from edge_agent.outflow import Outflow
 from edge_agent.policies import Policies, Rules, Seen
-from edge_agent.runner import Runner
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
 from edge_agent.store import Store
@@ -91,7 +91,7 @@ class Sender:
         self._most = 1
         self._fills_alone = False
         self._sizing = RequestSizing()
-        self._runners: list[Runner] = []
+        self._runners: list[WorkerThread] = []
         self._is_short = False
         """A lane was wanted and could not be made; said already."""
         deliveries = Deliveries(lambda delivery: count(store, delivery))
@@ -372,9 +372,9 @@ class Sender:
             log.warning("lane.failed", problems=[str(error)], action=action)
         self._lane_count.count = self._shared.count = len(self._lanes)
 
-    def _run(self, lane: Lane) -> Runner:
+    def _run(self, lane: Lane) -> WorkerThread:
         name = f"lane-{lane.number}"
-        runner = Runner(name, lane.step, clock=self._clock, woken=lane.woken)
+        runner = WorkerThread(name, lane.step, clock=self._clock, woken=lane.woken)
         runner.start()
         return runner
 

@@ -10,13 +10,9 @@ from typing import Any
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode, Reason, Wait
-from edge_agent.clock import Clock
-from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.core.recording import Recording
-from edge_agent.core.upload import Event, State
-from edge_agent.delivery import Deliveries, Delivery
-from edge_agent.errors import (
+from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import (
     AbortedError,
     ClockError,
     ConflictError,
@@ -34,6 +30,10 @@ from edge_agent.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.core.backoff import BackoffPolicy
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import Event, State
+from edge_agent.delivery import Deliveries, Delivery
 from edge_agent.holds import Holds
 from edge_agent.store import NewEvent, Store
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge_agent import beneath
-from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
     Content,

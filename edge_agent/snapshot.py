@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge_agent.activity import Activity, Current, ProblemCode, Reason, View, Wait
-from edge_agent.clock import Clock, rfc3339
+from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, View, Wait
+from edge_agent.base.clock import Clock, rfc3339
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.store import Store, pending_bytes, pending_files

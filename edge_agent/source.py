@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Self
 
 from edge_agent import beneath
-from edge_agent.core.recording import Identity
-from edge_agent.errors import (
+from edge_agent.base.errors import (
     SourceChangedError,
     SourceError,
     SourceUnreadableError,
     SourceVanishedError,
 )
+from edge_agent.core.recording import Identity
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 

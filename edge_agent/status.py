@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from edge_agent.activity import Activity
-from edge_agent.clock import SystemClock, boot_id
-from edge_agent.config import AgentSettings
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import SystemClock, boot_id
+from edge_agent.base.errors import AgentError
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
-from edge_agent.errors import AgentError
 from edge_agent.policies import Policies
 from edge_agent.snapshot import LinkUse, Snapshots
-from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 
 

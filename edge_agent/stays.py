@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.core.retention import quiet_s
 
 log = structlog.get_logger()

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from edge_agent.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State, advance
 from edge_agent.database import Connection, Database
-from edge_agent.errors import StaleRecordingError
 from edge_agent.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.schema import (
     COLUMNS,

@@ -9,8 +9,8 @@ from typing import Self
 
 import structlog
 
-from edge_agent.activity import Activity
-from edge_agent.runner import Runner
+from edge_agent.base.activity import Activity
+from edge_agent.base.worker_thread import WorkerThread
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Notifier:
             log.warning("systemd.notify_failed", error=os.strerror(error.errno or 0))
 
 
-def stuck_workers(runners: Iterable[Runner], activity: Activity, now_s: float) -> list[str]:
+def stuck_workers(runners: Iterable[WorkerThread], activity: Activity, now_s: float) -> list[str]:
     """Return the workers that show neither progress nor a wait that they named.
 
     A worker between two steps has said how long it waits, and why is on the board. In a step it has

@@ -19,11 +19,10 @@ from typing import Any, Protocol, Self, TypeVar
 
 import httpx
 
-from edge_agent import answers, tls
+from edge_agent import answers
 from edge_agent.answers import Answer
-from edge_agent.breakage import what_broke
-from edge_agent.carrier import Connection, network_for
-from edge_agent.errors import (
+from edge_agent.base import tls
+from edge_agent.base.errors import (
     AbortedError,
     ConfigError,
     LinkBackError,
@@ -33,6 +32,8 @@ from edge_agent.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.breakage import what_broke
+from edge_agent.carrier import Connection, network_for
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (

@@ -14,22 +14,22 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge_agent.activity import Activity
 from edge_agent.assembly import make_link_watch, make_sender, make_transport
-from edge_agent.clock import Clock
-from edge_agent.config import AgentSettings
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import AgentError, StaleRecordingError
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.control import NotRunningError, ask
 from edge_agent.core.recording import Recording
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
 from edge_agent.desk import Desk
 from edge_agent.display import change_line, progress_line
-from edge_agent.errors import AgentError, StaleRecordingError
 from edge_agent.intake import take_in
 from edge_agent.lease import LeaseProbe
-from edge_agent.runner import Runner
 from edge_agent.settler import Settler
-from edge_agent.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.store import Store
 
 _JOIN_S = 3.0
@@ -105,8 +105,8 @@ def _alone(
             wake_sender=sender.wake,
         )
         runners = [
-            Runner("settler", lambda now_s: _settle(settler, now_s), clock=clock),
-            Runner("sender", sender.step, clock=clock, woken=sender.woken),
+            WorkerThread("settler", lambda now_s: _settle(settler, now_s), clock=clock),
+            WorkerThread("sender", sender.step, clock=clock, woken=sender.woken),
         ]
         stack.callback(_stop, runners, sender.close)
         stack.callback(link.stop)
@@ -126,7 +126,7 @@ def _settle(settler: Settler, now_s: float) -> float:
     return _IDLE_S if next_look_s is None else min(_IDLE_S, max(0.0, next_look_s - now_s))
 
 
-def _stop(runners: Sequence[Runner], abort: Callable[[], None]) -> None:
+def _stop(runners: Sequence[WorkerThread], abort: Callable[[], None]) -> None:
     for runner in runners:
         runner.stop()
     abort()

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.config import WatchSettings
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.errors import StaleRecordingError, StoreError
+from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
-from edge_agent.errors import StaleRecordingError, StoreError
 from edge_agent.known import KnownFiles
 from edge_agent.lease import LeaseProbe
 from edge_agent.lookout import Lookout

@@ -8,8 +8,8 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.activity import Reason
-from edge_agent.config import UploadSettings
+from edge_agent.base.activity import Reason
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.upload import State
 from edge_agent.source import Source
 from tests.support.lanes import lanes

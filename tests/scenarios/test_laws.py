@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from edge_agent.activity import ProblemCode, Reason
+from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.errors import StoreError
 from edge_agent.core.upload import Event, State
-from edge_agent.errors import StoreError
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
 from upload_protocol.digests import Digest

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from edge_agent import priorities
-from edge_agent.activity import Reason
-from edge_agent.config import LinkSettings, UploadSettings
+from edge_agent.base.activity import Reason
+from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import State
 from tests.support.lane import scene

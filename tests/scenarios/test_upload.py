@@ -5,9 +5,9 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.activity import Reason
+from edge_agent.base.activity import Reason
+from edge_agent.base.errors import SourceUnreadableError
 from edge_agent.core.upload import State
-from edge_agent.errors import SourceUnreadableError
 from edge_agent.source import Source
 from tests.support.lane import scene
 from tests.support.link import Fault, problem

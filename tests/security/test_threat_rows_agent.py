@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.base.errors import LinkDownError, SourceError, TransportError
 from edge_agent.carrier import Connection
 from edge_agent.core.upload import State
-from edge_agent.errors import LinkDownError, SourceError, TransportError
 from edge_agent.mqtt import Received
 from edge_agent.scan import NameRules, Scan
 from edge_agent.source import Source

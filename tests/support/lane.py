@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_agent.activity import Activity, Reason
+from edge_agent.base.activity import Activity, Reason
+from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.carrier import Connection
-from edge_agent.config import RetentionSettings, UploadSettings
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State

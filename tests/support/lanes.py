@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.settings import RetentionSettings, UploadSettings
+from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.carrier import Connection
-from edge_agent.clock import SystemClock
-from edge_agent.config import RetentionSettings, UploadSettings
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.lanes import WORK
-from edge_agent.runner import Runner
 from edge_agent.sender import Sender
 from edge_agent.source import Source
 from edge_agent.transport import Transport
@@ -108,7 +108,7 @@ class Lanes(Lane):
     def run_all(self, *, until: Callable[[], bool] | None = None, within_s: float = 20) -> None:
         """Let the lanes work in their threads until nothing is pending (or *until* holds)."""
         is_done = until or (lambda: not self.store.in_states(*WORK, limit=1))
-        first = Runner("sender", self.sender.step, clock=self.clock, woken=self.sender.woken)
+        first = WorkerThread("sender", self.sender.step, clock=self.clock, woken=self.sender.woken)
         first.start()
         changed = threading.Event()
         unsubscribe = self.activity.subscribe(changed.set)

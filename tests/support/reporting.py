@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.clock import SystemClock
-from edge_agent.config import MqttSettings
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.settings import MqttSettings
 from edge_agent.core.telemetry import Timing
 from edge_agent.outbox import NewEvent
 from edge_agent.reporter import Reporter

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_agent.activity import Activity
-from edge_agent.config import WatchSettings
+from edge_agent.base.activity import Activity
+from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.lease import LeaseProbe

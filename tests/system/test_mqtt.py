@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.activity import ProblemCode
+from edge_agent.base.activity import ProblemCode
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.reporting import QUICK, Reporting
 

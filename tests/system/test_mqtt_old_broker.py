@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.activity import ProblemCode
-from edge_agent.config import MqttSettings
+from edge_agent.base.activity import ProblemCode
+from edge_agent.base.settings import MqttSettings
 from edge_agent.core.telemetry import fallback_note
 from edge_agent.reporter import check_broker
 from tests.support.mosquitto import Mosquitto, listening

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.activity import Activity, ProblemCode
-from edge_agent.clock import SystemClock
-from edge_agent.config import WatchSettings
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import State
 from edge_agent.hints import watched_inodes
 from edge_agent.lease import LeaseProbe

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.answers import Answer, error_of, retry_after_s
-from edge_agent.errors import (
+from edge_agent.base.errors import (
     ConflictError,
     NotOurServerError,
     RejectedError,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.activity import ProblemCode, Reason
-from edge_agent.config import RetentionSettings
+from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State

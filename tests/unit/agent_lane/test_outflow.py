@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.activity import Activity
+from edge_agent.base.activity import Activity
 from edge_agent.outflow import Outflow
 from tests.support.clock import VirtualClock
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from edge_agent.base.errors import SourceChangedError, SourceVanishedError
 from edge_agent.core.stability import Writer
-from edge_agent.errors import SourceChangedError, SourceVanishedError
 from edge_agent.lease import LeaseProbe
 from edge_agent.removal import (
     PREFIX,

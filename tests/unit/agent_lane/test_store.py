@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from edge_agent import outbox
+from edge_agent.base.errors import StaleRecordingError, StoreError, StoreTooNewError
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import PENDING, Event, IllegalTransitionError, State
 from edge_agent.database import Database
-from edge_agent.errors import StaleRecordingError, StoreError, StoreTooNewError
 from edge_agent.schema import MIGRATIONS, SCHEMA_VERSION
 from edge_agent.store import NewEvent, Store
 from tests.support.clock import VirtualClock

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent import netstream, socket_options
-from edge_agent.carrier import Connection
-from edge_agent.clock import SystemClock
-from edge_agent.dialing import dial
-from edge_agent.errors import (
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import (
     AbortedError,
     ConfigError,
     LinkDownError,
@@ -21,6 +19,8 @@ from edge_agent.errors import (
     TransportError,
     UnauthorizedError,
 )
+from edge_agent.carrier import Connection
+from edge_agent.dialing import dial
 from edge_agent.transport import Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest

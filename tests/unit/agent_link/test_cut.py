@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.base.errors import LinkBackError, LinkDownError
 from edge_agent.carrier import Connection
-from edge_agent.errors import LinkBackError, LinkDownError
 from edge_agent.transport import Transport
 from tests.support.stalling_server import stalling_server
 from upload_protocol.headers import ContentRange

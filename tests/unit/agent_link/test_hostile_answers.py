@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent import netstream
+from edge_agent.base.errors import LinkDownError, NotOurServerError, ServerBusyError, TransportError
 from edge_agent.carrier import Connection
-from edge_agent.errors import LinkDownError, NotOurServerError, ServerBusyError, TransportError
 from edge_agent.transport import Transport
 from tests.support.certificates import Authority
 from upload_protocol.headers import ContentRange

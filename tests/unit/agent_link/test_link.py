@@ -11,10 +11,10 @@ import pytest
 
 from edge_agent import tcp_info
 from edge_agent.assembly import make_link_watch
-from edge_agent.clock import SystemClock
-from edge_agent.config import AgentSettings, ServerSettings, WatchSettings
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import ConfigError
+from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
 from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
-from edge_agent.errors import ConfigError
 from edge_agent.link import LinkWatch, address_of
 from edge_agent.names import Names
 from edge_agent.netlink import says_up

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from edge_agent.clock import SystemClock
+from edge_agent.base.clock import SystemClock
 from edge_agent.dialing import dial
 from edge_agent.names import Names
 from edge_agent.network import Network

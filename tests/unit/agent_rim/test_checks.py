@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import checks, tls
-from edge_agent.config import AgentSettings
-from edge_agent.tls import Validity
+from edge_agent import checks
+from edge_agent.base import tls
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.tls import Validity
 from tests.support.rim import StillClock
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

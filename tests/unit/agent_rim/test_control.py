@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from edge_agent import cli
-from edge_agent.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, NotRunningError, ask
 from edge_agent.core.upload import Event
 from edge_agent.desk import Desk

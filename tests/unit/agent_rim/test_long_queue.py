@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from edge_agent.activity import Activity, Current
+from edge_agent.base.activity import Activity, Current
 from edge_agent.core.upload import State
 from edge_agent.known import KnownFiles
 from edge_agent.settler import AT_ONCE, MAX_WATCHED

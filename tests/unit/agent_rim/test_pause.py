@@ -1,7 +1,7 @@
 """`edge-agent pause` and `resume`, without a running agent: it is written down."""
 
+from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
-from edge_agent.clock import SystemClock
 from edge_agent.policies import Policies
 from edge_agent.route import interface_to
 from edge_agent.store import Store

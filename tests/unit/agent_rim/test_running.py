@@ -1,4 +1,4 @@
-"""Runner, state lock, systemd, reload, logs: what holds the workers together."""
+"""WorkerThread, state lock, systemd, reload, logs: what holds the workers together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 import structlog
 
 from edge_agent import logs
-from edge_agent.activity import Activity
-from edge_agent.clock import SystemClock
-from edge_agent.config import AgentSettings
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.state_lock import AlreadyRunningError, StateDirError, StateLock
+from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.reload import compare
-from edge_agent.runner import Runner
-from edge_agent.state_lock import AlreadyRunningError, StateDirError, StateLock
 from edge_agent.systemd import LATE_S, SILENT_S, Notifier, stuck_workers
 from tests.support.rim import StillClock
 
@@ -55,7 +55,7 @@ def test_a_worker_is_stepped_until_it_is_stopped():
             return 3600.0
         return 0.0
 
-    runner = Runner("worker", step, clock=SystemClock())
+    runner = WorkerThread("worker", step, clock=SystemClock())
     runner.start()
 
     assert enough.wait(10)
@@ -71,7 +71,7 @@ def test_waking_a_worker_ends_its_wait():
         stepped.release()
         return 3600.0
 
-    runner = Runner("worker", step, clock=SystemClock())
+    runner = WorkerThread("worker", step, clock=SystemClock())
     runner.start()
     assert stepped.acquire(timeout=10)
 
@@ -96,7 +96,7 @@ def test_a_worker_that_breaks_is_logged_and_stepped_again(log_lines):
             return 3600.0
 
     worker = Broken()
-    runner = Runner("worker", worker.step, clock=SystemClock())
+    runner = WorkerThread("worker", worker.step, clock=SystemClock())
     runner.start()
 
     assert worker.recovered.wait(20)
@@ -201,7 +201,7 @@ def test_the_watchdog_starves_on_a_worker_without_progress_only():
         release.wait(30)
         return 60.0
 
-    runner = Runner("sender", step, clock=clock)
+    runner = WorkerThread("sender", step, clock=clock)
     runner.start()
     assert entered.wait(10)
     start = clock.now
@@ -227,7 +227,7 @@ def test_a_worker_that_sleeps_past_its_own_time_is_stuck():
         stepped.set()
         return 60.0
 
-    runner = Runner("watcher", step, clock=clock)
+    runner = WorkerThread("watcher", step, clock=clock)
     runner.start()
     assert stepped.wait(10)
     while runner.busy_since_s is not None:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from edge_agent.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.display import progress_line, size, status_page

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from edge_agent import priorities
-from edge_agent.activity import Current, ProblemCode, Reason
+from edge_agent.base.activity import Current, ProblemCode, Reason
+from edge_agent.base.errors import StoreError
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
-from edge_agent.errors import StoreError
 from edge_agent.lease import LeaseProbe
 from edge_agent.scan import NameRules, Scan, is_gone
 from edge_agent.settler import identity_at

@@ -2,8 +2,8 @@
 
 import pytest
 
+from edge_agent.base.settings import MqttSettings
 from edge_agent.broker import Address, BrokerError, read_login
-from edge_agent.config import MqttSettings
 
 
 @pytest.mark.parametrize(

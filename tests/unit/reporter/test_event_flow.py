@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_agent.clock import SystemClock
-from edge_agent.errors import StoreError
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import StoreError
 from edge_agent.event_flow import WINDOW, EventFlow
 from edge_agent.mqtt import PACKET_TOO_LARGE
 from edge_agent.outbox import NewEvent

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_agent.clock import Clock
+from edge_agent.base.clock import Clock
 
 log = structlog.get_logger()
 
 _RESTART_CAP_S = 60.0
 
 
-class Runner:
+class WorkerThread:
     """Calls ``step(now_s) -> wait_s`` again and again, until it is told to stop."""
 
     def __init__(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_agent.errors import ConfigError
+from edge_agent.base.errors import ConfigError
 
 _CPU = Path("/proc/cpuinfo")
 _FLAGS = ("flags", "Features")

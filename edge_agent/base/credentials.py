@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_agent.errors import ConfigError
+from edge_agent.base.errors import ConfigError
 
 FOR_SERVER = "device-token"
 FOR_BROKER = "mqtt-password"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edge_agent.errors import AgentError
+from edge_agent.base.errors import AgentError
 
 DATABASE = "agent.db"
 SOCKET = "control.sock"

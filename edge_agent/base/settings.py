@@ -1,6 +1,6 @@
 """What a person may decide, as frozen values: each key with its unit, its default and why.
 
-Reading them from file, environment and command line is `config_sources`. Values are checked here for
+Reading them from file, environment and command line is `settings_loading`. Values are checked here for
 what they are, not for what the machine holds: a folder may be on a card that is not plugged in yet.
 """
 

@@ -15,17 +15,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edge_agent import tls
-from edge_agent.activity import Reason
+from edge_agent.base import tls
+from edge_agent.base.activity import Reason
+from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
 from edge_agent.carrier import Connection
-from edge_agent.errors import ClockError, ConfigError, UnauthorizedError
 from edge_agent.transport import Transport
 from ingest_server.tls import TlsFiles as ServerFiles
 from ingest_server.tls import server_context
 from tests.support.certificates import Authority
 from tests.support.lane import scene
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PROBE = b'{"protocols":[1],"nonce":"n","now":"2026-11-21T00:00:00Z","limits":{},"device":null}'
 NOT_YET = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid"
 
@@ -310,7 +310,7 @@ def test_without_aes_the_server_that_we_have_takes_chacha20_in_tls_1_2(authority
 @pytest.mark.parametrize(("configured", "cipher"), [(True, "CHACHA20"), (False, "AES")])
 def test_what_the_install_page_says_puts_chacha20_first_in_tls_1_3(authority, configured, cipher):
     program = (
-        "import ssl, sys; from tests.unit.agent_link.test_tls import handshake;"
+        "import ssl, sys; from tests.unit.edge_agent.base.test_tls import handshake;"
         "from ingest_server.tls import *; from edge_agent import tls; from pathlib import Path;"
         "ca, cert, key = map(Path, sys.argv[1:]); print(tls.prefers_chacha(),"
         "handshake(tls.context(tls.TlsFiles(ca)), server_context(TlsFiles(cert, key))))"

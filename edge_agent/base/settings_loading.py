@@ -24,10 +24,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from edge_agent.config import AgentSettings, MqttSettings, ServerSettings
-from edge_agent.credentials import FOR_SERVER, credential
-from edge_agent.errors import ConfigError
-from edge_agent.tls import TlsFiles, context
+from edge_agent.base.credentials import FOR_SERVER, credential
+from edge_agent.base.errors import ConfigError
+from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings
+from edge_agent.base.tls import TlsFiles, context
 
 DEFAULT_FILE = Path("/etc/edge-uploader/agent.toml")
 ENVIRONMENT_PREFIX = "EDGE_AGENT_"

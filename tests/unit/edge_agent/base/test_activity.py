@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
 
 WAIT = Wait(Reason.LINK, "no route", 5.0)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import AgentSettings, LinkSettings, PrioritySettings
-from edge_agent.config_sources import _KEYS, _REQUIRED, Loaded, load
-from edge_agent.credentials import read_secret
-from edge_agent.errors import ConfigError
+from edge_agent.base.credentials import read_secret
+from edge_agent.base.errors import ConfigError
+from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
+from edge_agent.base.settings_loading import _KEYS, _REQUIRED, Loaded, load
 from tests.support.certificates import Authority
 
-EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+EXAMPLE = Path(__file__).parents[4] / "config.example.toml"
 GOOD = """
 device_id = "drone-1"
 [watch]
@@ -203,7 +203,7 @@ def test_a_file_that_was_named_must_exist(tmp_path):
 
 
 def test_without_any_file_the_first_sentence_says_where_it_was_looked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr("edge_agent.config_sources.DEFAULT_FILE", tmp_path / "agent.toml")
+    monkeypatch.setattr("edge_agent.base.settings_loading.DEFAULT_FILE", tmp_path / "agent.toml")
 
     with pytest.raises(ConfigError) as caught:
         load(None, {}, {})
