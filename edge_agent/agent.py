@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent import heap, logs, priorities
+from edge_agent import heap, logs
 from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
@@ -27,11 +27,12 @@ from edge_agent.desk import Desk
 from edge_agent.enrolment import Enrolment
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
-from edge_agent.outbox import NewEvent
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
 from edge_agent.snapshot import LinkUse, Snapshots, status_line
-from edge_agent.store import Store
+from edge_agent.store import priorities
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 from edge_agent.systemd import Notifier, stuck_workers
 from edge_agent.version import own_version
 from edge_agent.watcher import Watcher

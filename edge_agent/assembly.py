@@ -16,7 +16,7 @@ from edge_agent.policies import Policies, Rules
 from edge_agent.route import interface_to
 from edge_agent.sender import Sender
 from edge_agent.source import Source
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 
 _ASK_S = 5.0

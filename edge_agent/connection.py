@@ -37,7 +37,7 @@ from edge_agent.mqtt import (
     Reached,
     Session,
 )
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"

@@ -15,7 +15,7 @@ from edge_agent.core.upload import PENDING, State
 from edge_agent.intake import take_in
 from edge_agent.snapshot import percent, reason_of
 from edge_agent.source import printable
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 MAX_PATHS = 10_000
 

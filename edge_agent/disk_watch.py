@@ -12,8 +12,8 @@ import structlog
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
-from edge_agent.outbox import NewEvent
-from edge_agent.store import Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

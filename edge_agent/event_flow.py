@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edge_agent.mqtt import PACKET_TOO_LARGE
-from edge_agent.outbox import Outbox, OutboxEvent
+from edge_agent.store.outbox import Outbox, OutboxEvent
 
 WINDOW: Final = 20
 """Events in flight: on a link of 600 ms round trip still 30 events a second."""

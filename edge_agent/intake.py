@@ -13,7 +13,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.source import identity_of, printable
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,10 @@ from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.disk_watch import DiskWatch, Space, space_at
 from edge_agent.lease import LeaseProbe
-from edge_agent.outbox import NewEvent
 from edge_agent.source import RunningDigest, Source, printable
 from edge_agent.stays import Stays
-from edge_agent.store import Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

@@ -33,7 +33,7 @@ from edge_agent.gate import Gate
 from edge_agent.outflow import Outflow
 from edge_agent.receipts import check_receipt, completed_event
 from edge_agent.source import Source
-from edge_agent.store import NewEvent, Store
+from edge_agent.store.recordings import NewEvent, Store
 from edge_agent.transport import Pending, Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus

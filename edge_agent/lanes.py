@@ -37,7 +37,7 @@ from edge_agent.lane_work import LaneWork, Verifying
 from edge_agent.outflow import WORKER, Outflow
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 
 WORK = (State.STABLE, State.SENDING, State.SENT)

@@ -14,7 +14,7 @@ from datetime import datetime
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.core.schedule import LinkRule, SendingRules, Slot, day_of, decide
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0
 """Between two looks at the route and the clock."""

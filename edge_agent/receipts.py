@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_agent.base.errors import ReceiptRefusedError
 from edge_agent.core.recording import Recording
-from edge_agent.store import NewEvent
+from edge_agent.store.recordings import NewEvent
 from upload_protocol.digests import Digest
 from upload_protocol.headers import is_upload_id
 from upload_protocol.messages import Receipt

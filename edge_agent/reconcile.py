@@ -16,11 +16,11 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
-from edge_agent.outbox import NewEvent
 from edge_agent.scan import is_gone
 from edge_agent.settler import Settler
 from edge_agent.source import printable
-from edge_agent.store import Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

@@ -34,7 +34,7 @@ from edge_agent.mqtt import (
     Reached,
     Received,
 )
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
 

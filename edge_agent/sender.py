@@ -33,7 +33,7 @@ from edge_agent.outflow import Outflow
 from edge_agent.policies import Policies, Rules, Seen
 from edge_agent.setbacks import Setbacks
 from edge_agent.source import Source
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 
 log = structlog.get_logger()

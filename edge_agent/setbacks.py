@@ -35,7 +35,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Deliveries, Delivery
 from edge_agent.holds import Holds
-from edge_agent.store import NewEvent, Store
+from edge_agent.store.recordings import NewEvent, Store
 
 log = structlog.get_logger()
 

@@ -25,9 +25,9 @@ from edge_agent.core.stability import (
 )
 from edge_agent.core.upload import Event, State
 from edge_agent.lease import LeaseProbe
-from edge_agent.outbox import NewEvent
 from edge_agent.source import identity_of, printable
-from edge_agent.store import Move, Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Move, Store
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Vie
 from edge_agent.base.clock import Clock, rfc3339
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
-from edge_agent.store import Store, pending_bytes, pending_files
+from edge_agent.store.recordings import Store, pending_bytes, pending_files
 
 _STATE_OF_REASON = {
     Reason.LINK: "waiting_network",

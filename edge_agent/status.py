@@ -14,7 +14,7 @@ from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
 from edge_agent.policies import Policies
 from edge_agent.snapshot import LinkUse, Snapshots
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 
 def read_status(settings: AgentSettings) -> dict[str, Any]:

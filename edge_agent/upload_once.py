@@ -30,7 +30,7 @@ from edge_agent.display import change_line, progress_line
 from edge_agent.intake import take_in
 from edge_agent.lease import LeaseProbe
 from edge_agent.settler import Settler
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0
 _IDLE_S = 1.0

@@ -27,7 +27,7 @@ from edge_agent.reconcile import Reconciler
 from edge_agent.scan import NameRules, Scan
 from edge_agent.settler import Settler
 from edge_agent.source import printable
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, State
-from edge_agent.store import NewEvent, Store
+from edge_agent.store.recordings import NewEvent, Store
 from tests.support.clock import VirtualClock
 from tests.support.examples import examples
 

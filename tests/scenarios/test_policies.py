@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from edge_agent import priorities
 from edge_agent.base.activity import Reason
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import State
+from edge_agent.store import priorities
 from tests.support.lane import scene
 from tests.support.link import Fault
 

@@ -21,7 +21,7 @@ from edge_agent.lease import LeaseProbe
 from edge_agent.policies import Policies
 from edge_agent.sender import Sender
 from edge_agent.source import Source, identity_of, printable
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 from tests.support.clock import VirtualClock
 from tests.support.ingest import Ingest, ingest

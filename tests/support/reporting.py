@@ -12,9 +12,9 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.core.telemetry import Timing
-from edge_agent.outbox import NewEvent
 from edge_agent.reporter import Reporter
-from edge_agent.store import Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 QUICK = Timing(
     min_gap_s=0.2,

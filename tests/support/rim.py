@@ -14,7 +14,7 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.lease import LeaseProbe
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.watcher import Watcher
 
 

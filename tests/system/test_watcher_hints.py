@@ -22,7 +22,7 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import State
 from edge_agent.hints import watched_inodes
 from edge_agent.lease import LeaseProbe
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from edge_agent.watcher import Watcher
 from tests.support.requirements import require, require_root
 

@@ -15,7 +15,7 @@ from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, N
 from edge_agent.core.upload import Event
 from edge_agent.desk import Desk
 from edge_agent.snapshot import Snapshots
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
 from tests.support.rim import StillClock
 

@@ -4,7 +4,7 @@ from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
 from edge_agent.policies import Policies
 from edge_agent.route import interface_to
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 
 def is_paused(state_dir):

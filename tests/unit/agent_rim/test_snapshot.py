@@ -9,7 +9,7 @@ from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.display import progress_line, size, status_page
 from edge_agent.snapshot import LinkUse, Snapshots, percent, status_line
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
 
 KEYS = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import priorities
 from edge_agent.base.activity import Current, ProblemCode, Reason
 from edge_agent.base.errors import StoreError
 from edge_agent.core.recording import Recording
@@ -18,7 +17,8 @@ from edge_agent.lease import LeaseProbe
 from edge_agent.scan import NameRules, Scan, is_gone
 from edge_agent.settler import identity_at
 from edge_agent.snapshot import blocking
-from edge_agent.store import Store
+from edge_agent.store import priorities
+from edge_agent.store.recordings import Store
 from edge_agent.watcher import Watcher
 from tests.support.rim import Folder, StillClock, watched_folder
 from upload_protocol.digests import Digest

@@ -6,8 +6,8 @@ from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import StoreError
 from edge_agent.event_flow import WINDOW, EventFlow
 from edge_agent.mqtt import PACKET_TOO_LARGE
-from edge_agent.outbox import NewEvent
-from edge_agent.store import Store
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
 
 
 @pytest.fixture

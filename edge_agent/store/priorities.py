@@ -7,7 +7,7 @@ from functools import partial
 
 from edge_agent.core.schedule import PriorityRule, priority_of
 from edge_agent.core.upload import PENDING
-from edge_agent.store import Store
+from edge_agent.store.recordings import Store
 
 _APPLIED = "priorities"
 _PAGE = 500

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent import outbox
 from edge_agent.base.errors import StaleRecordingError, StoreError, StoreTooNewError
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import PENDING, Event, IllegalTransitionError, State
-from edge_agent.database import Database
-from edge_agent.schema import MIGRATIONS, SCHEMA_VERSION
-from edge_agent.store import NewEvent, Store
+from edge_agent.store import outbox
+from edge_agent.store.database import Database
+from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.schema import MIGRATIONS, SCHEMA_VERSION
 from tests.support.clock import VirtualClock
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

@@ -1,6 +1,6 @@
 """The state database as a file: opening, checking, migrating, transactions.
 
-The only module that calls `sqlite3`. What the tables mean is `store`'s and `outbox`'s business.
+The only module that calls `sqlite3`. What the tables mean is `recordings`'s and `outbox`'s business.
 """
 
 from __future__ import annotations

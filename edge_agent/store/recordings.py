@@ -23,9 +23,9 @@ from edge_agent.base.clock import Clock, rfc3339
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State, advance
-from edge_agent.database import Connection, Database
-from edge_agent.outbox import NewEvent, Outbox, OutboxEvent
-from edge_agent.schema import (
+from edge_agent.store.database import Connection, Database
+from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
+from edge_agent.store.schema import (
     COLUMNS,
     MIGRATIONS,
     SCHEMA_VERSION,

@@ -1,6 +1,6 @@
 """The tables of the state database, how older ones become it, and a recording as a row.
 
-No SQL runs here: `store` does that.
+No SQL runs here: `recordings` does that.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from edge_agent import outbox
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
+from edge_agent.store import outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from edge_agent.base.clock import Clock, rfc3339
-from edge_agent.database import Connection, Database
+from edge_agent.store.database import Connection, Database
 
 SCHEMA = """
 CREATE TABLE event (

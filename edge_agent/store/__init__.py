@@ -1,0 +1,1 @@
+"""What the agent remembers: one SQLite file. Only this room imports sqlite3."""
