@@ -9,11 +9,11 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.base.settings import AgentSettings
-from edge_agent.carrier import Connection
-from edge_agent.link import LinkWatch, address_of
-from edge_agent.names import SHARED
+from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.link_monitor import LinkMonitor, address_of
+from edge_agent.net.resolver import SHARED
+from edge_agent.net.route import interface_to
 from edge_agent.policies import Policies, Rules
-from edge_agent.route import interface_to
 from edge_agent.sender import Sender
 from edge_agent.source import Source
 from edge_agent.store.recordings import Store
@@ -26,7 +26,7 @@ _ASK_S = 5.0
 def make_transport(
     settings: AgentSettings,
     clock: Clock,
-    link: LinkWatch | None = None,
+    link: LinkMonitor | None = None,
     *,
     with_token: bool = True,
 ) -> Transport:
@@ -37,7 +37,7 @@ def make_transport(
     """
     server = settings.server
     return Transport(
-        Connection(
+        Endpoint(
             url=server.url,
             ca_file=server.ca_file,
             client_cert_file=server.client_cert_file,
@@ -53,7 +53,7 @@ def make_transport(
     )
 
 
-def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
+def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
     """Return what looks after the lanes; it runs when it is started.
 
     Raises:
@@ -73,7 +73,7 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkWatch:
         return True
 
     server = settings.server
-    return LinkWatch(
+    return LinkMonitor(
         address_of(server.proxy or server.url), ask=ask, on_return=lambda: None, clock=clock
     )
 
@@ -85,7 +85,7 @@ def make_sender(
     activity: Activity,
     clock: Clock,
     *,
-    link: LinkWatch,
+    link: LinkMonitor,
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns."""
     address = address_of(settings.server.proxy or settings.server.url)

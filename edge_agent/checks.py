@@ -23,10 +23,10 @@ from edge_agent.core.stability import Writer
 from edge_agent.display import size
 from edge_agent.enrolment import has_token
 from edge_agent.lease import LeaseProbe
-from edge_agent.link import address_of
-from edge_agent.names import SHARED
+from edge_agent.net.link_monitor import address_of
+from edge_agent.net.resolver import SHARED
+from edge_agent.net.route import interface_to
 from edge_agent.reporter import BrokerError, check_broker
-from edge_agent.route import interface_to
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0

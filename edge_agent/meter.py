@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterable
 from statistics import fmean
 
-from edge_agent import tcp_info
 from edge_agent.core.lane_count import Sample
+from edge_agent.net import tcp_info
 
 
 class _Line:

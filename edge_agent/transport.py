@@ -1,4 +1,4 @@
-"""The native protocol over HTTP. Beside it only `carrier`, `network` and `netstream` know httpx.
+"""The native protocol over HTTP. Beside it only `endpoint`, `httpx_transport` and `stream` know httpx.
 
 One client per lane, one connection at a time. Only idle timeouts, never a total one: a slow link
 that moves is a good link. Every method raises a `TransportError`, and a body's `SourceError` passes
@@ -33,7 +33,7 @@ from edge_agent.base.errors import (
     UploadLostError,
 )
 from edge_agent.breakage import what_broke
-from edge_agent.carrier import Connection, network_for
+from edge_agent.net.endpoint import Endpoint, transport_to
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
@@ -82,7 +82,7 @@ class Transport:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Endpoint,
         *,
         token: Callable[[], str | None],
         utc: Callable[[], datetime],
@@ -102,7 +102,7 @@ class Transport:
         self._may_expect = True
         self._socket: socket.socket | None = None
         self._client = httpx.Client(
-            transport=network_for(connection) if via is None else via,
+            transport=transport_to(connection) if via is None else via,
             trust_env=False,  # neither proxy variables nor .netrc: the configuration says it all
             follow_redirects=False,
             timeout=httpx.Timeout(

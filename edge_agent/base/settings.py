@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
-from edge_agent.socket_options import DSCP
+from edge_agent.net.socket_options import DSCP
 from upload_protocol.headers import is_device_id
 
 KIB = 1024

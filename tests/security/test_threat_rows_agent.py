@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.base.errors import LinkDownError, SourceError, TransportError
-from edge_agent.carrier import Connection
 from edge_agent.core.upload import State
 from edge_agent.mqtt import Received
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.scan import NameRules, Scan
 from edge_agent.source import Source
 from edge_agent.transport import Transport
@@ -33,7 +33,7 @@ MIB = 1 << 20
 
 def transport(url, token=None, **more) -> Transport:
     return Transport(
-        Connection(url=url, **more),
+        Endpoint(url=url, **more),
         token=lambda: token,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),
     )

@@ -11,13 +11,13 @@ from typing import Any
 
 from edge_agent.base.activity import Activity, Reason
 from edge_agent.base.settings import RetentionSettings, UploadSettings
-from edge_agent.carrier import Connection
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
 from edge_agent.disk_watch import Space
 from edge_agent.janitor import Janitor
 from edge_agent.lease import LeaseProbe
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.policies import Policies
 from edge_agent.sender import Sender
 from edge_agent.source import Source, identity_of, printable
@@ -58,7 +58,7 @@ class Lane:
         self.activity = Activity()
         self.activity.subscribe(self._note)
         self.transport = Transport(
-            Connection(url="http://127.0.0.1"),
+            Endpoint(url="http://127.0.0.1"),
             token=self._token,
             utc=self.clock.utc,
             via=self.link,

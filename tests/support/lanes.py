@@ -15,9 +15,9 @@ import httpx
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.carrier import Connection
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.lanes import WORK
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.sender import Sender
 from edge_agent.source import Source
 from edge_agent.transport import Transport
@@ -95,7 +95,7 @@ class Lanes(Lane):
 
     def _another(self) -> Transport:
         return Transport(
-            Connection(url=self.url or "http://127.0.0.1", congestion_control="cubic"),
+            Endpoint(url=self.url or "http://127.0.0.1", congestion_control="cubic"),
             token=lambda: None,
             utc=self.clock.utc,
             via=self.link if self.url is None else None,

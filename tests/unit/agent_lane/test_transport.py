@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent import netstream, socket_options
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import (
     AbortedError,
@@ -19,8 +18,9 @@ from edge_agent.base.errors import (
     TransportError,
     UnauthorizedError,
 )
-from edge_agent.carrier import Connection
-from edge_agent.dialing import dial
+from edge_agent.net import socket_options, stream
+from edge_agent.net.connect import dial
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.transport import Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 def transport(port, *, token=lambda: None, **more):
     url = more.pop("url", f"http://127.0.0.1:{port}")
-    return Transport(Connection(url=url, **more), token=token, utc=lambda: NOW)
+    return Transport(Endpoint(url=url, **more), token=token, utc=lambda: NOW)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def answering(raw, heard=None):
 
 def http(status, content_type, body, *more):
     lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "Connection: close", *more, "", ""]).encode() + body
+    return "\r\n".join([*lines, "Endpoint: close", *more, "", ""]).encode() + body
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_what_connects_while_it_is_aborted_is_closed(monkeypatch):
         client.abort()
         return dialled[-1]
 
-    monkeypatch.setattr(netstream, "dial", dial_and_abort)
+    monkeypatch.setattr(stream, "dial", dial_and_abort)
     with (
         server(answering(http("503 Busy", "text/plain", b""))) as port,
         transport(port) as client,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.base.errors import LinkBackError, LinkDownError
-from edge_agent.carrier import Connection
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.transport import Transport
 from tests.support.stalling_server import stalling_server
 from upload_protocol.headers import ContentRange
@@ -30,7 +30,7 @@ class Heard:
 
 def transport(url, watch):
     return Transport(
-        Connection(url=url),
+        Endpoint(url=url),
         token=lambda: None,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),
         watch=watch,

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent import netstream
 from edge_agent.base.errors import LinkDownError, NotOurServerError, ServerBusyError, TransportError
-from edge_agent.carrier import Connection
+from edge_agent.net import stream
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.transport import Transport
 from tests.support.certificates import Authority
 from upload_protocol.headers import ContentRange
@@ -80,7 +80,7 @@ def after_the_body(raw):
 
 def sent_to(port, *, length=LENGTH, scheme="http", ca_file=None):
     """Send a body; return the error that comes of it."""
-    connection = Connection(url=f"{scheme}://127.0.0.1:{port}", ca_file=ca_file, idle_timeout_s=5.0)
+    connection = Endpoint(url=f"{scheme}://127.0.0.1:{port}", ca_file=ca_file, idle_timeout_s=5.0)
     body = iter([bytes(LENGTH)] * (length // LENGTH))
     utc = lambda: datetime(2026, 11, 21, tzinfo=UTC)  # noqa: E731 - a clock that stands
     with (
@@ -161,7 +161,7 @@ def test_a_compressed_answer_fills_no_memory():
 
 
 def test_an_answer_that_trickles_in_is_given_up(monkeypatch):
-    monkeypatch.setattr(netstream, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(stream, "_ANSWER_S", 0.2)
     over = threading.Event()
 
     def serve(connection):
@@ -302,5 +302,5 @@ def test_a_server_that_is_not_there_is_said_without_the_kernels_number():
 
     error = sent_to(port)
 
-    assert "Connection refused" in str(error)
+    assert "Endpoint refused" in str(error)
     assert "Errno" not in str(error)

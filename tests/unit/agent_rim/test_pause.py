@@ -2,8 +2,8 @@
 
 from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
+from edge_agent.net.route import interface_to
 from edge_agent.policies import Policies
-from edge_agent.route import interface_to
 from edge_agent.store.recordings import Store
 
 

@@ -18,7 +18,7 @@ import pytest
 from edge_agent.base import tls
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
-from edge_agent.carrier import Connection
+from edge_agent.net.endpoint import Endpoint
 from edge_agent.transport import Transport
 from ingest_server.tls import TlsFiles as ServerFiles
 from ingest_server.tls import server_context
@@ -71,7 +71,7 @@ def serving(context):
 
 def client(port, **files):
     return Transport(
-        Connection(url=f"https://127.0.0.1:{port}", idle_timeout_s=5.0, **files),
+        Endpoint(url=f"https://127.0.0.1:{port}", idle_timeout_s=5.0, **files),
         token=lambda: None,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),
     )

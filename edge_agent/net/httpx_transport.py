@@ -10,14 +10,14 @@ from typing import Any
 import httpcore
 import httpx
 
-from edge_agent.names import SHARED
-from edge_agent.netstream import Backend, OnInformational, tell_nobody
-from edge_agent.socket_options import SocketOption
+from edge_agent.net.resolver import SHARED
+from edge_agent.net.socket_options import SocketOption
+from edge_agent.net.stream import Backend, OnInformational, tell_nobody
 
 _KEEPALIVE_S = 30.0
 
 
-class Network(httpx.BaseTransport):
+class HttpxTransport(httpx.BaseTransport):
     """One connection at a time: also what makes the remembered socket of a lane the live one.
 
     Args:

@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 import httpcore
 
 from edge_agent.base.clock import SystemClock
-from edge_agent.dialing import dial
-from edge_agent.names import Names
-from edge_agent.socket_options import SocketOption
+from edge_agent.net.connect import dial
+from edge_agent.net.resolver import Resolver
+from edge_agent.net.socket_options import SocketOption
 
 OnInformational = Callable[[int, bytes], None]
 """Told the status of a 1xx answer and its raw head."""
@@ -85,7 +85,7 @@ class Backend(httpcore.NetworkBackend):
 
     def __init__(
         self,
-        names: Names,
+        names: Resolver,
         options: Iterable[SocketOption] = (),
         *,
         on_informational: OnInformational = tell_nobody,

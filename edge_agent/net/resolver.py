@@ -25,7 +25,7 @@ class _Lookup:
     error: OSError | None = None
 
 
-class Names:
+class Resolver:
     """Safe to use from several threads.
 
     Args:
@@ -93,7 +93,7 @@ class Names:
         lookup.is_done.set()
 
 
-SHARED = Names()
+SHARED = Resolver()
 """One memory for all lanes and the link watch: they lead to the same server."""
 
 

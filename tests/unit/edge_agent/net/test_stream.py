@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from edge_agent.base.clock import SystemClock
-from edge_agent.dialing import dial
-from edge_agent.names import Names
-from edge_agent.network import Network
+from edge_agent.net.connect import dial
+from edge_agent.net.httpx_transport import HttpxTransport
+from edge_agent.net.resolver import Resolver
 from tests.support.certificates import Authority
 
 PIECE = b"x" * 256 * 1024
@@ -82,7 +82,9 @@ class Body:
 
 def put(secured, port, body, *, informational=lambda status, head: None, **fields):
     scheme, _, context = secured
-    network = Network(lambda: context, proxy=None, options=[], on_informational=informational)
+    network = HttpxTransport(
+        lambda: context, proxy=None, options=[], on_informational=informational
+    )
     with httpx.Client(transport=network, timeout=5) as client:
         answer = client.put(
             f"{scheme}://127.0.0.1:{port}/",
@@ -219,7 +221,7 @@ def test_a_server_that_reads_nothing_is_given_up_after_the_idle_time(secured):
 
     scheme, wrap, context = secured
     with serving(serve, wrap) as port:
-        network = Network(lambda: context, proxy=None, options=[])
+        network = HttpxTransport(lambda: context, proxy=None, options=[])
         with (
             httpx.Client(transport=network, timeout=0.3) as client,
             pytest.raises(httpx.WriteTimeout),
@@ -263,7 +265,7 @@ def row(host, family=socket.AF_INET):
 def test_a_name_server_that_falls_silent_leaves_the_last_good_address():
     released = threading.Event()
     answers = [lambda: [row("192.0.2.1")], lambda: released.wait(10) and []]
-    names = Names(lambda *_, **__: answers.pop(0)(), limit_s=0.1)
+    names = Resolver(lambda *_, **__: answers.pop(0)(), limit_s=0.1)
 
     first = names.addresses("a.example", 80)
     second = names.addresses("a.example", 80)
@@ -281,7 +283,7 @@ def test_a_name_never_known_is_given_up_in_time_and_asked_once():
         released.wait(10)
         raise socket.gaierror(-2, "unknown")
 
-    names = Names(hang, limit_s=0.05)
+    names = Resolver(hang, limit_s=0.05)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             names.addresses("a.example", 80)
@@ -293,7 +295,7 @@ def test_a_name_never_known_is_given_up_in_time_and_asked_once():
 def test_the_families_take_turns():
     six = socket.AF_INET6
     rows = [row("::1", six), row("::2", six), row("192.0.2.1")]
-    names = Names(lambda *_, **__: rows)
+    names = Resolver(lambda *_, **__: rows)
 
     found = names.addresses("a.example", 80)
 

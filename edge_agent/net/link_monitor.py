@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from edge_agent import tcp_info
 from edge_agent.base.clock import Clock
 from edge_agent.core import stall
-from edge_agent.names import SHARED, Names
-from edge_agent.netlink import LinkNews
-from edge_agent.socket_options import KEEPALIVE_AGAIN_S, probe_now
+from edge_agent.net import tcp_info
+from edge_agent.net.resolver import SHARED, Resolver
+from edge_agent.net.rtnetlink import LinkNews
+from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
 
 log = structlog.get_logger()
 
@@ -39,10 +39,10 @@ _NAME_S = 1.0
 """Limit of a look-up: this thread watches running connections, too."""
 _JOIN_S = 2.0
 
-Address = tuple[str, int]
+SocketAddress = tuple[str, int]
 
 
-class Line(Protocol):
+class BusyConnection(Protocol):
     """A connection that may be busy with a request."""
 
     def live_socket(self) -> socket.socket | None: ...
@@ -64,7 +64,7 @@ class Figures:
     """Of what these connections sent: what had to go again."""
 
 
-class LinkWatch:
+class LinkMonitor:
     """Begins with `start`, ends with `stop`.
 
     Args:
@@ -76,12 +76,12 @@ class LinkWatch:
 
     def __init__(
         self,
-        address: Address,
+        address: SocketAddress,
         *,
         ask: Callable[[], bool],
         on_return: Callable[[], None],
         clock: Clock,
-        names: Names = SHARED,
+        names: Resolver = SHARED,
     ) -> None:
         self._address = address
         self._ask = ask
@@ -89,8 +89,8 @@ class LinkWatch:
         self._clock = clock
         self._names = names
         self._lock = threading.Lock()
-        self._busy: dict[Line, stall.Silence] = {}
-        self._last_peer: Address | None = None
+        self._busy: dict[BusyConnection, stall.Silence] = {}
+        self._last_peer: SocketAddress | None = None
         self._lost_s: float | None = None
         """Since when requests break; None: the last one got through."""
         self._is_stopping = False
@@ -118,13 +118,13 @@ class LinkWatch:
 
     # --- from the lanes -----------------------------------------------------------------------
 
-    def begin(self, line: Line) -> None:
+    def begin(self, line: BusyConnection) -> None:
         """A request is about to be sent on *line*."""
         with self._lock:
             self._busy[line] = stall.Silence()
         self._wake()
 
-    def end(self, line: Line, *, was_answered: bool | None) -> None:
+    def end(self, line: BusyConnection, *, was_answered: bool | None) -> None:
         """The request is over: answered, whatever the answer, or broken; None: ended by ourselves."""
         with self._lock:
             self._busy.pop(line, None)
@@ -225,7 +225,7 @@ class LinkWatch:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _lines(self) -> list[tuple[Line, socket.socket, stall.Silence]]:
+    def _lines(self) -> list[tuple[BusyConnection, socket.socket, stall.Silence]]:
         with self._lock:
             busy = tuple(self._busy.items())
         return [
@@ -234,7 +234,7 @@ class LinkWatch:
             if (live := line.live_socket()) is not None
         ]
 
-    def _flows(self, now_s: float) -> list[tuple[Line, socket.socket, stall.Flow]]:
+    def _flows(self, now_s: float) -> list[tuple[BusyConnection, socket.socket, stall.Flow]]:
         flows = []
         for line, live, silence in self._lines():
             info = tcp_info.read(live)
@@ -346,7 +346,7 @@ def _median(values: list[float]) -> float:
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def address_of(url: str) -> Address:
+def address_of(url: str) -> SocketAddress:
     """Return the host and port that *url* leads to first."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)

@@ -9,16 +9,16 @@ from pathlib import Path
 import httpx
 import structlog
 
-from edge_agent import socket_options
 from edge_agent.base import tls
 from edge_agent.base.errors import ConfigError
-from edge_agent.network import Network
+from edge_agent.net import socket_options
+from edge_agent.net.httpx_transport import HttpxTransport
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Endpoint:
     """Where the server is, and how to reach it."""
 
     url: str
@@ -36,7 +36,7 @@ class Connection:
         return tls.TlsFiles(self.ca_file, self.client_cert_file, self.client_key_file)
 
 
-def network_for(connection: Connection) -> httpx.BaseTransport:
+def transport_to(connection: Endpoint) -> httpx.BaseTransport:
     """Return what carries requests to the server, directly or by way of a proxy.
 
     Raises:
@@ -58,7 +58,7 @@ def network_for(connection: Connection) -> httpx.BaseTransport:
                 proxy=proxy,
                 socket_options=options,
             )
-        return Network(
+        return HttpxTransport(
             _Contexts(connection),
             proxy=proxy,
             options=options,
@@ -72,7 +72,7 @@ def network_for(connection: Connection) -> httpx.BaseTransport:
 class _Contexts:
     """The TLS context that is right at the moment."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Endpoint) -> None:
         self._files = connection.files
         # Never used for http: loads no certificates.
         is_tls = connection.url.lower().startswith("https")

@@ -14,8 +14,8 @@ import socket
 from collections.abc import Iterable, Sequence
 
 from edge_agent.base.clock import Clock
-from edge_agent.names import Address
-from edge_agent.socket_options import SocketOption
+from edge_agent.net.resolver import Address
+from edge_agent.net.socket_options import SocketOption
 
 _APART_S = 0.25
 _AGAIN_S = 1.0

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_agent import tcp_info
 from edge_agent.assembly import make_link_watch
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
 from edge_agent.core.stall import Flow, Silence, is_lost, is_silent, probe_interval_s
-from edge_agent.link import LinkWatch, address_of
-from edge_agent.names import Names
-from edge_agent.netlink import says_up
+from edge_agent.net import tcp_info
+from edge_agent.net.link_monitor import LinkMonitor, address_of
+from edge_agent.net.resolver import Resolver
+from edge_agent.net.rtnetlink import says_up
 
 
 def flow(outstanding=1, silent_s=0.0, rtt_s=0.05, retry_s=0.25):
@@ -102,7 +102,7 @@ class Line:
 @contextmanager
 def watching(port, *, ask=lambda: True):
     returned = threading.Event()
-    watch = LinkWatch(("127.0.0.1", port), ask=ask, on_return=returned.set, clock=SystemClock())
+    watch = LinkMonitor(("127.0.0.1", port), ask=ask, on_return=returned.set, clock=SystemClock())
     watch.start()
     try:
         yield watch, returned
@@ -234,8 +234,8 @@ def test_the_figures_are_those_of_connections_that_carry_a_request():
 
 def test_a_name_server_that_is_silent_holds_the_watch_up_for_a_second_at_most():
     over = threading.Event()
-    names = Names(lambda *_, **__: over.wait(10) and [])
-    watch = LinkWatch(
+    names = Resolver(lambda *_, **__: over.wait(10) and [])
+    watch = LinkMonitor(
         ("a.example", 80),
         ask=lambda: True,
         on_return=lambda: None,
