@@ -25,8 +25,9 @@ from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.control import ControlServer
 from edge_agent.desk import Desk
 from edge_agent.enrolment import Enrolment
-from edge_agent.janitor import Janitor
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.janitor import Janitor
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.watcher import Watcher
 from edge_agent.reload import Change, compare
 from edge_agent.reporter import Reporter
 from edge_agent.snapshot import LinkUse, Snapshots, status_line
@@ -35,7 +36,6 @@ from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from edge_agent.systemd import Notifier, stuck_workers
 from edge_agent.version import own_version
-from edge_agent.watcher import Watcher
 
 log = structlog.get_logger()
 

@@ -9,13 +9,13 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.base.settings import AgentSettings
+from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
 from edge_agent.policies import Policies, Rules
 from edge_agent.sender import Sender
-from edge_agent.source import Source
 from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 

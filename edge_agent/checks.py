@@ -22,7 +22,7 @@ from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
 from edge_agent.display import size
 from edge_agent.enrolment import has_token
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.lease import LeaseProbe
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to

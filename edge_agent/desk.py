@@ -12,9 +12,9 @@ from edge_agent.base.activity import Activity, View
 from edge_agent.base.errors import StoreError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
-from edge_agent.intake import take_in
+from edge_agent.media.handover import hand_over
+from edge_agent.media.source import printable
 from edge_agent.snapshot import percent, reason_of
-from edge_agent.source import printable
 from edge_agent.store.recordings import Store
 
 MAX_PATHS = 10_000
@@ -75,7 +75,7 @@ class Desk:
 
     def _upload(self, paths: list[bytes], stopping: threading.Event) -> Iterator[object]:
         try:
-            taken, refused = take_in(self._store, paths, self._folder)
+            taken, refused = hand_over(self._store, paths, self._folder)
         except StoreError as error:
             raise RequestError(str(error)) from error
         self._wake_watcher()

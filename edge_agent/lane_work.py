@@ -30,9 +30,9 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.delivery import Delivery, Flight, Kind, Task
 from edge_agent.gate import Gate
+from edge_agent.media.source import Source
 from edge_agent.outflow import Outflow
 from edge_agent.receipts import check_receipt, completed_event
-from edge_agent.source import Source
 from edge_agent.store.recordings import NewEvent, Store
 from edge_agent.transport import Pending, Transport
 from upload_protocol.headers import ContentRange

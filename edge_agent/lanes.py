@@ -34,9 +34,9 @@ from edge_agent.delivery import Deliveries, Delivery, Kind, Task
 from edge_agent.gate import Gate
 from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
 from edge_agent.lane_work import LaneWork, Verifying
+from edge_agent.media.source import Source
 from edge_agent.outflow import WORKER, Outflow
 from edge_agent.setbacks import Setbacks
-from edge_agent.source import Source
 from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 

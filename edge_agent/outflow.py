@@ -12,7 +12,7 @@ from edge_agent.core.pacing import Pace
 from edge_agent.core.progress import Rate, eta_s
 from edge_agent.core.recording import Recording
 from edge_agent.delivery import Delivery, Flight
-from edge_agent.source import PIECE_BYTES, Source
+from edge_agent.media.source import PIECE_BYTES, Source
 from upload_protocol.ranges import ByteRange
 
 WORKER = "sender"

@@ -28,11 +28,11 @@ from edge_agent.gate import Gate
 from edge_agent.holds import Holds
 from edge_agent.lane_work import LaneWork, count
 from edge_agent.lanes import Lane, Shared
+from edge_agent.media.source import Source
 from edge_agent.meter import Meter, fills_alone
 from edge_agent.outflow import Outflow
 from edge_agent.policies import Policies, Rules, Seen
 from edge_agent.setbacks import Setbacks
-from edge_agent.source import Source
 from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 

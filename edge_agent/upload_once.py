@@ -27,9 +27,9 @@ from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
 from edge_agent.desk import Desk
 from edge_agent.display import change_line, progress_line
-from edge_agent.intake import take_in
-from edge_agent.lease import LeaseProbe
-from edge_agent.settler import Settler
+from edge_agent.media.handover import hand_over
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0
@@ -85,7 +85,7 @@ def _alone(
         stack.enter_context(StateLock(settings.state_dir))
         store = _ChosenStore.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
-        taken, refused = take_in(store, paths, settings.watch.folder)
+        taken, refused = hand_over(store, paths, settings.watch.folder)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         if not taken:
             return
@@ -97,7 +97,7 @@ def _alone(
         stack.callback(transport.close)
         sender = make_sender(settings, store, transport, activity, clock, link=link)
         watch = settings.watch
-        settler = Settler(
+        settler = StabilityCheck(
             SettlePolicy(watch.settle_seconds, watch.fallback_settle_seconds),
             store,
             activity,
@@ -118,7 +118,7 @@ def _alone(
         _keep(store, ids)
 
 
-def _settle(settler: Settler, now_s: float) -> float:
+def _settle(settler: StabilityCheck, now_s: float) -> float:
     settler.take_up(now_s)
     settler.look_at_due(now_s)
     settler.commit()

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from edge_agent.base.activity import Reason
 from edge_agent.base.settings import UploadSettings
 from edge_agent.core.upload import State
-from edge_agent.source import Source
+from edge_agent.media.source import Source
 from tests.support.lanes import lanes
 from tests.support.link import FINE, Fault
 from tests.support.stalling_server import stalling_server

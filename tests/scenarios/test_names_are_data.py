@@ -5,7 +5,7 @@ import os
 import structlog
 
 from edge_agent.core.upload import State
-from edge_agent.source import original
+from edge_agent.media.source import original
 from tests.support.lane import scene
 
 HOSTILE = [

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import SourceUnreadableError
 from edge_agent.core.upload import State
-from edge_agent.source import Source
+from edge_agent.media.source import Source
 from tests.support.lane import scene
 from tests.support.link import Fault, problem
 

@@ -14,13 +14,13 @@ from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
-from edge_agent.disk_watch import Space
-from edge_agent.janitor import Janitor
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.disk_space import Space
+from edge_agent.media.janitor import Janitor
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.source import Source, identity_of, printable
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.policies import Policies
 from edge_agent.sender import Sender
-from edge_agent.source import Source, identity_of, printable
 from edge_agent.store.recordings import Store
 from edge_agent.transport import Transport
 from tests.support.clock import VirtualClock

@@ -17,9 +17,9 @@ from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.lanes import WORK
+from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.sender import Sender
-from edge_agent.source import Source
 from edge_agent.transport import Transport
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene

@@ -13,9 +13,9 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
-from edge_agent.watcher import Watcher
 
 
 @dataclass

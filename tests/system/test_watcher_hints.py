@@ -20,10 +20,10 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import State
-from edge_agent.hints import watched_inodes
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.hints import watched_inodes
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
-from edge_agent.watcher import Watcher
 from tests.support.requirements import require, require_root
 
 pytestmark = [

@@ -22,9 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from edge_agent import beneath
 from edge_agent.core.stability import Writer
-from edge_agent.mounts import mount_points_below
+from edge_agent.media import beneath
+from edge_agent.media.mounts import mount_points_below
 
 _BELIEVED = MappingProxyType(
     {

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from edge_agent import beneath
+from edge_agent.media import beneath
 
 
 @pytest.fixture

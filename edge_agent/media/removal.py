@@ -18,12 +18,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from edge_agent import beneath
 from edge_agent.base.errors import SourceChangedError
 from edge_agent.core.recording import Identity
 from edge_agent.core.stability import Writer
-from edge_agent.lease import LeaseProbe
-from edge_agent.source import Source, identity_of
+from edge_agent.media import beneath
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.source import Source, identity_of
 
 PREFIX = b".edge-agent-leaving-"
 _NAME_BYTES = 255

@@ -24,7 +24,7 @@ _UNKNOWN = (
 )
 
 
-class Stays:
+class PendingRemovals:
     """For the janitor's thread."""
 
     def __init__(self, activity: Activity) -> None:

@@ -9,9 +9,9 @@ import textwrap
 
 import pytest
 
-from edge_agent import lease
 from edge_agent.core.stability import Writer
-from edge_agent.lease import LeaseProbe
+from edge_agent.media import lease
+from edge_agent.media.lease import LeaseProbe
 
 
 def test_a_closed_file_has_no_writer(tmp_path):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.hints import FolderHints, watched_inodes
-from edge_agent.mounts import MOUNTINFO, mounts_near
+from edge_agent.media.hints import FolderHints, watched_inodes
+from edge_agent.media.mounts import MOUNTINFO, mounts_near
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ class _Gap(Enum):
     """Still: scanning alone must do for those folders."""
 
 
-class Lookout:
+class RootCheck:
     """Sets up hints for a folder and keeps them working. For the watcher's thread."""
 
     def __init__(self, on_hint: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.mounts import mounts_near
+from edge_agent.media.mounts import mounts_near
 
 _BEFORE = b"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 0:25 / /run rw,nosuid shared:5 - tmpfs tmpfs rw

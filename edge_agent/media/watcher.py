@@ -3,7 +3,7 @@
 A worker: `step` does one look at what is due. The scan is the truth and hints only make it prompt. A
 scan of a folder in which nothing changed asks the store nothing about its files and writes nothing.
 
-What a file means for what is remembered is in `reconcile`, whether it is finished in `settler`.
+What a file means for what is remembered is in `reconcile`, whether it is finished in `stability_check`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from edge_agent.base.errors import StaleRecordingError, StoreError
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
-from edge_agent.known import KnownFiles
-from edge_agent.lease import LeaseProbe
-from edge_agent.lookout import Lookout
-from edge_agent.reconcile import Reconciler
-from edge_agent.scan import NameRules, Scan
-from edge_agent.settler import Settler
-from edge_agent.source import printable
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.reconcile import Reconciler
+from edge_agent.media.root_check import RootCheck
+from edge_agent.media.scan import NameRules, Scan
+from edge_agent.media.seen_files import SeenFiles
+from edge_agent.media.source import printable
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -77,11 +77,13 @@ class Watcher:
         """Called, from any thread, when `step` has something to do: the runner sets it."""
         self.on_aside: Callable[[list[bytes]], None] = lambda _: None
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
-        self._lookout = Lookout(self.wake)
-        self._settler = Settler(_policy(settings), store, activity, probe, wake_sender=wake_sender)
+        self._lookout = RootCheck(self.wake)
+        self._settler = StabilityCheck(
+            _policy(settings), store, activity, probe, wake_sender=wake_sender
+        )
         self._reconciler = Reconciler(store, activity, self._settler)
         self._is_hinted = True
-        self._known = KnownFiles()
+        self._known = SeenFiles()
         self._walk: _Walk | None = None
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge_agent import beneath
 from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
@@ -24,8 +23,9 @@ from edge_agent.core.stability import (
     observe,
 )
 from edge_agent.core.upload import Event, State
-from edge_agent.lease import LeaseProbe
-from edge_agent.source import identity_of, printable
+from edge_agent.media import beneath
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.source import identity_of, printable
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
 
@@ -56,7 +56,7 @@ class _Added:
     seen_s: float
 
 
-class Settler:
+class StabilityCheck:
     """Moves recordings from SEEN, over GROWING, to STABLE. For one thread."""
 
     def __init__(

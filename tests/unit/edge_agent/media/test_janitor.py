@@ -12,8 +12,8 @@ from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
-from edge_agent.lease import LeaseProbe
-from edge_agent.removal import hidden_path
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.removal import hidden_path
 from edge_agent.snapshot import reason_of
 from tests.support.lane import GIB, scene
 from upload_protocol.digests import Digest
@@ -377,7 +377,7 @@ def test_where_nobody_can_say_who_writes_the_time_counts_while_there_is_room(tmp
 
 
 def test_recordings_that_somebody_else_takes_away_keep_no_other_waiting(stage, monkeypatch):
-    monkeypatch.setattr("edge_agent.stays._QUIET_AT_ONCE", 2)
+    monkeypatch.setattr("edge_agent.media.pending_removals._QUIET_AT_ONCE", 2)
     janitor = stage.lane.new_janitor(probe=KnowsNothing())
     taken = [verified(stage, name) for name in ("a.mp4", "b.mp4")]
     last = verified(stage, "c.mp4")
@@ -394,7 +394,7 @@ def test_recordings_that_somebody_else_takes_away_keep_no_other_waiting(stage, m
 
 
 def test_many_whose_writers_are_unknown_are_let_go_some_at_a_time(stage, monkeypatch):
-    monkeypatch.setattr("edge_agent.stays._QUIET_AT_ONCE", 3)
+    monkeypatch.setattr("edge_agent.media.pending_removals._QUIET_AT_ONCE", 3)
     for number in range(8):
         stage.lane.record(f"{number}.mp4", b"x")
     for one in stage.lane.store.in_states(State.STABLE):

@@ -13,13 +13,13 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
-from edge_agent.lease import LeaseProbe
-from edge_agent.scan import NameRules, Scan, is_gone
-from edge_agent.settler import identity_at
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.scan import NameRules, Scan, is_gone
+from edge_agent.media.stability_check import identity_at
+from edge_agent.media.watcher import Watcher
 from edge_agent.snapshot import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
-from edge_agent.watcher import Watcher
 from tests.support.rim import Folder, StillClock, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

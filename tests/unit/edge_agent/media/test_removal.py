@@ -15,8 +15,8 @@ import pytest
 
 from edge_agent.base.errors import SourceChangedError, SourceVanishedError
 from edge_agent.core.stability import Writer
-from edge_agent.lease import LeaseProbe
-from edge_agent.removal import (
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.removal import (
     PREFIX,
     StillWrittenError,
     hidden_path,
@@ -24,7 +24,7 @@ from edge_agent.removal import (
     put_back,
     remove,
 )
-from edge_agent.source import Source, identity_of
+from edge_agent.media.source import Source, identity_of
 
 
 class KnowsNothing(LeaseProbe):
@@ -210,7 +210,7 @@ def test_what_is_put_back_hits_no_new_file_of_its_name(clip):
 def test_where_the_file_system_promises_nothing_it_is_put_back_under_a_name_that_nobody_uses(
     clip, monkeypatch
 ):
-    monkeypatch.setattr("edge_agent.beneath._renameat2", None)
+    monkeypatch.setattr("edge_agent.media.beneath._renameat2", None)
     moved = aside(clip)
     assert not clip.exists()
 
@@ -223,7 +223,7 @@ def test_where_the_file_system_promises_nothing_it_is_put_back_under_a_name_that
 def test_what_an_earlier_run_left_aside_is_not_overwritten(clip, monkeypatch):
     for offered in (True, False):
         if not offered:
-            monkeypatch.setattr("edge_agent.beneath._renameat2", None)
+            monkeypatch.setattr("edge_agent.media.beneath._renameat2", None)
         left = hidden_path(os.fsencode(clip))
         with open(left, "wb") as file:
             file.write(b"left aside")

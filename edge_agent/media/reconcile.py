@@ -11,14 +11,14 @@ from typing import Any
 
 import structlog
 
-from edge_agent import beneath
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
-from edge_agent.scan import is_gone
-from edge_agent.settler import Settler
-from edge_agent.source import printable
+from edge_agent.media import beneath
+from edge_agent.media.scan import is_gone
+from edge_agent.media.source import printable
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
@@ -33,7 +33,7 @@ _UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
 class Reconciler:
     """Moves recordings by what a scan found."""
 
-    def __init__(self, store: Store, activity: Activity, settler: Settler) -> None:
+    def __init__(self, store: Store, activity: Activity, settler: StabilityCheck) -> None:
         self._store = store
         self._activity = activity
         self._settler = settler

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent import beneath
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
-from edge_agent.source import identity_of, printable
+from edge_agent.media import beneath
+from edge_agent.media.source import identity_of, printable
 from edge_agent.store.recordings import Store
 
 
@@ -24,7 +24,7 @@ class Refusal:
     why: str
 
 
-def take_in(
+def hand_over(
     store: Store, paths: Sequence[bytes], folder: Path
 ) -> tuple[list[Recording], list[Refusal]]:
     """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.

@@ -8,8 +8,8 @@ import pytest
 
 from edge_agent.base.activity import Activity, Current
 from edge_agent.core.upload import State
-from edge_agent.known import KnownFiles
-from edge_agent.settler import AT_ONCE, MAX_WATCHED
+from edge_agent.media.seen_files import SeenFiles
+from edge_agent.media.stability_check import AT_ONCE, MAX_WATCHED
 from tests.support.rim import watched_folder
 
 MANY = MAX_WATCHED + 600
@@ -116,7 +116,7 @@ def test_after_a_restart_what_waited_is_taken_up_and_nothing_is_found_twice(fold
 def test_known_files_are_known_and_those_that_a_scan_misses_are_forgotten():
     number = random.Random(1).randrange
     keys = [number(-(2**63), 2**63) for _ in range(10_000)]
-    known = KnownFiles()
+    known = SeenFiles()
     known.begin()
     assert not any(known.see(key) for key in keys)
     for key in keys + keys[:5000]:
@@ -135,7 +135,7 @@ def test_known_files_are_known_and_those_that_a_scan_misses_are_forgotten():
 
 
 def test_what_becomes_known_while_a_scan_runs_is_not_missed_by_it():
-    known = KnownFiles()
+    known = SeenFiles()
     known.begin()
     known.add(7)
 

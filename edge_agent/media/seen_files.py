@@ -13,7 +13,7 @@ from itertools import compress, groupby
 _RUN = 4096
 
 
-class KnownFiles:
+class SeenFiles:
     """A set of 64-bit numbers, and which of them the running scan has seen. For one thread."""
 
     def __init__(self) -> None:

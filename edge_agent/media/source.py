@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
-from edge_agent import beneath
 from edge_agent.base.errors import (
     SourceChangedError,
     SourceError,
@@ -23,6 +22,7 @@ from edge_agent.base.errors import (
     SourceVanishedError,
 )
 from edge_agent.core.recording import Identity
+from edge_agent.media import beneath
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 

@@ -12,7 +12,7 @@ import pytest
 from edge_agent import checks
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
-from edge_agent.lease import LeaseProbe
+from edge_agent.media.lease import LeaseProbe
 from tests.support.file_systems import disk_image, fuse, overlay, read_only_bind, tmpfs
 from tests.support.requirements import require
 from tests.support.rim import watched_folder

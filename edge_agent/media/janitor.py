@@ -18,7 +18,6 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent import beneath, removal
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
@@ -34,10 +33,11 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
-from edge_agent.disk_watch import DiskWatch, Space, space_at
-from edge_agent.lease import LeaseProbe
-from edge_agent.source import RunningDigest, Source, printable
-from edge_agent.stays import Stays
+from edge_agent.media import beneath, removal
+from edge_agent.media.disk_space import DiskSpace, Space, space_at
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.pending_removals import PendingRemovals
+from edge_agent.media.source import RunningDigest, Source, printable
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
@@ -91,11 +91,11 @@ class Janitor:
         self._fallback_s = fallback_s
         self._probe = probe
         self._space = space
-        self._disk = DiskWatch(store, activity, folder=folder, space=space)
+        self._disk = DiskSpace(store, activity, folder=folder, space=space)
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
-        self._stays = Stays(activity)
+        self._stays = PendingRemovals(activity)
         self._digests: dict[str, RunningDigest] = {}
         self._leaving: dict[str, _Leaving] = {}
         self._found_aside: deque[bytes] = deque()

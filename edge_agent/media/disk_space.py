@@ -35,7 +35,7 @@ def space_at(folder: bytes | int) -> Space | None:
     return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
-class DiskWatch:
+class DiskSpace:
     """Raises and clears `disk_low`. For one thread."""
 
     def __init__(

@@ -1,0 +1,1 @@
+"""The folder of recordings: noticing, settling, reading and letting go of them."""
