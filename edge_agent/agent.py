@@ -29,8 +29,8 @@ from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
 from edge_agent.reload import Change, compare
-from edge_agent.reporter import Reporter
-from edge_agent.snapshot import LinkUse, Snapshots, status_line
+from edge_agent.report.reporter import Reporter
+from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
@@ -69,7 +69,7 @@ class Agent:
         self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         priorities.apply(self._store, [one.rule() for one in settings.priority])
         self.activity = Activity()
-        self._snapshots = Snapshots(
+        self._snapshots = StateDocuments(
             self._store,
             self.activity,
             clock,

@@ -26,7 +26,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
-from edge_agent.reporter import BrokerError, check_broker
+from edge_agent.report.reporter import BrokerError, check_broker
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0

@@ -14,7 +14,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.handover import hand_over
 from edge_agent.media.source import printable
-from edge_agent.snapshot import percent, reason_of
+from edge_agent.report.state_document import percent, reason_of
 from edge_agent.store.recordings import Store
 
 MAX_PATHS = 10_000

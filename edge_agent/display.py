@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_agent.snapshot import status_line
+from edge_agent.report.state_document import status_line
 
 _NAME_WIDTH = 48
 """Of the table: one endless name must not push everybody's reason off the screen."""

@@ -13,7 +13,7 @@ from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
 from edge_agent.policies import Policies
-from edge_agent.snapshot import LinkUse, Snapshots
+from edge_agent.report.state_document import LinkUse, StateDocuments
 from edge_agent.store.recordings import Store
 
 
@@ -56,7 +56,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
     clock, activity = SystemClock(), Activity()
     store = Store.open_read_only(path, clock=clock)
     try:
-        snapshots = Snapshots(
+        snapshots = StateDocuments(
             store,
             activity,
             clock,

@@ -14,8 +14,8 @@ from edge_agent.base.errors import LinkDownError, SourceError, TransportError
 from edge_agent.core.upload import State
 from edge_agent.media.scan import NameRules, Scan
 from edge_agent.media.source import Source
-from edge_agent.mqtt import Received
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.report.mqtt_client import Received
 from edge_agent.transport import Transport
 from tests.support.certificates import Authority
 from tests.support.lane import scene

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from edge_agent.base.settings import MqttSettings
-from edge_agent.reporter import BrokerError, check_broker
+from edge_agent.report.reporter import BrokerError, check_broker
 from tests.support.mosquitto import Mosquitto
 from tests.support.reporting import Reporting
 from tests.support.requirements import require

@@ -14,7 +14,7 @@ from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, NotRunningError, ask
 from edge_agent.core.upload import Event
 from edge_agent.desk import Desk
-from edge_agent.snapshot import Snapshots
+from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
 from tests.support.rim import StillClock
@@ -31,7 +31,7 @@ class Site:
         self.store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
         self.activity = Activity()
         self.woken = threading.Event()
-        snapshots = Snapshots(
+        snapshots = StateDocuments(
             self.store,
             self.activity,
             clock,

@@ -14,7 +14,7 @@ from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import hidden_path
-from edge_agent.snapshot import reason_of
+from edge_agent.report.state_document import reason_of
 from tests.support.lane import GIB, scene
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

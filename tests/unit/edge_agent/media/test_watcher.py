@@ -17,7 +17,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.scan import NameRules, Scan, is_gone
 from edge_agent.media.stability_check import identity_at
 from edge_agent.media.watcher import Watcher
-from edge_agent.snapshot import blocking
+from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
 from tests.support.rim import Folder, StillClock, watched_folder

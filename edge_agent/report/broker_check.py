@@ -7,9 +7,8 @@ from typing import Final
 
 from edge_agent.base.clock import Clock, SystemClock, rfc3339
 from edge_agent.base.settings import MqttSettings
-from edge_agent.broker import BrokerError, Login, read_login
-from edge_agent.core.telemetry import Topics, encode
-from edge_agent.mqtt import (
+from edge_agent.report.broker_login import BrokerError, Login, read_login
+from edge_agent.report.mqtt_client import (
     LOGIN_REFUSED,
     UNSUPPORTED_VERSION,
     Acknowledged,
@@ -17,9 +16,10 @@ from edge_agent.mqtt import (
     Ended,
     Heard,
     Message,
+    MqttClient,
     Reached,
-    Session,
 )
+from edge_agent.report.payloads import Topics, encode
 
 _REFUSED: Final = 128
 
@@ -53,7 +53,7 @@ def _once(
     login: Login, message: Message, *, is_v5: bool, clock: Clock, deadline_s: float
 ) -> Ended | None:
     heard: SimpleQueue[Heard] = SimpleQueue()
-    session = Session(login, None, heard.put, is_v5=is_v5)
+    session = MqttClient(login, None, heard.put, is_v5=is_v5)
     session.start()
     try:
         return _try(session, heard, message, clock=clock, deadline_s=deadline_s)
@@ -81,7 +81,7 @@ def _event(device_id: str, clock: Clock) -> bytes:
 
 
 def _try(
-    session: Session,
+    session: MqttClient,
     heard: SimpleQueue[Heard],
     message: Message,
     *,

@@ -4,8 +4,8 @@ import pytest
 
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import StoreError
-from edge_agent.event_flow import WINDOW, EventFlow
-from edge_agent.mqtt import PACKET_TOO_LARGE
+from edge_agent.report.event_delivery import WINDOW, EventDelivery
+from edge_agent.report.mqtt_client import PACKET_TOO_LARGE
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
@@ -20,10 +20,10 @@ def store(tmp_path):
 
 @pytest.fixture
 def flow(store):
-    return EventFlow(store)
+    return EventDelivery(store)
 
 
-def send(flow: EventFlow, room: int = 100, now_s: float = 0.0) -> list[int]:
+def send(flow: EventDelivery, room: int = 100, now_s: float = 0.0) -> list[int]:
     """Publish what is due; a packet id is a hundred times the number of its event."""
     due = flow.due(room)
     for event in due:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge_agent.core.telemetry import (
+from edge_agent.report.payloads import (
     MAX_MESSAGE_BYTES,
     Presence,
     Timing,

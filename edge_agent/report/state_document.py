@@ -49,7 +49,7 @@ class LinkUse:
     resent_share: float | None = None
 
 
-class Snapshots:
+class StateDocuments:
     """Makes the document from the store and the board. Safe to call from several threads."""
 
     def __init__(

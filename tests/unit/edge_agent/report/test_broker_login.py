@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.base.settings import MqttSettings
-from edge_agent.broker import Address, BrokerError, read_login
+from edge_agent.report.broker_login import BrokerAddress, BrokerError, read_login
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from edge_agent.broker import Address, BrokerError, read_login
     ],
 )
 def test_a_url_names_host_port_and_tls(url, host, port, is_tls):
-    assert Address.parse(url) == Address(host, port, is_tls)
+    assert BrokerAddress.parse(url) == BrokerAddress(host, port, is_tls)
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def test_a_url_names_host_port_and_tls(url, host, port, is_tls):
 )
 def test_what_is_no_brokers_url_says_how_one_looks(url):
     with pytest.raises(BrokerError, match="mqtt://host:1883"):
-        Address.parse(url)
+        BrokerAddress.parse(url)
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated():
     with pytest.raises(BrokerError, match="password_file") as caught:
-        Address.parse("mqtt://user:hunter2@broker")
+        BrokerAddress.parse("mqtt://user:hunter2@broker")
 
     assert "hunter2" not in str(caught.value)
 

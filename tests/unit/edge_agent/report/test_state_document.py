@@ -8,7 +8,7 @@ from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wai
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.display import progress_line, size, status_page
-from edge_agent.snapshot import LinkUse, Snapshots, percent, status_line
+from edge_agent.report.state_document import LinkUse, StateDocuments, percent, status_line
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
 
@@ -25,7 +25,7 @@ class Board:
         self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.inodes = itertools.count(1)
-        self.snapshot = Snapshots(
+        self.snapshot = StateDocuments(
             self.store,
             self.activity,
             self.clock,

@@ -17,7 +17,7 @@ class BrokerError(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class BrokerAddress:
     host: str
     port: int
     is_tls: bool
@@ -27,7 +27,7 @@ class Address:
         return f"{host}:{self.port}"
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str) -> BrokerAddress:
         """Read ``mqtt://host[:port]`` or ``mqtts://host[:port]`` (ports 1883 and 8883).
 
         Raises:
@@ -57,7 +57,7 @@ class Address:
 class Login:
     """Everything that opens a session."""
 
-    address: Address
+    address: BrokerAddress
     client_id: str
     username: str | None
     password: str | None
@@ -73,7 +73,7 @@ def read_login(settings: MqttSettings, client_id: str) -> Login:
     """
     if settings.url is None:
         raise BrokerError("no broker is configured: set mqtt.url to report over MQTT")
-    address = Address.parse(settings.url)
+    address = BrokerAddress.parse(settings.url)
     try:
         password = read_secret(FOR_BROKER, settings.password_file)
     except ConfigError as error:

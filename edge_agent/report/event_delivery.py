@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge_agent.mqtt import PACKET_TOO_LARGE
+from edge_agent.report.mqtt_client import PACKET_TOO_LARGE
 from edge_agent.store.outbox import Outbox, OutboxEvent
 
 WINDOW: Final = 20
@@ -27,7 +27,7 @@ class _InFlight:
 
 
 @dataclass(slots=True)
-class EventFlow:
+class EventDelivery:
     """What is on its way. Used by one thread.
 
     Raises:

@@ -1,6 +1,6 @@
 """Keeping a session with the broker: when to try, with which protocol, what is wrong.
 
-Every session is a new one (see `mqtt`); this chooses when the next begins. Nothing here waits: what a
+Every session is a new one (see `mqtt_client`); this chooses when the next begins. Nothing here waits: what a
 session heard is taken from a queue by `listen`, in the reporter's thread.
 """
 
@@ -16,8 +16,19 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import MqttSettings
-from edge_agent.broker import BrokerError, read_login
-from edge_agent.core.telemetry import (
+from edge_agent.report.broker_login import BrokerError, read_login
+from edge_agent.report.mqtt_client import (
+    LOGIN_REFUSED,
+    SESSION_TAKEN_OVER,
+    UNSUPPORTED_VERSION,
+    Connected,
+    Ended,
+    Heard,
+    Message,
+    MqttClient,
+    Reached,
+)
+from edge_agent.report.payloads import (
     Timing,
     Topics,
     encode,
@@ -26,23 +37,12 @@ from edge_agent.core.telemetry import (
     reconnect_wait_s,
     remembers_fallback,
 )
-from edge_agent.mqtt import (
-    LOGIN_REFUSED,
-    SESSION_TAKEN_OVER,
-    UNSUPPORTED_VERSION,
-    Connected,
-    Ended,
-    Heard,
-    Message,
-    Reached,
-    Session,
-)
 from edge_agent.store.recordings import Store
 
 _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"
 _RESERVED: Final = 100
-"""Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
+"""MqttClient numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
 
 _SILENT_SESSIONS: Final = 2
 """A broker that hangs up on so many MQTT 5 CONNECTs without a word probably knows 3.1.1 only."""
@@ -50,7 +50,7 @@ _SILENT_SESSIONS: Final = 2
 log = structlog.get_logger(__name__)
 
 
-class Connection:
+class BrokerSession:
     """At most one session at a time. Used by one thread, but for what sessions hear."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Connection:
         self._timing = timing
         self._wake = wake
         self._heard: SimpleQueue[tuple[int, Heard]] = SimpleQueue()
-        self._session: Session | None = None
+        self._session: MqttClient | None = None
         self._address = ""
         self._is_v5 = True
         self._answer_due_s = 0.0
@@ -103,7 +103,7 @@ class Connection:
         return self._is_v5
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> MqttClient | None:
         return self._session
 
     @property
@@ -223,7 +223,7 @@ class Connection:
         )
         number = self.number
         will = encode(offline(boot_id=self._boot_id, session=number, reason="lost"))
-        self._session = Session(
+        self._session = MqttClient(
             login,
             Message(self._status_topic, will, is_retained=True),
             lambda heard: self._note(number, heard),

@@ -3,7 +3,7 @@
 One worker, `Reporter`: ``step`` takes what was heard and publishes what is due. It never waits for
 the network, and nothing in the lane waits for it (law L6).
 
-What is told and when is in `core.telemetry`; the session is kept by `connection`; `event_flow` is
+What is told and when is in `core.telemetry`; the session is kept by `broker_session`; `event_delivery` is
 the way of events from the outbox.
 """
 
@@ -18,13 +18,12 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock, rfc3339
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import MqttSettings
-from edge_agent.broker import BrokerError
-from edge_agent.broker_check import check_broker
-from edge_agent.connection import Connection
-from edge_agent.core import telemetry
-from edge_agent.core.telemetry import Timing, Topics
-from edge_agent.event_flow import EventFlow
-from edge_agent.mqtt import (
+from edge_agent.report import payloads
+from edge_agent.report.broker_check import check_broker
+from edge_agent.report.broker_login import BrokerError
+from edge_agent.report.broker_session import BrokerSession
+from edge_agent.report.event_delivery import EventDelivery
+from edge_agent.report.mqtt_client import (
     NOT_AUTHORISED,
     Acknowledged,
     Connected,
@@ -34,6 +33,7 @@ from edge_agent.mqtt import (
     Reached,
     Received,
 )
+from edge_agent.report.payloads import Timing, Topics
 from edge_agent.store.recordings import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
@@ -83,11 +83,11 @@ class Reporter:
         self._boot_id = boot_id
         self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
         self._topics = Topics.of(settings.topic_prefix, device_id)
-        self._info = telemetry.encode(
-            telemetry.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
+        self._info = payloads.encode(
+            payloads.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
         )
-        self._events = EventFlow(store)
-        self._connection = Connection(
+        self._events = EventDelivery(store)
+        self._connection = BrokerSession(
             settings,
             device_id,
             store,
@@ -212,7 +212,7 @@ class Reporter:
             self._has_told_info = True
 
     def _present(self, status: str, reason: str, now_s: float) -> None:
-        say = telemetry.online if status == "online" else telemetry.offline
+        say = payloads.online if status == "online" else payloads.offline
         document = say(
             boot_id=self._boot_id,
             session=self._connection.number,
@@ -220,7 +220,7 @@ class Reporter:
             ts=rfc3339(self._clock.utc()),
         )
         self._presented_s = now_s
-        self._publish(self._topics.status, telemetry.encode(document), is_retained=True)
+        self._publish(self._topics.status, payloads.encode(document), is_retained=True)
 
     def _settle(self, answer: Acknowledged) -> None:
         refusal = answer.reason if answer.code >= _REFUSED else None
@@ -257,10 +257,10 @@ class Reporter:
         What comes before our own has come back is history. An ``offline`` after that is the will of
         an old session that the broker delivered late; an ``online`` is another agent with our id.
         """
-        said = telemetry.read_presence(payload)
+        said = payloads.read_presence(payload)
         if said is None:
             return
-        if said == telemetry.Presence(True, self._boot_id, self._connection.number):
+        if said == payloads.Presence(True, self._boot_id, self._connection.number):
             self._is_echoed = self._is_known = True
             if self._refusals.pop(self._topics.status, None) is not None:
                 self._show_refusals()
@@ -316,7 +316,7 @@ class Reporter:
             return  # a broker that acknowledges nothing: events stay where they are
         room = limits.receive_maximum - len(self._unacknowledged) - self._events.in_flight
         for event in self._events.due(room):
-            payload = telemetry.encode(telemetry.cloud_event(event, self._device_id))
+            payload = payloads.encode(payloads.cloud_event(event, self._device_id))
             if (excess := self._excess(self._topics.event, payload)) > 0:
                 reason = f"event {event.seq} ({event.type}) is too large by {excess} bytes"
                 self._set_aside(reason)
@@ -336,19 +336,19 @@ class Reporter:
         self._is_dirty = False
         self._looked_s = now_s
         now = self._snapshot()
-        wait_s = telemetry.state_wait_s(
+        wait_s = payloads.state_wait_s(
             self._state, now, age_s=now_s - self._state_s, timing=self._timing
         )
         if wait_s <= 0:
             self._publish(
                 self._topics.state,
-                telemetry.encode(now),
+                payloads.encode(now),
                 qos=0,
                 is_retained=True,
                 expiry_s=self._timing.state_expiry_s,
             )
             self._state, self._state_s = now, now_s
-            wait_s = telemetry.state_wait_s(now, now, age_s=0.0, timing=self._timing)
+            wait_s = payloads.state_wait_s(now, now, age_s=0.0, timing=self._timing)
         self._state_due_s = now_s + wait_s
         return wait_s
 
@@ -365,7 +365,7 @@ class Reporter:
     def _excess(self, topic: str, payload: bytes) -> int:
         limits = self._connection.limits
         maximum = None if limits is None else limits.maximum_packet_bytes
-        return telemetry.excess_bytes(topic, payload, maximum_packet_bytes=maximum)
+        return payloads.excess_bytes(topic, payload, maximum_packet_bytes=maximum)
 
 
 def _nobody() -> None:

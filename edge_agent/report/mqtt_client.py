@@ -23,7 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.broker import Login
+from edge_agent.report.broker_login import Login
 
 UNSUPPORTED_VERSION: Final = 132
 LOGIN_REFUSED: Final = frozenset({134, 135, 138, 140})
@@ -91,7 +91,7 @@ class Ended:
 Heard = Reached | Connected | Acknowledged | Received | Ended
 
 
-class Session:
+class MqttClient:
     """One connection in its own thread, where names are looked up and TLS is spoken too."""
 
     def __init__(

@@ -1,0 +1,1 @@
+"""Telling about it over MQTT. Only this room imports paho."""
