@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from edge_agent import heap, logs
-from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
@@ -24,13 +23,14 @@ from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.control import ControlServer
 from edge_agent.desk import Desk
-from edge_agent.enrolment import Enrolment
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
 from edge_agent.reload import Change, compare
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
+from edge_agent.send.enrolment import Enrolment
+from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from edge_agent.assembly import make_transport
 from edge_agent.base import tls
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
@@ -21,12 +20,13 @@ from edge_agent.base.settings_loading import Loaded, tls_files
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
 from edge_agent.display import size
-from edge_agent.enrolment import has_token
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
 from edge_agent.report.reporter import BrokerError, check_broker
+from edge_agent.send.enrolment import has_token
+from edge_agent.send.wiring import make_transport
 
 _BROKER_S = 10.0
 _CLOCK_OFF_S = 60.0

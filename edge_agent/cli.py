@@ -215,9 +215,9 @@ def _pause(options: argparse.Namespace) -> int:
 
 def _rotate(options: argparse.Namespace) -> int:
     settings = _load(options).settings
-    from edge_agent.assembly import make_transport
     from edge_agent.base.clock import SystemClock
-    from edge_agent.enrolment import rotate
+    from edge_agent.send.enrolment import rotate
+    from edge_agent.send.wiring import make_transport
 
     with make_transport(settings, SystemClock()) as transport:
         rotate(settings, transport)

@@ -12,8 +12,8 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.control import NotRunningError, ask
 from edge_agent.desk import list_files
-from edge_agent.policies import Policies
 from edge_agent.report.state_document import LinkUse, StateDocuments
+from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.store.recordings import Store
 
 
@@ -43,7 +43,7 @@ def pause(settings: AgentSettings, *, paused: bool) -> bool:
         with contextlib.closing(StateLock(settings.state_dir)):
             store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id())
             with contextlib.closing(store):
-                Policies(store, clock).pause(paused=paused)
+                LinkPolicy(store, clock).pause(paused=paused)
         return False
     return True
 
@@ -63,7 +63,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
             boot_id=boot_id(),
             folder=lambda: settings.watch.folder,
             link=lambda: LinkUse(limit_bytes_per_s=int(settings.upload.max_rate or 0)),
-            is_paused=lambda: Policies(store, clock).is_paused,
+            is_paused=lambda: LinkPolicy(store, clock).is_paused,
         )
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())

@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge_agent.assembly import make_link_watch, make_sender, make_transport
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import AgentError, StaleRecordingError
@@ -30,6 +29,7 @@ from edge_agent.display import change_line, progress_line
 from edge_agent.media.handover import hand_over
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
 from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0

@@ -5,11 +5,11 @@ import stat
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.assembly import make_transport
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import AgentError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings
-from edge_agent.enrolment import Enrolment, rotate, serial_number, write_token
+from edge_agent.send.enrolment import Enrolment, rotate, serial_number, write_token
+from edge_agent.send.wiring import make_transport
 from ingest_server.state.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
 from tests.support.secured import secured

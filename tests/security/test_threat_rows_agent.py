@@ -16,7 +16,7 @@ from edge_agent.media.scan import NameRules, Scan
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.report.mqtt_client import Received
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
 from tests.support.certificates import Authority
 from tests.support.lane import scene
 from tests.support.processes import wait_for
@@ -31,8 +31,8 @@ from upload_protocol.ranges import ByteRange
 MIB = 1 << 20
 
 
-def transport(url, token=None, **more) -> Transport:
-    return Transport(
+def transport(url, token=None, **more) -> NativeClient:
+    return NativeClient(
         Endpoint(url=url, **more),
         token=lambda: token,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),

@@ -19,10 +19,10 @@ from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.source import Source, identity_of, printable
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.policies import Policies
-from edge_agent.sender import Sender
+from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.link_policy import LinkPolicy
+from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
-from edge_agent.transport import Transport
 from tests.support.clock import VirtualClock
 from tests.support.ingest import Ingest, ingest
 from tests.support.link import Link
@@ -57,7 +57,7 @@ class Lane:
         self.store = Store.open(self.base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.activity.subscribe(self._note)
-        self.transport = Transport(
+        self.transport = NativeClient(
             Endpoint(url="http://127.0.0.1"),
             token=self._token,
             utc=self.clock.utc,
@@ -73,7 +73,7 @@ class Lane:
             device_id="cam",
             jitter=self._draw,
             pause=self.clock.pass_s,
-            policies=Policies(self.store, self.clock, interface=self.interface),
+            policies=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
 

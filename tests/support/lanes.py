@@ -16,11 +16,11 @@ from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.lane_count import LanePolicy
-from edge_agent.lanes import WORK
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.sender import Sender
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.lane import WORK
+from edge_agent.send.sender import Sender
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene
 from tests.support.link import Link
@@ -93,8 +93,8 @@ class Lanes(Lane):
             policy=EAGER,
         )
 
-    def _another(self) -> Transport:
-        return Transport(
+    def _another(self) -> NativeClient:
+        return NativeClient(
             Endpoint(url=self.url or "http://127.0.0.1", congestion_control="cubic"),
             token=lambda: None,
             utc=self.clock.utc,

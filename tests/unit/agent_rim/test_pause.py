@@ -3,14 +3,14 @@
 from edge_agent.base.clock import SystemClock
 from edge_agent.cli import main
 from edge_agent.net.route import interface_to
-from edge_agent.policies import Policies
+from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.store.recordings import Store
 
 
 def is_paused(state_dir):
     store = Store.open(state_dir / "agent.db", clock=SystemClock(), boot_id="b")
     try:
-        return Policies(store, SystemClock()).is_paused
+        return LinkPolicy(store, SystemClock()).is_paused
     finally:
         store.close()
 

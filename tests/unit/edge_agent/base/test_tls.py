@@ -19,7 +19,7 @@ from edge_agent.base import tls
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
 from ingest_server.tls import TlsFiles as ServerFiles
 from ingest_server.tls import server_context
 from tests.support.certificates import Authority
@@ -70,7 +70,7 @@ def serving(context):
 
 
 def client(port, **files):
-    return Transport(
+    return NativeClient(
         Endpoint(url=f"https://127.0.0.1:{port}", idle_timeout_s=5.0, **files),
         token=lambda: None,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_agent.assembly import make_link_watch
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
@@ -18,6 +17,7 @@ from edge_agent.net import tcp_info
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import Resolver
 from edge_agent.net.rtnetlink import says_up
+from edge_agent.send.wiring import make_link_watch
 
 
 def flow(outstanding=1, silent_s=0.0, rtt_s=0.05, retry_s=0.25):

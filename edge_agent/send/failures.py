@@ -33,8 +33,8 @@ from edge_agent.base.errors import (
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
-from edge_agent.delivery import Deliveries, Delivery
-from edge_agent.holds import Holds
+from edge_agent.send.upload_progress import UploadProgress, UploadsUnderWay
+from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import NewEvent, Store
 
 log = structlog.get_logger()
@@ -65,7 +65,7 @@ _NEW_UPLOAD_CODES = frozenset({"idempotency-key-reused", "inconsistent-length"})
 """Refusals that mean: this upload or this key belongs to other bytes. A new one mends it."""
 
 
-class Setbacks:
+class FailurePolicy:
     """Takes what went wrong with a recording and settles what becomes of it."""
 
     def __init__(
@@ -75,8 +75,8 @@ class Setbacks:
         activity: Activity,
         *,
         clock: Clock,
-        holds: Holds,
-        deliveries: Deliveries,
+        holds: Waits,
+        deliveries: UploadsUnderWay,
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
@@ -219,7 +219,7 @@ class Setbacks:
             case _:
                 return self._retry_later(recording, str(error))
 
-    def _note(self, recording: Recording, error: TransportError) -> Delivery | None:
+    def _note(self, recording: Recording, error: TransportError) -> UploadProgress | None:
         log.debug("request.failed", recording_id=recording.id, error=str(error))
         if not isinstance(error, LinkDownError | NotOurServerError | AbortedError):
             self.link_wait = None  # somebody of ours answered, whatever it was
@@ -293,7 +293,7 @@ class Setbacks:
         return self._clock.utc().timestamp() - self._clock.now_s()
 
     def _on_conflict(
-        self, recording: Recording, delivery: Delivery | None, error: ConflictError
+        self, recording: Recording, delivery: UploadProgress | None, error: ConflictError
     ) -> float:
         if recording.state is State.SENT:
             if error.code == "digest-mismatch" and delivery is not None:
@@ -305,7 +305,7 @@ class Setbacks:
         return self._retry_later(recording, str(error))
 
     def _begin_repair(
-        self, recording: Recording, delivery: Delivery, error: ConflictError
+        self, recording: Recording, delivery: UploadProgress, error: ConflictError
     ) -> float:
         expected = None if recording.digest is None else str(recording.digest)
         told = {**self._named(recording), "expected": expected, "actual": None, "scope": "file"}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 
-class Gate:
+class LaneLock:
     """A lock that is given up, not only at the end, but for as long as a lane is busy outside.
 
     What lanes share is touched with the gate held. A request takes seconds and holds nothing: it runs

@@ -25,7 +25,7 @@ _PAUSED, _CARRIED = "paused", "carried"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class OwnerRules:
     """As the configuration has them."""
 
     links: Sequence[LinkRule] = ()
@@ -34,14 +34,14 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LinkInUse:
     """The way to the server, and what holds on it."""
 
     interface: str | None = None
     verdict: SendingRules = field(default_factory=SendingRules)
 
 
-class Policies:
+class LinkPolicy:
     """Says what is allowed. Not for several threads at once: the lanes ask with their gate held."""
 
     def __init__(
@@ -55,8 +55,8 @@ class Policies:
         self._counted = 0
         self._carried: tuple[str, str, int] | None = None
         self._unwritten = 0
-        self.rules = Rules()
-        self.last = Seen()
+        self.rules = OwnerRules()
+        self.last = LinkInUse()
         """What the last `look` found; may be read from any thread."""
 
     @property
@@ -92,7 +92,7 @@ class Policies:
             used_today=self._used_today(interface, local, sent_bytes),
             is_paused=self.is_paused,
         )
-        self.last = Seen(interface, self._verdict)
+        self.last = LinkInUse(interface, self._verdict)
         return self._verdict
 
     def _used_today(self, interface: str | None, local: datetime | None, sent_bytes: int) -> int:

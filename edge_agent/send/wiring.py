@@ -14,10 +14,10 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
-from edge_agent.policies import Policies, Rules
-from edge_agent.sender import Sender
+from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.link_policy import LinkPolicy, OwnerRules
+from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
-from edge_agent.transport import Transport
 
 _ASK_S = 5.0
 """For the question whether the server is back: it is asked again, so that patience is not needed."""
@@ -29,14 +29,14 @@ def make_transport(
     link: LinkMonitor | None = None,
     *,
     with_token: bool = True,
-) -> Transport:
+) -> NativeClient:
     """Return a lane to the configured server, watched by *link*.
 
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
     """
     server = settings.server
-    return Transport(
+    return NativeClient(
         Endpoint(
             url=server.url,
             ca_file=server.ca_file,
@@ -81,7 +81,7 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
 def make_sender(
     settings: AgentSettings,
     store: Store,
-    transport: Transport,
+    transport: NativeClient,
     activity: Activity,
     clock: Clock,
     *,
@@ -89,10 +89,10 @@ def make_sender(
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns."""
     address = address_of(settings.server.proxy or settings.server.url)
-    policies = Policies(
+    policies = LinkPolicy(
         store, clock, interface=lambda: interface_to(address[0], SHARED.known(*address))
     )
-    policies.rules = Rules([one.rule() for one in settings.link])
+    policies.rules = OwnerRules([one.rule() for one in settings.link])
     sender = Sender(
         store,
         transport,

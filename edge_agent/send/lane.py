@@ -1,6 +1,6 @@
 """One lane: a connection, and a thread that does one unit of work after the other.
 
-Here: which recording is next. The work itself is `lane_work`, what follows from a failure `setbacks`.
+Here: which recording is next. The work itself is `steps`, what follows from a failure `failures`.
 The most urgent recording comes first, of equals the oldest; one that fails waits by itself and lets the next one go, while a link
 or a server that is away holds up all of them. Several lanes take disjoint ranges of one recording, or
 different recordings, whatever there is.
@@ -30,15 +30,15 @@ from edge_agent.base.errors import (
 )
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.delivery import Deliveries, Delivery, Kind, Task
-from edge_agent.gate import Gate
-from edge_agent.holds import LONGEST_STEP_S, SHORTEST_WAIT_S, Holds
-from edge_agent.lane_work import LaneWork, Verifying
 from edge_agent.media.source import Source
-from edge_agent.outflow import WORKER, Outflow
-from edge_agent.setbacks import Setbacks
+from edge_agent.send.body import WORKER, ThrottledBody
+from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.gate import LaneLock
+from edge_agent.send.steps import UploadSteps, Verifying
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
+from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S, Waits
 from edge_agent.store.recordings import Store
-from edge_agent.transport import Transport
 
 WORK = (State.STABLE, State.SENDING, State.SENT)
 
@@ -73,11 +73,11 @@ class Shared:
     source: Callable[[bytes], Source]
     activity: Activity
     clock: Clock
-    gate: Gate
-    holds: Holds
-    deliveries: Deliveries
-    setbacks: Setbacks
-    outflow: Outflow
+    gate: LaneLock
+    holds: Waits
+    deliveries: UploadsUnderWay
+    setbacks: FailurePolicy
+    outflow: ThrottledBody
     is_stopping: Callable[[], bool]
     least_priority: int = 0
     """The link in use is only for recordings of at least this."""
@@ -99,7 +99,9 @@ class Shared:
 class Lane:
     """A worker. `step` from one thread; `woken` may be set from any."""
 
-    def __init__(self, number: int, shared: Shared, transport: Transport, work: LaneWork) -> None:
+    def __init__(
+        self, number: int, shared: Shared, transport: NativeClient, work: UploadSteps
+    ) -> None:
         self.number = number
         self.transport = transport
         self.work = work
@@ -209,7 +211,7 @@ class Lane:
         return self._settle(recording, delivery, task, outcome)
 
     def _settle(
-        self, recording: Recording, delivery: Delivery, task: Task, outcome: Verifying | None
+        self, recording: Recording, delivery: UploadProgress, task: Task, outcome: Verifying | None
     ) -> float:
         shared = self._shared
         self._failures = 0

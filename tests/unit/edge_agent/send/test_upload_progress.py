@@ -1,19 +1,19 @@
 """What a delivery counts as sent, and as sent again."""
 
 from edge_agent.core.recording import Identity
-from edge_agent.delivery import Deliveries, Delivery, Kind, Task
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
 from upload_protocol.ranges import ByteRange, RangeSet
 
 _ALL = ByteRange(0, 1000)
 
 
-def delivery() -> Delivery:
-    made = Delivery("r", Identity(1, 2, 1000, 3, 4), 0.0)
+def delivery() -> UploadProgress:
+    made = UploadProgress("r", Identity(1, 2, 1000, 3, 4), 0.0)
     made.learn(RangeSet())
     return made
 
 
-def send(one: Delivery, where: ByteRange, *, sent: int | None = None) -> None:
+def send(one: UploadProgress, where: ByteRange, *, sent: int | None = None) -> None:
     """Send *where*, or as much of it as gets onto the wire before the request breaks."""
     flight = one.begin(1, Task(Kind.SEND, where))
     flight.sent = where.length if sent is None else sent
@@ -62,7 +62,7 @@ def test_what_a_repair_replaces_counts_as_resent():
 def test_a_delivery_dropped_in_flight_counts_its_bytes_as_sent_once():
     one = delivery()
     counts = []
-    kept = Deliveries(lambda found: counts.append(found.take_counts()))
+    kept = UploadsUnderWay(lambda found: counts.append(found.take_counts()))
     kept._kept[one.recording_id] = one
     one.begin(1, Task(Kind.SEND, _ALL)).sent = 700
 

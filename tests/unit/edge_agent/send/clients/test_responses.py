@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent.answers import Answer, error_of, retry_after_s
 from edge_agent.base.errors import (
     ConflictError,
     NotOurServerError,
@@ -15,6 +14,7 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.send.clients.responses import Answer, error_of, retry_after_s
 from upload_protocol.problems import PROBLEMS
 from upload_protocol.ranges import ByteRange, RangeSet
 

@@ -3,13 +3,15 @@
 import pytest
 
 from edge_agent.base.activity import Activity
-from edge_agent.outflow import Outflow
+from edge_agent.send.body import ThrottledBody
 from tests.support.clock import VirtualClock
 
 
 @pytest.fixture
 def outflow():
-    return Outflow(Activity(), VirtualClock(), pause=lambda _: None, is_stopping=lambda: False)
+    return ThrottledBody(
+        Activity(), VirtualClock(), pause=lambda _: None, is_stopping=lambda: False
+    )
 
 
 def test_a_lane_that_has_moved_nothing_yet_is_taken_for_the_mean_of_the_others(outflow):

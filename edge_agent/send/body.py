@@ -11,8 +11,8 @@ from edge_agent.base.errors import AbortedError
 from edge_agent.core.pacing import Pace
 from edge_agent.core.progress import Rate, eta_s
 from edge_agent.core.recording import Recording
-from edge_agent.delivery import Delivery, Flight
 from edge_agent.media.source import PIECE_BYTES, Source
+from edge_agent.send.upload_progress import Flight, UploadProgress
 from upload_protocol.ranges import ByteRange
 
 WORKER = "sender"
@@ -30,7 +30,7 @@ _NAMED_PAUSE_S = 0.5
 """A pause of the rate limit that is longer is named; shorter ones are just slow sending."""
 
 
-class Outflow:
+class ThrottledBody:
     """Makes the bodies of requests, and shows the oldest recording that is being sent.
 
     Bodies are read outside the gate, several at a time; all else is called with the gate held.
@@ -129,7 +129,7 @@ class Outflow:
         self,
         recording: Recording,
         source: Source,
-        delivery: Delivery,
+        delivery: UploadProgress,
         flight: Flight,
         where: ByteRange,
     ) -> Iterator[bytes]:
@@ -179,7 +179,7 @@ class Outflow:
 
     # --- showing ----------------------------------------------------------------------------
 
-    def _show_at_times(self, recording: Recording, delivery: Delivery) -> None:
+    def _show_at_times(self, recording: Recording, delivery: UploadProgress) -> None:
         now_s = self._clock.now_s()
         if now_s - self._shown_s >= _SHOW_S:
             self._shown_s = now_s
@@ -187,7 +187,7 @@ class Outflow:
             self.show(recording, delivery)
             self.on_tick()
 
-    def show(self, recording: Recording, delivery: Delivery) -> None:
+    def show(self, recording: Recording, delivery: UploadProgress) -> None:
         """Show how far *recording* is, if it is the oldest of those that are being sent."""
         if min(tuple(self._sending.values()), default=(0, recording.id))[1] != recording.id:
             return

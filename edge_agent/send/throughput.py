@@ -10,7 +10,7 @@ from edge_agent.core.lane_count import Sample
 from edge_agent.net import tcp_info
 
 
-class _Line:
+class _LaneConnections:
     """The connections of one lane, one after the other."""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class _Line:
         return self._ended[0] + self._live[0], self._ended[1] + self._live[1]
 
 
-class Meter:
+class Throughput:
     """Adds up what the lanes' connections do. One thread at a time."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, _LaneConnections] = {}
 
     def look(self, sockets: Iterable[socket.socket | None], *, sent_bytes: int) -> Sample:
         """Return how it goes now.
@@ -49,7 +49,7 @@ class Meter:
         """
         is_told = False
         for number, live in enumerate(sockets):
-            line = self._lines.setdefault(number, _Line())
+            line = self._lines.setdefault(number, _LaneConnections())
             line.look(live)
             is_told = is_told or line.info is not None
         acked, resent = (sum(column) for column in zip(*self._totals(), strict=True))

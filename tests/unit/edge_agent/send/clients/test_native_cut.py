@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.base.errors import LinkBackError, LinkDownError
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
 from tests.support.stalling_server import stalling_server
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
@@ -29,7 +29,7 @@ class Heard:
 
 
 def transport(url, watch):
-    return Transport(
+    return NativeClient(
         Endpoint(url=url),
         token=lambda: None,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),

@@ -28,13 +28,13 @@ from edge_agent.core.plan import (
 )
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
-from edge_agent.delivery import Delivery, Flight, Kind, Task
-from edge_agent.gate import Gate
 from edge_agent.media.source import Source
-from edge_agent.outflow import Outflow
-from edge_agent.receipts import check_receipt, completed_event
+from edge_agent.send.body import ThrottledBody
+from edge_agent.send.clients.native import NativeClient, Pending
+from edge_agent.send.gate import LaneLock
+from edge_agent.send.receipts import check_receipt, completed_event
+from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
-from edge_agent.transport import Pending, Transport
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -59,19 +59,19 @@ class Verifying:
     detail: str = "the server is verifying the recording"
 
 
-class LaneWork:
+class UploadSteps:
     """What one lane can do with a recording."""
 
     def __init__(
         self,
         lane: int,
         store: Store,
-        transport: Transport,
+        transport: NativeClient,
         activity: Activity,
         *,
         clock: Clock,
-        gate: Gate,
-        outflow: Outflow,
+        gate: LaneLock,
+        outflow: ThrottledBody,
         device_id: str,
         new_key: Callable[[], str],
     ) -> None:
@@ -93,7 +93,12 @@ class LaneWork:
     # --- what ---------------------------------------------------------------------------------
 
     def task(
-        self, recording: Recording, delivery: Delivery | None, *, lanes: int = 1, elsewhere: int = 0
+        self,
+        recording: Recording,
+        delivery: UploadProgress | None,
+        *,
+        lanes: int = 1,
+        elsewhere: int = 0,
     ) -> Task | None:
         """Return what this lane can do next with *recording*; None: others see to all of it.
 
@@ -118,7 +123,7 @@ class LaneWork:
             return None if delivery.flights else Task(Kind.COMPARE)
         return self._sending_task(delivery, lanes, elsewhere)
 
-    def _sending_task(self, delivery: Delivery, lanes: int, elsewhere: int) -> Task | None:
+    def _sending_task(self, delivery: UploadProgress, lanes: int, elsewhere: int) -> Task | None:
         if not delivery.is_closed:
             wanted = delivery.wanted()
             rate = self._outflow.expected_rate(self._lane)
@@ -138,7 +143,7 @@ class LaneWork:
         return None if delivery.flights else Task(Kind.HASH)
 
     def perform(
-        self, recording: Recording, source: Source, delivery: Delivery, flight: Flight
+        self, recording: Recording, source: Source, delivery: UploadProgress, flight: Flight
     ) -> Verifying | None:
         """Do the task of *flight*; `Verifying` if the server needs more time for it."""
         match flight.task:
@@ -158,7 +163,7 @@ class LaneWork:
 
     # --- create -----------------------------------------------------------------------------
 
-    def _create(self, recording: Recording, delivery: Delivery, flight: Flight) -> None:
+    def _create(self, recording: Recording, delivery: UploadProgress, flight: Flight) -> None:
         """Create the upload, or take up the one that the recording had before it changed."""
         if recording.upload_id is not None:
             self._take_up(recording, recording.upload_id, delivery, flight)
@@ -177,7 +182,7 @@ class LaneWork:
         self._begin(recording, status, delivery, flight)
 
     def _take_up(
-        self, recording: Recording, upload_id: str, delivery: Delivery, flight: Flight
+        self, recording: Recording, upload_id: str, delivery: UploadProgress, flight: Flight
     ) -> None:
         with self._gate.opened():
             status = self._transport.status(upload_id)
@@ -191,7 +196,7 @@ class LaneWork:
         self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
 
     def _begin(
-        self, recording: Recording, status: UploadStatus, delivery: Delivery, flight: Flight
+        self, recording: Recording, status: UploadStatus, delivery: UploadProgress, flight: Flight
     ) -> None:
         told = {
             "file_id": recording.id,
@@ -221,7 +226,7 @@ class LaneWork:
 
     # --- send -------------------------------------------------------------------------------
 
-    def _ask(self, recording: Recording, delivery: Delivery, flight: Flight) -> None:
+    def _ask(self, recording: Recording, delivery: UploadProgress, flight: Flight) -> None:
         upload_id = _upload_id(recording)
         with self._gate.opened():
             status = self._transport.status(upload_id)
@@ -238,7 +243,7 @@ class LaneWork:
         self,
         recording: Recording,
         source: Source,
-        delivery: Delivery,
+        delivery: UploadProgress,
         flight: Flight,
         where: ByteRange,
     ) -> None:
@@ -266,7 +271,7 @@ class LaneWork:
         delivery.end(self._lane)
         self._outflow.show(recording, delivery)
 
-    def _hash(self, recording: Recording, source: Source, delivery: Delivery) -> None:
+    def _hash(self, recording: Recording, source: Source, delivery: UploadProgress) -> None:
         """Read what no lane has hashed in passing; when nothing is left, the bytes are all sent."""
         length = recording.identity.length
         digest = delivery.digest
@@ -286,7 +291,7 @@ class LaneWork:
 
     # --- repair -----------------------------------------------------------------------------
 
-    def _compare(self, upload_id: str, source: Source, delivery: Delivery) -> None:
+    def _compare(self, upload_id: str, source: Source, delivery: UploadProgress) -> None:
         """Compare the next blocks with the server's, hashing the whole file in the same pass."""
         length = delivery.identity.length
         first = delivery.next_block or 0
@@ -313,7 +318,7 @@ class LaneWork:
 
     # --- what an answer tells -----------------------------------------------------------------
 
-    def _learn(self, delivery: Delivery, status: UploadStatus, flight: Flight) -> int:
+    def _learn(self, delivery: UploadProgress, status: UploadStatus, flight: Flight) -> int:
         self._server_max = status.limits.max_request_bytes
         delivery.is_closed = status.state in {"verifying", "publishing", "complete"}
         return delivery.learn(status.received, flight)
@@ -322,7 +327,7 @@ class LaneWork:
         self._outflow.rate_of(self._lane).add(gained, took_s)
         self._unmeasured_s, self._unmeasured_bytes = 0.0, 0
 
-    def _clear_failures(self, recording: Recording, delivery: Delivery) -> None:
+    def _clear_failures(self, recording: Recording, delivery: UploadProgress) -> None:
         """Forget failures once the server holds more than when they were counted."""
         if delivery.has_grown():
             delivery.attempts = 1
@@ -331,7 +336,7 @@ class LaneWork:
 
     # --- complete ---------------------------------------------------------------------------
 
-    def _complete(self, recording: Recording, delivery: Delivery) -> Verifying | None:
+    def _complete(self, recording: Recording, delivery: UploadProgress) -> Verifying | None:
         """Ask for the receipt and make it durable, with the event that tells of it.
 
         Raises:
@@ -373,7 +378,7 @@ class LaneWork:
         return None
 
 
-def count(store: Store, delivery: Delivery) -> int:
+def count(store: Store, delivery: UploadProgress) -> int:
     """Write down what the delivery put on the wire; return the bytes of it that were resent."""
     sent, resent = delivery.take_counts()
     if sent:

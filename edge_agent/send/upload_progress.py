@@ -12,7 +12,7 @@ from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
 
 _KEPT = 16
-"""Deliveries remembered: one per lane, and some that yielded to others and keep their digest."""
+"""UploadsUnderWay remembered: one per lane, and some that yielded to others and keep their digest."""
 
 
 class Kind(Enum):
@@ -39,9 +39,9 @@ class Flight:
 
     task: Task
     knew: int
-    """`Delivery.learned` when it began."""
+    """`UploadProgress.learned` when it began."""
     doubted: RangeSet
-    """`Delivery.uncertain` when it began."""
+    """`UploadProgress.uncertain` when it began."""
     before: RangeSet
     """What of its bytes the server held, or an earlier task had sent, when it began."""
     sent: int = 0
@@ -49,7 +49,7 @@ class Flight:
 
 
 @dataclass
-class Delivery:
+class UploadProgress:
     """One recording on its way.
 
     Bytes are counted from when this object was made: ``resent`` is what went onto the wire although
@@ -225,24 +225,24 @@ class Delivery:
         return sent, resent
 
 
-class Deliveries:
+class UploadsUnderWay:
     """The last few deliveries; the least used one is counted and forgotten."""
 
-    def __init__(self, count: Callable[[Delivery], object]) -> None:
+    def __init__(self, count: Callable[[UploadProgress], object]) -> None:
         self._count = count
-        self._kept: dict[str, Delivery] = {}
+        self._kept: dict[str, UploadProgress] = {}
 
-    def find(self, recording: Recording) -> Delivery | None:
+    def find(self, recording: Recording) -> UploadProgress | None:
         """Return the delivery of *recording*'s present content."""
         found = self._kept.get(recording.id)
         return found if found is not None and found.identity == recording.identity else None
 
-    def of(self, recording: Recording, now_s: float) -> Delivery:
+    def of(self, recording: Recording, now_s: float) -> UploadProgress:
         """Return the delivery of *recording*'s present content, a new one if there is none."""
         found = self.find(recording)
         if found is None:
             self.drop(recording.id)
-            found = Delivery(recording.id, recording.identity, now_s)
+            found = UploadProgress(recording.id, recording.identity, now_s)
         self._kept.pop(recording.id, None)
         self._kept[recording.id] = found  # last in the order of use
         idle = [key for key, one in self._kept.items() if not one.flights]
@@ -263,7 +263,7 @@ class Deliveries:
             found.is_dropped = True
             self._count(found)
 
-    def end(self, delivery: Delivery, lane: int) -> None:
+    def end(self, delivery: UploadProgress, lane: int) -> None:
         """Say that *lane*'s task is over; of a forgotten delivery nobody else would count it."""
         delivery.end(lane)
         if delivery.is_dropped:

@@ -19,8 +19,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 import httpx
 
-from edge_agent import answers
-from edge_agent.answers import Answer
 from edge_agent.base import tls
 from edge_agent.base.errors import (
     AbortedError,
@@ -32,8 +30,10 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
-from edge_agent.breakage import what_broke
 from edge_agent.net.endpoint import Endpoint, transport_to
+from edge_agent.send.clients import responses
+from edge_agent.send.clients.breakage import what_broke
+from edge_agent.send.clients.responses import Answer
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
@@ -58,15 +58,15 @@ class Pending:
     retry_after_s: float | None
 
 
-class Watch(Protocol):
-    """Who is told about requests, and may `Transport.cut` those that hang."""
+class RequestWatch(Protocol):
+    """Who is told about requests, and may `NativeClient.cut` those that hang."""
 
-    def begin(self, line: Transport) -> None: ...
+    def begin(self, line: NativeClient) -> None: ...
 
-    def end(self, line: Transport, *, was_answered: bool | None) -> None: ...
+    def end(self, line: NativeClient, *, was_answered: bool | None) -> None: ...
 
 
-class Transport:
+class NativeClient:
     """One lane to the server.
 
     Args:
@@ -87,7 +87,7 @@ class Transport:
         token: Callable[[], str | None],
         utc: Callable[[], datetime],
         via: httpx.BaseTransport | None = None,
-        watch: Watch | None = None,
+        watch: RequestWatch | None = None,
     ) -> None:
         self._watch = watch
         self._base = connection.url.rstrip("/")
@@ -179,7 +179,7 @@ class Transport:
         if answer.status == 417:
             self._may_expect = False
             raise LinkDownError("something on the way does not know Expect: 100-continue")
-        return answers.read(answer, _status_of(upload_id), now=self._utc())
+        return responses.read(answer, _status_of(upload_id), now=self._utc())
 
     def blocks(
         self, upload_id: str, *, block_bytes: int, start: int, limit: int
@@ -187,9 +187,9 @@ class Transport:
         """Return the digests of *limit* blocks from number *start*; None: not offered here."""
         path = f"{headers.blocks_path(upload_id)}?size={block_bytes}&start={start}&limit={limit}"
         answer = self._exchange("GET", path)
-        if answers.problem_code(answer) in {"not-found", "method-not-allowed"}:
+        if responses.problem_code(answer) in {"not-found", "method-not-allowed"}:
             return None
-        return answers.read(answer, BlockDigests.from_json, now=self._utc())
+        return responses.read(answer, BlockDigests.from_json, now=self._utc())
 
     def complete(self, upload_id: str, request: CompleteRequest) -> Receipt | Pending:
         """Ask to verify and publish; the same answer however often it is asked."""
@@ -198,9 +198,9 @@ class Transport:
         )
         if answer.status == 202:
             return Pending(
-                answers.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc())
+                responses.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc())
             )
-        return answers.read(answer, Receipt.from_json, now=self._utc())
+        return responses.read(answer, Receipt.from_json, now=self._utc())
 
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         """Return the first token of *device*; the same device may ask again after a lost answer.
@@ -291,7 +291,7 @@ class Transport:
         answer = self._exchange(method, path, document=document, extra=extra)
         if may_be_empty and answer.status == 204:
             return form(None)
-        return answers.read(answer, form, now=self._utc())
+        return responses.read(answer, form, now=self._utc())
 
     def _exchange(
         self,
@@ -368,8 +368,8 @@ def _read(response: httpx.Response) -> bytes:
         raise NotOurServerError("the answer is compressed, as no ingest server answers")
     for piece in response.iter_bytes():
         body += piece
-        if len(body) > answers.MAX_ANSWER_BYTES:
-            msg = f"the answer is longer than {answers.MAX_ANSWER_BYTES} bytes"
+        if len(body) > responses.MAX_ANSWER_BYTES:
+            msg = f"the answer is longer than {responses.MAX_ANSWER_BYTES} bytes"
             raise NotOurServerError(msg)
     return bytes(body)
 

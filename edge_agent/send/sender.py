@@ -23,18 +23,18 @@ from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lane_count import LaneCount, LanePolicy
 from edge_agent.core.plan import RequestSizing
 from edge_agent.core.schedule import SendingRules
-from edge_agent.delivery import Deliveries
-from edge_agent.gate import Gate
-from edge_agent.holds import Holds
-from edge_agent.lane_work import LaneWork, count
-from edge_agent.lanes import Lane, Shared
 from edge_agent.media.source import Source
-from edge_agent.meter import Meter, fills_alone
-from edge_agent.outflow import Outflow
-from edge_agent.policies import Policies, Rules, Seen
-from edge_agent.setbacks import Setbacks
+from edge_agent.send.body import ThrottledBody
+from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.gate import LaneLock
+from edge_agent.send.lane import Lane, Shared
+from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
+from edge_agent.send.steps import UploadSteps, count
+from edge_agent.send.throughput import Throughput, fills_alone
+from edge_agent.send.upload_progress import UploadsUnderWay
+from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
-from edge_agent.transport import Transport
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Sender:
     def __init__(
         self,
         store: Store,
-        transport: Transport,
+        transport: NativeClient,
         source: Callable[[bytes], Source],
         activity: Activity,
         settings: UploadSettings,
@@ -71,9 +71,9 @@ class Sender:
         clock: Clock,
         device_id: str,
         jitter: Callable[[], float],
-        more: Callable[[], Transport] | None = None,
+        more: Callable[[], NativeClient] | None = None,
         policy: LanePolicy | None = None,
-        policies: Policies | None = None,
+        policies: LinkPolicy | None = None,
         new_key: Callable[[], str] = lambda: secrets.token_hex(16),
         pause: Callable[[float], object] | None = None,
     ) -> None:
@@ -83,28 +83,28 @@ class Sender:
         self._policy = LanePolicy() if policy is None else policy
         self._device_id = device_id
         self._new_key = new_key
-        self._policies = Policies(store, clock) if policies is None else policies
+        self._policies = LinkPolicy(store, clock) if policies is None else policies
         self._is_cut = False
         """The owner's rules forbid sending: running requests were cut off."""
         self._lane_count = LaneCount(replace(self._policy, most=1))
-        self._meter = Meter()
+        self._meter = Throughput()
         self._most = 1
         self._fills_alone = False
         self._sizing = RequestSizing()
         self._runners: list[WorkerThread] = []
         self._is_short = False
         """A lane was wanted and could not be made; said already."""
-        deliveries = Deliveries(lambda delivery: count(store, delivery))
-        holds = Holds(activity, clock)
+        deliveries = UploadsUnderWay(lambda delivery: count(store, delivery))
+        holds = Waits(activity, clock)
         self._shared = Shared(
             store=store,
             source=source,
             activity=activity,
             clock=clock,
-            gate=Gate(),
+            gate=LaneLock(),
             holds=holds,
             deliveries=deliveries,
-            setbacks=Setbacks(
+            setbacks=FailurePolicy(
                 store,
                 transport.credential,
                 activity,
@@ -113,7 +113,7 @@ class Sender:
                 deliveries=deliveries,
                 jitter=jitter,
             ),
-            outflow=Outflow(
+            outflow=ThrottledBody(
                 activity,
                 clock,
                 pause=self._stopping.wait if pause is None else pause,
@@ -170,7 +170,7 @@ class Sender:
             for lane in self._lanes:
                 lane.work.sizing = self._sizing
             rules = self._policies.rules.links
-            self._policies.rules = Rules(
+            self._policies.rules = OwnerRules(
                 rules if links is None else [link.rule() for link in links],
                 settings.slots(),
                 settings.max_rate,
@@ -194,7 +194,7 @@ class Sender:
         return self._policies.is_paused
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> LinkInUse:
         """Return over which link the lanes send, and what holds on it."""
         return self._policies.last
 
@@ -246,10 +246,10 @@ class Sender:
 
     # --- lanes --------------------------------------------------------------------------------
 
-    def _new_lane(self, transport: Transport) -> Lane:
+    def _new_lane(self, transport: NativeClient) -> Lane:
         shared = self._shared
         number = len(self._lanes)
-        work = LaneWork(
+        work = UploadSteps(
             number,
             shared.store,
             transport,

@@ -13,7 +13,7 @@ import pytest
 from edge_agent.base.errors import LinkDownError, NotOurServerError, ServerBusyError, TransportError
 from edge_agent.net import stream
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
 from tests.support.certificates import Authority
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
@@ -84,7 +84,7 @@ def sent_to(port, *, length=LENGTH, scheme="http", ca_file=None):
     body = iter([bytes(LENGTH)] * (length // LENGTH))
     utc = lambda: datetime(2026, 11, 21, tzinfo=UTC)  # noqa: E731 - a clock that stands
     with (
-        Transport(connection, token=lambda: None, utc=utc) as transport,
+        NativeClient(connection, token=lambda: None, utc=utc) as transport,
         pytest.raises(TransportError) as caught,
     ):
         transport.send(ID, ContentRange(ByteRange(0, length), length), body)
@@ -253,7 +253,7 @@ def test_a_server_that_speaks_no_tls_is_a_broken_link(authority):
 
 
 def test_a_handshake_that_never_ends_is_given_up(authority, monkeypatch):
-    monkeypatch.setattr("edge_agent.transport._CONNECT_S", 0.3)
+    monkeypatch.setattr("edge_agent.send.clients.native._CONNECT_S", 0.3)
     over = threading.Event()
 
     with answering(lambda _: over.wait(10)) as port:

@@ -21,7 +21,7 @@ from edge_agent.base.errors import (
 from edge_agent.net import socket_options, stream
 from edge_agent.net.connect import dial
 from edge_agent.net.endpoint import Endpoint
-from edge_agent.transport import Transport
+from edge_agent.send.clients.native import NativeClient
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
 from upload_protocol.ranges import ByteRange
@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 def transport(port, *, token=lambda: None, **more):
     url = more.pop("url", f"http://127.0.0.1:{port}")
-    return Transport(Endpoint(url=url, **more), token=token, utc=lambda: NOW)
+    return NativeClient(Endpoint(url=url, **more), token=token, utc=lambda: NOW)
 
 
 @contextmanager

@@ -26,19 +26,19 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class RecordingWait:
     until_s: float
     wait: Wait
 
 
-class Holds:
+class Waits:
     """Waits of single recordings, and one of all lanes."""
 
     def __init__(self, activity: Activity, clock: Clock) -> None:
         self._activity = activity
         self._clock = clock
-        self._each: dict[str, Hold] = {}
-        self.lane: Hold | None = None
+        self._each: dict[str, RecordingWait] = {}
+        self.lane: RecordingWait | None = None
         self._told: Reason | None = None
         """What the log was told of last, since something got through."""
 
@@ -46,7 +46,7 @@ class Holds:
         """Let one recording wait; return 0: the lane goes on with the next."""
         until_s = self._clock.now_s() + max(SHORTEST_WAIT_S, wait_s)
         wait = Wait(reason, detail, until_s)
-        self._each[recording_id] = Hold(until_s, wait)
+        self._each[recording_id] = RecordingWait(until_s, wait)
         self._activity.wait(recording_id, wait)
         return 0.0
 
@@ -56,7 +56,7 @@ class Holds:
         until_s = self._clock.now_s() + wait_s
         wait = Wait(reason, detail, until_s)
         self._activity.block(wait)
-        self.lane = Hold(until_s, wait)
+        self.lane = RecordingWait(until_s, wait)
         if reason is not self._told:
             self._told = reason
             say = log.info if reason in _OF_RULES else log.warning
@@ -104,6 +104,6 @@ class Holds:
             else:
                 self._activity.wait(one, None)
 
-    def first(self) -> Hold | None:
+    def first(self) -> RecordingWait | None:
         """Return the hold of a recording that ends first."""
         return min(self._each.values(), key=lambda hold: hold.until_s, default=None)

@@ -4,7 +4,7 @@ import socket
 import time
 from contextlib import contextmanager
 
-from edge_agent.meter import Meter, fills_alone
+from edge_agent.send.throughput import Throughput, fills_alone
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def settled(meter, sockets, acked):
 
 
 def test_what_all_connections_acknowledged_is_added_up():
-    meter = Meter()
+    meter = Throughput()
     with connection() as first, connection() as second:
         send(*first, 30_000)
         send(*second, 20_000)
@@ -46,7 +46,7 @@ def test_what_all_connections_acknowledged_is_added_up():
 
 
 def test_a_new_connection_of_a_lane_counts_on():
-    meter = Meter()
+    meter = Throughput()
     with connection() as first:
         send(*first, 30_000)
         settled(meter, [first[0]], 30_000)
@@ -59,7 +59,7 @@ def test_a_new_connection_of_a_lane_counts_on():
 
 
 def test_without_a_kernel_that_tells_it_is_what_was_handed_over():
-    sample = Meter().look([None, None], sent_bytes=1234)
+    sample = Throughput().look([None, None], sent_bytes=1234)
 
     assert sample.acked_bytes == 1234
     assert sample.rtt_s is None

@@ -1,0 +1,1 @@
+"""Getting one recording to the server, over lanes."""
