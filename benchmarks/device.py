@@ -40,6 +40,6 @@ def surround() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(VENV.absolute() / "bytecode")
     subprocess.run(
-        [python(), "-c", "import edge_agent.agent, edge_agent.cli, edge_agent.upload_once"],
+        [python(), "-c", "import edge_agent.agent, edge_agent.cli, edge_agent.operate.upload_once"],
         check=True,
     )

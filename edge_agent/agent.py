@@ -21,11 +21,11 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_loading import Loaded, is_insecure
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.control import ControlServer
-from edge_agent.desk import Desk
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
+from edge_agent.operate.commands import Commands
+from edge_agent.operate.control_socket import ControlServer
 from edge_agent.reload import Change, compare
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
@@ -129,7 +129,7 @@ class Agent:
             )
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
-        desk = Desk(
+        desk = Commands(
             self._store,
             self.activity,
             self._snapshots,

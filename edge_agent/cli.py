@@ -180,7 +180,7 @@ def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock
-    from edge_agent.checks import run_checks
+    from edge_agent.operate.check import run_checks
 
     logs.configure("error", loaded.settings.log.format)
     has_failed = False
@@ -192,8 +192,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     settings = _load(options, looks_at_files=False).settings
-    from edge_agent.display import status_page
-    from edge_agent.status import read_status
+    from edge_agent.operate.status import read_status
+    from edge_agent.operate.text import status_page
 
     answer = read_status(settings)
     if options.json:
@@ -205,7 +205,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _pause(options: argparse.Namespace) -> int:
     settings = _load(options, looks_at_files=False).settings
-    from edge_agent.status import pause
+    from edge_agent.operate.status import pause
 
     is_running = pause(settings, paused=options.do == "pause")
     said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
@@ -229,7 +229,7 @@ def _upload(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock, boot_id
-    from edge_agent.upload_once import upload
+    from edge_agent.operate.upload_once import upload
 
     # The progress is the output; the log is for what goes wrong.
     level = options.__dict__["log.level"] or "error"

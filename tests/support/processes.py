@@ -12,7 +12,7 @@ from typing import Any
 
 from demo.children import Child
 from demo.ports import LOOPBACK, free_port
-from edge_agent.control import ControlError, NotRunningError, ask
+from edge_agent.operate.control_socket import ControlError, NotRunningError, ask
 
 SERVER = (sys.executable, "-m", "ingest_server")
 DEVICE = "drone-1"

@@ -97,7 +97,7 @@ import asyncio
 async def answer():
     return 42
 assert asyncio.run(answer()) == 42
-import edge_agent.agent, edge_agent.upload_once
+import edge_agent.agent, edge_agent.operate.upload_once
 for name in UNUSED:
     dir(sys.modules[name]), sys.modules[name].__doc__, sys.modules[name].__all__ if name != "idna" else 0
 """

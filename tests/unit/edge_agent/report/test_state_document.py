@@ -7,7 +7,7 @@ import pytest
 from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
-from edge_agent.display import progress_line, size, status_page
+from edge_agent.operate.text import progress_line, size, status_page
 from edge_agent.report.state_document import LinkUse, StateDocuments, percent, status_line
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock

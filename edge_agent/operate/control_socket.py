@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from edge_agent.base.errors import AgentError
-from edge_agent.desk import Desk, RequestError
+from edge_agent.operate.commands import Commands, RequestError
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ def _short(path: Path) -> Iterator[str]:
 class ControlServer:
     """Listens; each client has its own thread for as long as it stays."""
 
-    def __init__(self, path: Path, desk: Desk) -> None:
+    def __init__(self, path: Path, desk: Commands) -> None:
         self._path = path
         self._desk = desk
         self._stopping = threading.Event()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import checks
 from edge_agent.base import tls
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.tls import Validity
+from edge_agent.operate import check
 from tests.support.rim import StillClock
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_a_certificate_of_this_device_is_looked_at(
     good = Validity(NOW - timedelta(days=days_before), NOW + timedelta(days=days_left))
     monkeypatch.setattr(tls, "validity", lambda _: good)
 
-    found = checks._certificate(tmp_path / "device.crt", "[server] client_cert_file", NOW)
+    found = check._certificate(tmp_path / "device.crt", "[server] client_cert_file", NOW)
 
     assert found.level == level
     assert said in found.text
@@ -77,7 +77,7 @@ def test_a_certificate_of_this_device_is_looked_at(
 def test_the_link_in_use_and_its_rules_are_told(tables, level, said):
     clock = StillClock(synchronised=True, wall=NOW)
 
-    found = checks._link(settings(**tables), clock)
+    found = check._link(settings(**tables), clock)
 
     assert found.level == level
     assert said in found.text
@@ -87,21 +87,21 @@ def test_a_proxy_over_tls_is_named_for_what_it_costs():
     over_tls = {"server": {"url": "https://s.example", "proxy": "https://p.example:3128"}}
     plain = {"server": {"url": "https://s.example", "proxy": "http://p.example:3128"}}
 
-    [found] = checks._proxy(settings(**over_tls))
+    [found] = check._proxy(settings(**over_tls))
 
     assert found.level == "WARN"
     assert "http:// proxy" in found.text
-    assert list(checks._proxy(settings(**plain))) == []
+    assert list(check._proxy(settings(**plain))) == []
 
 
 def test_a_board_without_aes_is_told_what_to_do_about_its_ciphers(monkeypatch):
     monkeypatch.setattr(tls, "has_aes", lambda: False)
     monkeypatch.setattr(tls, "prefers_chacha", lambda: False)
 
-    [found] = checks._cipher("https://s.example")
+    [found] = check._cipher("https://s.example")
 
     assert "docs/install.md" in found.text
-    assert list(checks._cipher("http://s.example")) == []
+    assert list(check._cipher("http://s.example")) == []
 
 
 @contextmanager
@@ -120,14 +120,14 @@ def as_another_user() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_the_kernel_says_of_ones_own_files_is_not_taken_for_the_cameras():
     with as_another_user() as folder:
-        found = checks._lease(folder, may_write=True, recursive=True)
+        found = check._lease(folder, may_write=True, recursive=True)
 
     assert found.level == "WARN"
     assert "they belong to another user" in found.text
 
 
 def test_without_a_recording_and_without_write_access_leases_cannot_be_tried(tmp_path):
-    found = checks._lease(tmp_path, may_write=False, recursive=True)
+    found = check._lease(tmp_path, may_write=False, recursive=True)
 
     assert found.level == "WARN"
     assert "check again when there is one" in found.text

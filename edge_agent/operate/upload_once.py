@@ -20,15 +20,15 @@ from edge_agent.base.errors import AgentError, StaleRecordingError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.control import NotRunningError, ask
 from edge_agent.core.recording import Recording
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
-from edge_agent.desk import Desk
-from edge_agent.display import change_line, progress_line
 from edge_agent.media.handover import hand_over
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.operate.commands import Commands
+from edge_agent.operate.control_socket import NotRunningError, ask
+from edge_agent.operate.text import change_line, progress_line
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
 from edge_agent.store.recordings import Store
 
@@ -113,7 +113,7 @@ def _alone(
         link.start()
         for runner in runners:
             runner.start()
-        desk = Desk(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)
+        desk = Commands(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)
         yield from desk.follow([one.id for one in taken], threading.Event())
         _keep(store, ids)
 

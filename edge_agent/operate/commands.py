@@ -29,7 +29,7 @@ class RequestError(Exception):
     """A request that makes no sense; the text says why."""
 
 
-class Desk:
+class Commands:
     """Answers requests. Safe to use from several threads."""
 
     def __init__(

@@ -10,8 +10,8 @@ from edge_agent.base.clock import SystemClock, boot_id
 from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
-from edge_agent.control import NotRunningError, ask
-from edge_agent.desk import list_files
+from edge_agent.operate.commands import list_files
+from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
 from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.store.recordings import Store

@@ -11,9 +11,15 @@ import pytest
 
 from edge_agent import cli
 from edge_agent.base.activity import Activity, Reason, Wait
-from edge_agent.control import MAX_REQUEST_BYTES, ControlError, ControlServer, NotRunningError, ask
 from edge_agent.core.upload import Event
-from edge_agent.desk import Desk
+from edge_agent.operate.commands import Commands
+from edge_agent.operate.control_socket import (
+    MAX_REQUEST_BYTES,
+    ControlError,
+    ControlServer,
+    NotRunningError,
+    ask,
+)
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
@@ -38,7 +44,7 @@ class Site:
             boot_id="boot",
             folder=lambda: self.media,
         )
-        self.desk = Desk(
+        self.desk = Commands(
             self.store,
             self.activity,
             snapshots,

@@ -19,11 +19,11 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_loading import Loaded, tls_files
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
-from edge_agent.display import size
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
+from edge_agent.operate.text import size
 from edge_agent.report.reporter import BrokerError, check_broker
 from edge_agent.send.enrolment import has_token
 from edge_agent.send.wiring import make_transport

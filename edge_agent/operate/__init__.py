@@ -1,0 +1,1 @@
+"""What a person asks for: status, check, upload, pause."""
