@@ -26,11 +26,11 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
-from edge_agent.reload import Change, compare
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
+from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store

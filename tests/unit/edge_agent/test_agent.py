@@ -21,7 +21,7 @@ from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import AlreadyRunningError, StateDirError, StateLock
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.reload import compare
+from edge_agent.settings_reload import compare
 from edge_agent.systemd import LATE_S, SILENT_S, Notifier, stuck_workers
 from tests.support.rim import StillClock
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from edge_agent.deferred import UNUSED, defer
+from edge_agent.lazy_imports import UNUSED, defer
 
 
 @pytest.fixture
