@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.wire import Head
 
 CONTROL_THREADS = 16

@@ -22,8 +22,8 @@ from ingest_server.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.audit import Audit
 from ingest_server.auth import Authenticator, Caller
 from ingest_server.clock import Clock
+from ingest_server.core.errors import Refused
 from ingest_server.doorkeeper import Doorkeeper, Knock
-from ingest_server.errors import Refused
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols import access, native, seeds
 from ingest_server.protocols.compat import CompatSettings

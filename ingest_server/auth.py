@@ -4,9 +4,9 @@ A token is ``edt_<device>_<43 characters>``: 256 random bits in base64url behind
 secret scanners can find. The database keeps its SHA-256 only; that many random bits need no slow
 hash. Each request looks its token up, so that adding or revoking one needs no restart.
 
-What a token may do is in its scopes. ``upload``: everything about its device's unfinished uploads.
+What a token may do is in its scopes. ``record``: everything about its device's unfinished uploads.
 ``status``: read about them. ``admin``: read about every device's uploads and abort them; together
-with ``upload``, create for any device.
+with ``record``, create for any device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Protocol
 import structlog
 
 from ingest_server.clock import Clock, rfc3339
-from ingest_server.errors import Refused, ServerError
+from ingest_server.core.errors import Refused, ServerError
 from ingest_server.state.tokens import TokenRecord
 
 log = structlog.get_logger()

@@ -25,7 +25,7 @@ from ingest_server.blobs.files import PUBLISHED, FileBlobs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
-from ingest_server.errors import Refused, ServerError, SettingError
+from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.scrub import Report, Scrub
 from ingest_server.scrub_page import Bar
 from ingest_server.state.sqlite import SqliteState

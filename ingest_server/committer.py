@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.state.queries import Transaction
 
 T = TypeVar("T")

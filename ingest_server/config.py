@@ -34,8 +34,8 @@ from pydantic_settings import (
 )
 
 from ingest_server.address import Address, parse_address
-from ingest_server.events import TYPES
-from ingest_server.names import NameTemplate
+from ingest_server.core.events import TYPES
+from ingest_server.core.names import NameTemplate
 from ingest_server.tls import TlsFiles
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)

@@ -16,8 +16,8 @@ from typing import Protocol
 import structlog
 
 from ingest_server.clock import Clock, rfc3339
-from ingest_server.errors import Refused
-from ingest_server.events import Event
+from ingest_server.core.errors import Refused
+from ingest_server.core.events import Event
 from ingest_server.expiry import Uptime
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.state.outbox import Delivery, Outbox

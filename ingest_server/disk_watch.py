@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import structlog
 
-from ingest_server import events
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.committer import Committer
-from ingest_server.errors import disk_refusals
+from ingest_server.core import events
+from ingest_server.core.errors import disk_refusals
 from ingest_server.state.sqlite import SqliteState
 
 LOW_AT = 2.0

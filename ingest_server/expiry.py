@@ -13,11 +13,11 @@ import structlog
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.clock import Clock
 from ingest_server.committer import Committer
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import State
 from ingest_server.writers import LiveUploads
 
 KEEP_ENDED_S = 30 * 86400

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from upload_protocol.digests import Digest
 
 READ_BYTES = 1024 * 1024

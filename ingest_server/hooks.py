@@ -15,11 +15,11 @@ from typing import Any
 
 import structlog
 
-from ingest_server import events
+from ingest_server.core import events
+from ingest_server.core.errors import Refused, SettingError
+from ingest_server.core.events import Event
+from ingest_server.core.record import UploadRecord
 from ingest_server.deliveries import Outcome, Told
-from ingest_server.errors import Refused, SettingError
-from ingest_server.events import Event
-from ingest_server.upload import UploadRecord
 
 Hook = Callable[[dict[str, Any]], object]
 Check = Callable[[dict[str, Any], Path], object]

@@ -12,18 +12,11 @@ from typing import Protocol
 import structlog
 
 from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock
 from ingest_server.committer import Committer
-from ingest_server.errors import Refused, disk_refusals
-from ingest_server.expiry import Uptime
-from ingest_server.hashing import catch_up
-from ingest_server.observer import NOBODY, Observer
-from ingest_server.quota import refuse_over_quota
-from ingest_server.settings import KIB, MIB, ReceiverSettings
-from ingest_server.state.queries import Transaction, open_record
-from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import (
+from ingest_server.core.checksums import Checksum
+from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.record import (
     UploadRecord,
     end_of,
     missing_of,
@@ -31,6 +24,13 @@ from ingest_server.upload import (
     with_received,
     without_received,
 )
+from ingest_server.expiry import Uptime
+from ingest_server.hashing import catch_up
+from ingest_server.observer import NOBODY, Observer
+from ingest_server.quota import refuse_over_quota
+from ingest_server.settings import KIB, MIB, ReceiverSettings
+from ingest_server.state.queries import Transaction, open_record
+from ingest_server.state.sqlite import SqliteState
 from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
 from upload_protocol.ranges import ByteRange
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from ingest_server.address import Address
-from ingest_server.errors import ServerError
+from ingest_server.core.errors import ServerError
 
 
 class ListenError(ServerError):

@@ -7,8 +7,8 @@ import secrets
 from ingest_server import hooks
 from ingest_server.clock import Clock
 from ingest_server.config import ServerConfig
+from ingest_server.core.errors import SettingError
 from ingest_server.deliveries import Deliveries, Target, Worker
-from ingest_server.errors import SettingError
 from ingest_server.expiry import Uptime
 from ingest_server.observer import Observer
 from ingest_server.publish import BeforePublish, allow_all

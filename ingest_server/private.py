@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from ingest_server.address import Address
-from ingest_server.errors import ServerError
+from ingest_server.core.errors import ServerError
 from ingest_server.listening import ListenError, remove_stale_socket
 from ingest_server.metrics import Metrics, server_version
 

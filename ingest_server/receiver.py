@@ -1,6 +1,6 @@
 """The one way in: body -> part file -> durable -> ranges recorded -> acknowledged.
 
-Here the parts are joined: what may be done is decided in `upload`, who writes in `writers`, what is
+Here the parts are joined: what may be done is decided in `record`, who writes in `writers`, what is
 durable in `committer`, when a file appears in `publish`, when an upload ends in `expiry`.
 """
 
@@ -14,19 +14,30 @@ from datetime import timedelta
 
 import structlog
 
-from ingest_server import events, recovery
+from ingest_server import recovery
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.blocks import Blocks, check_asked
-from ingest_server.checksums import Checksum
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.completion import Completion, Pending
+from ingest_server.core import events
+from ingest_server.core.checksums import Checksum
+from ingest_server.core.errors import Refused, refused_by_disk
+from ingest_server.core.names import NameTemplate
+from ingest_server.core.record import (
+    State,
+    UploadRecord,
+    check_length,
+    check_range,
+    check_total,
+    missing_of,
+    refuse_unless_open,
+    refuse_unless_there,
+)
 from ingest_server.creation import Creation
 from ingest_server.disk_watch import DiskWatch
-from ingest_server.errors import Refused, refused_by_disk
 from ingest_server.expiry import Expiry, Uptime
 from ingest_server.intake import Body, Intake, refuse_without_room
-from ingest_server.names import NameTemplate
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.publish import BeforePublish, Publisher, allow_all, changed
 from ingest_server.quota import refuse_over_quota
@@ -38,16 +49,6 @@ from ingest_server.settings import ReceiverSettings
 from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import (
-    State,
-    UploadRecord,
-    check_length,
-    check_range,
-    check_total,
-    missing_of,
-    refuse_unless_open,
-    refuse_unless_there,
-)
 from ingest_server.writers import LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id

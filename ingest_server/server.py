@@ -18,7 +18,7 @@ from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.body import Patience
 from ingest_server.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
-from ingest_server.errors import ServerError
+from ingest_server.core.errors import ServerError
 from ingest_server.forwarded import App, trusting
 from ingest_server.observer import NOBODY, Observer
 from ingest_server.outgoing import check_of, deliveries_of

@@ -21,10 +21,10 @@ from enum import Enum, auto
 
 import structlog
 
-from ingest_server import events
 from ingest_server.blobs.files import FileBlobs, is_unwritten
 from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
+from ingest_server.core import events
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import digest_of
 from ingest_server.state.queries import Transaction

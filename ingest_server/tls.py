@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest_server.errors import SettingError
+from ingest_server.core.errors import SettingError
 from upload_protocol.headers import is_device_id
 
 CLIENT_NAME = "edge_uploader.client_name"

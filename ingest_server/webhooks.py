@@ -24,10 +24,10 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ingest_server import events
 from ingest_server.clock import Clock
+from ingest_server.core import events
+from ingest_server.core.events import Event
 from ingest_server.deliveries import Outcome, Told
-from ingest_server.events import Event
 
 TIMEOUT_S = 15.0
 """For the whole request: a consumer takes the event and works on it later."""

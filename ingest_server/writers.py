@@ -18,9 +18,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import UploadRecord, common_prefix, next_run
 from ingest_server.hashing import RunningHash, Trail
-from ingest_server.upload import UploadRecord, common_prefix, next_run
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet
 

@@ -23,7 +23,7 @@ from ingest_server import logs
 from ingest_server.body import BodyTruncatedError
 from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
-from ingest_server.errors import ServerError, StorageError
+from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.forwarded import App
 from ingest_server.server import IngestServer
 

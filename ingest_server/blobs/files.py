@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingest_server.blobs.write_out import begin_write_out
-from ingest_server.errors import StorageError
-from ingest_server.names import numbered
+from ingest_server.core.errors import StorageError
+from ingest_server.core.names import numbered
 
 PARTS = "parts"
 PUBLISHED = "published"

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
     Answer,
@@ -24,7 +25,6 @@ from ingest_server.protocols.compat import (
 )
 from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.multipart import FilePart
-from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
 
 PREFIX = "/compat/django/upload"
 COMPLETE_PATH = "/compat/django/upload_complete"

@@ -18,8 +18,9 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.checksums import Checksum
-from ingest_server.errors import Refused
+from ingest_server.core.checksums import Checksum
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
     Answer,
@@ -31,7 +32,6 @@ from ingest_server.protocols.compat import (
 from ingest_server.protocols.finishing import READ_BYTES
 from ingest_server.protocols.multipart import FilePart, Form
 from ingest_server.receiver import Pending
-from ingest_server.upload import State, UploadRecord
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.messages import CompleteRequest

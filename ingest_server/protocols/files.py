@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import falcon
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.protocols import cors, rufh, tus
 from ingest_server.protocols.resumable import (
     IETF,

@@ -6,9 +6,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.receiver import Pending, Receiver
-from ingest_server.upload import State, UploadRecord, missing_of, refuse_unless_there
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 import falcon
 
 from ingest_server.blobs.files import PartFile
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord, missing_of
 from ingest_server.protocols.compat import (
     Answer,
     ChunkSizeError,
@@ -27,7 +28,6 @@ from ingest_server.protocols.compat import (
 )
 from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError, UnknownAlgorithmError
 from ingest_server.protocols.multipart import FilePart
-from ingest_server.upload import State, UploadRecord, missing_of
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.ranges import ByteRange
 

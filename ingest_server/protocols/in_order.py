@@ -7,8 +7,8 @@ bytes in it replace the first.
 
 from __future__ import annotations
 
+from ingest_server.core.record import State, UploadRecord
 from ingest_server.protocols.compat import StoredBody, Uploads
-from ingest_server.upload import State, UploadRecord
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 

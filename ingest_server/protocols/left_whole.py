@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord
 from ingest_server.protocols import django_init, rufh, tus
 from ingest_server.protocols.compat import Answer, CompatSettings, Uploads
 from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
 from ingest_server.receiver import Pending, Receiver
-from ingest_server.upload import State, UploadRecord
 from upload_protocol.messages import CompleteRequest
 
 DJANGO_INIT = "django-init"

@@ -18,7 +18,7 @@ from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartPars
 from falcon.util import BufferedReader
 
 from ingest_server.body import SocketBody, StreamBody, body_of, read_all
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 
 KIB = 1024
 MAX_FIELD_BYTES = 64 * KIB

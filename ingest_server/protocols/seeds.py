@@ -10,7 +10,7 @@ from typing import Any
 
 import falcon
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.protocols import cors, django_chunked, django_init, drf_chunked, frago, turbo
 from ingest_server.protocols.compat import CompatSettings, Uploads
 from ingest_server.protocols.multipart import read_away

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
 from ingest_server.protocols import in_order
 from ingest_server.protocols.compat import (
     Answer,
@@ -29,7 +30,6 @@ from ingest_server.protocols.compat import (
 )
 from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.multipart import FilePart, Form
-from ingest_server.upload import State, UploadRecord, end_of, refuse_unless_there
 from upload_protocol.headers import MAX_OFFSET, ContentRange
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange

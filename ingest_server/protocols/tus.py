@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from ingest_server.checksums import Checksum
-from ingest_server.errors import Refused
+from ingest_server.core.checksums import Checksum
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord
 from ingest_server.protocols.resumable import (
     DONE,
     MAX_MEDIA_TYPE,
@@ -37,7 +38,6 @@ from ingest_server.protocols.resumable import (
     offset_of,
     set_created,
 )
-from ingest_server.upload import State, UploadRecord
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest
 from upload_protocol.headers import MAX_OFFSET

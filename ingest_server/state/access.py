@@ -6,7 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-from ingest_server import events
+from ingest_server.core import events
 from ingest_server.state.queries import write_event
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.state.tokens import TokenRecord

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ingest_server.events import Event
+from ingest_server.core.events import Event
 from ingest_server.state.sqlite import SqliteState
 
 TAKEN_AT_ONCE = 500

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ingest_server.errors import StateError, StateFailed, StateTooNewError
+from ingest_server.core.errors import StateError, StateFailed, StateTooNewError
 from ingest_server.state.queries import Queries, Transaction
 from ingest_server.state.readings import Reading
 from ingest_server.state.schema import MIGRATIONS, VERSION

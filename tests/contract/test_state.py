@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from ingest_server.committer import Committer
-from ingest_server.errors import Refused, StateError, StateFailed, StateTooNewError
+from ingest_server.core.errors import Refused, StateError, StateFailed, StateTooNewError
+from ingest_server.core.record import State, UploadRecord
 from ingest_server.state.schema import MIGRATIONS, VERSION
 from ingest_server.state.sqlite import SqliteState
-from ingest_server.upload import State, UploadRecord
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet

@@ -17,8 +17,8 @@ from ingest_server import wire
 from ingest_server.address import parse_address
 from ingest_server.body import BodyTruncatedError, Patience
 from ingest_server.chunked import ChunkedBody
-from ingest_server.errors import Refused
-from ingest_server.names import as_text, check_name, component
+from ingest_server.core.errors import Refused
+from ingest_server.core.names import as_text, check_name, component
 from ingest_server.protocols import rufh, tus
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest

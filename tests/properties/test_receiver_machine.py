@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread, failing
 from tests.support.examples import examples
 from upload_protocol.digests import Digest

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
 from upload_protocol.digests import Digest
 

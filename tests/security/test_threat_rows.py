@@ -28,13 +28,13 @@ from ingest_server.address import parse_address
 from ingest_server.auth import TokenAuth
 from ingest_server.cli import main
 from ingest_server.clock import SystemClock
-from ingest_server.errors import Refused
-from ingest_server.names import NameTemplate
+from ingest_server.core.errors import Refused
+from ingest_server.core.names import NameTemplate
 from tests.support.core_site import CoreSite, failing
 from tests.support.raw_http import Peer
 from tests.support.requirements import require_root
 from tests.support.secured import DATA, complete, create, put, secured, upload
-from tests.unit.server_core.test_names import HOSTILE, inside
+from tests.unit.ingest_server.core.test_names import HOSTILE, inside
 from upload_protocol.digests import Digest
 
 ROUTES = [

@@ -14,7 +14,7 @@ import pytest
 from tests.security.test_threat_rows import CRLF, peer
 from tests.support.core_site import new_key
 from tests.support.secured import DATA, secured
-from tests.unit.server_core.test_names import HOSTILE, inside
+from tests.unit.ingest_server.core.test_names import HOSTILE, inside
 
 ROOT = Path(__file__).parents[2]
 DIALECTS = ["frago", "drf", "django", "django-init", "turbo"]

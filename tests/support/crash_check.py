@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ingest_server import events
 from ingest_server.config import load
+from ingest_server.core import events
 from ingest_server.server import IngestServer
 from tests.support.crash_load import HOST, Client, Expected
 from upload_protocol.digests import Digest

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import many_devices
 from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Admission, Turns
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from tests.contract.test_native_wire import CREATE, created, put_head
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest

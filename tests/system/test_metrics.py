@@ -20,7 +20,7 @@ from ingest_server import logs
 from ingest_server.address import Address, parse_address
 from ingest_server.clock import SystemClock
 from ingest_server.config import load
-from ingest_server.errors import Refused, ServerError
+from ingest_server.core.errors import Refused, ServerError
 from ingest_server.metrics import Metrics, Sources
 from ingest_server.private import PrivateListener
 from ingest_server.server import IngestServer

@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from ingest_server import deliveries, events
+from ingest_server import deliveries
 from ingest_server.cli import main
 from ingest_server.clock import SystemClock
+from ingest_server.core import events
+from ingest_server.core.errors import SettingError
+from ingest_server.core.events import Event
 from ingest_server.deliveries import Deliveries, Outcome, Told, Worker
-from ingest_server.errors import SettingError
-from ingest_server.events import Event
 from ingest_server.hooks import RefuseUpload
 from ingest_server.state.outbox import Outbox
 from ingest_server.webhooks import Webhook, WebhookSettings, is_public, signature

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.errors import Refused, StorageError
+from ingest_server.core.errors import Refused, StorageError
 from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest
 

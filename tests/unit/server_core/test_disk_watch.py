@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ingest_server import events
+from ingest_server.core import events
+from ingest_server.core.events import Event
 from ingest_server.disk_watch import is_low
-from ingest_server.events import Event
 from ingest_server.state.outbox import Outbox
 from tests.support.core_site import CoreSite
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from tests.support.core_site import CoreSite, HangingBody, InThread
 from upload_protocol.messages import CreateRequest
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from ingest_server.checksums import Checksum
-from ingest_server.errors import Refused
+from ingest_server.core.checksums import Checksum
+from ingest_server.core.errors import Refused
 from tests.support.core_site import BrokenBody, BytesBody, HangingBody, InThread
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, Receipt

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from tests.support.core_site import CoreSite
 
 DAY_S = 86400.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.observer import Observer
 from tests.support.core_site import BytesBody, CoreSite, failing, new_key
 from upload_protocol.digests import Digest

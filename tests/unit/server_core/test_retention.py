@@ -13,7 +13,7 @@ import pytest
 from ingest_server.audit import Audit, AuditedReceiver, now_asking
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.config import load
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.retention import Retention
 from ingest_server.scrub import Report, Scrub
 from ingest_server.server import IngestServer

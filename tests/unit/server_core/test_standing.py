@@ -12,7 +12,7 @@ import pytest
 
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.completion import Pending
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 from ingest_server.scrub import Report, Scrub
 from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest

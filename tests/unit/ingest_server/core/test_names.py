@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest_server.errors import Refused
-from ingest_server.names import NameTemplate, as_text, component, fitted, numbered
+from ingest_server.core.errors import Refused
+from ingest_server.core.names import NameTemplate, as_text, component, fitted, numbered
 from tests.support.core_site import CoreSite, new_key
 from upload_protocol.messages import CreateRequest
 

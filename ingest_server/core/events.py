@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ingest_server.upload import State, UploadRecord
+from ingest_server.core.record import State, UploadRecord
 
 CREATED = "ingest.upload.created"
 COMPLETED = "ingest.upload.completed"

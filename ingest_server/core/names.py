@@ -10,7 +10,7 @@ import string
 import unicodedata
 from collections.abc import Iterator
 
-from ingest_server.errors import Refused
+from ingest_server.core.errors import Refused
 
 MAX_COMPONENT_BYTES = 255
 """What Linux filesystems take for one name."""

@@ -1,0 +1,1 @@
+"""Pure rules of uploads: no clock, file, database or logger; time is an argument."""
