@@ -21,10 +21,10 @@ from ingest_server import certificates, openapi
 from ingest_server.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.audit import Audit
 from ingest_server.auth import Authenticator, Caller
-from ingest_server.clock import Clock
+from ingest_server.base.clock import Clock
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.doorkeeper import Doorkeeper, Knock
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.protocols import access, native, seeds
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest_server.clock import rfc3339
+from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.receiver import Pending, Receiver
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus

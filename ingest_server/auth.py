@@ -22,7 +22,7 @@ from typing import Protocol
 
 import structlog
 
-from ingest_server.clock import Clock, rfc3339
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.state.tokens import TokenRecord
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest_server import logs, scrub_page
+from ingest_server.base.clock import SystemClock
 from ingest_server.blobs.files import PUBLISHED, FileBlobs
 from ingest_server.cli_access import AccessCommands
-from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.scrub import Report, Scrub

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ingest_server import audit
 from ingest_server.audit import Audit
 from ingest_server.auth import SCOPE_UPLOAD, SCOPES
-from ingest_server.clock import SystemClock, rfc3339
+from ingest_server.base.clock import SystemClock, rfc3339
 from ingest_server.config import ServerConfig
 from ingest_server.state.access import AccessTables, ClaimRecord
 from ingest_server.state.outbox import Delivery, Outbox

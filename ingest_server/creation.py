@@ -6,17 +6,17 @@ import secrets
 
 import structlog
 
+from ingest_server.base.clock import Clock, rfc3339
+from ingest_server.base.observer import Observer
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
 from ingest_server.expiry import Uptime
 from ingest_server.intake import refuse_without_room
-from ingest_server.observer import Observer
 from ingest_server.quota import refuse_over_quota
-from ingest_server.settings import ReceiverSettings
 from ingest_server.state.queries import Transaction
 from ingest_server.state.sqlite import SqliteState
 from upload_protocol.messages import CreateRequest

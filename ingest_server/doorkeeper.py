@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ingest_server import audit
 from ingest_server.attempts import Attempts
 from ingest_server.auth import Caller
-from ingest_server.clock import Clock
+from ingest_server.base.clock import Clock
 from ingest_server.core.errors import Refused
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
 

@@ -11,8 +11,10 @@ from typing import Protocol
 
 import structlog
 
+from ingest_server.base.clock import Clock
+from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.settings import KIB, MIB, ReceiverSettings
 from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.clock import Clock
 from ingest_server.committer import Committer
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused, disk_refusals
@@ -26,9 +28,7 @@ from ingest_server.core.record import (
 )
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.quota import refuse_over_quota
-from ingest_server.settings import KIB, MIB, ReceiverSettings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState
 from ingest_server.writers import Interruptible, Live, LiveUploads, Writer

@@ -26,9 +26,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from ingest_server.clock import Clock
+from ingest_server.base.clock import Clock
+from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.observer import Observer
 from ingest_server.state.outbox import Queue
 from ingest_server.state.queries import Census
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 
 from ingest_server import hooks
-from ingest_server.clock import Clock
+from ingest_server.base.clock import Clock
+from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
 from ingest_server.deliveries import Deliveries, Target, Worker
 from ingest_server.expiry import Uptime
-from ingest_server.observer import Observer
 from ingest_server.publish import BeforePublish, allow_all
 from ingest_server.state.outbox import Outbox
 from ingest_server.state.sqlite import SqliteState

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import structlog
 
+from ingest_server.base.clock import Clock, rfc3339
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.blobs.files import FileBlobs, is_unwritten
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
@@ -24,7 +25,6 @@ from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import FOLLOWING, State, UploadRecord
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up, digest_of
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.recovery import is_published_there
 from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Transaction

@@ -6,8 +6,8 @@ import errno
 import threading
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from ingest_server.base.clock import Clock
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.clock import Clock
 from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused
 from ingest_server.state.queries import Transaction

@@ -15,9 +15,11 @@ from datetime import timedelta
 import structlog
 
 from ingest_server import recovery
+from ingest_server.base.clock import Clock, rfc3339
+from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.blocks import Blocks, check_asked
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.completion import Completion, Pending
 from ingest_server.core import events
@@ -38,14 +40,12 @@ from ingest_server.creation import Creation
 from ingest_server.disk_watch import DiskWatch
 from ingest_server.expiry import Expiry, Uptime
 from ingest_server.intake import Body, Intake, refuse_without_room
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.publish import BeforePublish, Publisher, allow_all, changed
 from ingest_server.quota import refuse_over_quota
 from ingest_server.readiness import Readiness
 from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.retention import Retention
-from ingest_server.settings import ReceiverSettings
 from ingest_server.standing import Standing, Standings
 from ingest_server.state.queries import Transaction, open_record
 from ingest_server.state.sqlite import SqliteState

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.blobs.files import FileBlobs
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.core.record import UploadRecord
 from ingest_server.expiry import Uptime

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.core import events
 from ingest_server.hashing import READ_BYTES
 from ingest_server.state.readings import Reading

@@ -13,14 +13,14 @@ from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
 from ingest_server.audit import Audit, AuditedReceiver
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
+from ingest_server.base.clock import Clock, SystemClock
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.blobs.files import FileBlobs
 from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.body import Patience
-from ingest_server.clock import Clock, SystemClock
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
 from ingest_server.forwarded import App, trusting
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole

@@ -32,10 +32,10 @@ from cheroot import connections, wsgi
 
 from ingest_server.address import Address
 from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.body import Patience
 from ingest_server.connection import LINGER_S, Connection, Phase, Request
 from ingest_server.listening import ListenError, remove_stale_socket
-from ingest_server.observer import NOBODY, Observer
 
 log = structlog.get_logger()
 

@@ -21,8 +21,8 @@ from enum import Enum, auto
 
 import structlog
 
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.blobs.files import FileBlobs, is_unwritten
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.committer import Committer
 from ingest_server.core import events
 from ingest_server.expiry import Uptime

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from ingest_server.audit import Audit
 from ingest_server.auth import SCOPE_UPLOAD, Caller, new_token, token_hash
-from ingest_server.clock import Clock, rfc3339
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.state.access import AccessTables, Claimed, ClaimRecord
 from ingest_server.state.sqlite import SqliteState

@@ -20,8 +20,8 @@ from typing import Any
 import structlog
 
 from ingest_server import logs
+from ingest_server.base.clock import SystemClock
 from ingest_server.body import BodyTruncatedError
-from ingest_server.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.forwarded import App

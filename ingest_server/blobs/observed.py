@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ingest_server.base.observer import Observer
 from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.observer import Observer
 
 Timer = Callable[[], float]
 

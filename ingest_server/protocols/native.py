@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import falcon
 
 from ingest_server.auth import ANONYMOUS
+from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.body import SocketBody, StreamBody, body_of, read_all
-from ingest_server.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.receiver import Pending, Receiver
 from upload_protocol import headers

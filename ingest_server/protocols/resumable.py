@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 import falcon
 
 from ingest_server.auth import ANONYMOUS
+from ingest_server.base.clock import Clock
 from ingest_server.body import SocketBody, StreamBody, body_of
 from ingest_server.chunked import unmeasured_body_of
-from ingest_server.clock import Clock
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State

@@ -5,7 +5,7 @@ import pytest
 
 from ingest_server import auth
 from ingest_server.app import AppSettings, make_app
-from ingest_server.clock import SystemClock
+from ingest_server.base.clock import SystemClock
 from tests.support.ingest import ingest
 
 PAGE = "https://app.example"

@@ -161,8 +161,8 @@ def _restart_server(stage):
     """A new process over the same folder: it has no running digest and reads what is stored."""
     from ingest_server.app import make_app
     from ingest_server.auth import OpenAuth
+    from ingest_server.base.clock import SystemClock
     from ingest_server.blobs.files import FileBlobs
-    from ingest_server.clock import SystemClock
     from ingest_server.receiver import Receiver
     from ingest_server.state.sqlite import SqliteState
 

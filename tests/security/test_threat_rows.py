@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 
 from ingest_server.address import parse_address
 from ingest_server.auth import TokenAuth
+from ingest_server.base.clock import SystemClock
 from ingest_server.cli import main
-from ingest_server.clock import SystemClock
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
 from tests.support.core_site import CoreSite, failing

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.observer import NOBODY, Observer
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.state.sqlite import SqliteState
 from upload_protocol.digests import Digest

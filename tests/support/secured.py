@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from ingest_server.auth import SCOPE_UPLOAD
-from ingest_server.clock import SystemClock
+from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.server import IngestServer
 from ingest_server.tokens import issue

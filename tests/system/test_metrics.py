@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingest_server import logs
 from ingest_server.address import Address, parse_address
-from ingest_server.clock import SystemClock
+from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.metrics import Metrics, Sources

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from ingest_server import deliveries
+from ingest_server.base.clock import SystemClock
 from ingest_server.cli import main
-from ingest_server.clock import SystemClock
 from ingest_server.core import events
 from ingest_server.core.errors import SettingError
 from ingest_server.core.events import Event

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.observer import Observer
 from tests.support.core_site import BytesBody, CoreSite, failing, new_key
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
