@@ -24,7 +24,7 @@ import structlog
 
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused, ServerError
-from ingest_server.state.tokens import TokenRecord
+from ingest_server.storage.sqlite.tokens import TokenRecord
 
 log = structlog.get_logger()
 

@@ -22,13 +22,13 @@ import structlog
 
 from ingest_server import logs, scrub_page
 from ingest_server.base.clock import SystemClock
-from ingest_server.blobs.files import PUBLISHED, FileBlobs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.scrub import Report, Scrub
 from ingest_server.scrub_page import Bar
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import PUBLISHED, FileBlobs
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.systemd import Notifier, watch
 from upload_protocol.messages import STATES
 

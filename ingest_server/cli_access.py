@@ -14,9 +14,9 @@ from ingest_server.audit import Audit
 from ingest_server.auth import SCOPE_UPLOAD, SCOPES
 from ingest_server.base.clock import SystemClock, rfc3339
 from ingest_server.config import ServerConfig
-from ingest_server.state.access import AccessTables, ClaimRecord
-from ingest_server.state.outbox import Delivery, Outbox
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
+from ingest_server.storage.sqlite.outbox import Delivery, Outbox
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.tokens import claim_hash, issue, new_claim
 from upload_protocol.headers import is_device_id
 

@@ -8,7 +8,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 
-from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import (
     State,
@@ -18,8 +17,9 @@ from ingest_server.core.record import (
     refuse_unless_there,
 )
 from ingest_server.publish import Publisher
-from ingest_server.state.queries import Transaction, open_record
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import Live, LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import structlog
 
-from ingest_server.blobs.files import FileBlobs
-from ingest_server.committer import Committer
 from ingest_server.core import events
 from ingest_server.core.errors import disk_refusals
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.transactions import SqliteState
 
 LOW_AT = 2.0
 OVER_AT = 2.5

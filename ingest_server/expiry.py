@@ -12,12 +12,12 @@ import structlog
 
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.blobs.files import FileBlobs
-from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State
-from ingest_server.state.queries import Transaction
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import LiveUploads
 
 KEEP_ENDED_S = 30 * 86400

@@ -14,8 +14,6 @@ import structlog
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import KIB, MIB, ReceiverSettings
-from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.committer import Committer
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import (
@@ -29,8 +27,10 @@ from ingest_server.core.record import (
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up
 from ingest_server.quota import refuse_over_quota
-from ingest_server.state.queries import Transaction, open_record
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, PartFile
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
 from upload_protocol.ranges import ByteRange
 

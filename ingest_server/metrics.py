@@ -29,8 +29,8 @@ from prometheus_client.registry import Collector
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.state.outbox import Queue
-from ingest_server.state.queries import Census
+from ingest_server.storage.sqlite.outbox import Queue
+from ingest_server.storage.sqlite.queries import Census
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ from ingest_server.core.errors import SettingError
 from ingest_server.deliveries import Deliveries, Target, Worker
 from ingest_server.expiry import Uptime
 from ingest_server.publish import BeforePublish, allow_all
-from ingest_server.state.outbox import Outbox
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.sqlite.outbox import Outbox
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.webhooks import (
     Webhook,
     WebhookError,

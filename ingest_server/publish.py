@@ -17,8 +17,6 @@ import structlog
 
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.blobs.files import FileBlobs, is_unwritten
-from ingest_server.committer import Committer
 from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
@@ -27,8 +25,10 @@ from ingest_server.expiry import Uptime
 from ingest_server.hashing import catch_up, digest_of
 from ingest_server.recovery import is_published_there
 from ingest_server.standing import Standing, Standings
-from ingest_server.state.queries import Transaction
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, is_unwritten
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

@@ -8,7 +8,7 @@ published is the operator's, who may move or delete it without telling.
 from __future__ import annotations
 
 from ingest_server.core.errors import Refused
-from ingest_server.state.queries import Queries
+from ingest_server.storage.sqlite.queries import Queries
 
 
 def refuse_over_quota(

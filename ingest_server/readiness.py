@@ -7,10 +7,10 @@ import threading
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from ingest_server.base.clock import Clock
-from ingest_server.blobs.files import FileBlobs
-from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused
-from ingest_server.state.queries import Transaction
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction
 
 DATABASE_S = 1.0
 """A write that takes longer than this is no service any more, though it may come back."""

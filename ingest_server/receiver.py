@@ -1,7 +1,7 @@
 """The one way in: body -> part file -> durable -> ranges recorded -> acknowledged.
 
 Here the parts are joined: what may be done is decided in `record`, who writes in `writers`, what is
-durable in `committer`, when a file appears in `publish`, when an upload ends in `expiry`.
+durable in `group_commit`, when a file appears in `publish`, when an upload ends in `expiry`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from ingest_server import recovery
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.blobs.files import FileBlobs
 from ingest_server.blocks import Blocks, check_asked
-from ingest_server.committer import Committer
 from ingest_server.completion import Completion, Pending
 from ingest_server.core import events
 from ingest_server.core.checksums import Checksum
@@ -47,8 +45,10 @@ from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.retention import Retention
 from ingest_server.standing import Standing, Standings
-from ingest_server.state.queries import Transaction, open_record
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ingest_server.blobs.files import FileBlobs, PartFile
-from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.state.queries import Transaction
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, PartFile
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.headers import is_upload_id
 
 PAGE = 1000

@@ -16,11 +16,11 @@ from enum import StrEnum
 from itertools import groupby
 
 from ingest_server.base.clock import Clock, rfc3339
-from ingest_server.blobs.files import FileBlobs, PartFile
 from ingest_server.core import events
 from ingest_server.hashing import READ_BYTES
-from ingest_server.state.readings import Reading
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, PartFile
+from ingest_server.storage.sqlite.readings import Reading
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

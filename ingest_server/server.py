@@ -15,8 +15,6 @@ from ingest_server.audit import Audit, AuditedReceiver
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
 from ingest_server.base.clock import Clock, SystemClock
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.blobs.files import FileBlobs
-from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.body import Patience
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
@@ -26,9 +24,11 @@ from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
 from ingest_server.receiver import ReceiverSettings
 from ingest_server.serving import ServingSettings, UploadServer
-from ingest_server.state.outbox import Outbox
-from ingest_server.state.queries import Census
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.observed import ObservedBlobs
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.sqlite.outbox import Outbox
+from ingest_server.storage.sqlite.queries import Census
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.tls import server_context
 from ingest_server.tokens import TokenDesk
 

@@ -22,14 +22,14 @@ from enum import Enum, auto
 import structlog
 
 from ingest_server.base.clock import Clock, rfc3339
-from ingest_server.blobs.files import FileBlobs, is_unwritten
-from ingest_server.committer import Committer
 from ingest_server.core import events
 from ingest_server.expiry import Uptime
 from ingest_server.hashing import digest_of
-from ingest_server.state.queries import Transaction
-from ingest_server.state.readings import Reading
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, is_unwritten
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.sqlite.readings import Reading
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

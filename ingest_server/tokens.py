@@ -17,9 +17,9 @@ from ingest_server.audit import Audit
 from ingest_server.auth import SCOPE_UPLOAD, Caller, new_token, token_hash
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
-from ingest_server.state.access import AccessTables, Claimed, ClaimRecord
-from ingest_server.state.sqlite import SqliteState
-from ingest_server.state.tokens import TokenRecord
+from ingest_server.storage.sqlite.access import AccessTables, Claimed, ClaimRecord
+from ingest_server.storage.sqlite.tokens import TokenRecord
+from ingest_server.storage.sqlite.transactions import SqliteState
 
 REPEAT_WITHIN = timedelta(minutes=10)
 """How long a claim can be asked again by the same device, because its answer was lost."""

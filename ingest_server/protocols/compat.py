@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import falcon
 
 from ingest_server.auth import ANONYMOUS
-from ingest_server.blobs.files import PartFile
 from ingest_server.core import checksums
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
@@ -26,6 +25,7 @@ from ingest_server.protocols import finishing
 from ingest_server.protocols.finishing import Checksum
 from ingest_server.protocols.multipart import FilePart, Form
 from ingest_server.receiver import Body, Receiver
+from ingest_server.storage.files.parts import PartFile
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest, Receipt

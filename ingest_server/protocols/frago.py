@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.blobs.files import PartFile
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of
 from ingest_server.protocols.compat import (
@@ -28,6 +27,7 @@ from ingest_server.protocols.compat import (
 )
 from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError, UnknownAlgorithmError
 from ingest_server.protocols.multipart import FilePart
+from ingest_server.storage.files.parts import PartFile
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.ranges import ByteRange
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_server.blobs.files import FileBlobs
+from ingest_server.storage.files.parts import FileBlobs
 
 ID = "a" * 32
 OTHER = "b" * 32

@@ -11,7 +11,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from ingest_server import openapi
-from ingest_server.state.access import AccessTables, ClaimRecord
+from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
 from tests.support.ingest import CREATED_AT, ingest
 

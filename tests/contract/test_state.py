@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from ingest_server.committer import Committer
 from ingest_server.core.errors import Refused, StateError, StateFailed, StateTooNewError
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.state.schema import MIGRATIONS, VERSION
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -296,7 +296,7 @@ def test_tokens_are_added_found_and_revoked(state):
 def test_a_token_of_another_process_is_found_at_once(state, tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from ingest_server.state.sqlite import SqliteState\n"
+        "from ingest_server.storage.sqlite.transactions import SqliteState\n"
         "state = SqliteState.open(Path(sys.argv[1]))\n"
         "state.add_token('cam', b'hash', 't1', '2026', ())\n"
         "state.close()\n"
@@ -337,8 +337,8 @@ def test_an_older_database_is_copied_and_then_migrated_as_a_whole(tmp_path, monk
     path = tmp_path / "state.db"
     SqliteState.open(path).close()
     steps = (*MIGRATIONS, "CREATE TABLE more (a); CREATE TABLE broken (")
-    monkeypatch.setattr("ingest_server.state.sqlite.MIGRATIONS", steps)
-    monkeypatch.setattr("ingest_server.state.sqlite.VERSION", VERSION + 1)
+    monkeypatch.setattr("ingest_server.storage.sqlite.transactions.MIGRATIONS", steps)
+    monkeypatch.setattr("ingest_server.storage.sqlite.transactions.VERSION", VERSION + 1)
 
     with pytest.raises(StateError, match="cannot open"):
         SqliteState.open(path)
@@ -346,7 +346,7 @@ def test_an_older_database_is_copied_and_then_migrated_as_a_whole(tmp_path, monk
     assert "more" not in tables(path)
 
     steps = (*MIGRATIONS, "CREATE TABLE more (a)")
-    monkeypatch.setattr("ingest_server.state.sqlite.MIGRATIONS", steps)
+    monkeypatch.setattr("ingest_server.storage.sqlite.transactions.MIGRATIONS", steps)
     SqliteState.open(path).close()
     assert "more" in tables(path)
 

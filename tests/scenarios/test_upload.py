@@ -162,9 +162,9 @@ def _restart_server(stage):
     from ingest_server.app import make_app
     from ingest_server.auth import OpenAuth
     from ingest_server.base.clock import SystemClock
-    from ingest_server.blobs.files import FileBlobs
     from ingest_server.receiver import Receiver
-    from ingest_server.state.sqlite import SqliteState
+    from ingest_server.storage.files.parts import FileBlobs
+    from ingest_server.storage.sqlite.transactions import SqliteState
 
     old = stage.server
     state = SqliteState.open(old.data_dir / "state.db")

@@ -10,7 +10,7 @@ from edge_agent.base.errors import AgentError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.send.enrolment import Enrolment, rotate, serial_number, write_token
 from edge_agent.send.wiring import make_transport
-from ingest_server.state.access import AccessTables, ClaimRecord
+from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
 from tests.support.secured import secured
 

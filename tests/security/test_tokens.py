@@ -10,7 +10,7 @@ import pytest
 from ingest_server.address import parse_address
 from ingest_server.attempts import Attempts
 from ingest_server.base.clock import rfc3339
-from ingest_server.state.access import AccessTables, ClaimRecord
+from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer

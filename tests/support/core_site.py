@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.blobs.files import FileBlobs, PartFile
 from ingest_server.receiver import Receiver, ReceiverSettings
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import FileBlobs, PartFile
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus

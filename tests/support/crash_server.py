@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable
 
 from ingest_server import cli
-from ingest_server.blobs.files import PartFile
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.parts import PartFile
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.writers import Writer
 
 

@@ -14,10 +14,10 @@ from ingest_server.app import AppSettings, make_app
 from ingest_server.audit import Audit
 from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.blobs.observed import ObservedBlobs
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.files.observed import ObservedBlobs
+from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.tokens import TokenDesk
 
 CREATED_AT = "2026-11-21T10:00:00Z"

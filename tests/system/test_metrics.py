@@ -24,8 +24,8 @@ from ingest_server.core.errors import Refused, ServerError
 from ingest_server.metrics import Metrics, Sources
 from ingest_server.private import PrivateListener
 from ingest_server.server import IngestServer
-from ingest_server.state.outbox import Queue
-from ingest_server.state.queries import Census
+from ingest_server.storage.sqlite.outbox import Queue
+from ingest_server.storage.sqlite.queries import Census
 from tests.support.core_site import CoreSite
 from tests.support.ingest import ingest
 from tests.support.processes import toml

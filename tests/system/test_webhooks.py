@@ -21,7 +21,7 @@ from ingest_server.core.errors import SettingError
 from ingest_server.core.events import Event
 from ingest_server.deliveries import Deliveries, Outcome, Told, Worker
 from ingest_server.hooks import RefuseUpload
-from ingest_server.state.outbox import Outbox
+from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.webhooks import Webhook, WebhookSettings, is_public, signature
 from tests.support.certificates import Authority, Pair
 from tests.support.core_site import CoreSite

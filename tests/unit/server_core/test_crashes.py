@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from ingest_server.blobs.files import FileBlobs
 from ingest_server.core.errors import Refused, StorageError
+from ingest_server.storage.files.parts import FileBlobs
 from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest
 

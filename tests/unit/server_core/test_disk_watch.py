@@ -7,7 +7,7 @@ import pytest
 from ingest_server.core import events
 from ingest_server.core.events import Event
 from ingest_server.disk_watch import is_low
-from ingest_server.state.outbox import Outbox
+from ingest_server.storage.sqlite.outbox import Outbox
 from tests.support.core_site import CoreSite
 
 HUGE = 1 << 60

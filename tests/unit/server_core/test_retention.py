@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingest_server.audit import Audit, AuditedReceiver, now_asking
-from ingest_server.blobs.files import FileBlobs
 from ingest_server.config import load
 from ingest_server.core.errors import Refused
 from ingest_server.retention import Retention
 from ingest_server.scrub import Report, Scrub
 from ingest_server.server import IngestServer
+from ingest_server.storage.files.parts import FileBlobs
 from tests.support.core_site import CoreSite, HandClock, new_key
 from tests.support.processes import toml
 from upload_protocol.messages import CompleteRequest, CreateRequest

@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 
 from ingest_server.base.observer import Observer
-from ingest_server.blobs.files import FileBlobs
 from ingest_server.scrub import Report, Scrub, Verdict
 from ingest_server.scrub_page import Bar
+from ingest_server.storage.files.parts import FileBlobs
 from tests.support.core_site import CoreSite, HandClock
 
 

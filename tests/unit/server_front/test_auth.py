@@ -5,7 +5,7 @@ import pytest
 from ingest_server import auth
 from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused, StateFailed
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.headers import is_device_id
 
 

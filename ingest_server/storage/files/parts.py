@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ingest_server.blobs.write_out import begin_write_out
 from ingest_server.core.errors import StorageError
 from ingest_server.core.names import numbered
+from ingest_server.storage.files.write_out import begin_write_out
 
 PARTS = "parts"
 PUBLISHED = "published"

@@ -16,10 +16,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ingest_server.core.errors import StateError, StateFailed, StateTooNewError
-from ingest_server.state.queries import Queries, Transaction
-from ingest_server.state.readings import Reading
-from ingest_server.state.schema import MIGRATIONS, VERSION
-from ingest_server.state.tokens import TokenRecord
+from ingest_server.storage.sqlite.queries import Queries, Transaction
+from ingest_server.storage.sqlite.readings import Reading
+from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
+from ingest_server.storage.sqlite.tokens import TokenRecord
 
 BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another process: `ingest-server token add` holds it for ms."""

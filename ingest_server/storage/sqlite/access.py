@@ -7,9 +7,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from ingest_server.core import events
-from ingest_server.state.queries import write_event
-from ingest_server.state.sqlite import SqliteState
-from ingest_server.state.tokens import TokenRecord
+from ingest_server.storage.sqlite.queries import write_event
+from ingest_server.storage.sqlite.tokens import TokenRecord
+from ingest_server.storage.sqlite.transactions import SqliteState
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from ingest_server.core.errors import Refused
-from ingest_server.state.queries import Transaction
+from ingest_server.storage.sqlite.queries import Transaction
 
 T = TypeVar("T")
 Job = Callable[[Transaction], Any]

@@ -13,8 +13,8 @@ from typing import Any
 from ingest_server.core import events
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open
-from ingest_server.state import readings
-from ingest_server.state.readings import Reading
+from ingest_server.storage.sqlite import readings
+from ingest_server.storage.sqlite.readings import Reading
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet

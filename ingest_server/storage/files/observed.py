@@ -1,4 +1,4 @@
-"""Part files and published files as in `files`, with what the disk takes and refuses told."""
+"""Part files and published files as in `parts`, with what the disk takes and refuses told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ingest_server.base.observer import Observer
-from ingest_server.blobs.files import FileBlobs, PartFile
+from ingest_server.storage.files.parts import FileBlobs, PartFile
 
 Timer = Callable[[], float]
 

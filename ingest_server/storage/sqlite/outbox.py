@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest_server.core.events import Event
-from ingest_server.state.sqlite import SqliteState
+from ingest_server.storage.sqlite.transactions import SqliteState
 
 TAKEN_AT_ONCE = 500
 LISTED = 1000

@@ -1,0 +1,1 @@
+"""State and blobs: what is durable. Each engine has a folder of its own."""
