@@ -1,6 +1,6 @@
 """The WSGI callable: routes, middleware, and the one place where an error becomes an answer.
 
-Correct on any WSGI server; `serving` is ours. What a request means is in `protocols/`.
+Correct on any WSGI server; `http_server` is ours. What a request means is in `protocols/`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import falcon
 import structlog
 
 from ingest_server import certificates, openapi
-from ingest_server.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.audit import Audit
 from ingest_server.auth import Authenticator, Caller
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.doorkeeper import Doorkeeper, Knock
+from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
+from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.protocols import access, native, seeds
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.receiver import Receiver
-from ingest_server.tls import CLIENT_NAME
 from ingest_server.tokens import TokenDesk
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingest_server.auth import SCOPE_UPLOAD, Authenticator, Caller
 from ingest_server.core.errors import Refused
-from ingest_server.tls import device_of
+from ingest_server.front.tls import device_of
 
 
 def authenticate(

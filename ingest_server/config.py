@@ -33,10 +33,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ingest_server.address import Address, parse_address
 from ingest_server.core.events import TYPES
 from ingest_server.core.names import NameTemplate
-from ingest_server.tls import TlsFiles
+from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.tls import TlsFiles
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
@@ -324,7 +324,7 @@ class ServerConfig(BaseSettings):
     webhook: tuple[WebhookSection, ...] = ()
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ListenAddress:
         return parse_address(self.server.listen)
 
     @property

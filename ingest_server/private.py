@@ -22,9 +22,9 @@ from typing import Any
 
 import structlog
 
-from ingest_server.address import Address
 from ingest_server.core.errors import ServerError
-from ingest_server.listening import ListenError, remove_stale_socket
+from ingest_server.front.address import ListenAddress
+from ingest_server.front.listening import ListenError, remove_stale_socket
 from ingest_server.metrics import Metrics, server_version
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ class PrivateListener:
     """Serves `/metrics`, `/readyz` and `/version` from `start` to `stop`."""
 
     def __init__(
-        self, address: Address, metrics: Metrics, readiness: Callable[[], list[str]]
+        self, address: ListenAddress, metrics: Metrics, readiness: Callable[[], list[str]]
     ) -> None:
         self._wanted = address
         self._metrics = metrics
@@ -48,12 +48,12 @@ class PrivateListener:
         self._thread: threading.Thread | None = None
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ListenAddress:
         """Where it listens: with the kernel's choice where port 0 was asked for."""
         if self._http is None or self._wanted.path:
             return self._wanted
         host, port = self._http.socket.getsockname()[:2]
-        return Address(host, port)
+        return ListenAddress(host, port)
 
     def start(self) -> None:
         """Listen; requests are served on return.
@@ -107,7 +107,7 @@ class _Server(ThreadingMixIn, TCPServer):
     block_on_close = False  # a scraper that stalls must not hold the stop up
     allow_reuse_address = True
 
-    def __init__(self, address: Address, answer: Answer) -> None:
+    def __init__(self, address: ListenAddress, answer: Answer) -> None:
         self.answer = answer
         if address.path:
             remove_stale_socket(Path(address.path))

@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ingest_server.address import Address, parse_address
-from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
 from ingest_server.audit import Audit, AuditedReceiver
 from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
 from ingest_server.base.clock import Clock, SystemClock
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.body import Patience
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
-from ingest_server.forwarded import App, trusting
+from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.admission import Admission
+from ingest_server.front.body import Patience
+from ingest_server.front.http_server import ServingSettings, UploadServer
+from ingest_server.front.proxy_headers import App, trusting
+from ingest_server.front.tls import server_context
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
 from ingest_server.receiver import ReceiverSettings
-from ingest_server.serving import ServingSettings, UploadServer
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.tls import server_context
 from ingest_server.tokens import TokenDesk
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ class IngestServer:
         return metrics, blobs
 
     @property
-    def metrics_address(self) -> Address | None:
+    def metrics_address(self) -> ListenAddress | None:
         """Where the private listener is; None: nowhere."""
         return None if self._private is None else self._private.address
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ListenAddress:
         """Where it listens, with the port that the kernel chose."""
         return self._http.address
 

@@ -21,10 +21,10 @@ import structlog
 
 from ingest_server import logs
 from ingest_server.base.clock import SystemClock
-from ingest_server.body import BodyTruncatedError
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
-from ingest_server.forwarded import App
+from ingest_server.front.body import BodyTruncatedError
+from ingest_server.front.proxy_headers import App
 from ingest_server.server import IngestServer
 
 log = structlog.get_logger()

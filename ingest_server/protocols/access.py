@@ -9,9 +9,9 @@ from typing import Any
 
 import falcon
 
-from ingest_server.body import body_of, read_all
 from ingest_server.core.errors import Refused
 from ingest_server.doorkeeper import Doorkeeper
+from ingest_server.front.body import body_of, read_all
 from ingest_server.tokens import Issued, TokenDesk
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH, is_device_id
 

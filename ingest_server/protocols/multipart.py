@@ -17,8 +17,8 @@ import falcon
 from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartParseError
 from falcon.util import BufferedReader
 
-from ingest_server.body import SocketBody, StreamBody, body_of, read_all
 from ingest_server.core.errors import Refused
+from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
 
 KIB = 1024
 MAX_FIELD_BYTES = 64 * KIB

@@ -17,8 +17,8 @@ import falcon
 
 from ingest_server.auth import ANONYMOUS
 from ingest_server.base.clock import Clock, rfc3339
-from ingest_server.body import SocketBody, StreamBody, body_of, read_all
 from ingest_server.core.errors import Refused
+from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
 from ingest_server.receiver import Pending, Receiver
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest

@@ -22,11 +22,11 @@ import falcon
 
 from ingest_server.auth import ANONYMOUS
 from ingest_server.base.clock import Clock
-from ingest_server.body import SocketBody, StreamBody, body_of
-from ingest_server.chunked import unmeasured_body_of
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State
+from ingest_server.front.body import SocketBody, StreamBody, body_of
+from ingest_server.front.chunked import unmeasured_body_of
 from ingest_server.receiver import Receiver
 from upload_protocol import headers, problems
 from upload_protocol.headers import MAX_OFFSET, ContentRange, is_upload_id

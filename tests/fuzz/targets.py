@@ -13,12 +13,12 @@ from contextlib import suppress
 import falcon
 from falcon import testing
 
-from ingest_server import wire
-from ingest_server.address import parse_address
-from ingest_server.body import BodyTruncatedError, Patience
-from ingest_server.chunked import ChunkedBody
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import as_text, check_name, component
+from ingest_server.front import request_head as heads
+from ingest_server.front.address import parse_address
+from ingest_server.front.body import BodyTruncatedError, Patience
+from ingest_server.front.chunked import ChunkedBody
 from ingest_server.protocols import rufh, tus
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
@@ -58,12 +58,12 @@ def digest(data: bytes) -> None:
 def request_head(data: bytes) -> None:
     stream = io.BytesIO(data)
     try:
-        head = wire.read_head(stream.readline)
-    except wire.MalformedError:
+        head = heads.read_head(stream.readline)
+    except heads.MalformedError:
         return
     finally:
         # A line feed more than the limit, and never the body.
-        assert stream.tell() <= wire.MAX_HEAD_BYTES + wire.MAX_HEADERS * 2
+        assert stream.tell() <= heads.MAX_HEAD_BYTES + heads.MAX_HEADERS * 2
     if head is None:
         assert data.removeprefix(b"\r\n") == b""
         return

@@ -24,12 +24,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server.address import parse_address
 from ingest_server.auth import TokenAuth
 from ingest_server.base.clock import SystemClock
 from ingest_server.cli import main
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
+from ingest_server.front.address import parse_address
 from tests.support.core_site import CoreSite, failing
 from tests.support.raw_http import Peer
 from tests.support.requirements import require_root

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server.address import parse_address
 from ingest_server.attempts import Attempts
 from ingest_server.base.clock import rfc3339
+from ingest_server.front.address import parse_address
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from ingest_server.tokens import claim_hash, new_claim
 from tests.support.processes import wait_for

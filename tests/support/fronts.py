@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.ports import LOOPBACK, free_port
-from ingest_server.address import Address
-from ingest_server.forwarded import trusting
+from ingest_server.front.address import ListenAddress
+from ingest_server.front.proxy_headers import trusting
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest
 from tests.support.processes import toml, wait_for
@@ -26,7 +26,7 @@ class Front:
     """Where a client connects to, and what it has to expect there."""
 
     name: str
-    address: Address
+    address: ListenAddress
     tls: ssl.SSLContext | None = None
     data_dir: Path | None = None
     process: subprocess.Popen | None = None
@@ -89,7 +89,7 @@ def gunicorn(folder: Path, **tables: dict[str, object]) -> Iterator[Front]:
     ]
     log = folder / "gunicorn.log"
     with _program(command, log) as process:
-        address = Address(LOOPBACK, port)
+        address = ListenAddress(LOOPBACK, port)
         _wait_until_ready(address, None, process, log)
         yield Front("gunicorn", address, data_dir=folder / "data", process=process, log=log)
 
@@ -133,7 +133,7 @@ def nginx(folder: Path) -> Iterator[Front]:
         ),
         _program([program, "-p", folder, "-c", config], folder / "nginx.log") as process,
     ):
-        address = Address(LOOPBACK, port)
+        address = ListenAddress(LOOPBACK, port)
         context = authority.client_context()
         _wait_until_ready(address, context, process, folder / "nginx.log")
         yield Front("nginx", address, context, folder / "data")
@@ -155,7 +155,9 @@ def _program(command, log: Path):
             process.wait()
 
 
-def _wait_until_ready(address: Address, tls: ssl.SSLContext | None, process, log: Path) -> None:
+def _wait_until_ready(
+    address: ListenAddress, tls: ssl.SSLContext | None, process, log: Path
+) -> None:
     def is_ready() -> bool:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), Peer(address, tls) as peer:

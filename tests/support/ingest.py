@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ingest_server import auth
-from ingest_server.admission import Admission
 from ingest_server.app import AppSettings, make_app
 from ingest_server.audit import Audit
 from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.front.admission import Admission
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.storage.files.observed import ObservedBlobs

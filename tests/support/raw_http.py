@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ingest_server.address import Address, parse_address
-from ingest_server.body import Patience
-from ingest_server.serving import ServingSettings, UploadServer
-from ingest_server.tls import TlsFiles, server_context
+from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.body import Patience
+from ingest_server.front.http_server import ServingSettings, UploadServer
+from ingest_server.front.tls import TlsFiles, server_context
 from tests.support.certificates import Pair
 
 TIMEOUT_S = 10.0
@@ -37,7 +37,7 @@ class Answer:
 class Peer:
     """One connection; closed by the ``with`` that opens it."""
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: ListenAddress, tls: ssl.SSLContext | None = None) -> None:
         if address.path:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(TIMEOUT_S)

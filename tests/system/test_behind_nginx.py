@@ -8,7 +8,7 @@ import secrets
 import httpx
 import pytest
 
-from ingest_server.forwarded import trusting
+from ingest_server.front.proxy_headers import trusting
 from tests.contract.test_native_wire import created, put_head
 from tests.support.certificates import Authority
 from tests.support.fronts import nginx

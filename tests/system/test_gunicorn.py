@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from demo.ports import LOOPBACK, free_port
-from ingest_server.address import Address
+from ingest_server.front.address import ListenAddress
 from tests.contract.test_native_wire import created, put_head, wait_until_received
 from tests.support.fronts import gunicorn
 from tests.support.processes import wait_for
@@ -119,7 +119,7 @@ def test_a_reload_goes_on_with_a_new_worker(tmp_path):
 
 
 def test_the_private_listener_is_there_and_outlives_a_reload(tmp_path):
-    private = Address(LOOPBACK, free_port())
+    private = ListenAddress(LOOPBACK, free_port())
 
     def asked(path):
         with Peer(private) as peer:

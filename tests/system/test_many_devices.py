@@ -9,8 +9,8 @@ import time
 import pytest
 
 from benchmarks import many_devices
-from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Admission, Turns
 from ingest_server.core.errors import Refused
+from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Admission, Turns
 from tests.contract.test_native_wire import CREATE, created, put_head
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest

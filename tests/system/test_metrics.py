@@ -17,10 +17,10 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingest_server import logs
-from ingest_server.address import Address, parse_address
 from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
+from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.metrics import Metrics, Sources
 from ingest_server.private import PrivateListener
 from ingest_server.server import IngestServer
@@ -341,7 +341,9 @@ def running(tmp_path, metrics_listen="127.0.0.1:0", mode="token"):
         server.stop()
 
 
-def ask(address: Address, path: str, method: str = "GET", **headers) -> tuple[int, str, bytes]:
+def ask(
+    address: ListenAddress, path: str, method: str = "GET", **headers
+) -> tuple[int, str, bytes]:
     connection = http.client.HTTPConnection(address.host, address.port, timeout=5)
     try:
         connection.request(method, path, headers=headers)
@@ -412,7 +414,7 @@ def test_a_private_listener_that_cannot_be_had_is_one_sentence_and_no_server(tmp
 
 
 def test_a_scraper_that_says_nothing_holds_up_neither_others_nor_the_stop(metrics):
-    listener = PrivateListener(Address("127.0.0.1", 0), metrics, list)
+    listener = PrivateListener(ListenAddress("127.0.0.1", 0), metrics, list)
     listener.start()
     with Peer(listener.address) as silent:
         silent.send(b"GET /met")

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from ingest_server.admission import RESERVED_THREADS
-from ingest_server.listening import ListenError
+from ingest_server.front.admission import RESERVED_THREADS
+from ingest_server.front.listening import ListenError
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 

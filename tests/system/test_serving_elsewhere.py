@@ -7,7 +7,7 @@ import wsgiref.simple_server
 import httpx
 import pytest
 
-from ingest_server.address import Address
+from ingest_server.front.address import ListenAddress
 from tests.support.ingest import ingest
 from tests.support.raw_http import Peer
 
@@ -32,7 +32,7 @@ def address(tmp_path):
     ):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield Address("127.0.0.1", server.server_port)
+        yield ListenAddress("127.0.0.1", server.server_port)
         server.shutdown()
         thread.join()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingest_server.address import parse_address
 from ingest_server.config import DEFAULT_PATH
+from ingest_server.front.address import parse_address
 from tests.support.raw_http import Peer
 from tests.support.shifted_clock import ShiftedClock
 

@@ -12,10 +12,10 @@ import threading
 import httpx
 import pytest
 
-from ingest_server.body import BodyInterruptedError
 from ingest_server.certificates import authenticate
-from ingest_server.forwarded import common_name
-from ingest_server.tls import TlsError, TlsFiles, server_context
+from ingest_server.front.body import BodyInterruptedError
+from ingest_server.front.proxy_headers import common_name
+from ingest_server.front.tls import TlsError, TlsFiles, server_context
 from tests.support.certificates import Authority, Pair
 from tests.support.ingest import ingest
 from tests.support.raw_http import Peer, serving

@@ -20,8 +20,8 @@ from edge_agent.base.activity import Reason
 from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
-from ingest_server.tls import TlsFiles as ServerFiles
-from ingest_server.tls import server_context
+from ingest_server.front.tls import TlsFiles as ServerFiles
+from ingest_server.front.tls import server_context
 from tests.support.certificates import Authority
 from tests.support.lane import scene
 

@@ -46,7 +46,7 @@ class MalformedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """The request line and the headers. Header names are in title case, as cheroot has them."""
 
     method: bytes
@@ -77,7 +77,7 @@ class Head:
         return b"keep-alive" in wishes
 
 
-def read_head(readline: Callable[[int], bytes]) -> Head | None:
+def read_head(readline: Callable[[int], bytes]) -> RequestHead | None:
     """Read one request's head; None where the peer closed before it sent any.
 
     Args:
@@ -100,7 +100,7 @@ def read_head(readline: Callable[[int], bytes]) -> Head | None:
     method, target, version = match.groups()
     headers = _read_headers(readline, left)
     path, _, query = target.partition(b"?")
-    head = Head(method, target, unquote_to_bytes(path), query, version, headers)
+    head = RequestHead(method, target, unquote_to_bytes(path), query, version, headers)
     _check_framing(head)
     return head
 
@@ -137,7 +137,7 @@ def _check_room(line: bytes, left: int) -> None:
     raise MalformedError("the request ended within its headers")
 
 
-def _check_framing(head: Head) -> None:
+def _check_framing(head: RequestHead) -> None:
     length = head.headers.get(b"Content-Length")
     if length is not None and not _LENGTH.match(length):
         raise MalformedError("Content-Length is not a whole number")

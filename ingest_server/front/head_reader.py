@@ -10,7 +10,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from ingest_server import wire
+from ingest_server.front import request_head
 
 FILL_BYTES = 8 * 1024
 
@@ -23,11 +23,11 @@ class _Incomplete(Exception):  # noqa: N818 # no fault: the rest has not come ye
 class Gathered:
     """A whole head, or what is wrong with it. Both are None where the peer closed without one."""
 
-    head: wire.Head | None = None
-    fault: wire.MalformedError | None = None
+    head: request_head.RequestHead | None = None
+    fault: request_head.MalformedError | None = None
 
 
-class Reader:
+class HeadReader:
     """Buffered for the head, out of the way for the body."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -86,15 +86,15 @@ class Reader:
         self._looked_at = 0
 
     def _is_decided(self) -> bool:
-        return self.is_ended or len(self._buffer) >= wire.MAX_HEAD_BYTES
+        return self.is_ended or len(self._buffer) >= request_head.MAX_HEAD_BYTES
 
     def _parse(self) -> Gathered | None:
         self._read_upto = 0
         try:
-            found = Gathered(wire.read_head(self._line))
+            found = Gathered(request_head.read_head(self._line))
         except _Incomplete:
             return None
-        except wire.MalformedError as error:
+        except request_head.MalformedError as error:
             found = Gathered(fault=error)
         del self._buffer[: self._read_upto]
         self._looked_at = 0

@@ -2,7 +2,7 @@
 
 What is changed, and why (stock cheroot is not enough for uploads):
 
-* the request head is read by `wire`, which refuses what two readers could understand differently;
+* the request head is read by `request_head`, which refuses what two readers could understand differently;
 * ``wsgi.input`` is a `SocketBody`: bytes on arrival, truncation is an error, a stall ends;
 * ``100 Continue`` is sent when the application first reads, so a refusal comes without it;
 * a connection whose body was not read in full is closed, but not before the peer had a chance to
@@ -30,12 +30,12 @@ from typing import Any
 import structlog
 from cheroot import connections, wsgi
 
-from ingest_server.address import Address
-from ingest_server.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.body import Patience
-from ingest_server.connection import LINGER_S, Connection, Phase, Request
-from ingest_server.listening import ListenError, remove_stale_socket
+from ingest_server.front.address import ListenAddress
+from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
+from ingest_server.front.body import Patience
+from ingest_server.front.connection import LINGER_S, HttpConnection, HttpRequest, Phase
+from ingest_server.front.listening import ListenError, remove_stale_socket
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ ACCEPT_PAUSE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    address: Address
+    address: ListenAddress
     max_uploads: int = 256
     """Uploads that are received at once; each has a thread."""
     header_timeout_s: float = 15.0
@@ -64,7 +64,7 @@ class ServingSettings:
     patience: Patience = field(default_factory=Patience)
 
 
-class _Parked(connections.ConnectionManager):
+class _ParkedConnections(connections.ConnectionManager):
     """The connections that wait for bytes, each with a deadline of its own.
 
     By the monotonic clock. cheroot's own loop goes by the time of day: where that is set back by a
@@ -76,7 +76,7 @@ class _Parked(connections.ConnectionManager):
     _from_server_socket: Any
     _remove_invalid_sockets: Any
 
-    def put(self, conn: Connection) -> None:
+    def put(self, conn: HttpConnection) -> None:
         conn.parked_s = self.server.now_s()
         super().put(conn)
 
@@ -113,7 +113,7 @@ class _Parked(connections.ConnectionManager):
             conn.expire()
 
 
-def _is_late(conn: Connection, now_s: float, threshold: float) -> bool:
+def _is_late(conn: HttpConnection, now_s: float, threshold: float) -> bool:
     if conn.deadline_s is not None:
         return conn.deadline_s < now_s
     return conn.parked_s < threshold
@@ -125,7 +125,7 @@ class UploadServer(wsgi.Server):
     `listen` binds and `serve` runs until `stop`, which is called from another thread.
     """
 
-    ConnectionClass = Connection
+    ConnectionClass = HttpConnection
     _connections: Any
     keep_alive_conn_limit = 2**20  # its default of 10 is for a web site; descriptors are the limit
 
@@ -153,21 +153,21 @@ class UploadServer(wsgi.Server):
         self.observer = observer
         self.tls = tls
         """For connections from now on; may be replaced while running."""
-        self.turns: Turns[Connection] = Turns(CONTROL_THREADS, self._take_turn)
+        self.turns: Turns[HttpConnection] = Turns(CONTROL_THREADS, self._take_turn)
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
-        self._running: set[Request] = set()
-        self._lingering: set[Connection] = set()
+        self._running: set[HttpRequest] = set()
+        self._lingering: set[HttpConnection] = set()
         self._changed = threading.Condition()
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ListenAddress:
         """Where it really listens: with the kernel's choice where port 0 was asked for."""
         if isinstance(self.bind_addr, str):
-            return Address(path=self.bind_addr)
+            return ListenAddress(path=self.bind_addr)
         host, port = self.bind_addr
-        return Address(host, port)
+        return ListenAddress(host, port)
 
     def listen(self) -> None:
         """Bind and start the threads; connections queue from now on.
@@ -181,7 +181,7 @@ class UploadServer(wsgi.Server):
             # cheroot raises an error of its own, without the number that says why.
             raise ListenError(self.settings.address, self._bind_error or error) from error
         self._connections._selector.close()
-        self._connections = _Parked(self)
+        self._connections = _ParkedConnections(self)
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 # cheroot's
         made = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, None)
@@ -212,7 +212,7 @@ class UploadServer(wsgi.Server):
         self.socket = made
         return made
 
-    def process_conn(self, conn: Connection) -> None:
+    def process_conn(self, conn: HttpConnection) -> None:
         """Give a connection a thread, a new one only once it has sent something.
 
         A thousand connections that say nothing then cost a descriptor each, and no thread.
@@ -223,7 +223,7 @@ class UploadServer(wsgi.Server):
             conn.is_accepted = True
             self.put_conn(conn)
 
-    def put_conn(self, conn: Connection) -> None:
+    def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""
         if conn.phase is Phase.TURN:
             self.turns.ask(conn)
@@ -233,22 +233,22 @@ class UploadServer(wsgi.Server):
                 self._lingering.add(conn)
         super().put_conn(conn)
 
-    def _take_turn(self, conn: Connection) -> None:
+    def _take_turn(self, conn: HttpConnection) -> None:
         conn.has_turn = True
         self.requests.put(conn)
 
-    def forget(self, conn: Connection) -> None:
+    def forget(self, conn: HttpConnection) -> None:
         """Note that a connection is closed."""
         with self._changed:
             if conn in self._lingering:
                 self._lingering.remove(conn)
                 self._changed.notify_all()
 
-    def enter(self, request: Request) -> None:
+    def enter(self, request: HttpRequest) -> None:
         with self._changed:
             self._running.add(request)
 
-    def leave(self, request: Request) -> None:
+    def leave(self, request: HttpRequest) -> None:
         with self._changed:
             self._running.discard(request)
             self._changed.notify_all()

@@ -5,7 +5,7 @@ import threading
 import pytest
 from cheroot.errors import socket_errors_to_ignore
 
-from ingest_server.answering import JOINED_BYTES, AnswerWriter
+from ingest_server.front.answer_writer import JOINED_BYTES, AnswerWriter
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where to listen: a host and port, or the path of a Unix socket."""
 
     host: str = ""
@@ -34,7 +34,7 @@ class Address:
             return False  # a name, and nobody knows what it will mean tomorrow
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> ListenAddress:
     """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
 
     Raises:
@@ -42,13 +42,13 @@ def parse_address(text: str) -> Address:
     """
     if text.startswith("unix:"):
         if len(text) > len("unix:"):
-            return Address(path=text.removeprefix("unix:"))
+            return ListenAddress(path=text.removeprefix("unix:"))
     else:
         host, colon, port = text.rpartition(":")
         bracketed = host.startswith("[") and host.endswith("]")
         host = host[1:-1] if bracketed else host
         port_fits = port.isascii() and port.isdigit() and int(port) < 2**16
         if colon and host and port_fits and bracketed == (":" in host):
-            return Address(host, int(port))
+            return ListenAddress(host, int(port))
     msg = f"{text!r} is no address; write 127.0.0.1:8080, [::]:8080 or unix:/run/ingest/server.sock"
     raise ValueError(msg)

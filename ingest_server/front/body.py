@@ -1,6 +1,6 @@
 """Reading a request body without losing or inventing bytes, on any WSGI server.
 
-Two ways in, one behaviour: `SocketBody` for our own server (`serving` puts it into ``wsgi.input``)
+Two ways in, one behaviour: `SocketBody` for our own server (`http_server` puts it into ``wsgi.input``)
 returns bytes as they arrive and knows when a peer stalls; `StreamBody` makes do with what PEP 3333
 promises. Both count against the Content-Length, because the end of the stream proves nothing: most
 servers report a peer that went away as an ordinary end of input.

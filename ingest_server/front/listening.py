@@ -8,14 +8,14 @@ import socket
 import stat
 from pathlib import Path
 
-from ingest_server.address import Address
 from ingest_server.core.errors import ServerError
+from ingest_server.front.address import ListenAddress
 
 
 class ListenError(ServerError):
     """The server cannot listen; the text is a sentence for the operator."""
 
-    def __init__(self, address: Address, error: OSError) -> None:
+    def __init__(self, address: ListenAddress, error: OSError) -> None:
         super().__init__(_why_not(address, error))
 
 
@@ -49,7 +49,7 @@ _ADVICE = {
 }
 
 
-def _why_not(address: Address, error: OSError) -> str:
+def _why_not(address: ListenAddress, error: OSError) -> str:
     number = error.errno or 0
     reason = _ADVICE.get(number) or (os.strerror(number) if number else str(error))
     return f"Cannot listen on {address}: {reason}."

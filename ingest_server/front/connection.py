@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from cheroot import server as cheroot_server
 
-from ingest_server import admission, wire
-from ingest_server.answering import AnswerWriter
-from ingest_server.body import CONTINUE, SocketBody
-from ingest_server.chunked import ChunkedBody
-from ingest_server.reader import Gathered, Reader
-from ingest_server.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
+from ingest_server.front import admission, request_head
+from ingest_server.front.answer_writer import AnswerWriter
+from ingest_server.front.body import CONTINUE, SocketBody
+from ingest_server.front.chunked import ChunkedBody
+from ingest_server.front.head_reader import Gathered, HeadReader
+from ingest_server.front.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
 from upload_protocol import headers, problems
 
 if TYPE_CHECKING:
-    from ingest_server.serving import UploadServer
+    from ingest_server.front.http_server import UploadServer
 
 log = structlog.get_logger()
 
@@ -45,11 +45,11 @@ USER_TIMEOUT_MS = 30_000
 """Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
 
 
-class Request(cheroot_server.HTTPRequest):
+class HttpRequest(cheroot_server.HTTPRequest):
     """One request: our head, our body, cheroot's gateway and answer."""
 
     server: UploadServer
-    conn: Connection
+    conn: HttpConnection
     body: SocketBody | None = None
 
     def parse_request(self) -> None:
@@ -73,7 +73,7 @@ class Request(cheroot_server.HTTPRequest):
         self.ready = True
         self.body = self._body(head)
 
-    def _body(self, head: wire.Head) -> SocketBody:
+    def _body(self, head: request_head.RequestHead) -> SocketBody:
         conn, server = self.conn, self.server
         patience, now_s = server.settings.patience, server.now_s
         expects = head.expects_continue and not admission.is_gathered(head)
@@ -174,14 +174,14 @@ class Phase(enum.Enum):
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
 
-class Connection(cheroot_server.HTTPConnection):
-    RequestHandlerClass = Request
+class HttpConnection(cheroot_server.HTTPConnection):
+    RequestHandlerClass = HttpRequest
 
     server: UploadServer
 
     def __init__(self, server: UploadServer, sock: socket.socket, makefile: Any) -> None:  # noqa: ARG002 # cheroot's
-        def made(one: socket.socket, mode: str, size: int) -> Reader | AnswerWriter:  # noqa: ARG001 # cheroot's
-            return Reader(one) if "r" in mode else AnswerWriter(one)
+        def made(one: socket.socket, mode: str, size: int) -> HeadReader | AnswerWriter:  # noqa: ARG001 # cheroot's
+            return HeadReader(one) if "r" in mode else AnswerWriter(one)
 
         super().__init__(server, sock, made)
         self.phase = Phase.IDLE
@@ -293,7 +293,7 @@ class Connection(cheroot_server.HTTPConnection):
             self.socket = self.server.tls.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
-            self.rfile = Reader(self.socket)
+            self.rfile = HeadReader(self.socket)
             self.wfile = AnswerWriter(self.socket)
         try:
             self.socket.do_handshake()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ingest_server.tls import CLIENT_NAME
+from ingest_server.front.tls import CLIENT_NAME
 
 App = Callable[..., Iterable[bytes]]
 

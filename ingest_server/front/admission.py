@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ingest_server.core.errors import Refused
-from ingest_server.wire import Head
+from ingest_server.front.request_head import RequestHead
 
 CONTROL_THREADS = 16
 """Control requests at once: what one disk and a few cores can do at the same time."""
@@ -40,7 +40,7 @@ _LIGHT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 T = TypeVar("T")
 
 
-def is_gathered(head: Head) -> bool:
+def is_gathered(head: RequestHead) -> bool:
     """Whether the request's body is received before the request takes a thread."""
     return (
         head.method == b"POST"
@@ -50,7 +50,7 @@ def is_gathered(head: Head) -> bool:
     )
 
 
-def is_control(head: Head) -> bool:
+def is_control(head: RequestHead) -> bool:
     """Whether the request is short but may wait for the disk."""
     if head.length or head.is_chunked:
         return is_gathered(head)

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from ingest_server.body import CONTINUE, BodyInterruptedError, BodyTruncatedError, Patience
-from ingest_server.chunked import ChunkedBody, UnmeasuredStreamBody, unmeasured_body_of
+from ingest_server.front.body import CONTINUE, BodyInterruptedError, BodyTruncatedError, Patience
+from ingest_server.front.chunked import ChunkedBody, UnmeasuredStreamBody, unmeasured_body_of
 from tests.support.raw_http import Peer, serving
 
 WHOLE = b"4\r\nwiki\r\n6;name=value\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\n\r\n"

@@ -3,13 +3,13 @@ import time
 
 import pytest
 
-from ingest_server import wire
+from ingest_server.front import request_head
 
 HOST = b"Host: ingest\r\n"
 
 
-def read(raw: bytes) -> wire.Head | None:
-    return wire.read_head(io.BytesIO(raw).readline)
+def read(raw: bytes) -> request_head.RequestHead | None:
+    return request_head.read_head(io.BytesIO(raw).readline)
 
 
 def test_a_plain_head_is_read():
@@ -90,7 +90,7 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("lines", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
 def test_a_head_with_two_meanings_is_refused(lines):
-    with pytest.raises(wire.MalformedError) as refusal:
+    with pytest.raises(request_head.MalformedError) as refusal:
         read(b"PUT / HTTP/1.1\r\n" + HOST + lines + b"\r\n")
 
     assert refusal.value.code == "malformed-request"
@@ -114,36 +114,36 @@ def test_a_head_with_two_meanings_is_refused(lines):
     ],
 )
 def test_another_request_line_is_refused(line):
-    with pytest.raises(wire.MalformedError):
+    with pytest.raises(request_head.MalformedError):
         read(line + HOST + b"\r\n")
 
 
 def test_chunks_are_not_taken_from_http_1_0_where_a_proxy_would_not_see_them():
-    with pytest.raises(wire.MalformedError):
+    with pytest.raises(request_head.MalformedError):
         read(b"PUT / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
 
 
 def test_a_request_without_host_is_refused():
-    with pytest.raises(wire.MalformedError, match="Host"):
+    with pytest.raises(request_head.MalformedError, match="Host"):
         read(b"GET / HTTP/1.1\r\n\r\n")
 
 
 def test_a_head_that_ends_early_is_refused():
-    with pytest.raises(wire.MalformedError, match="ended within"):
+    with pytest.raises(request_head.MalformedError, match="ended within"):
         read(b"GET / HTTP/1.1\r\nHos")
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /" + b"a" * wire.MAX_HEAD_BYTES + b" HTTP/1.1\r\n" + HOST,
-        b"GET / HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * wire.MAX_HEAD_BYTES + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * (wire.MAX_HEADERS + 1),
+        b"GET /" + b"a" * request_head.MAX_HEAD_BYTES + b" HTTP/1.1\r\n" + HOST,
+        b"GET / HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * request_head.MAX_HEAD_BYTES + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"X-A: b\r\n" * (request_head.MAX_HEADERS + 1),
     ],
     ids=["target", "one field", "many fields"],
 )
 def test_a_head_past_the_limit_is_refused_without_reading_on(head):
-    with pytest.raises(wire.MalformedError) as refusal:
+    with pytest.raises(request_head.MalformedError) as refusal:
         read(head + b"\r\n")
 
     assert refusal.value.code == "headers-too-large"
@@ -160,7 +160,7 @@ def test_a_line_of_blanks_costs_no_more_than_another():
     blanks = b" " * 3000  # took four seconds, and 16 KiB of them ten minutes, of everybody's time
     began_s = time.process_time()
 
-    with pytest.raises(wire.MalformedError):
+    with pytest.raises(request_head.MalformedError):
         read(b"GET / HTTP/1.1\r\n" + HOST + b"X-A:" + blanks + b"\0\r\n\r\n")
 
     assert time.process_time() - began_s < 1

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ingest_server.body import (
+from ingest_server.front.body import (
     STREAM_READ_BYTES,
     BodyInterruptedError,
     BodyTruncatedError,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ingest_server.body import (
+from ingest_server.front.body import (
     CONTINUE,
     BodyInterruptedError,
     BodyTruncatedError,

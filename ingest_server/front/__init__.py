@@ -1,0 +1,1 @@
+"""HTTP at the socket: connections, heads, bodies, answers. Only http_server and connection know cheroot."""
