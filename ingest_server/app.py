@@ -17,13 +17,15 @@ from typing import Any
 import falcon
 import structlog
 
-from ingest_server import certificates, openapi
-from ingest_server.audit import Audit
-from ingest_server.auth import Authenticator, Caller
+from ingest_server import openapi
+from ingest_server.auth import certificates
+from ingest_server.auth.audit import Audit
+from ingest_server.auth.authentication import Authenticator, Caller
+from ingest_server.auth.gate import AuthenticationGate, Credentials
+from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
-from ingest_server.doorkeeper import Doorkeeper, Knock
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.protocols import access, native, seeds
@@ -31,7 +33,6 @@ from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.receiver import Receiver
-from ingest_server.tokens import TokenDesk
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem
 
@@ -82,7 +83,7 @@ def make_app(
     observer: Observer = NOBODY,
     admission: Admission | None = None,
     audit: Audit | None = None,
-    desk: TokenDesk | None = None,
+    desk: TokenIssuer | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
@@ -100,7 +101,7 @@ def make_app(
         cors_origins=settings.cors_origins,
     )
     audit = audit or Audit(None, clock.now_utc)
-    doorkeeper = Doorkeeper(clock, audit, takes_claims=desk is not None)
+    doorkeeper = AuthenticationGate(clock, audit, takes_claims=desk is not None)
     middleware = _Middleware(
         auth,
         clock,
@@ -147,7 +148,7 @@ class _Middleware:
         *,
         pages: seeds.Pages,
         admission: Admission,
-        doorkeeper: Doorkeeper,
+        doorkeeper: AuthenticationGate,
     ) -> None:
         self._doorkeeper = doorkeeper
         self._admission = admission
@@ -200,7 +201,7 @@ class _Middleware:
 
     def _admit(self, req: falcon.Request) -> Caller:
         authorization = req.get_header("Authorization")
-        knock = Knock(
+        knock = Credentials(
             req.method, req.path, authorization, req.remote_addr, str(req.context.request_id)
         )
         return self._doorkeeper.admit(

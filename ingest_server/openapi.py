@@ -15,7 +15,7 @@ from typing import Any
 
 import falcon
 
-from ingest_server.auth import SCOPES
+from ingest_server.auth.authentication import SCOPES
 from ingest_server.core.names import MAX_NAME_BYTES
 from ingest_server.protocols import access, native
 from upload_protocol import headers

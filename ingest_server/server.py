@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest_server.app import AppSettings, make_app
-from ingest_server.audit import Audit, AuditedReceiver
-from ingest_server.auth import Authenticator, OpenAuth, TokenAuth
+from ingest_server.auth.audit import Audit, AuditedReceiver
+from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
+from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import Clock, SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
@@ -30,7 +31,6 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.tokens import TokenDesk
 
 if TYPE_CHECKING:
     from ingest_server.private import PrivateListener
@@ -98,10 +98,10 @@ class IngestServer:
         self.failed = threading.Event()
         """Set when the server died by itself."""
 
-    def _desk(self) -> TokenDesk | None:
+    def _desk(self) -> TokenIssuer | None:
         if self.config.auth.mode == "open":
             return None
-        return TokenDesk(self._state, self._clock, self._receiver.audit)
+        return TokenIssuer(self._state, self._clock, self._receiver.audit)
 
     def _authenticator(self) -> Authenticator:
         if self.config.auth.mode == "open":

@@ -9,10 +9,10 @@ from typing import Any
 
 import falcon
 
+from ingest_server.auth.gate import AuthenticationGate
+from ingest_server.auth.tokens import Issued, TokenIssuer
 from ingest_server.core.errors import Refused
-from ingest_server.doorkeeper import Doorkeeper
 from ingest_server.front.body import body_of, read_all
-from ingest_server.tokens import Issued, TokenDesk
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH, is_device_id
 
 MAX_BODY = 4096
@@ -21,7 +21,9 @@ MAX_TOKEN = 128
 
 
 def add_routes(
-    app: falcon.App[falcon.Request, falcon.Response], desk: TokenDesk, doorkeeper: Doorkeeper
+    app: falcon.App[falcon.Request, falcon.Response],
+    desk: TokenIssuer,
+    doorkeeper: AuthenticationGate,
 ) -> None:
     app.add_route(ROTATE_PATH, _Rotate(desk))
     app.add_route(CLAIM_PATH, _Claim(desk, doorkeeper))
@@ -29,7 +31,7 @@ def add_routes(
 
 @dataclass(frozen=True, slots=True)
 class _Rotate:
-    desk: TokenDesk
+    desk: TokenIssuer
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         _send(resp, self.desk.rotate(req.context.caller))
@@ -37,8 +39,8 @@ class _Rotate:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    desk: TokenDesk
-    doorkeeper: Doorkeeper
+    desk: TokenIssuer
+    doorkeeper: AuthenticationGate
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = _document(req)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from ingest_server.auth import ANONYMOUS
+from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core import checksums
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.auth import ANONYMOUS
+from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.base.clock import Clock
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused

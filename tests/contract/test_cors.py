@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from ingest_server import auth
 from ingest_server.app import AppSettings, make_app
+from ingest_server.auth import authentication
 from ingest_server.base.clock import SystemClock
 from tests.support.ingest import ingest
 
@@ -24,7 +24,10 @@ def client(site):
     def of(**settings):
         clock = SystemClock()
         app = make_app(
-            site.receiver, auth.TokenAuth(site.state, clock), clock, AppSettings(**settings)
+            site.receiver,
+            authentication.TokenAuth(site.state, clock),
+            clock,
+            AppSettings(**settings),
         )
         return httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost")
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ingest_server.app import make_app
-from ingest_server.auth import OpenAuth
+from ingest_server.auth.authentication import OpenAuth
 from ingest_server.core.errors import Refused
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole

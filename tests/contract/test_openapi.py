@@ -11,8 +11,8 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from ingest_server import openapi
+from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
-from ingest_server.tokens import claim_hash, new_claim
 from tests.support.ingest import CREATED_AT, ingest
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"

@@ -10,8 +10,8 @@ from edge_agent.base.errors import AgentError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.send.enrolment import Enrolment, rotate, serial_number, write_token
 from edge_agent.send.wiring import make_transport
+from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
-from ingest_server.tokens import claim_hash, new_claim
 from tests.support.secured import secured
 
 PAST, FAR = "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z"

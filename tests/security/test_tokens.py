@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server.attempts import Attempts
+from ingest_server.auth.throttle import Throttle
+from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.base.clock import rfc3339
 from ingest_server.front.address import parse_address
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
-from ingest_server.tokens import claim_hash, new_claim
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer
 from tests.support.secured import create, put, secured, upload
@@ -250,7 +250,7 @@ def test_a_claim_reaches_nothing_else(site):
 
 def test_tries_come_back_with_time():
     now = [0.0]
-    attempts = Attempts(lambda: now[0], burst=3, every_s=10.0)
+    attempts = Throttle(lambda: now[0], burst=3, every_s=10.0)
     assert [attempts.failed("a") for _ in range(3)] == [None] * 3
 
     assert attempts.failed("a") == pytest.approx(10.0)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest_server import auth
 from ingest_server.app import AppSettings, make_app
-from ingest_server.audit import Audit
+from ingest_server.auth import authentication
+from ingest_server.auth.audit import Audit
+from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.admission import Admission
@@ -18,7 +19,6 @@ from ingest_server.protocols.compat import CompatSettings
 from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.tokens import TokenDesk
 
 CREATED_AT = "2026-11-21T10:00:00Z"
 
@@ -31,10 +31,15 @@ class Ingest:
     data_dir: Path
     is_stopping: bool = False
 
-    def token(self, device: str, *, scopes=(auth.SCOPE_UPLOAD,), expires_at=None) -> str:
-        token, token_id = auth.new_token(device)
+    def token(self, device: str, *, scopes=(authentication.SCOPE_UPLOAD,), expires_at=None) -> str:
+        token, token_id = authentication.new_token(device)
         self.state.add_token(
-            device, auth.token_hash(token), token_id, CREATED_AT, scopes, expires_at=expires_at
+            device,
+            authentication.token_hash(token),
+            token_id,
+            CREATED_AT,
+            scopes,
+            expires_at=expires_at,
         )
         return token
 
@@ -57,7 +62,9 @@ def ingest(
     chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
     blobs = ObservedBlobs(data_dir, observer, clock.now_s)
     receiver = Receiver(state, blobs, chosen, clock, observer=observer)
-    authenticator = auth.OpenAuth(hosts) if mode == "open" else auth.TokenAuth(state, clock)
+    authenticator = (
+        authentication.OpenAuth(hosts) if mode == "open" else authentication.TokenAuth(state, clock)
+    )
     audit = Audit(None, clock.now_utc)
     made = Ingest(None, state, receiver, data_dir)
     made.app = make_app(
@@ -69,7 +76,7 @@ def ingest(
         observer=observer,
         admission=admission,
         audit=audit,
-        desk=TokenDesk(state, clock, audit) if mode == "token" else None,
+        desk=TokenIssuer(state, clock, audit) if mode == "token" else None,
     )
     receiver.start()
     try:

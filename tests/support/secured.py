@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from ingest_server.auth import SCOPE_UPLOAD
+from ingest_server.auth.authentication import SCOPE_UPLOAD
+from ingest_server.auth.tokens import issue
 from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.server import IngestServer
-from ingest_server.tokens import issue
 from tests.support.core_site import new_key
 from tests.support.processes import toml
 from upload_protocol.digests import Digest

@@ -12,7 +12,7 @@ import threading
 import httpx
 import pytest
 
-from ingest_server.certificates import authenticate
+from ingest_server.auth.certificates import authenticate
 from ingest_server.front.body import BodyInterruptedError
 from ingest_server.front.proxy_headers import common_name
 from ingest_server.front.tls import TlsError, TlsFiles, server_context

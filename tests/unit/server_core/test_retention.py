@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server.audit import Audit, AuditedReceiver, now_asking
+from ingest_server.auth.audit import Audit, AuditedReceiver, now_asking
 from ingest_server.config import load
 from ingest_server.core.errors import Refused
 from ingest_server.retention import Retention

@@ -13,8 +13,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ingest_server.audit import Audit
-from ingest_server.auth import SCOPE_UPLOAD, Caller, new_token, token_hash
+from ingest_server.auth.audit import Audit
+from ingest_server.auth.authentication import SCOPE_UPLOAD, Caller, new_token, token_hash
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.storage.sqlite.access import AccessTables, Claimed, ClaimRecord
@@ -67,7 +67,7 @@ def issue(
     return Issued(token, record)
 
 
-class TokenDesk:
+class TokenIssuer:
     """Gives out tokens to devices that ask."""
 
     def __init__(self, state: SqliteState, clock: Clock, audit: Audit) -> None:

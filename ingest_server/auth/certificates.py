@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest_server.auth import SCOPE_UPLOAD, Authenticator, Caller
+from ingest_server.auth.authentication import SCOPE_UPLOAD, Authenticator, Caller
 from ingest_server.core.errors import Refused
 from ingest_server.front.tls import device_of
 

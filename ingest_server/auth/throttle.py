@@ -21,7 +21,7 @@ MOST = 4096
 """Addresses and tokens remembered; the least recent is forgotten first."""
 
 
-class Attempts:
+class Throttle:
     """A bucket of tries for each address and each token."""
 
     def __init__(

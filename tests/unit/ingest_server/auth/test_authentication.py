@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server import auth
+from ingest_server.auth import authentication
 from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -33,14 +33,16 @@ def state(tmp_path):
 
 
 def add(state, device="drone-1") -> str:
-    token, token_id = auth.new_token(device)
-    scopes = (auth.SCOPE_UPLOAD,)
-    state.add_token(device, auth.token_hash(token), token_id, "2026-01-01T00:00:00Z", scopes)
+    token, token_id = authentication.new_token(device)
+    scopes = (authentication.SCOPE_UPLOAD,)
+    state.add_token(
+        device, authentication.token_hash(token), token_id, "2026-01-01T00:00:00Z", scopes
+    )
     return f"Bearer {token}"
 
 
 def test_a_new_token_is_new_and_carries_its_device():
-    tokens = {auth.new_token("a_b-c")[0] for _ in range(50)}
+    tokens = {authentication.new_token("a_b-c")[0] for _ in range(50)}
 
     assert len(tokens) == 50
     for token in tokens:
@@ -53,19 +55,21 @@ def test_a_token_of_any_device_is_accepted(state, clock, device):
     assert is_device_id(device)
     bearer = add(state, device)
 
-    assert auth.TokenAuth(state, clock).authenticate(bearer, None).device == device
+    assert authentication.TokenAuth(state, clock).authenticate(bearer, None).device == device
 
 
 def test_the_scheme_is_matched_without_regard_to_case(state, clock):
     bearer = add(state)
 
-    caller = auth.TokenAuth(state, clock).authenticate(bearer.replace("Bearer", "bearer"), None)
+    caller = authentication.TokenAuth(state, clock).authenticate(
+        bearer.replace("Bearer", "bearer"), None
+    )
 
     assert caller.device == "drone-1"
 
 
 def test_use_is_noted_at_most_once_an_hour(state, clock):
-    bearer, tokens = add(state), auth.TokenAuth(state, clock)
+    bearer, tokens = add(state), authentication.TokenAuth(state, clock)
     first = rfc3339(clock.moment)
 
     tokens.authenticate(bearer, None)
@@ -89,26 +93,26 @@ class CannotWrite:
 def test_a_note_that_cannot_be_written_stops_no_upload(state, clock):
     bearer = add(state)
 
-    assert auth.TokenAuth(CannotWrite(state), clock).authenticate(bearer, None).is_device
+    assert authentication.TokenAuth(CannotWrite(state), clock).authenticate(bearer, None).is_device
 
 
 def test_a_refusal_repeats_nothing_of_the_credential(state, clock):
     secret = "edt_drone-1_" + "s" * 43
 
     with pytest.raises(Refused) as refusal:
-        auth.TokenAuth(state, clock).authenticate(f"Bearer {secret}", None)
+        authentication.TokenAuth(state, clock).authenticate(f"Bearer {secret}", None)
 
     assert "sss" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("host", ["box.local", "BOX.local:8080"])
 def test_a_configured_name_is_answered_in_open_mode(host):
-    assert auth.OpenAuth(["Box.Local"]).authenticate(None, host).device is None
+    assert authentication.OpenAuth(["Box.Local"]).authenticate(None, host).device is None
 
 
 @pytest.mark.parametrize("host", [None, "", "box.local", "localhost@evil", "[::1", "x:y"])
 def test_another_name_is_not(host):
     with pytest.raises(Refused) as refusal:
-        auth.OpenAuth().authenticate(None, host)
+        authentication.OpenAuth().authenticate(None, host)
 
     assert refusal.value.code == "misdirected-request"

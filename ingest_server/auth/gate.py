@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest_server import audit
-from ingest_server.attempts import Attempts
-from ingest_server.auth import Caller
+from ingest_server.auth import audit
+from ingest_server.auth.authentication import Caller
+from ingest_server.auth.throttle import Throttle
 from ingest_server.base.clock import Clock
 from ingest_server.core.errors import Refused
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
@@ -18,7 +18,7 @@ _NEWCOMER = Caller(None, None, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class Credentials:
     """What is looked at of a request before anything else is done with it."""
 
     method: str
@@ -28,7 +28,7 @@ class Knock:
     request_id: str
 
 
-class Doorkeeper:
+class AuthenticationGate:
     """Admits requests.
 
     Args:
@@ -36,11 +36,11 @@ class Doorkeeper:
     """
 
     def __init__(self, clock: Clock, noted: audit.Audit, *, takes_claims: bool) -> None:
-        self._attempts = Attempts(clock.now_s)
+        self._attempts = Throttle(clock.now_s)
         self._audit = noted
         self._takes_claims = takes_claims
 
-    def admit(self, knock: Knock, authenticate: Callable[[], Caller]) -> Caller:
+    def admit(self, knock: Credentials, authenticate: Callable[[], Caller]) -> Caller:
         """Return who asks, by *authenticate*; from here on, what happens is on their account.
 
         Raises:
