@@ -41,7 +41,7 @@ log = structlog.get_logger()
 OPEN_PATHS = frozenset({"/livez", "/readyz", openapi.PATH})
 """What is answered to anybody, whatever state the server is in."""
 PRIVATE_PATHS = frozenset({"/metrics", "/version"})
-"""What only `private` has: on this listener there is nothing, for anybody, not even a 401."""
+"""What only `metrics_listener` has: on this listener there is nothing, for anybody, not even a 401."""
 STOPPING_RETRY_S = 5.0
 """What a restart takes; an agent comes back then."""
 

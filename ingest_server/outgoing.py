@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import secrets
 
-from ingest_server import hooks
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
-from ingest_server.deliveries import Deliveries, Target, Worker
 from ingest_server.expiry import Uptime
-from ingest_server.publish import BeforePublish, allow_all
-from ingest_server.storage.sqlite.outbox import Outbox
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.webhooks import (
+from ingest_server.notify import hooks
+from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Target
+from ingest_server.notify.webhooks import (
     Webhook,
     WebhookError,
     WebhookSettings,
     client_context,
     read_secrets,
 )
+from ingest_server.publish import BeforePublish, allow_all
+from ingest_server.storage.sqlite.outbox import Outbox
+from ingest_server.storage.sqlite.transactions import SqliteState
 
 
 def check_of(config: ServerConfig) -> BeforePublish:
@@ -63,6 +63,7 @@ def deliveries_of(
         uptime = Uptime(clock, queries.uptime_s())
     draw = secrets.SystemRandom().random
     workers = [
-        Worker(target, outbox, clock, uptime, draw=draw, observer=observer) for target in targets
+        DeliveryWorker(target, outbox, clock, uptime, draw=draw, observer=observer)
+        for target in targets
     ]
     return Deliveries(outbox, workers)

@@ -33,7 +33,7 @@ from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
 
 if TYPE_CHECKING:
-    from ingest_server.private import PrivateListener
+    from ingest_server.notify.metrics_listener import MetricsListener
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class IngestServer:
         """
         self.config = config
         self._clock = clock or SystemClock()
-        self._private: PrivateListener | None = None
+        self._private: MetricsListener | None = None
         files = config.tls_files
         tls = None if files is None else server_context(files)
         self._state = SqliteState.open(config.server.data_dir / DATABASE)
@@ -115,8 +115,8 @@ class IngestServer:
             return NOBODY, FileBlobs(config.server.data_dir)
         # Only here: most servers that are not asked for figures need not load what counts.
         try:
-            from ingest_server.metrics import Metrics, Sources
-            from ingest_server.private import PrivateListener
+            from ingest_server.notify.metrics import Metrics, Sources
+            from ingest_server.notify.metrics_listener import MetricsListener
         except ModuleNotFoundError as error:
             raise ServerError(
                 f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'"
@@ -137,7 +137,7 @@ class IngestServer:
                 commits=lambda: self._receiver.commits(),  # noqa: PLW0108
             )
         )
-        self._private = PrivateListener(
+        self._private = MetricsListener(
             parse_address(config.metrics.listen),
             metrics,
             lambda: ["stopping"] if self._http.draining else self._receiver.readiness(),

@@ -21,8 +21,8 @@ from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.front.address import ListenAddress, parse_address
-from ingest_server.metrics import Metrics, Sources
-from ingest_server.private import PrivateListener
+from ingest_server.notify.metrics import Metrics, Sources
+from ingest_server.notify.metrics_listener import MetricsListener
 from ingest_server.server import IngestServer
 from ingest_server.storage.sqlite.outbox import Queue
 from ingest_server.storage.sqlite.queries import Census
@@ -414,7 +414,7 @@ def test_a_private_listener_that_cannot_be_had_is_one_sentence_and_no_server(tmp
 
 
 def test_a_scraper_that_says_nothing_holds_up_neither_others_nor_the_stop(metrics):
-    listener = PrivateListener(ListenAddress("127.0.0.1", 0), metrics, list)
+    listener = MetricsListener(ListenAddress("127.0.0.1", 0), metrics, list)
     listener.start()
     with Peer(listener.address) as silent:
         silent.send(b"GET /met")

@@ -13,16 +13,16 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from ingest_server import deliveries
 from ingest_server.base.clock import SystemClock
 from ingest_server.cli import main
 from ingest_server.core import events
 from ingest_server.core.errors import SettingError
 from ingest_server.core.events import Event
-from ingest_server.deliveries import Deliveries, Outcome, Told, Worker
-from ingest_server.hooks import RefuseUpload
+from ingest_server.notify import deliveries
+from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
+from ingest_server.notify.hooks import RefuseUpload
+from ingest_server.notify.webhooks import Webhook, WebhookSettings, is_public, signature
 from ingest_server.storage.sqlite.outbox import Outbox
-from ingest_server.webhooks import Webhook, WebhookSettings, is_public, signature
 from tests.support.certificates import Authority, Pair
 from tests.support.core_site import CoreSite
 from tests.support.processes import wait_for
@@ -116,7 +116,7 @@ class Desk:
         self.site = CoreSite(folder)
         self.outbox = Outbox(self.site.state)
         self.outbox.register(target.name)
-        self.worker = Worker(
+        self.worker = DeliveryWorker(
             target, self.outbox, self.site.clock, self.site.receiver._uptime, draw=lambda: 0.5
         )
 
@@ -518,7 +518,7 @@ def test_events_outlive_a_restart(tmp_path):
     desk.site.create()
     desk.site.restart()
     target = Fake()
-    worker = Worker(
+    worker = DeliveryWorker(
         target,
         Outbox(desk.site.state),
         desk.site.clock,

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from ingest_server.base.clock import Clock
 from ingest_server.core import events
 from ingest_server.core.events import Event
-from ingest_server.deliveries import Outcome, Told
+from ingest_server.notify.deliveries import Outcome, Told
 
 TIMEOUT_S = 15.0
 """For the whole request: a consumer takes the event and works on it later."""

@@ -25,7 +25,7 @@ import structlog
 from ingest_server.core.errors import ServerError
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.listening import ListenError, remove_stale_socket
-from ingest_server.metrics import Metrics, server_version
+from ingest_server.notify.metrics import Metrics, server_version
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ POLL_S = 0.1
 """How soon it notices a stop."""
 
 
-class PrivateListener:
+class MetricsListener:
     """Serves `/metrics`, `/readyz` and `/version` from `start` to `stop`."""
 
     def __init__(

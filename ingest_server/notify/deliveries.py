@@ -81,7 +81,7 @@ def wait_s(tries: int, *, jitter: float, retry_after_s: float | None = None) -> 
     return max(asked_s, WAITS_S[tries - 1] * (1 + JITTER * (2 * jitter - 1)))
 
 
-class Worker:
+class DeliveryWorker:
     """Tells one target."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Worker:
 class Deliveries:
     """The workers of all targets, each in its thread."""
 
-    def __init__(self, outbox: Outbox, workers: list[Worker]) -> None:
+    def __init__(self, outbox: Outbox, workers: list[DeliveryWorker]) -> None:
         self._outbox = outbox
         self._workers = workers
         self._stop = threading.Event()
@@ -175,7 +175,7 @@ class Deliveries:
             if thread.ident is not None:
                 thread.join(timeout_s)
 
-    def _work(self, worker: Worker) -> None:
+    def _work(self, worker: DeliveryWorker) -> None:
         pause_s = 0.0
         while not self._stop.wait(pause_s):
             try:

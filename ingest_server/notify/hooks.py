@@ -19,7 +19,7 @@ from ingest_server.core import events
 from ingest_server.core.errors import Refused, SettingError
 from ingest_server.core.events import Event
 from ingest_server.core.record import UploadRecord
-from ingest_server.deliveries import Outcome, Told
+from ingest_server.notify.deliveries import Outcome, Told
 
 Hook = Callable[[dict[str, Any]], object]
 Check = Callable[[dict[str, Any], Path], object]

@@ -1,0 +1,1 @@
+"""Telling others: webhooks, hooks, metrics."""
