@@ -32,7 +32,7 @@ from ingest_server.protocols import access, native, seeds
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
-from ingest_server.receiver import Receiver
+from ingest_server.uploads.service import UploadService
 from upload_protocol import headers, problems
 from upload_protocol.messages import Problem
 
@@ -74,7 +74,7 @@ class AppSettings:
 
 
 def make_app(
-    receiver: Receiver,
+    receiver: UploadService,
     auth: Authenticator,
     clock: Clock,
     settings: AppSettings | None = None,
@@ -258,7 +258,7 @@ def _check_version(path: str) -> None:
 class _Health:
     """Liveness and readiness, for a supervisor or a load balancer; without a credential."""
 
-    def __init__(self, receiver: Receiver, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, receiver: UploadService, is_stopping: Callable[[], bool]) -> None:
         self._receiver = receiver
         self._is_stopping = is_stopping
 

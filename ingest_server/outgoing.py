@@ -8,7 +8,6 @@ from ingest_server.base.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
-from ingest_server.expiry import Uptime
 from ingest_server.notify import hooks
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Target
 from ingest_server.notify.webhooks import (
@@ -18,9 +17,10 @@ from ingest_server.notify.webhooks import (
     client_context,
     read_secrets,
 )
-from ingest_server.publish import BeforePublish, allow_all
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.expiry import Uptime
+from ingest_server.uploads.publish import BeforePublish, allow_all
 
 
 def check_of(config: ServerConfig) -> BeforePublish:

@@ -12,11 +12,11 @@ from typing import Any
 import structlog
 
 from ingest_server.core.record import State, UploadRecord, end_of
-from ingest_server.hashing import digest_of
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.hashing import digest_of
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 

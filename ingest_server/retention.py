@@ -17,13 +17,13 @@ import structlog
 
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.record import UploadRecord
-from ingest_server.expiry import Uptime
-from ingest_server.publish import Publisher
-from ingest_server.standing import Standing, Standings
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Queries, Removal, Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.expiry import Uptime
+from ingest_server.uploads.publish import Publisher
+from ingest_server.uploads.standing import Standing, Standings
 from upload_protocol.messages import Receipt
 
 SWEEP_S = 3600.0

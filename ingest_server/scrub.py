@@ -17,10 +17,10 @@ from itertools import groupby
 
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core import events
-from ingest_server.hashing import READ_BYTES
 from ingest_server.storage.files.parts import FileBlobs, PartFile
 from ingest_server.storage.sqlite.readings import Reading
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.hashing import READ_BYTES
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

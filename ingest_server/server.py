@@ -25,12 +25,12 @@ from ingest_server.front.tls import server_context
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
-from ingest_server.receiver import ReceiverSettings
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.service import ReceiverSettings
 
 if TYPE_CHECKING:
     from ingest_server.notify.metrics_listener import MetricsListener

@@ -19,7 +19,7 @@ import structlog
 
 from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused
-from ingest_server.receiver import Pending, Receiver
+from ingest_server.uploads.service import Pending, UploadService
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
 
 log = structlog.get_logger()
@@ -118,7 +118,7 @@ class Audit:
             self.note(action, device=device, object_=entry.object, result=entry.result)
 
 
-class AuditedReceiver(Receiver):
+class AuditedReceiver(UploadService):
     """A receiver that notes what becomes of uploads."""
 
     audit: Audit

@@ -5,7 +5,7 @@ returns bytes as they arrive and knows when a peer stalls; `StreamBody` makes do
 promises. Both count against the Content-Length, because the end of the stream proves nothing: most
 servers report a peer that went away as an ordinary end of input.
 
-The protocol that both fulfil, `Body`, is stated where it is used, in `receiver`.
+The protocol that both fulfil, `Body`, is stated where it is used, in `service`.
 """
 
 from __future__ import annotations

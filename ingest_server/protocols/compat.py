@@ -1,4 +1,4 @@
-"""What the protocols of older upload servers share: their words on one side, `Receiver` on the other.
+"""What the protocols of older upload servers share: their words on one side, `UploadService` on the other.
 
 A dialect decides what its requests mean and how its answers look. Bytes go in, and files come out,
 only through the receiver; what a dialect must remember beyond that is a note beside the upload.
@@ -24,8 +24,8 @@ from ingest_server.core.record import UploadRecord
 from ingest_server.protocols import finishing
 from ingest_server.protocols.finishing import Checksum
 from ingest_server.protocols.multipart import FilePart, Form
-from ingest_server.receiver import Body, Receiver
 from ingest_server.storage.files.parts import PartFile
+from ingest_server.uploads.service import Body, UploadService
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest, Receipt
@@ -95,7 +95,7 @@ class Uploads:
     """The uploads of one dialect."""
 
     dialect: str
-    receiver: Receiver
+    receiver: UploadService
     settings: CompatSettings
     public_url: str | None = None
     origins: tuple[str, ...] = ()
@@ -188,7 +188,7 @@ class Uploads:
 
         Raises:
             ChunkSizeError: it has more or fewer bytes.
-            Refused: as `Receiver.receive`.
+            Refused: as `UploadService.receive`.
         """
         if not length - SLACK_BYTES <= part.likely_length <= length + SLACK_BYTES:
             raise ChunkSizeError(length, part.skip())  # and nothing stored is touched
@@ -216,7 +216,7 @@ class Uploads:
             limit: bytes that it may have; None: as many as the request can hold.
 
         Raises:
-            Refused: as `Receiver.receive`.
+            Refused: as `UploadService.receive`.
         """
         room = part.likely_length + SLACK_BYTES if limit is None else limit
         if record.length is not None:

@@ -31,7 +31,7 @@ from ingest_server.protocols.compat import (
 )
 from ingest_server.protocols.finishing import READ_BYTES
 from ingest_server.protocols.multipart import FilePart, Form
-from ingest_server.receiver import Pending
+from ingest_server.uploads.service import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.messages import CompleteRequest

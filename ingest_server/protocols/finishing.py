@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
-from ingest_server.receiver import Pending, Receiver
+from ingest_server.uploads.service import Pending, UploadService
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 
@@ -57,7 +57,7 @@ class Checksum:
 
 
 def finish(
-    receiver: Receiver, record: UploadRecord, length: int, checksum: Checksum | None
+    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
 ) -> Receipt:
     """Verify and publish; the file and its receipt are durable on return. Repeatable.
 
@@ -67,7 +67,7 @@ def finish(
 
     Raises:
         ChecksumMismatchError, UnknownAlgorithmError: the upload is open as before.
-        Refused: bytes are missing, or as `Receiver.complete`.
+        Refused: bytes are missing, or as `UploadService.complete`.
     """
     if record.state is State.COMPLETE:
         return _again(receiver, record, checksum)
@@ -86,7 +86,7 @@ def finish(
     return _complete(receiver, record, CompleteRequest(length, digest))
 
 
-def _complete(receiver: Receiver, record: UploadRecord, request: CompleteRequest) -> Receipt:
+def _complete(receiver: UploadService, record: UploadRecord, request: CompleteRequest) -> Receipt:
     try:
         while True:
             outcome = receiver.complete(None, record.id, request)
@@ -98,7 +98,7 @@ def _complete(receiver: Receiver, record: UploadRecord, request: CompleteRequest
         raise
 
 
-def _again(receiver: Receiver, record: UploadRecord, checksum: Checksum | None) -> Receipt:
+def _again(receiver: UploadService, record: UploadRecord, checksum: Checksum | None) -> Receipt:
     receipt = record.receipt
     if receipt is None:
         msg = "a complete upload has no receipt"
@@ -120,7 +120,9 @@ def _again(receiver: Receiver, record: UploadRecord, checksum: Checksum | None) 
     return _complete(receiver, record, request)
 
 
-def _digest_of(receiver: Receiver, record: UploadRecord, length: int, checksum: Checksum) -> Digest:
+def _digest_of(
+    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum
+) -> Digest:
     """Return the SHA-256 of the stored bytes if they have *checksum*."""
     receiver.status(None, record.id)  # seals what is still being written
     missing = missing_of(receiver.records.find(None, record.id), length)

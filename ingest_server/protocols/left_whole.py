@@ -19,7 +19,7 @@ from ingest_server.core.record import State, UploadRecord
 from ingest_server.protocols import django_init, rufh, tus
 from ingest_server.protocols.compat import Answer, CompatSettings, Uploads
 from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
-from ingest_server.receiver import Pending, Receiver
+from ingest_server.uploads.service import Pending, UploadService
 from upload_protocol.messages import CompleteRequest
 
 DJANGO_INIT = "django-init"
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 class LeftWhole:
     """Completes what was left whole."""
 
-    def __init__(self, receiver: Receiver, settings: CompatSettings) -> None:
+    def __init__(self, receiver: UploadService, settings: CompatSettings) -> None:
         self._receiver = receiver
         self._django_init = Uploads(DJANGO_INIT, receiver, settings)
         self._stopping = threading.Event()

@@ -1,4 +1,4 @@
-"""The native protocol, version 1: HTTP to `Receiver` and back.
+"""The native protocol, version 1: HTTP to `UploadService` and back.
 
 `docs/protocol.md` is its description for whoever writes a client.
 """
@@ -19,7 +19,7 @@ from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
-from ingest_server.receiver import Pending, Receiver
+from ingest_server.uploads.service import Pending, UploadService
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest
 from upload_protocol.headers import ContentRange, HeaderError
@@ -53,7 +53,7 @@ M = TypeVar("M")
 class Native:
     """What every resource needs."""
 
-    receiver: Receiver
+    receiver: UploadService
     clock: Clock
     public_url: str | None
 

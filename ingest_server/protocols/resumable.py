@@ -1,6 +1,6 @@
 """What tus and the IETF draft have in common: an upload is a prefix that grows from its offset.
 
-Both see the uploads of `Receiver` through this. Neither has a lock: who asks for the offset ends the
+Both see the uploads of `UploadService` through this. Neither has a lock: who asks for the offset ends the
 earlier request, and an append at the offset takes over from one whose link has died.
 """
 
@@ -27,7 +27,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State
 from ingest_server.front.body import SocketBody, StreamBody, body_of
 from ingest_server.front.chunked import unmeasured_body_of
-from ingest_server.receiver import Receiver
+from ingest_server.uploads.service import UploadService
 from upload_protocol import headers, problems
 from upload_protocol.headers import MAX_OFFSET, ContentRange, is_upload_id
 from upload_protocol.messages import CompleteRequest, CreateRequest, Problem, Receipt, UploadStatus
@@ -90,7 +90,7 @@ def answer_dialect_refused(
 class Resumable:
     """The uploads, as both protocols see them."""
 
-    receiver: Receiver
+    receiver: UploadService
     clock: Clock
     public_url: str | None = None
 

@@ -14,7 +14,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.protocols import cors, django_chunked, django_init, drf_chunked, frago, turbo
 from ingest_server.protocols.compat import CompatSettings, Uploads
 from ingest_server.protocols.multipart import read_away
-from ingest_server.receiver import Receiver
+from ingest_server.uploads.service import UploadService
 
 DIALECTS: Mapping[str, ModuleType] = MappingProxyType(
     {
@@ -30,7 +30,7 @@ ROOT = "/compat/"
 
 def add_routes(
     app: falcon.App[falcon.Request, falcon.Response],
-    receiver: Receiver,
+    receiver: UploadService,
     dialects: Iterable[str],
     settings: CompatSettings,
     *,

@@ -162,13 +162,13 @@ def _restart_server(stage):
     from ingest_server.app import make_app
     from ingest_server.auth.authentication import OpenAuth
     from ingest_server.base.clock import SystemClock
-    from ingest_server.receiver import Receiver
     from ingest_server.storage.files.parts import FileBlobs
     from ingest_server.storage.sqlite.transactions import SqliteState
+    from ingest_server.uploads.service import UploadService
 
     old = stage.server
     state = SqliteState.open(old.data_dir / "state.db")
-    receiver = Receiver(state, FileBlobs(old.data_dir), old.receiver.settings, SystemClock())
+    receiver = UploadService(state, FileBlobs(old.data_dir), old.receiver.settings, SystemClock())
     receiver.start()
     old.receiver, old.state = receiver, state
     stage.link.app = make_app(receiver, OpenAuth(()), SystemClock())

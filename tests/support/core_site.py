@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.storage.files.parts import FileBlobs, PartFile
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.service import ReceiverSettings, UploadService
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
@@ -166,7 +166,7 @@ class CoreSite:
     def start(self) -> None:
         self.blobs = FaultyBlobs(self.data_dir)
         self.state = SqliteState.open(self.data_dir / "state.db")
-        self.receiver = Receiver(
+        self.receiver = UploadService(
             self.state, self.blobs, self.settings, self.clock, observer=self.observer
         )
         self.recovery = self.receiver.start()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ingest_server import cli
 from ingest_server.storage.files.parts import PartFile
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import Writer
+from ingest_server.uploads.writers import Writer
 
 
 def no_fdatasync() -> None:

@@ -16,9 +16,9 @@ from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.admission import Admission
 from ingest_server.protocols.compat import CompatSettings
-from ingest_server.receiver import Receiver, ReceiverSettings
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.service import ReceiverSettings, UploadService
 
 CREATED_AT = "2026-11-21T10:00:00Z"
 
@@ -27,7 +27,7 @@ CREATED_AT = "2026-11-21T10:00:00Z"
 class Ingest:
     app: Any
     state: SqliteState
-    receiver: Receiver
+    receiver: UploadService
     data_dir: Path
     is_stopping: bool = False
 
@@ -61,7 +61,7 @@ def ingest(
     state = SqliteState.open(data_dir / "state.db")
     chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
     blobs = ObservedBlobs(data_dir, observer, clock.now_s)
-    receiver = Receiver(state, blobs, chosen, clock, observer=observer)
+    receiver = UploadService(state, blobs, chosen, clock, observer=observer)
     authenticator = (
         authentication.OpenAuth(hosts) if mode == "open" else authentication.TokenAuth(state, clock)
     )

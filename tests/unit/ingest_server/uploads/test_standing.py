@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest_server.completion import Pending
 from ingest_server.core.errors import Refused
 from ingest_server.scrub import Report, Scrub
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.uploads.completion import Pending
 from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest

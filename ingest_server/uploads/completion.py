@@ -16,11 +16,11 @@ from ingest_server.core.record import (
     missing_of,
     refuse_unless_there,
 )
-from ingest_server.publish import Publisher
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import Live, LiveUploads
+from ingest_server.uploads.publish import Publisher
+from ingest_server.uploads.writers import Live, LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 

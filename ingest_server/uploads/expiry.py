@@ -18,7 +18,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import LiveUploads
+from ingest_server.uploads.writers import LiveUploads
 
 KEEP_ENDED_S = 30 * 86400
 """How long an ended upload still answers 410 instead of 404."""

@@ -1,7 +1,7 @@
 """SHA-256 of an upload while it arrives, and of what is stored.
 
 The classic fault is a hash that has seen bytes which never became part of the file. So the shared
-hash covers *recorded bytes only*: a request hashes its own buffers into a private copy, a `Trail`,
+hash covers *recorded bytes only*: a request hashes its own buffers into a private copy, a `PendingHash`,
 which becomes the shared hash after the commit that records them. A request that fails has nothing
 to take back: its trail is dropped with it.
 
@@ -27,7 +27,7 @@ _ADOPT_BYTES = 16 * READ_BYTES
 """How often a catch-up hands over what it has, so that an interrupted one is not lost."""
 
 
-class Trail:
+class PendingHash:
     """A private hash of the file's first ``position`` bytes."""
 
     __slots__ = ("_hash", "generation", "position")
@@ -41,8 +41,8 @@ class Trail:
         self._hash.update(data)
         self.position += len(data)
 
-    def copy(self) -> Trail:
-        return Trail(self._hash.copy(), self.position, self.generation)
+    def copy(self) -> PendingHash:
+        return PendingHash(self._hash.copy(), self.position, self.generation)
 
     def digest(self) -> Digest:
         return Digest(self._hash.digest())
@@ -54,7 +54,7 @@ class RunningHash:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._generation = 0
-        self._trail = Trail(hashlib.sha256(), 0, 0)
+        self._trail = PendingHash(hashlib.sha256(), 0, 0)
 
     @property
     def upto(self) -> int:
@@ -65,7 +65,7 @@ class RunningHash:
         """Changes with each replacement of recorded bytes."""
         return self._generation
 
-    def follow(self, position: int | None = None) -> Trail | None:
+    def follow(self, position: int | None = None) -> PendingHash | None:
         """Return a private copy that goes on at *position*, None where that is not possible.
 
         Without a position: a copy as far as the hash is.
@@ -74,10 +74,10 @@ class RunningHash:
             if position is None or position == self._trail.position:
                 return self._trail.copy()
             if position == 0:
-                return Trail(hashlib.sha256(), 0, self._generation)
+                return PendingHash(hashlib.sha256(), 0, self._generation)
             return None
 
-    def adopt(self, trail: Trail) -> bool:
+    def adopt(self, trail: PendingHash) -> bool:
         """Take over *trail*, whose bytes are all recorded by now.
 
         Returns:
@@ -90,7 +90,7 @@ class RunningHash:
                 self._trail = trail.copy()
             return True
 
-    def replaced(self, start: int, by: Trail | None = None) -> None:
+    def replaced(self, start: int, by: PendingHash | None = None) -> None:
         """Note that bytes from *start* on are un-recorded and about to be overwritten.
 
         The trail of the request that does it stays good: it has hashed only what lies before.
@@ -100,7 +100,7 @@ class RunningHash:
                 by.generation += 1
             self._generation += 1
             if start < self._trail.position:
-                self._trail = Trail(hashlib.sha256(), 0, self._generation)
+                self._trail = PendingHash(hashlib.sha256(), 0, self._generation)
             else:
                 self._trail.generation = self._generation
 

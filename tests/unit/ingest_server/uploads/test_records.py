@@ -57,7 +57,7 @@ def test_a_record_is_found_by_its_own_device_only(site: CoreSite):
 
 
 def test_all_uploads_of_a_device_are_listed(site: CoreSite, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ingest_server.records.PAGE", 2)
+    monkeypatch.setattr("ingest_server.uploads.records.PAGE", 2)
     made = {site.create(str(number)) for number in range(5)}
 
     assert {record.id for record in site.receiver.records.of_device("cam")} == made

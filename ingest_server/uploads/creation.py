@@ -12,13 +12,13 @@ from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
-from ingest_server.expiry import Uptime
-from ingest_server.intake import refuse_without_room
-from ingest_server.quota import refuse_over_quota
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.expiry import Uptime
+from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.receive import refuse_without_room
 from upload_protocol.messages import CreateRequest
 
 log = structlog.get_logger()

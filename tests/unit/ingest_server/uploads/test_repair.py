@@ -4,7 +4,7 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from tests.support.core_site import BytesBody, CoreSite, InThread
-from tests.unit.server_core.test_takeover import begun
+from tests.unit.ingest_server.uploads.test_takeover import begun
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.writers import LiveUploads
+from ingest_server.uploads.writers import LiveUploads
 from tests.support.core_site import BytesBody, HangingBody, InThread
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest

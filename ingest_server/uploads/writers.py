@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, common_prefix, next_run
-from ingest_server.hashing import RunningHash, Trail
+from ingest_server.uploads.hashing import PendingHash, RunningHash
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -87,7 +87,7 @@ class Writer:
         self._record = record
         self._unrecord = unrecord
         self._is_held = is_held
-        self._trail: Trail | None = None
+        self._trail: PendingHash | None = None
         self._lock = threading.Lock()
         self._cancelled: Refused | None = None
         self._failure: BaseException | None = None

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.receiver import Pending
+from ingest_server.uploads.service import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest

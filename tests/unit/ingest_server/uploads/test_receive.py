@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.intake import FIRST_READ_BYTES, first_buffer
+from ingest_server.uploads.receive import FIRST_READ_BYTES, first_buffer
 from tests.support.core_site import (
     BrokenBody,
     BytesBody,

@@ -23,13 +23,13 @@ import structlog
 
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core import events
-from ingest_server.expiry import Uptime
-from ingest_server.hashing import digest_of
 from ingest_server.storage.files.parts import FileBlobs, is_unwritten
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.readings import Reading
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.expiry import Uptime
+from ingest_server.uploads.hashing import digest_of
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import end_of
-from ingest_server.hashing import block_digests
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import Live, LiveUploads
+from ingest_server.uploads.hashing import block_digests
+from ingest_server.uploads.writers import Live, LiveUploads
 from upload_protocol.messages import BlockDigests
 from upload_protocol.ranges import ByteRange
 

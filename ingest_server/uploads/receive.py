@@ -24,14 +24,14 @@ from ingest_server.core.record import (
     with_received,
     without_received,
 )
-from ingest_server.expiry import Uptime
-from ingest_server.hashing import catch_up
-from ingest_server.quota import refuse_over_quota
 from ingest_server.storage.files.parts import FileBlobs, PartFile
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import Interruptible, Live, LiveUploads, Writer
+from ingest_server.uploads.expiry import Uptime
+from ingest_server.uploads.hashing import catch_up
+from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.writers import Interruptible, Live, LiveUploads, Writer
 from upload_protocol.ranges import ByteRange
 
 _WHY_DISCARDED = {
@@ -80,7 +80,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-class Intake:
+class BodyReceiver:
     """Takes bytes into part files."""
 
     def __init__(

@@ -3,7 +3,7 @@
 import hashlib
 import io
 
-from ingest_server.hashing import RunningHash, catch_up
+from ingest_server.uploads.hashing import RunningHash, catch_up
 from upload_protocol.digests import Digest
 
 

@@ -18,8 +18,6 @@ from ingest_server import recovery
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.blocks import Blocks, check_asked
-from ingest_server.completion import Completion, Pending
 from ingest_server.core import events
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused, refused_by_disk
@@ -34,22 +32,24 @@ from ingest_server.core.record import (
     refuse_unless_open,
     refuse_unless_there,
 )
-from ingest_server.creation import Creation
 from ingest_server.disk_watch import DiskWatch
-from ingest_server.expiry import Expiry, Uptime
-from ingest_server.intake import Body, Intake, refuse_without_room
-from ingest_server.publish import BeforePublish, Publisher, allow_all, changed
-from ingest_server.quota import refuse_over_quota
 from ingest_server.readiness import Readiness
-from ingest_server.records import Records
 from ingest_server.recovery import Recovery
 from ingest_server.retention import Retention
-from ingest_server.standing import Standing, Standings
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.writers import LiveUploads
+from ingest_server.uploads.blocks import Blocks, check_asked
+from ingest_server.uploads.completion import Completion, Pending
+from ingest_server.uploads.creation import Creation
+from ingest_server.uploads.expiry import Expiry, Uptime
+from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all, changed
+from ingest_server.uploads.receive import Body, BodyReceiver, refuse_without_room
+from ingest_server.uploads.records import Records
+from ingest_server.uploads.standing import Standing, Standings
+from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange, is_upload_id
 from upload_protocol.messages import (
@@ -62,7 +62,7 @@ from upload_protocol.messages import (
 )
 from upload_protocol.ranges import ByteRange
 
-__all__ = ["Body", "Pending", "Receiver", "ReceiverSettings", "Recovery"]
+__all__ = ["Body", "Pending", "ReceiverSettings", "Recovery", "UploadService"]
 
 HOUSEKEEPING_S = 60.0
 PING_S = 2.0
@@ -78,7 +78,7 @@ _TOLD_AS = {
 log = structlog.get_logger()
 
 
-class Receiver:
+class UploadService:
     """The uploads of one data folder."""
 
     def __init__(
@@ -173,7 +173,7 @@ class Receiver:
             is_stopping=self._stop.is_set,
             removed=self.file_removed,
         )
-        self._intake = Intake(
+        self._intake = BodyReceiver(
             self._state,
             self._blobs,
             self._committer,

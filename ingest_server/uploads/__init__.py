@@ -1,0 +1,1 @@
+"""One upload service: bytes in, durable, verified, published."""
