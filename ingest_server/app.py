@@ -28,8 +28,9 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.front.tls import CLIENT_NAME
-from ingest_server.protocols import access, native, seeds
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols import enrolment, native
+from ingest_server.protocols.compat import registry
+from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.uploads.service import UploadService
@@ -108,7 +109,9 @@ def make_app(
         is_stopping,
         files,
         observer,
-        pages=seeds.Pages(settings.compat, frozenset(one.lower() for one in settings.cors_origins)),
+        pages=registry.Pages(
+            settings.compat, frozenset(one.lower() for one in settings.cors_origins)
+        ),
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
     )
@@ -122,9 +125,9 @@ def make_app(
     app.add_route(openapi.PATH, openapi.Resource())
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
     if desk is not None:
-        access.add_routes(app, desk, doorkeeper)
+        enrolment.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
-    seeds.add_routes(
+    registry.add_routes(
         app,
         receiver,
         settings.compat,
@@ -146,7 +149,7 @@ class _Middleware:
         files: Files,
         observer: Observer,
         *,
-        pages: seeds.Pages,
+        pages: registry.Pages,
         admission: Admission,
         doorkeeper: AuthenticationGate,
     ) -> None:
@@ -217,7 +220,7 @@ class _Middleware:
         if req.context.admitted is not None:
             req.context.admitted.leave()
         self._files.end(req, resp)
-        seeds.end(req, resp)
+        registry.end(req, resp)
         caller, body = req.context.caller, req.context.body
         # The template, not the path: an id is a capability in open mode, and a path is data.
         route = req.uri_template or "none"
@@ -286,7 +289,7 @@ def _answer_refused(
         resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
     if kind.code == "unauthorized":
         resp.set_header("WWW-Authenticate", 'Bearer realm="edge-uploader"')
-    shape = seeds.shape_of(req.path)
+    shape = registry.shape_of(req.path)
     if shape is not None:
         status, document = shape(req.method, error)
         resp.status = status

@@ -17,7 +17,7 @@ import falcon
 
 from ingest_server.auth.authentication import SCOPES
 from ingest_server.core.names import MAX_NAME_BYTES
-from ingest_server.protocols import access, native
+from ingest_server.protocols import enrolment, native
 from upload_protocol import headers
 from upload_protocol.messages import MAX_METADATA_BYTES, STATES
 from upload_protocol.problems import CONTENT_TYPE, MAX_MISSING_RANGES, PROBLEMS
@@ -151,14 +151,14 @@ def _claim_request() -> Schema:
             "claim_token": {
                 "type": "string",
                 "minLength": 1,
-                "maxLength": access.MAX_TOKEN,
+                "maxLength": enrolment.MAX_TOKEN,
                 "description": "edc_<id>_<43 characters>, from `ingest-server claim add`.",
             },
             "device": DEVICE,
             "serial": {
                 "type": "string",
                 "minLength": 1,
-                "maxLength": access.MAX_SERIAL,
+                "maxLength": enrolment.MAX_SERIAL,
                 "description": "What tells this board from all others; printable characters.",
             },
         },

@@ -23,7 +23,7 @@ from ingest_server.front.http_server import ServingSettings, UploadServer
 from ingest_server.front.proxy_headers import App, trusting
 from ingest_server.front.tls import server_context
 from ingest_server.outgoing import check_of, deliveries_of
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.files.parts import FileBlobs

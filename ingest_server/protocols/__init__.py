@@ -1,0 +1,1 @@
+"""Thin dialects in front of the upload service."""

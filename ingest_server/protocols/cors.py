@@ -15,7 +15,7 @@ MAX_AGE_S = 7200
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CorsRules:
     """What an allowed page may send to some resources, and read of their answers."""
 
     methods: str
@@ -23,7 +23,7 @@ class Rules:
     exposed: str
 
 
-FILES = Rules(
+FILES = CorsRules(
     methods="POST, HEAD, PATCH, DELETE, OPTIONS",
     headers="Authorization, Content-Type, Content-Digest, Content-Disposition, Idempotency-Key, "
     "Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, "
@@ -34,7 +34,7 @@ FILES = Rules(
     "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, "
     "Upload-Limit, Upload-Metadata, Upload-Offset, X-Request-Id",
 )
-COMPAT = Rules(
+COMPAT = CorsRules(
     methods="GET, POST, PUT, OPTIONS",
     # X-CSRFToken: Django's pages send it with everything; here it means nothing.
     headers="Accept, Authorization, Content-Type, Content-Disposition, Content-Range, "
@@ -53,7 +53,7 @@ def is_preflight(req: falcon.Request) -> bool:
 
 
 def allow(
-    req: falcon.Request, resp: falcon.Response, origins: frozenset[str], rules: Rules
+    req: falcon.Request, resp: falcon.Response, origins: frozenset[str], rules: CorsRules
 ) -> None:
     """Set what lets a page of an allowed origin read the answer, errors included."""
     if not origins:

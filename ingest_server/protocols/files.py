@@ -8,7 +8,7 @@ from http import HTTPStatus
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.protocols import cors, rufh, tus
+from ingest_server.protocols import cors, ietf, tus
 from ingest_server.protocols.resumable import (
     IETF,
     PATH,
@@ -73,7 +73,7 @@ class Files:
 
     @staticmethod
     def _is_ietf(req: falcon.Request) -> bool:
-        return req.get_header(tus.RESUMABLE) is None and rufh.is_spoken_in(req)
+        return req.get_header(tus.RESUMABLE) is None and ietf.is_spoken_in(req)
 
     def is_ietf(self, req: falcon.Request, upload_id: str | None = None) -> bool:
         """Return which protocol to answer in.
@@ -99,8 +99,8 @@ class Files:
             tus.options(self.resumable, resp)
             taken.append(tus.CONTENT_TYPE)
         if self._speaks_ietf:
-            rufh.options(self.resumable, resp)
-            taken.append(rufh.CONTENT_TYPE)
+            ietf.options(self.resumable, resp)
+            taken.append(ietf.CONTENT_TYPE)
         resp.set_header("Accept-Patch", ", ".join(taken))
         resp.status = HTTPStatus.OK
 
@@ -114,7 +114,7 @@ class _Creating:
         self._files.options(resp)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        protocol = rufh if self._files.is_ietf(req) else tus
+        protocol = ietf if self._files.is_ietf(req) else tus
         protocol.create(self._files.resumable, req, resp)
 
 
@@ -127,13 +127,13 @@ class _Uploading:
         self._files.options(resp)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol = ietf if self._files.is_ietf(req, upload_id) else tus
         protocol.head(self._files.resumable, req, resp, upload_id)
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol = ietf if self._files.is_ietf(req, upload_id) else tus
         protocol.patch(self._files.resumable, req, resp, upload_id)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        protocol = rufh if self._files.is_ietf(req, upload_id) else tus
+        protocol = ietf if self._files.is_ietf(req, upload_id) else tus
         protocol.delete(self._files.resumable, req, resp, upload_id)

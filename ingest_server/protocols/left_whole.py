@@ -1,4 +1,4 @@
-"""Uploads that are complete with their last byte, and that nobody has completed.
+"""DialectUploads that are complete with their last byte, and that nobody has completed.
 
 Where a protocol has a request that completes, its client sends that again. Where the last byte is
 all there is, nobody may ever ask again: the client has sent everything, and the server died, or its
@@ -16,8 +16,9 @@ import structlog
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols import django_init, rufh, tus
-from ingest_server.protocols.compat import Answer, CompatSettings, Uploads
+from ingest_server.protocols import ietf, tus
+from ingest_server.protocols.compat import django_init
+from ingest_server.protocols.compat.dialect import CompatSettings, DialectAnswer, DialectUploads
 from ingest_server.protocols.resumable import IETF, PROTOCOL, TUS
 from ingest_server.uploads.service import Pending, UploadService
 from upload_protocol.messages import CompleteRequest
@@ -34,7 +35,7 @@ class LeftWhole:
 
     def __init__(self, receiver: UploadService, settings: CompatSettings) -> None:
         self._receiver = receiver
-        self._django_init = Uploads(DJANGO_INIT, receiver, settings)
+        self._django_init = DialectUploads(DJANGO_INIT, receiver, settings)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         # Not looked at again before the next start: each look may read a large file.
@@ -119,12 +120,12 @@ class LeftWhole:
         if is_decided or (protocol == TUS and tus.ends_by_itself(record)):
             self._complete(record)
         elif protocol == IETF:
-            if rufh.was_to_end(record, self._receiver.records.notes(record.id)):
+            if ietf.was_to_end(record, self._receiver.records.notes(record.id)):
                 self._complete(record)
         elif protocol == DJANGO_INIT and django_init.was_to_end(self._django_init, record):
             try:
                 django_init.finish(self._django_init, record)
-            except Answer:
+            except DialectAnswer:
                 error = "its final hash is wrong: it has failed, as its client is told"
                 log.warning("upload.unpublished", upload_id=record.id, error=error)
 

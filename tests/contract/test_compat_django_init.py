@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
 
 INIT = "/compat/django-init/upload/init/"

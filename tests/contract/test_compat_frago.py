@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
 from tests.support.raw_http import Peer, serving
 

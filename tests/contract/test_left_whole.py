@@ -11,7 +11,7 @@ import pytest
 from ingest_server.app import make_app
 from ingest_server.auth.authentication import OpenAuth
 from ingest_server.core.errors import Refused
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.left_whole import LeftWhole
 from tests.support.core_site import CoreSite, InThread, failing
 from tests.support.ingest import ingest

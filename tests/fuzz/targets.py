@@ -19,7 +19,7 @@ from ingest_server.front import request_head as heads
 from ingest_server.front.address import parse_address
 from ingest_server.front.body import BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody
-from ingest_server.protocols import rufh, tus
+from ingest_server.protocols import ietf, tus
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
 from upload_protocol.messages import (
@@ -165,16 +165,16 @@ def structured_fields(data: bytes) -> None:
     environ = testing.create_environ(headers=dict.fromkeys(names, text))
     req = falcon.Request(environ)
     for name in names[:2]:
-        length = rufh._integer(req, name)
+        length = ietf._integer(req, name)
         assert length is None or 0 <= length < 10**15
         with suppress(Refused):
             assert 0 <= (tus._number(req, name) or 0) <= headers.MAX_OFFSET
-    assert rufh._boolean(req, "Upload-Complete") in {None, True, False}
-    for read in (tus._checksum, rufh._checksum):
+    assert ietf._boolean(req, "Upload-Complete") in {None, True, False}
+    for read in (tus._checksum, ietf._checksum):
         with suppress(Refused):
             found = read(req)
             assert found is None or found.value
-    name = rufh._file_name(req)
+    name = ietf._file_name(req)
     assert name is None or isinstance(name, str)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.ingest import Ingest, ingest
 from tests.support.raw_http import serving
 

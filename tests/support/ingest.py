@@ -15,7 +15,7 @@ from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.admission import Admission
-from ingest_server.protocols.compat import CompatSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.uploads.service import ReceiverSettings, UploadService

@@ -8,7 +8,7 @@ bytes in it replace the first.
 from __future__ import annotations
 
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols.compat import StoredBody, Uploads
+from ingest_server.protocols.compat.dialect import DialectUploads, StoredBody
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
@@ -18,14 +18,14 @@ ACKNOWLEDGED = "acknowledged"
 """The note of where the newest acknowledged chunk ends."""
 
 
-def offset(uploads: Uploads, record: UploadRecord) -> int:
+def offset(uploads: DialectUploads, record: UploadRecord) -> int:
     """Return where a client may go on: all before it is durable."""
     if record.state is State.OPEN:
         return uploads.receiver.status(None, record.id).received.prefix
     return record.length or record.received.prefix
 
 
-def may_start(uploads: Uploads, record: UploadRecord, start: int) -> bool:
+def may_start(uploads: DialectUploads, record: UploadRecord, start: int) -> bool:
     """Return whether a chunk from *start* on continues the upload or repeats a part of it."""
     if start == offset(uploads, record):
         return True
@@ -35,14 +35,14 @@ def may_start(uploads: Uploads, record: UploadRecord, start: int) -> bool:
     ) == str(start)
 
 
-def acknowledge(uploads: Uploads, record: UploadRecord, start: int, length: int) -> None:
+def acknowledge(uploads: DialectUploads, record: UploadRecord, start: int, length: int) -> None:
     """Note a chunk whose bytes are recorded; durable on return."""
     records = uploads.receiver.records
     records.write_note(record.id, f"{CHUNK}{start}", str(length))
     records.write_note(record.id, ACKNOWLEDGED, str(start + length))
 
 
-def move(uploads: Uploads, held: UploadRecord, target: UploadRecord, start: int) -> int:
+def move(uploads: DialectUploads, held: UploadRecord, target: UploadRecord, start: int) -> int:
     """Copy what *held* took into *target* from *start* on, and end *held*; return its length.
 
     For forms that say where their file belongs only behind it: its bytes were durable at once, in

@@ -16,17 +16,21 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of
-from ingest_server.protocols.compat import (
-    Answer,
+from ingest_server.protocols.compat.dialect import (
     ChunkSizeError,
-    Uploads,
+    DialectAnswer,
+    DialectUploads,
     content_range,
     dashed,
     detail_shape,
     say,
 )
-from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError, UnknownAlgorithmError
-from ingest_server.protocols.multipart import FilePart
+from ingest_server.protocols.compat.finishing import (
+    Checksum,
+    ChecksumMismatchError,
+    UnknownAlgorithmError,
+)
+from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.storage.files.parts import PartFile
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.ranges import ByteRange
@@ -38,7 +42,7 @@ CHUNK = "chunk:"
 _SIZE = re.compile(r"[0-9]{1,19}\Z")
 
 
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     all_of_them, one = _All(uploads), _One(uploads)
     for slash in ("", "/"):
         app.add_route(PREFIX + slash, all_of_them)
@@ -59,7 +63,7 @@ def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _All:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
@@ -85,7 +89,7 @@ class _All:
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         say(resp, _document(self.uploads, self.uploads.find(req, upload_id)))
@@ -194,7 +198,7 @@ def _where(req: falcon.Request, record: UploadRecord) -> tuple[int, int]:
     return first, last - first + 1
 
 
-def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
     receipt = uploads.receiver.vouched(record)
     ended = "expired" if record.state is State.EXPIRED else "in_progress"
     return {
@@ -208,7 +212,7 @@ def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
     }
 
 
-def _chunks(uploads: Uploads, record: UploadRecord) -> list[dict[str, int]]:
+def _chunks(uploads: DialectUploads, record: UploadRecord) -> list[dict[str, int]]:
     """Return the chunks that are there in full; a replaced one only once it is whole again."""
     found = []
     for key, value in uploads.receiver.records.notes(record.id).items():
@@ -220,8 +224,8 @@ def _chunks(uploads: Uploads, record: UploadRecord) -> list[dict[str, int]]:
 
 
 def _error(text: str) -> NoReturn:
-    raise Answer(400, {"status": False, "error": text})
+    raise DialectAnswer(400, {"status": False, "error": text})
 
 
 def _fail(text: str) -> NoReturn:
-    raise Answer(400, {"status": False, "message": text})
+    raise DialectAnswer(400, {"status": False, "message": text})

@@ -11,9 +11,10 @@ from typing import Any
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.protocols import cors, django_chunked, django_init, drf_chunked, frago, turbo
-from ingest_server.protocols.compat import CompatSettings, Uploads
-from ingest_server.protocols.multipart import read_away
+from ingest_server.protocols import cors
+from ingest_server.protocols.compat import django_chunked, django_init, drf_chunked, frago, turbo
+from ingest_server.protocols.compat.dialect import CompatSettings, DialectUploads
+from ingest_server.protocols.compat.multipart import read_away
 from ingest_server.uploads.service import UploadService
 
 DIALECTS: Mapping[str, ModuleType] = MappingProxyType(
@@ -43,7 +44,7 @@ def add_routes(
         KeyError: there is no such dialect.
     """
     for name in dialects:
-        uploads = Uploads(name, receiver, settings, public_url, origins)
+        uploads = DialectUploads(name, receiver, settings, public_url, origins)
         DIALECTS[name].add_routes(app, uploads)
 
 

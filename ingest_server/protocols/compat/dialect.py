@@ -21,9 +21,9 @@ from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core import checksums
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
-from ingest_server.protocols import finishing
-from ingest_server.protocols.finishing import Checksum
-from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.protocols.compat import finishing
+from ingest_server.protocols.compat.finishing import Checksum
+from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.storage.files.parts import PartFile
 from ingest_server.uploads.service import Body, UploadService
 from upload_protocol import headers
@@ -59,7 +59,7 @@ class ChunkSizeError(Exception):
         self.found = found
 
 
-class Answer(falcon.HTTPStatus):
+class DialectAnswer(falcon.HTTPStatus):
     """An answer in the dialect's words, raised from wherever it is known."""
 
     def __init__(self, status: int, document: object) -> None:
@@ -91,7 +91,7 @@ class StoredBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Uploads:
+class DialectUploads:
     """The uploads of one dialect."""
 
     dialect: str

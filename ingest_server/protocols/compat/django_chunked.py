@@ -14,23 +14,23 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
-from ingest_server.protocols import in_order
-from ingest_server.protocols.compat import (
-    Answer,
+from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat.dialect import (
     ChunkSizeError,
-    Uploads,
+    DialectAnswer,
+    DialectUploads,
     content_range,
     detail_shape,
     say,
 )
-from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
-from ingest_server.protocols.multipart import FilePart
+from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
+from ingest_server.protocols.compat.multipart import FilePart
 
 PREFIX = "/compat/django/upload"
 COMPLETE_PATH = "/compat/django/upload_complete"
 
 
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     for slash in ("", "/"):
         app.add_route(PREFIX + slash, _Chunks(uploads))
         app.add_route(COMPLETE_PATH + slash, _Complete(uploads))
@@ -42,7 +42,7 @@ def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Chunks:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
@@ -64,10 +64,10 @@ class _Chunks:
             record = self._place(req, held, form.fields.get("upload_id"), start)
         if where is None:
             self.uploads.receiver.set_length(None, record.id, length)
-        in_order.acknowledge(self.uploads, record, start, length)
+        sequential.acknowledge(self.uploads, record, start, length)
         document = {
             "upload_id": record.id,
-            "offset": in_order.offset(self.uploads, record),
+            "offset": sequential.offset(self.uploads, record),
             "expires": self.uploads.receiver.status(None, record.id).expires_at,
         }
         say(resp, document)
@@ -84,8 +84,8 @@ class _Chunks:
     ) -> tuple[int, int]:
         """Receive a chunk; return where it starts and how long it is."""
         start = 0 if where is None else where[0]
-        if not in_order.may_start(self.uploads, record, start):
-            _fail("Offsets do not match", offset=in_order.offset(self.uploads, record))
+        if not sequential.may_start(self.uploads, record, start):
+            _fail("Offsets do not match", offset=sequential.offset(self.uploads, record))
         if where is None:
             return 0, self.uploads.take_all(record, 0, part)
         if record.length not in {None, where[2]}:
@@ -117,18 +117,18 @@ class _Chunks:
             if not upload_id:
                 _fail("Offsets do not match", offset=0)
             target = self._open(req, upload_id)
-            if not in_order.may_start(self.uploads, target, start):
-                _fail("Offsets do not match", offset=in_order.offset(self.uploads, target))
-        except (Answer, Refused):
+            if not sequential.may_start(self.uploads, target, start):
+                _fail("Offsets do not match", offset=sequential.offset(self.uploads, target))
+        except (DialectAnswer, Refused):
             self.uploads.receiver.abort(None, held.id)
             raise
-        in_order.move(self.uploads, held, target, start)
+        sequential.move(self.uploads, held, target, start)
         return target
 
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
@@ -139,9 +139,9 @@ class _Complete:
         if not upload_id:
             _fail("'upload_id' is required")
         record = self.uploads.find(req, upload_id)
-        length = in_order.offset(self.uploads, record) if record.length is None else record.length
+        length = sequential.offset(self.uploads, record) if record.length is None else record.length
         if record.state is State.OPEN and (missing := missing_of(record, length)):
-            offset = in_order.offset(self.uploads, record)
+            offset = sequential.offset(self.uploads, record)
             _fail(f"{missing.total} bytes have not arrived", offset=offset)
         try:
             self.uploads.finish(record, length, Checksum("md5", value) if value else None)
@@ -150,7 +150,7 @@ class _Complete:
         say(resp, {})
 
 
-def _where(uploads: Uploads, req: falcon.Request) -> tuple[int, int, int] | None:
+def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int] | None:
     """Return start, length and total; None where the request is the whole file."""
     value = req.get_header("Content-Range")
     if not value:
@@ -165,4 +165,4 @@ def _where(uploads: Uploads, req: falcon.Request) -> tuple[int, int, int] | None
 
 
 def _fail(detail: str, **more: object) -> NoReturn:
-    raise Answer(400, {"detail": detail, **more})
+    raise DialectAnswer(400, {"detail": detail, **more})

@@ -21,16 +21,16 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols import in_order
-from ingest_server.protocols.compat import (
-    Answer,
-    Uploads,
+from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat.dialect import (
+    DialectAnswer,
+    DialectUploads,
     dashed,
     detail_shape,
     say,
 )
-from ingest_server.protocols.finishing import READ_BYTES
-from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.protocols.compat.finishing import READ_BYTES
+from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.service import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
@@ -53,7 +53,7 @@ REQUIRED = ["This field is required."]
 _NUMBER = re.compile(r"[0-9]{1,19}\Z")
 
 
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     for slash in ("", "/"):
         app.add_route(INIT_PATH + slash, _Init(uploads))
         app.add_route(PREFIX + slash, _Chunks(uploads))
@@ -65,7 +65,7 @@ def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Init:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
@@ -77,7 +77,7 @@ class _Init:
             try:
                 record = self.uploads.find(req, unique_id)
             except Refused as refused:
-                raise Answer(400, ["File does not exist"]) from refused
+                raise DialectAnswer(400, ["File does not exist"]) from refused
         else:
             record = self._begin(req, fields)
         say(resp, _document(self.uploads, record))
@@ -97,11 +97,11 @@ class _Init:
         if function not in ALGORITHMS:
             errors[HASH_FUNCTION] = ["Invalid hash function"]
         if errors or not size or not name:
-            raise Answer(400, errors)
+            raise DialectAnswer(400, errors)
         limit = self.uploads.receiver.settings.max_length
         if limit is not None and int(size) > limit:
             text = "File size is greater than the maximum allowed file size"
-            raise Answer(400, [f"{text}, {_readable(limit)}."])
+            raise DialectAnswer(400, [f"{text}, {_readable(limit)}."])
         return self.uploads.begin(req, name, int(size), **{HASH_FUNCTION: function})
 
 
@@ -116,14 +116,14 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Chunks:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
         part = form.next_file()
         if part is None:
             _read_chunk(form)
-            raise Answer(400, ["File is required"])
+            raise DialectAnswer(400, ["File is required"])
         if {"unique_id", "offset", "chunk_hash"} <= form.fields.keys():
             chunk = _read_chunk(form)
             record = self._open(req, chunk)
@@ -153,7 +153,7 @@ class _Chunks:
         if record.state is not State.OPEN or FAILED in notes:
             raise _no_such_file()
         if seen is None and chunk.offset != _offset(notes):
-            raise Answer(400, {"non_field_errors": ["Offset does not match"]})
+            raise DialectAnswer(400, {"non_field_errors": ["Offset does not match"]})
         return record
 
     def _take(self, record: UploadRecord, chunk: _Chunk, part: FilePart) -> None:
@@ -193,10 +193,10 @@ class _Chunks:
             self._read(held, 0, length, hasher)
             if hasher.hexdigest() != chunk.chunk_hash:
                 self._retry_or_fail(record)
-        except (Answer, Refused):
+        except (DialectAnswer, Refused):
             self.uploads.receiver.abort(None, held.id)
             raise
-        in_order.move(self.uploads, held, record, chunk.offset)
+        sequential.move(self.uploads, held, record, chunk.offset)
         self._note(record, chunk, length)
         return chunk, record
 
@@ -213,7 +213,7 @@ class _Chunks:
             record.id, RETRIES, lambda value: str((retries if value is None else int(value)) - 1)
         )
         if int(left) >= 0:
-            raise Answer(400, {"message": CORRUPTED, "left_retries": left})
+            raise DialectAnswer(400, {"message": CORRUPTED, "left_retries": left})
         self._fail_for_good(record, CORRUPTED)
 
     def _fail_for_good(self, record: UploadRecord, why: str) -> NoReturn:
@@ -255,7 +255,7 @@ class _Chunks:
                     hasher.update(piece)
 
 
-def was_to_end(uploads: Uploads, record: UploadRecord) -> bool:
+def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:
     """Return whether the client has sent all chunks, and the hash of them all if it must."""
     notes = uploads.receiver.records.notes(record.id)
     if FAILED in notes or _offset(notes) != record.length:
@@ -263,7 +263,7 @@ def was_to_end(uploads: Uploads, record: UploadRecord) -> bool:
     return FINAL_HASH in notes or not uploads.settings.require_checksum
 
 
-def finish(uploads: Uploads, record: UploadRecord) -> None:
+def finish(uploads: DialectUploads, record: UploadRecord) -> None:
     """Do what the request with the last chunk did not get to; raises what it would have."""
     final_hash = uploads.receiver.records.note(record.id, FINAL_HASH)
     _Chunks(uploads).finish_if_whole(record, final_hash)
@@ -275,13 +275,15 @@ def _read_chunk(form: Form) -> _Chunk:
         name: REQUIRED for name in ("unique_id", "offset", "chunk_hash") if not fields.get(name)
     }
     if errors:
-        raise Answer(400, errors)
+        raise DialectAnswer(400, errors)
     _check_id(fields["unique_id"])
     if not _NUMBER.match(fields["offset"]) or int(fields["offset"]) > MAX_OFFSET:
-        raise Answer(400, {"offset": ["A valid integer is required."]})
+        raise DialectAnswer(400, {"offset": ["A valid integer is required."]})
     chunk_hash = fields["chunk_hash"].strip().lower()
     if len(chunk_hash) > 256:
-        raise Answer(400, {"chunk_hash": ["Ensure this field has no more than 256 characters."]})
+        raise DialectAnswer(
+            400, {"chunk_hash": ["Ensure this field has no more than 256 characters."]}
+        )
     return _Chunk(fields["unique_id"], int(fields["offset"]), chunk_hash)
 
 
@@ -289,12 +291,12 @@ def _check_id(text: str) -> None:
     try:
         uuid.UUID(text)
     except ValueError:
-        raise Answer(400, {"unique_id": ["Must be a valid UUID."]}) from None
+        raise DialectAnswer(400, {"unique_id": ["Must be a valid UUID."]}) from None
 
 
-def _no_such_file() -> Answer:
+def _no_such_file() -> DialectAnswer:
     text = "File does not exist or not in a valid state"
-    return Answer(400, {"non_field_errors": [text]})
+    return DialectAnswer(400, {"non_field_errors": [text]})
 
 
 def _chunks(notes: Mapping[str, str]) -> list[tuple[int, int, str]]:
@@ -329,7 +331,7 @@ def _chain(record: UploadRecord, notes: Mapping[str, str]) -> str | None:
     return found
 
 
-def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
     notes = uploads.receiver.records.notes(record.id)
     offset, size = _offset(notes), record.length or 0
     if uploads.receiver.vouched(record) is not None:
@@ -361,4 +363,4 @@ def _readable(size: float) -> str:
 
 
 def _fail(text: str) -> NoReturn:
-    raise Answer(400, {"message": text})
+    raise DialectAnswer(400, {"message": text})

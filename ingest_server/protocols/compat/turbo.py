@@ -19,17 +19,17 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
-from ingest_server.protocols import in_order
-from ingest_server.protocols.compat import (
-    Answer,
+from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat.dialect import (
+    DialectAnswer,
+    DialectUploads,
     StoredBody,
-    Uploads,
     dashed,
     detail_shape,
     say,
 )
-from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError
-from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
+from ingest_server.protocols.compat.multipart import FilePart, Form
 from upload_protocol.headers import MAX_OFFSET, ContentRange
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
@@ -54,7 +54,7 @@ class _Chunk:
     length: int
 
 
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     for slash in ("", "/"):
         app.add_route(PREFIX + slash, _All(uploads))
         app.add_route(PREFIX + "/{upload_id}" + slash, _One(uploads))
@@ -67,22 +67,22 @@ def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _All:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
         form.finish()
         name = form.fields.get("filename")
         if name is None:
-            raise Answer(400, {"filename": ["This field is required."]})
+            raise DialectAnswer(400, {"filename": ["This field is required."]})
         if not name.strip():
-            raise Answer(400, {"filename": ["This field may not be blank."]})
+            raise DialectAnswer(400, {"filename": ["This field may not be blank."]})
         say(resp, _document(self.uploads, self.uploads.begin(req, name)))
 
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         form = self.uploads.form(req)
@@ -91,7 +91,7 @@ class _One:
             _order(form)
             # The original's own spelling, which clients may look for, and the right one.
             text = "No chunk file was submitted"
-            raise Answer(400, {"detial": text, "detail": text})
+            raise DialectAnswer(400, {"detial": text, "detail": text})
         record = self._open(req, upload_id)
         if "order" in form.fields:
             order = _order(form)
@@ -105,10 +105,10 @@ class _One:
             try:
                 order = _order(form)
                 where = self._place(record, order, length)
-            except (Answer, Refused):
+            except (DialectAnswer, Refused):
                 self.uploads.receiver.abort(None, held.id)
                 raise
-            in_order.move(self.uploads, held, self._upload(record, where.place), where.start)
+            sequential.move(self.uploads, held, self._upload(record, where.place), where.start)
         value = json.dumps([where.place, where.start, where.length])
         self.uploads.receiver.records.write_note(record.id, f"{ORDER}{order}", value)
         say(resp, _document(self.uploads, self.uploads.fresh(record)))
@@ -149,7 +149,7 @@ class _One:
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         record = self.uploads.find(req, upload_id)
@@ -163,7 +163,7 @@ class _Complete:
         else:
             refuse_unless_there(record)
             if not chunks:
-                raise Answer(404, {"detail": "No chunks found for this file"})
+                raise DialectAnswer(404, {"detail": "No chunks found for this file"})
             gaps = list(islice((order for order in range(max(chunks)) if order not in chunks), 20))
             if gaps:
                 _fail(f"Chunks are missing, they count from 0: {gaps}")
@@ -230,9 +230,9 @@ def _is_in_order(chunks: Sequence[_Chunk]) -> bool:
 def _order(form: Form) -> int:
     order = form.fields.get("order")
     if not order:
-        raise Answer(400, {"order": ["This field is required."]})
+        raise DialectAnswer(400, {"order": ["This field is required."]})
     if not _NUMBER.match(order) or int(order) > MAX_OFFSET:
-        raise Answer(400, {"order": ["A valid integer is required."]})
+        raise DialectAnswer(400, {"order": ["A valid integer is required."]})
     return int(order)
 
 
@@ -244,7 +244,7 @@ def _chunks(notes: Mapping[str, str]) -> dict[int, _Chunk]:
     }
 
 
-def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
+def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
     notes = uploads.receiver.records.notes(record.id)
     whole = record
     if ASSEMBLED in notes:
@@ -263,4 +263,4 @@ def _document(uploads: Uploads, record: UploadRecord) -> dict[str, object]:
 
 
 def _fail(text: str) -> NoReturn:
-    raise Answer(400, {"detail": text})
+    raise DialectAnswer(400, {"detail": text})

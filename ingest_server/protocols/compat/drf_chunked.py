@@ -13,18 +13,22 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
-from ingest_server.protocols import in_order
-from ingest_server.protocols.compat import (
-    Answer,
+from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat.dialect import (
     ChunkSizeError,
-    Uploads,
+    DialectAnswer,
+    DialectUploads,
     content_range,
     dashed,
     detail_shape,
     say,
 )
-from ingest_server.protocols.finishing import Checksum, ChecksumMismatchError, UnknownAlgorithmError
-from ingest_server.protocols.multipart import FilePart, Form
+from ingest_server.protocols.compat.finishing import (
+    Checksum,
+    ChecksumMismatchError,
+    UnknownAlgorithmError,
+)
+from ingest_server.protocols.compat.multipart import FilePart, Form
 
 PREFIX = "/compat/drf/upload"
 
@@ -32,7 +36,7 @@ UPLOADING, COMPLETE = 1, 2
 NO_FILE = "No chunk file was submitted"
 
 
-def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: Uploads) -> None:
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     all_of_them, one = _All(uploads), _One(uploads)
     for slash in ("", "/"):
         app.add_route(PREFIX + slash, all_of_them)
@@ -45,7 +49,7 @@ def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _All:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         found = self.uploads.listing(req) or []
@@ -64,7 +68,7 @@ class _All:
         _append(self.uploads, record, start, length, part)
         form.finish()
         record = _named(self.uploads, req, record, form, name)
-        in_order.acknowledge(self.uploads, record, start, length)
+        sequential.acknowledge(self.uploads, record, start, length)
         say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -80,7 +84,7 @@ class _All:
         record = _named(self.uploads, req, record, form, name)
         try:
             _finish(self.uploads, self.uploads.fresh(record), length, form)
-        except Answer:
+        except DialectAnswer:
             self.uploads.receiver.abort(None, record.id)  # its id was never told
             raise
         say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
@@ -88,7 +92,7 @@ class _All:
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    uploads: Uploads
+    uploads: DialectUploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         say(resp, _document(self.uploads, req, self.uploads.find(req, upload_id)))
@@ -105,12 +109,12 @@ class _One:
             _fail('Upload has already been marked as "complete"')
         if total != record.length:
             _fail("Error in request headers")
-        if not in_order.may_start(self.uploads, record, start):
-            expected = in_order.offset(self.uploads, record)
+        if not sequential.may_start(self.uploads, record, start):
+            expected = sequential.offset(self.uploads, record)
             _fail("Offsets do not match", expected_offset=expected, provided_offset=start)
         _append(self.uploads, record, start, length, part)
         form.finish()
-        in_order.acknowledge(self.uploads, record, start, length)
+        sequential.acknowledge(self.uploads, record, start, length)
         say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
@@ -121,7 +125,7 @@ class _One:
         say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
 
 
-def _where(uploads: Uploads, req: falcon.Request) -> tuple[int, int, int]:
+def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int]:
     """Return start, length and total."""
     found = content_range(req.get_header("Content-Range"))
     if found is None or found[1] < found[0]:
@@ -136,7 +140,7 @@ def _where(uploads: Uploads, req: falcon.Request) -> tuple[int, int, int]:
 
 
 def _append(
-    uploads: Uploads, record: UploadRecord, start: int, length: int, part: FilePart
+    uploads: DialectUploads, record: UploadRecord, start: int, length: int, part: FilePart
 ) -> None:
     try:
         uploads.take(record, start, part, length=length, total=record.length)
@@ -158,24 +162,24 @@ def _name(form: Form, *, is_read: bool) -> str | None:
 
 
 def _named(
-    uploads: Uploads, req: falcon.Request, record: UploadRecord, form: Form, name: str | None
+    uploads: DialectUploads, req: falcon.Request, record: UploadRecord, form: Form, name: str | None
 ) -> UploadRecord:
     """Return the upload under its name where that came behind the file."""
     if name is not None:
         return record
     try:
         name = _name(form, is_read=True)
-    except Answer:
+    except DialectAnswer:
         uploads.receiver.abort(None, record.id)
         raise
     if name is None or name == record.name:
         return record
     target = uploads.begin(req, name, record.length)
-    in_order.move(uploads, record, target, 0)
+    sequential.move(uploads, record, target, 0)
     return target
 
 
-def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> None:
+def _finish(uploads: DialectUploads, record: UploadRecord, length: int, form: Form) -> None:
     settings = uploads.settings
     checksum = None
     value = form.fields.get(settings.checksum)
@@ -186,7 +190,7 @@ def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> 
     if record.state is State.OPEN:
         missing = missing_of(record, length)
         if missing:
-            expected = in_order.offset(uploads, record)
+            expected = sequential.offset(uploads, record)
             _fail(f"{missing.total} bytes have not arrived", expected_offset=expected)
     try:
         uploads.finish(record, length, checksum)
@@ -194,7 +198,9 @@ def _finish(uploads: Uploads, record: UploadRecord, length: int, form: Form) -> 
         _fail("checksum does not match")
 
 
-def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> dict[str, object]:
+def _document(
+    uploads: DialectUploads, req: falcon.Request, record: UploadRecord
+) -> dict[str, object]:
     receipt = uploads.receiver.vouched(record)
     device = req.context.caller.device
     document = {
@@ -202,7 +208,7 @@ def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> di
         "url": uploads.url(req, f"{PREFIX}/{dashed(record.id)}"),
         "file": f"{record.id}.part" if receipt is None else receipt.published_as,
         "filename": record.name,
-        "offset": in_order.offset(uploads, record),
+        "offset": sequential.offset(uploads, record),
         "created_at": record.created_at,
         "status": UPLOADING if receipt is None else COMPLETE,
         "completed_at": None if receipt is None else receipt.verified_at,
@@ -211,4 +217,4 @@ def _document(uploads: Uploads, req: falcon.Request, record: UploadRecord) -> di
 
 
 def _fail(detail: object, **more: object) -> NoReturn:
-    raise Answer(400, {"detail": detail, **more})
+    raise DialectAnswer(400, {"detail": detail, **more})
