@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ingest_server import logs, scrub_page
+from ingest_server import logs
 from ingest_server.base.clock import SystemClock
 from ingest_server.cli_access import AccessCommands
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
-from ingest_server.scrub import Report, Scrub
-from ingest_server.scrub_page import Bar
 from ingest_server.storage.files.parts import PUBLISHED, FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.systemd import Notifier, watch
+from ingest_server.upkeep import scrub_text
+from ingest_server.upkeep.scrub import Report, Scrub
+from ingest_server.upkeep.scrub_text import Bar
 from upload_protocol.messages import STATES
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def _verify(options: argparse.Namespace) -> int:
         bar.close()
         blobs.close()
         state.close()
-    print(scrub_page.document(report) if options.json else scrub_page.summary(report))
+    print(scrub_text.document(report) if options.json else scrub_text.summary(report))
     return EXIT_DONE if report.is_whole and not report.has_faults else EXIT_FAILED
 
 

@@ -24,12 +24,12 @@ from ingest_server.front.proxy_headers import App, trusting
 from ingest_server.front.tls import server_context
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat.dialect import CompatSettings
-from ingest_server.protocols.left_whole import LeftWhole
 from ingest_server.storage.files.observed import ObservedBlobs
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.uploads.service import ReceiverSettings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class IngestServer:
             self._state.close()
             raise
         app_settings = _app_settings(config)
-        self._left_whole = LeftWhole(self._receiver, app_settings.compat_settings)
+        self._left_whole = AbandonedUploads(self._receiver, app_settings.compat_settings)
         self._admission = Admission(config.server.threads, config.limits.max_requests_per_device)
         app: App = make_app(
             self._receiver,

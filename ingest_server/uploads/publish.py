@@ -21,11 +21,11 @@ from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import FOLLOWING, State, UploadRecord
-from ingest_server.recovery import is_published_there
 from ingest_server.storage.files.parts import FileBlobs, is_unwritten
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.upkeep.recovery import is_published_there
 from ingest_server.uploads.expiry import Uptime
 from ingest_server.uploads.hashing import catch_up, digest_of
 from ingest_server.uploads.standing import Standing, Standings

@@ -14,7 +14,6 @@ from datetime import timedelta
 
 import structlog
 
-from ingest_server import recovery
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
@@ -32,14 +31,15 @@ from ingest_server.core.record import (
     refuse_unless_open,
     refuse_unless_there,
 )
-from ingest_server.disk_watch import DiskWatch
-from ingest_server.readiness import Readiness
-from ingest_server.recovery import Recovery
-from ingest_server.retention import Retention
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.upkeep import recovery
+from ingest_server.upkeep.disk_space import DiskSpace
+from ingest_server.upkeep.readiness import Readiness
+from ingest_server.upkeep.recovery import Recovery
+from ingest_server.upkeep.retention import Retention
 from ingest_server.uploads.blocks import Blocks, check_asked
 from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.creation import Creation
@@ -140,7 +140,7 @@ class UploadService:
             self._uptime,
             observer=self._observer,
         )
-        self._disk_watch = DiskWatch(self._state, self._blobs, self._committer)
+        self._disk_watch = DiskSpace(self._state, self._blobs, self._committer)
         self._standings = Standings(
             self._state,
             self._blobs,

@@ -12,7 +12,7 @@ from ingest_server.app import make_app
 from ingest_server.auth.authentication import OpenAuth
 from ingest_server.core.errors import Refused
 from ingest_server.protocols.compat.dialect import CompatSettings
-from ingest_server.protocols.left_whole import LeftWhole
+from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from tests.support.core_site import CoreSite, InThread, failing
 from tests.support.ingest import ingest
 from tests.support.processes import wait_for
@@ -61,7 +61,7 @@ def serving(folder):
 @contextmanager
 def started_again(folder):
     with serving(folder) as (server, client):
-        left = LeftWhole(server.receiver, CompatSettings())
+        left = AbandonedUploads(server.receiver, CompatSettings())
         left.finish(left.look())
         yield server, client
 
@@ -201,7 +201,7 @@ def test_a_mismatch_found_by_a_verification_that_a_start_went_on_with_ends_it_to
     assert site.receiver.upload("cam", upload_id).state == "verifying"
 
     site.restart()
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
     left.finish(left.look())
 
     assert site.receiver.upload("cam", upload_id).state == "aborted"
@@ -269,7 +269,7 @@ def test_a_start_does_not_wait_for_it(tmp_path):
     site.restart()
     go_on = threading.Event()
     site.blobs.fail["before link"] = lambda: go_on.wait(20)
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
 
     found = left.start()
 
@@ -290,7 +290,7 @@ def test_a_client_that_asks_meanwhile_gets_the_same_receipt(tmp_path):
     site.restart()
     is_at_it, go_on = threading.Event(), threading.Event()
     site.blobs.fail["before link"] = lambda: (is_at_it.set(), go_on.wait(20))
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
     left.start()
     assert is_at_it.wait(20)
 
@@ -314,7 +314,7 @@ def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
     site.restart()
     is_at_it, go_on = threading.Event(), threading.Event()
     site.blobs.fail["before link"] = lambda: (is_at_it.set(), go_on.wait(20))
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
     left.start()
     assert is_at_it.wait(20)
 
@@ -324,7 +324,7 @@ def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
 
     assert len(site.published()) == 1
     site.restart()
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
     left.finish(left.look())
     assert len(site.published()) == 3
     site.receiver.stop()
@@ -373,7 +373,7 @@ def test_what_the_disk_did_not_publish_is_published_within_the_hour(full):
     (upload_id,) = site.blobs.part_ids()
     document = {"length": len(DATA), "digest": None}
     refused = client.post(f"/v1/uploads/{upload_id}/complete", json=document)
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
     left.finish(left.look())
     assert (refused.status_code, site.published()) == (507, {})
     site.blobs.fail.clear()
@@ -388,7 +388,7 @@ def test_what_was_refused_is_not_read_each_hour(tmp_path):
     site = CoreSite(tmp_path, require_digest=True)
     upload_id = site.create(length=5, metadata={"protocol": "tus"})
     site.put(upload_id, 0, b"hello")
-    left = LeftWhole(site.receiver, CompatSettings())
+    left = AbandonedUploads(site.receiver, CompatSettings())
 
     left.finish(left.look())
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.scrub import Report, Scrub
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.uploads.completion import Pending
 from tests.support.core_site import CoreSite, InThread, failing
 from upload_protocol.digests import Digest

@@ -13,10 +13,10 @@ import pytest
 from ingest_server.auth.audit import Audit, AuditedReceiver, now_asking
 from ingest_server.config import load
 from ingest_server.core.errors import Refused
-from ingest_server.retention import Retention
-from ingest_server.scrub import Report, Scrub
 from ingest_server.server import IngestServer
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.upkeep.retention import Retention
+from ingest_server.upkeep.scrub import Report, Scrub
 from tests.support.core_site import CoreSite, HandClock, new_key
 from tests.support.processes import toml
 from upload_protocol.messages import CompleteRequest, CreateRequest
@@ -76,14 +76,14 @@ def test_the_oldest_goes_first(site, monkeypatch):
         site.clock.seconds += 1
     site.clock.seconds += 20 * DAY_S
 
-    monkeypatch.setattr("ingest_server.retention.AT_ONCE", 2)
+    monkeypatch.setattr("ingest_server.upkeep.retention.AT_ONCE", 2)
 
     assert [sweep(site), sweep(site)] == [2, 1]
     assert [one["upload_id"] for one in told(site)] == [one.upload_id for one in receipts]
 
 
 def test_more_than_a_page_of_files_that_somebody_took_hides_no_old_one(site, monkeypatch):
-    monkeypatch.setattr("ingest_server.retention.PAGE", 2)
+    monkeypatch.setattr("ingest_server.upkeep.retention.PAGE", 2)
     for number in range(5):
         receipt = site.upload(f"{number}".encode(), f"{number}.mp4")
         if number < 4:

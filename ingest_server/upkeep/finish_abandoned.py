@@ -30,7 +30,7 @@ _PROTOCOLS = frozenset({TUS, IETF, DJANGO_INIT})
 log = structlog.get_logger()
 
 
-class LeftWhole:
+class AbandonedUploads:
     """Completes what was left whole."""
 
     def __init__(self, receiver: UploadService, settings: CompatSettings) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TextIO
 
-from ingest_server.scrub import FAULTS, Finding, Report, Verdict
+from ingest_server.upkeep.scrub import FAULTS, Fault, FaultyFile, Report
 
 REDRAW_S = 0.2
 WIDTH = 24
@@ -60,7 +60,7 @@ class Bar:
         self._stream.flush()
 
 
-def _sentence(finding: Finding, shown: Callable[[str], str]) -> str:
+def _sentence(finding: FaultyFile, shown: Callable[[str], str]) -> str:
     text = f"{finding.verdict}: {shown(finding.path)}: {finding.detail}"
     if finding.quarantined_as is not None:
         text += f"; moved to {shown(finding.quarantined_as)}"
@@ -79,9 +79,7 @@ def size(count: float) -> str:
 
 def summary(report: Report) -> str:
     """Return the last line."""
-    counts = {
-        verdict: sum(one.verdict is verdict for one in report.findings) for verdict in Verdict
-    }
+    counts = {verdict: sum(one.verdict is verdict for one in report.findings) for verdict in Fault}
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     text = f"{report.intact} of {report.files} published files are intact"
     text += f" ({size(report.length_done)} read)"

@@ -25,7 +25,7 @@ from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
 
-class Verdict(StrEnum):
+class Fault(StrEnum):
     """What is wrong with a file."""
 
     CORRUPT = "corrupt"
@@ -43,17 +43,17 @@ class Verdict(StrEnum):
 KEPT_AT_ONCE = 256
 """Readings for one transaction: one for each would wait for the disk as often."""
 
-FAULTS = frozenset({Verdict.CORRUPT, Verdict.UNREADABLE})
+FAULTS = frozenset({Fault.CORRUPT, Fault.UNREADABLE})
 """What needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FaultyFile:
     """One file that is not as its receipt says."""
 
     path: str
     """Below the published folder."""
-    verdict: Verdict
+    verdict: Fault
     detail: str
     upload_id: str | None = None
     device: str | None = None
@@ -72,12 +72,12 @@ class Report:
     length_done: int = 0
     is_whole: bool = False
     """Whether it came to the end."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FaultyFile] = field(default_factory=list)
 
     @property
     def intact(self) -> int:
         """Return how many files are what their receipts say."""
-        known = sum(one.verdict is not Verdict.UNKNOWN for one in self.findings)
+        known = sum(one.verdict is not Fault.UNKNOWN for one in self.findings)
         return self.files_done - known
 
     @property
@@ -129,7 +129,7 @@ class Scrub:
         for path in self._blobs.published_paths():
             if path not in known and not self._is_known(path):
                 detail = "no upload of this database published it"
-                report.findings.append(Finding(path, Verdict.UNKNOWN, detail))
+                report.findings.append(FaultyFile(path, Fault.UNKNOWN, detail))
                 watcher(report, path)
         report.is_whole = True
 
@@ -145,11 +145,13 @@ class Scrub:
 
     def _look(
         self, path: str, receipts: list[Receipt], watcher: Watcher, report: Report
-    ) -> Finding | None:
+    ) -> FaultyFile | None:
         newest = max(receipts, key=lambda one: one.verified_at)
 
-        def finding(verdict: Verdict, detail: str, quarantined_as: str | None = None) -> Finding:
-            return Finding(path, verdict, detail, newest.upload_id, newest.device, quarantined_as)
+        def finding(verdict: Fault, detail: str, quarantined_as: str | None = None) -> FaultyFile:
+            return FaultyFile(
+                path, verdict, detail, newest.upload_id, newest.device, quarantined_as
+            )
 
         due = report.length_done + receipts[-1].length
         try:
@@ -169,25 +171,25 @@ class Scrub:
             return self._corrupt(finding, path, newest, detail)
         except (FileNotFoundError, NotADirectoryError):
             if self._is_removed(newest.upload_id):
-                return finding(Verdict.REMOVED, "it was kept as long as [retention] says")
+                return finding(Fault.REMOVED, "it was kept as long as [retention] says")
             is_apart = self._blobs.is_in_quarantine(path)
             why = "it is in quarantine" if is_apart else "somebody has moved or deleted it"
-            return finding(Verdict.MISSING, why)
+            return finding(Fault.MISSING, why)
         except OSError as error:
-            return finding(Verdict.UNREADABLE, error.strerror or str(error))
+            return finding(Fault.UNREADABLE, error.strerror or str(error))
         finally:
             report.length_done = due
 
     def _corrupt(
-        self, finding: Callable[..., Finding], path: str, receipt: Receipt, detail: str
-    ) -> Finding:
+        self, finding: Callable[..., FaultyFile], path: str, receipt: Receipt, detail: str
+    ) -> FaultyFile:
         if not self._sets_apart:
-            return finding(Verdict.CORRUPT, detail)
+            return finding(Fault.CORRUPT, detail)
         self._keep()  # before its name goes: no receipt may be given again from here on
         try:
-            return finding(Verdict.CORRUPT, detail, self._set_apart(path, receipt, detail))
+            return finding(Fault.CORRUPT, detail, self._set_apart(path, receipt, detail))
         except OSError as error:
-            return finding(Verdict.CORRUPT, f"{detail}; it cannot be moved ({error.strerror})")
+            return finding(Fault.CORRUPT, f"{detail}; it cannot be moved ({error.strerror})")
 
     def _note(self, upload_id: str, digest: Digest, identity: str) -> None:
         with self._state.reading() as queries:

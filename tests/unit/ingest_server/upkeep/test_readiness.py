@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from ingest_server.readiness import PROBE_EVERY_S, Readiness
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.upkeep.readiness import PROBE_EVERY_S, Readiness
 
 
 class Clock:

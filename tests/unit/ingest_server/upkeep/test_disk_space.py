@@ -6,8 +6,8 @@ import pytest
 
 from ingest_server.core import events
 from ingest_server.core.events import Event
-from ingest_server.disk_watch import is_low
 from ingest_server.storage.sqlite.outbox import Outbox
+from ingest_server.upkeep.disk_space import is_low
 from tests.support.core_site import CoreSite
 
 HUGE = 1 << 60

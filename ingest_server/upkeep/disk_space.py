@@ -27,7 +27,7 @@ def is_low(free: int, floor: int, *, was_low: bool) -> bool:
     return free < floor * (OVER_AT if was_low else LOW_AT)
 
 
-class DiskWatch:
+class DiskSpace:
     """Looks at the disk of the data folder."""
 
     def __init__(self, state: SqliteState, blobs: FileBlobs, committer: Committer) -> None:

@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 
 from ingest_server.base.observer import Observer
-from ingest_server.scrub import Report, Scrub, Verdict
-from ingest_server.scrub_page import Bar
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.upkeep.scrub import Fault, Report, Scrub
+from ingest_server.upkeep.scrub_text import Bar
 from tests.support.core_site import CoreSite, HandClock
 
 
@@ -60,7 +60,7 @@ def test_L3_one_flipped_bit_at_rest_is_found_told_and_set_apart(site):
 
     [finding] = scrub(site).findings
 
-    assert finding.verdict is Verdict.CORRUPT
+    assert finding.verdict is Fault.CORRUPT
     assert finding.quarantined_as == f"quarantine/{receipt.published_as}"
     assert (site.data_dir / finding.quarantined_as).read_bytes() == rotten
     assert site.published() == {}
@@ -115,7 +115,7 @@ def test_a_file_that_somebody_moved_away_is_no_fault(site):
 
     report = scrub(site)
 
-    assert [one.verdict for one in report.findings] == [Verdict.MISSING]
+    assert [one.verdict for one in report.findings] == [Fault.MISSING]
     assert not report.has_faults
     assert told(site) == []
 
@@ -130,7 +130,7 @@ def test_a_link_planted_in_place_of_a_file_is_not_followed(site, tmp_path):
 
     report = scrub(site)
 
-    assert [one.verdict for one in report.findings] == [Verdict.UNREADABLE]
+    assert [one.verdict for one in report.findings] == [Fault.UNREADABLE]
     assert report.has_faults
     assert outside.read_bytes() == b"hello"
 
@@ -140,7 +140,7 @@ def test_a_file_that_nobody_uploaded_is_named_and_left(site):
 
     report = scrub(site)
 
-    assert [(one.path, one.verdict) for one in report.findings] == [("mine.txt", Verdict.UNKNOWN)]
+    assert [(one.path, one.verdict) for one in report.findings] == [("mine.txt", Fault.UNKNOWN)]
     assert not report.has_faults
     assert "mine.txt" in site.published()
 

@@ -1,0 +1,1 @@
+"""What goes on beside requests: recovery, expiry, retention, scrubbing, disk space."""
