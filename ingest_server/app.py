@@ -80,6 +80,7 @@ def make_app(
     clock: Clock,
     settings: AppSettings | None = None,
     *,
+    readiness: Callable[[], list[str]],
     is_stopping: Callable[[], bool] = lambda: False,
     observer: Observer = NOBODY,
     admission: Admission | None = None,
@@ -89,6 +90,7 @@ def make_app(
     """Return the WSGI application over *receiver*.
 
     Args:
+        readiness: names what keeps the server from its work; nothing: it is ready.
         is_stopping: whether the server is on its way out; new work is then answered 503.
         admission: how many requests may run at once; None: any number.
         audit: where it is noted who did what; None: in the log.
@@ -119,7 +121,7 @@ def make_app(
     app.add_error_handler(Exception, _answer_bug)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(Refused, _answer_refused)
-    health = _Health(receiver, is_stopping)
+    health = _Health(readiness, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
     app.add_route(openapi.PATH, openapi.Resource())
@@ -261,15 +263,15 @@ def _check_version(path: str) -> None:
 class _Health:
     """Liveness and readiness, for a supervisor or a load balancer; without a credential."""
 
-    def __init__(self, receiver: UploadService, is_stopping: Callable[[], bool]) -> None:
-        self._receiver = receiver
+    def __init__(self, readiness: Callable[[], list[str]], is_stopping: Callable[[], bool]) -> None:
+        self._readiness = readiness
         self._is_stopping = is_stopping
 
     def on_get_live(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type, resp.text = "text/plain", "ok\n"
 
     def on_get_ready(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        codes = ["stopping"] if self._is_stopping() else self._receiver.readiness()
+        codes = ["stopping"] if self._is_stopping() else self._readiness()
         resp.content_type, resp.text = "text/plain", ("\n".join(codes) or "ok") + "\n"
         resp.status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
 

@@ -8,6 +8,7 @@ from ingest_server.base.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
+from ingest_server.core.uptime import Uptime
 from ingest_server.notify import hooks
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Target
 from ingest_server.notify.webhooks import (
@@ -19,7 +20,6 @@ from ingest_server.notify.webhooks import (
 )
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.expiry import Uptime
 from ingest_server.uploads.publish import BeforePublish, allow_all
 
 
@@ -60,7 +60,7 @@ def deliveries_of(
         targets.append(Webhook(settings, clock))
     outbox = Outbox(state)
     with state.reading() as queries:
-        uptime = Uptime(clock, queries.uptime_s())
+        uptime = Uptime(clock.now_s, queries.uptime_s())
     draw = secrets.SystemRandom().random
     workers = [
         DeliveryWorker(target, outbox, clock, uptime, draw=draw, observer=observer)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ingest_server.app import AppSettings, make_app
-from ingest_server.auth.audit import Audit, AuditedReceiver
+from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import Clock, SystemClock
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
 from ingest_server.front.address import ListenAddress, parse_address
@@ -24,13 +25,16 @@ from ingest_server.front.proxy_headers import App, trusting
 from ingest_server.front.tls import server_context
 from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat.dialect import CompatSettings
-from ingest_server.storage.files.observed import ObservedBlobs
+from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
-from ingest_server.uploads.service import ReceiverSettings
+from ingest_server.upkeep.housekeeper import Housekeeper
+from ingest_server.upkeep.readiness import Readiness
+from ingest_server.uploads.service import UploadService
+from ingest_server.uploads.store import UploadStore
 
 if TYPE_CHECKING:
     from ingest_server.notify.metrics_listener import MetricsListener
@@ -45,7 +49,7 @@ class IngestServer:
     """One ingest server over one data folder."""
 
     def __init__(self, config: ServerConfig, clock: Clock | None = None) -> None:
-        """Open the data folder.
+        """Open the data folder and hold it until `stop`; nothing is listened to yet.
 
         Raises:
             ServerError: the folder or its database cannot be used.
@@ -58,35 +62,27 @@ class IngestServer:
         self._state = SqliteState.open(config.server.data_dir / DATABASE)
         try:
             observer, blobs = self._observed()
-            self._receiver = AuditedReceiver(
-                self._state,
-                blobs,
-                _receiver_settings(config),
-                self._clock,
-                observer=observer,
-                before_publish=check_of(config),
-            )
-            self._receiver.audit = Audit(config.log.audit_file, self._clock.now_utc)
+            self._audit = Audit(config.log.audit_file, self._clock.now_utc)
+            check = check_of(config)
             self._deliveries = deliveries_of(config, self._state, self._clock, observer)
         except BaseException:
             self._state.close()
             raise
-        app_settings = _app_settings(config)
-        self._left_whole = AbandonedUploads(self._receiver, app_settings.compat_settings)
-        self._admission = Admission(config.server.threads, config.limits.max_requests_per_device)
-        app: App = make_app(
-            self._receiver,
-            self._authenticator(),
-            self._clock,
-            app_settings,
-            is_stopping=lambda: self._http.draining,
-            observer=observer,
-            admission=self._admission,
-            audit=self._receiver.audit,
-            desk=self._desk(),
-        )
-        self.app = trusting(app) if config.server.trust_proxy else app
-        """The application, for a container that is not ours."""
+        self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
+        try:
+            self._uploads = UploadService(
+                self._store, _upload_settings(config), before_publish=check, audit=self._audit
+            )
+            self._readiness = Readiness(self._store.committer, blobs, self._clock)
+            self._housekeeper = Housekeeper(self._store, self._uploads, self._audit)
+            self._admission = Admission(
+                config.server.threads, config.limits.max_requests_per_device
+            )
+            self.app = self._app(observer)
+            """The application, for a container that is not ours."""
+        except BaseException:
+            self._store.close()
+            raise
         self._http = UploadServer(
             _serving_settings(config),
             self.app,
@@ -98,10 +94,30 @@ class IngestServer:
         self.failed = threading.Event()
         """Set when the server died by itself."""
 
+    def _app(self, observer: Observer) -> App:
+        settings = _app_settings(self.config)
+        self._left_whole = AbandonedUploads(self._uploads, settings.compat_settings)
+        app: App = make_app(
+            self._uploads,
+            self._authenticator(),
+            self._clock,
+            settings,
+            readiness=self._not_ready,
+            is_stopping=lambda: self._http.draining,
+            observer=observer,
+            admission=self._admission,
+            audit=self._audit,
+            desk=self._desk(),
+        )
+        return trusting(app) if self.config.server.trust_proxy else app
+
+    def _not_ready(self) -> list[str]:
+        return self._readiness.codes(self._uploads.settings.min_free_bytes)
+
     def _desk(self) -> TokenIssuer | None:
         if self.config.auth.mode == "open":
             return None
-        return TokenIssuer(self._state, self._clock, self._receiver.audit)
+        return TokenIssuer(self._state, self._clock, self._audit)
 
     def _authenticator(self) -> Authenticator:
         if self.config.auth.mode == "open":
@@ -122,7 +138,7 @@ class IngestServer:
                 f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'"
             ) from error
         metrics = Metrics(self._clock)
-        blobs = ObservedBlobs(config.server.data_dir, metrics, self._clock.now_s)
+        blobs = FileBlobs(config.server.data_dir, ObservedDisk(metrics, self._clock.now_s))
 
         def census() -> Census:
             with self._state.reading() as queries:
@@ -133,14 +149,14 @@ class IngestServer:
                 census=census,
                 free_bytes=blobs.free_bytes,
                 webhooks=Outbox(self._state).queue,
-                # The receiver is made later, and with this observer.
-                commits=lambda: self._receiver.commits(),  # noqa: PLW0108
+                # Opened later, and with this observer.
+                commits=lambda: (self._store.committer.commits, self._store.committer.jobs),
             )
         )
         self._private = MetricsListener(
             parse_address(config.metrics.listen),
             metrics,
-            lambda: ["stopping"] if self._http.draining else self._receiver.readiness(),
+            lambda: ["stopping"] if self._http.draining else self._not_ready(),
         )
         return metrics, blobs
 
@@ -171,7 +187,8 @@ class IngestServer:
         """
         try:
             self._deliveries.start()  # first: what is mended now is told as well
-            recovery = self._receiver.start()
+            recovery = self._housekeeper.recover()
+            self._housekeeper.start()
             left_whole = self._left_whole.start()
             if self._private is not None:
                 self._private.start()
@@ -181,7 +198,7 @@ class IngestServer:
             if self._private is not None:
                 self._private.stop()
             self._deliveries.stop()
-            self._stop_receiver()
+            self._stop_uploads()
             raise
         if listens:
             self._thread.start()
@@ -221,17 +238,19 @@ class IngestServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._deliveries.stop()
-        self._stop_receiver()
+        self._stop_uploads()
         log.info("server.stopped")
 
-    def _stop_receiver(self) -> None:
+    def _stop_uploads(self) -> None:
         self._left_whole.stop()
-        self._receiver.stop()
+        self._uploads.stop()
+        self._housekeeper.stop()
+        self._store.close()
         self._left_whole.join()
 
     def is_alive(self) -> bool:
         """Whether the database still takes a write: what the watchdog wants to know."""
-        return self._receiver.is_alive()
+        return self._readiness.is_alive()
 
     def reload(self, config: ServerConfig) -> list[str]:
         """Take over from *config* what can change while running.
@@ -254,7 +273,7 @@ class IngestServer:
                 "log": config.log.model_copy(update={"audit_file": self.config.log.audit_file}),
             }
         )
-        self._receiver.settings = _receiver_settings(self.config)
+        self._uploads.settings = _upload_settings(self.config)
         self._admission.max_requests_per_device = config.limits.max_requests_per_device
         patience = _serving_settings(self.config).patience
         self._http.settings = replace(self._http.settings, patience=patience)
@@ -297,7 +316,7 @@ def _app_settings(config: ServerConfig) -> AppSettings:
     )
 
 
-def _receiver_settings(config: ServerConfig) -> ReceiverSettings:
+def _upload_settings(config: ServerConfig) -> ReceiverSettings:
     return ReceiverSettings(
         max_length=int(config.limits.max_length),
         max_open_uploads_per_device=config.limits.max_open_uploads_per_device,

@@ -72,8 +72,8 @@ def _started(config: ServerConfig) -> IngestServer:
     give_up_s = clock.now_s() + FOLDER_WAIT_S
     is_told = False
     while True:
-        server = IngestServer(config)
         try:
+            server = IngestServer(config)
             server.start(listens=False)
         except StorageError as error:
             if not isinstance(error.__cause__, BlockingIOError):

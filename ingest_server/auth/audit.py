@@ -19,8 +19,6 @@ import structlog
 
 from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.service import Pending, UploadService
-from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
 
 log = structlog.get_logger()
 
@@ -118,39 +116,11 @@ class Audit:
             self.note(action, device=device, object_=entry.object, result=entry.result)
 
 
-class AuditedReceiver(UploadService):
-    """A receiver that notes what becomes of uploads."""
+class Unaudited(Audit):
+    """For what is used without a server around it: nothing is noted."""
 
-    audit: Audit
+    def __init__(self) -> None:
+        pass
 
-    def create(self, device: str, key: str, request: CreateRequest) -> tuple[UploadStatus, bool]:
-        with self.audit.action("upload.create", device) as entry:
-            status, is_new = super().create(device, key, request)
-            entry.object = status.id
-            if not is_new:
-                entry.result = "repeated"
-            return status, is_new
-
-    def complete(
-        self, device: str | None, upload_id: str, request: CompleteRequest
-    ) -> Receipt | Pending:
-        with self.audit.action("upload.complete", device, upload_id) as entry:
-            outcome = super().complete(device, upload_id, request)
-            if isinstance(outcome, Pending):
-                entry.result = "pending"
-            return outcome
-
-    def file_removed(self, receipt: Receipt, is_gone: bool) -> None:
-        super().file_removed(receipt, is_gone)
-        result = "ok" if is_gone else "not-there"
-        self.audit.note(
-            "file.remove",
-            device=receipt.device,
-            object_=receipt.published_as,
-            result=result,
-            asking=Asking(),  # no request asks for it, in whatever thread it happens
-        )
-
-    def abort(self, device: str | None, upload_id: str) -> UploadStatus:
-        with self.audit.action("upload.abort", device, upload_id):
-            return super().abort(device, upload_id)
+    def note(self, *_args: object, **_named: object) -> None:
+        pass

@@ -88,7 +88,7 @@ class Files:
         if upload_id is None or req.get_header(tus.RESUMABLE) is not None:
             return False
         try:
-            record = self.resumable.receiver.upload(device_of(req), upload_id)
+            record = self.resumable.receiver.records.find(device_of(req), upload_id)
         except Refused:
             return False
         return bool(record.metadata.get(PROTOCOL) == IETF)

@@ -19,7 +19,8 @@ from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
-from ingest_server.uploads.service import Pending, UploadService
+from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest
 from upload_protocol.headers import ContentRange, HeaderError

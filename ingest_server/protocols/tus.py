@@ -106,7 +106,7 @@ def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uploa
     _check_version(req, resp)
     device = device_of(req)
     status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
-    record = resumable.receiver.upload(device, upload_id)
+    record = resumable.receiver.records.find(device, upload_id)
     if record.metadata.get(PROTOCOL) == TUS:
         # The request with the last byte may have died before it could finish.
         status = _finish_if_whole(resumable, req, resp, status)
@@ -136,7 +136,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
     if start is None:
         raise Refused("malformed-request", "send Upload-Offset: where the body begins")
     checksum = _checksum(req)
-    record = resumable.receiver.upload(device, known_id(upload_id))
+    record = resumable.receiver.records.find(device, known_id(upload_id))
     if _is_final(record):
         raise DialectRefused("forbidden", "a final upload takes no bytes", status="403 Forbidden")
     status = resumable.go_on(device, resumable.receiver.status(device, upload_id))
@@ -314,7 +314,7 @@ def _create_final(
     wanted = _wanted(req, sum(part.length or 0 for part in parts), concat)
     resumable.refuse_undigested(wanted, "send it as the metadata sha256")
     status, _ = resumable.create(req, wanted)
-    record = resumable.receiver.upload(device, status.id)
+    record = resumable.receiver.records.find(device, status.id)
     if record.metadata.get(CONCAT) != concat:
         raise Refused("idempotency-key-reused", "the key was used with other parts")
     set_created(resp, resumable.url(req, status.id))
@@ -339,7 +339,7 @@ def _parts(resumable: Resumable, device: str | None, concat: str) -> list[Upload
             raise Refused("malformed-request", f"{url[:80]!r} is no upload of this server")
         try:
             status = resumable.receiver.status(device, upload_id)
-            record = resumable.receiver.upload(device, upload_id)
+            record = resumable.receiver.records.find(device, upload_id)
         except Refused as refused:
             detail = f"the part {upload_id[:40]!r} is not there: {refused.detail}"
             raise DialectRefused(refused.code, detail, status="400 Bad Request") from refused
@@ -368,7 +368,7 @@ def _finish_if_whole(
     device = device_of(req)
     if status.state != State.OPEN or status.received.prefix != status.length:
         return status
-    if not ends_by_itself(resumable.receiver.upload(device, status.id)):
+    if not ends_by_itself(resumable.receiver.records.find(device, status.id)):
         return status
     receipt = resumable.finish(device, status.id, status.length, _mismatched)
     if receipt is not None:

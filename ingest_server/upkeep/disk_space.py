@@ -11,9 +11,7 @@ import structlog
 
 from ingest_server.core import events
 from ingest_server.core.errors import disk_refusals
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.store import UploadStore
 
 LOW_AT = 2.0
 OVER_AT = 2.5
@@ -30,10 +28,10 @@ def is_low(free: int, floor: int, *, was_low: bool) -> bool:
 class DiskSpace:
     """Looks at the disk of the data folder."""
 
-    def __init__(self, state: SqliteState, blobs: FileBlobs, committer: Committer) -> None:
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
+    def __init__(self, store: UploadStore) -> None:
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
 
     def look(self, floor: int) -> bool:
         """Tell when the disk became low, or is not any more; durable on return.

@@ -15,6 +15,8 @@ from ingest_server.storage.sqlite.queries import Transaction
 DATABASE_S = 1.0
 """A write that takes longer than this is no service any more, though it may come back."""
 
+ALIVE_S = 2.0
+
 PROBE_EVERY_S = 10.0
 """The disk is really written to, so not by each question: some ask every second."""
 
@@ -43,6 +45,10 @@ class Readiness:
         except OSError:
             return sorted({*wrong, "storage"})
         return sorted({*wrong, "disk-full"}) if is_full else wrong
+
+    def is_alive(self) -> bool:
+        """Return whether the database takes a write, given more time than to be called ready."""
+        return self.database_writes(ALIVE_S)
 
     def database_writes(self, timeout_s: float) -> bool:
         """Return whether the database takes a write in time; the write is rolled back."""

@@ -16,8 +16,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.hashing import digest_of
-from upload_protocol.digests import Digest
+from ingest_server.uploads.publish import is_published_there
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -27,7 +26,7 @@ _UNFINISHED = (State.OPEN, State.VERIFYING, State.PUBLISHING)
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `Receiver.start` found and mended."""
+    """What `Housekeeper.recover` found and mended."""
 
     open_uploads: int = 0
     resumed: int = 0
@@ -102,24 +101,6 @@ def _is_at_its_target(record: UploadRecord, blobs: FileBlobs) -> bool:
     if record.state is not State.PUBLISHING or target is None or receipt is None:
         return False
     return is_published_there(blobs, target, receipt.length, receipt.digest)
-
-
-def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:
-    """Whether the file at *target* has just these bytes; its name and they are durable then."""
-    if not blobs.is_published(target, length):
-        return False
-    try:
-        part = blobs.open_published(target)
-        try:
-            if digest_of(part) != digest:
-                return False
-            part.sync()
-        finally:
-            part.close()
-        blobs.sync_target(target)
-    except OSError:  # moved or rotten meanwhile: as good as not there
-        return False
-    return True
 
 
 def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> tuple[int, int]:

@@ -15,15 +15,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
+from ingest_server.base.clock import rfc3339
 from ingest_server.core.record import UploadRecord
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Queries, Removal, Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.expiry import Uptime
 from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.standing import Standing, Standings
+from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import Receipt
 
 SWEEP_S = 3600.0
@@ -62,15 +59,9 @@ class Retention:
 
     def __init__(
         self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
+        store: UploadStore,
         publisher: Publisher,
         standings: Standings,
-        *,
-        clock: Clock,
-        uptime: Uptime,
-        is_stopping: Callable[[], bool],
         removed: Callable[[Receipt, bool], None],
     ) -> None:
         """Join the parts.
@@ -79,16 +70,16 @@ class Retention:
             removed: told of each file after its name is gone, durably; and of one that was marked
                 and, after a crash, was not that file any more (False).
         """
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
+        self._clock = store.clock
+        self._uptime = store.uptime
+        self._is_stopping = store.is_stopping
         self._publisher = publisher
         self._standings = standings
-        self._clock = clock
-        self._uptime = uptime
-        self._is_stopping = is_stopping
         self._removed = removed
-        self._next_s = clock.now_s()
+        self._next_s = self._clock.now_s()
 
     def is_due(self) -> bool:
         return self._clock.now_s() >= self._next_s

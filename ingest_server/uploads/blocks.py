@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
-from ingest_server.core.record import end_of
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.core.record import UploadRecord, end_of, refuse_unless_open
 from ingest_server.uploads.hashing import block_digests
-from ingest_server.uploads.writers import Live, LiveUploads
+from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.writers import Live
 from upload_protocol.messages import BlockDigests
 from upload_protocol.ranges import ByteRange
 
@@ -32,32 +31,29 @@ def check_asked(size: int, start: int, limit: int) -> None:
 class Blocks:
     """Reads blocks from the disk, for one caller of an upload at a time."""
 
-    def __init__(self, state: SqliteState, blobs: FileBlobs, live: LiveUploads) -> None:
-        self._state = state
-        self._blobs = blobs
-        self._live = live
+    def __init__(self, store: UploadStore) -> None:
+        self._store = store
 
-    def read(self, upload_id: str, size: int, start: int, limit: int) -> BlockDigests:
+    def read(self, record: UploadRecord, size: int, start: int, limit: int) -> BlockDigests:
         """Return the digests of what is fully received among the blocks from *start* on.
 
         Raises:
             Refused: somebody else reads blocks of it, or its bytes change meanwhile.
         """
-        with self._live.hold(upload_id) as live:
+        check_asked(size, start, limit)
+        refuse_unless_open(record)
+        with self._store.live.hold(record.id) as live:
             if not live.reading_blocks.acquire(blocking=False):
                 raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
             try:
                 live.seal()
-                return self._read(upload_id, live, size, start, limit)
+                return self._read(record.id, live, size, start, limit)
             finally:
                 live.reading_blocks.release()
 
     def _read(self, upload_id: str, live: Live, size: int, start: int, limit: int) -> BlockDigests:
         seen = live.running.generation
-        with self._state.reading() as queries:
-            record = queries.get(upload_id)
-        if record is None:
-            raise Refused("upload-not-found", "no such upload")
+        record = self._store.find(None, upload_id)
         length = end_of(record.received) if record.length is None else record.length
         stop = min(-(-length // size), start + min(limit, max(1, BYTES_PER_ANSWER // size)))
         whole = [
@@ -66,7 +62,7 @@ class Blocks:
             if record.received.covers(ByteRange(number * size, min((number + 1) * size, length)))
         ]
         with disk_refusals():
-            part = self._blobs.open_part(upload_id)
+            part = self._store.blobs.open_part(upload_id)
             try:
                 found = block_digests(part, size, whole, length)
             finally:

@@ -16,11 +16,10 @@ from ingest_server.core.record import (
     missing_of,
     refuse_unless_there,
 )
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
-from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.uploads.publish import Publisher
-from ingest_server.uploads.writers import Live, LiveUploads
+from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 
@@ -38,16 +37,10 @@ class Pending:
 class Completion:
     """Brings uploads from ``open`` to ``complete``."""
 
-    def __init__(
-        self,
-        state: SqliteState,
-        committer: Committer,
-        live: LiveUploads,
-        publisher: Publisher,
-    ) -> None:
-        self._state = state
-        self._committer = committer
-        self._live = live
+    def __init__(self, store: UploadStore, publisher: Publisher) -> None:
+        self._store = store
+        self._committer = store.committer
+        self._live = store.live
         self._publisher = publisher
         self._verifiers = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verify")
 
@@ -58,7 +51,7 @@ class Completion:
     def complete(
         self, upload_id: str, request: CompleteRequest, *, wait_s: float, needs_digest: bool
     ) -> Receipt | Pending:
-        """Verify and publish, waiting at most *wait_s*; see `Receiver.complete`."""
+        """Verify and publish, waiting at most *wait_s*; see `UploadService.complete`."""
         with self._live.hold(upload_id) as live:
             with live.deciding:
                 running = self._running(upload_id, request, live, needs_digest=needs_digest)
@@ -80,7 +73,7 @@ class Completion:
         """Return the receipt, or what is at work for it; called under ``deciding``."""
         # Looked at before the row: what has ended by now has told the row how.
         verification, reading = _unended(live.verification), _unended(live.reading)
-        record = self._record(upload_id)
+        record = self._store.find(None, upload_id)
         if record.state is State.COMPLETE:
             receipt = _fitting(record.receipt, request)
             if self._publisher.stands(receipt):
@@ -169,7 +162,7 @@ class Completion:
             def claim() -> Receipt:
                 source = self._publisher.source(record, length, claimed)
                 with live.deciding:
-                    found = self._record(record.id)
+                    found = self._store.find(None, record.id)
                     if source is None or found.state is not State.OPEN:
                         raise missing
                     with live.closed(Refused("not-open", "the file is published already")):
@@ -194,12 +187,13 @@ class Completion:
             self._live.unpin(upload_id)
             raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
 
-    def _record(self, upload_id: str) -> UploadRecord:
-        with self._state.reading() as queries:
-            record = queries.get(upload_id)
-        if record is None:
-            raise Refused("upload-not-found", "no such upload")
-        return record
+    def resume(self, record: UploadRecord) -> None:
+        """Go on, in the background, with an upload that an earlier run left half done.
+
+        Verified or half published, its whole file is read first: requests do not wait for that.
+        """
+        with self._live.hold(record.id) as live, live.deciding:
+            self.finish_later(record.id)
 
 
 def _unended(work: Future[Receipt] | None) -> Future[Receipt] | None:

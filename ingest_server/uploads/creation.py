@@ -6,19 +6,14 @@ import secrets
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
-from ingest_server.base.observer import Observer
+from ingest_server.base.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.expiry import Uptime
-from ingest_server.uploads.limits import refuse_over_quota
-from ingest_server.uploads.receive import refuse_without_room
+from ingest_server.uploads.limits import refuse_over_quota, refuse_without_room
+from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import CreateRequest
 
 log = structlog.get_logger()
@@ -27,27 +22,18 @@ log = structlog.get_logger()
 class Creation:
     """Makes uploads: a row, and an empty part file."""
 
-    def __init__(
-        self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
-        uptime: Uptime,
-        *,
-        clock: Clock,
-        observer: Observer,
-    ) -> None:
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
-        self._uptime = uptime
-        self._clock = clock
-        self._observer = observer
+    def __init__(self, store: UploadStore) -> None:
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
+        self._uptime = store.uptime
+        self._clock = store.clock
+        self._observer = store.observer
 
     def create(
         self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
     ) -> tuple[UploadRecord, bool]:
-        """Make an upload, or find the one that *key* has made; see `Receiver.create`."""
+        """Make an upload, or find the one that *key* has made; see `UploadService.create`."""
         name, folder = as_text(request.name), as_text(request.folder)
         check_name(name, folder)
         with self._state.reading() as queries:

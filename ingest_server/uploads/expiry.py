@@ -10,15 +10,10 @@ from dataclasses import replace
 
 import structlog
 
-from ingest_server.base.clock import Clock
-from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.writers import LiveUploads
+from ingest_server.core.record import State, UploadRecord, refuse_unless_open
+from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.uploads.store import UploadStore
 
 KEEP_ENDED_S = 30 * 86400
 """How long an ended upload still answers 410 instead of 404."""
@@ -26,42 +21,16 @@ KEEP_ENDED_S = 30 * 86400
 log = structlog.get_logger()
 
 
-class Uptime:
-    """Seconds that the server has run, over all its runs."""
-
-    def __init__(self, clock: Clock, before_s: float) -> None:
-        self._clock = clock
-        self._before_s = before_s
-        self._started_s = clock.now_s()
-
-    def now_s(self) -> float:
-        return self._before_s + self._clock.now_s() - self._started_s
-
-
 class Expiry:
-    """Ends idle uploads."""
+    """Ends uploads that are idle, or given up."""
 
-    def __init__(
-        self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
-        live: LiveUploads,
-        uptime: Uptime,
-        *,
-        observer: Observer = NOBODY,
-    ) -> None:
-        self._observer = observer
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
-        self._live = live
-        self._uptime = uptime
-
-    def keep_uptime(self) -> None:
-        """Store the uptime; durable on return. What a crash loses of it only delays an expiry."""
-        seconds = self._uptime.now_s()
-        self._committer.run(lambda transaction: transaction.set_uptime(seconds))
+    def __init__(self, store: UploadStore) -> None:
+        self._observer = store.observer
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
+        self._live = store.live
+        self._uptime = store.uptime
 
     def sweep(self, idle_s: float) -> int:
         """End what got no byte for *idle_s* of uptime; ``expired`` is durable before the bytes go.
@@ -100,3 +69,35 @@ class Expiry:
         self._observer.upload_expired()
         log.info("upload.expired", upload_id=upload_id)
         return True
+
+    def soon(self, record: UploadRecord, idle_s: float) -> None:
+        """Let an open upload look as if no byte came for *idle_s*, at least; durable on return."""
+        touched_s = self._uptime.now_s() - idle_s
+
+        def touch(transaction: Transaction) -> None:
+            found = open_record(transaction, record.id)
+            transaction.save(replace(found, touched_s=min(touched_s, found.touched_s)))
+
+        self._committer.run(touch)
+
+    def abort(self, record: UploadRecord) -> UploadRecord:
+        """End an upload that its client gave up; ``aborted`` is durable before the bytes go."""
+        now_s = self._uptime.now_s()
+
+        def end(transaction: Transaction) -> UploadRecord:
+            found = transaction.known(record.id)
+            if found.state is State.ABORTED:
+                return found
+            refuse_unless_open(found)
+            kept = replace(found, state=State.ABORTED, touched_s=now_s)
+            transaction.save(kept)
+            return kept
+
+        with self._live.hold(record.id) as live, live.deciding:
+            with live.closed(Refused("upload-aborted", "the upload was aborted")):
+                kept = self._committer.run(end)
+            self._blobs.remove_part(record.id)
+        if record.state is not State.ABORTED:
+            self._observer.upload_aborted()
+        log.info("upload.aborted", upload_id=record.id, device_id=record.device)
+        return kept

@@ -1,14 +1,21 @@
-"""How many bytes the unfinished uploads of one device may hold.
+"""How many bytes still fit: on the disk, and into a device's quota.
 
-Reserved when an upload is created, by its declared length, so that a device learns it before it
-sends; nothing is allocated for it. Completing, aborting and expiring free the reservation: what is
-published is the operator's, who may move or delete it without telling.
+A quota is what the unfinished uploads of one device may hold. It is reserved when an upload is
+created, by its declared length, so that a device learns it before it sends; nothing is allocated
+for it. Completing, aborting and expiring free the reservation: what is published is the operator's,
+who may move or delete it without telling.
 """
 
 from __future__ import annotations
 
-from ingest_server.core.errors import Refused
-from ingest_server.storage.sqlite.queries import Queries
+from dataclasses import replace
+
+from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.record import UploadRecord, check_length, check_total, missing_of
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.queries import Queries, Transaction, open_record
 
 
 def refuse_over_quota(
@@ -31,3 +38,41 @@ def refuse_over_quota(
             f"uploads hold {reserved}; complete or abort some",
             retry_after_s=60,
         )
+
+
+def refuse_without_room(
+    blobs: FileBlobs,
+    length: int,
+    settings: ReceiverSettings,
+    record: UploadRecord | None = None,
+) -> None:
+    """Refuse *length* more bytes when the disk would be left with less than its reserve."""
+    with disk_refusals():
+        free, reserve = blobs.free_bytes(), settings.min_free_bytes
+    if free - length < reserve:
+        raise Refused(
+            "storage-full",
+            f"{length} bytes do not fit: {free} are free, {reserve} of them reserved",
+            missing=None if record is None else missing_of(record),
+            retry_after_s=60,
+        )
+
+
+def learn_length(
+    committer: Committer, upload_id: str, length: int, settings: ReceiverSettings
+) -> None:
+    """Fix the length of an upload that was created without one; durable on return.
+
+    Raises:
+        Refused: another length is known, bytes beyond this one have arrived, or a limit.
+    """
+    check_length(length, settings.max_length)
+
+    def learn(transaction: Transaction) -> None:
+        found = open_record(transaction, upload_id)
+        check_total(found, length)
+        quota = settings.quota_bytes
+        refuse_over_quota(transaction, found.device, upload_id, length, quota)
+        transaction.save(replace(found, length=length))
+
+    committer.run(learn)

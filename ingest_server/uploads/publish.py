@@ -15,20 +15,16 @@ from pathlib import Path
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
-from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.clock import rfc3339
 from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import FOLLOWING, State, UploadRecord
 from ingest_server.storage.files.parts import FileBlobs, is_unwritten
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.upkeep.recovery import is_published_there
-from ingest_server.uploads.expiry import Uptime
 from ingest_server.uploads.hashing import catch_up, digest_of
 from ingest_server.uploads.standing import Standing, Standings
+from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -61,27 +57,21 @@ class Publisher:
 
     def __init__(
         self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
+        store: UploadStore,
         standings: Standings,
-        *,
-        clock: Clock,
-        uptime: Uptime,
         template: NameTemplate,
-        is_stopping: Callable[[], bool],
-        observer: Observer = NOBODY,
         before_publish: BeforePublish = allow_all,
     ) -> None:
-        self._observer = observer
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
+        self._store = store
+        self._observer = store.observer
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
         self._standings = standings
-        self._clock = clock
-        self._uptime = uptime
+        self._clock = store.clock
+        self._uptime = store.uptime
         self._template = template
-        self._is_stopping = is_stopping
+        self._is_stopping = store.is_stopping
         self._before_publish = before_publish
         # One at a time: two uploads of one file must not both find that it is not there yet.
         self._publishing = threading.Lock()
@@ -116,7 +106,7 @@ class Publisher:
 
         A file that somebody has taken away was sound when it was there.
         """
-        return self.standing(receipt) in {Standing.SOUND, Standing.GONE}
+        return self._standings.of(receipt) in {Standing.SOUND, Standing.GONE}
 
     def read_again(self, receipt: Receipt) -> Receipt:
         """Read the file of a complete upload; its receipt stands on return.
@@ -127,10 +117,6 @@ class Publisher:
         if self._standings.check(receipt) is Standing.CHANGED:
             raise changed()
         return receipt
-
-    def standing(self, receipt: Receipt) -> Standing:
-        """Return what is known of a receipt's file, without reading it."""
-        return self._standings.of(receipt)
 
     def may_have(self, record: UploadRecord, length: int, digest: Digest) -> bool:
         """Whether these bytes of that name may be published, in whatever folder; nothing is read."""
@@ -228,7 +214,7 @@ class Publisher:
             Refused: the digest does not fit (the upload is open again), the disk failed, or the
                 server stops (then the next start goes on).
         """
-        record = self._record(upload_id)
+        record = self._store.find(None, upload_id)
         try:
             if record.state is State.PUBLISHING:
                 before = self._read_again(record)
@@ -489,9 +475,20 @@ class Publisher:
 
         self._committer.run(move)
 
-    def _record(self, upload_id: str) -> UploadRecord:
-        with self._state.reading() as queries:
-            record = queries.get(upload_id)
-        if record is None:
-            raise Refused("upload-not-found", "no such upload")
-        return record
+
+def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:
+    """Whether the file at *target* has just these bytes; its name and they are durable then."""
+    if not blobs.is_published(target, length):
+        return False
+    try:
+        part = blobs.open_published(target)
+        try:
+            if digest_of(part) != digest:
+                return False
+            part.sync()
+        finally:
+            part.close()
+        blobs.sync_target(target)
+    except OSError:  # moved or rotten meanwhile: as good as not there
+        return False
+    return True

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
-from ingest_server.base.clock import Clock
-from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.base.settings import KIB, MIB, ReceiverSettings
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.checksums import Checksum
-from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.record import (
+    State,
     UploadRecord,
+    check_range,
     end_of,
     missing_of,
     refuse_unless_open,
     with_received,
     without_received,
 )
-from ingest_server.storage.files.parts import FileBlobs, PartFile
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction, open_record
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.expiry import Uptime
-from ingest_server.uploads.hashing import catch_up
-from ingest_server.uploads.limits import refuse_over_quota
-from ingest_server.uploads.writers import Interruptible, Live, LiveUploads, Writer
+from ingest_server.uploads.body import FIRST_READ_BYTES, Body, first_buffer
+from ingest_server.uploads.hash_follower import HashFollower
+from ingest_server.uploads.limits import learn_length, refuse_over_quota, refuse_without_room
+from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.writers import Interruptible, Live, Writer
+from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
 _WHY_DISCARDED = {
@@ -42,74 +37,75 @@ _WHY_DISCARDED = {
     "storage-full": "storage",
 }
 
-FIRST_READ_BYTES = 64 * KIB
-"""The buffer that a body begins with; it grows as long as reads fill it. A slow sender, of whom
-there may be a thousand, never fills it, and a fast one needs few and large pieces."""
-
-COPY_BYTES = 64 * MIB
-"""Copied at once; in between, a copy can be superseded."""
-
 log = structlog.get_logger()
-
-
-class Body(Protocol):
-    """A request's body as bytes arrive."""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of *buffer* with what has arrived; return how many bytes, at least 1.
-
-        0 exactly when the declared length, or a chunked body's end, has been read.
-
-        Raises:
-            OSError: the body ended early or stalled; everything returned before is valid.
-        """
-        ...
-
-    def interrupt(self) -> None:
-        """Make a blocked or future `readinto` raise at once; from any thread, never blocks."""
-        ...
-
-
-class _Nobody:
-    """The sender of bytes that are here already."""
-
-    def interrupt(self) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
 
 
 class BodyReceiver:
     """Takes bytes into part files."""
 
-    def __init__(
-        self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
-        live: LiveUploads,
-        uptime: Uptime,
-        *,
-        clock: Clock,
-        is_stopping: Callable[[], bool],
-        observer: Observer = NOBODY,
-    ) -> None:
-        self._observer = observer
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
-        self._live = live
-        self._uptime = uptime
-        self._clock = clock
-        self._is_stopping = is_stopping
-        self._followers = ThreadPoolExecutor(1, thread_name_prefix="hash")
+    def __init__(self, store: UploadStore) -> None:
+        self._store = store
+        self._observer = store.observer
+        self._blobs = store.blobs
+        self._committer = store.committer
+        self._live = store.live
+        self._uptime = store.uptime
+        self._clock = store.clock
+        self._follower = HashFollower(store)
 
     def stop(self) -> None:
         """Wait for the catch-up that runs; it looks for the stop itself."""
-        self._followers.shutdown(cancel_futures=True)
+        self._follower.stop()
 
     def receive(
+        self,
+        record: UploadRecord,
+        content: ContentRange,
+        body: Body,
+        expected: Checksum | None,
+        *,
+        is_open_ended: bool,
+        settings: ReceiverSettings,
+    ) -> UploadRecord:
+        """Take one body into its range; see `UploadService.receive`.
+
+        Args:
+            record: the upload as it was when the request came.
+        """
+        where = content.where
+        refuse_unless_open(record)
+        check_range(record, content, settings.max_length)
+        unstored = where.length - record.received.within(where).total
+        if is_open_ended:
+            unstored = min(unstored, settings.seal_bytes)
+        if unstored:
+            refuse_without_room(self._blobs, unstored, settings, record)
+        if content.total is not None and record.length is None:
+            learn_length(self._committer, record.id, content.total, settings)
+        try:
+            return self._receive(
+                record.id, where, body, expected, is_open_ended=is_open_ended, settings=settings
+            )
+        except OSError as error:
+            log.warning("chunk.failed", upload_id=record.id, error=str(error))
+            raise self._with_missing(refused_by_disk(error), record.id, where) from error
+        except Refused as refused:
+            if refused.code == "superseded":
+                log.info("upload.superseded", upload_id=record.id, start=where.start)
+            raise self._with_missing(refused, record.id, where) from refused
+
+    def _with_missing(self, refused: Refused, upload_id: str, where: ByteRange) -> Refused:
+        """Return the refusal with what is missing now, so that the client need not ask."""
+        missing = refused.missing
+        with suppress(Refused):
+            record = self._record(upload_id)
+            if record.state is State.OPEN:
+                missing = missing_of(record, where.stop)
+        return Refused(
+            refused.code, refused.detail, missing=missing, retry_after_s=refused.retry_after_s
+        )
+
+    def _receive(
         self,
         upload_id: str,
         where: ByteRange,
@@ -119,9 +115,8 @@ class BodyReceiver:
         is_open_ended: bool,
         settings: ReceiverSettings,
     ) -> UploadRecord:
-        """Take one body into its range; see `Receiver.receive`."""
         with self._live.hold(upload_id) as live:
-            writer = self._writer(
+            writer = self.writer(
                 upload_id,
                 where,
                 body,
@@ -146,7 +141,7 @@ class BodyReceiver:
                 if writer.repeated:
                     self._observer.bytes_discarded("duplicate", writer.repeated)
             record = writer.latest or self._record(upload_id)
-            self._follow_later(record, live)
+            self._follower.follow_later(record, live)
             return record
 
     def _tell_of_loss(self, writer: Writer, error: OSError | Refused) -> None:
@@ -157,7 +152,7 @@ class BodyReceiver:
             reason = _WHY_DISCARDED.get(code, "conflict")
             self._observer.bytes_discarded(reason, writer.position - writer.sealed)
 
-    def _writer(
+    def writer(
         self,
         upload_id: str,
         where: ByteRange,
@@ -167,6 +162,8 @@ class BodyReceiver:
         is_held: bool,
         quota: int | None = None,
     ) -> Writer:
+        """Return a writer for *where*, whose seals are recorded; whoever made it closes it."""
+
         def record(gained: ByteRange) -> UploadRecord:
             now_s = self._uptime.now_s()
 
@@ -279,92 +276,5 @@ class BodyReceiver:
                     "too-large", f"the body goes on past byte {writer.where.stop}, its limit"
                 )
 
-    def copy(self, source: str, upload_id: str, where: ByteRange) -> None:
-        """Copy a whole upload into a range of another; durable and recorded on return."""
-        record = self._record(upload_id)
-        with self._live.hold(upload_id) as live, disk_refusals(), self._part(source) as part:
-            for gap in record.received.missing(where.stop, start=where.start):
-                writer = self._writer(upload_id, gap, _NOBODY, live, is_held=False)
-                try:
-                    live.enter(writer)
-                    try:
-                        while writer.position < gap.stop:
-                            size = min(COPY_BYTES, gap.stop - writer.position)
-                            writer.copy(part, writer.position - where.start, size)
-                        writer.finish()
-                    finally:
-                        live.leave(writer)
-                finally:
-                    writer.close()
-
-    @contextmanager
-    def _part(self, upload_id: str) -> Iterator[PartFile]:
-        part = self._blobs.open_part(upload_id)
-        try:
-            yield part
-        finally:
-            part.close()
-
-    def _follow_later(self, record: UploadRecord, live: Live) -> None:
-        """Let the running hash catch up in the background where requests came out of order."""
-        if record.received.prefix <= live.running.upto or live.is_followed:
-            return
-        live.is_followed = True
-
-        def follow() -> None:
-            try:
-                with self._live.hold(record.id) as held:
-                    part = self._blobs.open_part(record.id)
-                    try:
-                        catch_up(held.running, part, recorded_upto, self._is_stopping)
-                    finally:
-                        part.close()
-            except (OSError, Refused) as error:
-                log.debug("hash.abandoned", upload_id=record.id, error=str(error))
-            finally:
-                live.is_followed = False
-
-        def recorded_upto() -> int:
-            return self._record(record.id).received.prefix
-
-        with suppress(RuntimeError):  # the pool is closed: completing reads it all the same
-            self._followers.submit(follow)
-
     def _record(self, upload_id: str) -> UploadRecord:
-        with self._state.reading() as queries:
-            record = queries.get(upload_id)
-        if record is None:
-            raise Refused("upload-not-found", "no such upload")
-        return record
-
-
-def first_buffer(length: int) -> memoryview:
-    """Return room that takes memory only as far as it gets used.
-
-    A bytearray is cleared, so all of it is there from the start: a thousand slow senders, each of
-    them a few KiB at a time, would take 60 MB for nothing.
-    """
-    if length < FIRST_READ_BYTES:
-        return memoryview(bytearray(length))
-    room = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without them
-        room.madvise(mmap.MADV_NOHUGEPAGE)  # else the first byte takes the room of thirty buffers
-    return memoryview(room)
-
-
-def refuse_without_room(
-    blobs: FileBlobs,
-    length: int,
-    settings: ReceiverSettings,
-    record: UploadRecord | None = None,
-) -> None:
-    """Refuse *length* more bytes when the disk would be left with less than its reserve."""
-    with disk_refusals():
-        free, reserve = blobs.free_bytes(), settings.min_free_bytes
-    if free - length < reserve:
-        raise Refused(
-            "storage-full",
-            f"{length} bytes do not fit: {free} are free, {reserve} of them reserved",
-            missing=None if record is None else missing_of(record),
-            retry_after_s=60,
-        )
+        return self._store.find(None, upload_id)

@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
+from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.files.parts import FileBlobs, PartFile
-from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.files.parts import PartFile
 from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
-from upload_protocol.headers import is_upload_id
+from ingest_server.uploads.store import UploadStore
 
 PAGE = 1000
+
+log = structlog.get_logger()
 
 
 class Records:
     """Reads uploads as they are committed, and keeps notes about them."""
 
-    def __init__(self, state: SqliteState, blobs: FileBlobs, committer: Committer) -> None:
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
+    def __init__(self, store: UploadStore) -> None:
+        self._store = store
+        self._state = store.state
+        self._committer = store.committer
 
     def find(self, device: str | None, upload_id: str) -> UploadRecord:
         """Return an upload in whatever state; another device's is as unknown as none at all.
@@ -35,13 +38,7 @@ class Records:
         Raises:
             Refused: there is none.
         """
-        record = None
-        if is_upload_id(upload_id):
-            with self._state.reading() as queries:
-                record = queries.get(upload_id)
-        if record is None or device not in {None, record.device}:
-            raise Refused("upload-not-found", "no such upload")
-        return record
+        return self._store.find(device, upload_id)
 
     def of_device(self, device: str) -> Iterator[UploadRecord]:
         """Yield every upload of *device*, in the order of their ids."""
@@ -81,6 +78,21 @@ class Records:
 
         return self._committer.run(job)
 
+    def mismatched(self, upload_id: str) -> None:
+        """Tell that stored bytes are not what a checksum of the client's own kind says; durable.
+
+        For protocols that compare by themselves what `complete` does not know of.
+        """
+
+        def tell(transaction: Transaction) -> None:
+            record = transaction.get(upload_id)
+            if record is not None:
+                transaction.tell(events.FAILED, record, code="digest-mismatch")
+
+        self._committer.run(tell)
+        self._store.observer.digest_mismatched("file")
+        log.warning("upload.mismatched", upload_id=upload_id)
+
     @contextmanager
     def reading(self, upload_id: str) -> Iterator[PartFile]:
         """Lend the bytes of an upload that is not published yet, to be read.
@@ -89,7 +101,7 @@ class Records:
             Refused: they are gone, or the disk fails.
         """
         try:
-            part = self._blobs.open_part(upload_id)
+            part = self._store.blobs.open_part(upload_id)
         except FileNotFoundError as error:
             raise Refused("upload-not-found", "the upload has no bytes any more") from error
         except OSError as error:

@@ -21,15 +21,13 @@ from enum import Enum, auto
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
+from ingest_server.base.clock import rfc3339
 from ingest_server.core import events
-from ingest_server.storage.files.parts import FileBlobs, is_unwritten
-from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.files.parts import is_unwritten
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.readings import Reading
-from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.expiry import Uptime
 from ingest_server.uploads.hashing import digest_of
+from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -55,29 +53,19 @@ class Standing(Enum):
 class Standings:
     """Knows, or reads, what published files are."""
 
-    def __init__(
-        self,
-        state: SqliteState,
-        blobs: FileBlobs,
-        committer: Committer,
-        *,
-        clock: Clock,
-        uptime: Uptime,
-        trusted_for_s: Callable[[], float],
-        is_stopping: Callable[[], bool],
-    ) -> None:
+    def __init__(self, store: UploadStore, *, trusted_for_s: Callable[[], float]) -> None:
         """Join the parts; each object is one run of the server.
 
         Args:
             trusted_for_s: how long a reading of an earlier run counts, in seconds.
         """
-        self._state = state
-        self._blobs = blobs
-        self._committer = committer
-        self._clock = clock
-        self._uptime = uptime
+        self._state = store.state
+        self._blobs = store.blobs
+        self._committer = store.committer
+        self._clock = store.clock
+        self._uptime = store.uptime
+        self._is_stopping = store.is_stopping
         self._trusted_for_s = trusted_for_s
-        self._is_stopping = is_stopping
         self._run = secrets.token_hex(8)
         # One file is read once, however many ask for it; and one disk feeds one reader best.
         self._reading = threading.Lock()

@@ -28,6 +28,7 @@ def client(site):
             authentication.TokenAuth(site.state, clock),
             clock,
             AppSettings(**settings),
+            readiness=site.readiness,
         )
         return httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost")
 

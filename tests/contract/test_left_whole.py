@@ -72,7 +72,7 @@ def published(server) -> list[bytes]:
 
 
 def state_of(server, upload_id) -> str:
-    return server.receiver.upload(None, upload_id).state
+    return server.receiver.records.find(None, upload_id).state
 
 
 def metadata(**pairs) -> str:
@@ -195,17 +195,17 @@ def test_a_mismatch_found_by_a_verification_that_a_start_went_on_with_ends_it_to
     site = CoreSite(tmp_path)
     upload_id = site.create(length=5, digest=Digest.of(b"other"), metadata={"protocol": "tus"})
     site.put(upload_id, 0, b"hello")
-    site.receiver._publisher.finish = dying
+    site.receiver.publisher.finish = dying
     with pytest.raises(PowerCut):
         site.receiver.complete("cam", upload_id, CompleteRequest(5, None))
-    assert site.receiver.upload("cam", upload_id).state == "verifying"
+    assert site.receiver.records.find("cam", upload_id).state == "verifying"
 
     site.restart()
     left = AbandonedUploads(site.receiver, CompatSettings())
     left.finish(left.look())
 
-    assert site.receiver.upload("cam", upload_id).state == "aborted"
-    site.receiver.stop()
+    assert site.receiver.records.find("cam", upload_id).state == "aborted"
+    site.stop()
 
 
 def test_a_wrong_hash_of_all_chunks_fails_as_it_would_have(tmp_path, dies):
@@ -275,11 +275,11 @@ def test_a_start_does_not_wait_for_it(tmp_path):
 
     assert found == 2
     assert site.published() == {}
-    assert site.receiver.readiness() == []
+    assert site.readiness() == []
     go_on.set()
     wait_for(lambda: len(site.published()) == 2, "both are published")
     left.stop()
-    site.receiver.stop()
+    site.stop()
     left.join()
 
 
@@ -302,7 +302,7 @@ def test_a_client_that_asks_meanwhile_gets_the_same_receipt(tmp_path):
     assert asking.join() == site.receiver.status("cam", upload_id).receipt
     assert len(site.published()) == 1
     left.stop()
-    site.receiver.stop()
+    site.stop()
     left.join()
 
 
@@ -327,7 +327,7 @@ def test_a_stop_ends_it_and_the_next_start_goes_on(tmp_path):
     left = AbandonedUploads(site.receiver, CompatSettings())
     left.finish(left.look())
     assert len(site.published()) == 3
-    site.receiver.stop()
+    site.stop()
 
 
 @pytest.fixture
@@ -335,11 +335,11 @@ def full(tmp_path):
     """Return a site whose disk has no room for one more name, and a client of it."""
     site = CoreSite(tmp_path)
     site.blobs.fail["before link"] = failing(OSError(28, "full"))
-    app = make_app(site.receiver, OpenAuth(), site.clock)
+    app = make_app(site.receiver, OpenAuth(), site.clock, readiness=site.readiness)
     transport = httpx.WSGITransport(app=app)
     with httpx.Client(transport=transport, base_url="http://localhost") as client:
         yield site, client
-    site.receiver.stop()
+    site.stop()
 
 
 @pytest.mark.parametrize(
@@ -392,6 +392,6 @@ def test_what_was_refused_is_not_read_each_hour(tmp_path):
 
     left.finish(left.look())
 
-    assert site.receiver.upload("cam", upload_id).state == "open"
+    assert site.receiver.records.find("cam", upload_id).state == "open"
     assert left.look() == []
-    site.receiver.stop()
+    site.stop()

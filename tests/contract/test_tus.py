@@ -327,7 +327,7 @@ def test_the_name_is_data(tmp_path, pairs, path):
 def test_the_media_type_and_the_other_pairs_are_kept(wsgi, server):
     url = made(wsgi, Upload_Metadata=metadata(filename="a", filetype="video/mp4", flight="7"))
 
-    record = server.receiver.upload(None, url.rsplit("/", 1)[1])
+    record = server.receiver.records.find(None, url.rsplit("/", 1)[1])
 
     assert record.media_type == "video/mp4"
     assert record.metadata["flight"] == "7"

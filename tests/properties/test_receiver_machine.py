@@ -43,7 +43,7 @@ class UploadResource(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "site"):
-            self.site.receiver.stop()
+            self.site.stop()
             shutil.rmtree(self.folder)
 
     is_open = precondition(lambda self: not self.is_complete and not self.is_aborted)

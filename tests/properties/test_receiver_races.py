@@ -64,7 +64,7 @@ def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(tmp_path,
 
     assert receipt.digest == Digest.of(versions[1])
     assert list(site.published().values()) == [versions[1]]
-    site.receiver.stop()
+    site.stop()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -84,4 +84,4 @@ def test_lanes_that_fill_a_file_between_them_leave_a_right_running_hash(tmp_path
         one.join(50)
 
     assert site.complete(upload, data).digest == Digest.of(data)
-    site.receiver.stop()
+    site.stop()

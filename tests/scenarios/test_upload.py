@@ -147,7 +147,7 @@ def test_bytes_that_rotted_on_the_way_are_found_and_only_their_block_goes_again(
     with part.open("r+b") as file:
         file.seek(MIB + 5)
         file.write(bytes([data[MIB + 5] ^ 1]))
-    stage.server.receiver.stop()
+    stage.server.stop()
     _restart_server(stage)
 
     stage.lane.run()
@@ -160,18 +160,25 @@ def test_bytes_that_rotted_on_the_way_are_found_and_only_their_block_goes_again(
 def _restart_server(stage):
     """A new process over the same folder: it has no running digest and reads what is stored."""
     from ingest_server.app import make_app
+    from ingest_server.auth.audit import Unaudited
     from ingest_server.auth.authentication import OpenAuth
     from ingest_server.base.clock import SystemClock
     from ingest_server.storage.files.parts import FileBlobs
     from ingest_server.storage.sqlite.transactions import SqliteState
+    from ingest_server.upkeep.housekeeper import Housekeeper
     from ingest_server.uploads.service import UploadService
+    from ingest_server.uploads.store import UploadStore
 
     old = stage.server
     state = SqliteState.open(old.data_dir / "state.db")
-    receiver = UploadService(state, FileBlobs(old.data_dir), old.receiver.settings, SystemClock())
-    receiver.start()
-    old.receiver, old.state = receiver, state
-    stage.link.app = make_app(receiver, OpenAuth(()), SystemClock())
+    clock = SystemClock()
+    store = UploadStore.open(state, FileBlobs(old.data_dir), clock)
+    receiver = UploadService(store, old.receiver.settings)
+    housekeeper = Housekeeper(store, receiver, Unaudited())
+    housekeeper.recover()
+    housekeeper.start()
+    old.store, old.receiver, old.housekeeper, old.state = store, receiver, housekeeper, state
+    stage.link.app = make_app(receiver, OpenAuth(()), clock, readiness=old.readiness)
 
 
 def test_a_mismatch_that_no_repair_mends_keeps_the_file_for_a_person(stage):

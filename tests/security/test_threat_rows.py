@@ -155,7 +155,7 @@ def test_row_4_expiry_frees_the_quota(tmp_path):
     core.receiver.expire()
 
     assert core.create("b.mp4", 10)
-    core.receiver.stop()
+    core.stop()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_row_6_a_full_disk_loses_no_acknowledged_byte_and_the_server_recovers(tm
     core.blobs.fail.clear()
     core.put(upload_id, 1000, DATA[1000:2000])
     assert core.complete(upload_id, DATA[:2000]).length == 2000
-    core.receiver.stop()
+    core.stop()
 
 
 @pytest.fixture

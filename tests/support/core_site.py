@@ -8,10 +8,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.storage.files.parts import FileBlobs, PartFile
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.service import ReceiverSettings, UploadService
+from ingest_server.upkeep.housekeeper import Housekeeper
+from ingest_server.upkeep.readiness import Readiness
+from ingest_server.uploads.service import UploadService
+from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
@@ -156,9 +161,17 @@ def failing(error: BaseException, *, after: int = 0) -> Callable[[], None]:
 class CoreSite:
     """A receiver over a folder, and short words for what tests do with it."""
 
-    def __init__(self, data_dir: Path, *, observer: Observer = NOBODY, **settings: object) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        observer: Observer = NOBODY,
+        audit: Audit | None = None,
+        **settings: object,
+    ) -> None:
         self.data_dir = data_dir
         self.observer = observer
+        self.audit = audit or Unaudited()
         self.clock = HandClock()
         self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
         self.start()
@@ -166,14 +179,24 @@ class CoreSite:
     def start(self) -> None:
         self.blobs = FaultyBlobs(self.data_dir)
         self.state = SqliteState.open(self.data_dir / "state.db")
-        self.receiver = UploadService(
-            self.state, self.blobs, self.settings, self.clock, observer=self.observer
-        )
-        self.recovery = self.receiver.start()
+        self.store = UploadStore.open(self.state, self.blobs, self.clock, observer=self.observer)
+        self.receiver = UploadService(self.store, self.settings, audit=self.audit)
+        self.housekeeper = Housekeeper(self.store, self.receiver, self.audit)
+        self.recovery = self.housekeeper.recover()
+        self.housekeeper.start()
+
+    def stop(self) -> None:
+        self.receiver.stop()
+        self.housekeeper.stop()
+        self.store.close()
 
     def restart(self) -> None:
-        self.receiver.stop()
+        self.stop()
         self.start()
+
+    def readiness(self) -> list[str]:
+        readiness = Readiness(self.store.committer, self.blobs, self.clock)
+        return readiness.codes(self.receiver.settings.min_free_bytes)
 
     def create(self, name: str = "a.mp4", length: int | None = None, **more: object) -> str:
         status, _ = self.receiver.create(

@@ -10,15 +10,20 @@ from typing import Any
 
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
-from ingest_server.auth.audit import Audit
+from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.settings import ReceiverSettings
 from ingest_server.front.admission import Admission
 from ingest_server.protocols.compat.dialect import CompatSettings
-from ingest_server.storage.files.observed import ObservedBlobs
+from ingest_server.storage.files.observed import ObservedDisk
+from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.service import ReceiverSettings, UploadService
+from ingest_server.upkeep.housekeeper import Housekeeper
+from ingest_server.upkeep.readiness import Readiness
+from ingest_server.uploads.service import UploadService
+from ingest_server.uploads.store import UploadStore
 
 CREATED_AT = "2026-11-21T10:00:00Z"
 
@@ -27,9 +32,20 @@ CREATED_AT = "2026-11-21T10:00:00Z"
 class Ingest:
     app: Any
     state: SqliteState
+    store: UploadStore
     receiver: UploadService
+    housekeeper: Housekeeper
     data_dir: Path
     is_stopping: bool = False
+
+    def stop(self) -> None:
+        self.receiver.stop()
+        self.housekeeper.stop()
+        self.store.close()
+
+    def readiness(self) -> list[str]:
+        readiness = Readiness(self.store.committer, self.store.blobs, self.store.clock)
+        return readiness.codes(self.receiver.settings.min_free_bytes)
 
     def token(self, device: str, *, scopes=(authentication.SCOPE_UPLOAD,), expires_at=None) -> str:
         token, token_id = authentication.new_token(device)
@@ -60,26 +76,30 @@ def ingest(
     clock = SystemClock()
     state = SqliteState.open(data_dir / "state.db")
     chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
-    blobs = ObservedBlobs(data_dir, observer, clock.now_s)
-    receiver = UploadService(state, blobs, chosen, clock, observer=observer)
+    blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
+    store = UploadStore.open(state, blobs, clock, observer=observer)
+    receiver = UploadService(store, chosen)
     authenticator = (
         authentication.OpenAuth(hosts) if mode == "open" else authentication.TokenAuth(state, clock)
     )
     audit = Audit(None, clock.now_utc)
-    made = Ingest(None, state, receiver, data_dir)
+    housekeeper = Housekeeper(store, receiver, Unaudited())
+    made = Ingest(None, state, store, receiver, housekeeper, data_dir)
     made.app = make_app(
         receiver,
         authenticator,
         clock,
         AppSettings(public_url, compat=compat, compat_settings=compat_settings or CompatSettings()),
+        readiness=made.readiness,
         is_stopping=lambda: made.is_stopping,
         observer=observer,
         admission=admission,
         audit=audit,
         desk=TokenIssuer(state, clock, audit) if mode == "token" else None,
     )
-    receiver.start()
+    housekeeper.recover()
+    housekeeper.start()
     try:
         yield made
     finally:
-        made.receiver.stop()  # which a test may have put in its place, as after a restart
+        made.stop()  # what a test may have put in its place, as after a restart, too

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.slow
 
 DIES_THERE = """
 import os, signal, sys
-from ingest_server.audit import AuditedReceiver
 from ingest_server.cli import main
+from ingest_server.uploads.service import UploadService
 
-AuditedReceiver.complete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+UploadService.complete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(main())
 """
 

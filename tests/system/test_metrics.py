@@ -158,8 +158,8 @@ def test_files_that_were_kept_long_enough_are_counted_with_their_bytes(tmp_path,
     (tmp_path / "published" / taken.published_as).unlink()
     site.clock.seconds += 20
 
-    assert site.receiver.remove_old() == 1
-    site.receiver.stop()
+    assert site.housekeeper.remove_old() == 1
+    site.stop()
 
     found = figures(metrics)
     assert found.value("ingest_files_removed_total") == 1
@@ -182,7 +182,7 @@ def test_a_lost_part_file_is_a_failed_upload(tmp_path, metrics):
 
 def test_a_disk_that_fails_is_counted_by_what_it_failed_at(client, server, metrics):
     upload_id = create(client)
-    blobs = server.receiver._blobs
+    blobs = server.store.blobs
     blobs._part_fd, kept = lambda _: _read_only(server), blobs._part_fd
     try:
         assert put(client, upload_id) == 500

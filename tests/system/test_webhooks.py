@@ -117,7 +117,7 @@ class Desk:
         self.outbox = Outbox(self.site.state)
         self.outbox.register(target.name)
         self.worker = DeliveryWorker(
-            target, self.outbox, self.site.clock, self.site.receiver._uptime, draw=lambda: 0.5
+            target, self.outbox, self.site.clock, self.site.store.uptime, draw=lambda: 0.5
         )
 
     def settle(self, steps=30) -> None:
@@ -146,7 +146,7 @@ class Fake:
 def desk(tmp_path):
     made = Desk(tmp_path / "data", Fake())
     yield made
-    made.site.receiver.stop()
+    made.site.stop()
 
 
 def test_the_signature_is_that_of_standard_webhooks():
@@ -522,14 +522,14 @@ def test_events_outlive_a_restart(tmp_path):
         target,
         Outbox(desk.site.state),
         desk.site.clock,
-        desk.site.receiver._uptime,
+        desk.site.store.uptime,
         draw=lambda: 0.5,
     )
 
     worker.step()
 
     assert [one.type for one in target.told] == [events.CREATED]
-    desk.site.receiver.stop()
+    desk.site.stop()
 
 
 def test_every_end_of_an_upload_is_told(desk):

@@ -25,7 +25,8 @@ from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.storage.files.parts import PartFile
-from ingest_server.uploads.service import Body, UploadService
+from ingest_server.uploads.body import Body
+from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest, Receipt

@@ -31,7 +31,7 @@ from ingest_server.protocols.compat.dialect import (
 )
 from ingest_server.protocols.compat.finishing import READ_BYTES
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.uploads.service import Pending
+from ingest_server.uploads.completion import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.messages import CompleteRequest
@@ -231,7 +231,7 @@ class _Chunks:
             self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
         needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
         if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
-            self.uploads.receiver.mismatched(record.id)
+            self.uploads.receiver.records.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
         request = CompleteRequest(length, self._digest(record, notes))
         while isinstance(self.uploads.receiver.complete(None, record.id, request), Pending):

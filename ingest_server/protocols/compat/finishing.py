@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
-from ingest_server.uploads.service import Pending, UploadService
+from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.service import UploadService
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 
@@ -139,7 +140,7 @@ def _digest_of(
             ours.update(piece)
             at += len(piece)
     if not checksum.fits(theirs):
-        receiver.mismatched(record.id)
+        receiver.records.mismatched(record.id)
         raise ChecksumMismatchError
     sums = {"sha256": ours.hexdigest(), theirs.name: checksum.value.strip().lower()}
     receiver.records.write_note(record.id, SUMS, json.dumps(sums))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.names import numbered
+from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.write_out import begin_write_out
 
 PARTS = "parts"
@@ -37,27 +38,31 @@ _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 class PartFile:
     """One request's own descriptor of a part file; never in append mode."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, disk: Disk = UNWATCHED) -> None:
         self._fd = fd
+        self._disk = disk
 
     def pread(self, length: int, offset: int) -> bytes:
         """Return *length* bytes from *offset*, fewer only at the end of the file."""
         pieces = []
-        while length:
-            piece = os.pread(self._fd, length, offset)
-            if not piece:
-                break
-            pieces.append(piece)
-            length -= len(piece)
-            offset += len(piece)
+        with self._disk.failing("read"):
+            while length:
+                piece = os.pread(self._fd, length, offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                length -= len(piece)
+                offset += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def pwrite(self, data: memoryview, offset: int) -> None:
         """Write all of *data*; in the page cache, not durable."""
-        while data:
-            written = os.pwrite(self._fd, data, offset)
-            data = data[written:]
-            offset += written
+        # Not timed: it ends in the page cache, and there are four of them in a megabyte.
+        with self._disk.failing("write"):
+            while data:
+                written = os.pwrite(self._fd, data, offset)
+                data = data[written:]
+                offset += written
 
     def copy_from(self, source: PartFile, length: int, *, start: int, offset: int) -> None:
         """Write *length* bytes of *source*, from *start*, at *offset*; not durable.
@@ -114,7 +119,8 @@ class PartFile:
         Raises:
             OSError: some were lost. A second call would succeed and prove nothing.
         """
-        os.fdatasync(self._fd)
+        with self._disk.timed("sync"):
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -123,8 +129,14 @@ class PartFile:
 class FileBlobs:
     """The bytes of uploads: ``parts/`` while they arrive, ``published/`` when verified."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, disk: Disk = UNWATCHED) -> None:
+        """Take the folder; nothing is done there before `prepare`.
+
+        Args:
+            disk: told how long the disk takes for it, and of what it refuses.
+        """
         self.data_dir = data_dir
+        self._disk = disk
         self._parts = self._published = self._lock = -1
 
     def prepare(self) -> None:
@@ -209,13 +221,14 @@ class FileBlobs:
     def create_part(self, upload_id: str) -> None:
         """Make an empty part file; its name is durable on return."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)
-        try:
-            os.fchmod(fd, _FILE_MODE)  # whatever the umask is
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.fsync(self._parts)
+        with self._disk.timed("create"):
+            fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)
+            try:
+                os.fchmod(fd, _FILE_MODE)  # whatever the umask is
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.fsync(self._parts)
 
     def part_path(self, upload_id: str) -> Path:
         """Return where a part file is, for a program outside of this server that reads it."""
@@ -231,7 +244,8 @@ class FileBlobs:
         Raises:
             FileNotFoundError: there is none.
         """
-        return PartFile(self._part_fd(upload_id))
+        # A part that is gone is no fault of the disk: opening is not watched.
+        return PartFile(self._part_fd(upload_id), self._disk)
 
     def _part_fd(self, upload_id: str) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -465,7 +479,7 @@ class FileBlobs:
     def sync_target(self, target: str) -> None:
         """Make the published name durable: its folder and each one above it."""
         *parents, _leaf = target.split("/")
-        with self._walk(parents, make=False) as folders:
+        with self._disk.timed("publish"), self._walk(parents, make=False) as folders:
             # All of them, not only those made now: a crash may lie between making and this.
             for fd in reversed(folders):
                 os.fsync(fd)

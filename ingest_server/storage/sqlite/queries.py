@@ -59,6 +59,17 @@ class Queries:
     def get(self, upload_id: str) -> UploadRecord | None:
         return self._one("WHERE id = ?", upload_id)
 
+    def known(self, upload_id: str) -> UploadRecord:
+        """Return the upload.
+
+        Raises:
+            Refused: ``upload-not-found``.
+        """
+        record = self.get(upload_id)
+        if record is None:
+            raise Refused("upload-not-found", "no such upload")
+        return record
+
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         return self._one("WHERE device = ? AND key = ?", device, key)
 
@@ -363,9 +374,7 @@ def write_event(
 
 def open_record(transaction: Transaction, upload_id: str) -> UploadRecord:
     """Return the upload as it is inside the transaction, if it takes bytes."""
-    record = transaction.get(upload_id)
-    if record is None:
-        raise Refused("upload-not-found", "no such upload")
+    record = transaction.known(upload_id)
     refuse_unless_open(record)
     return record
 

@@ -10,4 +10,4 @@ from tests.support.core_site import CoreSite
 def site(tmp_path: Path) -> Iterator[CoreSite]:
     site = CoreSite(tmp_path / "data")
     yield site
-    site.receiver.stop()
+    site.stop()

@@ -108,7 +108,7 @@ def test_l7_a_hostile_name_is_published_inside_and_comes_back_as_data(tmp_path, 
     json.dumps(receipt.to_json(), ensure_ascii=False).encode()
     listed, _ = site.receiver.listing("cam", state=None, after=None, limit=9)
     assert [one.name for one in listed] == [receipt.name]
-    site.receiver.stop()
+    site.stop()
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
 
 

@@ -18,12 +18,12 @@ HUGE = 1 << 60
 def site(tmp_path):
     made = CoreSite(tmp_path / "data")
     yield made
-    made.receiver.stop()
+    made.stop()
 
 
 def look(site, floor) -> bool:
     site.receiver.settings = replace(site.receiver.settings, min_free_bytes=floor)
-    return site.receiver.watch_disk()
+    return site.housekeeper.watch_disk()
 
 
 def told(site) -> list[Event]:

@@ -27,14 +27,14 @@ class Failures(Observer):
 class Site(CoreSite):
     def back_up(self) -> Path:
         """Copy the database as an operator does: at rest."""
-        self.receiver.stop()
+        self.stop()
         copy = self.data_dir.parent / "backup.db"
         shutil.copy(self.data_dir / "state.db", copy)
         self.start()
         return copy
 
     def restore(self, copy: Path) -> None:
-        self.receiver.stop()
+        self.stop()
         for name in ("state.db", "state.db-wal", "state.db-shm"):
             (self.data_dir / name).unlink(missing_ok=True)
         shutil.copy(copy, self.data_dir / "state.db")
@@ -45,7 +45,7 @@ class Site(CoreSite):
 def site(tmp_path):
     site = Site(tmp_path / "data")
     yield site
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_file_that_the_database_has_forgotten_is_not_published_twice(site):
@@ -80,7 +80,7 @@ def test_the_same_file_of_another_upload_keeps_its_own_name(tmp_path):
     receipt = site.receiver.complete("cam-2", made.id, CompleteRequest(len(DATA), None))
 
     assert [first.published_as, receipt.published_as] == ["a.mp4", "a-2.mp4"]
-    site.receiver.stop()
+    site.stop()
 
 
 def test_an_upload_that_was_open_then_and_is_published_now_is_told_to_begin_anew(site):
@@ -103,7 +103,7 @@ def test_an_upload_that_was_being_published_then_is_complete(site):
     site.blobs.fail["before link"] = failing(OSError(28, "full"))
     with pytest.raises(Refused):
         site.complete(upload, DATA)
-    site.receiver.stop()
+    site.stop()
     copy = site.data_dir.parent / "backup.db"
     shutil.copy(site.data_dir / "state.db", copy)
     site.start()
@@ -147,7 +147,7 @@ def test_older_ranges_over_newer_bytes_end_in_the_newest_file(site):
 def test_a_part_shorter_than_its_ranges_is_asked_for_again(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
-    site.receiver.stop()
+    site.stop()
     part = site.data_dir / "parts" / f"{upload}.part"
     part.write_bytes(DATA[:2000])
     site.start()
@@ -165,7 +165,7 @@ def test_what_was_to_be_published_and_lost_its_end_is_counted_as_failed(site):
     site.blobs.fail["before link"] = failing(OSError(5, "broken"))
     with pytest.raises(Refused):
         site.complete(upload, DATA)
-    site.receiver.stop()
+    site.stop()
     part = site.data_dir / "parts" / f"{upload}.part"
     part.write_bytes(DATA[:2000])
     site.start()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest_server.auth.audit import Audit, AuditedReceiver, now_asking
+from ingest_server.auth.audit import Audit, now_asking
 from ingest_server.config import load
 from ingest_server.core.errors import Refused
 from ingest_server.server import IngestServer
@@ -31,7 +31,7 @@ class PowerCut(BaseException):
 
 def sweep(site: CoreSite, days: float = 10) -> int:
     site.receiver.settings = replace(site.receiver.settings, keep_published_s=days * DAY_S)
-    return site.receiver.remove_old()
+    return site.housekeeper.remove_old()
 
 
 def told(site: CoreSite) -> list[dict]:
@@ -64,7 +64,7 @@ def test_by_default_everything_is_kept(site):
     site.upload(b"old")
     site.clock.seconds += 10_000 * DAY_S
 
-    assert site.receiver.remove_old() == 0
+    assert site.housekeeper.remove_old() == 0
 
     assert len(site.published()) == 1
 
@@ -117,7 +117,7 @@ def test_a_new_upload_of_a_removed_file_is_published_anew(site):
 def test_a_receipt_is_not_given_for_a_file_that_is_removed_meanwhile(site, monkeypatch):
     site.upload(b"hello")
     site.clock.seconds += 20 * DAY_S
-    publisher = site.receiver._publisher
+    publisher = site.receiver.publisher
     adopt = publisher.adopt
 
     def late(record, receipt):
@@ -431,7 +431,7 @@ def test_a_database_from_before_the_removal_takes_nothing_else(site):
         found.execute("VACUUM INTO ?", (str(copy),))
     site.clock.seconds += 11 * DAY_S
     assert sweep(site) == 1
-    site.receiver.stop()
+    site.stop()
     for name in ("state.db", "state.db-wal", "state.db-shm"):
         (site.data_dir / name).unlink(missing_ok=True)
     copy.rename(site.data_dir / "state.db")
@@ -452,17 +452,17 @@ def test_the_days_may_change_while_the_server_runs(tmp_path):
     server = IngestServer(load(config, environ={}), clock)
     server.start(listens=False)
     try:
-        receiver = server._receiver
+        receiver, housekeeper = server._uploads, server._housekeeper
         request = CreateRequest("a.mp4", length=0)
         upload_id = receiver.create("cam", new_key(), request)[0].id
         receiver.complete("cam", upload_id, CompleteRequest(0, None))
         clock.seconds += 20 * DAY_S
-        assert receiver.remove_old() == 0
+        assert housekeeper.remove_old() == 0
         config.write_text(config.read_text() + toml({"retention": {"published_days": 10}}))
 
         assert server.reload(load(config, environ={})) == []
 
-        assert receiver.remove_old() == 1
+        assert housekeeper.remove_old() == 1
         config.write_text(config.read_text() + toml({"log": {"audit_file": tmp_path / "audit"}}))
         for _ in range(2):  # it is pending as long as the server runs
             assert server.reload(load(config, environ={})) == ["[log] audit_file"]
@@ -472,7 +472,7 @@ def test_the_days_may_change_while_the_server_runs(tmp_path):
 
 def test_time_in_which_the_server_did_not_run_makes_nothing_old(site, monkeypatch):
     site.upload(b"hello")
-    site.receiver.stop()
+    site.stop()
     started = site.clock.now_utc()
     wall(site, monkeypatch, started + timedelta(days=300))
     site.start()
@@ -486,12 +486,9 @@ def test_time_in_which_the_server_did_not_run_makes_nothing_old(site, monkeypatc
 def test_each_removal_is_in_the_audit_log(site, tmp_path):
     receipt = site.upload(b"hello")
     path = tmp_path / "audit.jsonl"
-    site.receiver.stop()
-    site.blobs = FileBlobs(site.data_dir)
-    site.state = type(site.state).open(site.data_dir / "state.db")
-    site.receiver = AuditedReceiver(site.state, site.blobs, site.settings, site.clock)
-    site.receiver.audit = Audit(path, site.clock.now_utc)
-    site.receiver.start()
+    site.stop()
+    site.audit = Audit(path, site.clock.now_utc)
+    site.start()
     site.clock.seconds += 20 * DAY_S
     now_asking("of a request that this thread had before")
 
@@ -507,7 +504,7 @@ def test_each_removal_is_in_the_audit_log(site, tmp_path):
 
 
 def test_it_is_looked_each_hour(site):
-    retention = site.receiver._retention
+    retention = site.housekeeper.retention
     assert isinstance(retention, Retention)
     assert retention.is_due()
 

@@ -227,7 +227,7 @@ def test_the_command_verifies_beside_a_running_server(site):
 
 
 def test_a_folder_without_a_server_is_one_sentence(site, tmp_path):
-    site.receiver.stop()
+    site.stop()
     (tmp_path / "empty").mkdir()
     site.data_dir = tmp_path / "empty"
 
@@ -247,13 +247,14 @@ class Counting(Observer):
 
 
 def test_a_running_server_counts_what_the_command_finds_once(site):
-    site.receiver._observer = counting = Counting()
+    site.observer = counting = Counting()
+    site.restart()
     flip_a_bit(site, site.upload(b"hello" * 1000).published_as)
     verify(site)
 
-    assert [site.receiver.count_rot(), site.receiver.count_rot()] == [1, 0]
+    assert [site.housekeeper.count_rot(), site.housekeeper.count_rot()] == [1, 0]
     assert counting.scopes == ["at_rest"]
 
     site.restart()
 
-    assert site.receiver.count_rot() == 0
+    assert site.housekeeper.count_rot() == 0

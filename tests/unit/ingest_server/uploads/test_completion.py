@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.service import Pending
+from ingest_server.uploads.completion import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
@@ -47,7 +47,7 @@ def test_completing_again_gives_the_same_receipt(site):
 def test_l3_one_flipped_bit_on_the_disk_is_found_after_a_restart(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
-    site.receiver.stop()
+    site.stop()
     part = site.data_dir / "parts" / f"{upload}.part"
     part.write_bytes(bytes([DATA[0] ^ 1]) + DATA[1:])
     site.start()
@@ -100,7 +100,7 @@ def test_a_server_may_require_a_digest(tmp_path):
         site.complete(upload, b"abc", digest=False)
 
     site.complete(upload, b"abc")
-    site.receiver.stop()
+    site.stop()
 
 
 def test_an_empty_file_needs_no_bytes(site):
@@ -192,9 +192,9 @@ def test_long_verification_is_pending_and_goes_on(tmp_path):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
     request = CompleteRequest(len(DATA), Digest.of(DATA))
-    live = site.receiver._live.pin(upload)
+    live = site.store.live.pin(upload)
 
-    with site.receiver._publisher._publishing:  # as if it took its time
+    with site.receiver.publisher.paused():  # as if it took its time
         pending = site.receiver.complete("cam", upload, request)
         assert isinstance(pending, Pending)
         assert site.receiver.status("cam", upload).state == "verifying"
@@ -205,7 +205,7 @@ def test_long_verification_is_pending_and_goes_on(tmp_path):
         assert live.verification is running
 
     assert running.result(10) == site.receiver.complete("cam", upload, request)
-    site.receiver.stop()
+    site.stop()
 
 
 def test_blocks_are_told_for_what_is_there_only(site):
@@ -283,4 +283,4 @@ def test_a_file_stands_where_a_folder_is_needed(tmp_path):
 
     assert site.published() == {"x": b"a file called x", f"{upload}/y.mp4": b"abc"}
     assert receipt.published_as == f"{upload}/y.mp4"
-    site.receiver.stop()
+    site.stop()

@@ -32,7 +32,7 @@ def test_a_crash_while_publishing_ends_in_one_file(tmp_path, step):
     assert (site.data_dir / "published" / receipt.published_as).read_bytes() == b"hello"
     assert not list((site.data_dir / "parts").iterdir())
     assert site.upload(b"hello", "a.mp4") == receipt
-    site.receiver.stop()
+    site.stop()
 
 
 @pytest.mark.parametrize("step", STEPS[:3])
@@ -82,14 +82,14 @@ def test_verifying_goes_on_after_a_restart(tmp_path):
     site.put(upload, 0, b"hello")
     with site.state.writing() as connection:
         connection.execute("UPDATE uploads SET state = 'verifying'")
-    site.receiver.stop()
+    site.stop()
 
     site.start()
 
     assert site.recovery.resumed == 1
     assert site.complete(upload, b"hello").digest == Digest.of(b"hello")
     assert list(site.published().values()) == [b"hello"]
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_part_without_an_upload_is_set_aside_and_never_deleted(tmp_path):
@@ -101,7 +101,7 @@ def test_a_part_without_an_upload_is_set_aside_and_never_deleted(tmp_path):
 
     assert site.recovery.strays == 1
     assert (tmp_path / "lost+found" / stray.name).read_bytes() == b"who knows"
-    site.receiver.stop()
+    site.stop()
 
 
 def test_an_upload_whose_part_is_gone_is_failed_and_told_so(tmp_path):
@@ -119,7 +119,7 @@ def test_an_upload_whose_part_is_gone_is_failed_and_told_so(tmp_path):
         site.complete(upload, b"hello")
     listed, _ = site.receiver.listing(None, state="failed", after=None, limit=10)
     assert [one.id for one in listed] == [upload]
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_second_server_on_the_folder_is_refused(site):
@@ -157,7 +157,7 @@ def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
     upload = site.create(length=5)
     site.put(upload, 0, b"hello")
     site.restart()  # the running hash is gone: completing has to read the file
-    reading, stopped = threading.Event(), site.receiver._stop
+    reading, stopped = threading.Event(), site.store.stopping
     open_part = site.blobs.open_part
 
     def open_when_stopping(upload_id):
@@ -169,7 +169,7 @@ def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
     asking = InThread(lambda: site.complete(upload, b"hello"))
     assert reading.wait(10)
 
-    site.receiver.stop()
+    site.stop()
 
     with pytest.raises(Refused, match="stopping"):
         asking.join()
@@ -177,4 +177,4 @@ def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
     site.start()
     assert site.recovery.resumed == 1
     assert site.complete(upload, b"hello").digest == Digest.of(b"hello")
-    site.receiver.stop()
+    site.stop()

@@ -64,7 +64,7 @@ def test_too_many_open_uploads_are_refused_per_device(tmp_path):
     site.create()
 
     assert len(list((tmp_path / "parts").iterdir())) == 3
-    site.receiver.stop()
+    site.stop()
 
 
 def test_an_upload_without_a_byte_for_too_long_expires(site):
@@ -99,7 +99,7 @@ def test_a_byte_starts_the_time_anew(site):
 def test_time_counts_only_while_the_server_runs(site):
     upload = site.create(length=100)
     site.clock.seconds += 13 * DAY_S
-    site.receiver.stop()
+    site.stop()
     site.clock.seconds += 400 * DAY_S
 
     site.start()
@@ -172,11 +172,11 @@ def test_listing_is_paged_and_by_device_and_state(site):
 
 def test_readiness_names_a_dead_database(tmp_path):
     site = CoreSite(tmp_path)
-    assert site.receiver.readiness() == []
+    assert site.readiness() == []
 
-    site.receiver.stop()
+    site.stop()
 
-    assert site.receiver.readiness() == ["database", "storage"]
+    assert site.readiness() == ["database", "storage"]
     with pytest.raises(Refused, match="stopping"):
         site.create()
-    site.receiver.stop()
+    site.stop()

@@ -92,7 +92,7 @@ def test_a_long_body_is_sealed_as_it_comes(tmp_path):
     site.put(upload, 0, DATA, body=Watching(DATA, step=MIB))
 
     assert sorted(set(along)) == [0, MIB, 2 * MIB, 3 * MIB]
-    site.receiver.stop()
+    site.stop()
 
 
 def test_the_disk_begins_before_a_seal_waits_for_it(site):
@@ -148,7 +148,7 @@ def test_no_read_goes_past_the_next_seal(tmp_path):
     site.put(upload, 0, DATA, body=Watching(DATA))
 
     assert max(unsealed) == MIB + 1
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_slow_body_is_sealed_after_two_seconds(site):
@@ -253,7 +253,7 @@ def test_a_failed_seal_ends_the_request_even_where_later_syncs_succeed(tmp_path)
 
     assert site.received(upload) == [[0, 100]]
     assert site.blobs.seen.count("sync") == 2
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_full_disk_keeps_the_prefix(site):
@@ -373,7 +373,7 @@ def test_too_large_is_told_before_a_body_is_read(tmp_path):
         site.put(upload, 995, b"x" * 10)
     with pytest.raises(Refused, match="too-large"):
         site.create(length=1001)
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
@@ -388,9 +388,9 @@ def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
         site.create(length=5)
 
     assert caught.value.missing.to_pairs() == [[10, 1000]]
-    assert site.receiver.readiness() == ["disk-full"]
+    assert site.readiness() == ["disk-full"]
     site.put(upload, 0, b"x" * 10)  # needs no room
-    site.receiver.stop()
+    site.stop()
 
 
 def test_another_devices_upload_is_like_none(site):
@@ -415,13 +415,13 @@ def test_a_stopped_server_has_sealed_what_arrived(tmp_path):
     request = InThread(lambda: site.put(upload, 0, b"", stop=1000, body=body))
     body.silent.wait(10)
 
-    site.receiver.stop()
+    site.stop()
 
     with pytest.raises(Refused, match="stopping"):
         request.join()
     site.start()
     assert site.received(upload) == [[0, 300]]
-    site.receiver.stop()
+    site.stop()
 
 
 def test_the_buffers_of_many_slow_senders_take_little_memory():

@@ -59,7 +59,7 @@ def test_only_what_differs_of_a_repaired_block_is_written(site):
 def test_a_digest_spoiled_in_memory_is_made_anew_from_the_disk(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
-    live = site.receiver._live.pin(upload)
+    live = site.store.live.pin(upload)
     live.running._trail._hash.update(b"as a flipped bit of memory does")
 
     with pytest.raises(Refused, match="digest-mismatch"):
@@ -102,7 +102,7 @@ def test_an_abort_while_it_is_verified_is_refused_and_the_file_published(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
     site.receiver.settings = type(site.settings)(min_free_bytes=0, verify_wait_s=0.0)
-    with site.receiver._publisher._publishing:  # as if it took its time
+    with site.receiver.publisher.paused():  # as if it took its time
         site.receiver.complete("cam", upload, CompleteRequest(len(DATA), Digest.of(DATA)))
 
         with pytest.raises(Refused, match="not-open"):

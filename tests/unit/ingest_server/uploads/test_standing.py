@@ -66,7 +66,7 @@ def reads(site: CoreSite) -> int:
 
 
 def forget_readings(site: CoreSite) -> None:
-    site.receiver.stop()
+    site.stop()
     with closing(sqlite3.connect(site.data_dir / "state.db")) as connection, connection:
         connection.execute("DELETE FROM readings")
     site.start()
@@ -144,7 +144,7 @@ def test_a_status_of_a_file_that_must_be_read_says_so_and_gets_it_read(site):
     first = site.upload(DATA)
     where(site, first.published_as).chmod(0o600)
 
-    with site.receiver._standings._reading:  # as if it took its time
+    with site.receiver.standings._reading:  # as if it took its time
         status = site.receiver.status("cam", first.upload_id)
 
     assert (status.state, status.receipt) == ("verifying", None)
@@ -219,14 +219,14 @@ def test_after_a_restart_a_reading_counts_for_so_many_days(tmp_path, days, is_re
     site = CoreSite(tmp_path / "data", scrub_s=2 * DAY_S)
     first = site.upload(DATA)
     site.clock.seconds += days * DAY_S
-    site.receiver._expiry.keep_uptime()
+    site.store.keep_uptime()
     site.restart()
 
     assert claim(site)[1] == first
     assert (reads(site) == 1) is is_read
     assert claim(site)[1] == first
     assert (reads(site) == 1) is is_read
-    site.receiver.stop()
+    site.stop()
 
 
 @pytest.mark.parametrize("wall_days", [-3650, 3650])
@@ -239,7 +239,7 @@ def test_a_wrong_wall_clock_makes_no_reading_younger(tmp_path, monkeypatch, wall
 
     assert claim(site)[1] == first
     assert reads(site) == 1
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_wall_clock_that_stands_still_makes_no_reading_younger(tmp_path, monkeypatch):
@@ -252,7 +252,7 @@ def test_a_wall_clock_that_stands_still_makes_no_reading_younger(tmp_path, monke
 
     assert claim(site)[1] == first
     assert reads(site) == 1
-    site.receiver.stop()
+    site.stop()
 
 
 def test_l3_a_disk_that_rots_without_a_trace_is_found_once_the_reading_is_old(tmp_path):
@@ -265,7 +265,7 @@ def test_l3_a_disk_that_rots_without_a_trace_is_found_once_the_reading_is_old(tm
         claim(site)
     assert site.published() == {first.published_as: rotten}
     assert len(told(site)) == 1
-    site.receiver.stop()
+    site.stop()
 
 
 def test_what_verify_has_read_counts_like_what_the_server_has(tmp_path):
@@ -273,12 +273,12 @@ def test_what_verify_has_read_counts_like_what_the_server_has(tmp_path):
     first = site.upload(DATA)
     site.clock.seconds += 3 * DAY_S
     site.restart()
-    site.receiver._expiry.keep_uptime()
+    site.store.keep_uptime()
     verify(site)
 
     assert claim(site)[1] == first
     assert reads(site) == 0
-    site.receiver.stop()
+    site.stop()
 
 
 def test_rows_of_an_older_version_are_read_on_first_need(site):
@@ -296,9 +296,9 @@ def test_reading_an_earlier_file_is_pending_and_goes_on(tmp_path):
     first = site.upload(DATA)
     forget_readings(site)
     site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
-    live = site.receiver._live
+    live = site.store.live
 
-    with site.receiver._standings._reading:  # as if it took its time
+    with site.receiver.standings._reading:  # as if it took its time
         upload, answer = claim(site)
         assert isinstance(answer, Pending)
         site.put(upload, 0, DATA[:10])  # it still takes bytes
@@ -308,18 +308,18 @@ def test_reading_an_earlier_file_is_pending_and_goes_on(tmp_path):
 
     assert running.result(10) == first
     assert site.receiver.status("cam", upload).state == "complete"
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_stop_ends_the_reading_of_an_earlier_file(tmp_path):
     site = CoreSite(tmp_path / "data")
     site.upload(DATA)
     forget_readings(site)
-    site.blobs.fail[READ] = site.receiver._stop.set
+    site.blobs.fail[READ] = site.store.stopping.set
 
     with pytest.raises(Refused, match="stopping"):
         claim(site)
-    site.receiver.stop()
+    site.stop()
 
 
 def test_a_file_that_the_disk_does_not_give_back_vouches_for_nothing(site):
@@ -433,14 +433,14 @@ def test_retention_leaves_a_file_that_somebody_edited_in_place(site):
     site.clock.seconds += 11 * DAY_S
     site.receiver.settings = replace(site.receiver.settings, keep_published_s=10 * DAY_S)
 
-    assert site.receiver.remove_old() == 0
+    assert site.housekeeper.remove_old() == 0
     assert site.published() == {first.published_as: edited}
 
 
 def test_nobody_waits_for_the_reading_of_another_file(site):
     first = site.upload(DATA)
 
-    with site.receiver._standings._reading:  # of another file, as if it took its time
+    with site.receiver.standings._reading:  # of another file, as if it took its time
         assert site.upload(DATA) == first
         upload = site.create(length=len(DATA))
         site.put(upload, 0, DATA)
@@ -458,11 +458,11 @@ def test_two_who_claim_a_file_at_once_have_it_read_once(site):
 
 
 def test_what_was_published_is_noted_with_the_next_commit_and_at_a_stop(site):
-    commits, _ = site.receiver.commits()
+    commits = site.store.committer.commits
     first = site.upload(DATA)
-    plain = site.receiver.commits()[0] - commits
+    plain = site.store.committer.commits - commits
     second = site.upload(DATA[::-1], "b.mp4")
-    assert site.receiver.commits()[0] - commits == 2 * plain
+    assert site.store.committer.commits - commits == 2 * plain
 
     site.restart()
 

@@ -158,7 +158,7 @@ def test_while_an_upload_is_closed_nobody_comes_in(site):
     upload = site.create(length=1000)
 
     with (
-        site.receiver._live.hold(upload) as live,
+        site.store.live.hold(upload) as live,
         live.closed(Refused("not-open", "closed")),
         pytest.raises(Refused, match="not-open"),
     ):

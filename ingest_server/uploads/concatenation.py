@@ -1,0 +1,68 @@
+"""An upload made of others: their stored bytes are copied, none come from a client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingest_server.base.settings import MIB
+from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.uploads.receive import BodyReceiver
+from ingest_server.uploads.store import UploadStore
+from upload_protocol.ranges import ByteRange
+
+COPY_BYTES = 64 * MIB
+"""Copied at once; in between, a copy can be superseded."""
+
+
+class _Nobody:
+    """The sender of bytes that are here already."""
+
+    def interrupt(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
+class Concatenation:
+    """Copies whole uploads into another."""
+
+    def __init__(self, store: UploadStore, receiver: BodyReceiver) -> None:
+        self._store = store
+        self._receiver = receiver
+
+    def fill(self, upload_id: str, sources: Sequence[str]) -> None:
+        """Copy *sources*, one behind the other, to the start of an upload; durable on return.
+
+        Raises:
+            Refused: one of them is unknown or not whole.
+        """
+        start = 0
+        for source in sources:
+            found = self._store.find(None, source)
+            if found.length is None or found.received.prefix != found.length:
+                raise Refused("ranges-missing", f"the upload {source} is not whole yet")
+            if found.length:
+                self._copy(source, upload_id, ByteRange(start, start + found.length))
+            start += found.length
+
+    def _copy(self, source: str, upload_id: str, where: ByteRange) -> None:
+        record = self._store.find(None, upload_id)
+        with self._store.live.hold(upload_id) as live, disk_refusals():
+            part = self._store.blobs.open_part(source)
+            try:
+                for gap in record.received.missing(where.stop, start=where.start):
+                    writer = self._receiver.writer(upload_id, gap, _NOBODY, live, is_held=False)
+                    try:
+                        live.enter(writer)
+                        try:
+                            while writer.position < gap.stop:
+                                size = min(COPY_BYTES, gap.stop - writer.position)
+                                writer.copy(part, writer.position - where.start, size)
+                            writer.finish()
+                        finally:
+                            live.leave(writer)
+                    finally:
+                        writer.close()
+            finally:
+                part.close()

@@ -1,0 +1,110 @@
+"""What every part of the service works on: records, bytes, who writes, and the time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ingest_server.base.clock import Clock
+from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import UploadRecord
+from ingest_server.core.uptime import Uptime
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.uploads.writers import LiveUploads
+from upload_protocol.headers import is_upload_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadStore:
+    """One data folder, held open for this process."""
+
+    state: SqliteState
+    blobs: FileBlobs
+    committer: Committer
+    clock: Clock
+    uptime: Uptime
+    observer: Observer = NOBODY
+    live: LiveUploads = field(default_factory=LiveUploads)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set once nothing new is to begin."""
+
+    @classmethod
+    def open(
+        cls, state: SqliteState, blobs: FileBlobs, clock: Clock, *, observer: Observer = NOBODY
+    ) -> UploadStore:
+        """Hold the folder of *blobs* and let commits run; `close` ends it, and *state* too.
+
+        What an earlier run left half done is still there: `Housekeeper.recover`.
+
+        Raises:
+            StorageError: the data folder is not fit for use; one sentence says why.
+            Refused: the database failed.
+        """
+        try:
+            blobs.prepare()
+            with state.reading() as queries:
+                uptime = Uptime(clock.now_s, queries.uptime_s())
+            committer = Committer(state.open_writer())
+        except BaseException:
+            state.close()
+            blobs.close()
+            raise
+        committer.start()
+        return cls(
+            state=state,
+            blobs=blobs,
+            committer=committer,
+            clock=clock,
+            uptime=uptime,
+            observer=observer,
+        )
+
+    def close(self) -> None:
+        """Commit what waits, keep the uptime, let go of the database and the folder. Repeatable."""
+        with suppress(Refused):
+            self.keep_uptime()
+        self.committer.stop()
+        self.state.close()
+        self.blobs.close()
+
+    def find(self, device: str | None, upload_id: str) -> UploadRecord:
+        """Return the upload as committed, in whatever state.
+
+        Args:
+            device: whose it has to be; another's is as unknown as none at all. None: anybody's.
+
+        Raises:
+            Refused: there is none.
+        """
+        if is_upload_id(upload_id):
+            with self.state.reading() as queries:
+                record = queries.known(upload_id)
+            if device in {None, record.device}:
+                return record
+        raise Refused("upload-not-found", "no such upload")
+
+    def keep_uptime(self) -> None:
+        """Store the uptime; durable on return. What a crash loses of it only delays an expiry."""
+        seconds = self.uptime.now_s()
+        self.committer.run(lambda transaction: transaction.set_uptime(seconds))
+
+    def is_stopping(self) -> bool:
+        return self.stopping.is_set()
+
+    def refuse_when_stopping(self) -> None:
+        """Refuse what would begin something new.
+
+        Raises:
+            Refused: ``stopping``; the next run can do it.
+        """
+        if self.is_stopping():
+            raise stopped()
+
+
+def stopped() -> Refused:
+    """Return how what runs, or would begin, is answered while the server stops."""
+    return Refused("stopping", "the server is stopping", retry_after_s=5)
