@@ -71,6 +71,11 @@ class UploadRecord:
     """When the published file was given up by `[retention]`; the receipt stays."""
 
 
+def not_found() -> Refused:
+    """Return the refusal for an upload that is not there, or is another device's."""
+    return Refused("upload-not-found", "no such upload")
+
+
 def refuse_unless_there(record: UploadRecord) -> None:
     """Raise the refusal that fits an upload that has ended without a file."""
     if record.state is State.EXPIRED:

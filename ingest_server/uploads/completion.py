@@ -81,20 +81,20 @@ class Completion:
             return reading or self.read_again_later(upload_id, receipt, live)
         refuse_unless_there(record)
         if record.state is not State.OPEN:
-            return verification or self.finish_later(upload_id)
+            return verification or self.finish_later(record)
         claimed = request.digest or record.digest
         found = self._earlier(record, request.length, claimed, live)
         if found is not None:
             return found
         try:
-            self._begin_verifying(record, request, live, needs_digest=needs_digest)
+            begun = self._begin_verifying(record, request, live, needs_digest=needs_digest)
         except Refused as refused:
             if refused.code != "ranges-missing" or claimed is None:
                 raise
-            if not self._publisher.may_have(record, request.length, claimed):
+            if not self._publisher.may_have(record, live, request.length, claimed):
                 raise
             return reading or self._claim_later(record, request.length, claimed, refused)
-        return self.finish_later(upload_id)
+        return self.finish_later(begun)
 
     def _earlier(
         self, record: UploadRecord, length: int, claimed: Digest | None, live: Live
@@ -102,7 +102,9 @@ class Completion:
         """Complete the upload at once if its file was published before and is vouched for."""
         if claimed is None:
             return None
-        found = self._publisher.earlier(record, length, claimed, is_claimed=True, may_read=False)
+        found = self._publisher.earlier(
+            record, live, length, claimed, is_claimed=True, may_read=False
+        )
         if found is None:
             return None
         with live.closed(Refused("not-open", "the file is published already")):
@@ -110,11 +112,15 @@ class Completion:
 
     def _begin_verifying(
         self, record: UploadRecord, request: CompleteRequest, live: Live, *, needs_digest: bool
-    ) -> None:
-        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused."""
+    ) -> UploadRecord:
+        """Close the upload to writers; ``verifying`` is durable on return, unless it was refused.
+
+        Returns:
+            The upload as it is then.
+        """
         claimed = request.digest or record.digest
 
-        def begin(transaction: Transaction) -> None:
+        def begin(transaction: Transaction) -> UploadRecord:
             kept = open_record(transaction, record.id)
             check_total(kept, request.length)
             kept = replace(kept, length=request.length)
@@ -125,17 +131,17 @@ class Completion:
                 )
             if claimed is None and needs_digest:
                 raise Refused("digest-required", "this server publishes nothing without a digest")
-            transaction.save(replace(kept, digest=claimed, state=State.VERIFYING))
+            kept = replace(kept, digest=claimed, state=State.VERIFYING)
+            transaction.save(kept)
+            return kept
 
         with live.closed(Refused("not-open", "the upload is being completed")):
-            self._committer.run(begin)
+            return self._committer.run(begin)
 
-    def finish_later(self, upload_id: str) -> Future[Receipt]:
+    def finish_later(self, record: UploadRecord) -> Future[Receipt]:
         """Start verifying in the background; called under ``deciding`` or before requests come."""
-        with self._live.hold(upload_id) as live:
-            live.verification = self._later(
-                upload_id, lambda: self._publisher.finish(upload_id, live)
-            )
+        with self._live.hold(record.id) as live:
+            live.verification = self._later(record.id, lambda: self._publisher.finish(record, live))
             return live.verification
 
     def begin_reading(self, upload_id: str, receipt: Receipt) -> None:
@@ -160,13 +166,13 @@ class Completion:
         with self._live.hold(record.id) as live:
 
             def claim() -> Receipt:
-                source = self._publisher.source(record, length, claimed)
+                source = self._publisher.source(record, live, length, claimed)
                 with live.deciding:
                     found = self._store.find(None, record.id)
                     if source is None or found.state is not State.OPEN:
                         raise missing
                     with live.closed(Refused("not-open", "the file is published already")):
-                        return self._publisher.publish_from(found, source)
+                        return self._publisher.publish_from(found, live, source)
 
             live.reading = self._later(record.id, claim)
             return live.reading
@@ -193,7 +199,7 @@ class Completion:
         Verified or half published, its whole file is read first: requests do not wait for that.
         """
         with self._live.hold(record.id) as live, live.deciding:
-            self.finish_later(record.id)
+            self.finish_later(record)
 
 
 def _unended(work: Future[Receipt] | None) -> Future[Receipt] | None:

@@ -62,7 +62,6 @@ class Publisher:
         template: NameTemplate,
         before_publish: BeforePublish = allow_all,
     ) -> None:
-        self._store = store
         self._observer = store.observer
         self._state = store.state
         self._blobs = store.blobs
@@ -73,12 +72,15 @@ class Publisher:
         self._template = template
         self._is_stopping = store.is_stopping
         self._before_publish = before_publish
+        self._published = object()
+        """Another one with each file that is published: what was not there before may be."""
         # One at a time: two uploads of one file must not both find that it is not there yet.
         self._publishing = threading.Lock()
 
     def earlier(
         self,
         record: UploadRecord,
+        live: Live,
         length: int,
         digest: Digest,
         *,
@@ -95,7 +97,7 @@ class Publisher:
         Raises:
             Refused: the server stops, or the database failed.
         """
-        for folder, receipt in self._alike(record, length, digest):
+        for folder, receipt in self._alike(record, live, length, digest):
             if folder == record.folder and self._is_sound(receipt, may_read=may_read):
                 # What a client claims and the server has found is verified against a client.
                 return replace(receipt, verified_against="client") if is_claimed else receipt
@@ -118,13 +120,15 @@ class Publisher:
             raise changed()
         return receipt
 
-    def may_have(self, record: UploadRecord, length: int, digest: Digest) -> bool:
+    def may_have(self, record: UploadRecord, live: Live, length: int, digest: Digest) -> bool:
         """Whether these bytes of that name may be published, in whatever folder; nothing is read."""
         wanted = {Standing.SOUND, Standing.DOUBTFUL}
-        alike = self._alike(record, length, digest)
+        alike = self._alike(record, live, length, digest)
         return any(self._standings.of(receipt) in wanted for _, receipt in alike)
 
-    def source(self, record: UploadRecord, length: int, digest: Digest) -> Receipt | None:
+    def source(
+        self, record: UploadRecord, live: Live, length: int, digest: Digest
+    ) -> Receipt | None:
         """Return the receipt of a sound file with these bytes and that name, read where needed.
 
         Of the upload's own folder, if it is there. Of another folder the operator's check has
@@ -133,7 +137,7 @@ class Publisher:
         Raises:
             Refused: that check refuses it, the server stops, or the database failed.
         """
-        for folder, receipt in self._alike(record, length, digest):
+        for folder, receipt in self._alike(record, live, length, digest):
             if not self._is_sound(receipt, may_read=True):
                 continue
             if folder != record.folder:
@@ -142,7 +146,7 @@ class Publisher:
             return receipt
         return None
 
-    def publish_from(self, record: UploadRecord, source: Receipt) -> Receipt:
+    def publish_from(self, record: UploadRecord, live: Live, source: Receipt) -> Receipt:
         """Complete an open upload that brought no bytes by those of *source*; durable on return.
 
         In another folder the file gets one more name, and its own receipt.
@@ -154,7 +158,7 @@ class Publisher:
             if not self._is_sound(source, may_read=False):
                 raise Refused("server-busy", "the published file has just changed", retry_after_s=1)
             found = self.earlier(
-                record, source.length, source.digest, is_claimed=True, may_read=False
+                record, live, source.length, source.digest, is_claimed=True, may_read=False
             )
             if found is not None:
                 return self.adopt(record, found)
@@ -170,10 +174,15 @@ class Publisher:
                 raise refused_by_disk(error) from error
 
     def _alike(
-        self, record: UploadRecord, length: int, digest: Digest
+        self, record: UploadRecord, live: Live, length: int, digest: Digest
     ) -> list[tuple[str, Receipt]]:
+        asked = (self._published, length, digest)
+        if live.unpublished == asked:
+            return []
         with self._state.reading() as queries:
             found = queries.published(record, length, digest)
+        if not found:
+            live.unpublished = asked
         return [(one.folder, one.receipt) for one in found if one.receipt is not None]
 
     def _is_sound(self, receipt: Receipt, *, may_read: bool) -> bool:
@@ -183,7 +192,7 @@ class Publisher:
     def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         """Let the upload be complete with a receipt of an earlier one; durable on return."""
         self._move(
-            record.id,
+            record,
             State.COMPLETE,
             length=receipt.length,
             digest=receipt.digest,
@@ -205,27 +214,29 @@ class Publisher:
         """Let nothing be published meanwhile: a name keeps its file, a folder stays empty."""
         return self._publishing
 
-    def finish(self, upload_id: str, live: Live) -> Receipt:
+    def finish(self, record: UploadRecord, live: Live) -> Receipt:
         """Verify and publish an upload in ``verifying``, or go on with one in ``publishing``.
 
         On return the file and the receipt are durable.
+
+        Args:
+            record: the upload as it is: in these states only this changes it.
 
         Raises:
             Refused: the digest does not fit (the upload is open again), the disk failed, or the
                 server stops (then the next start goes on).
         """
-        record = self._store.find(None, upload_id)
         try:
             if record.state is State.PUBLISHING:
                 before = self._read_again(record)
                 with self._publishing:
-                    return self._resume(record, before)
+                    return self._resume(record, live, before)
             digest = self._verify(record, live)
-            self._ask(record, digest)
+            self._ask(record, live, digest)
             with self._publishing:
-                return self._publish(record, digest)
+                return self._publish(record, live, digest)
         except OSError as error:
-            self._reopen(upload_id)
+            self._reopen(record.id)
             raise refused_by_disk(error) from error
 
     def _verify(self, record: UploadRecord, live: Live) -> Digest:
@@ -255,10 +266,10 @@ class Publisher:
             raise Refused("digest-mismatch", f"the stored bytes have {digest}, not {record.digest}")
         return digest
 
-    def _ask(self, record: UploadRecord, digest: Digest) -> None:
+    def _ask(self, record: UploadRecord, live: Live, digest: Digest) -> None:
         """Let the operator's check look at the file, unless the very same is published already."""
         length = record.length or 0
-        if self.earlier(record, length, digest, is_claimed=False) is not None:
+        if self.earlier(record, live, length, digest, is_claimed=False) is not None:
             return
         try:
             self._before_publish(replace(record, digest=digest), self._blobs.part_path(record.id))
@@ -266,10 +277,10 @@ class Publisher:
             self._reopen(record.id, refused.code)
             raise
 
-    def _publish(self, record: UploadRecord, digest: Digest) -> Receipt:
+    def _publish(self, record: UploadRecord, live: Live, digest: Digest) -> Receipt:
         length = record.length or 0
         is_claimed = record.digest is not None
-        found = self.earlier(record, length, digest, is_claimed=is_claimed)
+        found = self.earlier(record, live, length, digest, is_claimed=is_claimed)
         if found is not None:
             return self.adopt(record, found)
         receipt = Receipt(
@@ -284,7 +295,7 @@ class Publisher:
         )
         return self._under_a_free_name(record, receipt)
 
-    def _resume(self, record: UploadRecord, before: str | None) -> Receipt:
+    def _resume(self, record: UploadRecord, live: Live, before: str | None) -> Receipt:
         receipt, target = record.receipt, record.target
         if receipt is None or target is None:
             msg = f"upload {record.id} is publishing without a receipt"
@@ -293,6 +304,7 @@ class Publisher:
             return self._conclude(record, receipt, before)
         found = self.earlier(
             record,
+            live,
             receipt.length,
             receipt.digest,
             is_claimed=receipt.verified_against == "client",
@@ -322,7 +334,7 @@ class Publisher:
         if found == receipt.digest:
             return before
         detail = f"it has {found} instead of {receipt.digest}"
-        self._move(record.id, State.FAILED)
+        self._move(record, State.FAILED)
         self._state.tell(events.CORRUPTED, record.id, path=receipt.published_as, detail=detail)
         self._observer.upload_failed("changed")
         log.error(
@@ -366,8 +378,8 @@ class Publisher:
                 if self._blobs.link_published(source.published_as, target):
                     return self._conclude_from(record, named, source)
                 continue
-            self._move(
-                record.id, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
+            record = self._move(
+                record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
             before = self._blobs.part_identity(record.id)
             if self._blobs.link(record.id, target):
@@ -388,7 +400,7 @@ class Publisher:
         """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
         self._blobs.sync_target(receipt.published_as)
         self._move(
-            record.id,
+            record,
             State.COMPLETE,
             length=receipt.length,
             digest=receipt.digest,
@@ -405,7 +417,7 @@ class Publisher:
         """Complete a linked upload; *before*: what its part was before anybody could see it."""
         self._blobs.sync_target(receipt.published_as)
         self._vouch(receipt, before, is_final=False)
-        self._move(record.id, State.COMPLETE)
+        self._move(record, State.COMPLETE)
         self._blobs.remove_part(record.id)
         # Once more: taking the part's name away has changed the inode.
         self._vouch(receipt, before, is_final=True)
@@ -442,38 +454,48 @@ class Publisher:
 
     def _move(
         self,
-        upload_id: str,
+        record: UploadRecord,
         state: State,
         *,
         length: int | None = None,
         digest: Digest | None = None,
         target: str | None = None,
         receipt: Receipt | None = None,
-    ) -> None:
-        """Change the state and what is given with it; durable on return."""
+    ) -> UploadRecord:
+        """Change the state and what is given with it; durable on return.
+
+        Returns:
+            The upload as it is then.
+        """
         now_s = self._uptime.now_s()
 
-        def move(transaction: Transaction) -> None:
-            record = transaction.get(upload_id)
-            if record is None or state not in FOLLOWING[record.state]:
+        def move(transaction: Transaction) -> UploadRecord:
+            now = transaction.state_of(record.id)
+            if now is None or state not in FOLLOWING[now]:
                 raise Refused("not-open", "the upload has ended meanwhile")
-            origin = None if receipt is None else transaction.get(receipt.upload_id)
-            if origin is not None and origin.removed_at is not None:
-                # Between finding it and this: published anew when the client asks again.
-                raise Refused("server-busy", "the same file is being removed", retry_after_s=1)
-            transaction.save(
-                replace(
-                    record,
-                    state=state,
-                    touched_s=now_s,
-                    length=record.length if length is None else length,
-                    digest=digest or record.digest,
-                    target=target or record.target,
-                    receipt=receipt or record.receipt,
-                )
+            # To an open one bytes may have come meanwhile; all else of it is changed here only.
+            found = transaction.known(record.id) if now is State.OPEN else record
+            if receipt is not None and receipt.upload_id != record.id:
+                origin = transaction.get(receipt.upload_id)
+                if origin is not None and origin.removed_at is not None:
+                    # Between finding it and this: published anew when the client asks again.
+                    raise Refused("server-busy", "the same file is being removed", retry_after_s=1)
+            moved = replace(
+                found,
+                state=state,
+                touched_s=now_s,
+                length=found.length if length is None else length,
+                digest=digest or found.digest,
+                target=target or found.target,
+                receipt=receipt or found.receipt,
             )
+            transaction.save(moved)
+            return moved
 
-        self._committer.run(move)
+        moved = self._committer.run(move)
+        if state is State.COMPLETE:
+            self._published = object()
+        return moved
 
 
 def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:

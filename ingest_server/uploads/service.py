@@ -226,7 +226,7 @@ class UploadService:
         """
         with self._audit.action("upload.complete", device, upload_id) as entry:
             self._store.refuse_when_stopping()
-            self._store.find(device, upload_id)
+            self._store.refuse_unless_of(device, upload_id)
             outcome = self.completion.complete(
                 upload_id,
                 request,

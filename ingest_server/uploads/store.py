@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import UploadRecord
+from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
@@ -80,12 +80,22 @@ class UploadStore:
         Raises:
             Refused: there is none.
         """
+        if not is_upload_id(upload_id):
+            raise not_found()
+        with self.state.reading() as queries:
+            record = queries.known(upload_id)
+        if device not in {None, record.device}:
+            raise not_found()
+        return record
+
+    def refuse_unless_of(self, device: str | None, upload_id: str) -> None:
+        """Raise as `find` does, for a caller that has no use for the record yet."""
+        owner = None
         if is_upload_id(upload_id):
             with self.state.reading() as queries:
-                record = queries.known(upload_id)
-            if device in {None, record.device}:
-                return record
-        raise Refused("upload-not-found", "no such upload")
+                owner = queries.device_of(upload_id)
+        if owner is None or device not in {None, owner}:
+            raise not_found()
 
     def keep_uptime(self) -> None:
         """Store the uptime; durable on return. What a crash loses of it only delays an expiry."""

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, common_prefix, next_run
 from ingest_server.uploads.hashing import PendingHash, RunningHash
+from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -252,6 +253,8 @@ class Live:
         self.verification: Future[Receipt] | None = None
         self.reading: Future[Receipt] | None = None
         """Of a published file that this upload needs: its own, or one with its bytes."""
+        self.unpublished: tuple[object, int, Digest] | None = None
+        """What `Publisher.earlier` has found not to be published yet, and as of when."""
         self.is_followed = False
         """Whether a catch-up of the running hash is queued or at work."""
         self.pins = 0

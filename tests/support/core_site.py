@@ -167,18 +167,20 @@ class CoreSite:
         *,
         observer: Observer = NOBODY,
         audit: Audit | None = None,
+        state: type[SqliteState] = SqliteState,
         **settings: object,
     ) -> None:
         self.data_dir = data_dir
         self.observer = observer
         self.audit = audit or Unaudited()
+        self._state_type = state
         self.clock = HandClock()
         self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
         self.start()
 
     def start(self) -> None:
         self.blobs = FaultyBlobs(self.data_dir)
-        self.state = SqliteState.open(self.data_dir / "state.db")
+        self.state = self._state_type.open(self.data_dir / "state.db")
         self.store = UploadStore.open(self.state, self.blobs, self.clock, observer=self.observer)
         self.receiver = UploadService(self.store, self.settings, audit=self.audit)
         self.housekeeper = Housekeeper(self.store, self.receiver, self.audit)

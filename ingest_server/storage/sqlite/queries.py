@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest_server.core import events
-from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord, refuse_unless_open
+from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
 from ingest_server.storage.sqlite import readings
 from ingest_server.storage.sqlite.readings import Reading
 from upload_protocol.digests import Digest
@@ -67,8 +66,22 @@ class Queries:
         """
         record = self.get(upload_id)
         if record is None:
-            raise Refused("upload-not-found", "no such upload")
+            raise not_found()
         return record
+
+    def device_of(self, upload_id: str) -> str | None:
+        """Return whose an upload is, without the rest of its record; None: there is none."""
+        row = self._connection.execute(
+            "SELECT device FROM uploads WHERE id = ?", (upload_id,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def state_of(self, upload_id: str) -> State | None:
+        """Return where an upload stands, without the rest of its record; None: there is none."""
+        row = self._connection.execute(
+            "SELECT state FROM uploads WHERE id = ?", (upload_id,)
+        ).fetchone()
+        return None if row is None else State(row[0])
 
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         return self._one("WHERE device = ? AND key = ?", device, key)

@@ -1,0 +1,62 @@
+"""How often the server reads a whole upload record for one recording."""
+
+import sqlite3
+
+import pytest
+
+from ingest_server.storage.sqlite import queries
+from ingest_server.storage.sqlite.transactions import SqliteState
+from tests.support.core_site import CoreSite
+
+
+class CountedState(SqliteState):
+    """Hears of each statement that SQLite runs."""
+
+    statements: list[str]
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = super()._connect()
+        connection.set_trace_callback(self.statements.append)
+        return connection
+
+
+@pytest.fixture
+def statements(monkeypatch):
+    heard: list[str] = []
+    monkeypatch.setattr(CountedState, "statements", heard, raising=False)
+    return heard
+
+
+@pytest.fixture
+def site(tmp_path, statements):
+    made = CoreSite(tmp_path / "data", state=CountedState)
+    statements.clear()
+    yield made
+    made.stop()
+
+
+def whole_records(statements: list[str]) -> list[str]:
+    """Return what selects whole records, without the question for an idempotency key."""
+    found = [one for one in statements if one.startswith(queries._SELECT)]
+    return [one for one in found if "AND key =" not in one]
+
+
+def test_a_recording_costs_six_reads_of_its_record_at_most(site, statements):
+    receipt = site.upload(b"hello" * 1000)
+
+    assert site.published() == {receipt.published_as: b"hello" * 1000}
+    found = whole_records(statements)
+    assert 0 < len(found) <= 6, found
+
+
+def test_a_completion_looks_once_for_an_earlier_upload_of_the_same_file(site, statements):
+    site.upload(b"hello")
+
+    assert sum("state = 'complete' AND removed_at IS NULL" in one for one in statements) == 1
+
+
+def test_making_an_upload_asks_for_its_key_before_and_inside_the_transaction(site, statements):
+    site.create(length=5)
+
+    assert sum("AND key =" in one for one in statements) == 2
+    assert whole_records(statements) == []
