@@ -80,16 +80,16 @@ class IngestServer:
             )
             self.app = self._app(observer)
             """The application, for a container that is not ours."""
+            self._http = UploadServer(
+                _serving_settings(config),
+                self.app,
+                now_s=self._clock.now_s,
+                tls=tls,
+                observer=observer,
+            )
         except BaseException:
             self._store.close()
             raise
-        self._http = UploadServer(
-            _serving_settings(config),
-            self.app,
-            now_s=self._clock.now_s,
-            tls=tls,
-            observer=observer,
-        )
         self._thread = threading.Thread(target=self._serve, name="acceptor")
         self.failed = threading.Event()
         """Set when the server died by itself."""

@@ -31,4 +31,4 @@ class ReceiverSettings:
     """Most that is received, written and hashed at once. Against 256 KiB, 8 MB bodies on one
     connection took 0.85 of the CPU time; docs/performance.md has the runs."""
     verify_wait_s: float = 5.0
-    """How long `Receiver.complete` waits before it answers `Pending`."""
+    """How long `UploadService.complete` waits before it answers `Pending`."""

@@ -18,6 +18,7 @@ import falcon
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
+from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
@@ -221,7 +222,7 @@ def _device(req: falcon.Request) -> str | None:
 def _known(upload_id: str) -> str:
     """Refuse what cannot be an id exactly like an id that is not known."""
     if not headers.is_upload_id(upload_id):
-        raise Refused("upload-not-found", "no such upload")
+        raise not_found()
     return upload_id
 
 

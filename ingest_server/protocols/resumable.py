@@ -24,7 +24,7 @@ from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.base.clock import Clock
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State
+from ingest_server.core.record import State, not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of
 from ingest_server.front.chunked import unmeasured_body_of
 from ingest_server.uploads.service import UploadService
@@ -251,7 +251,7 @@ def device_of(req: falcon.Request) -> str | None:
 
 def known_id(upload_id: str) -> str:
     if not is_upload_id(upload_id):
-        raise Refused("upload-not-found", "no such upload")
+        raise not_found()
     return upload_id
 
 

@@ -1,12 +1,14 @@
 """What nobody asks for: recovery at the start, then, each minute, whatever is due.
 
-housekeeper = Housekeeper(store, uploads, audit)
-recovery = housekeeper.recover()    # before the first request
-housekeeper.start()
-...
-uploads.stop()
-housekeeper.stop()
-store.close()
+    housekeeper = Housekeeper(store, uploads, audit)
+    recovery = housekeeper.recover()    # before the first request
+    housekeeper.start()
+    ...
+    uploads.stop()
+    housekeeper.stop()
+    store.close()
+
+Its thread ends with the uploads' `stop`; `Housekeeper.stop` waits for it.
 """
 
 from __future__ import annotations

@@ -42,20 +42,7 @@ class Creation:
             return _same_upload(found, name, request.length), False
         check_length(request.length, settings.max_length)
         refuse_without_room(self._blobs, request.length or 0, settings)
-        record = UploadRecord(
-            id=secrets.token_hex(16),
-            device=device,
-            key=key,
-            name=name,
-            folder=folder,
-            created_at=rfc3339(self._clock.now_utc()),
-            length=request.length,
-            digest=request.digest,
-            modified_at=None if request.modified_at is None else as_text(request.modified_at),
-            media_type=None if request.media_type is None else as_text(request.media_type),
-            metadata=dict(request.metadata),
-            touched_s=self._uptime.now_s(),
-        )
+        record = self._new(device, key, name, folder, request)
 
         def insert(transaction: Transaction) -> UploadRecord:
             found = transaction.by_key(device, key)  # the same request, twice at once
@@ -87,6 +74,24 @@ class Creation:
         self._observer.upload_created()
         log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
         return kept, True
+
+    def _new(
+        self, device: str, key: str, name: str, folder: str, request: CreateRequest
+    ) -> UploadRecord:
+        return UploadRecord(
+            id=secrets.token_hex(16),
+            device=device,
+            key=key,
+            name=name,
+            folder=folder,
+            created_at=rfc3339(self._clock.now_utc()),
+            length=request.length,
+            digest=request.digest,
+            modified_at=None if request.modified_at is None else as_text(request.modified_at),
+            media_type=None if request.media_type is None else as_text(request.media_type),
+            metadata=dict(request.metadata),
+            touched_s=self._uptime.now_s(),
+        )
 
 
 def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:

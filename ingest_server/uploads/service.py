@@ -9,10 +9,9 @@
     uploads.stop()                                      # cut what runs, seal what has come
     store.close()
 
-Around it `upkeep.housekeeper` mends what an earlier run left, and ends what nobody goes on with.
-Here the parts are only joined: what may be done is decided in `core.record`, who writes in
-`writers`, when a file appears in `publish`. Not supported: two processes on one data folder, bytes
-of a complete upload (they are the published file), and a second name for an upload.
+Around it `upkeep.housekeeper` mends what an earlier run left. Here parts are only joined: what may
+be done is decided in `core.record`, who writes in `writers`, when a file appears in `publish`. Not
+supported: two processes on one data folder, and bytes for an upload that is complete.
 """
 
 from __future__ import annotations
@@ -24,12 +23,7 @@ from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
-from ingest_server.core.record import (
-    State,
-    UploadRecord,
-    refuse_unless_open,
-    refuse_unless_there,
-)
+from ingest_server.core.record import State, UploadRecord, refuse_unless_open, refuse_unless_there
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.completion import Completion, Pending
@@ -68,9 +62,8 @@ class UploadService:
     ) -> None:
         """Join the parts; `stop` ends it, and leaves *store* to whoever opened it.
 
-        ``settings`` may be replaced at any time; only its ``name_template`` is read just once.
-
         Args:
+            settings: may be replaced at any time; only its ``name_template`` is read just once.
             before_publish: asked about each verified file; it may refuse to have it published.
             audit: where it is noted who made, completed or aborted what; None: nowhere.
 
@@ -80,13 +73,11 @@ class UploadService:
         self.settings = settings
         self.records = Records(store)
         self.standings = Standings(store, trusted_for_s=lambda: self.settings.scrub_s)
-        self.publisher = Publisher(
-            store, self.standings, NameTemplate(settings.name_template), before_publish
-        )
+        template = NameTemplate(settings.name_template)
+        self.publisher = Publisher(store, self.standings, template, before_publish)
         self.completion = Completion(store, self.publisher)
-        self._statuses = Statuses(
-            store, self.standings, self.completion.begin_reading, lambda: self.settings
-        )
+        read_later = self.completion.begin_reading
+        self._statuses = Statuses(store, self.standings, read_later, lambda: self.settings)
         self._store = store
         self._audit = audit or Unaudited()
         self._expiry = Expiry(store)
@@ -119,8 +110,7 @@ class UploadService:
             self._store.refuse_when_stopping()
             record, is_new = self._creation.create(device, key, request, self.settings)
             entry.object = record.id
-            if not is_new:
-                entry.result = "repeated"
+            entry.result = "ok" if is_new else "repeated"
             return self._statuses.of(record), is_new
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
@@ -148,11 +138,7 @@ class UploadService:
         return self._statuses.asked(record)
 
     def set_length(self, device: str | None, upload_id: str, length: int) -> None:
-        """Fix the length of an upload that was created without one; durable on return.
-
-        Raises:
-            Refused: another length is known, or bytes beyond this one have arrived.
-        """
+        """Fix the length of an upload created without one, as `learn_length`; durable on return."""
         refuse_unless_open(self._store.find(device, upload_id))
         with self._store.live.hold(upload_id) as live:
             # One that began without a length may be about to write past this one.
@@ -219,7 +205,7 @@ class UploadService:
     ) -> Receipt | Pending:
         """Verify and publish; with a receipt, the file and the receipt are durable on return.
 
-        Repeatable: the answer stays the same. `Pending`: it goes on in the background.
+        Repeatable. `Pending`: it goes on in the background.
 
         Raises:
             Refused: bytes are missing, or the length or digest does not fit; the upload is open.

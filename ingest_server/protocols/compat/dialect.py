@@ -20,7 +20,7 @@ import falcon
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core import checksums
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import UploadRecord
+from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
@@ -158,7 +158,7 @@ class DialectUploads:
             found = ""
         record = self.receiver.records.find(_device(req), found)
         if record.metadata.get(PROTOCOL) != self.dialect:
-            raise Refused("upload-not-found", "no such upload")
+            raise not_found()
         return record
 
     def listing(self, req: falcon.Request) -> list[UploadRecord] | None:
