@@ -16,7 +16,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.queries import Transaction
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.uploads.publish import is_published_there
+from ingest_server.uploads.earlier import is_published_there
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()

@@ -76,7 +76,7 @@ class Completion:
         record = self._store.find(None, upload_id)
         if record.state is State.COMPLETE:
             receipt = _fitting(record.receipt, request)
-            if self._publisher.stands(receipt):
+            if self._publisher.earlier.stands(receipt):
                 return receipt
             return reading or self.read_again_later(upload_id, receipt, live)
         refuse_unless_there(record)
@@ -91,7 +91,7 @@ class Completion:
         except Refused as refused:
             if refused.code != "ranges-missing" or claimed is None:
                 raise
-            if not self._publisher.may_have(record, live, request.length, claimed):
+            if not self._publisher.earlier.may_have(record, live, request.length, claimed):
                 raise
             return reading or self._claim_later(record, request.length, claimed, refused)
         return self.finish_later(begun)
@@ -102,7 +102,7 @@ class Completion:
         """Complete the upload at once if its file was published before and is vouched for."""
         if claimed is None:
             return None
-        found = self._publisher.earlier(
+        found = self._publisher.earlier.same(
             record, live, length, claimed, is_claimed=True, may_read=False
         )
         if found is None:
@@ -152,7 +152,7 @@ class Completion:
 
     def read_again_later(self, upload_id: str, receipt: Receipt, live: Live) -> Future[Receipt]:
         """Start reading the published file of a complete upload; called under ``deciding``."""
-        live.reading = self._later(upload_id, lambda: self._publisher.read_again(receipt))
+        live.reading = self._later(upload_id, lambda: self._publisher.earlier.read_again(receipt))
         return live.reading
 
     def _claim_later(

@@ -9,7 +9,7 @@ from datetime import timedelta
 from ingest_server.base.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.uploads.publish import changed
+from ingest_server.uploads.earlier import changed
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import Limits, Receipt, UploadStatus

@@ -1,0 +1,152 @@
+"""Whether a file was published before: its twins, and what is known of them.
+
+One file that is sent twice is stored once. What a twin is worth is told by `standing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import UploadRecord
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.uploads.hashing import digest_of
+from ingest_server.uploads.standing import Standing, Standings
+from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.writers import Live
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+
+def changed() -> Refused:
+    """Return what is answered for a complete upload whose file is not that any more."""
+    return Refused(
+        "upload-aborted",
+        "the published file has changed since it was verified, there is no receipt for it any "
+        "more; create a new upload and send it again",
+    )
+
+
+class Earlier:
+    """Finds what was published before an upload."""
+
+    def __init__(self, store: UploadStore, standings: Standings) -> None:
+        self._state = store.state
+        self._blobs = store.blobs
+        self._standings = standings
+        self._published = object()
+        """Another one with each file that is published: what was not there before may be."""
+
+    def same(
+        self,
+        record: UploadRecord,
+        live: Live,
+        length: int,
+        digest: Digest,
+        *,
+        is_claimed: bool,
+        may_read: bool = True,
+    ) -> Receipt | None:
+        """Return the receipt of this very file if it was published before and is sound now.
+
+        The same bytes under the same name in another folder are another file.
+
+        Args:
+            may_read: read what nobody can vouch for otherwise; else it does not count.
+
+        Raises:
+            Refused: the server stops, or the database failed.
+        """
+        for folder, receipt in self._alike(record, live, length, digest):
+            if folder == record.folder and self.is_sound(receipt, may_read=may_read):
+                # What a client claims and the server has found is verified against a client.
+                return replace(receipt, verified_against="client") if is_claimed else receipt
+        return None
+
+    def may_have(self, record: UploadRecord, live: Live, length: int, digest: Digest) -> bool:
+        """Whether these bytes of that name may be published, in whatever folder; nothing is read."""
+        wanted = {Standing.SOUND, Standing.DOUBTFUL}
+        alike = self._alike(record, live, length, digest)
+        return any(self._standings.of(receipt) in wanted for _, receipt in alike)
+
+    def sound(
+        self, record: UploadRecord, live: Live, length: int, digest: Digest
+    ) -> tuple[str, Receipt] | None:
+        """Return a sound file with these bytes and that name, read where that is needed.
+
+        Returns:
+            Its folder, which is the upload's own if it is there, and its receipt.
+
+        Raises:
+            Refused: the server stops, or the database failed.
+        """
+        for folder, receipt in self._alike(record, live, length, digest):
+            if self.is_sound(receipt, may_read=True):
+                return folder, receipt
+        return None
+
+    def is_forgotten(self, record: UploadRecord, receipt: Receipt) -> bool:
+        """Whether this very file is published there, and the database has never heard of it.
+
+        So it is where the database was restored from a copy that is older than the file.
+        """
+        with self._state.reading() as queries:
+            if queries.has_target(receipt.published_as, besides=record.id):
+                return False
+        return is_published_there(self._blobs, receipt.published_as, receipt.length, receipt.digest)
+
+    def is_sound(self, receipt: Receipt, *, may_read: bool) -> bool:
+        """Whether the published file is what its receipt says; see `same`."""
+        found = self._standings.check(receipt) if may_read else self._standings.of(receipt)
+        return found is Standing.SOUND
+
+    def stands(self, receipt: Receipt) -> bool:
+        """Whether the receipt of a complete upload may be given again, without reading its file.
+
+        A file that somebody has taken away was sound when it was there.
+        """
+        return self._standings.of(receipt) in {Standing.SOUND, Standing.GONE}
+
+    def read_again(self, receipt: Receipt) -> Receipt:
+        """Read the file of a complete upload; its receipt stands on return.
+
+        Raises:
+            Refused: the file has changed, the server stops, or the database failed.
+        """
+        if self._standings.check(receipt) is Standing.CHANGED:
+            raise changed()
+        return receipt
+
+    def published_now(self) -> None:
+        """Hear that one more file is published; durably, and before another is looked for."""
+        self._published = object()
+
+    def _alike(
+        self, record: UploadRecord, live: Live, length: int, digest: Digest
+    ) -> list[tuple[str, Receipt]]:
+        asked = (self._published, length, digest)
+        if live.unpublished == asked:
+            return []
+        with self._state.reading() as queries:
+            found = queries.published(record, length, digest)
+        if not found:
+            live.unpublished = asked
+        return [(one.folder, one.receipt) for one in found if one.receipt is not None]
+
+
+def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:
+    """Whether the file at *target* has just these bytes; its name and they are durable then."""
+    if not blobs.is_published(target, length):
+        return False
+    try:
+        part = blobs.open_published(target)
+        try:
+            if digest_of(part) != digest:
+                return False
+            part.sync()
+        finally:
+            part.close()
+        blobs.sync_target(target)
+    except OSError:  # moved or rotten meanwhile: as good as not there
+        return False
+    return True

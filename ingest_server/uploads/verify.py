@@ -1,0 +1,102 @@
+"""Whether the bytes of an upload are what they should be, before anybody else sees them."""
+
+from __future__ import annotations
+
+import structlog
+
+from ingest_server.core import events
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.uploads.hashing import catch_up, digest_of
+from ingest_server.uploads.moves import Moves
+from ingest_server.uploads.store import UploadStore, stopped
+from ingest_server.uploads.writers import Live
+from upload_protocol.digests import Digest
+
+log = structlog.get_logger()
+
+
+class Verifier:
+    """Reads what has arrived."""
+
+    def __init__(self, store: UploadStore, moves: Moves) -> None:
+        self._state = store.state
+        self._blobs = store.blobs
+        self._clock = store.clock
+        self._observer = store.observer
+        self._is_stopping = store.is_stopping
+        self._moves = moves
+
+    def verify(self, record: UploadRecord, live: Live) -> Digest:
+        """Return the digest of a whole upload; what the running hash has not seen yet is read.
+
+        Raises:
+            Refused: it is not the digest that was claimed (the upload is open again), or the
+                server stops.
+            OSError: the disk failed.
+        """
+        length = record.length or 0
+        started_s = self._clock.now_s()
+        part = self._blobs.open_part(record.id)
+        try:
+            # Bytes may lie past a length that was learned late: written, but never recorded.
+            part.cut(length)
+            while not catch_up(live.running, part, lambda: length, self._is_stopping):
+                if self._is_stopping():
+                    raise stopped()
+        finally:
+            part.close()
+        found = live.running.follow(length)
+        if found is None:
+            msg = f"the running hash is at {live.running.upto}, not at the end ({length})"
+            raise RuntimeError(msg)
+        digest = found.digest()
+        self._observer.file_verified(self._clock.now_s() - started_s)
+        if record.digest not in {None, digest}:
+            # The next look is at the disk: this hash is of what arrived.
+            live.running.drop()
+            self._moves.reopen(record.id, "digest-mismatch")
+            self._observer.digest_mismatched("file")
+            log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
+            raise Refused("digest-mismatch", f"the stored bytes have {digest}, not {record.digest}")
+        return digest
+
+    def read_again(self, record: UploadRecord) -> str | None:
+        """Refuse a half published file that has changed since it was verified.
+
+        Its name may have been there for as long as the server was off.
+
+        Returns:
+            The identity of what was read; None where the part is gone.
+
+        Raises:
+            Refused: it has changed, the upload has failed; or the server stops.
+            OSError: the disk failed.
+        """
+        receipt = record.receipt
+        if receipt is None or not self._blobs.has_part(record.id):
+            return None
+        part = self._blobs.open_part(record.id)
+        try:
+            before = part.identity()
+            part.forget_cached()
+            found = digest_of(part, self._is_stopping)
+        finally:
+            part.close()
+        if found == receipt.digest:
+            return before
+        detail = f"it has {found} instead of {receipt.digest}"
+        self._moves.to(record, State.FAILED)
+        self._state.tell(events.CORRUPTED, record.id, path=receipt.published_as, detail=detail)
+        self._observer.upload_failed("changed")
+        log.error(
+            "file.corrupted",
+            upload_id=record.id,
+            device_id=record.device,
+            path=receipt.published_as,
+            error=f"{detail}: it changed while it was half published; it is left where it is, and "
+            "its device is told to send it again",
+        )
+        raise Refused(
+            "upload-aborted", "the file changed before it was published; create a new one"
+        )
