@@ -18,9 +18,9 @@ from ingest_server.cli import main
 from ingest_server.core import events
 from ingest_server.core.errors import SettingError
 from ingest_server.core.events import Event
+from ingest_server.hooks import RefuseUpload
 from ingest_server.notify import deliveries
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
-from ingest_server.notify.hooks import RefuseUpload
 from ingest_server.notify.webhooks import Webhook, WebhookSettings, is_public, signature
 from ingest_server.storage.sqlite.outbox import Outbox
 from tests.support.certificates import Authority, Pair
@@ -547,7 +547,7 @@ def test_every_end_of_an_upload_is_told(desk):
 
 HOOKS = """
 from pathlib import Path
-from ingest_server.notify.hooks import RefuseUpload
+from ingest_server.hooks import RefuseUpload
 
 seen = []
 broken = [False]
