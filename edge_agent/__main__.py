@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from edge_agent.lazy_imports import defer
+from edge_agent.memory import defer
 
 _ENVIRONMENT = {
     # No plugin of a library has a say here, and to look for them reads all that is installed.

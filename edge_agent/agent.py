@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent import heap, logs
+from edge_agent import logs, memory
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
@@ -205,7 +205,7 @@ class Agent:
             self._notifier.status(status_line(self._snapshots()))
         except StoreError as error:
             self._notifier.status(str(error))
-        heap.trim()
+        memory.trim()
 
     def _new_enrolment(self) -> Enrolment:
         settings, clock = self._settings, self._clock

@@ -29,8 +29,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
-from edge_agent.net.socket_options import DSCP
 from upload_protocol.headers import is_device_id
 
 KIB = 1024
@@ -163,7 +163,7 @@ class UploadSettings(_Settings):
     """``DAYS HH:MM-HH:MM RATE`` in local time, first fit counts instead of `max_rate`; RATE is bytes per
     second, ``unlimited`` or ``off``. Not looked at while the clock is not synchronised."""
 
-    congestion_control: Literal["auto", "cubic", "bbr"] = "auto"
+    congestion_control: CongestionControl = "auto"
     """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
 
     dscp: Annotated[int, BeforeValidator(_code_point)] = DSCP["le"]

@@ -11,6 +11,7 @@ import structlog
 
 from edge_agent.base import tls
 from edge_agent.base.errors import ConfigError
+from edge_agent.core.packets import CongestionControl
 from edge_agent.net import socket_options
 from edge_agent.net.httpx_transport import HttpxTransport
 
@@ -28,7 +29,7 @@ class Endpoint:
     client_key_file: Path | None = None
     proxy: str | None = None
     idle_timeout_s: float = 60.0
-    congestion_control: socket_options.CongestionControl = "auto"
+    congestion_control: CongestionControl = "auto"
     dscp: int = 0
 
     @property

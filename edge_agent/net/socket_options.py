@@ -5,19 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from typing import Final, Literal
 
-CongestionControl = Literal["auto", "cubic", "bbr"]
-
-DSCP: Final = {
-    "none": 0,
-    "le": 1,
-    **{f"cs{number}": 8 * number for number in range(8)},
-    **{f"af{row}{column}": 8 * row + 2 * column for row in range(1, 5) for column in range(1, 4)},
-    "ef": 46,
-    "va": 44,
-}
-"""Names of code points: RFC 2474 (CS), 2597 (AF), 3246 (EF), 5865 (VA), 8622 (LE)."""
+from edge_agent.core.packets import CongestionControl
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes]
 

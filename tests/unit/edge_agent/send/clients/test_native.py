@@ -18,6 +18,7 @@ from edge_agent.base.errors import (
     TransportError,
     UnauthorizedError,
 )
+from edge_agent.core.packets import DSCP
 from edge_agent.net import socket_options, stream
 from edge_agent.net.connect import dial
 from edge_agent.net.endpoint import Endpoint
@@ -342,7 +343,7 @@ def test_a_dead_link_is_found_by_the_kernel_in_twenty_seconds():
 )
 def test_the_mark_is_on_the_socket_before_it_is_connected(address, level, option):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    options = socket_options.accepted(socket_options.wanted("auto", dscp=socket_options.DSCP["le"]))
+    options = socket_options.accepted(socket_options.wanted("auto", dscp=DSCP["le"]))
 
     with socket.create_server((address, 0), family=family) as listener:
         peer = (family, (address, listener.getsockname()[1]))

@@ -1,5 +1,6 @@
-"""Modules that are loaded at their first use: the same as ever, only later."""
+"""Modules that are loaded at their first use, the same as ever, only later; and memory given back."""
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from edge_agent.lazy_imports import UNUSED, defer
+from edge_agent.memory import UNUSED, defer
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_the_agent_s_libraries_work_without_what_it_defers():
     """In a process of its own: this one has loaded everything long ago."""
     program = """
 import sys
-from edge_agent.deferred import UNUSED, defer
+from edge_agent.memory import UNUSED, defer
 defer()
 import structlog, pydantic_settings, httpx
 assert "asyncio.events" not in sys.modules, "who has loaded it?"
@@ -107,3 +108,27 @@ for name in UNUSED:
 
     assert done.returncode == 0, done.stderr
     assert "asyncio" in UNUSED
+
+
+_FREEING = """
+from pathlib import Path
+from edge_agent.memory import trim
+def resident():
+    (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in one]
+    return int(line.split()[1])
+pieces = [b"x" * 2000 + bytes([n % 256]) for n in range(20_000)]
+last = pieces[-1]
+del pieces
+before = resident()
+trim()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_was_freed_below_something_in_use_goes_back_to_the_system():
+    done = subprocess.run(
+        [sys.executable, "-c", _FREEING], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert int(done.stdout) > 20_000, "KiB of 40 000 that were freed"
