@@ -13,14 +13,14 @@ from typing import Any
 
 import structlog
 
-from edge_agent import logs, memory
+from edge_agent import memory
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_loading import Loaded, is_insecure
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
-from edge_agent.base.worker_thread import WorkerThread
+from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
@@ -34,8 +34,9 @@ from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
-from edge_agent.systemd import Notifier, stuck_workers
 from edge_agent.version import own_version
+from edge_host.logs import set_level
+from edge_host.systemd import Notifier
 
 log = structlog.get_logger()
 
@@ -246,7 +247,7 @@ class Agent:
     def _apply(self, wanted: AgentSettings) -> None:
         change: Change = compare(self._settings, wanted)
         self._settings = change.settings
-        logs.set_level(change.settings.log.level)
+        set_level(change.settings.log.level)
         self._watcher.configure(change.settings.watch)
         try:
             priorities.apply(self._store, [one.rule() for one in change.settings.priority])

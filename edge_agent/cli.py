@@ -161,11 +161,12 @@ def _run(options: argparse.Namespace) -> int:
     from edge_agent import logs
     from edge_agent.agent import Agent, block_signals
     from edge_agent.base.clock import SystemClock, boot_id
-    from edge_agent.systemd import Notifier
+    from edge_host.logs import catch_thread_errors
+    from edge_host.systemd import Notifier
 
     block_signals()
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
-    logs.catch_thread_errors()
+    catch_thread_errors()
     logs.tell_of_configuration(loaded.file, loaded.warnings)
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
     agent = Agent(loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier)
@@ -230,11 +231,12 @@ def _upload(options: argparse.Namespace) -> int:
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock, boot_id
     from edge_agent.operate.upload_once import upload
+    from edge_host.logs import catch_thread_errors
 
     # The progress is the output; the log is for what goes wrong.
     level = options.__dict__["log.level"] or "error"
     logs.configure(level, loaded.settings.log.format)
-    logs.catch_thread_errors()
+    catch_thread_errors()
     try:
         is_done = upload(
             loaded.settings, options.files, clock=SystemClock(), boot_id=boot_id(), out=sys.stdout

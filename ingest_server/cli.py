@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_host.systemd import Notifier, watch
 from ingest_server import logs
 from ingest_server.base.clock import SystemClock
 from ingest_server.cli_access import AccessCommands
@@ -27,7 +28,6 @@ from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.storage.files.parts import PUBLISHED, FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
-from ingest_server.systemd import Notifier, watch
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.upkeep.scrub_text import Bar
@@ -184,7 +184,7 @@ def _serve(server: IngestServer, options: argparse.Namespace, notifier: Notifier
         notifier.reloading(SystemClock().now_s())
         _reload(server, options)
         notifier.ready(status)
-    notifier.stopping()
+    notifier.stopping("finishing running uploads")
     # A second signal ends the process at once: an operator who presses Ctrl-C twice means it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

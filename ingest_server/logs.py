@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from edge_host import logs
+
 Event = MutableMapping[str, Any]
 
 _TOKEN = re.compile(r"(ed[tc]_[a-z0-9][a-z0-9_-]{0,62}_)[A-Za-z0-9_-]{43}")
@@ -21,39 +23,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure(*, level: str, form: str, stream: TextIO | None = None) -> None:
-    """Set up logging for this process; may be called again, to change the level.
-
-    Args:
-        level: debug, info, warning or error.
-        form: json, console, or auto: console on a terminal.
-    """
-    stream = stream or sys.stderr
-    number: int = logging.getLevelNamesMapping()[level.upper()]
-    is_console = form == "console" or (form == "auto" and stream.isatty())
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(_console(stream) if is_console else _json()),
+    """Set up logging for this process (`edge_host.logs`); may be called again, to change the level."""
+    out = stream or sys.stderr
+    logs.configure(
+        level,
+        form,
+        stream=out,
+        json=[structlog.processors.format_exc_info, _redact, structlog.processors.JSONRenderer()],
+        console=[
+            _redact,
+            _escape,
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
-        # A cached logger would keep the level that it was made with through a reload.
-        cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
-
-
-def _json() -> list[structlog.typing.Processor]:
-    return [structlog.processors.format_exc_info, _redact, structlog.processors.JSONRenderer()]
-
-
-def _console(stream: TextIO) -> list[structlog.typing.Processor]:
-    renderer = structlog.dev.ConsoleRenderer(
-        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
-    return [_redact, _escape, renderer]
+    logs.take_over_libraries(_say, level=logging.WARNING)
 
 
 def _redact(_logger: object, _method: str, event: Event) -> Event:
@@ -72,9 +57,7 @@ def _escape(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
-class _ToStructlog(logging.Handler):
-    """Gives what libraries log the form of our own lines."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(record.name)
-        log.log(record.levelno, "library.noted", source=record.name, error=record.getMessage())
+def _say(record: logging.LogRecord) -> None:
+    structlog.get_logger(record.name).log(
+        record.levelno, "library.noted", source=record.name, error=record.getMessage()
+    )

@@ -55,11 +55,6 @@ class SystemClock:
         return not status & _STA_UNSYNC
 
 
-def rfc3339(moment: datetime) -> str:
-    """Return *moment* as ``2026-11-21T00:05:06Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def boot_id() -> str:
     """Return the kernel's id of this boot: what tells messages of two boots apart."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,17 +1,24 @@
-"""A worker's ``step`` made into a thread that cannot die silently."""
+"""A worker's ``step`` made into a thread that cannot die silently, nor hang unnoticed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 
 log = structlog.get_logger()
 
 _RESTART_CAP_S = 60.0
+
+LATE_S = 30.0
+"""How late a worker may begin its next step: a loaded board, a card that blocks."""
+SILENT_S = 180.0
+"""How long a step may last without a sign of progress: a request may be idle for 60 s, retried by
+the kernel, and hash a large file's prefix before its first byte."""
 
 
 class WorkerThread:
@@ -91,3 +98,22 @@ class WorkerThread:
             return wait_s
         self.failures = 0
         return wait_s
+
+
+def stuck_workers(workers: Iterable[WorkerThread], activity: Activity, now_s: float) -> list[str]:
+    """Return the workers that show neither progress nor a wait that they named.
+
+    A worker between two steps has said how long it waits, and why is on the board. In a step it has
+    to beat: the sender does for each piece of a request that the system takes.
+    """
+    stuck = []
+    for runner in workers:
+        busy_since_s = runner.busy_since_s
+        if not runner.is_alive:
+            stuck.append(runner.name)
+        elif busy_since_s is None:
+            if now_s > runner.due_s + LATE_S:
+                stuck.append(runner.name)
+        elif now_s > max(busy_since_s, activity.progress_s(runner.name) or 0.0) + SILENT_S:
+            stuck.append(runner.name)
+    return stuck

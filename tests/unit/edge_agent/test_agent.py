@@ -20,9 +20,10 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import AlreadyRunningError, StateDirError, StateLock
-from edge_agent.base.worker_thread import WorkerThread
+from edge_agent.base.worker_thread import LATE_S, SILENT_S, WorkerThread, stuck_workers
 from edge_agent.settings_reload import compare
-from edge_agent.systemd import LATE_S, SILENT_S, Notifier, stuck_workers
+from edge_host.logs import set_level
+from edge_host.systemd import Notifier
 from tests.support.rim import StillClock
 
 
@@ -38,7 +39,6 @@ def log_lines():
     structlog.configure(**before)
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
-    logs.set_level("info")
 
 
 # --- runner ---------------------------------------------------------------------------------
@@ -168,20 +168,6 @@ def test_systemd_is_told_each_change_once(manager):
     ]
 
 
-def test_a_name_cannot_smuggle_a_line_to_systemd(manager):
-    notifier(manager).status("sending a\nREADY=1\nb.mp4")
-
-    assert manager.recv(1000) == b"STATUS=sending a READY=1 b.mp4"
-
-
-def test_the_watchdog_is_ours_only_if_its_pid_is(manager):
-    assert notifier(manager, WATCHDOG_USEC="30000000").watchdog_s == 30.0
-    assert notifier(manager, WATCHDOG_USEC="30000000", WATCHDOG_PID="7").watchdog_s == 30.0
-    assert notifier(manager, WATCHDOG_USEC="30000000", WATCHDOG_PID="8").watchdog_s is None
-    assert notifier(manager, WATCHDOG_USEC="nonsense").watchdog_s is None
-    assert notifier(manager).watchdog_s is None
-
-
 def test_without_systemd_nothing_is_sent_and_a_dead_manager_is_no_error(manager, log_lines):
     Notifier().ready()
     told = notifier(manager)
@@ -306,9 +292,9 @@ def test_a_hostile_name_stays_in_one_line_and_sends_nothing_to_a_terminal(log_li
 def test_the_level_changes_for_loggers_that_exist_already(log_lines):
     log = structlog.get_logger()
     log.debug("a.b")
-    logs.set_level("debug")
+    set_level("debug")
     log.debug("c.d")
-    logs.set_level("error")
+    set_level("error")
     log.warning("e.f")
 
     assert [line["event"] for line in log_lines()] == ["c.d"]

@@ -311,7 +311,7 @@ def test_without_aes_the_server_that_we_have_takes_chacha20_in_tls_1_2(authority
 def test_what_the_install_page_says_puts_chacha20_first_in_tls_1_3(authority, configured, cipher):
     program = (
         "import ssl, sys; from tests.unit.edge_agent.base.test_tls import handshake;"
-        "from ingest_server.tls import *; from edge_agent import tls; from pathlib import Path;"
+        "from ingest_server.front.tls import *; from edge_agent.base import tls; from pathlib import Path;"
         "ca, cert, key = map(Path, sys.argv[1:]); print(tls.prefers_chacha(),"
         "handshake(tls.context(tls.TlsFiles(ca)), server_context(TlsFiles(cert, key))))"
     )

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from ingest_server.systemd import Notifier, watch
+from edge_host.systemd import Notifier, watch
 
 
 @pytest.fixture

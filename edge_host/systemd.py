@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import structlog
 
-from edge_agent.base.activity import Activity
-from edge_agent.base.worker_thread import WorkerThread
-
 log = structlog.get_logger()
-
-LATE_S = 30.0
-"""How late a worker may begin its next step: a loaded board, a card that blocks."""
-SILENT_S = 180.0
-"""How long a step may last without a sign of progress: a request may be idle for 60 s, retried by
-the kernel, and hash a large file's prefix before its first byte."""
 
 
 class Notifier:
@@ -40,8 +32,8 @@ class Notifier:
             int(microseconds) / 1_000_000 if has_watchdog else None,
         )
 
-    def ready(self) -> None:
-        self._send("READY=1")
+    def ready(self, status: str | None = None) -> None:
+        self._send("READY=1", *(() if status is None else (f"STATUS={status}",)))
 
     def status(self, line: str) -> None:
         """Show *line* in ``systemctl status``; the same again is not sent again."""
@@ -57,8 +49,8 @@ class Notifier:
         """
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(now_s * 1_000_000)}")
 
-    def stopping(self) -> None:
-        self._send("STOPPING=1", "STATUS=stopping")
+    def stopping(self, status: str = "stopping") -> None:
+        self._send("STOPPING=1", f"STATUS={status}")
 
     def alive(self) -> None:
         self._send("WATCHDOG=1")
@@ -78,20 +70,16 @@ class Notifier:
             log.warning("systemd.notify_failed", error=os.strerror(error.errno or 0))
 
 
-def stuck_workers(runners: Iterable[WorkerThread], activity: Activity, now_s: float) -> list[str]:
-    """Return the workers that show neither progress nor a wait that they named.
+def watch(notifier: Notifier, is_alive: Callable[[], bool], stopped: threading.Event) -> None:
+    """Feed the watchdog for as long as *is_alive* answers true; returns when *stopped*.
 
-    A worker between two steps has said how long it waits, and why is on the board. In a step it has
-    to beat: the sender does for each piece of a request that the system takes.
+    *is_alive* has to do a piece of the real work: a thread that only feeds would keep a server
+    alive whose database is stuck. Where it hangs, the feeding ends, and systemd restarts us.
     """
-    stuck = []
-    for runner in runners:
-        busy_since_s = runner.busy_since_s
-        if not runner.is_alive:
-            stuck.append(runner.name)
-        elif busy_since_s is None:
-            if now_s > runner.due_s + LATE_S:
-                stuck.append(runner.name)
-        elif now_s > max(busy_since_s, activity.progress_s(runner.name) or 0.0) + SILENT_S:
-            stuck.append(runner.name)
-    return stuck
+    if notifier.watchdog_s is None:
+        return
+    while not stopped.wait(notifier.watchdog_s / 3):
+        if is_alive():
+            notifier.alive()
+        else:
+            log.error("watchdog.starved", error="the database does not answer")
