@@ -17,13 +17,13 @@ from typing import Any
 import falcon
 import structlog
 
+from edge_host.clock import Clock
 from ingest_server import openapi
 from ingest_server.auth import certificates
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
 from ingest_server.auth.gate import AuthenticationGate, Credentials
 from ingest_server.auth.tokens import TokenIssuer
-from ingest_server.base.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload

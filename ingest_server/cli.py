@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_host.clock import SystemClock
 from edge_host.systemd import Notifier, watch
 from ingest_server import logs
-from ingest_server.base.clock import SystemClock
 from ingest_server.cli_access import AccessCommands
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth import audit
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
-from ingest_server.base.clock import SystemClock, rfc3339
 from ingest_server.config import ServerConfig
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from ingest_server.storage.sqlite.outbox import Delivery, Outbox

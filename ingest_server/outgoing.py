@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from ingest_server.base.clock import Clock
+from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_host.clock import Clock, SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
 from ingest_server.auth.tokens import TokenIssuer
-from ingest_server.base.clock import Clock, SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig

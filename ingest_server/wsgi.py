@@ -19,8 +19,8 @@ from typing import Any
 
 import structlog
 
+from edge_host.clock import SystemClock
 from ingest_server import logs
-from ingest_server.base.clock import SystemClock
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.front.body import BodyTruncatedError

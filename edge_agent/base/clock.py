@@ -1,4 +1,4 @@
-"""The only reader of the clocks: monotonic for every wait, wall time for people.
+"""The machine's clocks, and whether the one for people is right.
 
 A Raspberry Pi without a battery-backed clock boots in the past, so no decision rests on wall time
 (law L6). ``is_synchronised`` says whether a time in a message may be believed.
@@ -7,37 +7,25 @@ A Raspberry Pi without a battery-backed clock boots in the past, so no decision 
 from __future__ import annotations
 
 import ctypes
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+
+from edge_host import clock as host
 
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 
 
-class Clock(Protocol):
-    def now_s(self) -> float:
-        """Return monotonic seconds; only differences mean anything."""
-        ...
-
-    def utc(self) -> datetime:
-        """Return the wall time, aware, in UTC; for display and messages only."""
-        ...
+class Clock(host.Clock, Protocol):
+    """The host's clocks, and whether the one for people may be believed."""
 
     def is_synchronised(self) -> bool:
         """Return whether the kernel believes the wall time (NTP or a reference clock)."""
         ...
 
 
-class SystemClock:
+class SystemClock(host.SystemClock):
     """The machine's clocks."""
-
-    def now_s(self) -> float:
-        return time.monotonic()
-
-    def utc(self) -> datetime:
-        return datetime.now(UTC)
 
     def is_synchronised(self) -> bool:
         """Ask the kernel as ``adjtimex(2)`` does; unknown counts as not synchronised."""

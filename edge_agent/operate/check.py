@@ -183,7 +183,9 @@ def _certificates(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
     """Look at this device's own certificates, which nobody else tells that they are over."""
     for files in (tls_files(settings.server), tls_files(settings.mqtt)):
         if files.cert_file is not None:
-            yield _certificate(files.cert_file, f"[{files.table}] client_cert_file", clock.utc())
+            yield _certificate(
+                files.cert_file, f"[{files.table}] client_cert_file", clock.now_utc()
+            )
 
 
 def _certificate(path: Path, key: str, now: datetime) -> Finding:
@@ -280,7 +282,7 @@ def _advice(error: TransportError, settings: AgentSettings) -> str:
 
 def _offset(server_now: str, clock: Clock) -> Iterator[Finding]:
     try:
-        offset_s = (clock.utc() - datetime.fromisoformat(server_now)).total_seconds()
+        offset_s = (clock.now_utc() - datetime.fromisoformat(server_now)).total_seconds()
     except (ValueError, TypeError):
         return
     if abs(offset_s) > _CLOCK_OFF_S:
@@ -295,7 +297,7 @@ def _link(settings: AgentSettings, clock: Clock) -> Finding:
     interface = interface_to(address[0], SHARED.known(*address))
     if interface is None:
         return Finding("WARN", "link", "no way leads to the server now: the agent waits for one")
-    local = clock.utc().astimezone() if clock.is_synchronised() else None
+    local = clock.now_utc().astimezone() if clock.is_synchronised() else None
     verdict = decide(
         rules=[one.rule() for one in settings.link],
         timetable=settings.upload.slots(),

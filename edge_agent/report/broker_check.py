@@ -5,7 +5,7 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from edge_agent.base.clock import Clock, SystemClock, rfc3339
+from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, Login, read_login
 from edge_agent.report.mqtt_client import (
@@ -20,6 +20,7 @@ from edge_agent.report.mqtt_client import (
     Reached,
 )
 from edge_agent.report.payloads import Topics, encode
+from edge_host.clock import rfc3339
 
 _REFUSED: Final = 128
 
@@ -75,7 +76,7 @@ def _event(device_id: str, clock: Clock) -> bytes:
             "id": f"check-{clock.now_s():.6f}",
             "source": f"/devices/{device_id}",
             "type": "edgeup.agent.checked",
-            "time": rfc3339(clock.utc()),
+            "time": rfc3339(clock.now_utc()),
         }
     )
 

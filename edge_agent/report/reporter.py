@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
-from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report import payloads
@@ -35,6 +35,7 @@ from edge_agent.report.mqtt_client import (
 )
 from edge_agent.report.payloads import Timing, Topics
 from edge_agent.store.recordings import Store
+from edge_host.clock import rfc3339
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
 
@@ -217,7 +218,7 @@ class Reporter:
             boot_id=self._boot_id,
             session=self._connection.number,
             reason=reason,
-            ts=rfc3339(self._clock.utc()),
+            ts=rfc3339(self._clock.now_utc()),
         )
         self._presented_s = now_s
         self._publish(self._topics.status, payloads.encode(document), is_retained=True)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, View, Wait
-from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
+from edge_host.clock import rfc3339
 
 _STATE_OF_REASON = {
     Reason.LINK: "waiting_network",
@@ -81,7 +82,7 @@ class StateDocuments:
         waiting = pending_files(counts)
         wait = blocking(view, counts)
         link = self._link()
-        now = self._clock.utc()
+        now = self._clock.now_utc()
         is_synced = self._clock.is_synchronised()
         return {
             "v": 1,

@@ -290,7 +290,7 @@ class FailurePolicy:
         return _CLOCK_LOOK_S
 
     def _wall_offset_s(self) -> float:
-        return self._clock.utc().timestamp() - self._clock.now_s()
+        return self._clock.now_utc().timestamp() - self._clock.now_s()
 
     def _on_conflict(
         self, recording: Recording, delivery: UploadProgress | None, error: ConflictError

@@ -81,7 +81,7 @@ class LinkPolicy:
         if self._looked_s is not None and 0 <= now_s - self._looked_s < _LOOK_S:
             return self._verdict
         self._looked_s = now_s
-        local = self._clock.utc().astimezone() if self._clock.is_synchronised() else None
+        local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
         interface = self._interface()
         self._verdict = decide(
             rules=self.rules.links,

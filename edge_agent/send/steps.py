@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
-from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock
 from edge_agent.base.errors import TransportError, UploadLostError
 from edge_agent.core.plan import (
     MIB,
@@ -35,6 +35,7 @@ from edge_agent.send.gate import LaneLock
 from edge_agent.send.receipts import check_receipt, completed_event
 from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
+from edge_host.clock import rfc3339
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -359,7 +360,7 @@ class UploadSteps:
             recording,
             Event.RECEIPT_STORED,
             receipt=answer,
-            verified_at=rfc3339(self._clock.utc()),
+            verified_at=rfc3339(self._clock.now_utc()),
             failures=0,
             problem=None,
             detail=None,

@@ -48,7 +48,7 @@ def make_transport(
             dscp=settings.upload.dscp,
         ),
         token=lambda: read_secret(FOR_SERVER, server.token_file) if with_token else None,
-        utc=clock.utc,
+        utc=clock.now_utc,
         watch=link,
     )
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock
 from edge_agent.store.database import Connection, Database
+from edge_host.clock import rfc3339
 
 SCHEMA = """
 CREATE TABLE event (
@@ -158,7 +159,7 @@ class Outbox:
                 new.type,
                 new.subject,
                 data,
-                rfc3339(self._clock.utc()),
+                rfc3339(self._clock.now_utc()),
                 "synced" if self._clock.is_synchronised() else "unsynced",
                 self._boot_id,
                 int(self._clock.now_s() * 1000),

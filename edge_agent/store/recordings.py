@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from edge_agent.base.clock import Clock, rfc3339
+from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State, advance
@@ -32,6 +32,7 @@ from edge_agent.store.schema import (
     changed_columns,
     to_recording,
 )
+from edge_host.clock import rfc3339
 
 __all__ = [
     "Found",
@@ -92,7 +93,7 @@ class Store(Outbox):
             StoreTooNewError: written by a newer version.
             StoreError: cannot be opened at all.
         """
-        database = Database.open(path, MIGRATIONS, now=clock.utc())
+        database = Database.open(path, MIGRATIONS, now=clock.now_utc())
         return cls(database, clock=clock, boot_id=boot_id)
 
     @classmethod
@@ -113,7 +114,7 @@ class Store(Outbox):
 
     def add(self, found: Sequence[Found]) -> list[Recording]:
         """Remember new files in state SEEN, in one transaction, in the order given."""
-        seen_at = rfc3339(self._clock.utc())
+        seen_at = rfc3339(self._clock.now_utc())
         with self._database.transaction() as run:
             return [self._insert(run, one, seen_at) for one in found]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from typing import Protocol
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
+from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.storage.sqlite.tokens import TokenRecord
 

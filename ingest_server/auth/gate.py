@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_host.clock import Clock
 from ingest_server.auth import audit
 from ingest_server.auth.authentication import Caller
 from ingest_server.auth.throttle import Throttle
-from ingest_server.base.clock import Clock
 from ingest_server.core.errors import Refused
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
 

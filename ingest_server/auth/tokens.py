@@ -13,9 +13,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, Caller, new_token, token_hash
-from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.storage.sqlite.access import AccessTables, Claimed, ClaimRecord
 from ingest_server.storage.sqlite.tokens import TokenRecord

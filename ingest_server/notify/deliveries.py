@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from ingest_server.base.clock import Clock, rfc3339
+from edge_host.clock import Clock, rfc3339
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event

@@ -26,7 +26,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from ingest_server.base.clock import Clock
+from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
 from ingest_server.storage.sqlite.outbox import Queue

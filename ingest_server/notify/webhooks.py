@@ -24,7 +24,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ingest_server.base.clock import Clock
+from edge_host.clock import Clock
 from ingest_server.core import events
 from ingest_server.core.events import Event
 from ingest_server.notify.deliveries import Outcome, Told

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import falcon
 
+from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
-from ingest_server.base.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all

@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 import falcon
 
+from edge_host.clock import Clock
 from ingest_server.auth.authentication import ANONYMOUS
-from ingest_server.base.clock import Clock
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, not_found

@@ -6,7 +6,7 @@ import errno
 import threading
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
-from ingest_server.base.clock import Clock
+from edge_host.clock import Clock
 from ingest_server.core.errors import Refused
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.group_commit import Committer

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.sqlite.queries import Queries, Removal, Transaction
 from ingest_server.uploads.publish import Publisher

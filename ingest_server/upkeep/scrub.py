@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
-from ingest_server.base.clock import Clock, rfc3339
+from edge_host.clock import Clock, rfc3339
 from ingest_server.core import events
 from ingest_server.storage.files.parts import FileBlobs, PartFile
 from ingest_server.storage.sqlite.readings import Reading

@@ -6,7 +6,7 @@ import secrets
 
 import structlog
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name

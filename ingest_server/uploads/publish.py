@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import State, UploadRecord

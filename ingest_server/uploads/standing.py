@@ -21,7 +21,7 @@ from enum import Enum, auto
 
 import structlog
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.core import events
 from ingest_server.storage.files.parts import is_unwritten
 from ingest_server.storage.sqlite.queries import Transaction

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from ingest_server.base.clock import rfc3339
+from edge_host.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.earlier import changed

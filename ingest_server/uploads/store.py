@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ingest_server.base.clock import Clock
+from edge_host.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found

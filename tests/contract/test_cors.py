@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
+from edge_host.clock import SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
-from ingest_server.base.clock import SystemClock
 from tests.support.ingest import ingest
 
 PAGE = "https://app.example"

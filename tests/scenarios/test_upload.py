@@ -159,10 +159,10 @@ def test_bytes_that_rotted_on_the_way_are_found_and_only_their_block_goes_again(
 
 def _restart_server(stage):
     """A new process over the same folder: it has no running digest and reads what is stored."""
+    from edge_host.clock import SystemClock
     from ingest_server.app import make_app
     from ingest_server.auth.audit import Unaudited
     from ingest_server.auth.authentication import OpenAuth
-    from ingest_server.base.clock import SystemClock
     from ingest_server.storage.files.parts import FileBlobs
     from ingest_server.storage.sqlite.transactions import SqliteState
     from ingest_server.upkeep.housekeeper import Housekeeper

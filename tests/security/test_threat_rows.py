@@ -24,8 +24,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import TokenAuth
-from ingest_server.base.clock import SystemClock
 from ingest_server.cli import main
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_host.clock import rfc3339
 from ingest_server.auth.throttle import Throttle
 from ingest_server.auth.tokens import claim_hash, new_claim
-from ingest_server.base.clock import rfc3339
 from ingest_server.front.address import parse_address
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from tests.support.processes import wait_for

@@ -16,7 +16,7 @@ class VirtualClock:
     def now_s(self) -> float:
         return self._now_s
 
-    def utc(self) -> datetime:
+    def now_utc(self) -> datetime:
         return self._wall + timedelta(seconds=self._now_s - 1000.0)
 
     def is_synchronised(self) -> bool:

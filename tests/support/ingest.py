@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_host.clock import SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
 from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.auth.tokens import TokenIssuer
-from ingest_server.base.clock import SystemClock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.front.admission import Admission

@@ -60,7 +60,7 @@ class Lane:
         self.transport = NativeClient(
             Endpoint(url="http://127.0.0.1"),
             token=self._token,
-            utc=self.clock.utc,
+            utc=self.clock.now_utc,
             via=self.link,
         )
         self.sender = Sender(

@@ -97,7 +97,7 @@ class Lanes(Lane):
         return NativeClient(
             Endpoint(url=self.url or "http://127.0.0.1", congestion_control="cubic"),
             token=lambda: None,
-            utc=self.clock.utc,
+            utc=self.clock.now_utc,
             via=self.link if self.url is None else None,
         )
 

@@ -29,7 +29,7 @@ class StillClock:
     def now_s(self) -> float:
         return self.now
 
-    def utc(self) -> datetime:
+    def now_utc(self) -> datetime:
         return self.wall
 
     def is_synchronised(self) -> bool:

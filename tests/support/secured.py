@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
+from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
-from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.server import IngestServer
 from tests.support.core_site import new_key

@@ -16,8 +16,8 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge_host.clock import SystemClock
 from ingest_server import logs
-from ingest_server.base.clock import SystemClock
 from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.front.address import ListenAddress, parse_address

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from ingest_server.base.clock import SystemClock
+from edge_host.clock import SystemClock
 from ingest_server.cli import main
 from ingest_server.core import events
 from ingest_server.core.errors import SettingError

@@ -175,9 +175,9 @@ def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path):
 
 def test_an_older_database_is_copied_before_it_is_migrated(path):
     old = ("CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);",)
-    Database.open(path, old, now=CLOCK.utc()).close()
+    Database.open(path, old, now=CLOCK.now_utc()).close()
 
-    new = Database.open(path, (*old, "CREATE TABLE b (y INTEGER) STRICT;"), now=CLOCK.utc())
+    new = Database.open(path, (*old, "CREATE TABLE b (y INTEGER) STRICT;"), now=CLOCK.now_utc())
 
     with new.reading() as run:
         assert run.execute("SELECT x FROM a").fetchall() == [(1,)]
@@ -194,14 +194,16 @@ def test_an_older_database_is_copied_before_it_is_migrated(path):
 
 def test_a_migration_that_fails_leaves_the_old_schema(path):
     old = ("CREATE TABLE a (x INTEGER) STRICT;",)
-    Database.open(path, old, now=CLOCK.utc()).close()
+    Database.open(path, old, now=CLOCK.now_utc()).close()
 
     with pytest.raises(StoreError, match="cannot be prepared"):
         Database.open(
-            path, (*old, "CREATE TABLE b (y INTEGER); CREATE TABLE a (z TEXT);"), now=CLOCK.utc()
+            path,
+            (*old, "CREATE TABLE b (y INTEGER); CREATE TABLE a (z TEXT);"),
+            now=CLOCK.now_utc(),
         )
 
-    again = Database.open(path, old, now=CLOCK.utc())
+    again = Database.open(path, old, now=CLOCK.now_utc())
     with again.reading() as run:
         assert run.execute("SELECT name FROM sqlite_master").fetchall() == [("a",)]
     again.close()
@@ -213,7 +215,7 @@ def test_a_new_database_needs_no_copy(path, store):
 
 
 def test_what_waits_is_counted_when_a_database_of_the_first_version_is_opened(path):
-    old = Database.open(path, MIGRATIONS[:1], now=CLOCK.utc())
+    old = Database.open(path, MIGRATIONS[:1], now=CLOCK.now_utc())
     with old.transaction() as run:
         run.executemany(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"

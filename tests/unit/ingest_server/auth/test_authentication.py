@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_host.clock import rfc3339
 from ingest_server.auth import authentication
-from ingest_server.base.clock import rfc3339
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.headers import is_device_id
