@@ -34,9 +34,9 @@ from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
-from edge_agent.version import own_version
 from edge_host.logs import set_level
 from edge_host.systemd import Notifier
+from edge_host.version import own_version
 
 log = structlog.get_logger()
 

@@ -9,16 +9,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
-from edge_agent.version import own_version
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
+from edge_host.version import own_version
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
-
-_EXTRA = frozenset({"httpx", "httpcore", "paho", "watchdog"})
+PROGRAM = Program(
+    "edge-agent",
+    exit_codes={ConfigError: EXIT_CONFIG, AgentError: EXIT_FAILED},
+    libraries=frozenset({"httpx", "httpcore", "paho", "watchdog"}),
+    missing="{library} is not installed; run: pip install 'edge-uploader[agent]'",
+)
 
 _SHORTHANDS = {
     "device_id": ("--device-id", "NAME", "this device's name"),
@@ -35,31 +39,7 @@ _SHORTHANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    options = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = options.command
-    try:
-        return command(options)
-    except ConfigError as error:
-        for problem in error.problems:
-            _complain(problem)
-        return EXIT_CONFIG
-    except AgentError as error:
-        _complain(str(error))
-        return EXIT_FAILED
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        _complain(f"{error.name} is not installed; run: pip install 'edge-uploader[agent]'")
-        return EXIT_FAILED
-    except BrokenPipeError:  # `edge-agent status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return 130
-
-
-def _complain(sentence: str) -> None:
-    print(f"edge-agent: {sentence}", file=sys.stderr)
+    return PROGRAM.run(_parser(), argv)
 
 
 # --- arguments ------------------------------------------------------------------------------
@@ -67,7 +47,7 @@ def _complain(sentence: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="edge-agent",
+        prog=PROGRAM.name,
         description="Sends recordings from this device to an ingest server, over links that break,"
         " and lets them go only when the server holds a verified copy.",
         epilog="Every key of the configuration is an environment variable, too, such as"
@@ -243,6 +223,8 @@ def _upload(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the progress line ends here
-        _complain("stopped; what has arrived is kept, and the same command goes on from there")
+        PROGRAM.complain(
+            "stopped; what has arrived is kept, and the same command goes on from there"
+        )
         raise
     return EXIT_DONE if is_done else EXIT_FAILED

@@ -12,16 +12,17 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_host.clock import SystemClock
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.systemd import Notifier, watch
+from edge_host.version import own_version
 from ingest_server import logs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
@@ -38,7 +39,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
+PROGRAM = Program(
+    "ingest-server",
+    exit_codes={
+        ConfigError: EXIT_CONFIG,
+        SettingError: EXIT_CONFIG,
+        ServerError: EXIT_FAILED,
+        Refused: EXIT_FAILED,
+    },
+    libraries=frozenset({"falcon", "cheroot"}),
+    missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
+)
 DATABASE = "state.db"
 PAGE = 500
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -46,26 +57,7 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = options.command
-    try:
-        return command(options)
-    except ConfigError as error:
-        for sentence in error.sentences:
-            _complain(sentence)
-        return EXIT_CONFIG
-    except (ServerError, Refused) as error:
-        _complain(str(error))
-        return EXIT_CONFIG if isinstance(error, SettingError) else EXIT_FAILED
-    except BrokenPipeError:  # `ingest-server list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return 130
-
-
-def _complain(sentence: str) -> None:
-    print(f"ingest-server: {sentence}", file=sys.stderr)
+    return PROGRAM.run(_parser(), argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--data-dir", type=Path, metavar="DIR", help="overrides [server] data_dir")
     parser = argparse.ArgumentParser(
-        prog="ingest-server",
+        prog=PROGRAM.name,
         description="Takes resumable uploads of recordings from devices in the field.",
         epilog="Each key of the configuration is also an environment variable, such as "
         "INGEST_SERVER_SERVER__LISTEN for [server] listen. Exit codes: 0 done, 1 failed, "
         "2 usage, 78 configuration.",
     )
-    parser.add_argument("--version", action="version", version=_own_version())
+    parser.add_argument("--version", action="version", version=own_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser(
@@ -90,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS", help="127.0.0.1:8080, [::]:8080 or unix:PATH")
     run.set_defaults(command=_run)
 
-    AccessCommands(_open_state, _config, _table).add_parsers(commands, common)
+    AccessCommands(_open_state, _config, _table, PROGRAM.complain).add_parsers(commands, common)
 
     verify = commands.add_parser(
         "verify",
@@ -111,13 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     uploads.add_argument("--state", choices=sorted(STATES), help="only those in this state")
     uploads.set_defaults(command=_list)
     return parser
-
-
-def _own_version() -> str:
-    try:
-        return version("edge-uploader")
-    except PackageNotFoundError:
-        return "0+source"
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
@@ -141,13 +126,8 @@ def _has_no_file(options: argparse.Namespace) -> bool:
 
 def _run(options: argparse.Namespace) -> int:
     config = _config(options)
-    try:
-        from ingest_server.server import IngestServer  # needs the [server] extra
-    except ModuleNotFoundError as error:
-        if error.name not in {"falcon", "cheroot"}:
-            raise
-        _complain(f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'")
-        return EXIT_FAILED
+    from ingest_server.server import IngestServer  # needs the [server] extra
+
     # Before any thread starts, so that all inherit it and the signals wait for `_wait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     logs.configure(level=config.log.level, form=config.log.format)
@@ -270,7 +250,7 @@ def _verify(options: argparse.Namespace) -> int:
     data_dir = _config(options).server.data_dir
     # A token makes the database; the first start of the server makes the folder.
     if not ((data_dir / DATABASE).is_file() and (data_dir / PUBLISHED).is_dir()):
-        _complain(f"nothing was ever stored in {data_dir}: no server has run with it")
+        PROGRAM.complain(f"nothing was ever stored in {data_dir}: no server has run with it")
         return EXIT_FAILED
     _become_owner(data_dir)
     state, blobs = SqliteState.open(data_dir / DATABASE), FileBlobs(data_dir)
@@ -322,7 +302,9 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
     """Open the database as its owner, so that no file is left that the server cannot write."""
     data_dir = _config(options).server.data_dir
     if _has_no_file(options):
-        _complain(f"there is no {DEFAULT_PATH}; built-in defaults are used, data in {data_dir}.")
+        PROGRAM.complain(
+            f"there is no {DEFAULT_PATH}; built-in defaults are used, data in {data_dir}."
+        )
     _make_folder(data_dir)
     _become_owner(data_dir)
     return SqliteState.open(data_dir / DATABASE)

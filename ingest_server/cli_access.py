@@ -53,10 +53,12 @@ class AccessCommands:
         open_state: OpenState,
         config: ReadConfig,
         table: Callable[[Sequence[str], Rows], None],
+        complain: Callable[[str], None],
     ) -> None:
         self._open_state = open_state
         self._config = config
         self._table = table
+        self._complain = complain
 
     def add_parsers(
         self,
@@ -149,7 +151,7 @@ class AccessCommands:
     def _token_add(self, options: argparse.Namespace) -> int:
         device: str = options.device
         if not is_device_id(device):
-            _complain(
+            self._complain(
                 f"{device!r} is no device id: 1 to 63 of a-z, 0-9, _ and -, starting with a letter "
                 "or digit"
             )
@@ -176,7 +178,7 @@ class AccessCommands:
             state.close()
         self._note(options, "token.add", device=device, object_=issued.record.token_id)
         if older:
-            _complain(
+            self._complain(
                 f"{device} has had {_counted(older)} before, valid still; end each of them when the "
                 f"device has the new one: ingest-server token revoke {older[0]}"
             )
@@ -233,7 +235,7 @@ class AccessCommands:
         finally:
             state.close()
         if count == 0:
-            _complain(f"no token and no device with a token is called {options.which!r}")
+            self._complain(f"no token and no device with a token is called {options.which!r}")
             return 1
         self._note(options, "token.revoke", device=None, object_=options.which)
         print(f"{count} token{'s' if count > 1 else ''} revoked, at once.", file=sys.stderr)
@@ -243,7 +245,7 @@ class AccessCommands:
 
     def _claim_add(self, options: argparse.Namespace) -> int:
         if options.devices < 1:
-            _complain("--devices is at least 1")
+            self._complain("--devices is at least 1")
             return 2
         token, claim_id = new_claim()
         now = rfc3339(SystemClock().now_utc())
@@ -296,7 +298,7 @@ class AccessCommands:
         finally:
             state.close()
         if not is_gone:
-            _complain(f"no claim token that is still good is called {options.claim_id!r}")
+            self._complain(f"no claim token that is still good is called {options.claim_id!r}")
             return 1
         self._note(options, "claim.revoke", device=None, object_=options.claim_id)
         print("Revoked, at once; the devices that used it keep their tokens.", file=sys.stderr)
@@ -344,7 +346,9 @@ class AccessCommands:
         finally:
             state.close()
         if not count and options.which != "dead":
-            _complain(f"no event and no target with something left to tell is {options.which!r}")
+            self._complain(
+                f"no event and no target with something left to tell is {options.which!r}"
+            )
             return 1
         self._note(options, "webhook.replay", device=None, object_=options.which)
         print(f"{count} to be told again.", file=sys.stderr)
@@ -359,10 +363,6 @@ def _document(delivery: Delivery) -> dict[str, object]:
         "error": delivery.error,
         "event": delivery.event.to_json(),
     }
-
-
-def _complain(sentence: str) -> None:
-    print(f"ingest-server: {sentence}", file=sys.stderr)
 
 
 def _counted(token_ids: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which version of the agent this is."""
+"""Which version of the package this is."""
 
 from __future__ import annotations
 
