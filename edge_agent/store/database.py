@@ -13,8 +13,12 @@ from datetime import datetime
 from pathlib import Path
 
 from edge_agent.base.errors import StoreError, StoreTooNewError
+from edge_host import sqlite_file
 
 Connection = sqlite3.Connection
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a statement waits for another process: `edge-agent status` reads for ms."""
 
 
 class Database:
@@ -52,31 +56,31 @@ class Database:
             moved = _move_aside(path, now)
             connection = _connect(path)
         try:
-            _migrate(connection, path, migrations)
+            sqlite_file.migrate(connection, path, migrations, copy="{name}.v{version}")
         except sqlite3.Error as error:
             connection.close()
             msg = f"the state database {path} cannot be prepared: {error}"
             raise StoreError(msg) from error
-        except StoreError:
+        except sqlite_file.TooNewError as error:
             connection.close()
-            raise
+            msg = (
+                f"the state database {path} was written by a newer edge-agent (version"
+                f" {error.found}, this one knows {error.known}): upgrade edge-agent, or move the file"
+                " aside to start anew"
+            )
+            raise StoreTooNewError(msg) from error
         return cls(connection, moved_aside=moved)
 
     @classmethod
     def open_read_only(cls, path: Path, version: int) -> Database:
         """Open beside another process that may be writing; writes nothing."""
         try:
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S, writes=False)
         except sqlite3.Error as error:
             msg = f"the state database {path} cannot be read: {error}"
             raise StoreError(msg) from error
         try:
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            found = sqlite_file.version(connection)
         except sqlite3.Error as error:
             connection.close()
             msg = f"the state database {path} cannot be read: {error}"
@@ -128,11 +132,10 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _connect(path: Path) -> Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S)
     try:
         path.chmod(0o600)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        sqlite_file.make_durable(connection)
         connection.execute("PRAGMA journal_size_limit=4194304")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
@@ -150,31 +153,3 @@ def _move_aside(path: Path, now: datetime) -> Path:
         if source.exists():
             source.rename(aside.with_name(aside.name + suffix))
     return aside
-
-
-def _migrate(connection: Connection, path: Path, migrations: Sequence[str]) -> None:
-    newest = len(migrations)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > newest:
-        msg = (
-            f"the state database {path} was written by a newer edge-agent (version {version}, this"
-            f" one knows {newest}): upgrade edge-agent, or move the file aside to start anew"
-        )
-        raise StoreTooNewError(msg)
-    if version == newest:
-        return
-    if version > 0:
-        _back_up(connection, path.with_name(f"{path.name}.v{version}"))
-    # One transaction: a power cut leaves either the old schema or the new one, never a half.
-    steps = " ".join(migrations[version:])
-    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={newest}; COMMIT;")
-
-
-def _back_up(connection: Connection, copy: Path) -> None:
-    """Copy the whole database; an older copy of that version is replaced."""
-    target = sqlite3.connect(copy)
-    try:
-        copy.chmod(0o600)
-        connection.backup(target)
-    finally:
-        target.close()

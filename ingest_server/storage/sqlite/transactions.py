@@ -1,8 +1,4 @@
-"""Upload records and tokens in one SQLite file, usable by several processes at once.
-
-WAL with ``synchronous=FULL``: with NORMAL a committed row may be gone after a power cut, and an
-acknowledgement with it.
-"""
+"""Upload records and tokens in one SQLite file, usable by several processes at once."""
 
 from __future__ import annotations
 
@@ -13,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from edge_host import sqlite_file
 from ingest_server.core.errors import StateError, StateFailed, StateTooNewError
 from ingest_server.storage.sqlite.queries import Queries, Transaction
 from ingest_server.storage.sqlite.readings import Reading
@@ -70,23 +66,12 @@ class SqliteState:
                 return
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rwc"
-        # `?` and `#` in a folder's name must not end the path of the URI.
-        # Quoted here: Path.as_uri imports what it needs when called, which a command that gave up
-        # root may not be able to read any more.
-        uri = f"file://{quote(os.fsencode(self.path.absolute()))}?mode={mode}"
-        connection = sqlite3.connect(
-            uri,
-            uri=True,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
+        connection = sqlite_file.connect(
+            self.path, timeout_s=BUSY_TIMEOUT_S, writes=not self.read_only
         )
         try:
             if not self.read_only:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA trusted_schema = OFF")
+                sqlite_file.make_durable(connection)
         except sqlite3.Error:
             connection.close()
             raise
@@ -292,38 +277,15 @@ def translated(error: sqlite3.Error) -> StateFailed:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > VERSION:
-        raise StateTooNewError(
-            f"{path} was written by a newer version of ingest-server (its format is {found}, "
-            f"this one knows {VERSION}): upgrade ingest-server, or restore the copy made before"
-        )
-    if found == VERSION:
-        return
-    if read_only:
+    if read_only and sqlite_file.version(connection) < VERSION:
         raise StateError(f"{path} has an older format: start `ingest-server run` once")
-    if found:
-        _back_up(connection, path.with_name(f"{path.name}.v{found}.backup"))
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        # Again under the lock: another process may have been first.
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        for script in MIGRATIONS[found:]:
-            for statement in script.split(";"):  # executescript would commit at once
-                if statement.strip():
-                    connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(found, VERSION)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _back_up(connection: sqlite3.Connection, copy: Path) -> None:
-    # VACUUM INTO and the online backup both take a consistent copy; this one overwrites.
-    with closing(sqlite3.connect(copy)) as target:
-        connection.backup(target)
+        sqlite_file.migrate(connection, path, MIGRATIONS, copy="{name}.v{version}.backup")
+    except sqlite_file.TooNewError as error:
+        raise StateTooNewError(
+            f"{path} was written by a newer version of ingest-server (its format is {error.found}, "
+            f"this one knows {error.known}): upgrade ingest-server, or restore the copy made before"
+        ) from error
 
 
 def _token(row: tuple[Any, ...]) -> TokenRecord:
