@@ -18,7 +18,8 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
 from edge_agent.base.settings import AgentSettings
-from edge_agent.base.settings_loading import Loaded, is_insecure
+from edge_agent.base.settings_check import is_insecure
+from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.janitor import Janitor

@@ -21,11 +21,12 @@ import structlog
 
 from edge_host.clock import SystemClock
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
+from edge_host.errors import ConfigError
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
 from ingest_server.cli_access import AccessCommands
-from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
+from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.storage.files.parts import PUBLISHED, FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -178,7 +179,7 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
     try:
         config = _config(options)
     except ConfigError as error:
-        log.error("config.rejected", error=error.sentences, kept="the running configuration")  # noqa: TRY400 # no traceback for an operator's typo
+        log.error("config.rejected", error=error.problems, kept="the running configuration")  # noqa: TRY400 # no traceback for an operator's typo
         return
     try:
         pending = server.reload(config)

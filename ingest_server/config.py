@@ -1,19 +1,16 @@
 """The server's configuration: typed, frozen, read once, every fault one clear sentence.
 
 Command line > environment (``INGEST_SERVER_SERVER__LISTEN``, two underscores between section and
-key) > TOML file > defaults. pydantic-settings says nothing about a missing file, about misspelt
-variables, or about where a wrong value came from; this module does.
+key) > TOML file > defaults: `edge_host.settings`. Here are the keys, and this server's words.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,13 +23,18 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import SettingsConfigDict
 
+from edge_host.errors import ConfigError
+from edge_host.settings import (
+    Key,
+    LayeredSettings,
+    Layers,
+    Words,
+    complaint,
+    nearest,
+    path_keys,
+)
 from ingest_server.core.events import TYPES
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import ListenAddress, parse_address
@@ -43,14 +45,6 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+\Z", re.IGNORECASE)
 ENV_PREFIX = "INGEST_SERVER_"
 DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
 GIB = 2**30
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; ``sentences`` says each thing that is wrong with it."""
-
-    def __init__(self, sentences: list[str]) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
 
 
 def _no_bool(value: object) -> object:
@@ -260,7 +254,7 @@ class WebhookSection(_Section):
     def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
             if one not in TYPES:
-                raise ValueError(f"there is no event {one!r}{_nearest(one, set(TYPES))}")
+                raise ValueError(f"there is no event {one!r}{_nearest(one, TYPES)}")
         return value
 
     @model_validator(mode="after")
@@ -299,7 +293,7 @@ class MetricsSection(_Section):
         return value
 
 
-class ServerConfig(BaseSettings):
+class ServerConfig(LayeredSettings):
     """All of it. Made by `load`, which is the only way that names where a fault is."""
 
     model_config = SettingsConfigDict(
@@ -334,17 +328,19 @@ class ServerConfig(BaseSettings):
             return None
         return TlsFiles(self.tls.cert_file, self.tls.key_file, self.tls.client_ca_file)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `load` hands everything over as one: it has to know where each value came from.
-        return (init_settings,)
+
+_PATHS = frozenset(path_keys(ServerConfig))
+_WORDS = Words(
+    error=ConfigError,
+    absent="The configuration file {path} does not exist.",
+    is_folder="The configuration file {path} cannot be read: {why}.",
+    unreadable="The configuration file {path} cannot be read: {why}.",
+    not_text="{path} is not UTF-8 text.",
+    not_toml="{path} is not valid TOML: {why}.",
+    from_file="in {path}",
+    from_variable="environment variable {variable}",
+    not_json='The environment variable {variable} must be a JSON list such as ["a", "b"].',
+)
 
 
 def load(
@@ -364,185 +360,85 @@ def load(
     Raises:
         ConfigError: something is wrong; its sentences name each key and where it stands.
     """
-    from_file = {} if path is None else _read_file(path)
-    from_env, faults = _read_environment(environ)
-    given = {"listen": listen, "data_dir": data_dir}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    from_cli = {"server": chosen} if chosen else {}
-    merged = _merge(_merge(from_file, from_env), from_cli)
-    origins = _Origins(path, from_file, from_env, from_cli)
+    layers = Layers(ServerConfig, _WORDS)
+    if path is not None:
+        layers.add_file(path, _beside_file)
+    layers.add_environment(
+        environ,
+        keys=[key for key in layers.keys if len(key) > 1],
+        place=lambda _key, text: text,
+        unknown=lambda variable, _: _unknown_variable(variable, layers),
+    )
+    for key, value in (("listen", listen), ("data_dir", data_dir)):
+        if value is not None:
+            option = f"--{key.replace('_', '-')} on the command line"
+            layers.add(("server", key), value, option)
+    faults = layers.problems
     try:
-        config = ServerConfig(**merged)
+        config = ServerConfig.model_validate(layers.values)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        faults += [_sentence(one, origins) for one in found]
+        faults += [_sentence(one, layers) for one in found]
         raise ConfigError(faults) from None
     if config.auth.mode == "open" and not config.address.is_local:
         faults.append(
-            f"[auth] mode ({origins.of(('auth', 'mode'))}): 'open' asks nobody for a credential "
+            f"[auth] mode ({layers.origin(('auth', 'mode'))}): 'open' asks nobody for a credential "
             f"and is refused on {config.server.listen}, which other machines can reach; "
             'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
         )
-    faults += _half_of_tls(config.tls, origins)
+    faults += _half_of_tls(config.tls, layers)
     if faults:
         raise ConfigError(faults)
     return config
 
 
-def _half_of_tls(tls: TlsSection, origins: _Origins) -> Iterator[str]:
+def _half_of_tls(tls: TlsSection, layers: Layers) -> Iterator[str]:
     given = [key for key in type(tls).model_fields if getattr(tls, key) is not None]
     for key in ("cert_file", "key_file"):
         if given and key not in given:
             yield (
-                f"[tls] {given[0]} ({origins.of(('tls', given[0]))}) needs {key} as well: TLS takes "
+                f"[tls] {given[0]} ({layers.origin(('tls', given[0]))}) needs {key} as well: TLS takes "
                 "the server's certificate and its key."
             )
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            found = tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError([f"The configuration file {path} does not exist."]) from None
-    except OSError as error:
-        raise ConfigError(
-            [f"The configuration file {path} cannot be read: {error.strerror}."]
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path} is not valid TOML: {error}."]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path} is not UTF-8 text."]) from None
-    for name in ("server", "metrics"):
-        section = found.get(name)
-        if isinstance(section, dict):
-            _from_folder(section, path.absolute().parent)
-    folder = path.absolute().parent
-    hooks = found.get("webhook")
-    with_files = [found.get("log"), *(hooks if isinstance(hooks, list) else ())]
-    for section in with_files:
-        for key in ("audit_file", "secret_file", "ca_file"):
-            if isinstance(section, dict) and isinstance(section.get(key), str):
-                section[key] = str(folder / section[key])
-    tls = found.get("tls")
-    if isinstance(tls, dict):
-        tls.update({key: str(folder / one) for key, one in tls.items() if isinstance(one, str)})
-    return found
-
-
-def _from_folder(server: dict[str, Any], folder: Path) -> None:
+def _beside_file(key: Key, text: str, folder: Path) -> str:
     """Make paths that are relative in a file relative to that file's folder."""
-    if isinstance(server.get("data_dir"), str):
-        server["data_dir"] = str(folder / server["data_dir"])
-    listen = server.get("listen")
-    if isinstance(listen, str) and listen.startswith("unix:"):
-        server["listen"] = f"unix:{folder / listen.removeprefix('unix:')}"
+    if key in _PATHS:
+        return str(folder / text)
+    if key == ("server", "listen") and text.startswith("unix:"):
+        return f"unix:{folder / text.removeprefix('unix:')}"
+    return text
 
 
-def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Return what the environment sets, and a sentence for each variable that sets nothing."""
-    known = {_variable(section, key) for section, key in _keys()}
-    faults = []
-    for name in environ:
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            hint = _nearest(name.upper(), known)
-            faults.append(f"The environment variable {name} is not known{hint}.")
-    found: dict[str, Any] = {}
-    for name, value in environ.items():
-        if name.upper() not in known:
-            continue
-        # One at a time, because its errors do not name the variable.
-        source = EnvSettingsSource(ServerConfig)
-        source.env_vars = {name.lower(): value}
-        try:
-            found = _merge(found, source())
-        except ValueError:
-            faults.append(
-                f'The environment variable {name} must be a JSON list such as ["a", "b"].'
-            )
-    return found, faults
+def _unknown_variable(variable: str, layers: Layers) -> str:
+    known = [layers.variable(key) for key in layers.keys if len(key) > 1]
+    return f"The environment variable {variable} is not known{_nearest(variable.upper(), known)}."
 
 
-def _keys() -> Iterator[tuple[str, str]]:
-    for section, field in ServerConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            for key in field.annotation.model_fields:
-                yield section, key
-
-
-def _variable(section: str, key: str) -> str:
-    return f"{ENV_PREFIX}{section}__{key}".upper()
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        if key not in merged or not isinstance(value, Mapping):
-            merged[key] = value
-        elif isinstance(merged[key], Mapping):
-            merged[key] = _merge(merged[key], value)
-        # Else what lies below is no section: it stays, to be refused where it came from.
-    return merged
-
-
-class _Origins:
-    """Where each value came from."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        from_file: Mapping[str, Any],
-        from_env: Mapping[str, Any],
-        from_cli: Mapping[str, Any],
-    ) -> None:
-        self._path = path
-        self._file, self._env, self._cli = from_file, from_env, from_cli
-
-    def of(self, where: tuple[str, ...]) -> str:
-        if _has(self._cli, where):
-            return f"--{where[-1].replace('_', '-')} on the command line"
-        if len(where) > 1 and _has(self._env, where):
-            return f"environment variable {_variable(where[0], where[1])}"
-        if _has(self._file, where):
-            return f"in {self._path}"
-        return "default"
-
-
-def _has(found: object, where: tuple[str, ...]) -> bool:
-    for key in where:
-        if not isinstance(found, Mapping) or key not in found:
-            return False
-        found = found[key]
-    return True
-
-
-def _sentence(error: ErrorDetails, origins: _Origins) -> str:
+def _sentence(error: ErrorDetails, layers: Layers) -> str:
     where = tuple(str(part) for part in error["loc"][:2])
     if where[0] == "webhook":
-        return _of_webhook(error, origins)
+        return _of_webhook(error, layers)
     place = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
-    origin = origins.of(where)
+    text = complaint(error, _PLAINLY)
     if error["type"] == "extra_forbidden":
+        kind = "key" if len(where) > 1 else "section"
+        fields: Iterable[str] = ServerConfig.model_fields
         if len(where) > 1:
-            known = {key for section, key in _keys() if section == where[0]}
-            kind = "key"
-        else:
-            known, kind = set(ServerConfig.model_fields), "section"
-        return f"{place} ({origin}): there is no such {kind}{_nearest(where[-1], known)}."
-    text = error["msg"].removeprefix("Value error, ").rstrip(".")
-    text = _PLAINLY.get(error["type"], text)
-    return f"{place} ({origin}): {text[:1].lower()}{text[1:]}."
+            fields = [key for section, *rest in layers.keys if section == where[0] for key in rest]
+        text = f"there is no such {kind}{_nearest(where[-1], fields)}"
+    return f"{place} ({layers.origin(where) or 'default'}): {text}."
 
 
-def _of_webhook(error: ErrorDetails, origins: _Origins) -> str:
+def _of_webhook(error: ErrorDetails, layers: Layers) -> str:
     number, key = [*error["loc"][1:3], "", ""][:2]
-    text = error["msg"].removeprefix("Value error, ").rstrip(".")
-    text = _PLAINLY.get(error["type"], text)
     place = f"[[webhook]] number {int(number) + 1}" if isinstance(number, int) else "[[webhook]]"
+    text = complaint(error, _PLAINLY)
     if error["type"] == "extra_forbidden":
-        text = f"there is no such key{_nearest(str(key), set(WebhookSection.model_fields))}"
+        text = f"there is no such key{_nearest(str(key), WebhookSection.model_fields)}"
     shown = f" {key}" if key else ""
-    return f"{place}{shown} ({origins.of(('webhook',))}): {text[:1].lower()}{text[1:]}."
+    return f"{place}{shown} ({layers.origin(('webhook',))}): {text}."
 
 
 _PLAINLY = {
@@ -564,6 +460,6 @@ _PLAINLY = {
 """Pydantic's words where an operator needs others."""
 
 
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"; the nearest is {close[0]}" if close else ""
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = nearest(name, known)
+    return f"; the nearest is {close}" if close else ""

@@ -20,8 +20,9 @@ from typing import Any
 import structlog
 
 from edge_host.clock import SystemClock
+from edge_host.errors import ConfigError
 from ingest_server import logs
-from ingest_server.config import DEFAULT_PATH, ConfigError, ServerConfig, load
+from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.front.body import BodyTruncatedError
 from ingest_server.front.proxy_headers import App

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from edge_host import errors
 from upload_protocol.messages import Problem
 from upload_protocol.ranges import RangeSet
 
@@ -35,12 +36,8 @@ class AgentError(Exception):
     """Base of all that this package raises on purpose."""
 
 
-class ConfigError(AgentError):
-    """The configuration cannot be used; each problem is one sentence with its source."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+class ConfigError(AgentError, errors.ConfigError):
+    """The configuration cannot be used."""
 
 
 class StoreError(AgentError):

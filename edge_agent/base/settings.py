@@ -22,15 +22,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
+from edge_host.settings import LayeredSettings
 from upload_protocol.headers import is_device_id
 
 KIB = 1024
@@ -328,8 +324,8 @@ class LogSettings(_Settings):
     """``auto``: console on a terminal, else one JSON object per line for the journal."""
 
 
-class AgentSettings(BaseSettings):
-    """All of it. Made by `config_sources.load`, the only way that names where a fault is."""
+class AgentSettings(LayeredSettings):
+    """All of it. Made by `settings_loading.load`, the only way that names where a fault is."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -354,18 +350,6 @@ class AgentSettings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `load` hands everything over as one: it has to know where each value came from.
-        return (init_settings,)
 
     @field_validator("device_id")
     @classmethod

@@ -16,7 +16,8 @@ from edge_agent.base import tls
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings
-from edge_agent.base.settings_loading import Loaded, tls_files
+from edge_agent.base.settings_check import tls_files
+from edge_agent.base.settings_loading import Loaded
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
 from edge_agent.media.lease import LeaseProbe

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest_server.config import ENV_PREFIX, ConfigError, ServerConfig, load
+from edge_host.errors import ConfigError
+from ingest_server.config import ENV_PREFIX, ServerConfig, load
 
 EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
 
@@ -23,7 +24,7 @@ def toml(tmp_path):
 def faults(path=None, *, environ=None, **more) -> list[str]:
     with pytest.raises(ConfigError) as failure:
         load(path, environ=environ or {}, **more)
-    return failure.value.sentences
+    return failure.value.problems
 
 
 def test_the_example_shows_every_key_with_its_default():

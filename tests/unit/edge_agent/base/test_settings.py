@@ -12,9 +12,11 @@ import pytest
 from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
-from edge_agent.base.settings_loading import _KEYS, _REQUIRED, Loaded, load
+from edge_agent.base.settings_loading import _REQUIRED, _WORDS, Loaded, load
+from edge_host.settings import Layers
 from tests.support.certificates import Authority
 
+KEYS = Layers(AgentSettings, _WORDS).keys
 EXAMPLE = Path(__file__).parents[4] / "config.example.toml"
 GOOD = """
 device_id = "drone-1"
@@ -70,7 +72,7 @@ def test_the_example_holds_every_key_with_its_default():
     assert example == defaults
     # Keys of a list of tables are not known one by one.
     of_lists = {*LinkSettings.model_fields, *PrioritySettings.model_fields}
-    assert written == ({key[-1] for key in _KEYS} - {"link", "priority"}) | of_lists
+    assert written == ({key[-1] for key in KEYS} - {"link", "priority"}) | of_lists
 
 
 def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):
@@ -307,7 +309,7 @@ def test_zero_is_no_limit(tmp_path):
 
 
 def test_the_required_keys_are_those_without_a_default():
-    for key in _KEYS:
+    for key in KEYS:
         model = AgentSettings
         for part in key[:-1]:
             model = model.model_fields[part].annotation

@@ -1,0 +1,218 @@
+"""Settings in layers: the file, over it the environment, over it the command line, over the defaults.
+
+Each value remembers where it came from, so that what is wrong with it can be said in one sentence that
+a person can act on: which key, from which file, variable or option, and what would be right. Messages
+never hold the value itself: it may be a secret in the wrong place.
+
+pydantic-settings says nothing about a missing file, about misspelt variables, or about where a wrong
+value came from. The words are each program's own (`Words`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+Key = tuple[str, ...]
+Place = Callable[[Key, str, Path], str]
+"""Given a key, its text in a file and that file's folder, returns the text that counts."""
+
+
+class LayeredSettings(BaseSettings):
+    """The settings of a program: made of `Layers`, not by what pydantic-settings would look for."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How one program says what is wrong with a layer; each but `error` is a template."""
+
+    error: Callable[[list[str]], Exception]
+    absent: str
+    is_folder: str
+    unreadable: str
+    """With ``{why}``, and like those above and below with ``{path}``."""
+    not_text: str
+    """With ``{byte}``, the place of the first that is not."""
+    not_toml: str
+    from_file: str
+    from_variable: str
+    """With ``{variable}``."""
+    not_json: str
+    """Likewise: a list or a table is JSON in a variable."""
+
+
+class Layers:
+    """The merged values, and each one's origin in words. Layers are added from the bottom up."""
+
+    def __init__(self, model: type[LayeredSettings], words: Words) -> None:
+        self.values: dict[str, Any] = {}
+        self.problems: list[str] = []
+        """Sentences about what set nothing at all."""
+        self._model = model
+        self._words = words
+        self._origins: dict[Key, str] = {}
+        self.keys = tuple(_keys(model))
+        """Each key that a person can set; a list of tables is one key."""
+        self.tables = {key[:-1] for key in self.keys if len(key) > 1}
+        self._prefix = str(model.model_config["env_prefix"])
+
+    def origin(self, key: Key) -> str | None:
+        """Return where the value of *key*, or the first one below it, came from."""
+        if key in self._origins:
+            return self._origins[key]
+        return next((where for one, where in self._origins.items() if one[: len(key)] == key), None)
+
+    def add_file(self, path: Path, place: Place, *, may_be_absent: bool = False) -> bool:
+        """Add what the TOML file says; return whether there is one.
+
+        Raises:
+            Words.error: it cannot be read.
+        """
+        document = self._read(path, may_be_absent)
+        if document is None:
+            return False
+        folder = path.absolute().parent
+        placed = _each_text(document, lambda key, text: place(key, text, folder))
+        for key, value in self._leaves(placed):
+            self.add(key, value, self._words.from_file.format(path=path))
+        return True
+
+    def _read(self, path: Path, may_be_absent: bool) -> dict[str, Any] | None:
+        words = self._words
+        try:
+            return tomllib.loads(path.read_bytes().decode("utf-8"))
+        except FileNotFoundError:
+            if may_be_absent:
+                return None
+            problem = words.absent.format(path=path)
+        except IsADirectoryError as error:
+            problem = words.is_folder.format(path=path, why=error.strerror)
+        except OSError as error:
+            problem = words.unreadable.format(path=path, why=error.strerror)
+        except UnicodeDecodeError as error:
+            problem = words.not_text.format(path=path, byte=error.start)
+        except tomllib.TOMLDecodeError as error:
+            problem = words.not_toml.format(path=path, why=error)
+        raise words.error([problem])
+
+    def add_environment(
+        self,
+        environment: Mapping[str, str],
+        *,
+        keys: Collection[Key],
+        place: Callable[[Key, str], str],
+        unknown: Callable[[str, Key], str],
+    ) -> None:
+        """Add what the variables with our prefix say, in any case of letters.
+
+        Args:
+            keys: which of them a variable may set.
+            unknown: returns the sentence about a variable that sets none, with the key that it means.
+        """
+        names = {self.variable(key): key for key in keys}
+        for variable, text in sorted(environment.items()):
+            name = variable.upper()
+            if not name.startswith(self._prefix):
+                continue
+            if name not in names:
+                meant = tuple(name.removeprefix(self._prefix).lower().split("__"))
+                self.problems.append(unknown(variable, meant))
+                continue
+            # One at a time, because pydantic-settings does not name the variable it fails on.
+            source = EnvSettingsSource(self._model)
+            source.env_vars = {name.lower(): text}
+            try:
+                found = source()
+            except ValueError:
+                self.problems.append(self._words.not_json.format(variable=variable))
+                continue
+            origin = self._words.from_variable.format(variable=variable)
+            for key, value in self._leaves(_each_text(found, place)):
+                self.add(key, value, origin)
+
+    def add(self, key: Key, value: Any, origin: str) -> None:
+        """Put *value* over what lies below it."""
+        table: Any = self.values
+        for part in key[:-1]:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                return  # what lies below is no table: it stays, to be refused where it came from
+        table[key[-1]] = value
+        self._origins[key] = origin
+
+    def variable(self, key: Key) -> str:
+        """Return the environment variable that sets *key*."""
+        return f"{self._prefix}{'__'.join(key)}".upper()
+
+    def _leaves(self, table: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+        for name, value in table.items():
+            key = (*above, name)
+            if isinstance(value, dict) and value and key not in self.keys:
+                yield from self._leaves(value, key)
+            else:
+                yield key, value
+
+
+def path_keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
+    """Yield the keys that hold a path, those in lists of tables as if there were no list."""
+    for name, info in model.model_fields.items():
+        key: Key = (*above, name)
+        kind: Any = info.annotation
+        if kind is Path or (isinstance(kind, UnionType) and Path in get_args(kind)):
+            yield key
+        for one in (kind, *get_args(kind)):
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                yield from path_keys(one, key)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return what *name* was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)), None)
+
+
+def complaint(error: ErrorDetails, plainly: Mapping[str, str]) -> str:
+    """Return what is wrong with a value: *plainly* by pydantic's type, else in pydantic's words.
+
+    ``{key}`` in one of the former is the key with dots.
+    """
+    text = plainly.get(error["type"])
+    if text is not None:
+        return text.format(key=".".join(str(part) for part in error["loc"]))
+    text = error["msg"].removeprefix("Value error, ").rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _keys(info.annotation, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def _each_text(value: Any, place: Callable[[Key, str], str], key: Key = ()) -> Any:
+    if isinstance(value, dict):
+        return {name: _each_text(one, place, (*key, name)) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_each_text(one, place, key) for one in value]
+    return place(key, value) if isinstance(value, str) else value
