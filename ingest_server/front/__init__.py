@@ -1,1 +1,1 @@
-"""HTTP at the socket: connections, heads, bodies, answers. Only http_server and connection know cheroot."""
+"""HTTP at the socket: connections, heads, bodies, answers. Only cheroot_parts imports cheroot."""

@@ -18,9 +18,8 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from cheroot import server as cheroot_server
 
-from ingest_server.front import admission, request_head
+from ingest_server.front import admission, cheroot_parts, request_head
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import CONTINUE, SocketBody
 from ingest_server.front.chunked import ChunkedBody
@@ -45,7 +44,7 @@ USER_TIMEOUT_MS = 30_000
 """Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
 
 
-class HttpRequest(cheroot_server.HTTPRequest):
+class HttpRequest(cheroot_parts.Request):
     """One request: our head, our body, cheroot's gateway and answer."""
 
     server: UploadServer
@@ -174,7 +173,7 @@ class Phase(enum.Enum):
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
 
-class HttpConnection(cheroot_server.HTTPConnection):
+class HttpConnection(cheroot_parts.Connection):
     RequestHandlerClass = HttpRequest
 
     server: UploadServer

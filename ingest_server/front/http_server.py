@@ -1,4 +1,4 @@
-"""cheroot embedded in this process, made fit for uploads; with `connection` all that knows cheroot.
+"""cheroot embedded in this process, made fit for uploads.
 
 What is changed, and why (stock cheroot is not enough for uploads):
 
@@ -25,12 +25,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
-from cheroot import connections, wsgi
 
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
 from ingest_server.front.body import Patience
@@ -48,7 +47,6 @@ KEEP_ALIVE_S = 75
 CUT_GRACE_S = 5
 """After running requests were cut: time for them to seal and answer."""
 
-ACCEPT_FAILED = "Error in HTTPServer.serve"  # cheroot's words
 ACCEPT_PAUSE_S = 0.2
 
 
@@ -64,69 +62,13 @@ class ServingSettings:
     patience: Patience = field(default_factory=Patience)
 
 
-class _ParkedConnections(connections.ConnectionManager):
-    """The connections that wait for bytes, each with a deadline of its own.
-
-    By the monotonic clock. cheroot's own loop goes by the time of day: where that is set back by a
-    day, it ends nothing for a day, neither who is too slow nor who has gone.
-    """
-
-    _selector: Any
-    _stop_requested: bool
-    _from_server_socket: Any
-    _remove_invalid_sockets: Any
-
-    def put(self, conn: HttpConnection) -> None:
-        conn.parked_s = self.server.now_s()
-        super().put(conn)
-
-    def _run(self, expiration_interval: float) -> None:
-        looked_s = self.server.now_s()
-        while not self._stop_requested:
-            try:
-                ready = list(self._selector.select(timeout=expiration_interval))
-            except OSError:
-                self._remove_invalid_sockets()
-                continue
-            for descriptor, conn in ready:
-                if conn is self.server:
-                    made = self._from_server_socket(self.server.socket)
-                    if made is not None:
-                        self.server.process_conn(made)
-                else:
-                    self._selector.unregister(descriptor)
-                    self.server.process_conn(conn)
-            now_s = self.server.now_s()
-            if now_s - looked_s > expiration_interval:
-                self._expire(now_s - self.server.timeout)
-                looked_s = now_s
-
-    def _expire(self, threshold: float) -> None:
-        now_s = self.server.now_s()
-        late = [
-            (descriptor, conn)
-            for descriptor, conn in self._selector.connections
-            if conn is not self.server and _is_late(conn, now_s, threshold)
-        ]
-        for descriptor, conn in late:
-            self._selector.unregister(descriptor)
-            conn.expire()
-
-
-def _is_late(conn: HttpConnection, now_s: float, threshold: float) -> bool:
-    if conn.deadline_s is not None:
-        return conn.deadline_s < now_s
-    return conn.parked_s < threshold
-
-
-class UploadServer(wsgi.Server):
+class UploadServer(cheroot_parts.Server):
     """An HTTP server for one WSGI application.
 
     `listen` binds and `serve` runs until `stop`, which is called from another thread.
     """
 
     ConnectionClass = HttpConnection
-    _connections: Any
     keep_alive_conn_limit = 2**20  # its default of 10 is for a web site; descriptors are the limit
 
     def __init__(
@@ -180,8 +122,7 @@ class UploadServer(wsgi.Server):
         except OSError as error:
             # cheroot raises an error of its own, without the number that says why.
             raise ListenError(self.settings.address, self._bind_error or error) from error
-        self._connections._selector.close()
-        self._connections = _ParkedConnections(self)
+        self.park_connections()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 # cheroot's
         made = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, None)
@@ -294,7 +235,7 @@ class UploadServer(wsgi.Server):
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Send cheroot's own messages the way of all others."""
-        if msg == ACCEPT_FAILED:
+        if msg == cheroot_parts.ACCEPT_FAILED:
             # Out of descriptors, most likely: it would try again, and log, without a pause.
             self._stopping.wait(ACCEPT_PAUSE_S)
         if level >= logging.WARNING:

@@ -1,0 +1,93 @@
+"""All that this server takes from cheroot; nobody else imports it.
+
+The names that begin with an underscore, and `ACCEPT_FAILED`, are no promise of cheroot's: an upgrade has
+to keep each of them, and the test of this module names each.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from cheroot import connections, wsgi
+from cheroot.server import HTTPConnection as Connection
+from cheroot.server import HTTPRequest as Request
+
+__all__ = ["ACCEPT_FAILED", "Connection", "Request", "Server"]
+
+ACCEPT_FAILED = "Error in HTTPServer.serve"
+"""What its loop says to `error_log` when it could not accept a connection."""
+
+
+class Server(wsgi.Server):
+    """cheroot's server, with connections parked in our way."""
+
+    _connections: Any
+
+    def park_connections(self) -> None:
+        """Take over what waits for bytes; once `prepare` has made the listening socket."""
+        self._connections._selector.close()
+        self._connections = ParkedConnections(self)
+
+
+class Parked(Protocol):
+    """A connection that waits for bytes."""
+
+    deadline_s: float | None
+    parked_s: float
+
+    def expire(self) -> None: ...
+
+
+class ParkedConnections(connections.ConnectionManager):
+    """The connections that wait for bytes, each with a deadline of its own.
+
+    By the monotonic clock. cheroot's own loop goes by the time of day: where that is set back by a
+    day, it ends nothing for a day, neither who is too slow nor who has gone.
+    """
+
+    _selector: Any
+    _stop_requested: bool
+    _from_server_socket: Any
+    _remove_invalid_sockets: Any
+
+    def put(self, conn: Parked) -> None:
+        conn.parked_s = self.server.now_s()
+        super().put(conn)
+
+    def _run(self, expiration_interval: float) -> None:
+        looked_s = self.server.now_s()
+        while not self._stop_requested:
+            try:
+                ready = list(self._selector.select(timeout=expiration_interval))
+            except OSError:
+                self._remove_invalid_sockets()
+                continue
+            for descriptor, conn in ready:
+                if conn is self.server:
+                    made = self._from_server_socket(self.server.socket)
+                    if made is not None:
+                        self.server.process_conn(made)
+                else:
+                    self._selector.unregister(descriptor)
+                    self.server.process_conn(conn)
+            now_s = self.server.now_s()
+            if now_s - looked_s > expiration_interval:
+                self._expire(now_s - self.server.timeout)
+                looked_s = now_s
+
+    def _expire(self, threshold: float) -> None:
+        now_s = self.server.now_s()
+        late = [
+            (descriptor, conn)
+            for descriptor, conn in self._selector.connections
+            if conn is not self.server and _is_late(conn, now_s, threshold)
+        ]
+        for descriptor, conn in late:
+            self._selector.unregister(descriptor)
+            conn.expire()
+
+
+def _is_late(conn: Parked, now_s: float, threshold: float) -> bool:
+    if conn.deadline_s is not None:
+        return conn.deadline_s < now_s
+    return conn.parked_s < threshold
