@@ -17,13 +17,13 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
+from ingest_server.event_targets import check_of, deliveries_of
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings, UploadServer
 from ingest_server.front.proxy_headers import App, trusting
 from ingest_server.front.tls import server_context
-from ingest_server.outgoing import check_of, deliveries_of
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
