@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent.base.errors import ConfigError
+from edge_host.certificates import PairError, Words, load_pair
 
 _CPU = Path("/proc/cpuinfo")
 _FLAGS = ("flags", "Features")
@@ -100,36 +101,19 @@ def _load_own(made: ssl.SSLContext, files: TlsFiles) -> None:
     if cert is None or key is None:
         return
     try:
-        # A key behind a password would ask on the terminal of a service that has none.
-        made.load_cert_chain(cert, key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        raise ConfigError([_why_not(error, files, cert, key)]) from error
+        load_pair(made, cert, key, _WORDS)
+    except PairError as error:
+        where = ", ".join(f"client_{part}" for part in error.parts)
+        raise ConfigError([f"[{files.table}] {where}: {error}"]) from error
 
 
-def _why_not(error: Exception, files: TlsFiles, cert: Path, key: Path) -> str:
-    where = f"[{files.table}] client_"
-    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
-        return (
-            f"{where}key_file: {key} is not the key of the certificate in {cert}: renew both together,"
-            " or name the key that belongs to it"
-        )
-    for name, path, mark in (
-        ("cert_file", cert, b"-----BEGIN CERTIFICATE-----"),
-        ("key_file", key, b"PRIVATE KEY-----"),
-    ):
-        try:
-            held = path.read_bytes()
-        except OSError as problem:
-            return f"{where}{name}: {path} cannot be read by this user: {problem.strerror}"
-        if mark not in held:
-            what = "certificate" if name == "cert_file" else "private key"
-            return f"{where}{name}: {path} holds no {what} in PEM form"
-        if b"ENCRYPTED" in held:
-            return (
-                f"{where}{name}: {path} is protected by a password, which nobody is there to type:"
-                " store it without one, readable by the agent's user only"
-            )
-    return f"{where}cert_file, client_key_file: {cert} and {key} cannot be used: {error}"
+_WORDS = Words(
+    unreadable="cannot be read by this user",
+    mismatch="is not the key of the certificate in {cert}: renew both together, or name the key that"
+    " belongs to it",
+    locked="is protected by a password, which nobody is there to type: store it without one, readable"
+    " by the agent's user only",
+)
 
 
 # --- which cipher ---------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_host.certificates import PairError, Words, load_pair
 from ingest_server.core.errors import SettingError
 from upload_protocol.headers import is_device_id
 
@@ -114,10 +115,6 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     Raises:
         TlsError: a file cannot be read or used.
     """
-    for key in ("cert_file", "key_file", "client_ca_file"):
-        path: Path | None = getattr(files, key)
-        if path is not None:
-            _check_readable(key, path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A body's end is known by its length. Without this OpenSSL takes a connection that closed
@@ -128,48 +125,21 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
     context.sslsocket_class = TlsSocket
-    _load_certificate(context, files)
+    try:
+        load_pair(context, files.cert_file, files.key_file, _WORDS)
+    except PairError as error:
+        raise TlsError(f"[tls] {', '.join(error.parts)}: {error}.") from error
     if files.client_ca_file is not None:
         _load_client_ca(context, files.client_ca_file)
     return context
 
 
-def _check_readable(key: str, path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        msg = f"[tls] {key}: {path} cannot be read: {error.strerror}."
-        raise TlsError(msg) from error
-
-
-def _no_password() -> str:
-    raise TlsError("encrypted")
-
-
-def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
-    cert, key = files.cert_file, files.key_file
-    try:
-        context.load_cert_chain(cert, key, password=_no_password)
-    except TlsError as error:
-        msg = (
-            f"[tls] key_file: {key} is protected by a password, and nobody is there to type it: "
-            "store the key without one, readable by this user only."
-        )
-        raise TlsError(msg) from error
-    except ssl.SSLError as error:
-        raise TlsError(_why_not(error, cert, key)) from error
-
-
-def _why_not(error: ssl.SSLError, cert: Path, key: Path) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return f"[tls] key_file: {key} is not the key of the certificate in {cert}."
-    if b"-----BEGIN CERTIFICATE-----" not in cert.read_bytes():
-        return f"[tls] cert_file: {cert} holds no certificate in PEM form."
-    if b"PRIVATE KEY-----" not in key.read_bytes():
-        return f"[tls] key_file: {key} holds no private key in PEM form."
-    reason = (error.reason or str(error)).replace("_", " ").lower()
-    return f"[tls] cert_file, key_file: {cert} and {key} cannot be used: {reason}."
+_WORDS = Words(
+    unreadable="cannot be read",
+    mismatch="is not the key of the certificate in {cert}",
+    locked="is protected by a password, and nobody is there to type it: store the key without one, "
+    "readable by this user only",
+)
 
 
 def _load_client_ca(context: ssl.SSLContext, path: Path) -> None:
@@ -177,6 +147,9 @@ def _load_client_ca(context: ssl.SSLContext, path: Path) -> None:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:
         msg = f"[tls] client_ca_file: {path} holds no certificate in PEM form."
+        raise TlsError(msg) from error
+    except OSError as error:
+        msg = f"[tls] client_ca_file: {path} cannot be read: {error.strerror}."
         raise TlsError(msg) from error
     # Asked for, not insisted on: devices with a token need none.
     context.verify_mode = ssl.CERT_OPTIONAL
