@@ -104,6 +104,23 @@ def test_everything_can_come_from_variables_alone(tmp_path):
     assert settings.mqtt.url is None
 
 
+def test_a_list_of_tables_in_a_variable_is_json_and_else_one_sentence(tmp_path):
+    good = {"EDGE_AGENT_PRIORITY": '[{"match": "*.mcap", "value": 3}]'}
+    bad = {"EDGE_AGENT_PRIORITY": "*.mcap=3"}
+
+    assert read(tmp_path, GOOD, environment=good).settings.priority[0].value == 3
+    (problem,) = problems(tmp_path, GOOD, environment=bad)
+    assert problem.startswith("the variable EDGE_AGENT_PRIORITY must be JSON")
+
+
+def test_a_value_where_a_table_belongs_is_refused_whatever_lies_over_it(tmp_path):
+    (problem,) = problems(
+        tmp_path, "log = 3\n" + GOOD, environment={"EDGE_AGENT_LOG__LEVEL": "debug"}
+    )
+
+    assert problem == f"{tmp_path}/agent.toml: log is a table: write its keys below [log]"
+
+
 def test_a_path_in_the_file_is_relative_to_the_file(tmp_path):
     settings = read(tmp_path, GOOD).settings
 
