@@ -77,10 +77,10 @@ class Layers:
         self._prefix = str(model.model_config["env_prefix"])
 
     def origin(self, key: Key) -> str | None:
-        """Return where the value of *key*, or the first one below it, came from."""
-        if key in self._origins:
-            return self._origins[key]
-        return next((where for one, where in self._origins.items() if one[: len(key)] == key), None)
+        """Return where the value of *key* came from, or the first one below it, or the one it lies in."""
+        below = [where for one, where in self._origins.items() if one[: len(key)] == key]
+        above = [self._origins.get(key[:length]) for length in range(len(key), 0, -1)]
+        return next((where for where in (above[0], *below, *above[1:]) if where), None)
 
     def add_file(self, path: Path, place: Place, *, may_be_absent: bool = False) -> bool:
         """Add what the TOML file says; return whether there is one.
@@ -193,9 +193,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def complaint(error: ErrorDetails, plainly: Mapping[str, str]) -> str:
     """Return what is wrong with a value: *plainly* by pydantic's type, else in pydantic's words.
 
-    ``{key}`` in one of the former is the key with dots.
+    Args:
+        plainly: by the type (``string_type``) or its first word (``int``); ``{key}`` is the key with dots.
     """
-    text = plainly.get(error["type"])
+    text = plainly.get(error["type"]) or plainly.get(error["type"].partition("_")[0])
     if text is not None:
         return text.format(key=".".join(str(part) for part in error["loc"]))
     text = error["msg"].removeprefix("Value error, ").rstrip(".")

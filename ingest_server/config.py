@@ -363,11 +363,15 @@ def load(
     layers = Layers(ServerConfig, _WORDS)
     if path is not None:
         layers.add_file(path, _beside_file)
+    keys = [key for key in layers.keys if len(key) > 1]
+    variables = [layers.variable(key) for key in keys]
     layers.add_environment(
         environ,
-        keys=[key for key in layers.keys if len(key) > 1],
+        keys=keys,
         place=lambda _key, text: text,
-        unknown=lambda variable, _: _unknown_variable(variable, layers),
+        unknown=lambda name, _: (
+            f"The environment variable {name} is not known{_nearest(name.upper(), variables)}."
+        ),
     )
     for key, value in (("listen", listen), ("data_dir", data_dir)):
         if value is not None:
@@ -406,56 +410,38 @@ def _beside_file(key: Key, text: str, folder: Path) -> str:
     """Make paths that are relative in a file relative to that file's folder."""
     if key in _PATHS:
         return str(folder / text)
-    if key == ("server", "listen") and text.startswith("unix:"):
+    if key[-1] == "listen" and text.startswith("unix:"):
         return f"unix:{folder / text.removeprefix('unix:')}"
     return text
 
 
-def _unknown_variable(variable: str, layers: Layers) -> str:
-    known = [layers.variable(key) for key in layers.keys if len(key) > 1]
-    return f"The environment variable {variable} is not known{_nearest(variable.upper(), known)}."
-
-
 def _sentence(error: ErrorDetails, layers: Layers) -> str:
-    where = tuple(str(part) for part in error["loc"][:2])
-    if where[0] == "webhook":
-        return _of_webhook(error, layers)
-    place = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
+    section, *rest = error["loc"]
+    kind, where = "key", (str(section), *map(str, rest[:1]))
+    known: Iterable[str] = [key[1] for key in layers.keys if key[0] == section and len(key) > 1]
+    place = f"[{section}] {where[-1]}"
+    if not rest:
+        kind, known, place = "section", ServerConfig.model_fields, f"[{section}]"
+    if section == "webhook":
+        known, where = WebhookSection.model_fields, ("webhook",)
+        number, key = [*rest, "", ""][:2]
+        place = f"[[webhook]] number {number + 1}" if isinstance(number, int) else "[[webhook]]"
+        place += f" {key}" if key else ""
     text = complaint(error, _PLAINLY)
     if error["type"] == "extra_forbidden":
-        kind = "key" if len(where) > 1 else "section"
-        fields: Iterable[str] = ServerConfig.model_fields
-        if len(where) > 1:
-            fields = [key for section, *rest in layers.keys if section == where[0] for key in rest]
-        text = f"there is no such {kind}{_nearest(where[-1], fields)}"
+        text = f"there is no such {kind}{_nearest(str(error['loc'][-1]), known)}"
     return f"{place} ({layers.origin(where) or 'default'}): {text}."
 
 
-def _of_webhook(error: ErrorDetails, layers: Layers) -> str:
-    number, key = [*error["loc"][1:3], "", ""][:2]
-    place = f"[[webhook]] number {int(number) + 1}" if isinstance(number, int) else "[[webhook]]"
-    text = complaint(error, _PLAINLY)
-    if error["type"] == "extra_forbidden":
-        text = f"there is no such key{_nearest(str(key), WebhookSection.model_fields)}"
-    shown = f" {key}" if key else ""
-    return f"{place}{shown} ({layers.origin(('webhook',))}): {text}."
-
-
 _PLAINLY = {
-    "byte_size": 'a size is a number of bytes or such as "8MiB" or "500KB"',
-    "byte_size_unit": 'a size is a number of bytes or such as "8MiB" or "500KB"',
-    "int_parsing": "a whole number is needed",
-    "int_type": "a whole number is needed",
-    "int_from_float": "a whole number is needed",
-    "float_parsing": "a number is needed",
-    "float_type": "a number is needed",
-    "bool_parsing": "true or false is needed",
-    "bool_type": "true or false is needed",
+    "byte": 'a size is a number of bytes or such as "8MiB" or "500KB"',
+    "int": "a whole number is needed",
+    "float": "a number is needed",
+    "bool": "true or false is needed",
     "string_type": "a text in quotes is needed",
-    "path_type": "a path in quotes is needed",
+    "path": "a path in quotes is needed",
     "tuple_type": 'a list such as ["a", "b"] is needed',
-    "model_type": "a section is needed: its name in [ ] on a line of its own",
-    "model_attributes_type": "a section is needed: its name in [ ] on a line of its own",
+    "model": "a section is needed: its name in [ ] on a line of its own",
 }
 """Pydantic's words where an operator needs others."""
 

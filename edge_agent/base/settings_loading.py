@@ -143,20 +143,14 @@ def _missing(key: Key, layers: Layers) -> str:
 
 _PLAINLY = {
     "string_type": "must be text in quotes",
-    "path_type": "must be a path in quotes",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
+    "path": "must be a path in quotes",
+    "bool": "must be true or false",
+    "float": "must be a number",
     "finite_number": "must be a finite number",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
+    "int": "must be a whole number",
     "tuple_type": 'must be a list of texts, such as ["*.mp4", "*.mkv"]',
-    "byte_size": 'must be a size such as "8MiB" or "500KB"',
-    "byte_size_unit": 'must be a size such as "8MiB" or "500KB"',
-    "model_type": "is a table: write its keys below [{key}]",
-    "model_attributes_type": "is a table: write its keys below [{key}]",
+    "byte": 'must be a size such as "8MiB" or "500KB"',
+    "model": "is a table: write its keys below [{key}]",
 }
 """Pydantic's words where a person needs others."""
 

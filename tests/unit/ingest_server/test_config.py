@@ -56,10 +56,18 @@ def test_the_nearer_to_the_operator_the_more_it_counts(toml):
 
 
 def test_paths_in_a_file_start_at_its_folder_and_others_where_the_program_was_started(toml):
-    path = toml('[server]\ndata_dir = "data"\nlisten = "unix:run/x.sock"')
+    path = toml(
+        '[server]\ndata_dir = "data"\nlisten = "unix:run/x.sock"\n'
+        '[metrics]\nlisten = "unix:run/m.sock"\n[tls]\ncert_file = "c"\nkey_file = "/k"\n'
+        '[[webhook]]\nurl = "https://h.example/"\nsecret_file = "s"'
+    )
 
     assert load(path, environ={}).server.data_dir == path.parent / "data"
     assert load(path, environ={}).address.path == str(path.parent / "run/x.sock")
+    assert load(path, environ={}).metrics.listen == f"unix:{path.parent}/run/m.sock"
+    assert load(path, environ={}).tls.cert_file == path.parent / "c"
+    assert load(path, environ={}).tls.key_file == Path("/k")
+    assert load(path, environ={}).webhook[0].secret_file == path.parent / "s"
     environ = {"INGEST_SERVER_SERVER__DATA_DIR": "elsewhere"}
     assert load(path, environ=environ).server.data_dir == Path("elsewhere")
     assert load(path, environ={}, data_dir=Path("here")).server.data_dir == Path("here")
@@ -71,6 +79,16 @@ def test_sizes_are_written_for_people(toml):
     limits = load(path, environ={}).limits
 
     assert (limits.max_length, limits.min_free, limits.min_rate) == (8 << 20, 500_000, 2000)
+
+
+def test_a_fault_of_a_webhook_is_told_with_its_number(toml):
+    good = '[[webhook]]\nurl = "https://h.example/"\nsecret_file = "s"\n'
+    path = toml(f'{good}{good}urll = "x"\nallow_private = "perhaps"')
+
+    assert faults(path) == [
+        f"[[webhook]] number 2 allow_private (in {path}): true or false is needed.",
+        f"[[webhook]] number 2 urll (in {path}): there is no such key; the nearest is url.",
+    ]
 
 
 def test_a_list_in_the_environment_is_json():

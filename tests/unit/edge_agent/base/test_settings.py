@@ -465,6 +465,12 @@ def test_a_priority_is_from_1_to_100(tmp_path, value):
     assert "value" in problem or "priority" in problem
 
 
+def test_a_misspelt_key_of_a_list_of_tables_is_told_with_its_file(tmp_path):
+    [problem] = problems(tmp_path, GOOD + "[[priority]]\nmatch = '*'\nvalue = 3\nvalu = 3\n")
+
+    assert problem.startswith(f"{tmp_path}/agent.toml: there is no key [priority] valu")
+
+
 def test_a_token_that_is_claimed_may_come_later(tmp_path):
     (tmp_path / "claim").write_text("edc_x")
     (tmp_path / "claim").chmod(0o600)
