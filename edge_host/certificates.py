@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """How a program ends the sentence about a file."""
-
-    unreadable: str
-    mismatch: str
-    """With ``{cert}``."""
-    locked: str
-    """Of a key behind a password."""
 
 
 class PairError(Exception):
@@ -33,8 +21,13 @@ class _LockedError(Exception):
     pass
 
 
-def load_pair(context: ssl.SSLContext, cert: Path, key: Path, words: Words) -> None:
+def load_pair(
+    context: ssl.SSLContext, cert: Path, key: Path, *, unreadable: str, mismatch: str, locked: str
+) -> None:
     """Load our own certificate with its chain, and the key, which may lie in the same file.
+
+    Args:
+        unreadable, mismatch, locked: what the program says of such a file, ``{cert}`` in the second.
 
     Raises:
         PairError: they cannot be read, or are no such pair.
@@ -43,24 +36,24 @@ def load_pair(context: ssl.SSLContext, cert: Path, key: Path, words: Words) -> N
         try:
             path.open("rb").close()
         except OSError as error:
-            raise PairError(f"{path} {words.unreadable}: {error.strerror}", part) from error
+            raise PairError(f"{path} {unreadable}: {error.strerror}", part) from error
     try:
         # A key behind a password would ask on the terminal of a service that has none.
         context.load_cert_chain(cert, key, password=_nobody_types)
     except _LockedError as error:
-        raise PairError(f"{key} {words.locked}", "key_file") from error
+        raise PairError(f"{key} {locked}", "key_file") from error
     except OSError as error:  # ssl.SSLError is one
-        raise _why_not(error, cert, key, words) from error
+        raise _why_not(error, cert, key, mismatch.format(cert=cert)) from error
 
 
 def _nobody_types() -> str:
     raise _LockedError
 
 
-def _why_not(error: OSError, cert: Path, key: Path, words: Words) -> PairError:
+def _why_not(error: OSError, cert: Path, key: Path, mismatch: str) -> PairError:
     reason = getattr(error, "reason", None) or str(error)
     if reason == "KEY_VALUES_MISMATCH":
-        return PairError(f"{key} {words.mismatch.format(cert=cert)}", "key_file")
+        return PairError(f"{key} {mismatch}", "key_file")
     if b"-----BEGIN CERTIFICATE-----" not in cert.read_bytes():
         return PairError(f"{cert} holds no certificate in PEM form", "cert_file")
     if b"PRIVATE KEY-----" not in key.read_bytes():

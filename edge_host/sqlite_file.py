@@ -7,19 +7,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
-
-
-class TooNewError(Exception):
-    """The file was written by a newer program: its version is `found`, this one knows `known`."""
-
-    def __init__(self, found: int, known: int) -> None:
-        super().__init__(f"version {found}, of which {known} is known")
-        self.found = found
-        self.known = known
 
 
 def connect(path: Path, *, timeout_s: float, writes: bool = True) -> sqlite3.Connection:
@@ -68,21 +59,26 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, migrations: Sequence[str], *, copy: str
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: Sequence[str],
+    *,
+    copy: str,
+    too_new: Callable[[int, int], Exception],
 ) -> None:
     """Bring the file to the newest version, durable on return; all of it or nothing.
 
     Args:
         migrations: entry n leads from version n to n + 1.
         copy: where an older file is copied to before, in its folder: ``{name}.v{version}``.
+        too_new: given the version found and the newest known, returns what is raised.
 
     Raises:
-        TooNewError: a newer program wrote it.
         sqlite3.Error: a step failed; the file is as it was.
     """
     newest, found = len(migrations), version(connection)
     if found > newest:
-        raise TooNewError(found, newest)
+        raise too_new(found, newest)
     if found == newest:
         return
     if found:
@@ -106,16 +102,12 @@ def _statements(script: str) -> Iterator[str]:
     """Yield each statement of *script*; a trigger is one, for all the semicolons in it."""
     statement = ""
     for piece in script.split(";"):
-        statement += piece
-        if not statement.strip():
-            statement = ""
-        elif sqlite3.complete_statement(statement + ";"):
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-        else:
-            statement += ";"
-    if statement.strip(" \n;"):
-        yield statement
+    if statement:
+        yield statement  # broken, as SQLite will say
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, copy: Path) -> None:

@@ -13,6 +13,9 @@ from edge_agent.base.credentials import FOR_SERVER, credential
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings
 from edge_agent.base.tls import TlsFiles, context
+from edge_host.settings import path_keys
+
+_FILES = [key for key in path_keys(AgentSettings) if key[-1].endswith("_file")]
 
 
 def problems_of_files(settings: AgentSettings) -> Iterator[str]:
@@ -31,21 +34,13 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
             "[server] claim_token_file is set without token_file: name the file that the token is to"
             " be written to, such as /var/lib/edge-agent/token"
         )
-    for name, path in (
-        # Where it is claimed it may come later.
-        ("[server] token_file", None if is_claimed else server.token_file),
-        ("[server] claim_token_file", server.claim_token_file),
-        ("[server] ca_file", settings.server.ca_file),
-        ("[server] client_cert_file", settings.server.client_cert_file),
-        ("[server] client_key_file", settings.server.client_key_file),
-        ("[mqtt] password_file", settings.mqtt.password_file),
-        ("[mqtt] ca_file", settings.mqtt.ca_file),
-        ("[mqtt] client_cert_file", settings.mqtt.client_cert_file),
-        ("[mqtt] client_key_file", settings.mqtt.client_key_file),
-    ):
-        if path is not None and (problem := _unreadable(path)):
+    for section, key in _FILES:
+        name, path = f"[{section}] {key}", getattr(getattr(settings, section), key)
+        if path is None or (is_claimed and key == "token_file"):
+            continue  # where it is claimed it may come later
+        if problem := _unreadable(path):
             yield f"{name}: {path} {problem}"
-        elif path is not None and name.endswith("ca_file") and not _holds_certificates(path):
+        elif key == "ca_file" and not _holds_certificates(path):
             yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
     for table in (settings.server, settings.mqtt):
         yield from _problems_of_pair(tls_files(table))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent.base.errors import ConfigError
-from edge_host.certificates import PairError, Words, load_pair
+from edge_host.certificates import PairError, load_pair
 
 _CPU = Path("/proc/cpuinfo")
 _FLAGS = ("flags", "Features")
@@ -101,19 +101,19 @@ def _load_own(made: ssl.SSLContext, files: TlsFiles) -> None:
     if cert is None or key is None:
         return
     try:
-        load_pair(made, cert, key, _WORDS)
+        load_pair(
+            made,
+            cert,
+            key,
+            unreadable="cannot be read by this user",
+            mismatch="is not the key of the certificate in {cert}: renew both together, or name the key that"
+            " belongs to it",
+            locked="is protected by a password, which nobody is there to type: store it without one, readable"
+            " by the agent's user only",
+        )
     except PairError as error:
         where = ", ".join(f"client_{part}" for part in error.parts)
         raise ConfigError([f"[{files.table}] {where}: {error}"]) from error
-
-
-_WORDS = Words(
-    unreadable="cannot be read by this user",
-    mismatch="is not the key of the certificate in {cert}: renew both together, or name the key that"
-    " belongs to it",
-    locked="is protected by a password, which nobody is there to type: store it without one, readable"
-    " by the agent's user only",
-)
 
 
 # --- which cipher ---------------------------------------------------------------------------

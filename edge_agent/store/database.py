@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -56,19 +56,16 @@ class Database:
             moved = _move_aside(path, now)
             connection = _connect(path)
         try:
-            sqlite_file.migrate(connection, path, migrations, copy="{name}.v{version}")
+            sqlite_file.migrate(
+                connection, path, migrations, copy="{name}.v{version}", too_new=_too_new(path)
+            )
         except sqlite3.Error as error:
             connection.close()
             msg = f"the state database {path} cannot be prepared: {error}"
             raise StoreError(msg) from error
-        except sqlite_file.TooNewError as error:
+        except StoreError:
             connection.close()
-            msg = (
-                f"the state database {path} was written by a newer edge-agent (version"
-                f" {error.found}, this one knows {error.known}): upgrade edge-agent, or move the file"
-                " aside to start anew"
-            )
-            raise StoreTooNewError(msg) from error
+            raise
         return cls(connection, moved_aside=moved)
 
     @classmethod
@@ -122,6 +119,13 @@ class Database:
             except sqlite3.Error as error:
                 msg = f"the state database cannot be written: {error}"
                 raise StoreError(msg) from error
+
+
+def _too_new(path: Path) -> Callable[[int, int], StoreTooNewError]:
+    return lambda found, known: StoreTooNewError(
+        f"the state database {path} was written by a newer edge-agent (version {found}, this one"
+        f" knows {known}): upgrade edge-agent, or move the file aside to start anew"
+    )
 
 
 def _is_damage(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_host.certificates import PairError, Words, load_pair
+from edge_host.certificates import PairError, load_pair
 from ingest_server.core.errors import SettingError
 from upload_protocol.headers import is_device_id
 
@@ -126,20 +126,20 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.sslsocket_class = TlsSocket
     try:
-        load_pair(context, files.cert_file, files.key_file, _WORDS)
+        load_pair(
+            context,
+            files.cert_file,
+            files.key_file,
+            unreadable="cannot be read",
+            mismatch="is not the key of the certificate in {cert}",
+            locked="is protected by a password, and nobody is there to type it: store the key without one, "
+            "readable by this user only",
+        )
     except PairError as error:
         raise TlsError(f"[tls] {', '.join(error.parts)}: {error}.") from error
     if files.client_ca_file is not None:
         _load_client_ca(context, files.client_ca_file)
     return context
-
-
-_WORDS = Words(
-    unreadable="cannot be read",
-    mismatch="is not the key of the certificate in {cert}",
-    locked="is protected by a password, and nobody is there to type it: store the key without one, "
-    "readable by this user only",
-)
 
 
 def _load_client_ca(context: ssl.SSLContext, path: Path) -> None:

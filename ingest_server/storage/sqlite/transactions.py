@@ -279,13 +279,16 @@ def translated(error: sqlite3.Error) -> StateFailed:
 def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
     if read_only and sqlite_file.version(connection) < VERSION:
         raise StateError(f"{path} has an older format: start `ingest-server run` once")
-    try:
-        sqlite_file.migrate(connection, path, MIGRATIONS, copy="{name}.v{version}.backup")
-    except sqlite_file.TooNewError as error:
-        raise StateTooNewError(
-            f"{path} was written by a newer version of ingest-server (its format is {error.found}, "
-            f"this one knows {error.known}): upgrade ingest-server, or restore the copy made before"
-        ) from error
+    sqlite_file.migrate(
+        connection,
+        path,
+        MIGRATIONS,
+        copy="{name}.v{version}.backup",
+        too_new=lambda found, known: StateTooNewError(
+            f"{path} was written by a newer version of ingest-server (its format is {found}, "
+            f"this one knows {known}): upgrade ingest-server, or restore the copy made before"
+        ),
+    )
 
 
 def _token(row: tuple[Any, ...]) -> TokenRecord:
