@@ -10,9 +10,10 @@ from typing import Any
 import httpcore
 import httpx
 
+from edge_agent.net.early_answer import OnInformational
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.socket_options import SocketOption
-from edge_agent.net.stream import Backend, OnInformational, tell_nobody
+from edge_agent.net.stream import Backend, tell_nobody
 
 _KEEPALIVE_S = 30.0
 

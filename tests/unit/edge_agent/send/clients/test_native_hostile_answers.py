@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.base.errors import LinkDownError, NotOurServerError, ServerBusyError, TransportError
-from edge_agent.net import stream
+from edge_agent.net import early_answer
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
 from tests.support.certificates import Authority
@@ -161,7 +161,7 @@ def test_a_compressed_answer_fills_no_memory():
 
 
 def test_an_answer_that_trickles_in_is_given_up(monkeypatch):
-    monkeypatch.setattr(stream, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(early_answer, "_ANSWER_S", 0.2)
     over = threading.Event()
 
     def serve(connection):
