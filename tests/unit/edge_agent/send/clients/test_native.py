@@ -86,7 +86,7 @@ def answering(raw, heard=None):
 
 def http(status, content_type, body, *more):
     lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "Endpoint: close", *more, "", ""]).encode() + body
+    return "\r\n".join([*lines, "Connection: close", *more, "", ""]).encode() + body
 
 
 @pytest.mark.parametrize(

@@ -302,5 +302,5 @@ def test_a_server_that_is_not_there_is_said_without_the_kernels_number():
 
     error = sent_to(port)
 
-    assert "Endpoint refused" in str(error)
+    assert "Connection refused" in str(error)
     assert "Errno" not in str(error)
