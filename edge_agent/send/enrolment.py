@@ -19,7 +19,7 @@ from edge_agent.base.credentials import FOR_SERVER, credential, read_secret
 from edge_agent.base.errors import AgentError, ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings, ServerSettings
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.clients.interface import CanEnrol
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Enrolment:
     def __init__(
         self,
         settings: AgentSettings,
-        transport: Callable[[], NativeClient],
+        transport: Callable[[], CanEnrol],
         *,
         jitter: Callable[[], float],
         on_token: Callable[[], None],
@@ -99,7 +99,7 @@ def serial_number(files: tuple[Path, ...] = _SERIALS) -> str:
     return "unknown"
 
 
-def rotate(settings: AgentSettings, transport: NativeClient) -> None:
+def rotate(settings: AgentSettings, transport: CanEnrol) -> None:
     """Replace the token in `token_file` by its successor; on disk before it is used.
 
     Raises:

@@ -30,13 +30,12 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
-from edge_agent.send.clients.native import NativeClient, Pending
+from edge_agent.send.clients.interface import CanAbort, LaneClient, Pending
 from edge_agent.send.gate import LaneLock
 from edge_agent.send.receipts import check_receipt, completed_event
 from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
 from edge_host.clock import rfc3339
-from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -67,7 +66,7 @@ class UploadSteps:
         self,
         lane: int,
         store: Store,
-        transport: NativeClient,
+        transport: LaneClient,
         activity: Activity,
         *,
         clock: Clock,
@@ -191,7 +190,7 @@ class UploadSteps:
             # The server's bytes may be of the older content: completing will tell, repair mends.
             self._begin(recording, status, delivery, flight)
             return
-        if status.state == "open":
+        if status.state == "open" and isinstance(self._transport, CanAbort):
             with self._gate.opened():
                 self._transport.abort_upload(upload_id)
         self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
@@ -254,9 +253,7 @@ class UploadSteps:
         began_s = self._clock.now_s()
         try:
             with self._gate.opened():
-                status = self._transport.send(
-                    upload_id, ContentRange(where, recording.identity.length), body
-                )
+                status = self._transport.send(upload_id, where, recording.identity.length, body)
         except TransportError:
             self._unmeasured_s += self._clock.now_s() - began_s
             self._unmeasured_bytes += flight.sent

@@ -25,7 +25,6 @@ from tests.support.reporting import Reporting
 from tests.support.requirements import require_root
 from tests.support.secured import create, secured
 from tests.support.site import site
-from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
 MIB = 1 << 20
@@ -45,12 +44,12 @@ def test_row_12_a_refusal_that_comes_early_is_read_by_an_agent_that_still_sends(
         client = site.client(token)
         upload_id = create(client, length=64 * MIB).json()["id"]
         client.delete(f"/v1/uploads/{upload_id}")
-        where = ContentRange(ByteRange(0, 64 * MIB), 64 * MIB)
+        body = (bytes(256 * 1024) for _ in range(256))
         with (
             transport(site.server.url, token) as agent,
             pytest.raises(TransportError) as refusal,
         ):
-            agent.send(upload_id, where, (bytes(256 * 1024) for _ in range(256)))
+            agent.send(upload_id, ByteRange(0, 64 * MIB), 64 * MIB, body)
 
     assert not isinstance(refusal.value, LinkDownError), refusal.value
     assert "abort" in str(refusal.value)

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from edge_agent.base.errors import AgentError
 from tests.support.clock import VirtualClock
 
 
@@ -90,12 +91,15 @@ class Link(httpx.BaseTransport):
         if fault.answer is not None:
             status, headers, body = fault.answer
             return httpx.Response(status, headers=headers, content=body)
-        body: Any = _Body(self._pass(request), fault.cut_after)
+        failures: list[AgentError] = []
+        body: Any = _Body(_until_it_fails(self._pass(request), failures), fault.cut_after)
         if fault.repeat:
             whole = body.read()
             self._call(request, io.BytesIO(whole))
             body = io.BytesIO(whole)
         response = self._call(request, body)
+        if failures:
+            raise failures[0]
         was_cut = fault.cut_after is not None and fault.cut_after < seen.length
         if was_cut or fault.lose_answer:
             raise httpx.ReadError("the link broke", request=request)
@@ -141,6 +145,14 @@ class Link(httpx.BaseTransport):
             getattr(result, "close", lambda: None)()
         status, headers = started[-1]
         return httpx.Response(int(status.split()[0]), headers=headers, content=content)
+
+
+def _until_it_fails(pieces: Iterator[bytes], failures: list[AgentError]) -> Iterator[bytes]:
+    """Yield *pieces*; where they fail the server sees a body that breaks off, and the client why."""
+    try:
+        yield from pieces
+    except AgentError as error:
+        failures.append(error)
 
 
 class _Body(io.RawIOBase):

@@ -57,7 +57,6 @@ from edge_agent.errors import LinkBackError, LinkDownError, TransportError
 from edge_agent.link import LinkWatch
 from edge_agent.carrier import Connection
 from edge_agent.transport import Transport
-from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -88,7 +87,7 @@ said = []
 length = 65536 * 1000
 with Transport(Connection(url=URL), token=lambda: None, utc=utc, watch=watch) as transport:
     try:
-        transport.send("0" * 32, ContentRange(ByteRange(0, length), length), body(length))
+        transport.send("0" * 32, ByteRange(0, length), length, body(length))
     except TransportError as error:
         print(type(error).__name__, time.monotonic(), flush=True)
     sys.stdin.readline()

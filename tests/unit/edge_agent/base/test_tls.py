@@ -69,11 +69,12 @@ def serving(context):
             thread.join(10)
 
 
-def client(port, **files):
+def client(port, *, watch=None, **files):
     return NativeClient(
         Endpoint(url=f"https://127.0.0.1:{port}", idle_timeout_s=5.0, **files),
         token=lambda: None,
         utc=lambda: datetime(2026, 11, 21, tzinfo=UTC),
+        watch=watch,
     )
 
 
@@ -135,10 +136,12 @@ def test_a_certificate_that_is_not_yet_valid_is_a_matter_of_the_clock(tmp_path, 
             told.append(was_answered)
 
     context = server_context(ServerFiles(*pair))
-    with serving(context) as (port, _), client(port, ca_file=authority.cert) as transport:
-        transport._watch = Watch()
-        with pytest.raises(ClockError, match="timedatectl"):
-            transport.probe("n")
+    with (
+        serving(context) as (port, _),
+        client(port, ca_file=authority.cert, watch=Watch()) as transport,
+        pytest.raises(ClockError, match="timedatectl"),
+    ):
+        transport.probe("n")
 
     assert told == [True]  # somebody is there: no reason to knock each second
 

@@ -23,7 +23,6 @@ from edge_agent.net import socket_options, stream
 from edge_agent.net.connect import dial
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
-from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
 from upload_protocol.ranges import ByteRange
 
@@ -219,7 +218,7 @@ def test_an_error_of_the_source_comes_through_as_it_is():
         transport(port) as client,
         pytest.raises(SourceChangedError),
     ):
-        client.send(ID, ContentRange(ByteRange(0, 10), 10), body())
+        client.send(ID, ByteRange(0, 10), 10, body())
 
 
 def endless(started):
@@ -254,7 +253,7 @@ def test_abort_wakes_a_send_that_is_blocked():
         error, took_s = aborted_after(
             client,
             started,
-            lambda: client.send(ID, ContentRange(ByteRange(0, full), full), endless(started)),
+            lambda: client.send(ID, ByteRange(0, full), full, endless(started)),
         )
 
     assert isinstance(error, AbortedError)

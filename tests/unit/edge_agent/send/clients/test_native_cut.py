@@ -9,7 +9,6 @@ from edge_agent.base.errors import LinkBackError, LinkDownError
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
 from tests.support.stalling_server import stalling_server
-from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CreateRequest
 from upload_protocol.ranges import ByteRange
 
@@ -47,7 +46,7 @@ def test_a_request_that_is_cut_asks_for_another_try_at_once():
 
         threading.Thread(target=cut).start()
         with pytest.raises(LinkBackError):
-            client.send(ID, ContentRange(ByteRange(0, 3), 3), iter([b"abc"]))
+            client.send(ID, ByteRange(0, 3), 3, iter([b"abc"]))
         client.create(CreateRequest("a.mp4", 3), "k" * 32)
 
     assert heard.outcomes == [None, True]

@@ -15,7 +15,6 @@ from edge_agent.net import early_answer
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
 from tests.support.certificates import Authority
-from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 
 ID = "0" * 32
@@ -87,7 +86,7 @@ def sent_to(port, *, length=LENGTH, scheme="http", ca_file=None):
         NativeClient(connection, token=lambda: None, utc=utc) as transport,
         pytest.raises(TransportError) as caught,
     ):
-        transport.send(ID, ContentRange(ByteRange(0, length), length), body)
+        transport.send(ID, ByteRange(0, length), length, body)
     return caught.value
 
 
@@ -253,7 +252,7 @@ def test_a_server_that_speaks_no_tls_is_a_broken_link(authority):
 
 
 def test_a_handshake_that_never_ends_is_given_up(authority, monkeypatch):
-    monkeypatch.setattr("edge_agent.send.clients.native._CONNECT_S", 0.3)
+    monkeypatch.setattr("edge_agent.send.clients.exchange._CONNECT_S", 0.3)
     over = threading.Event()
 
     with answering(lambda _: over.wait(10)) as port:

@@ -1,0 +1,254 @@
+"""One request and its answer, over one connection at a time. Here, and in `net`, httpx is known.
+
+Only idle timeouts, never a total one: a slow link that moves is a good link. Other threads may look at
+the connection and break the running request off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import httpx
+
+from edge_agent.base import tls
+from edge_agent.base.errors import (
+    AbortedError,
+    ConfigError,
+    LinkBackError,
+    NotOurServerError,
+    UnauthorizedError,
+)
+from edge_agent.net.endpoint import Endpoint, transport_to
+from edge_agent.net.link_monitor import BusyConnection
+from edge_agent.send.clients import responses
+from edge_agent.send.clients.breakage import what_broke
+from edge_agent.send.clients.responses import Answer
+
+Carrier = httpx.BaseTransport
+"""What carries requests: the network, or what a test puts in its place."""
+
+_CONNECT_S = 5.0
+
+
+class RequestWatch(Protocol):
+    """Who is told about requests, and may `cut` the connections of those that hang."""
+
+    def begin(self, line: BusyConnection) -> None: ...
+
+    def end(self, line: BusyConnection, *, was_answered: bool | None) -> None: ...
+
+
+class Exchange:
+    """Sends requests to one endpoint, one after the other.
+
+    Args:
+        token: asked before each request; None: the server runs without. May raise `ConfigError`.
+        via: what carries requests, instead of the network.
+        watch: told when a request begins and ends.
+
+    Raises:
+        ConfigError: a file for TLS or the proxy cannot be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        token: Callable[[], str | None],
+        via: Carrier | None = None,
+        watch: RequestWatch | None = None,
+    ) -> None:
+        self._watch = watch
+        self._base = endpoint.url.rstrip("/")
+        self._files = endpoint.files
+        self._token = token
+        self._lock = threading.Lock()
+        self._is_aborted = False
+        self._is_cut = False
+        self._socket: socket.socket | None = None
+        self.is_in_doubt = False
+        """A request met a broken link, or the last body was refused: ask before one is sent again."""
+        self._client = httpx.Client(
+            transport=transport_to(endpoint) if via is None else via,
+            trust_env=False,  # neither proxy variables nor .netrc: the configuration says it all
+            follow_redirects=False,
+            timeout=httpx.Timeout(
+                connect=_CONNECT_S,
+                read=endpoint.idle_timeout_s,
+                write=endpoint.idle_timeout_s,
+                pool=None,
+            ),
+            headers={
+                "User-Agent": "edge-agent",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- a request ----------------------------------------------------------------------------
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        document: object = None,
+        body: Iterator[bytes] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the answer to a request, whatever its status.
+
+        Args:
+            document: sent as JSON.
+            body: sent as it is; *fields* says how long it is.
+
+        Raises:
+            TransportError: there is no answer.
+        """
+        fields = {**(fields or {}), **self._authorization()}
+        content: bytes | Iterator[bytes] | None = body
+        if document is not None:
+            fields["Content-Type"] = "application/json"
+            content = json.dumps(document).encode()
+        was_answered: bool | None = None
+        self._begin()
+        try:
+            if self._is_aborted:
+                raise AbortedError("stopped before it was sent")
+            answer = self._answer_to(method, path, fields, content)
+            was_answered = True
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+            if self._is_aborted:
+                raise AbortedError("cut off from this side") from error
+            if self._is_cut:
+                raise LinkBackError("given up for a new connection") from error
+            self.is_in_doubt = True
+            meant, was_answered = what_broke(error)
+            raise meant from error
+        finally:
+            if self._watch is not None:
+                self._watch.end(self, was_answered=was_answered)
+        return answer
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._is_cut = False
+        if self._watch is not None:
+            self._watch.begin(self)
+
+    def _answer_to(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str],
+        content: bytes | Iterator[bytes] | None,
+    ) -> Answer:
+        request = self._client.build_request(
+            method,
+            self._base + path,
+            headers=fields,
+            content=content,
+            extensions={"trace": self._trace},
+        )
+        response = self._client.send(request, stream=True)
+        try:
+            return Answer(response.status_code, _fields(response), _read(response))
+        finally:
+            response.close()
+
+    # --- who we are ---------------------------------------------------------------------------
+
+    def credential(self) -> bytes | None:
+        """Return something that is equal only while token and certificate are; None: no usable token."""
+        try:
+            token = self._authorization().get("Authorization", "")
+        except UnauthorizedError:
+            return None
+        return hashlib.sha256(f"{token} {tls.stamp(self._files)}".encode()).digest()
+
+    def _authorization(self) -> dict[str, str]:
+        try:
+            token = self._token()
+        except ConfigError as error:
+            raise UnauthorizedError(str(error)) from error
+        if token is None:
+            return {}
+        token = token.strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise UnauthorizedError("the device token is empty or holds characters no token has")
+        return {"Authorization": f"Bearer {token}"}
+
+    # --- from other threads -------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Cut the running request off, and refuse new ones until `resume`."""
+        with self._lock:
+            self._is_aborted = True
+            live = self._socket
+        _shut(live)
+
+    def resume(self) -> None:
+        """Take requests again."""
+        with self._lock:
+            self._is_aborted = False
+
+    def cut(self) -> None:
+        """Break the running request off with a `LinkBackError`."""
+        with self._lock:
+            self._is_cut = True
+            live = self._socket
+        _shut(live)
+
+    def live_socket(self) -> socket.socket | None:
+        """Return the socket of the connection that is open or was last; for looking only."""
+        with self._lock:
+            live = self._socket
+        return None if live is None or live.fileno() < 0 else live
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Remember the socket that httpcore just opened (its public trace extension)."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            stream = info.get("return_value")
+            found = None if stream is None else stream.get_extra_info("socket")
+            with self._lock:
+                self._socket = found
+                is_aborted = self._is_aborted
+            if is_aborted:
+                if stream is not None:
+                    stream.close()  # httpcore has not taken it over yet, and would forget it
+                raise httpx.ConnectError("aborted while connecting")
+
+
+def _shut(live: socket.socket | None) -> None:
+    """Wake whoever is blocked on *live*, which closing it would not."""
+    if live is not None:
+        # The base class's method, because SSLSocket's own first forgets its TLS state, and a racing send
+        # would go out in clear.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(live, socket.SHUT_RDWR)
+
+
+def _fields(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        # Nobody asked for it, and what 64 KiB of it would become in memory has no bound.
+        raise NotOurServerError("the answer is compressed, as no ingest server answers")
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > responses.MAX_ANSWER_BYTES:
+            msg = f"the answer is longer than {responses.MAX_ANSWER_BYTES} bytes"
+            raise NotOurServerError(msg)
+    return bytes(body)

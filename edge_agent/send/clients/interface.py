@@ -1,0 +1,154 @@
+"""What a client of a server must do, whatever it speaks: six duties, and more by capability.
+
+A lane calls, in this order and each as often as it likes: `create`, `status` after a break, `send` for
+each missing range, `blocks` where the server holds other bytes than we do, `complete`; and `probe` when
+somebody else than the server seems to answer.
+
+**On error** a method raises a `TransportError` (`base.errors` says which one asks for what), or passes a
+body's `SourceError` on as it is; nothing of a library leaves. An error never means that nothing was
+done: a request whose answer was lost may have done all of it.
+
+**On repetition** every method may be called again with the same arguments, over another connection and
+after a restart, and does its work once: `create` finds the upload of its key, `send` keeps what is there
+(of equal bytes), `complete` gives the same receipt.
+
+What not every server can do is a protocol of its own (`CanAbort`, `CanEnrol`), asked for where it is
+needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
+`tests/contract/test_clients.py` is the suite that every client passes.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+from upload_protocol.messages import (
+    BlockDigests,
+    CompleteRequest,
+    CreateRequest,
+    Probe,
+    Receipt,
+    UploadStatus,
+)
+from upload_protocol.ranges import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The server is verifying; ask again."""
+
+    retry_after_s: float | None
+
+
+class UploadClient(Protocol):
+    """The six duties. One thread at a time."""
+
+    def probe(self, nonce: str) -> Probe:
+        """Ask who is there; changes nothing.
+
+        Raises:
+            NotOurServerError: whoever answers does not know the nonce: a captive portal.
+        """
+
+    def create(self, request: CreateRequest, key: str) -> UploadStatus:
+        """Create an upload, or find the one that *key* created before.
+
+        Raises:
+            RejectedError: the key belongs to another file (``idempotency-key-reused``), or the server
+                never takes this one.
+            ServerBusyError: not now: busy, full, or the quota is used up.
+        """
+
+    def status(self, upload_id: str) -> UploadStatus:
+        """Return what the server holds; what a broken `send` has left is settled before it answers.
+
+        Raises:
+            UploadLostError: there is no such upload, or none any more.
+        """
+
+    def send(
+        self, upload_id: str, where: ByteRange, length: int, body: Iterator[bytes]
+    ) -> UploadStatus:
+        """Send the bytes of *where*; what the answer has in `received` is durable.
+
+        Args:
+            length: of the whole file.
+            body: yields exactly the bytes of *where*; used once, perhaps not to its end: an answer that
+                comes early ends the sending.
+
+        Raises:
+            ConflictError: the upload takes no bytes now (``not-open``), or a newer request took over.
+            LinkDownError: any prefix of the bytes may have arrived; `status` tells.
+        """
+
+    def blocks(
+        self, upload_id: str, *, block_bytes: int, start: int, limit: int
+    ) -> BlockDigests | None:
+        """Return the digests of *limit* blocks from number *start*: what a repair compares.
+
+        Only blocks that are fully received are in it. None: not offered here, and all goes again.
+        """
+
+    def complete(self, upload_id: str, request: CompleteRequest) -> Receipt | Pending:
+        """Ask to verify and publish; the same answer however often it is asked.
+
+        Raises:
+            ConflictError: ``ranges-missing``, with the ranges; ``digest-mismatch``: the server holds
+                other bytes, and takes bytes again.
+        """
+
+
+class LaneClient(UploadClient, Protocol):
+    """An `UploadClient` over one connection at a time, which other threads may look at and break off."""
+
+    def abort(self) -> None:
+        """From any thread: break the running request off and refuse new ones, until `resume`.
+
+        Both end with an `AbortedError`.
+        """
+
+    def resume(self) -> None:
+        """From any thread: take requests again."""
+
+    def cut(self) -> None:
+        """From any thread: break the running request off with a `LinkBackError`; none runs: nothing."""
+
+    def live_socket(self) -> socket.socket | None:
+        """Return the connection that is open or was last, for looking only; None: there is none."""
+
+    def credential(self) -> bytes | None:
+        """Return something that is equal only while our login is the same; None: there is no usable one."""
+
+    def close(self) -> None:
+        """Let the connection go; nothing else is called afterwards."""
+
+
+@runtime_checkable
+class CanAbort(Protocol):
+    """The server lets an upload be given up."""
+
+    def abort_upload(self, upload_id: str) -> None:
+        """Give an upload up; one that the server does not know is given up already."""
+
+
+@runtime_checkable
+class CanEnrol(Protocol):
+    """The server gives devices their tokens."""
+
+    def probe(self, nonce: str) -> Probe: ...
+
+    def claim(self, claim_token: str, device: str, serial: str) -> str:
+        """Return the first token of *device*; the same device may ask again after a lost answer.
+
+        Raises:
+            UnauthorizedError: the claim token is not good, or the device had its token before.
+        """
+
+    def rotate(self) -> str:
+        """Return the token that follows ours; ours is good until that one is used."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...

@@ -1,0 +1,339 @@
+"""What every client of a server does, whatever it speaks: one suite for all implementations."""
+
+import os
+from contextlib import contextmanager
+
+import pytest
+
+from edge_agent.base.errors import (
+    AbortedError,
+    ConflictError,
+    LinkDownError,
+    RejectedError,
+    SourceChangedError,
+    TransportError,
+    UploadLostError,
+)
+from edge_agent.net.endpoint import Endpoint
+from edge_agent.send.clients.interface import CanAbort, CanEnrol, LaneClient
+from edge_agent.send.clients.native import NativeClient
+from tests.support.clock import VirtualClock
+from tests.support.ingest import ingest
+from tests.support.link import Fault, Link
+from tests.support.memory_server import MemoryClient, MemoryServer
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest, CreateRequest
+from upload_protocol.ranges import ByteRange, RangeSet
+
+KIB = 1024
+KEY, OTHER_KEY = "a" * 32, "b" * 32
+
+
+class Native:
+    """Over the real application; `lose_answer` loses the next one."""
+
+    @staticmethod
+    @contextmanager
+    def made(base):
+        with ingest(base / "server") as server:
+            link = Link(server.app, VirtualClock())
+            with NativeClient(
+                Endpoint(url="http://127.0.0.1"),
+                token=lambda: None,
+                utc=link.clock.utc,
+                via=link,
+            ) as client:
+                yield client, lambda: link.script(Fault(lose_answer=True))
+
+
+class InMemory:
+    @staticmethod
+    @contextmanager
+    def made(base):
+        del base
+        losses = []
+
+        def befall(duty):
+            return losses.pop() if losses and duty == "answer" else None
+
+        with MemoryClient(MemoryServer(), befall=befall) as client:
+            yield client, lambda: losses.append(LinkDownError("the link broke"))
+
+
+@pytest.fixture(params=[Native, InMemory], ids=["native", "memory"])
+def made(request, tmp_path):
+    with request.param.made(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def client(made) -> LaneClient:
+    return made[0]
+
+
+@pytest.fixture
+def lose_answer(made):
+    return made[1]
+
+
+def wanted(length, name="a.mp4"):
+    return CreateRequest(name=name, length=length, device="cam")
+
+
+def pieces(data, size=64 * KIB):
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def sent(client, data, name="a.mp4", key=KEY):
+    upload_id = client.create(wanted(len(data), name), key).id
+    if data:
+        client.send(upload_id, ByteRange(0, len(data)), len(data), pieces(data))
+    return upload_id
+
+
+def claim_of(data):
+    return CompleteRequest(len(data), Digest.of(data))
+
+
+# --- probe, create, status ------------------------------------------------------------------
+
+
+def test_a_probe_comes_back_with_its_nonce(client):
+    assert client.probe("n0nce").nonce == "n0nce"
+
+
+def test_a_new_upload_is_open_and_empty(client):
+    status = client.create(wanted(10), KEY)
+
+    assert (status.state, status.length, status.received) == ("open", 10, RangeSet())
+    assert client.status(status.id) == status
+
+
+def test_a_key_finds_its_upload_again(client, lose_answer):
+    lose_answer()
+    with pytest.raises(LinkDownError):
+        client.create(wanted(10), KEY)
+
+    first = client.create(wanted(10), KEY)
+
+    assert client.create(wanted(10), KEY).id == first.id
+    assert client.create(wanted(10), OTHER_KEY).id != first.id
+
+
+def test_a_key_of_another_file_is_refused(client):
+    client.create(wanted(10), KEY)
+
+    with pytest.raises(RejectedError) as refusal:
+        client.create(wanted(11), KEY)
+
+    assert refusal.value.code == "idempotency-key-reused"
+
+
+def test_an_unknown_upload_is_lost(client):
+    for ask in (
+        lambda: client.status("f" * 32),
+        lambda: client.send("f" * 32, ByteRange(0, 1), 1, iter([b"x"])),
+        lambda: client.complete("f" * 32, claim_of(b"x")),
+    ):
+        with pytest.raises(UploadLostError):
+            ask()
+
+
+# --- send -----------------------------------------------------------------------------------
+
+
+def test_what_was_sent_is_held_whatever_the_order(client):
+    data = os.urandom(300 * KIB)
+    upload_id = client.create(wanted(len(data)), KEY).id
+
+    client.send(upload_id, ByteRange(200 * KIB, 300 * KIB), len(data), pieces(data[200 * KIB :]))
+    status = client.send(upload_id, ByteRange(0, 100 * KIB), len(data), pieces(data[: 100 * KIB]))
+
+    assert status.received.to_pairs() == [[0, 100 * KIB], [200 * KIB, 300 * KIB]]
+    assert client.status(upload_id).received == status.received
+
+
+def test_bytes_that_are_sent_again_change_nothing(client, lose_answer):
+    data = os.urandom(100 * KIB)
+    upload_id = sent(client, data)
+    lose_answer()
+    with pytest.raises(LinkDownError):
+        client.send(upload_id, ByteRange(0, len(data)), len(data), pieces(data))
+
+    status = client.send(upload_id, ByteRange(0, len(data)), len(data), pieces(data))
+
+    assert status.received.total == len(data)
+    assert client.complete(upload_id, claim_of(data)).digest == Digest.of(data)
+
+
+def test_a_body_whose_source_fails_says_why_and_what_had_gone_may_stay(client):
+    upload_id = client.create(wanted(200 * KIB), KEY).id
+
+    def body():
+        yield bytes(64 * KIB)
+        raise SourceChangedError("a.mp4 was changed")
+
+    with pytest.raises(SourceChangedError, match=r"a\.mp4"):
+        client.send(upload_id, ByteRange(0, 200 * KIB), 200 * KIB, body())
+
+    assert client.status(upload_id).received.total in {0, 64 * KIB}
+
+
+def test_another_length_than_the_uploads_is_refused(client):
+    upload_id = client.create(wanted(10), KEY).id
+
+    with pytest.raises(RejectedError) as refusal:
+        client.send(upload_id, ByteRange(0, 3), 11, iter([b"abc"]))
+
+    assert refusal.value.code == "inconsistent-length"
+
+
+# --- repair ---------------------------------------------------------------------------------
+
+
+def test_blocks_are_told_of_what_is_whole(client):
+    data = os.urandom(5 * 64 * KIB + 7)
+    upload_id = client.create(wanted(len(data)), KEY).id
+    client.send(upload_id, ByteRange(0, 100 * KIB), len(data), pieces(data[: 100 * KIB]))
+    client.send(
+        upload_id, ByteRange(5 * 64 * KIB, len(data)), len(data), iter([data[5 * 64 * KIB :]])
+    )
+
+    told = client.blocks(upload_id, block_bytes=64 * KIB, start=0, limit=100)
+
+    assert told.size == 64 * KIB
+    assert dict(told.blocks) == {
+        0: Digest.of(data[: 64 * KIB]),
+        5: Digest.of(data[5 * 64 * KIB :]),
+    }
+
+
+def test_blocks_are_told_a_page_at_a_time(client):
+    data = os.urandom(4 * 64 * KIB)
+    upload_id = sent(client, data)
+
+    first = client.blocks(upload_id, block_bytes=64 * KIB, start=0, limit=3)
+    rest = client.blocks(upload_id, block_bytes=64 * KIB, start=first.next, limit=3)
+
+    assert [*first.blocks, *rest.blocks] == [0, 1, 2, 3]
+    assert rest.next is None
+
+
+def test_other_bytes_are_told_and_can_be_replaced(client):
+    data = os.urandom(100 * KIB)
+    upload_id = sent(client, bytes(len(data)))
+    with pytest.raises(ConflictError) as refusal:
+        client.complete(upload_id, claim_of(data))
+    assert refusal.value.code == "digest-mismatch"
+
+    client.send(upload_id, ByteRange(0, len(data)), len(data), pieces(data))
+
+    assert client.complete(upload_id, claim_of(data)).digest == Digest.of(data)
+
+
+# --- complete -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, 1, 100 * KIB])
+def test_a_receipt_is_for_the_bytes_and_comes_again(client, lose_answer, length):
+    data = os.urandom(length)
+    upload_id = sent(client, data)
+    lose_answer()
+    with pytest.raises(LinkDownError):
+        client.complete(upload_id, claim_of(data))
+
+    receipt = client.complete(upload_id, claim_of(data))
+
+    assert (receipt.upload_id, receipt.device, receipt.name) == (upload_id, "cam", "a.mp4")
+    assert (receipt.length, receipt.digest) == (length, Digest.of(data))
+    assert receipt.verified_against == "client"
+    assert client.complete(upload_id, claim_of(data)) == receipt
+    assert client.status(upload_id).state == "complete"
+
+
+def test_what_is_missing_is_named(client):
+    upload_id = client.create(wanted(10), KEY).id
+    client.send(upload_id, ByteRange(2, 4), 10, iter([b"xx"]))
+
+    with pytest.raises(ConflictError) as refusal:
+        client.complete(upload_id, claim_of(bytes(10)))
+
+    assert refusal.value.code == "ranges-missing"
+    assert refusal.value.missing.to_pairs() == [[0, 2], [4, 10]]
+
+
+def test_a_complete_upload_takes_no_bytes(client):
+    upload_id = sent(client, b"x" * 10)
+    client.complete(upload_id, claim_of(b"x" * 10))
+
+    with pytest.raises(ConflictError) as refusal:
+        client.send(upload_id, ByteRange(0, 10), 10, iter([b"y" * 10]))
+
+    assert refusal.value.code == "not-open"
+
+
+def test_the_same_recording_a_second_time_has_the_receipt_of_the_first(client):
+    first = client.complete(sent(client, b"same"), claim_of(b"same"))
+
+    second = client.complete(sent(client, b"same", key=OTHER_KEY), claim_of(b"same"))
+
+    assert second == first
+
+
+# --- from other threads ---------------------------------------------------------------------
+
+
+def test_an_aborted_client_refuses_until_it_is_resumed(client):
+    client.abort()
+    with pytest.raises(AbortedError):
+        client.probe("n")
+
+    client.resume()
+
+    assert client.probe("n").nonce == "n"
+
+
+def test_an_abort_in_the_middle_of_a_body_is_told_as_that(client):
+    upload_id = client.create(wanted(200 * KIB), KEY).id
+
+    def body():
+        yield bytes(64 * KIB)
+        client.abort()
+        # As a lane's body does: what is not on the wire yet stays here.
+        raise AbortedError("stopped while sending")
+
+    with pytest.raises(AbortedError):
+        client.send(upload_id, ByteRange(0, 200 * KIB), 200 * KIB, body())
+
+
+def test_a_cut_while_nothing_runs_breaks_nothing(client):
+    client.cut()
+
+    assert client.probe("n").nonce == "n"
+
+
+def test_a_login_that_stays_the_same_is_the_same(client):
+    assert client.credential() == client.credential()
+
+
+# --- by capability --------------------------------------------------------------------------
+
+
+def test_who_can_abort_gives_an_upload_up_as_often_as_it_is_asked(client):
+    if not isinstance(client, CanAbort):
+        pytest.skip("cannot abort")
+    upload_id = client.create(wanted(10), KEY).id
+
+    client.abort_upload(upload_id)
+    client.abort_upload(upload_id)
+
+    with pytest.raises(UploadLostError):
+        client.status(upload_id)
+
+
+def test_who_can_enrol_is_refused_where_tokens_are_not_given(client):
+    if not isinstance(client, CanEnrol):
+        pytest.skip("cannot enrol")
+
+    with pytest.raises(TransportError):
+        client.claim("t" * 32, "cam", "serial")
