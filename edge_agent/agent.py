@@ -82,16 +82,6 @@ class Agent:
         )
         self._link = make_link_watch(settings, clock)
         self._transport = make_transport(settings, clock, self._link)
-        self._sender = make_sender(
-            settings, self._store, self._transport, self.activity, clock, link=self._link
-        )
-        self._watcher = Watcher(
-            settings.watch,
-            self._store,
-            self.activity,
-            probe=LeaseProbe(),
-            wake_sender=self._sender.wake,
-        )
         self._janitor = Janitor(
             self._store,
             settings.retention,
@@ -101,8 +91,23 @@ class Agent:
             fallback_s=lambda: self._settings.watch.fallback_settle_seconds,
             probe=LeaseProbe(),
         )
+        self._sender = make_sender(
+            settings,
+            self._store,
+            self._transport,
+            self.activity,
+            clock,
+            link=self._link,
+            on_verified=self._janitor.wake,
+        )
+        self._watcher = Watcher(
+            settings.watch,
+            self._store,
+            self.activity,
+            probe=LeaseProbe(),
+            wake_sender=self._sender.wake,
+        )
         self._watcher.on_aside = self._janitor.found_aside
-        self._sender.on_verified = self._janitor.wake
         self._janitor.on_replaced = self._watcher.ask_anew
         self._reporter = Reporter(
             settings.mqtt,
@@ -219,7 +224,7 @@ class Agent:
         )
 
     def _link_use(self) -> LinkUse:
-        seen, figures = self._sender.seen, self._link.figures()
+        seen, figures = self._sender.link_in_use, self._link.figures()
         return LinkUse(
             interface=seen.interface,
             is_metered=None if seen.interface is None else seen.verdict.is_metered,

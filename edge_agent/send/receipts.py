@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import structlog
+
 from edge_agent.base.errors import ReceiptRefusedError
 from edge_agent.core.recording import Recording
-from edge_agent.store.recordings import NewEvent
+from edge_agent.core.upload import Event
+from edge_agent.store.recordings import NewEvent, Store
 from upload_protocol.digests import Digest
 from upload_protocol.headers import is_upload_id
 from upload_protocol.messages import Receipt
+
+log = structlog.get_logger()
 
 
 def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
@@ -29,7 +34,42 @@ def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
         raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
 
 
-def completed_event(
+def keep_receipt(
+    store: Store,
+    recording: Recording,
+    receipt: Receipt,
+    *,
+    verified_at: str,
+    duration_s: float,
+    attempts: int,
+) -> None:
+    """Make *receipt* durable, with the event that tells of it, in one transaction.
+
+    Args:
+        verified_at: RFC 3339, by our clock.
+    """
+    store.advance(
+        recording,
+        Event.RECEIPT_STORED,
+        receipt=receipt,
+        verified_at=verified_at,
+        failures=0,
+        problem=None,
+        detail=None,
+        tell=[_completed(recording, receipt, duration_s, attempts)],
+    )
+    log.info(
+        "upload.verified",
+        recording_id=recording.id,
+        upload_id=receipt.upload_id,
+        length_bytes=receipt.length,
+        bytes_resent=recording.resent_bytes,
+        duration_s=round(duration_s, 1),
+        published_as=receipt.published_as,
+    )
+
+
+def _completed(
     recording: Recording, receipt: Receipt, duration_s: float, attempts: int
 ) -> NewEvent:
     return NewEvent(

@@ -1,42 +1,35 @@
 """The units of work on one recording: create, ask, send a range, compare blocks, hash, complete.
 
-Each does at most one request or reads at most 64 MiB, and leaves the store and the delivery true.
-Errors fly: what follows from them is the lane's business. Everything here is called with the gate
-held; requests and long reads open it meanwhile.
+Each does at most one request or reads at most 64 MiB, and leaves the store and the progress true. The
+caller has compared the file with the recording's identity; whoever has read compares it once more.
+Errors fly: what follows from them is the lane's business. Everything here is called with the lanes'
+lock held; requests and long reads open it meanwhile.
 """
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import TransportError, UploadLostError
-from edge_agent.core.plan import (
-    MIB,
-    RequestSizing,
-    differing,
-    least_bytes,
-    next_range,
-    request_bytes,
-    share_bytes,
-)
+from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
-from edge_agent.core.upload import Event, State
+from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import CanAbort, LaneClient, Pending
-from edge_agent.send.gate import LaneLock
-from edge_agent.send.receipts import check_receipt, completed_event
+from edge_agent.send.description import description
+from edge_agent.send.lane_lock import LaneLock
+from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.receipts import check_receipt, keep_receipt
 from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
 from edge_host.clock import rfc3339
-from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
+from upload_protocol.messages import CompleteRequest, UploadStatus
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -65,138 +58,86 @@ class UploadSteps:
     def __init__(
         self,
         lane: int,
+        client: LaneClient,
         store: Store,
-        transport: LaneClient,
         activity: Activity,
         *,
         clock: Clock,
-        gate: LaneLock,
-        outflow: ThrottledBody,
+        lock: LaneLock,
+        body: ThrottledBody,
+        rates: LaneRates,
         device_id: str,
         new_key: Callable[[], str],
     ) -> None:
         self._lane = lane
         self._store = store
-        self._transport = transport
+        self._client = client
         self._activity = activity
         self._clock = clock
-        self._gate = gate
-        self._outflow = outflow
+        self._lock = lock
+        self._body = body
+        self._rates = rates
         self._device_id = device_id
         self._new_key = new_key
-        self._server_max: int | None = None
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0
-        self.sizing = RequestSizing()
-
-    # --- what ---------------------------------------------------------------------------------
-
-    def task(
-        self,
-        recording: Recording,
-        delivery: UploadProgress | None,
-        *,
-        lanes: int = 1,
-        elsewhere: int = 0,
-    ) -> Task | None:
-        """Return what this lane can do next with *recording*; None: others see to all of it.
-
-        Args:
-            lanes: so many share the work.
-            elsewhere: bytes that they have beside this recording's.
-        """
-        if recording.state is State.STABLE:
-            return None if delivery is not None and delivery.flights else Task(Kind.CREATE)
-        if recording.state is State.SENT:
-            return None if delivery is not None and delivery.flights else Task(Kind.COMPLETE)
-        if delivery is None:
-            return Task(Kind.ASK)
-        if delivery.is_doing(Kind.CREATE, Kind.COMPARE, Kind.HASH, Kind.COMPLETE):
-            return None
-        if delivery.received is None or delivery.uncertain:
-            if not delivery.is_doing(Kind.ASK):
-                return Task(Kind.ASK)
-            if delivery.received is None:
-                return None
-        if delivery.next_block is not None:
-            return None if delivery.flights else Task(Kind.COMPARE)
-        return self._sending_task(delivery, lanes, elsewhere)
-
-    def _sending_task(self, delivery: UploadProgress, lanes: int, elsewhere: int) -> Task | None:
-        if not delivery.is_closed:
-            wanted = delivery.wanted()
-            rate = self._outflow.expected_rate(self._lane)
-            rtt_s = self._outflow.rtt_s
-            limit = request_bytes(rate, self.sizing, rtt_s=rtt_s, server_max=self._server_max)
-            share = share_bytes(
-                wanted.total,
-                elsewhere,
-                lanes=lanes if rate is not None else max(lanes, self._outflow.most),
-                weight=self._outflow.weight(self._lane),
-                least=least_bytes(rate, self.sizing, rtt_s=rtt_s),
-                rtt_s=rtt_s,
-            )
-            where = next_range(wanted, min(limit, share))
-            if where is not None:
-                return Task(Kind.SEND, where)
-        return None if delivery.flights else Task(Kind.HASH)
 
     def perform(
-        self, recording: Recording, source: Source, delivery: UploadProgress, flight: Flight
+        self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
     ) -> Verifying | None:
         """Do the task of *flight*; `Verifying` if the server needs more time for it."""
         match flight.task:
             case Task(Kind.CREATE):
-                self._create(recording, delivery, flight)
+                self._create(recording, progress, flight)
             case Task(Kind.ASK):
-                self._ask(recording, delivery, flight)
+                self._ask(recording, progress, flight)
             case Task(Kind.COMPARE):
-                self._compare(_upload_id(recording), source, delivery)
+                self._compare(_upload_id(recording), source, progress)
             case Task(Kind.SEND, ByteRange() as where):
-                self._send(recording, source, delivery, flight, where)
+                self._send(recording, source, progress, flight, where)
             case Task(Kind.HASH):
-                self._hash(recording, source, delivery)
+                self._hash(recording, source, progress)
             case _:
-                return self._complete(recording, delivery)
+                return self._complete(recording, progress)
         return None
 
     # --- create -----------------------------------------------------------------------------
 
-    def _create(self, recording: Recording, delivery: UploadProgress, flight: Flight) -> None:
+    def _create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         """Create the upload, or take up the one that the recording had before it changed."""
         if recording.upload_id is not None:
-            self._take_up(recording, recording.upload_id, delivery, flight)
+            self._take_up(recording, recording.upload_id, progress, flight)
             return
         key = recording.idempotency_key
         if key is None:
             key = self._new_key()
             # Durable before it is used: after a power cut the same upload is found again.
             recording = self._store.update(recording, idempotency_key=key)
-        request = self._request(recording)
-        with self._gate.opened():
-            status = self._transport.create(request, key)
+        request = description(recording, self._device_id)
+        with self._lock.opened():
+            status = self._client.create(request, key)
         if status.state in {"failed", "expired", "aborted"}:
             msg = f"the upload is {status.state}"
             raise UploadLostError(msg)
-        self._begin(recording, status, delivery, flight)
+        self._begin(recording, status, progress, flight)
 
     def _take_up(
-        self, recording: Recording, upload_id: str, delivery: UploadProgress, flight: Flight
+        self, recording: Recording, upload_id: str, progress: UploadProgress, flight: Flight
     ) -> None:
-        with self._gate.opened():
-            status = self._transport.status(upload_id)
+        with self._lock.opened():
+            status = self._client.status(upload_id)
         if status.state == "open" and status.length in {None, recording.identity.length}:
             # The server's bytes may be of the older content: completing will tell, repair mends.
-            self._begin(recording, status, delivery, flight)
+            self._begin(recording, status, progress, flight)
             return
-        if status.state == "open" and isinstance(self._transport, CanAbort):
-            with self._gate.opened():
-                self._transport.abort_upload(upload_id)
+        if status.state == "open" and isinstance(self._client, CanAbort):
+            with self._lock.opened():
+                self._client.abort_upload(upload_id)
         self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
 
     def _begin(
-        self, recording: Recording, status: UploadStatus, delivery: UploadProgress, flight: Flight
+        self, recording: Recording, status: UploadStatus, progress: UploadProgress, flight: Flight
     ) -> None:
         told = {
             "file_id": recording.id,
@@ -212,74 +153,64 @@ class UploadSteps:
             tell=[NewEvent("file.started", told, subject=recording.id, is_low=True)],
         )
         log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
-        self._learn(delivery, status, flight)
-
-    def _request(self, recording: Recording) -> CreateRequest:
-        return CreateRequest(
-            name=recording.name,
-            folder=recording.folder,
-            length=recording.identity.length,
-            modified_at=_modified_at(recording.identity.mtime_ns),
-            media_type=mimetypes.guess_type(recording.name)[0],
-            device=self._device_id,
-        )
+        self._learn(progress, status, flight)
 
     # --- send -------------------------------------------------------------------------------
 
-    def _ask(self, recording: Recording, delivery: UploadProgress, flight: Flight) -> None:
+    def _ask(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         upload_id = _upload_id(recording)
-        with self._gate.opened():
-            status = self._transport.status(upload_id)
+        with self._lock.opened():
+            status = self._client.status(upload_id)
         if status.state in {"failed", "expired", "aborted"}:
             msg = f"the upload is {status.state}"
             raise UploadLostError(msg)
-        gained = self._learn(delivery, status, flight)
+        gained = self._learn(progress, status, flight)
         if self._unmeasured_s > 0:
             self._measure(min(gained, self._unmeasured_bytes), self._unmeasured_s)
-        self._clear_failures(recording, delivery)
-        self._outflow.show(recording, delivery)
+        self._clear_failures(recording, progress)
+        self._body.show(recording, progress)
 
     def _send(
         self,
         recording: Recording,
         source: Source,
-        delivery: UploadProgress,
+        progress: UploadProgress,
         flight: Flight,
         where: ByteRange,
     ) -> None:
         upload_id = _upload_id(recording)
-        self._outflow.show(recording, delivery)
-        body = self._outflow.body(recording, source, delivery, flight, where)
+        self._body.show(recording, progress)
+        body = self._body.pieces(recording, source, progress, flight, where)
         began_s = self._clock.now_s()
         try:
-            with self._gate.opened():
-                status = self._transport.send(upload_id, where, recording.identity.length, body)
+            with self._lock.opened():
+                status = self._client.send(upload_id, where, recording.identity.length, body)
         except TransportError:
             self._unmeasured_s += self._clock.now_s() - began_s
             self._unmeasured_bytes += flight.sent
             raise
-        delivery.to_replace = delivery.to_replace.remove(where)
-        self._learn(delivery, status, flight)
+        progress.to_replace = progress.to_replace.remove(where)
+        self._learn(progress, status, flight)
         self._measure(where.length, self._clock.now_s() - began_s)
-        if not delivery.held.covers(where):
+        if not progress.held.covers(where):
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
             msg = "the server answered 200 and did not keep the bytes"
             raise TransportError(msg)
-        self._clear_failures(recording, delivery)
-        delivery.end(self._lane)
-        self._outflow.show(recording, delivery)
+        self._clear_failures(recording, progress)
+        progress.end(self._lane)
+        self._body.show(recording, progress)
 
-    def _hash(self, recording: Recording, source: Source, delivery: UploadProgress) -> None:
+    def _hash(self, recording: Recording, source: Source, progress: UploadProgress) -> None:
         """Read what no lane has hashed in passing; when nothing is left, the bytes are all sent."""
         length = recording.identity.length
-        digest = delivery.digest
+        digest = progress.digest
         if digest.upto < length:
-            with self._gate.opened():
+            with self._lock.opened():
                 digest.catch_up(source, min(length, digest.upto + _READ_PER_STEP))
-        source.check(recording.identity)
+            source.check(recording.identity)
         if digest.upto < length:
             return
-        resent = count(self._store, delivery)
+        resent = count(self._store, progress)
         self._store.advance(
             recording,
             Event.ALL_ACKNOWLEDGED,
@@ -289,52 +220,52 @@ class UploadSteps:
 
     # --- repair -----------------------------------------------------------------------------
 
-    def _compare(self, upload_id: str, source: Source, delivery: UploadProgress) -> None:
+    def _compare(self, upload_id: str, source: Source, progress: UploadProgress) -> None:
         """Compare the next blocks with the server's, hashing the whole file in the same pass."""
-        length = delivery.identity.length
-        first = delivery.next_block or 0
+        length = progress.identity.length
+        first = progress.next_block or 0
         start = first * _BLOCK_BYTES
         if start >= length:
-            delivery.next_block = None
+            progress.next_block = None
             return
         where = ByteRange(start, min(length, start + _READ_PER_STEP))
-        with self._gate.opened():
-            answer = self._transport.blocks(
+        with self._lock.opened():
+            answer = self._client.blocks(
                 upload_id, block_bytes=_BLOCK_BYTES, start=first, limit=_BLOCKS_PER_STEP
             )
         if answer is None or answer.size != _BLOCK_BYTES:
             # No repair offered: everything goes again, and the server keeps what is equal.
-            delivery.next_block = None
-            delivery.to_replace = RangeSet([ByteRange(0, length)])
+            progress.next_block = None
+            progress.to_replace = RangeSet([ByteRange(0, length)])
             return
-        with self._gate.opened():
-            ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=delivery.digest)
+        with self._lock.opened():
+            ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=progress.digest)
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
         found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=length)
-        delivery.to_replace = RangeSet([*delivery.to_replace, *found])
-        delivery.next_block = first + _BLOCKS_PER_STEP
+        progress.to_replace = RangeSet([*progress.to_replace, *found])
+        progress.next_block = first + _BLOCKS_PER_STEP
 
     # --- what an answer tells -----------------------------------------------------------------
 
-    def _learn(self, delivery: UploadProgress, status: UploadStatus, flight: Flight) -> int:
-        self._server_max = status.limits.max_request_bytes
-        delivery.is_closed = status.state in {"verifying", "publishing", "complete"}
-        return delivery.learn(status.received, flight)
+    def _learn(self, progress: UploadProgress, status: UploadStatus, flight: Flight) -> int:
+        progress.max_request_bytes = status.limits.max_request_bytes
+        progress.is_closed = status.state in {"verifying", "publishing", "complete"}
+        return progress.learn(status.received, flight)
 
     def _measure(self, gained: int, took_s: float) -> None:
-        self._outflow.rate_of(self._lane).add(gained, took_s)
+        self._rates.of(self._lane).add(gained, took_s)
         self._unmeasured_s, self._unmeasured_bytes = 0.0, 0
 
-    def _clear_failures(self, recording: Recording, delivery: UploadProgress) -> None:
+    def _clear_failures(self, recording: Recording, progress: UploadProgress) -> None:
         """Forget failures once the server holds more than when they were counted."""
-        if delivery.has_grown():
-            delivery.attempts = 1
+        if progress.has_grown():
+            progress.attempts = 1
             if recording.failures:
                 self._store.update(recording, failures=0)
 
     # --- complete ---------------------------------------------------------------------------
 
-    def _complete(self, recording: Recording, delivery: UploadProgress) -> Verifying | None:
+    def _complete(self, recording: Recording, progress: UploadProgress) -> Verifying | None:
         """Ask for the receipt and make it durable, with the event that tells of it.
 
         Raises:
@@ -346,39 +277,28 @@ class UploadSteps:
             raise RuntimeError(msg)
         request = CompleteRequest(recording.identity.length, digest)
         upload_id = _upload_id(recording)
-        with self._gate.opened():
-            answer = self._transport.complete(upload_id, request)
+        with self._lock.opened():
+            answer = self._client.complete(upload_id, request)
         if isinstance(answer, Pending):
             asked_s = _VERIFYING_S if answer.retry_after_s is None else answer.retry_after_s
             return Verifying(min(asked_s, _VERIFYING_LONGEST_S))
         check_receipt(answer, digest, recording.identity.length)
-        duration_s = self._clock.now_s() - delivery.started_s
-        self._store.advance(
+        duration_s = self._clock.now_s() - progress.started_s
+        keep_receipt(
+            self._store,
             recording,
-            Event.RECEIPT_STORED,
-            receipt=answer,
+            answer,
             verified_at=rfc3339(self._clock.now_utc()),
-            failures=0,
-            problem=None,
-            detail=None,
-            tell=[completed_event(recording, answer, duration_s, delivery.attempts)],
+            duration_s=duration_s,
+            attempts=progress.attempts,
         )
         self._activity.problem(ProblemCode.CHECKSUM, present=False)
-        log.info(
-            "upload.verified",
-            recording_id=recording.id,
-            upload_id=answer.upload_id,
-            length_bytes=answer.length,
-            bytes_resent=recording.resent_bytes,
-            duration_s=round(duration_s, 1),
-            published_as=answer.published_as,
-        )
         return None
 
 
-def count(store: Store, delivery: UploadProgress) -> int:
-    """Write down what the delivery put on the wire; return the bytes of it that were resent."""
-    sent, resent = delivery.take_counts()
+def count(store: Store, progress: UploadProgress) -> int:
+    """Write down what the progress put on the wire; return the bytes of it that were resent."""
+    sent, resent = progress.take_counts()
     if sent:
         store.count_sent(sent=sent, resent=resent)
     return resent
@@ -389,10 +309,3 @@ def _upload_id(recording: Recording) -> str:
         msg = f"a recording that is {recording.state} without an upload"
         raise RuntimeError(msg)
     return recording.upload_id
-
-
-def _modified_at(mtime_ns: int) -> str | None:
-    try:
-        return rfc3339(datetime.fromtimestamp(mtime_ns / 1e9, UTC))
-    except (ValueError, OverflowError, OSError):
-        return None  # a card's clock can say anything

@@ -12,7 +12,7 @@ from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
 
 _KEPT = 16
-"""UploadsUnderWay remembered: one per lane, and some that yielded to others and keep their digest."""
+"""Uploads remembered: one per lane, and some that yielded to others and keep their digest."""
 
 
 class Kind(Enum):
@@ -70,6 +70,8 @@ class UploadProgress:
     """Lane -> what it does with this recording now."""
     learned: int = 0
     """How often the server has said what it holds."""
+    max_request_bytes: int | None = None
+    """What the server takes in one request; None: no limit."""
     is_closed: bool = False
     """The server takes no more bytes: it verifies, or has published already."""
     digest: RunningDigest = field(default_factory=RunningDigest)
@@ -226,19 +228,19 @@ class UploadProgress:
 
 
 class UploadsUnderWay:
-    """The last few deliveries; the least used one is counted and forgotten."""
+    """The last few; the least used one is counted and forgotten."""
 
     def __init__(self, count: Callable[[UploadProgress], object]) -> None:
         self._count = count
         self._kept: dict[str, UploadProgress] = {}
 
     def find(self, recording: Recording) -> UploadProgress | None:
-        """Return the delivery of *recording*'s present content."""
+        """Return the progress of *recording*'s present content."""
         found = self._kept.get(recording.id)
         return found if found is not None and found.identity == recording.identity else None
 
     def of(self, recording: Recording, now_s: float) -> UploadProgress:
-        """Return the delivery of *recording*'s present content, a new one if there is none."""
+        """Return the progress of *recording*'s present content, a new one if there is none."""
         found = self.find(recording)
         if found is None:
             self.drop(recording.id)
@@ -263,8 +265,8 @@ class UploadsUnderWay:
             found.is_dropped = True
             self._count(found)
 
-    def end(self, delivery: UploadProgress, lane: int) -> None:
-        """Say that *lane*'s task is over; of a forgotten delivery nobody else would count it."""
-        delivery.end(lane)
-        if delivery.is_dropped:
-            self._count(delivery)
+    def end(self, progress: UploadProgress, lane: int) -> None:
+        """Say that *lane*'s task is over; of a forgotten one nobody else would count it."""
+        progress.end(lane)
+        if progress.is_dropped:
+            self._count(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
@@ -14,6 +15,7 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
+from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.sender import Sender
@@ -81,21 +83,22 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
 def make_sender(
     settings: AgentSettings,
     store: Store,
-    transport: NativeClient,
+    client: LaneClient,
     activity: Activity,
     clock: Clock,
     *,
     link: LinkMonitor,
+    on_verified: Callable[[], None] = lambda: None,
 ) -> Sender:
-    """Return the sender; *link* tells it when the link returns."""
+    """Return the sender; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
     address = address_of(settings.server.proxy or settings.server.url)
-    policies = LinkPolicy(
+    policy = LinkPolicy(
         store, clock, interface=lambda: interface_to(address[0], SHARED.known(*address))
     )
-    policies.rules = OwnerRules([one.rule() for one in settings.link])
+    policy.rules = OwnerRules([one.rule() for one in settings.link])
     sender = Sender(
         store,
-        transport,
+        client,
         Source.open,
         activity,
         settings.upload,
@@ -103,7 +106,8 @@ def make_sender(
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
         more=lambda: make_transport(settings, clock, link),
-        policies=policies,
+        link_policy=policy,
+        on_verified=on_verified,
     )
     link.on_return = sender.link_returned
     return sender

@@ -40,7 +40,7 @@ class Native:
             with NativeClient(
                 Endpoint(url="http://127.0.0.1"),
                 token=lambda: None,
-                utc=link.clock.utc,
+                utc=link.clock.now_utc,
                 via=link,
             ) as client:
                 yield client, lambda: link.script(Fault(lose_answer=True))

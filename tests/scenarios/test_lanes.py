@@ -3,13 +3,15 @@
 import errno
 import os
 import random
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.base.activity import Reason
-from edge_agent.base.settings import UploadSettings
+from edge_agent.base.errors import StoreError
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from tests.support.lanes import lanes
@@ -42,14 +44,14 @@ def test_several_lanes_send_disjoint_ranges_of_one_file(stage):
 
 def test_a_lane_that_cannot_be_made_is_done_without(stage):
     stage.link.bytes_per_s = 8 * MIB
-    more, refusals = stage.lane.sender._more, [OSError(errno.EMFILE, "no descriptor left")] * 3
+    more, refusals = stage.lane.more_client, [OSError(errno.EMFILE, "no descriptor left")] * 3
 
     def scarce():
         if refusals:
             raise refusals.pop()
         return more()
 
-    stage.lane.sender._more = scarce
+    stage.lane.more_client = scarce
     data = os.urandom(4 * MIB)
     stage.lane.record("a.mp4", data)
 
@@ -62,16 +64,15 @@ def test_a_lane_that_cannot_be_made_is_done_without(stage):
 
 
 def test_a_lane_for_which_there_is_no_thread_is_not_counted(stage):
-    sender = stage.lane.sender
-    begin, begun, refusals = sender._run, [], [RuntimeError("can't start new thread")] * 2
+    begin, begun, refusals = stage.lane.run_lane, [], [RuntimeError("can't start new thread")] * 2
 
-    def scarce(lane):
+    def scarce(lane, clock):
         if refusals:
             raise refusals.pop()
         begun.append(lane)
-        return begin(lane)
+        return begin(lane, clock)
 
-    sender._run = scarce
+    stage.lane.run_lane = scarce
     stage.link.bytes_per_s = 8 * MIB
     data = os.urandom(4 * MIB)
     stage.lane.record("a.mp4", data)
@@ -80,19 +81,18 @@ def test_a_lane_for_which_there_is_no_thread_is_not_counted(stage):
 
     assert stage.published() == {"a.mp4": data}
     assert refusals == []
-    assert list(sender.lanes[1:]) == begun
+    assert list(stage.lane.sender.lanes[1:]) == begun
 
 
 def test_work_that_failed_before_it_began_is_nobodys(stage):
-    shared = stage.lane.sender._shared
-    begin, failures = shared.on_begin, [RuntimeError("can't start new thread")]
+    look, failures = stage.lane.transport.live_socket, [RuntimeError("nobody expected that")]
 
     def once():
         if failures:
             raise failures.pop()
-        begin()
+        return look()
 
-    shared.on_begin = once
+    stage.lane.transport.live_socket = once
     stage.lane.record("a.mp4", b"short")
     with pytest.raises(RuntimeError):
         stage.lane.sender.step(stage.clock.now_s())
@@ -103,11 +103,18 @@ def test_work_that_failed_before_it_began_is_nobodys(stage):
 
 
 def test_new_settings_are_taken_while_the_store_cannot_be_read(stage):
-    stage.lane.store.close()
+    stage.link.bytes_per_s = 8 * MIB
+    stage.lane.record("a.mp4", os.urandom(6 * MIB))
+    with closing(sqlite3.connect(stage.lane.base / "agent.db")) as database:
+        database.execute("ALTER TABLE setting RENAME TO hidden")
+        with pytest.raises(StoreError):
+            stage.lane.store.setting("paused")
+        stage.lane.sender.reconfigure(stage.lane.upload.model_copy(update={"max_lanes": 3}))
+        database.execute("ALTER TABLE hidden RENAME TO setting")
 
-    stage.lane.sender.reconfigure(UploadSettings(max_lanes=3))
+    stage.lane.run_all()
 
-    assert stage.lane.sender._shared.outflow.most == 3
+    assert len(stage.lane.sender.lanes) == 3
 
 
 def test_lanes_read_the_file_once_and_hash_it_on_the_way(stage, monkeypatch):
@@ -236,11 +243,16 @@ def test_a_restart_in_the_middle_of_eight_lanes_resends_nothing_that_was_acknowl
 
 
 def test_eight_lanes_that_hang_are_cut_off_within_five_seconds(tmp_path):
-    with stalling_server() as server, lanes(tmp_path, url=server.url) as stage:
+    has_grown = threading.Event()
+    with (
+        stalling_server(takes=lambda: not has_grown.is_set()) as server,
+        lanes(tmp_path, url=server.url) as stage,
+    ):
         for number in range(12):
             stage.lane.record(f"{number}.mp4", os.urandom(8 * MIB))
-        sender = stage.lane.sender
-        sender.make_lanes(8)
+        stage.lane.activity.subscribe(
+            lambda: has_grown.set() if stage.lane.sender.lane_count == 8 else None
+        )
         stop_began_s = []
 
         def all_hang():

@@ -73,7 +73,7 @@ class Lane:
             device_id="cam",
             jitter=self._draw,
             pause=self.clock.pass_s,
-            policies=LinkPolicy(self.store, self.clock, interface=self.interface),
+            link_policy=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
 

@@ -12,15 +12,17 @@ from typing import Any
 
 import httpx
 
-from edge_agent.base.clock import SystemClock
+from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import RetentionSettings, UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
-from edge_agent.send.lane import WORK
-from edge_agent.send.sender import Sender
+from edge_agent.send.lane import Lane as OneLane
+from edge_agent.send.lane_queue import WORK
+from edge_agent.send.sender import Sender, run_lane
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene
 from tests.support.link import Link
@@ -80,6 +82,10 @@ class Lanes(Lane):
         if self.url is not None:
             self.transport.close()
             self.transport = self._another()
+        self.more_client: Callable[[], LaneClient] = self._another
+        """Makes the client of a further lane."""
+        self.run_lane: Callable[[OneLane, Clock], WorkerThread] = run_lane
+        """Makes the thread of a further lane."""
         self.sender = Sender(
             self.store,
             self.transport,
@@ -89,9 +95,16 @@ class Lanes(Lane):
             clock=self.clock,
             device_id="cam",
             jitter=random.Random(1).random,
-            more=self._another,
-            policy=EAGER,
+            more=self._more,
+            run=self._run,
+            lane_policy=EAGER,
         )
+
+    def _more(self) -> LaneClient:
+        return self.more_client()
+
+    def _run(self, lane: OneLane, clock: Clock) -> WorkerThread:
+        return self.run_lane(lane, clock)
 
     def _another(self) -> NativeClient:
         return NativeClient(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from upload_protocol.headers import parse_content_range
 from upload_protocol.messages import UploadStatus
 from upload_protocol.ranges import RangeSet
 
@@ -16,8 +17,9 @@ from upload_protocol.ranges import RangeSet
 class StallingServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, takes: Callable[[], bool]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.takes = takes
         self.is_stalling = threading.Event()
         """Set when a body has begun to arrive that nobody will read."""
         self.stalling = 0
@@ -35,17 +37,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status = UploadStatus(
-            "0" * 32, asked.get("device") or "d", asked["name"], "open", asked["length"], RangeSet()
-        )
+        self._answer(201, "0" * 32, asked["length"], RangeSet())
+
+    def _answer(self, code: int, upload_id: str, length: int, received: RangeSet) -> None:
+        status = UploadStatus(upload_id, "d", "a.mp4", "open", length, received)
         body = json.dumps(status.to_json()).encode()
-        self.send_response(201)
+        self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def do_PUT(self) -> None:
+        if self.server.takes():
+            where = parse_content_range(self.headers["Content-Range"])
+            self.rfile.read(where.where.length)
+            self._answer(200, self.path.split("/")[3], where.total or 0, RangeSet([where.where]))
+            return
         with self.server.counting:
             self.server.stalling += 1
         self.server.is_stalling.set()
@@ -56,8 +64,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stalling_server() -> Iterator[StallingServer]:
-    with StallingServer() as server:
+def stalling_server(
+    takes: Callable[[], bool] = lambda: False,
+) -> Iterator[StallingServer]:
+    """A server whose *takes* says for each body whether it is still taken."""
+    with StallingServer(takes) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

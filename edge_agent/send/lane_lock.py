@@ -11,7 +11,7 @@ from types import TracebackType
 class LaneLock:
     """A lock that is given up, not only at the end, but for as long as a lane is busy outside.
 
-    What lanes share is touched with the gate held. A request takes seconds and holds nothing: it runs
+    What lanes share is touched with the lock held. A request takes seconds and holds nothing: it runs
     in `opened`, and whoever comes back must expect that others have been here.
     """
 
@@ -31,7 +31,7 @@ class LaneLock:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Let the others in meanwhile; the caller holds the gate before and after."""
+        """Let the others in meanwhile; the caller holds the lock before and after."""
         self._lock.release()
         try:
             yield

@@ -1,0 +1,170 @@
+"""Which recording a lane takes next, and what it does with it.
+
+The most urgent comes first, of equals the oldest; one that waits lets the next one go. Several lanes take
+disjoint ranges of one recording, or different recordings, whatever there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from edge_agent.core.plan import least_bytes, next_range, request_bytes, share_bytes
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import State
+from edge_agent.send.body import ThrottledBody
+from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.permission import Permission
+from edge_agent.send.roster import Roster
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
+from edge_agent.send.waits import Waits
+from edge_agent.store.recordings import Store
+
+WORK = (State.STABLE, State.SENDING, State.SENT)
+
+_PAGE = 16
+
+
+class LaneQueue:
+    """What one lane may take; called with the lanes' lock held."""
+
+    def __init__(
+        self,
+        lane: int,
+        store: Store,
+        *,
+        roster: Roster,
+        permission: Permission,
+        waits: Waits,
+        uploads: UploadsUnderWay,
+        body: ThrottledBody,
+        rates: LaneRates,
+    ) -> None:
+        self._lane = lane
+        self._store = store
+        self._roster = roster
+        self._permission = permission
+        self._waits = waits
+        self._uploads = uploads
+        self._body = body
+        self._rates = rates
+        self._current_id: str | None = None
+
+    def leave_current(self) -> None:
+        """Take no recording before others because it was the last one."""
+        self._current_id = None
+
+    # --- which --------------------------------------------------------------------------------
+
+    def pick(self, now_s: float) -> tuple[Recording, Task] | None:
+        """Return what to do: with the current recording, else with the oldest that offers work."""
+        elsewhere = self._left_elsewhere(now_s)
+        joined: tuple[Recording, Task] | None = None
+        for looked_at, recording in enumerate(self._candidates()):
+            if joined is not None and (
+                looked_at >= _PAGE or recording.priority < joined[0].priority
+            ):
+                break
+            if self._waits.is_held(recording.id, now_s):
+                continue
+            progress = self._uploads.find(recording)
+            task = self._task(recording, progress, elsewhere)
+            if task is None:
+                continue
+            is_others = task.kind is Kind.SEND and recording.id != self._current_id
+            if progress is not None and progress.flights and is_others:
+                # To help others with theirs can wait: what nobody has begun costs round trips first.
+                joined = joined or (recording, task)
+                continue
+            return self._take(recording, task)
+        return None if joined is None else self._take(*joined)
+
+    def _take(self, recording: Recording, task: Task) -> tuple[Recording, Task]:
+        self._current_id = recording.id
+        return recording, task
+
+    def _candidates(self) -> Iterator[Recording]:
+        current = None if self._current_id is None else self._store.get(self._current_id)
+        if current is not None and current.state in WORK and self._may_go_on(current):
+            yield current
+        yield from self._due()
+
+    def _may_go_on(self, current: Recording) -> bool:
+        """Return whether nothing more urgent than the current recording waits."""
+        if current.priority < self._permission.least_priority:
+            return False
+        if self._store.priority_of is None:
+            return True
+        more = self._store.due(*WORK, at_least=current.priority + 1, limit=1)
+        return not more or more[0].id in self._roster.busy.values()
+
+    def _due(self) -> Iterator[Recording]:
+        """Yield the recordings that are due, in order, a few at a time: the queue may be long."""
+        after = None
+        while page := self._store.due(
+            *WORK, after=after, at_least=self._permission.least_priority, limit=_PAGE
+        ):
+            yield from page
+            after = page[-1]
+
+    def _left_elsewhere(self, now_s: float) -> int:
+        """Return about how many bytes there are for the other lanes beside the next recording."""
+        count = self._roster.count
+        if count == 1:
+            return 0
+        taken = {*self._roster.busy.values(), self._current_id}
+        waiting = sum(
+            recording.identity.length
+            for recording in islice(self._due(), 2 * count)
+            if recording.id not in taken and not self._waits.is_held(recording.id, now_s)
+        )
+        return waiting + self._uploads.left_in_flight
+
+    # --- what ---------------------------------------------------------------------------------
+
+    def _task(
+        self, recording: Recording, progress: UploadProgress | None, elsewhere: int
+    ) -> Task | None:
+        """Return what this lane can do next with *recording*; None: others see to all of it.
+
+        Args:
+            elsewhere: bytes that other lanes have beside this recording's.
+        """
+        if recording.state is State.STABLE:
+            return None if progress is not None and progress.flights else Task(Kind.CREATE)
+        if recording.state is State.SENT:
+            return None if progress is not None and progress.flights else Task(Kind.COMPLETE)
+        if progress is None:
+            return Task(Kind.ASK)
+        if progress.is_doing(Kind.CREATE, Kind.COMPARE, Kind.HASH, Kind.COMPLETE):
+            return None
+        if progress.received is None or progress.uncertain:
+            if not progress.is_doing(Kind.ASK):
+                return Task(Kind.ASK)
+            if progress.received is None:
+                return None
+        if progress.next_block is not None:
+            return None if progress.flights else Task(Kind.COMPARE)
+        return self._sending_task(progress, elsewhere)
+
+    def _sending_task(self, progress: UploadProgress, elsewhere: int) -> Task | None:
+        if not progress.is_closed:
+            wanted = progress.wanted()
+            lanes = self._roster.count
+            rate = self._rates.expected(self._lane)
+            rtt_s = self._rates.rtt_s
+            limit = request_bytes(
+                rate, self._rates.sizing, rtt_s=rtt_s, server_max=progress.max_request_bytes
+            )
+            share = share_bytes(
+                wanted.total,
+                elsewhere,
+                lanes=lanes if rate is not None else max(lanes, self._rates.most),
+                weight=self._body.weight(self._lane),
+                least=least_bytes(rate, self._rates.sizing, rtt_s=rtt_s),
+                rtt_s=rtt_s,
+            )
+            where = next_range(wanted, min(limit, share))
+            if where is not None:
+                return Task(Kind.SEND, where)
+        return None if progress.flights else Task(Kind.HASH)

@@ -1,0 +1,103 @@
+"""Whether the owner of the device lets a link be used now: link policy, pause, timetable, rate, clock.
+
+Asked before each unit of work and now and then while bytes go out, so that what it says holds for
+running requests as well. One per link; it knows no lane, only the roster of those that use the link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from edge_agent.base.activity import Reason, Wait
+from edge_agent.core.schedule import LinkRule
+from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
+from edge_agent.send.roster import Roster
+from edge_agent.send.throttle import Throttle
+from edge_agent.send.waits import Waits
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
+
+
+class Permission:
+    """Everything here is called with the lanes' lock held, but what is said to be for any thread.
+
+    Raises:
+        StoreError: from all that asks: a pause and the bytes of today are remembered there.
+    """
+
+    def __init__(
+        self, policy: LinkPolicy, store: Store, roster: Roster, throttle: Throttle, waits: Waits
+    ) -> None:
+        self._policy = policy
+        self._store = store
+        self._roster = roster
+        self._throttle = throttle
+        self._waits = waits
+        self._is_forbidden = False
+        self.least_priority = 0
+        """The link in use is only for recordings of at least this."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person wants nothing sent; for any thread."""
+        return self._policy.is_paused
+
+    @property
+    def link_in_use(self) -> LinkInUse:
+        """Over which link the lanes send, and what holds on it; for any thread."""
+        return self._policy.last
+
+    def may_send(self, now_s: float) -> Wait | None:
+        """Return why nothing may be sent now, in words for a person; None: it may.
+
+        Running requests are broken off where they are forbidden, and kept to the allowed rate.
+        """
+        found = self._policy.look(now_s, self._throttle.sent)
+        self._throttle.limit(found.max_rate)
+        self._keep_to_priority(found.min_priority)
+        if found.blocked_by is None:
+            self._allow()
+            return None
+        self._forbid(found.blocked_by, found.detail)
+        return Wait(Reason(found.blocked_by), found.detail)
+
+    def pause(self, now_s: float, *, paused: bool) -> None:
+        """Let nothing be sent until told otherwise, across restarts too, or let it go on."""
+        self._policy.pause(paused=paused)
+        self.may_send(now_s)
+
+    def change(self, rules: OwnerRules, *, links: Sequence[LinkRule] | None) -> None:
+        """Go by *rules* from the next question on; its links only where *links* are given."""
+        kept = self._policy.rules.links if links is None else links
+        self._policy.rules = OwnerRules(kept, rules.timetable, rules.max_rate)
+        self._policy.ask_anew()
+
+    def _forbid(self, blocked_by: str, detail: str) -> None:
+        if not self._is_forbidden:
+            self._is_forbidden = True
+            self._roster.hold()
+            log.info("upload.held", reason=blocked_by, detail=detail)
+
+    def _allow(self) -> None:
+        if self._is_forbidden:
+            self._is_forbidden = False
+            self._waits.release_rules()
+            self._roster.release()
+
+    def _keep_to_priority(self, least: int) -> None:
+        """Let more urgent recordings be sent only, or all of them again."""
+        if least == self.least_priority:
+            return
+        is_wider = least < self.least_priority
+        self.least_priority = least
+        log.info("link.restricted", least_priority=least, interface=self._policy.last.interface)
+        if is_wider:
+            self._roster.wake_idle()
+            return
+        for number, recording_id in self._roster.busy.items():
+            recording = self._store.get(recording_id)
+            if recording is not None and recording.priority < least:
+                self._roster.cut(number)
