@@ -42,7 +42,7 @@ class LinkInUse:
 
 
 class LinkPolicy:
-    """Says what is allowed. Not for several threads at once: the lanes ask with their gate held."""
+    """Says what is allowed. Not for several threads at once: the lanes ask with their lock held."""
 
     def __init__(
         self, store: Store, clock: Clock, *, interface: Callable[[], str | None] = lambda: None

@@ -32,23 +32,10 @@ from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.core.plan import RequestSizing
 from edge_agent.media.source import Source
-from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
-from edge_agent.send.failures import FailurePolicy
-from edge_agent.send.lane import Lane, Shared
-from edge_agent.send.lane_counter import LaneCounter
-from edge_agent.send.lane_lock import LaneLock
-from edge_agent.send.lane_queue import LaneQueue
-from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.lane import Lane
+from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
-from edge_agent.send.permission import Permission
-from edge_agent.send.reach import Reach
-from edge_agent.send.retries import Retries
-from edge_agent.send.roster import Roster
-from edge_agent.send.steps import UploadSteps, count
-from edge_agent.send.throttle import Throttle
-from edge_agent.send.upload_progress import UploadsUnderWay
-from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -105,8 +92,6 @@ class Sender:
         run: Callable[[Lane, Clock], WorkerThread] = run_lane,
     ) -> None:
         self._clock = clock
-        self._device_id = device_id
-        self._new_key = new_key
         self._more = more
         self._run = run
         self._runners: list[WorkerThread] = []
@@ -114,56 +99,23 @@ class Sender:
         self._is_closed = False
         self._is_short = False
         """A lane was wanted and could not be made; said already."""
-        self._lock = LaneLock()
-        self._roster = Roster()
-        self._rates = LaneRates()
-        self._retries = Retries(store, jitter=jitter)
-        waits = Waits(activity, clock)
-        uploads = UploadsUnderWay(lambda progress: count(store, progress))
-        throttle = Throttle(
-            activity, clock, pause=self._roster.stopping.wait if pause is None else pause
-        )
-        policy = LinkPolicy(store, clock) if link_policy is None else link_policy
-        self._permission = Permission(policy, store, self._roster, throttle, waits)
-        self._counter = LaneCounter(
-            self._roster, self._rates, throttle, lane_policy or LanePolicy()
-        )
-        self._reach = Reach(
-            store, client.credential, activity, clock=clock, waits=waits, retries=self._retries
-        )
-        self._shared = Shared(
-            store=store,
-            open_source=open_source,
-            activity=activity,
-            clock=clock,
-            lock=self._lock,
-            roster=self._roster,
-            permission=self._permission,
-            counter=self._counter,
-            waits=waits,
-            uploads=uploads,
-            reach=self._reach,
-            failures=FailurePolicy(
-                store,
-                activity,
-                waits=waits,
-                uploads=uploads,
-                reach=self._reach,
-                retries=self._retries,
-            ),
-            body=ThrottledBody(
-                activity,
-                clock,
-                lock=self._lock,
-                roster=self._roster,
-                permission=self._permission,
-                counter=self._counter,
-                throttle=throttle,
-                rates=self._rates,
-            ),
+        self._factory = LaneFactory(
+            store,
+            open_source,
+            activity,
+            clock,
+            credential=client.credential,
+            device_id=device_id,
+            new_key=new_key,
+            jitter=jitter,
             on_verified=on_verified,
+            lane_policy=LanePolicy() if lane_policy is None else lane_policy,
+            link_policy=LinkPolicy(store, clock) if link_policy is None else link_policy,
+            pause=pause,
         )
-        self._lanes: tuple[Lane, ...] = (self._new_lane(client),)
+        self._lock = self._factory.shared.lock
+        self._roster, self._permission = self._factory.roster, self._factory.permission
+        self._lanes: tuple[Lane, ...] = (self._factory.new_lane(client),)
         self.woken = self._lanes[0].woken
         """Set by `wake`; the runner may wait on it and clear it."""
         self.reconfigure(settings)
@@ -173,7 +125,7 @@ class Sender:
 
         A wait above 0 while something is pending has its reason on the board.
         """
-        if self._maker is None and self._rates.most > 1 and not self._is_closed:
+        if self._maker is None and self._factory.rates.most > 1 and not self._is_closed:
             self._maker = WorkerThread(
                 "lanes", self._make_lacking, clock=self._clock, woken=self._roster.lacks_lanes
             )
@@ -194,11 +146,11 @@ class Sender:
     ) -> None:
         """Use *settings* from the next request on (rates at once); *links*, None: as before."""
         with self._lock:
-            self._retries.backoff = BackoffPolicy(
+            self._factory.retries.backoff = BackoffPolicy(
                 settings.backoff_base_seconds,
                 max(settings.backoff_base_seconds, settings.backoff_cap_seconds),
             )
-            self._rates.sizing = RequestSizing(
+            self._factory.rates.sizing = RequestSizing(
                 settings.min_request, settings.max_request, settings.request_seconds
             )
             self._permission.change(
@@ -207,7 +159,7 @@ class Sender:
             )
             with suppress(StoreError):  # it says so to the next unit of work, which looks again
                 self._permission.may_send(self._clock.now_s())
-            self._counter.allow(1 if self._more is None else settings.max_lanes)
+            self._factory.shared.counter.allow(1 if self._more is None else settings.max_lanes)
 
     # --- from other threads -------------------------------------------------------------------
 
@@ -233,7 +185,7 @@ class Sender:
     def link_returned(self) -> None:
         """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
         with self._lock:
-            self._reach.link_returned()
+            self._factory.shared.reach.link_returned()
         self.wake()
 
     def abort(self) -> None:
@@ -280,12 +232,12 @@ class Sender:
         except ConfigError as error:  # the first lane would not have been made either
             log.warning("lane.failed", problems=error.problems)
             self._more = None
-            self._counter.settle_for(len(self._lanes))
+            self._factory.shared.counter.settle_for(len(self._lanes))
             return False
         except OSError as error:  # no descriptor left, say
             self._do_without(error)
             return False
-        lane = self._new_lane(client)
+        lane = self._factory.new_lane(client)
         try:
             self._runners.append(self._run(lane, self._clock))
         except RuntimeError as error:  # no thread left
@@ -303,30 +255,4 @@ class Sender:
             self._is_short = True
             action = "goes on with fewer, tries again; short of descriptors, threads or memory"
             log.warning("lane.failed", problems=[str(error)], action=action)
-        self._counter.settle_for(len(self._lanes))
-
-    def _new_lane(self, client: LaneClient) -> Lane:
-        shared, member = self._shared, self._roster.add(client)
-        queue = LaneQueue(
-            member.number,
-            shared.store,
-            roster=self._roster,
-            permission=self._permission,
-            waits=shared.waits,
-            uploads=shared.uploads,
-            body=shared.body,
-            rates=self._rates,
-        )
-        steps = UploadSteps(
-            member.number,
-            client,
-            shared.store,
-            shared.activity,
-            clock=self._clock,
-            lock=self._lock,
-            body=shared.body,
-            rates=self._rates,
-            device_id=self._device_id,
-            new_key=self._new_key,
-        )
-        return Lane(member, shared, queue, steps)
+        self._factory.shared.counter.settle_for(len(self._lanes))

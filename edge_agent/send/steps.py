@@ -26,7 +26,7 @@ from edge_agent.send.description import description
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.receipts import check_receipt, keep_receipt
-from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
+from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress, write_down
 from edge_agent.store.recordings import NewEvent, Store
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CompleteRequest, UploadStatus
@@ -117,9 +117,7 @@ class UploadSteps:
         request = description(recording, self._device_id)
         with self._lock.opened():
             status = self._client.create(request, key)
-        if status.state in {"failed", "expired", "aborted"}:
-            msg = f"the upload is {status.state}"
-            raise UploadLostError(msg)
+        _refuse_lost(status)
         self._begin(recording, status, progress, flight)
 
     def _take_up(
@@ -161,9 +159,7 @@ class UploadSteps:
         upload_id = _upload_id(recording)
         with self._lock.opened():
             status = self._client.status(upload_id)
-        if status.state in {"failed", "expired", "aborted"}:
-            msg = f"the upload is {status.state}"
-            raise UploadLostError(msg)
+        _refuse_lost(status)
         gained = self._learn(progress, status, flight)
         if self._unmeasured_s > 0:
             self._measure(min(gained, self._unmeasured_bytes), self._unmeasured_s)
@@ -210,7 +206,7 @@ class UploadSteps:
             source.check(recording.identity)
         if digest.upto < length:
             return
-        resent = count(self._store, progress)
+        resent = write_down(self._store, progress)
         self._store.advance(
             recording,
             Event.ALL_ACKNOWLEDGED,
@@ -296,12 +292,10 @@ class UploadSteps:
         return None
 
 
-def count(store: Store, progress: UploadProgress) -> int:
-    """Write down what the progress put on the wire; return the bytes of it that were resent."""
-    sent, resent = progress.take_counts()
-    if sent:
-        store.count_sent(sent=sent, resent=resent)
-    return resent
+def _refuse_lost(status: UploadStatus) -> None:
+    if status.state in {"failed", "expired", "aborted"}:
+        msg = f"the upload is {status.state}"
+        raise UploadLostError(msg)
 
 
 def _upload_id(recording: Recording) -> str:

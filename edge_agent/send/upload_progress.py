@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.media.source import RunningDigest
+from edge_agent.store.recordings import Store
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -225,6 +226,14 @@ class UploadProgress:
         sent, self.landed = self.landed, 0
         resent, self.landed_again = self.landed_again, 0
         return sent, resent
+
+
+def write_down(store: Store, progress: UploadProgress) -> int:
+    """Write down what *progress* put on the wire; return the bytes of it that were resent."""
+    sent, resent = progress.take_counts()
+    if sent:
+        store.count_sent(sent=sent, resent=resent)
+    return resent
 
 
 class UploadsUnderWay:

@@ -44,6 +44,7 @@ class Lane:
     jitter: Callable[[], float] = lambda: 0.5
     interface: Callable[[], str | None] = lambda: None
     open_source: Callable[[bytes], Source] = Source.open
+    on_verified: Callable[[], None] = lambda: None
     free: int = 50 * GIB
     total: int = 100 * GIB
 
@@ -73,6 +74,7 @@ class Lane:
             device_id="cam",
             jitter=self._draw,
             pause=self.clock.pass_s,
+            on_verified=self._verified,
             link_policy=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
@@ -97,6 +99,9 @@ class Lane:
 
     def _open_source(self, path: bytes) -> Source:
         return self.open_source(path)
+
+    def _verified(self) -> None:
+        self.on_verified()
 
     def _draw(self) -> float:
         return self.jitter()
