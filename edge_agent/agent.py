@@ -1,7 +1,17 @@
 """The composition root: makes the parts, gives each its thread, stops them in order.
 
-Decides nothing about uploads. `run` is for the main thread: it waits for signals, feeds systemd and
-reloads the configuration.
+Which calls, in which order::
+
+    block_signals()                          # before any thread begins
+    with Agent(loaded, ...) as agent:        # opens and locks the state; refuses where another runs
+        agent.run(reload)                    # the main thread: signals, systemd, SIGHUP; returns on SIGTERM
+
+Inside, `run` starts the reporter, the control socket, the link's watch and then the workers (watcher,
+sender, janitor, enrolment), and stops them in the opposite sense within five seconds: requests are broken
+off, farewells are said, the store is closed last. Decides nothing about uploads.
+
+Not supported: `run` twice, two agents on one `state_dir`, a second watched folder; what `settings_reload`
+lists as needing a restart is not changed by a reload.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mimetypes
 from datetime import UTC, datetime
 
-from edge_agent.base.clock import rfc3339
 from edge_agent.core.recording import Recording
+from edge_host.clock import rfc3339
 from upload_protocol.messages import CreateRequest
 
 

@@ -19,6 +19,7 @@ from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.source import Source, identity_of, printable
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.sender import Sender
@@ -58,12 +59,7 @@ class Lane:
         self.store = Store.open(self.base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.activity.subscribe(self._note)
-        self.transport = NativeClient(
-            Endpoint(url="http://127.0.0.1"),
-            token=self._token,
-            utc=self.clock.now_utc,
-            via=self.link,
-        )
+        self.transport = self._connect()
         self.sender = Sender(
             self.store,
             self.transport,
@@ -78,6 +74,14 @@ class Lane:
             link_policy=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
+
+    def _connect(self) -> LaneClient:
+        return NativeClient(
+            Endpoint(url="http://127.0.0.1"),
+            token=self._token,
+            utc=self.clock.now_utc,
+            via=self.link,
+        )
 
     def new_janitor(self, **more: Any) -> Janitor:
         return Janitor(

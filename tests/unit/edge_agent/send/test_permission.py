@@ -1,0 +1,137 @@
+"""What the owner allows, asked before work and in the middle of it."""
+
+import os
+
+import pytest
+
+from edge_agent.base.activity import Reason
+from edge_agent.base.errors import AbortedError
+from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.core.schedule import LinkRule, Slot, Window
+from edge_agent.core.upload import State
+from edge_agent.send.link_policy import LinkPolicy, OwnerRules
+from edge_agent.send.permission import Permission
+from edge_agent.send.roster import Roster
+from edge_agent.send.throttle import Throttle
+from edge_agent.send.waits import Waits
+from tests.support.memory_lane import memory_lane
+from tests.support.memory_server import MemoryClient
+
+MIB = 2**20
+LOOK_S = 2.0
+
+
+@pytest.fixture
+def lane(tmp_path):
+    with memory_lane(tmp_path) as made:
+        yield made
+
+
+class Asked:
+    """A permission with what it acts on, and one lane."""
+
+    def __init__(self, lane, interface="eth0"):
+        self.clock = lane.clock
+        self.interface = interface
+        policy = LinkPolicy(lane.store, lane.clock, interface=lambda: self.interface)
+        self.roster = Roster()
+        self.client = MemoryClient(lane.server)
+        self.roster.add(self.client)
+        self.throttle = Throttle(lane.activity, lane.clock, pause=lane.clock.pass_s)
+        waits = Waits(lane.activity, lane.clock)
+        self.permission = Permission(policy, lane.store, self.roster, self.throttle, waits)
+
+    def rules(self, *links, **more):
+        self.permission.change(OwnerRules((), **more), links=links)
+
+    def answer(self):
+        self.clock.pass_s(LOOK_S)
+        return self.permission.may_send(self.clock.now_s())
+
+
+def test_without_rules_everything_may_be_sent(lane):
+    assert Asked(lane).answer() is None
+
+
+def test_a_pause_says_why_and_how_it_ends(lane):
+    asked = Asked(lane)
+
+    asked.permission.pause(lane.clock.now_s(), paused=True)
+
+    wait = asked.answer()
+    assert (wait.reason, asked.permission.is_paused) == (Reason.PAUSED, True)
+    assert "edge-agent resume" in wait.detail
+    with pytest.raises(AbortedError):
+        asked.client.probe("n")
+
+    asked.permission.pause(lane.clock.now_s(), paused=False)
+
+    assert asked.answer() is None
+    assert asked.client.probe("n").nonce == "n"
+
+
+def test_a_metered_link_is_left_and_another_one_is_not(lane):
+    asked = Asked(lane, "wwan0")
+    asked.rules(LinkRule("wwan*", metered=True))
+
+    assert asked.answer().reason is Reason.METERED
+    assert asked.permission.link_in_use.interface == "wwan0"
+
+    asked.interface = "eth0"
+
+    assert asked.answer() is None
+
+
+def test_the_timetable_counts_once_the_clock_is_known(lane):
+    asked = Asked(lane)
+    asked.rules(timetable=[Slot(Window.parse("00:00-24:00"), 0)])
+    assert asked.answer() is None
+
+    lane.clock.set_wall_forward(years=56)
+
+    assert asked.answer().reason is Reason.SCHEDULE
+
+
+def test_rules_that_name_no_links_keep_those_that_there_are(lane):
+    asked = Asked(lane, "wwan0")
+    asked.rules(LinkRule("wwan*", metered=True))
+
+    asked.permission.change(OwnerRules((), (), 1000), links=None)
+
+    assert asked.answer().reason is Reason.METERED
+
+
+def test_a_pause_in_the_middle_of_a_body_ends_it_and_the_rest_goes_later(lane):
+    data = os.urandom(4 * MIB)
+    recording = lane.record("a.mp4", data)
+    lane.bytes_per_s = MIB
+    lane.befall = lambda duty: lane.sender.pause(True) if duty == "send" else None
+
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+
+    assert lane.activity.blocked_by.reason is Reason.PAUSED
+    assert lane.transport.body_bytes < len(data)
+
+    lane.befall = lambda _: None
+    lane.sender.pause(False)
+    lane.run()
+
+    assert lane.now(recording).state is State.VERIFIED
+    assert lane.server.published == {"a.mp4": data}
+
+
+def test_a_rule_that_comes_to_hold_while_a_body_goes_out_breaks_it_off(lane):
+    data = os.urandom(16 * MIB)
+    lane.record("a.mp4", data)
+    lane.bytes_per_s = MIB
+    interfaces = {"now": "eth0"}
+    lane.interface = lambda: interfaces["now"]
+    lane.restart()
+    lane.sender.reconfigure(UploadSettings(), [LinkSettings(match="wwan*", metered=True)])
+    lane.run(until=lambda: lane.transport.body_bytes > 4 * MIB)
+
+    interfaces["now"] = "wwan0"
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+
+    assert lane.activity.blocked_by.reason is Reason.METERED
+    assert lane.transport.body_bytes < len(data)
