@@ -94,6 +94,18 @@ def test_while_it_waits_nothing_is_open_so_that_a_card_can_be_taken_out(lane, so
     assert source.open_now == 0
 
 
+def test_a_pause_between_two_units_of_work_closes_it(lane, source):
+    lane.record("a.mp4", os.urandom(MIB))
+    lane.befall = lambda duty: lane.sender.pause(True) if duty == "answer" else None
+
+    lane.step()
+    assert (lane.duties, source.open_now) == (["create"], 1)
+
+    lane.step()
+    assert lane.activity.blocked_by.reason is Reason.PAUSED
+    assert source.open_now == 0
+
+
 def test_a_file_that_took_the_place_of_the_one_in_hand_is_noticed(lane):
     recording = lane.record("a.mp4", os.urandom(MIB))
     path = lane.media / "a.mp4"
