@@ -121,8 +121,8 @@ class Reconciler:
 
     # --- what is gone -----------------------------------------------------------------------
 
-    def call_roll(self) -> bool:
-        """Find recordings whose file is gone; return whether every one could be judged."""
+    def find_missing(self) -> bool:
+        """Settle what becomes of recordings whose file is gone; return whether every one could be judged."""
         after, is_complete = 0, True
         while page := self._store.places(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
             after = page[-1][0]

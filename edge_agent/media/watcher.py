@@ -87,7 +87,7 @@ class Watcher:
         self._walk: _Walk | None = None
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
-        self._owes_roll_call = True
+        self._owes_search = True
         self._must_ask_anew = False
         self._store_retry_s: float | None = None
         self._is_root_lost = False
@@ -193,7 +193,7 @@ class Watcher:
                 self._settler.clear()
                 self._known.clear()
                 self._walk = None
-                self._owes_roll_call = True
+                self._owes_search = True
             self._scan_due_s = now_s
             return None
         self._activity.problem(ProblemCode.SOURCE_MISSING, present=False)
@@ -232,7 +232,7 @@ class Watcher:
         if self._must_ask_anew:
             self._must_ask_anew = False
             self._known.clear()
-            self._owes_roll_call = True
+            self._owes_search = True
         self._known.begin()
         scan = Scan(root, self._rules, recursive=self._settings.recursive)
         return _Walk(scan, iter(scan))
@@ -254,11 +254,11 @@ class Watcher:
     def _end_scan(self, walk: _Walk, now_s: float) -> None:
         if walk.added > _MAX_LINES:
             log.info("folder.scanned", files_new=walk.added)
-        self._owes_roll_call |= self._known.end()
-        self._owes_roll_call |= any(path not in walk.unfinished for path in self._settler.paths())
+        self._owes_search |= self._known.end()
+        self._owes_search |= any(path not in walk.unfinished for path in self._settler.paths())
         self._settler.take_up(now_s)
-        if self._owes_roll_call and not walk.scan.unreadable:
-            self._owes_roll_call = not self._reconciler.call_roll()
+        if self._owes_search and not walk.scan.unreadable:
+            self._owes_search = not self._reconciler.find_missing()
         self._plan_next_scan(now_s, is_complete=walk.is_complete)
         self._tell_trouble(walk.scan)
         if walk.scan.aside:

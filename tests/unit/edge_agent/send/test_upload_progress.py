@@ -1,4 +1,4 @@
-"""What a delivery counts as sent, and as sent again."""
+"""What an upload counts as sent, and as sent again."""
 
 from edge_agent.core.recording import Identity
 from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
@@ -7,7 +7,7 @@ from upload_protocol.ranges import ByteRange, RangeSet
 _ALL = ByteRange(0, 1000)
 
 
-def delivery() -> UploadProgress:
+def progress() -> UploadProgress:
     made = UploadProgress("r", Identity(1, 2, 1000, 3, 4), 0.0)
     made.learn(RangeSet())
     return made
@@ -21,7 +21,7 @@ def send(one: UploadProgress, where: ByteRange, *, sent: int | None = None) -> N
 
 
 def test_bytes_that_went_once_are_not_resent_whatever_became_of_them():
-    one = delivery()
+    one = progress()
 
     send(one, _ALL, sent=600)
 
@@ -29,7 +29,7 @@ def test_bytes_that_went_once_are_not_resent_whatever_became_of_them():
 
 
 def test_bytes_that_were_lost_count_as_resent_when_they_go_again():
-    one = delivery()
+    one = progress()
     send(one, _ALL, sent=600)
     one.learn(RangeSet([ByteRange(0, 100)]))
 
@@ -40,7 +40,7 @@ def test_bytes_that_were_lost_count_as_resent_when_they_go_again():
 
 
 def test_counting_between_an_answer_and_the_end_of_its_task_does_not_make_the_bytes_resent():
-    one = delivery()
+    one = progress()
     flight = one.begin(1, Task(Kind.SEND, _ALL))
     flight.sent = 1000
     one.learn(RangeSet([_ALL]), flight)
@@ -51,7 +51,7 @@ def test_counting_between_an_answer_and_the_end_of_its_task_does_not_make_the_by
 
 
 def test_what_a_repair_replaces_counts_as_resent():
-    one = delivery()
+    one = progress()
     one.learn(RangeSet([_ALL]))
 
     send(one, ByteRange(200, 300))
@@ -60,7 +60,7 @@ def test_what_a_repair_replaces_counts_as_resent():
 
 
 def test_a_delivery_dropped_in_flight_counts_its_bytes_as_sent_once():
-    one = delivery()
+    one = progress()
     counts = []
     kept = UploadsUnderWay(lambda found: counts.append(found.take_counts()))
     kept._kept[one.recording_id] = one
