@@ -117,6 +117,7 @@ class Lane:
         self.reasons.extend(wait.reason for wait in waits)
 
     def close(self) -> None:
+        self.sender.close()
         self.transport.close()
         self.store.close()
 
