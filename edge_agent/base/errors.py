@@ -15,11 +15,11 @@ AgentError
     ├── ClockError         our clock is wrong: wait until it is set
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
-    ├── ServerBusyError    429, 503, 507, 5xx: wait as told, or by our own backoff
-    ├── UnauthorizedError  401, 403: wait for a person, never hammer, never "uploaded"
-    ├── UploadLostError    404, 410: create anew
-    ├── ConflictError      409, and bodies that broke (400, 408): look at the ranges, then go on
-    ├── RejectedError      4xx that no retry mends: kept for a person
+    ├── ServerBusyError    busy, full or broken: wait as told, or by our own backoff
+    ├── UnauthorizedError  our login is not taken: wait for a person, never hammer, never "uploaded"
+    ├── UploadLostError    not known, or known no more: create anew
+    ├── ConflictError      not as we thought, or a body broke: look at the ranges, then go on
+    ├── RejectedError      what no retry mends: kept for a person
     └── ReceiptRefusedError  a receipt that is not for our bytes: never let go by it
 """
 
@@ -101,7 +101,7 @@ class ServerBusyError(TransportError):
     """Retry after ``retry_after_s``, or by our own backoff if None.
 
     ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``. ``concerns_all``: the server as a
-    whole (429, 503), not perhaps this one upload.
+    whole, not perhaps this one upload.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from edge_agent.base.credentials import FOR_SERVER, credential, read_secret
 from edge_agent.base.errors import AgentError, ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings, ServerSettings
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.send.clients.interface import CanEnrol
+from edge_agent.send.clients.interface import EnrolmentClient
 
 log = structlog.get_logger()
 
@@ -34,20 +34,20 @@ class Enrolment:
     """A worker that claims this device's token where there is none yet.
 
     Args:
-        transport: makes a connection to the server; used for one claim, without a token.
+        connect: makes a client of the server; used for one claim, without a token.
         on_token: called when the token is on disk.
     """
 
     def __init__(
         self,
         settings: AgentSettings,
-        transport: Callable[[], CanEnrol],
+        connect: Callable[[], EnrolmentClient],
         *,
         jitter: Callable[[], float],
         on_token: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._transport = transport
+        self._connect = connect
         self._jitter = jitter
         self._on_token = on_token
         self._failures = 0
@@ -60,8 +60,8 @@ class Enrolment:
             return _DONE_S
         try:
             claim_token = read_secret("", server.claim_token_file) or ""
-            with self._transport() as transport:
-                token = transport.claim(claim_token, self._settings.device_id, serial_number())
+            with contextlib.closing(self._connect()) as client:
+                token = client.claim(claim_token, self._settings.device_id, serial_number())
             write_token(server.token_file, token)
         except (TransportError, ConfigError, OSError) as error:
             self._failures += 1
@@ -99,7 +99,7 @@ def serial_number(files: tuple[Path, ...] = _SERIALS) -> str:
     return "unknown"
 
 
-def rotate(settings: AgentSettings, transport: CanEnrol) -> None:
+def rotate(settings: AgentSettings, client: EnrolmentClient) -> None:
     """Replace the token in `token_file` by its successor; on disk before it is used.
 
     Raises:
@@ -114,7 +114,7 @@ def rotate(settings: AgentSettings, transport: CanEnrol) -> None:
         raise AgentError(msg)
     if path is None:
         raise AgentError("there is no [server] token_file, so no token that could be replaced")
-    token = transport.rotate()
+    token = client.rotate()
     try:
         write_token(path, token)
     except OSError as error:
@@ -122,7 +122,7 @@ def rotate(settings: AgentSettings, transport: CanEnrol) -> None:
             f"{path} cannot be written ({error.strerror}): the old token stays good; run this again"
         )
         raise AgentError(msg) from error
-    transport.probe(secrets.token_hex(16))  # the first use of the new one ends the old one
+    client.probe(secrets.token_hex(16))  # the first use of the new one ends the old one
 
 
 def write_token(path: Path, token: str) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from upload_protocol.messages import (
     BlockDigests,
@@ -137,8 +137,6 @@ class CanAbort(Protocol):
 class CanEnrol(Protocol):
     """The server gives devices their tokens."""
 
-    def probe(self, nonce: str) -> Probe: ...
-
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         """Return the first token of *device*; the same device may ask again after a lost answer.
 
@@ -149,6 +147,6 @@ class CanEnrol(Protocol):
     def rotate(self) -> str:
         """Return the token that follows ours; ours is good until that one is used."""
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None: ...
+class EnrolmentClient(LaneClient, CanEnrol, Protocol):
+    """What a device gets its tokens by."""
