@@ -21,7 +21,7 @@ UP_S, DOWN_S = 0.45, 0.15
 EIGHT_LANES = """
 import sys
 from edge_agent import cli
-from edge_agent.core.lanes import LaneCount
+from edge_agent.core.lane_count import LaneCount
 
 LaneCount.judge = lambda *_, **__: 8
 sys.exit(cli.main())

@@ -52,11 +52,11 @@ server.serve_forever()
 CLIENT = """
 import os, secrets, structlog, sys, threading, time
 from datetime import UTC, datetime
-from edge_agent.clock import SystemClock
-from edge_agent.errors import LinkBackError, LinkDownError, TransportError
-from edge_agent.link import LinkWatch
-from edge_agent.carrier import Connection
-from edge_agent.transport import Transport
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import LinkBackError, LinkDownError, TransportError
+from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.link_monitor import LinkMonitor
+from edge_agent.send.clients.native import NativeClient
 from upload_protocol.ranges import ByteRange
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -65,14 +65,14 @@ utc = lambda: datetime.now(UTC)
 
 def ask():
     try:
-        with Transport(Connection(url=URL, idle_timeout_s=5), token=lambda: None, utc=utc) as one:
+        with NativeClient(Endpoint(url=URL, idle_timeout_s=5), token=lambda: None, utc=utc) as one:
             one.probe(secrets.token_hex(16))
     except TransportError as error:
         return False
     return True
 
-watch = LinkWatch(("10.77.0.2", 8000), ask=ask, clock=SystemClock(),
-                  on_return=lambda: print("returned", time.monotonic(), flush=True))
+watch = LinkMonitor(("10.77.0.2", 8000), ask=ask, clock=SystemClock(),
+                    on_return=lambda: print("returned", time.monotonic(), flush=True))
 watch.start()
 
 def body(length):
@@ -85,9 +85,9 @@ def body(length):
 
 said = []
 length = 65536 * 1000
-with Transport(Connection(url=URL), token=lambda: None, utc=utc, watch=watch) as transport:
+with NativeClient(Endpoint(url=URL), token=lambda: None, utc=utc, watch=watch) as client:
     try:
-        transport.send("0" * 32, ByteRange(0, length), length, body(length))
+        client.send("0" * 32, ByteRange(0, length), length, body(length))
     except TransportError as error:
         print(type(error).__name__, time.monotonic(), flush=True)
     sys.stdin.readline()
