@@ -18,7 +18,6 @@ import falcon
 import structlog
 
 from edge_host.clock import Clock
-from ingest_server import openapi
 from ingest_server.auth import certificates
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
@@ -28,6 +27,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
 from ingest_server.front.tls import CLIENT_NAME
+from ingest_server.openapi import document
 from ingest_server.protocols import enrolment, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -39,7 +39,7 @@ from upload_protocol.messages import Problem
 
 log = structlog.get_logger()
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", openapi.PATH})
+OPEN_PATHS = frozenset({"/livez", "/readyz", document.PATH})
 """What is answered to anybody, whatever state the server is in."""
 PRIVATE_PATHS = frozenset({"/metrics", "/version"})
 """What only `metrics_listener` has: on this listener there is nothing, for anybody, not even a 401."""
@@ -124,7 +124,7 @@ def make_app(
     health = _Health(readiness, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
-    app.add_route(openapi.PATH, openapi.Resource())
+    app.add_route(document.PATH, document.Resource())
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
     if desk is not None:
         enrolment.add_routes(app, desk, doorkeeper)

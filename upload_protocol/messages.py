@@ -8,100 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from upload_protocol.digests import Digest, DigestError, parse_digest
-from upload_protocol.headers import MAX_OFFSET, is_device_id
-from upload_protocol.ranges import RangeSet
-
-T = TypeVar("T")
+from upload_protocol import members
+from upload_protocol.digests import Digest
+from upload_protocol.headers import is_device_id
+from upload_protocol.members import DeviceId, Length, Moment, Says, ShortText, UploadId
+from upload_protocol.members import MessageError as MessageError
+from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS
+from upload_protocol.ranges import MAX_RANGES, RangeSet
 
 MAX_METADATA_BYTES = 8 * 1024
 """Metadata of one upload, keys and values: as much as a header section usually may have."""
 
+MAX_CLAIM_TOKEN = 128
+MAX_SERIAL = 128
+
 STATES = frozenset({"open", "verifying", "publishing", "complete", "failed", "expired", "aborted"})
-
-
-class MessageError(ValueError):
-    """A message does not have the agreed form; the text names the member."""
-
-
-def _member(
-    source: Mapping[str, Any], name: str, kind: type[T], *, default: T | None = None
-) -> T | None:
-    value = source.get(name)
-    if value is None:
-        return default
-    # bool is an int to isinstance, and `true` is not a length.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        msg = f"{name!r} must be {_NAMES[kind]}, not {type(value).__name__}"
-        raise MessageError(msg)
-    return value
-
-
-_NAMES: Mapping[type, str] = {
-    str: "a string",
-    int: "a whole number",
-    dict: "an object",
-    list: "an array",
-    bool: "true or false",
-}
-
-
-def _required(source: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = _member(source, name, kind)
-    if value is None:
-        msg = f"{name!r} is missing"
-        raise MessageError(msg)
-    return value
-
-
-def _object(source: object) -> Mapping[str, Any]:
-    if not isinstance(source, dict):
-        msg = f"a JSON object is needed, not {type(source).__name__}"
-        raise MessageError(msg)
-    return source
-
-
-def _length(source: Mapping[str, Any], name: str = "length") -> int | None:
-    value = _member(source, name, int)
-    if value is not None and not 0 <= value <= MAX_OFFSET:
-        msg = f"{name!r} must be from 0 to {MAX_OFFSET}"
-        raise MessageError(msg)
-    return value
-
-
-def _digest(source: Mapping[str, Any], name: str = "digest") -> Digest | None:
-    value = _member(source, name, str)
-    try:
-        return None if value is None else parse_digest(value)
-    except DigestError as error:
-        msg = f"{name!r}: {error}"
-        raise MessageError(msg) from error
-
-
-def _ranges(source: Mapping[str, Any], name: str) -> RangeSet:
-    try:
-        return RangeSet.from_pairs(_member(source, name, list) or [])
-    except ValueError as error:
-        msg = f"{name!r}: {error}"
-        raise MessageError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the server takes; told before a client runs into it. Sizes in bytes, None: no limit."""
 
-    max_length: int | None = None
-    max_request_bytes: int | None = None
+    max_length: Length | None = None
+    max_request_bytes: Length | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {"max_length": self.max_length, "max_request_bytes": self.max_request_bytes}
 
     @classmethod
     def from_json(cls, source: object) -> Limits:
-        found = _object(source)
-        return cls(_length(found, "max_length"), _length(found, "max_request_bytes"))
+        found = members.object_of(source)
+        return cls(members.length(found, "max_length"), members.length(found, "max_request_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +49,10 @@ class Probe:
 
     nonce: str
     protocols: tuple[int, ...]
-    now: str
+    now: Moment
     """The server's clock, RFC 3339 in UTC: a hint for a device without one."""
     limits: Limits
-    device: str | None
+    device: DeviceId | None
     """Whose token this is; None where the server runs without tokens."""
 
     def to_json(self) -> dict[str, Any]:
@@ -127,14 +66,14 @@ class Probe:
 
     @classmethod
     def from_json(cls, source: object) -> Probe:
-        found = _object(source)
-        protocols = _required(found, "protocols", list)
+        found = members.object_of(source)
+        protocols = members.required(found, "protocols", list)
         return cls(
-            nonce=_required(found, "nonce", str),
+            nonce=members.required(found, "nonce", str),
             protocols=tuple(one for one in protocols if type(one) is int),
-            now=_required(found, "now", str),
+            now=members.required(found, "now", str),
             limits=Limits.from_json(found.get("limits") or {}),
-            device=_member(found, "device", str),
+            device=members.optional(found, "device", str),
         )
 
 
@@ -146,14 +85,16 @@ class CreateRequest:
     """Base name of the file. Data, never a path: bytes that are no UTF-8 come percent-escaped."""
     folder: str = ""
     """Folder relative to the watched one, with ``/``; empty for the watched folder itself."""
-    length: int | None = None
+    length: Length | None = None
     """Bytes in the file; None while it is not known."""
     digest: Digest | None = None
-    modified_at: str | None = None
+    modified_at: ShortText | None = None
     """Modification time, RFC 3339 in UTC, as the device's clock had it."""
-    media_type: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    device: str | None = None
+    media_type: ShortText | None = None
+    metadata: Annotated[
+        Mapping[str, str], Says(description=f"At most {MAX_METADATA_BYTES} bytes in all.")
+    ] = field(default_factory=dict)
+    device: DeviceId | None = None
     """Only where the server runs without tokens; in token mode the token says it."""
 
     def to_json(self) -> dict[str, Any]:
@@ -170,42 +111,34 @@ class CreateRequest:
 
     @classmethod
     def from_json(cls, source: object) -> CreateRequest:
-        found = _object(source)
-        metadata = _member(found, "metadata", dict) or {}
+        found = members.object_of(source)
+        metadata = members.optional(found, "metadata", dict) or {}
         if not all(isinstance(value, str) for value in metadata.values()):
             raise MessageError("'metadata' must hold strings only")
         size = sum(len(key.encode(errors="replace")) for pair in metadata.items() for key in pair)
         if size > MAX_METADATA_BYTES:
             msg = f"'metadata' has {size} bytes, the limit is {MAX_METADATA_BYTES}"
             raise MessageError(msg)
-        device = _member(found, "device", str)
+        device = members.optional(found, "device", str)
         if device is not None and not is_device_id(device):
             raise MessageError("'device' must match [a-z0-9][a-z0-9_-]{0,62}")
         return cls(
-            name=_required(found, "name", str),
-            folder=_member(found, "folder", str) or "",
-            length=_length(found),
-            digest=_digest(found),
-            modified_at=_short(found, "modified_at"),
-            media_type=_short(found, "media_type"),
+            name=members.required(found, "name", str),
+            folder=members.optional(found, "folder", str) or "",
+            length=members.length(found),
+            digest=members.digest(found),
+            modified_at=members.short_text(found, "modified_at"),
+            media_type=members.short_text(found, "media_type"),
             metadata=metadata,
             device=device,
         )
-
-
-def _short(source: Mapping[str, Any], name: str, limit: int = 255) -> str | None:
-    value = _member(source, name, str)
-    if value is not None and len(value) > limit:
-        msg = f"{name!r} is longer than {limit} characters"
-        raise MessageError(msg)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteRequest:
     """The body of ``POST /v1/uploads/{id}/complete``."""
 
-    length: int
+    length: Length
     digest: Digest | None
 
     def to_json(self) -> dict[str, Any]:
@@ -216,24 +149,24 @@ class CompleteRequest:
 
     @classmethod
     def from_json(cls, source: object) -> CompleteRequest:
-        found = _object(source)
-        length = _length(found)
+        found = members.object_of(source)
+        length = members.length(found)
         if length is None:
             raise MessageError("'length' is missing")
-        return cls(length, _digest(found))
+        return cls(length, members.digest(found))
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The server's word that it holds a verified copy; what a device may let go by (law L2)."""
 
-    upload_id: str
-    device: str
+    upload_id: UploadId
+    device: DeviceId
     name: str
-    length: int
+    length: Length
     digest: Digest
-    verified_at: str
-    verified_against: str
+    verified_at: Moment
+    verified_against: Annotated[str, Says(enum=["client", "none"])]
     """``client``: equal to the digest that the client gave; ``none``: it gave none."""
     published_as: str
     """Path below the server's folder of published files."""
@@ -252,22 +185,22 @@ class Receipt:
 
     @classmethod
     def from_json(cls, source: object) -> Receipt:
-        found = _object(source)
-        length, digest = _length(found), _digest(found)
+        found = members.object_of(source)
+        length, digest = members.length(found), members.digest(found)
         if length is None or digest is None:
             raise MessageError("a receipt needs 'length' and 'digest'")
-        against = _required(found, "verified_against", str)
+        against = members.required(found, "verified_against", str)
         if against not in {"client", "none"}:
             raise MessageError("'verified_against' must be 'client' or 'none'")
         return cls(
-            upload_id=_required(found, "upload_id", str),
-            device=_required(found, "device", str),
-            name=_required(found, "name", str),
+            upload_id=members.required(found, "upload_id", str),
+            device=members.required(found, "device", str),
+            name=members.required(found, "name", str),
             length=length,
             digest=digest,
-            verified_at=_required(found, "verified_at", str),
+            verified_at=members.required(found, "verified_at", str),
             verified_against=against,
-            published_as=_required(found, "published_as", str),
+            published_as=members.required(found, "published_as", str),
         )
 
 
@@ -275,16 +208,15 @@ class Receipt:
 class UploadStatus:
     """The status document of one upload: what every answer about it carries."""
 
-    id: str
-    device: str
+    id: UploadId
+    device: DeviceId
     name: str
-    state: str
-    """One of `STATES`."""
-    length: int | None
-    received: RangeSet
+    state: Annotated[str, Says(enum=sorted(STATES))]
+    length: Length | None
+    received: Annotated[RangeSet, Says(maxItems=MAX_RANGES)]
     """Bytes that are durable: acknowledged, never to be sent again."""
     limits: Limits = field(default_factory=Limits)
-    expires_at: str | None = None
+    expires_at: Moment | None = None
     digest: Digest | None = None
     receipt: Receipt | None = None
 
@@ -305,36 +237,105 @@ class UploadStatus:
 
     @classmethod
     def from_json(cls, source: object) -> UploadStatus:
-        found = _object(source)
-        state = _required(found, "state", str)
+        found = members.object_of(source)
+        state = members.required(found, "state", str)
         if state not in STATES:
             msg = f"'state' is {state[:40]!r}, which this version does not know"
             raise MessageError(msg)
-        receipt = _member(found, "receipt", dict)
+        receipt = members.optional(found, "receipt", dict)
         return cls(
-            id=_required(found, "id", str),
-            device=_required(found, "device", str),
-            name=_required(found, "name", str),
+            id=members.required(found, "id", str),
+            device=members.required(found, "device", str),
+            name=members.required(found, "name", str),
             state=state,
-            length=_length(found),
-            received=_ranges(found, "received"),
+            length=members.length(found),
+            received=members.ranges(found, "received"),
             limits=Limits.from_json(found.get("limits") or {}),
-            expires_at=_member(found, "expires_at", str),
-            digest=_digest(found),
+            expires_at=members.optional(found, "expires_at", str),
+            digest=members.digest(found),
             receipt=None if receipt is None else Receipt.from_json(receipt),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the uploads that were asked for, in the order of their ids."""
+
+    uploads: tuple[UploadStatus, ...]
+    next: UploadId | None
+    """Where to ask on: ``after`` of the next request; None at the end."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"uploads": [one.to_json() for one in self.uploads], "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """The body of ``POST /v1/claim``: a device without a token asks for its first."""
+
+    claim_token: Annotated[
+        str,
+        Says(
+            minLength=1,
+            maxLength=MAX_CLAIM_TOKEN,
+            description="edc_<id>_<43 characters>, from `ingest-server claim add`.",
+        ),
+    ]
+    device: DeviceId
+    serial: Annotated[
+        str,
+        Says(
+            minLength=1,
+            maxLength=MAX_SERIAL,
+            description="What tells this board from all others; printable characters.",
+        ),
+    ]
+
+    @classmethod
+    def from_json(cls, source: object) -> ClaimRequest:
+        found = members.object_of(source)
+        wanted = cls(
+            claim_token=members.printable(found, "claim_token", MAX_CLAIM_TOKEN),
+            device=members.printable(found, "device", 63),
+            serial=members.printable(found, "serial", MAX_SERIAL),
+        )
+        if not is_device_id(wanted.device):
+            raise MessageError("'device' must match [a-z0-9][a-z0-9_-]{0,62}")
+        return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A device's new token: durable at the server, and told this once."""
+
+    token: Annotated[str, Says(pattern="^edt_[a-z0-9][a-z0-9_-]{0,62}_[A-Za-z0-9_-]{43}$")]
+    token_id: str
+    device: DeviceId
+    scopes: tuple[str, ...]
+    expires_at: Moment | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "token": self.token,
+            "token_id": self.token_id,
+            "device": self.device,
+            "scopes": list(self.scopes),
+            "expires_at": self.expires_at,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An error answer (RFC 9457) with our members."""
 
-    code: str
-    status: int
+    code: Annotated[str, Says(enum=sorted(PROBLEMS))]
+    status: Annotated[int, Says(enum=sorted({kind.status for kind in PROBLEMS.values()}))]
     title: str
     detail: str
-    retryable: bool
-    missing: RangeSet | None = None
+    retryable: Annotated[
+        bool, Says(description="Whether the same request may succeed later as it is.")
+    ]
+    missing: Annotated[RangeSet, Says(maxItems=MAX_MISSING_RANGES)] | None = None
     """The first missing ranges, on every error about an upload."""
     request_id: str | None = None
 
@@ -355,15 +356,15 @@ class Problem:
 
     @classmethod
     def from_json(cls, source: object) -> Problem:
-        found = _object(source)
+        found = members.object_of(source)
         return cls(
-            code=_required(found, "code", str),
-            status=_required(found, "status", int),
-            title=_member(found, "title", str) or "",
-            detail=_member(found, "detail", str) or "",
-            retryable=_member(found, "retryable", bool, default=False) or False,
-            missing=_ranges(found, "missing") if "missing" in found else None,
-            request_id=_member(found, "request_id", str),
+            code=members.required(found, "code", str),
+            status=members.required(found, "status", int),
+            title=members.optional(found, "title", str) or "",
+            detail=members.optional(found, "detail", str) or "",
+            retryable=members.optional(found, "retryable", bool, default=False) or False,
+            missing=members.ranges(found, "missing") if "missing" in found else None,
+            request_id=members.optional(found, "request_id", str),
         )
 
 
@@ -373,9 +374,15 @@ class BlockDigests:
 
     size: int
     """Bytes in a block; only the last block of a file is shorter."""
-    blocks: Mapping[int, Digest]
+    blocks: Annotated[
+        Mapping[int, Digest],
+        Says(
+            propertyNames={"pattern": "^[0-9]+$"},
+            additionalProperties={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        ),
+    ]
     """Block number to digest."""
-    next: int | None
+    next: Annotated[int, Says(minimum=1)] | None
     """Where to ask on; None at the end."""
 
     def to_json(self) -> dict[str, Any]:
@@ -387,12 +394,14 @@ class BlockDigests:
 
     @classmethod
     def from_json(cls, source: object) -> BlockDigests:
-        found = _object(source)
+        found = members.object_of(source)
         try:
             blocks = {
                 int(number): Digest(bytes.fromhex(value))
-                for number, value in _required(found, "blocks", dict).items()
+                for number, value in members.required(found, "blocks", dict).items()
             }
         except (TypeError, ValueError) as error:
             raise MessageError("'blocks' must map block numbers to hex SHA-256") from error
-        return cls(_required(found, "size", int), blocks, _member(found, "next", int))
+        return cls(
+            members.required(found, "size", int), blocks, members.optional(found, "next", int)
+        )

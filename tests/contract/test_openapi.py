@@ -10,8 +10,8 @@ import httpx
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from ingest_server import openapi
 from ingest_server.auth.tokens import claim_hash, new_claim
+from ingest_server.openapi import document as openapi
 from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
 from tests.support.ingest import CREATED_AT, ingest
 

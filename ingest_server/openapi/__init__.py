@@ -1,0 +1,1 @@
+"""What `/v1/openapi.json` serves: the native protocol, described for programs."""

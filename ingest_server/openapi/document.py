@@ -1,0 +1,313 @@
+"""The native protocol as an OpenAPI 3.1 document: what ``/v1/openapi.json`` serves.
+
+Made from the names, limits and problems that the code itself uses; the copy in ``docs/openapi.json``
+and every route are held to it by a test. The words are in `docs/protocol.md`; here is the form.
+
+``python -m ingest_server.openapi`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+
+import falcon
+
+from ingest_server.openapi.json_schema import Schema, schema_of
+from ingest_server.openapi.operations import (
+    ALWAYS,
+    OF_BODY,
+    OF_STORING,
+    OF_UPLOAD,
+    POSITION,
+    RETRY,
+    answers_with,
+    answers_with_status,
+    json_body,
+    open_operation,
+    operation,
+    parameter,
+    query,
+    refusals,
+    whole_number,
+)
+from ingest_server.openapi.schemas import schemas
+from ingest_server.protocols import native
+from upload_protocol import headers
+from upload_protocol.digests import Digest
+from upload_protocol.members import UploadId
+from upload_protocol.messages import (
+    STATES,
+    BlockDigests,
+    ClaimRequest,
+    CompleteRequest,
+    CreateRequest,
+    IssuedToken,
+    Page,
+    Probe,
+    Receipt,
+    UploadStatus,
+)
+
+PATH = f"{headers.PROBE_PATH}/openapi.json"
+
+
+def _paths() -> dict[str, Schema]:
+    upload_id = parameter("path", "upload_id", schema_of(UploadId), required=True)
+    of_upload = {"parameters": [upload_id]}
+    return {
+        headers.PROBE_PATH: {
+            "get": operation(
+                "probe",
+                "Is this our server, and what does it take?",
+                {"200": answers_with("It is, if the nonce is yours.", Probe)},
+                parameters=[
+                    query(
+                        "nonce", {"type": "string", "pattern": f"^[!-~]{{0,{native.MAX_NONCE}}}$"}
+                    )
+                ],
+            )
+        },
+        headers.UPLOADS_PATH: {"post": _create(), "get": _list()},
+        headers.upload_path("{upload_id}"): {
+            **of_upload,
+            "get": operation(
+                "status", "What has arrived", {"200": answers_with_status("The upload.")}, OF_UPLOAD
+            ),
+            "head": {
+                "operationId": "position",
+                "summary": "How far it is without a gap",
+                "responses": {
+                    "200": {"description": "The upload.", "headers": POSITION},
+                    **{
+                        status: {"description": found["description"]}
+                        for status, found in refusals((*ALWAYS, *OF_UPLOAD)).items()
+                    },
+                },
+            },
+            "delete": operation(
+                "abort",
+                "Give it up; its bytes are dropped",
+                {"200": answers_with_status("The upload, aborted.")},
+                (*OF_UPLOAD, "not-open"),
+            ),
+        },
+        headers.content_path("{upload_id}"): {**of_upload, "put": _put()},
+        headers.blocks_path("{upload_id}"): {**of_upload, "get": _blocks()},
+        headers.complete_path("{upload_id}"): {**of_upload, "post": _complete()},
+        headers.ROTATE_PATH: {"post": _rotate()},
+        headers.CLAIM_PATH: {"post": _claim()},
+        PATH: {
+            "get": open_operation(
+                "document", "This document", "application/json", {"type": "object"}
+            )
+        },
+        "/livez": {"get": open_operation("live", "Does the process answer?", "text/plain")},
+        "/readyz": {
+            "get": open_operation(
+                "ready", "Can it take uploads?", "text/plain", unready="One code per line."
+            )
+        },
+    }
+
+
+def _create() -> Schema:
+    location = {"Location": {"required": True, "schema": {"type": "string", "format": "uri"}}}
+    return operation(
+        "create",
+        "Make an upload, or find the one that this key has made",
+        {
+            "200": answers_with(
+                "The same key before: the same upload.", UploadStatus, headers=location
+            ),
+            "201": answers_with("Made now.", UploadStatus, headers=location, links=_links()),
+        },
+        (
+            *OF_BODY,
+            *OF_STORING,
+            "idempotency-key-required",
+            "idempotency-key-reused",
+            "device-mismatch",
+            "invalid-name",
+        ),
+        parameters=[
+            parameter(
+                "header",
+                headers.IDEMPOTENCY_KEY,
+                {"type": "string", "pattern": "^[A-Za-z0-9._~-]{16,128}$"},
+                required=True,
+                description="128 random bits, kept before you ask; new after 404 and 410.",
+            )
+        ],
+        requestBody=json_body(CreateRequest),
+    )
+
+
+def _links() -> Schema:
+    """Return what can be asked of an upload that was just made."""
+    upload_id = {"upload_id": "$response.body#/id"}
+    return {
+        name: {"operationId": name, "parameters": upload_id}
+        for name in ("status", "position", "put", "blocks", "complete", "abort")
+    }
+
+
+def _list() -> Schema:
+    return operation(
+        "list",
+        "Your own uploads, in the order of their ids",
+        {"200": answers_with("One page.", Page)},
+        parameters=[
+            query("state", {"enum": sorted(STATES), "default": "open"}),
+            # Empty: from the beginning.
+            query("after", {"type": "string", "pattern": "^([0-9a-f]{32})?$"}),
+            query("limit", whole_number(1, native.MAX_PAGE, native.DEFAULT_PAGE)),
+        ],
+    )
+
+
+def _put() -> Schema:
+    return operation(
+        "put",
+        "Bytes; with 200 they survive a power cut of the server",
+        {"200": answers_with_status("All of them are durable.")},
+        (
+            *OF_BODY,
+            *OF_UPLOAD,
+            *OF_STORING,
+            "invalid-range",
+            "inconsistent-length",
+            "content-digest-mismatch",
+            "superseded",
+            "not-open",
+            "too-many-ranges",
+        ),
+        parameters=[
+            parameter(
+                "header",
+                headers.CONTENT_RANGE,
+                {"type": "string", "pattern": r"^bytes [0-9]{1,19}-[0-9]{1,19}/(\*|[0-9]{1,19})$"},
+                required=True,
+                description="Both ends inclusive; its length is the Content-Length.",
+                example="bytes 0-10/11",
+            ),
+            parameter("header", headers.CONTENT_DIGEST, schema_of(Digest)),
+        ],
+        requestBody={
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        },
+    )
+
+
+def _blocks() -> Schema:
+    most_blocks = headers.MAX_OFFSET // native.MIN_BLOCK_BYTES
+    return operation(
+        "blocks",
+        "Digests of the blocks that have arrived in full: what a repair compares",
+        {"200": answers_with("From the block `start` on.", BlockDigests)},
+        (*OF_UPLOAD, "not-open", "storage-failed"),
+        parameters=[
+            query(
+                "size",
+                whole_number(
+                    native.MIN_BLOCK_BYTES, native.MAX_BLOCK_BYTES, native.DEFAULT_BLOCK_BYTES
+                ),
+            ),
+            query("start", {"type": "integer", "minimum": 0, "maximum": most_blocks}),
+            query("limit", whole_number(1, native.MAX_BLOCKS, native.MAX_BLOCKS)),
+        ],
+    )
+
+
+def _complete() -> Schema:
+    return operation(
+        "complete",
+        "Verify and publish; may be repeated",
+        {
+            "200": answers_with("It is published.", Receipt),
+            "202": answers_with_status(
+                "It is still being read; ask again.", **{headers.RETRY_AFTER: RETRY}
+            ),
+        },
+        (
+            *OF_BODY,
+            *OF_UPLOAD,
+            *OF_STORING,
+            "inconsistent-length",
+            "ranges-missing",
+            "digest-mismatch",
+            "digest-required",
+            "upload-refused",
+            "not-open",
+        ),
+        requestBody=json_body(CompleteRequest),
+    )
+
+
+def _rotate() -> Schema:
+    return operation(
+        "rotate",
+        "The device's next token; the old one is good until the new one is used",
+        {"200": answers_with("Durable, and told this once.", IssuedToken)},
+        ("not-found", *OF_STORING),
+        security=[{"token": []}],
+        description="In token mode only; elsewhere 404.",
+    )
+
+
+def _claim() -> Schema:
+    return operation(
+        "claim",
+        "A device's first token, for a claim token that many devices share",
+        {"201": answers_with("Durable, and told this once.", IssuedToken)},
+        ("not-found", "device-claimed", *OF_BODY, *OF_STORING),
+        security=[],
+        description="In token mode only; elsewhere 404. The same serial may ask again within 10 "
+        "minutes, while its token was not used.",
+        requestBody=json_body(ClaimRequest),
+    )
+
+
+def document() -> Schema:
+    """Return the document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "edge-uploader: the native upload protocol",
+            "version": f"{headers.PROTOCOL_VERSION}.0",
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "description": "An upload is a resource with a length, a set of received byte ranges "
+            "and a digest. Any range may come in any order, in parallel, and again; what arrived "
+            "of a broken request is kept. docs/protocol.md says the rest.",
+        },
+        "servers": [{"url": "/"}],
+        # Either a token, or none where the server is open to its own machine.
+        "security": [{"token": []}, {}],
+        "paths": _paths(),
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "edt_<device>_<43 characters>",
+                }
+            },
+        },
+    }
+
+
+def text() -> str:
+    """Return the document as it is checked in."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+class Resource:
+    """Serves the document."""
+
+    def __init__(self) -> None:
+        self._content = json.dumps(document(), separators=(",", ":")).encode("ascii")
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = "application/json"
+        resp.data = self._content

@@ -1,0 +1,49 @@
+"""The messages as the document's schemas, with what is this server's own choice in them."""
+
+from __future__ import annotations
+
+from ingest_server.auth.authentication import SCOPES
+from ingest_server.core.names import MAX_NAME_BYTES
+from ingest_server.openapi.json_schema import Schema, answer, name_of, request, schema_of
+from ingest_server.protocols import native
+from upload_protocol.members import Length
+from upload_protocol.messages import (
+    BlockDigests,
+    ClaimRequest,
+    CompleteRequest,
+    CreateRequest,
+    IssuedToken,
+    Limits,
+    Page,
+    Probe,
+    Problem,
+    Receipt,
+    UploadStatus,
+)
+
+
+def schemas() -> dict[str, Schema]:
+    """Return what is asked and answered: the messages, and this server's own bounds of them."""
+    named = {"maxLength": MAX_NAME_BYTES}
+    said = f"Base name; at most {MAX_NAME_BYTES} bytes in UTF-8."
+    name = {**named, "minLength": 1, "not": {"enum": [".", ".."]}, "description": said}
+    size = {"minimum": native.MIN_BLOCK_BYTES, "maximum": native.MAX_BLOCK_BYTES}
+    scopes = {"items": {"enum": sorted(SCOPES)}, "minItems": 1}
+    made = {
+        Limits: answer(Limits),
+        Probe: answer(Probe),
+        CreateRequest: request(CreateRequest, name=name, folder=named),
+        CompleteRequest: request(CompleteRequest),
+        Receipt: answer(Receipt),
+        UploadStatus: answer(UploadStatus, received_bytes=schema_of(Length)),
+        Page: answer(Page, uploads={"maxItems": native.MAX_PAGE}),
+        BlockDigests: answer(BlockDigests, size=size),
+        ClaimRequest: request(ClaimRequest),
+        IssuedToken: answer(IssuedToken, scopes=scopes),
+        Problem: answer(
+            Problem,
+            left_out=("missing", "request_id"),
+            type={"type": "string", "format": "uri"},
+        ),
+    }
+    return {name_of(message): schema for message, schema in made.items()}
