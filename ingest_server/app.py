@@ -9,7 +9,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +35,6 @@ from ingest_server.protocols.files import Files
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers, problems
-from upload_protocol.messages import Problem
 
 log = structlog.get_logger()
 
@@ -276,12 +275,6 @@ class _Health:
         resp.status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
 
 
-def _answer(resp: falcon.Response, problem: Problem, type_uri: str) -> None:
-    resp.status = problem.status
-    resp.content_type = problems.CONTENT_TYPE
-    resp.data = json.dumps(problem.to_json(type_uri)).encode()
-
-
 def _answer_refused(
     req: falcon.Request, resp: falcon.Response, error: Refused, _params: dict[str, Any]
 ) -> None:
@@ -292,22 +285,13 @@ def _answer_refused(
     if kind.code == "unauthorized":
         resp.set_header("WWW-Authenticate", 'Bearer realm="edge-uploader"')
     shape = registry.shape_of(req.path)
-    if shape is not None:
-        status, document = shape(req.method, error)
-        resp.status = status
+    if shape is None:
+        answer: Mapping[str, Any] = error.document(req.context.request_id)
+        resp.status, resp.content_type = error.status, problems.CONTENT_TYPE
+    else:
+        resp.status, answer = shape(req.method, error)
         resp.content_type = "application/json"
-        resp.data = json.dumps(document).encode()
-        return
-    problem = Problem(
-        code=kind.code,
-        status=kind.status,
-        title=kind.title,
-        detail=error.detail,
-        retryable=kind.retryable,
-        missing=error.missing,
-        request_id=req.context.request_id,
-    )
-    _answer(resp, problem, kind.uri)
+    resp.data = json.dumps(answer).encode("ascii")
 
 
 def _answer_http_error(

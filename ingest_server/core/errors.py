@@ -17,7 +17,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
+from upload_protocol.messages import Problem
 from upload_protocol.problems import MAX_MISSING_RANGES, PROBLEMS, ProblemType
 from upload_protocol.ranges import RangeSet
 
@@ -42,10 +44,24 @@ class Refused(Exception):  # noqa: N818 - an answer to the client, not a fault
         self.detail = detail
         self.missing = None if missing is None else RangeSet(islice(missing, MAX_MISSING_RANGES))
         self.retry_after_s = retry_after_s
+        self.status: int | str = self.problem.status
+        """Of the answer: the table's, or a whole status line of a protocol that has its own."""
 
     @property
     def code(self) -> str:
         return self.problem.code
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """Return the problem document (RFC 9457) that the client gets."""
+        return Problem(
+            code=self.code,
+            status=int(str(self.status)[:3]),
+            title=self.problem.title,
+            detail=self.detail,
+            retryable=self.problem.retryable,
+            missing=self.missing,
+            request_id=request_id,
+        ).to_json(self.problem.uri)
 
 
 class StateFailed(Refused):
@@ -57,6 +73,12 @@ def refused_by_disk(error: OSError) -> Refused:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused("storage-full", "the server's disk is full", retry_after_s=60)
     return Refused("storage-failed", f"the server's disk failed ({error.strerror or error})")
+
+
+def refused_by_peer(error: OSError) -> Refused:
+    """Return what a client is told whose body did not arrive."""
+    code = "request-timeout" if isinstance(error, TimeoutError) else "body-truncated"
+    return Refused(code, str(error))
 
 
 @contextmanager

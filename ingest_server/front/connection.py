@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from ingest_server.core.errors import Refused
 from ingest_server.front import admission, cheroot_parts, request_head
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import CONTINUE, SocketBody
@@ -139,16 +140,7 @@ class HttpRequest(cheroot_parts.Request):
 def refusal(code: str, detail: str, request_id: str) -> bytes:
     """Return a whole answer, for what the application never gets to see."""
     kind = problems.PROBLEMS[code]
-    document = {
-        "type": kind.uri,
-        "title": kind.title,
-        "status": kind.status,
-        "code": code,
-        "detail": detail,
-        "retryable": kind.retryable,
-        "request_id": request_id,
-    }
-    content = json.dumps(document).encode()
+    content = json.dumps(Refused(code, detail).document(request_id)).encode("ascii")
     head = (
         f"HTTP/1.1 {kind.status} {kind.title}\r\n"
         f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(content)}\r\n"

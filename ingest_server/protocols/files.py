@@ -9,14 +9,12 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.protocols import cors, ietf, tus
+from ingest_server.protocols.requests import device_of
 from ingest_server.protocols.resumable import (
     IETF,
     PATH,
     PROTOCOL,
-    DialectRefused,
     Resumable,
-    answer_dialect_refused,
-    device_of,
 )
 
 _METHODS = frozenset({"POST", "HEAD", "PATCH", "DELETE", "OPTIONS"})
@@ -41,7 +39,6 @@ class Files:
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         if not (self._speaks_tus or self._speaks_ietf):
             return
-        app.add_error_handler(DialectRefused, answer_dialect_refused)
         creating = _Creating(self)
         app.add_route(PATH, creating)
         app.add_route(f"{PATH}/", creating)

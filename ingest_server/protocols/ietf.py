@@ -21,6 +21,7 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
     DONE,
     IETF,
@@ -31,10 +32,7 @@ from ingest_server.protocols.resumable import (
     DialectRefused,
     Resumable,
     content_of,
-    device_of,
     expires,
-    known_id,
-    media_type_of,
     offset_of,
     set_created,
 )

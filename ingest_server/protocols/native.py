@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import falcon
 
 from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import not_found
-from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.protocols.requests import body_with_length, device_of, known_id, message
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
@@ -30,7 +29,7 @@ from upload_protocol.messages import (
     CompleteRequest,
     CreateRequest,
     Limits,
-    MessageError,
+    Page,
     Probe,
     UploadStatus,
 )
@@ -47,8 +46,6 @@ DEFAULT_BLOCK_BYTES = KIB * KIB
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]*\Z")
 _LENGTH = re.compile(r"[0-9]{1,19}\Z")
-
-M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class _Probe:
             protocols=(headers.PROTOCOL_VERSION,),
             now=rfc3339(self.native.clock.now_utc()),
             limits=Limits(max_length=self.native.receiver.settings.max_length),
-            device=_device(req),
+            device=device_of(req),
         )
         _send(resp, probe.to_json())
 
@@ -114,8 +111,8 @@ class _Uploads:
         if not headers.is_idempotency_key(key):
             detail = f"{headers.IDEMPOTENCY_KEY} is not 16 to 128 letters, digits or ._~-"
             raise Refused("malformed-request", detail)
-        wanted = _message(req, CreateRequest.from_json)
-        device = _device(req)
+        wanted = message(req, CreateRequest.from_json, MAX_JSON_BYTES)
+        device = device_of(req)
         if device is not None and wanted.device not in (None, device):
             detail = f"the token is of device {device!r}, the request names {wanted.device!r}"
             raise Refused("device-mismatch", detail)
@@ -126,7 +123,7 @@ class _Uploads:
         _send(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        device = _device(req)
+        device = device_of(req)
         state = _text(req, "state") or "open"
         if state not in STATES:
             detail = f"state is {state[:40]!r}; it is one of {', '.join(sorted(STATES))}"
@@ -140,7 +137,7 @@ class _Uploads:
         found, following = self.native.receiver.listing(
             device, state=state, after=after, limit=limit
         )
-        _send(resp, {"uploads": [one.to_json() for one in found], "next": following})
+        _send(resp, Page(tuple(found), following).to_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +145,13 @@ class _Upload:
     native: Native
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.status(_device(req), _known(upload_id)))
+        _send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.status(_device(req), _known(upload_id)))
+        _send_status(resp, self.native.receiver.status(device_of(req), known_id(upload_id)))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        _send_status(resp, self.native.receiver.abort(_device(req), _known(upload_id)))
+        _send_status(resp, self.native.receiver.abort(device_of(req), known_id(upload_id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +159,10 @@ class _Content:
     native: Native
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        device = _device(req)
-        _known(upload_id)
+        device = device_of(req)
+        known_id(upload_id)
         try:
-            body = _body(req)
+            body = body_with_length(req)
             where = _where(req, body.remaining)
             digest = _content_digest(req)
         except Refused as error:
@@ -178,8 +175,8 @@ class _Blocks:
     native: Native
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        device = _device(req)
-        _known(upload_id)
+        device = device_of(req)
+        known_id(upload_id)
         try:
             size = _number(req, "size", DEFAULT_BLOCK_BYTES, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
             start = _number(req, "start", 0, 0, headers.MAX_OFFSET // MIN_BLOCK_BYTES)
@@ -195,10 +192,10 @@ class _Complete:
     native: Native
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        device = _device(req)
-        _known(upload_id)
+        device = device_of(req)
+        known_id(upload_id)
         try:
-            wanted = _message(req, CompleteRequest.from_json)
+            wanted = message(req, CompleteRequest.from_json, MAX_JSON_BYTES)
         except Refused as error:
             raise self.native.refused(device, upload_id, error.code, error.detail) from error
         outcome = self.native.receiver.complete(device, upload_id, wanted)
@@ -212,29 +209,6 @@ class _Complete:
 
 
 # Reading requests.
-
-
-def _device(req: falcon.Request) -> str | None:
-    device: str | None = req.context.caller.device
-    return device
-
-
-def _known(upload_id: str) -> str:
-    """Refuse what cannot be an id exactly like an id that is not known."""
-    if not headers.is_upload_id(upload_id):
-        raise not_found()
-    return upload_id
-
-
-def _body(req: falcon.Request) -> SocketBody | StreamBody:
-    length = req.get_header("Content-Length")
-    if req.get_header("Transfer-Encoding") is not None or not length:
-        raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
-    if not _LENGTH.match(length):
-        raise Refused("malformed-request", "Content-Length is not a whole number")
-    body = body_of(req.env, int(length))
-    req.context.body = body
-    return body
 
 
 def _where(req: falcon.Request, length: int) -> ContentRange:
@@ -257,37 +231,6 @@ def _content_digest(req: falcon.Request) -> Digest | None:
         return None if value is None else parse_digest(value)
     except DigestError as error:
         raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
-
-
-def _message(req: falcon.Request, read: Callable[[object], M]) -> M:
-    media_type = (req.content_type or "").partition(";")[0].strip().lower()
-    # Insisted on also because a web page cannot send it across origins without being asked.
-    if media_type != "application/json":
-        raise Refused("unsupported-media-type", "send Content-Type: application/json")
-    content = _json_bytes(req)
-    try:
-        return read(json.loads(content.decode("utf-8"), parse_constant=_no_constant))
-    except MessageError as error:
-        raise Refused("malformed-request", str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
-
-
-def _json_bytes(req: falcon.Request) -> bytes:
-    try:
-        content = read_all(_body(req), MAX_JSON_BYTES)
-    except TimeoutError as error:
-        raise Refused("request-timeout", str(error)) from error
-    except OSError as error:
-        raise Refused("body-truncated", str(error)) from error
-    if content is None:
-        raise Refused("too-large", f"a JSON body has at most {MAX_JSON_BYTES} bytes")
-    return content
-
-
-def _no_constant(name: str) -> None:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
 
 
 def _text(req: falcon.Request, name: str) -> str | None:

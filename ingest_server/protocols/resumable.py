@@ -7,8 +7,6 @@ earlier request, and an append at the offset takes over from one whose link has 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,13 +22,13 @@ from edge_host.clock import Clock
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, not_found
-from ingest_server.front.body import SocketBody, StreamBody, body_of
+from ingest_server.core.record import State
 from ingest_server.front.chunked import unmeasured_body_of
+from ingest_server.protocols.requests import body_with_length, device_of
 from ingest_server.uploads.service import UploadService
-from upload_protocol import headers, problems
-from upload_protocol.headers import MAX_OFFSET, ContentRange, is_upload_id
-from upload_protocol.messages import CompleteRequest, CreateRequest, Problem, Receipt, UploadStatus
+from upload_protocol import headers
+from upload_protocol.headers import MAX_OFFSET, ContentRange
+from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
 from upload_protocol.ranges import ByteRange
 
 PATH = "/files"
@@ -44,8 +42,6 @@ REUSE_S = 60.0
 """How long a part that has been put into a file stays, for a client that wants it once more."""
 
 DONE = frozenset({"verifying", "publishing", "complete"})
-
-_LENGTH = re.compile(r"[0-9]{1,19}\Z")
 
 
 class DialectRefused(Refused):
@@ -62,28 +58,11 @@ class DialectRefused(Refused):
     ) -> None:
         """Replace the status, or the type, that *code* has in the table; add *members*."""
         super().__init__(code, detail)
-        self.status = status or falcon.code_to_http_status(self.problem.status)
-        self.type_uri = type_uri or self.problem.uri
-        self.members = members or {}
+        self.status = status or self.problem.status
+        self._members = {"type": type_uri or self.problem.uri, **(members or {})}
 
-
-def answer_dialect_refused(
-    req: falcon.Request, resp: falcon.Response, error: DialectRefused, _params: dict[str, Any]
-) -> None:
-    kind = error.problem
-    req.context.refused = kind.code
-    problem = Problem(
-        code=kind.code,
-        status=int(error.status[:3]),
-        title=kind.title,
-        detail=error.detail,
-        retryable=kind.retryable,
-        request_id=req.context.request_id,
-    )
-    resp.status = error.status
-    resp.content_type = problems.CONTENT_TYPE
-    document = {**problem.to_json(error.type_uri), **error.members}
-    resp.data = json.dumps(document).encode("ascii")
+    def document(self, request_id: str) -> dict[str, Any]:
+        return {**super().document(request_id), **self._members}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,27 +215,8 @@ def content_of(req: falcon.Request) -> Content:
             raise Refused("length-required", detail)
         req.context.body = chunked
         return Content(chunked, None)
-    text = req.get_header("Content-Length") or "0"
-    if not _LENGTH.match(text):
-        raise Refused("malformed-request", "Content-Length is not a whole number")
-    body: SocketBody | StreamBody = body_of(req.env, int(text))
-    req.context.body = body
-    return Content(body, int(text))
-
-
-def device_of(req: falcon.Request) -> str | None:
-    device: str | None = req.context.caller.device
-    return device
-
-
-def known_id(upload_id: str) -> str:
-    if not is_upload_id(upload_id):
-        raise not_found()
-    return upload_id
-
-
-def media_type_of(req: falcon.Request) -> str:
-    return (req.content_type or "").partition(";")[0].strip().lower()
+    body = body_with_length(req, if_none=0)
+    return Content(body, body.remaining)
 
 
 def offset_of(status: UploadStatus) -> int:

@@ -24,6 +24,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.requests import device_of
 from ingest_server.storage.files.parts import PartFile
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.service import UploadService
@@ -114,7 +115,7 @@ class DialectUploads:
             and not {origin.lower(), "*"} & {one.lower() for one in self.origins}
             and urlsplit(origin).netloc.lower() != (req.get_header("Host") or "").lower()
         )
-        if is_foreign and _device(req) is None:
+        if is_foreign and device_of(req) is None:
             raise Refused("forbidden", f"pages of {(origin or '')[:80]!r} may not upload here")
         return Form(req)
 
@@ -132,7 +133,7 @@ class DialectUploads:
         """
         given = req.get_header(headers.IDEMPOTENCY_KEY)
         key = given if given and headers.is_idempotency_key(given) else secrets.token_hex(16)
-        return self._create(_device(req) or ANONYMOUS, key, name, length, metadata)
+        return self._create(device_of(req) or ANONYMOUS, key, name, length, metadata)
 
     def beside(self, record: UploadRecord, role: str, length: int | None = None) -> UploadRecord:
         """Make, or find again, the second upload of that role that belongs to *record*."""
@@ -156,14 +157,14 @@ class DialectUploads:
             found = uuid.UUID(upload_id).hex
         except ValueError:
             found = ""
-        record = self.receiver.records.find(_device(req), found)
+        record = self.receiver.records.find(device_of(req), found)
         if record.metadata.get(PROTOCOL) != self.dialect:
             raise not_found()
         return record
 
     def listing(self, req: falcon.Request) -> list[UploadRecord] | None:
         """Return the caller's uploads; None where nobody is known by a token."""
-        device = _device(req)
+        device = device_of(req)
         if device is None:
             return None
         found = self.receiver.records.of_device(device)
@@ -275,8 +276,3 @@ def detail_shape(model: str, method: str, refused: Refused) -> tuple[int, Mappin
         # Nothing that the original could say: our own code tells a program what it is.
         detail, document = refused.detail, {"code": refused.code}
     return status, {"detail": detail, **document}
-
-
-def _device(req: falcon.Request) -> str | None:
-    device: str | None = req.context.caller.device
-    return device

@@ -29,6 +29,7 @@ from ingest_server.protocols.compat.finishing import (
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.protocols.requests import device_of
 
 PREFIX = "/compat/drf/upload"
 
@@ -202,7 +203,7 @@ def _document(
     uploads: DialectUploads, req: falcon.Request, record: UploadRecord
 ) -> dict[str, object]:
     receipt = uploads.receiver.vouched(record)
-    device = req.context.caller.device
+    device = device_of(req)
     document = {
         "id": dashed(record.id),
         "url": uploads.url(req, f"{PREFIX}/{dashed(record.id)}"),

@@ -6,7 +6,6 @@ an upload in a form is as durable as any other, byte by byte, and never spooled.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,8 +16,14 @@ import falcon
 from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartParseError
 from falcon.util import BufferedReader
 
-from ingest_server.core.errors import Refused
-from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.core.errors import Refused, refused_by_peer
+from ingest_server.front.body import SocketBody, StreamBody
+from ingest_server.protocols.requests import (
+    body_with_length,
+    media_type_of,
+    parse_json,
+    read_small,
+)
 
 KIB = 1024
 MAX_FIELD_BYTES = 64 * KIB
@@ -29,7 +34,6 @@ EPILOGUE_BYTES = 64 * KIB
 READ_AWAY_BYTES = 128 * KIB * KIB
 """Of a refused request: more than the usual chunk, and less than an attacker would like."""
 
-_LENGTH = re.compile(r"[0-9]{1,19}\Z")
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
 
 
@@ -67,8 +71,7 @@ class _Source:
         """Return how to tell the client that its body broke off, if it did."""
         if self.error is None:
             return None
-        code = "request-timeout" if isinstance(self.error, TimeoutError) else "body-truncated"
-        return Refused(code, f"the body broke off: {self.error}")
+        return Refused(refused_by_peer(self.error).code, f"the body broke off: {self.error}")
 
 
 class _Counted:
@@ -183,11 +186,11 @@ class Form:
             Refused: it has no length, is no form, or is too large for one without a file.
         """
         self.fields: dict[str, str] = {}
-        self._body = _request_body(req)
+        self._body = body_with_length(req, if_none=0)
         self._source = _Source(self._body)
         self._parts: Iterator[BodyPart] | None = None
         content_type = req.content_type or ""
-        kind = content_type.partition(";")[0].strip().lower()
+        kind = media_type_of(req)
         if kind == "multipart/form-data":
             self._open_parts(content_type)
         elif kind == "application/x-www-form-urlencoded":
@@ -215,15 +218,7 @@ class Form:
         self._parts = iter(form)
 
     def _whole(self) -> bytes:
-        try:
-            content = read_all(self._body, MAX_FORM_BYTES)
-        except TimeoutError as error:
-            raise Refused("request-timeout", str(error)) from error
-        except OSError as error:
-            raise Refused("body-truncated", str(error)) from error
-        if content is None:
-            raise Refused("too-large", f"a form without a file has at most {MAX_FORM_BYTES} bytes")
-        return content
+        return read_small(self._body, MAX_FORM_BYTES, "a form without a file")
 
     def next_file(self, field: str = "file") -> FilePart | None:
         """Read up to the next file; None at the end of the form.
@@ -281,7 +276,7 @@ def read_away(req: falcon.Request) -> None:
     body = req.context.body
     if body is None:
         try:
-            body = _request_body(req)
+            body = body_with_length(req, if_none=0)
         except Refused:
             return
     if not 0 < body.remaining <= READ_AWAY_BYTES:
@@ -290,18 +285,6 @@ def read_away(req: falcon.Request) -> None:
     with suppress(OSError):
         while body.readinto(buffer):
             continue
-
-
-def _request_body(req: falcon.Request) -> SocketBody | StreamBody:
-    length = req.get_header("Content-Length")
-    if req.get_header("Transfer-Encoding") is not None:
-        raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
-    if length is not None and not _LENGTH.match(length):
-        raise Refused("malformed-request", "Content-Length is not a whole number")
-    size = int(length or 0)
-    body = body_of(req.env, size)
-    req.context.body, req.context.body_length = body, size
-    return body
 
 
 def _decoded(read: Any) -> str | None:
@@ -314,10 +297,7 @@ def _decoded(read: Any) -> str | None:
 
 
 def _json_fields(content: bytes) -> dict[str, str]:
-    try:
-        found = json.loads(content.decode("utf-8")) if content else {}
-    except (ValueError, RecursionError) as error:
-        raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
+    found = parse_json(content) if content else {}
     if not isinstance(found, dict):
         raise Refused("malformed-request", "a JSON object is needed")
     return {key: _as_text(value) for key, value in found.items() if value is not None}

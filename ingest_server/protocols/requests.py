@@ -1,0 +1,118 @@
+"""What every protocol reads of a request in the same way: who asks, which upload, and a small body.
+
+A large body is not read here: it goes to the `UploadService` piece by piece as it arrives.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import falcon
+
+from ingest_server.core.errors import Refused, refused_by_peer
+from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
+from upload_protocol.headers import is_upload_id
+from upload_protocol.members import MessageError
+
+M = TypeVar("M")
+
+_LENGTH = re.compile(r"[0-9]{1,19}\Z")
+
+
+def device_of(req: falcon.Request) -> str | None:
+    """Return whose credential came with the request; None: anybody's, or an operator's."""
+    device: str | None = req.context.caller.device
+    return device
+
+
+def known_id(upload_id: str) -> str:
+    """Return *upload_id*.
+
+    Raises:
+        Refused: it cannot be one; told exactly like one that is not known.
+    """
+    if not is_upload_id(upload_id):
+        raise Refused("upload-not-found", "no such upload")
+    return upload_id
+
+
+def media_type_of(req: falcon.Request) -> str:
+    """Return the Content-Type without its parameters, in lower case; empty: there is none."""
+    return (req.content_type or "").partition(";")[0].strip().lower()
+
+
+def body_with_length(req: falcon.Request, *, if_none: int | None = None) -> SocketBody | StreamBody:
+    """Return the request's body; nothing of it is read yet.
+
+    Args:
+        if_none: bytes in a body without a Content-Length; None: there must be one.
+
+    Raises:
+        Refused: its length is not told, or no number.
+    """
+    text = req.get_header("Content-Length") or if_none
+    if req.get_header("Transfer-Encoding") is not None or text is None:
+        raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
+    if not _LENGTH.match(str(text)):
+        raise Refused("malformed-request", "Content-Length is not a whole number")
+    body = body_of(req.env, int(text))
+    req.context.body = body
+    return body
+
+
+def read_small(body: SocketBody | StreamBody, limit: int, what: str) -> bytes:
+    """Return all of *body*.
+
+    Args:
+        what: what has at most *limit* bytes, for the client to read.
+
+    Raises:
+        Refused: it is larger, or did not arrive.
+    """
+    try:
+        content = read_all(body, limit)
+    except OSError as error:
+        raise refused_by_peer(error) from error
+    if content is None:
+        raise Refused("too-large", f"{what} has at most {limit} bytes")
+    return content
+
+
+def parse_json(content: bytes) -> object:
+    """Return what the JSON in *content* says.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        found: object = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed-request", "the body is not JSON in UTF-8") from error
+    return found
+
+
+def _no_constant(name: str) -> None:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+def message(req: falcon.Request, read: Callable[[object], M], limit: int) -> M:
+    """Return the message in the request's body, of at most *limit* bytes.
+
+    Args:
+        read: a message class's ``from_json``.
+
+    Raises:
+        Refused: it is not such a message.
+    """
+    # Insisted on also because a web page cannot send it across origins without being asked.
+    if media_type_of(req) != "application/json":
+        raise Refused("unsupported-media-type", "send Content-Type: application/json")
+    content = read_small(body_with_length(req), limit, "a JSON body")
+    try:
+        return read(parse_json(content))
+    except MessageError as error:
+        raise Refused("malformed-request", str(error)) from error
