@@ -44,11 +44,12 @@ test-fast: $(STAMP) ## all but the slow ones, a minute and a half
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
 	CRASH_INSTANTS=1000 LINK_FLAPS=1000 $(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
 
-check: $(STAMP) ## format, lint, types, import rules
+check: $(STAMP) ## format, lint, types, import rules, dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -11,15 +11,11 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 _PROBLEM_WORDS = {
     "clock_unsynced": "no time server has set this clock; uploads do not depend on it",
     "auth_failed": "the server does not accept this device's token",
-    "quota": "the server takes no more from this device",
     "disk_low": "the recordings' disk is nearly full",
     "source_missing": "the watched folder is not there, or may not be entered",
     "watch_limit": "no more folders can be watched (fs.inotify.max_user_watches); scans go on",
 }
 """Problem code -> what it means; others are told by their code."""
-
-_QUIET_REASONS = frozenset({"queued", "verifying", "still_recording"})
-"""Reasons that pass by themselves within a moment, or that have a line of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class Story:
 
     def status(self, document: Mapping[str, Any]) -> Iterator[Line]:
         """Tell of a message on ``status``: the agent's presence at the broker."""
-        is_online = document.get("status", document.get("state")) == "online"
+        is_online = document.get("status") == "online"
         if is_online != self._is_online:
             self._is_online = is_online
             yield Line("agent", "is online" if is_online else "is offline, says the broker")
@@ -147,10 +143,10 @@ class Story:
         if self._blocked is None or (before and before[0] == self._blocked[0]):
             return
         if reason == "still_recording":
-            yield Line("recording", detail or "a file is still being written")
+            yield Line("recording", detail)
         elif reason in {"link", "backoff"} and "server_unreachable" in self._problems:
             pass  # told as a lost link
-        elif reason not in _QUIET_REASONS:
+        elif reason != "verifying":  # which passes by itself within a moment
             yield Line("waiting", f"{printable(reason)}: {detail}" if detail else printable(reason))
 
     def _tell_progress(self, document: Mapping[str, Any]) -> None:

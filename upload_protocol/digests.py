@@ -11,8 +11,6 @@ from dataclasses import dataclass
 SHA_256 = "sha-256"
 """The one algorithm of the native protocol, by its name in the RFC 9530 registry."""
 
-EMPTY_SHA_256 = hashlib.sha256(b"").digest()
-
 # One member of a structured-field dictionary (RFC 8941 3.2) whose value is a byte sequence.
 _MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*\Z")
 

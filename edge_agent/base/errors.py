@@ -74,8 +74,6 @@ class SourceUnreadableError(SourceError):
 class TransportError(AgentError):
     """A request did not do its work."""
 
-    retryable: ClassVar[bool] = True
-
 
 class LinkDownError(TransportError):
     """No answer came: connect, send or receive failed, or nothing moved for too long."""
@@ -140,8 +138,6 @@ class ConflictError(TransportError):
 
 class RejectedError(TransportError):
     """The server will never take this request as it is."""
-
-    retryable: ClassVar[bool] = False
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")

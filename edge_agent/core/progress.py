@@ -39,10 +39,3 @@ def eta_s(left: int, rate_bytes_per_s: float | None) -> float | None:
     if not rate_bytes_per_s:
         return None
     return left / rate_bytes_per_s
-
-
-def percent(acknowledged: int, length: int) -> float:
-    """Return how much is acknowledged, one decimal, 100.0 only when all of it is."""
-    if acknowledged >= length:
-        return 100.0
-    return min(99.9, round(100 * acknowledged / length, 1))

@@ -11,7 +11,7 @@ make minutes before the first frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -67,11 +67,6 @@ def observe(before: Watched | None, content: Content, now_s: float) -> Watched:
     if before.content == content:
         return before
     return Watched(content, now_s, has_grown=True)
-
-
-def forget_quiet(watched: Watched, now_s: float) -> Watched:
-    """Return *watched* with the quiet time begun anew: somebody was found writing."""
-    return replace(watched, quiet_since_s=now_s)
 
 
 def needs_probe(watched: Watched, now_s: float, policy: SettlePolicy) -> bool:

@@ -39,7 +39,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno
 
 
 def printable(name: bytes) -> str:
-    """Return *name* as text that can go anywhere and be turned back (`original`).
+    """Return *name* as text that can go anywhere and be turned back.
 
     Bytes that are no UTF-8, control characters and ``%`` itself become ``%XX``; all else stays as it
     is. So ``a%b`` becomes ``a%25b``: only then is the way back unambiguous.
@@ -51,22 +51,6 @@ def printable(name: bytes) -> str:
         else one
         for one in text
     )
-
-
-def original(name: str) -> bytes:
-    """Return the bytes that `printable` made *name* of.
-
-    Raises:
-        ValueError: ``%`` without two hex digits behind it.
-    """
-    head, *escaped = name.split("%")
-    made = bytearray(head.encode())
-    for part in escaped:
-        if len(part) < 2:
-            msg = f"not an escaped name: {name!r}"
-            raise ValueError(msg)
-        made += bytes.fromhex(part[:2]) + part[2:].encode()
-    return bytes(made)
 
 
 def identity_of(found: os.stat_result) -> Identity:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 _OF_WORDS = 8
 """The 32-bit words begin after eight single bytes."""
 _LENGTH = 216
+_LEAST_LENGTH = 168
+"""Of kernel 4.9; what is counted behind it came with 4.19."""
 _WORDS = struct.Struct("=24I")
 _BYTES_ACKED = struct.Struct("=Q")
-_NOTSENT = struct.Struct("=I")
 _SHORTEST_RTT = struct.Struct("=I")
-_DELIVERY_RATE = struct.Struct("=Q")
 _SENT = struct.Struct("=QQ")
 _PROBES = 3
-_RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _WINDOW, _RETRANSMITS = (0, 2, 4, 12, 15, 18, 23)
+_RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _WINDOW = (0, 2, 4, 12, 15, 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,6 @@ class TcpInfo:
     """How long the kernel waits before it tries a lost packet again; doubles with each try."""
     acked_bytes: int
     """Of the whole connection, headers and TLS included."""
-    not_sent_bytes: int
-    retransmits: int
-    """Packets, of the whole connection."""
-    delivery_bytes_per_s: int
     probes: int = 0
     """Keepalives that were sent and not answered."""
     in_flight_bytes: int = 0
@@ -48,12 +44,12 @@ class TcpInfo:
 
 
 def read(live: socket.socket) -> TcpInfo | None:
-    """Return what the kernel knows; None: not connected, or a kernel older than 4.19."""
+    """Return what the kernel knows; None: not connected, or a kernel older than 4.9."""
     try:
         raw = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
     except OSError:
         return None
-    if len(raw) < _DELIVERY_RATE.size + 160:
+    if len(raw) < _LEAST_LENGTH:
         return None
     words = _WORDS.unpack_from(raw, _OF_WORDS)
     sent, resent = _SENT.unpack_from(raw, 200) if len(raw) >= _LENGTH else (0, 0)
@@ -63,9 +59,6 @@ def read(live: socket.socket) -> TcpInfo | None:
         rtt_s=words[_RTT] / 1_000_000,
         retry_s=words[_RTO] / 1_000_000,
         acked_bytes=_BYTES_ACKED.unpack_from(raw, 120)[0],
-        not_sent_bytes=_NOTSENT.unpack_from(raw, 144)[0],
-        retransmits=words[_RETRANSMITS],
-        delivery_bytes_per_s=_DELIVERY_RATE.unpack_from(raw, 160)[0],
         probes=raw[_PROBES],
         in_flight_bytes=words[_UNACKED] * words[_MSS],
         sent_bytes=sent,

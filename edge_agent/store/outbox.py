@@ -106,13 +106,6 @@ class Outbox:
             for row in rows
         ]
 
-    def undelivered_count(self) -> int:
-        with self._database.reading() as run:
-            count: int = run.execute("SELECT count(*) FROM event WHERE refused IS NULL").fetchone()[
-                0
-            ]
-            return count
-
     def settle(self, answers: Mapping[int, str | None]) -> None:
         """Write down what the broker said of events, by their numbers; durable on return.
 
@@ -128,14 +121,6 @@ class Outbox:
                 "UPDATE event SET refused = ? WHERE seq = ?",
                 [(refusal, seq) for seq, refusal in answers.items() if refusal is not None],
             )
-
-    def delivered(self, seq: int) -> None:
-        """Forget an event that the broker has acknowledged with success."""
-        self.settle({seq: None})
-
-    def refused(self, seq: int, reason: str) -> None:
-        """Set an event aside that the broker will never take."""
-        self.settle({seq: reason})
 
     def retry_refused(self) -> int:
         """Offer refused events again (after a change of configuration or of the broker's rules)."""

@@ -12,9 +12,9 @@ scan and by asking the server, which answers a known digest with the old receipt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -58,7 +58,6 @@ class Totals:
 
     files_verified: int = 0
     files_failed: int = 0
-    bytes_verified: int = 0
     bytes_sent: int = 0
     bytes_resent: int = 0
     last_verified_at: str | None = None
@@ -248,13 +247,6 @@ class Store(Outbox):
         rows = self._rows("WHERE seq = ?", (seq,))
         return rows[0] if rows else None
 
-    def each(self) -> Iterator[Recording]:
-        """Yield every remembered recording, oldest first, a thousand at a time."""
-        after = 0
-        while rows := self._rows("WHERE seq > ? ORDER BY seq LIMIT 1000", (after,)):
-            yield from rows
-            after = rows[-1].seq
-
     def counts(self) -> dict[State, tuple[int, int]]:
         """Return files and bytes per state."""
         with self._database.reading() as run:
@@ -305,7 +297,6 @@ class Store(Outbox):
             self._count(
                 run,
                 files_verified=1,
-                bytes_verified=moved.identity.length,
                 last_verified_at=moved.verified_at,
             )
         elif moved.state is State.FAILED:
@@ -396,7 +387,11 @@ class Store(Outbox):
             )
 
     def totals(self) -> Totals:
-        return Totals(**(self.setting("totals") or {}))
+        # The database may hold counters of other versions.
+        stored = self.setting("totals") or {}
+        return Totals(
+            **{one.name: stored[one.name] for one in fields(Totals) if one.name in stored}
+        )
 
     def count_sent(self, *, sent: int, resent: int) -> None:
         """Add to the bytes put on the wire; called at the end of an upload, not per request."""

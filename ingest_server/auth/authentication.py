@@ -56,10 +56,6 @@ class Caller:
     token_id: str | None = None
     scopes: frozenset[str] = frozenset(SCOPES)
 
-    @property
-    def is_device(self) -> bool:
-        return self.device is not None
-
     def check_method(self, method: str) -> None:
         """Refuse what the scopes do not cover; any token may read.
 

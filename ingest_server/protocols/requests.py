@@ -13,6 +13,7 @@ from typing import TypeVar
 import falcon
 
 from ingest_server.core.errors import Refused, refused_by_peer
+from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
 from upload_protocol.headers import is_upload_id
 from upload_protocol.members import MessageError
@@ -35,7 +36,7 @@ def known_id(upload_id: str) -> str:
         Refused: it cannot be one; told exactly like one that is not known.
     """
     if not is_upload_id(upload_id):
-        raise Refused("upload-not-found", "no such upload")
+        raise not_found()
     return upload_id
 
 

@@ -15,7 +15,8 @@ from edge_agent.core.plan import (
     request_bytes,
     share_bytes,
 )
-from edge_agent.core.progress import Rate, percent
+from edge_agent.core.progress import Rate
+from edge_agent.report.state_document import percent
 from upload_protocol.ranges import ByteRange, RangeSet
 
 MB = 1_000_000

@@ -97,15 +97,21 @@ class Folder:
         self.pass_time(70.0)
 
     def states(self) -> dict[str, State]:
-        return {one.name: one.state for one in self.store.each()}
+        return {one.name: one.state for one in recordings_in(self.store)}
 
     def only(self) -> Recording:
-        (recording,) = self.store.each()
+        (recording,) = recordings_in(self.store)
         return recording
 
     def named(self, name: str) -> Recording:
-        (recording,) = [one for one in self.store.each() if one.name == name]
+        (recording,) = [one for one in recordings_in(self.store) if one.name == name]
         return recording
+
+
+def recordings_in(store: Store) -> list[Recording]:
+    """Return every recording that *store* remembers, oldest first."""
+    places = store.places(*State, after_seq=0, limit=10_000)
+    return [one for seq, _, _ in places if (one := store.numbered(seq)) is not None]
 
 
 @contextmanager

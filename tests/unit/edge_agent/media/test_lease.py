@@ -103,7 +103,7 @@ def test_another_users_file_is_unknown_without_the_capability(tmp_path):
     # As another user, in a process of its own, by a path that needs none of the folders above.
     code = textwrap.dedent(f"""
         import os
-        from edge_agent.lease import LeaseProbe
+        from edge_agent.media.lease import LeaseProbe
         os.chdir({str(tmp_path)!r})
         os.setuid(65534)
         probe = LeaseProbe()
@@ -123,7 +123,7 @@ def test_a_writer_that_opens_the_file_while_it_is_probed_does_not_end_the_proces
     # SIGIO, the default sign of a broken lease, ends a process; here it keeps its default action.
     code = textwrap.dedent(f"""
         import os, threading
-        from edge_agent.lease import LeaseProbe
+        from edge_agent.media.lease import LeaseProbe
         path, probe, stop = {os.fsencode(path)!r}, LeaseProbe(), threading.Event()
         def write():
             while not stop.is_set():

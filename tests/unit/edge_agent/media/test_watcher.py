@@ -20,7 +20,7 @@ from edge_agent.media.watcher import Watcher
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
-from tests.support.rim import Folder, StillClock, watched_folder
+from tests.support.rim import Folder, StillClock, recordings_in, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -356,7 +356,7 @@ def test_a_verified_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(
     folder.settle()
 
     assert (unchanged.id, unchanged.state) == (verified.id, State.VERIFIED)
-    old, new = folder.store.each()
+    old, new = recordings_in(folder.store)
     assert (old.id, old.state) == (verified.id, State.RELEASED)
     assert (new.state, new.identity.length) == (State.STABLE, 19)
 
@@ -375,7 +375,7 @@ def test_a_file_replaced_by_one_of_the_same_length_and_time_is_sent_once_that_is
     folder.watcher.ask_anew()
     folder.pass_time(70.0)
 
-    assert [one.state for one in folder.store.each()] == [State.RELEASED, State.STABLE]
+    assert [one.state for one in recordings_in(folder.store)] == [State.RELEASED, State.STABLE]
 
 
 def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
@@ -391,7 +391,7 @@ def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(fold
     folder.settle()
 
     assert unchanged == kept
-    assert [one.state for one in folder.store.each()] == [State.KEPT, State.STABLE]
+    assert [one.state for one in recordings_in(folder.store)] == [State.KEPT, State.STABLE]
 
 
 def test_a_renamed_kept_file_is_not_sent_again(folder):
@@ -415,7 +415,7 @@ def test_a_name_used_again_after_release_is_a_new_recording(folder):
 
     folder.settle()
 
-    assert [one.state for one in folder.store.each()] == [State.RELEASED, State.STABLE]
+    assert [one.state for one in recordings_in(folder.store)] == [State.RELEASED, State.STABLE]
 
 
 def test_a_failed_file_is_left_alone_until_it_changes(folder):

@@ -93,7 +93,9 @@ class CannotWrite:
 def test_a_note_that_cannot_be_written_stops_no_upload(state, clock):
     bearer = add(state)
 
-    assert authentication.TokenAuth(CannotWrite(state), clock).authenticate(bearer, None).is_device
+    caller = authentication.TokenAuth(CannotWrite(state), clock).authenticate(bearer, None)
+
+    assert caller.device is not None
 
 
 def test_a_refusal_repeats_nothing_of_the_credential(state, clock):
