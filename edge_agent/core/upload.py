@@ -8,6 +8,8 @@ Rules that the table keeps, and `tests/properties/test_state_table.py` proves:
 * Every state but RELEASED and KEPT has a way out, FAILED among them: nothing is stuck for ever.
 * A source that changed goes back to SEEN, whatever had been sent of it.
 
+Who moves a recording is listed in `docs/states.md`, which a test holds to the code.
+
 What is *not* here: why a recording waits (that is `blocked_by`, computed, never stored), and the
 acknowledged ranges (the server knows them and is asked).
 """

@@ -29,3 +29,27 @@ def test_every_state_that_is_not_final_has_a_way_out_and_a_final_one_has_none():
     with_exit = {before for (before, _), after in TRANSITIONS.items() if after is not before}
 
     assert with_exit == set(State) - FINAL
+
+
+def test_a_new_place_that_moves_a_recording_changes_the_page(tmp_path):
+    module = tmp_path / "edge_agent" / "send" / "new.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(
+        "class New:\n"
+        "    def step(self):\n"
+        "        self._store.advance(recording, Event.DELETED, detail='')\n"
+        "        moves = [Move(recording, event)]\n"
+    )
+
+    found = list(draw_states().callers(tmp_path / "edge_agent"))
+
+    assert found == [
+        ("edge_agent/send/new.py", "New.step", "Event.DELETED"),
+        ("edge_agent/send/new.py", "New.step", "event"),
+    ]
+
+
+def test_every_event_that_a_module_names_is_one_of_the_table():
+    named = {event for _, _, event in draw_states().callers() if event.startswith("Event.")}
+
+    assert {draw_states().told(event) for event in named} <= {event for _, event in TRANSITIONS}
