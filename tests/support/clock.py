@@ -1,4 +1,15 @@
-"""A device's clocks in virtual time: waiting costs nothing, and wall time stands in 1970."""
+"""A device's clocks in virtual time: waiting costs nothing, and wall time stands in 1970.
+
+Give one `VirtualClock` to everything under test, as its clock, and to the `Link` between; then a test
+is a loop that steps a worker and lets the seconds pass which the step asks for:
+
+    clock = VirtualClock()
+    for _ in range(100):
+        clock.pass_s(worker.step(clock.now_s()))
+
+Both clocks go on together. Only `set_wall_forward` moves one of them alone, as NTP does on a board that
+booted in 1970. No thread may wait on real time meanwhile: it would not notice that any has passed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +17,11 @@ from datetime import UTC, datetime, timedelta
 
 
 class VirtualClock:
-    """Monotonic time moves when a test, a link or a pause moves it."""
+    """Monotonic time moves when a test, a link or a pause moves it.
+
+    Args:
+        wall: what the wall clock says at first; it is not `synchronised` until it is set.
+    """
 
     def __init__(self, *, wall: datetime = datetime(1970, 1, 1, tzinfo=UTC)) -> None:
         self._now_s = 1000.0
@@ -23,6 +38,11 @@ class VirtualClock:
         return self.synchronised
 
     def pass_s(self, seconds: float) -> None:
+        """Let *seconds* pass, on both clocks.
+
+        Raises:
+            ValueError: they are negative.
+        """
         if seconds < 0:
             raise ValueError("time does not go back")
         self._now_s += seconds

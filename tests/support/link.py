@@ -1,6 +1,18 @@
 """A link that misbehaves, between the real client and a real WSGI application, without a socket.
 
 Bodies are handed over piece by piece, so a cut body is one whose prefix the server has seen.
+
+A `Link` is a transport of httpx: whatever client is under test gets ``httpx.Client(transport=link)``.
+What befalls requests is a schedule, a function from a `Request` to its `Fault`:
+
+    link = Link(app, clock, bytes_per_s=100_000)
+    link.script(Fault(cut_after=1000), Fault(lose_answer=True), only="PUT")
+    link.schedule = lambda request: FINE if request.method == "GET" else Fault(lose_request=True)
+
+The first faults are for the next PUTs, then all is fine; the second breaks everything but GET until it
+is replaced. Time passes on the clock only: for `delay_s`, and for bodies at `bytes_per_s`. `requests`
+and `body_bytes` say what was put on the wire, arrived or not. One request at a time: there are no
+threads, and no sockets whose buffers could hide what was sent.
 """
 
 from __future__ import annotations
@@ -31,6 +43,7 @@ class Fault:
     answer: tuple[int, dict[str, str], bytes] | None = None
     """Somebody else answers, and the server never hears of it."""
     delay_s: float = 0.0
+    """So much later than at once, before anything else happens."""
 
 
 FINE = Fault()
@@ -38,6 +51,7 @@ LOGIN_PAGE = Fault(answer=(200, {"Content-Type": "text/html"}, b"<html>Please lo
 
 
 def problem(status: int, code: str, **fields: str) -> Fault:
+    """Return an answer of the server's kind, with header *fields*, which the server never gave."""
     document = f'{{"code": "{code}", "status": {status}, "title": "t", "detail": "d"}}'
     head = {"Content-Type": "application/problem+json", **fields}
     return Fault(answer=(status, head, document.encode()))
