@@ -17,6 +17,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, read_login
+from edge_agent.report.fallback import fallback_note, remembers_fallback
 from edge_agent.report.mqtt_client import (
     LOGIN_REFUSED,
     SESSION_TAKEN_OVER,
@@ -28,15 +29,8 @@ from edge_agent.report.mqtt_client import (
     MqttClient,
     Reached,
 )
-from edge_agent.report.payloads import (
-    Timing,
-    Topics,
-    encode,
-    fallback_note,
-    offline,
-    reconnect_wait_s,
-    remembers_fallback,
-)
+from edge_agent.report.payloads import Topics, encode, offline
+from edge_agent.report.timing import Timing, reconnect_wait_s
 from edge_agent.store.recordings import Store
 
 _FALLBACK: Final = "mqtt.fallback"

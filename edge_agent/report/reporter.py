@@ -33,7 +33,8 @@ from edge_agent.report.mqtt_client import (
     Reached,
     Received,
 )
-from edge_agent.report.payloads import Timing, Topics
+from edge_agent.report.payloads import Topics
+from edge_agent.report.timing import Timing, state_wait_s
 from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
 
@@ -337,9 +338,7 @@ class Reporter:
         self._is_dirty = False
         self._looked_s = now_s
         now = self._snapshot()
-        wait_s = payloads.state_wait_s(
-            self._state, now, age_s=now_s - self._state_s, timing=self._timing
-        )
+        wait_s = state_wait_s(self._state, now, age_s=now_s - self._state_s, timing=self._timing)
         if wait_s <= 0:
             self._publish(
                 self._topics.state,
@@ -349,7 +348,7 @@ class Reporter:
                 expiry_s=self._timing.state_expiry_s,
             )
             self._state, self._state_s = now, now_s
-            wait_s = payloads.state_wait_s(now, now, age_s=0.0, timing=self._timing)
+            wait_s = state_wait_s(now, now, age_s=0.0, timing=self._timing)
         self._state_due_s = now_s + wait_s
         return wait_s
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.payloads import Timing
 from edge_agent.report.reporter import Reporter
+from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 

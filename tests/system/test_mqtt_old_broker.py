@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.base.activity import ProblemCode
 from edge_agent.base.settings import MqttSettings
-from edge_agent.report.payloads import fallback_note
+from edge_agent.report.fallback import fallback_note
 from edge_agent.report.reporter import check_broker
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.old_broker import (
