@@ -24,6 +24,7 @@ import structlog
 from edge_agent.base.clock import Clock
 from edge_agent.core import stall
 from edge_agent.net import tcp_info
+from edge_agent.net.knock import Knock, SocketAddress
 from edge_agent.net.resolver import SHARED, Resolver
 from edge_agent.net.rtnetlink import LinkNews
 from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
@@ -33,13 +34,7 @@ log = structlog.get_logger()
 _SAMPLE_S = 0.5
 _SETTLE_S = 0.1
 """News come in bursts (carrier, address, route); one look after the first few is enough."""
-_CONNECT_S = (1.0, 1.0, 3.0)
-"""Limits of successive connects: short ones meet a link that returns, a long one a link that is slow."""
-_NAME_S = 1.0
-"""Limit of a look-up: this thread watches running connections, too."""
 _JOIN_S = 2.0
-
-SocketAddress = tuple[str, int]
 
 
 class BusyConnection(Protocol):
@@ -83,24 +78,18 @@ class LinkMonitor:
         clock: Clock,
         names: Resolver = SHARED,
     ) -> None:
-        self._address = address
+        self._knock = Knock(address, names)
         self._ask = ask
         self.on_return = on_return
         self._clock = clock
-        self._names = names
         self._lock = threading.Lock()
         self._busy: dict[BusyConnection, stall.Silence] = {}
-        self._last_peer: SocketAddress | None = None
         self._lost_s: float | None = None
         """Since when requests break; None: the last one got through."""
         self._is_stopping = False
         self._is_asleep = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._news = _news()
-        self._attempt: socket.socket | None = None
-        self._attempt_until_s = 0.0
-        self._attempts = 0
-        self._next_look_s = 0.0
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
@@ -115,8 +104,6 @@ class LinkMonitor:
             self._thread.join(join_s)
         elif not was_stopping:
             self._close()
-
-    # --- from the lanes -----------------------------------------------------------------------
 
     def begin(self, line: BusyConnection) -> None:
         """A request is about to be sent on *line*."""
@@ -148,8 +135,6 @@ class LinkMonitor:
             resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
         )
 
-    # --- the thread ---------------------------------------------------------------------------
-
     def _wake(self) -> None:
         with self._lock:
             if self._wake_fd >= 0 and (self._is_asleep or self._is_stopping):
@@ -171,7 +156,7 @@ class LinkMonitor:
             self._close()
 
     def _close(self) -> None:
-        self._end_attempt()
+        self._knock.end()
         if self._news is not None:
             self._news.close()
         with self._lock:
@@ -184,24 +169,21 @@ class LinkMonitor:
         now_s = self._clock.now_s()
         if self._news is not None and self._news.fileno() in ready:
             self._on_news(now_s)
-        if self._attempt is not None and self._attempt.fileno() in ready:
+        if self._knock.fileno() in ready:
             self._on_connected()
-        needs_look = self._look_at_lines(now_s) or self._lost_s is not None
-        if not needs_look:
-            self._attempts = 0
-            self._end_attempt()
-        elif self._attempt is None and now_s >= self._next_look_s:
-            self._begin_attempt(now_s)
-        elif self._attempt is not None and now_s >= self._attempt_until_s:
-            self._end_attempt()
+        if self._look_at_lines(now_s) or self._lost_s is not None:
+            self._knock.go_on(now_s, 0.0 if self._lost_s is None else now_s - self._lost_s)
+        else:
+            self._knock.start_over()
+            self._knock.end()
 
     def _wait(self) -> set[int]:
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
         if self._news is not None:
             poll.register(self._news.fileno(), select.POLLIN)
-        if self._attempt is not None:
-            poll.register(self._attempt.fileno(), select.POLLOUT)
+        if (knock := self._knock.fileno()) is not None:
+            poll.register(knock, select.POLLOUT)
         with self._lock:
             wait_s = self._wait_s(self._clock.now_s())
             self._is_asleep = wait_s is None or not self._busy
@@ -217,13 +199,10 @@ class LinkMonitor:
 
     def _wait_s(self, now_s: float) -> float | None:
         waits = [_SAMPLE_S] if self._busy else []
-        if self._attempt is not None:
-            waits.append(self._attempt_until_s - now_s)
-        elif self._lost_s is not None:
-            waits.append(self._next_look_s - now_s)
+        knock_s = self._knock.wait_s(now_s, is_wanted=self._lost_s is not None)
+        if knock_s is not None:
+            waits.append(knock_s)
         return max(0.0, min(waits)) if waits else None
-
-    # --- looking ------------------------------------------------------------------------------
 
     def _lines(self) -> list[tuple[BusyConnection, socket.socket, stall.Silence]]:
         with self._lock:
@@ -260,7 +239,7 @@ class LinkMonitor:
                 is_silent = True
             else:
                 with contextlib.suppress(OSError):
-                    self._last_peer = live.getpeername()[:2]
+                    self._knock.last_peer = live.getpeername()[:2]
         return is_silent
 
     def _on_news(self, now_s: float) -> None:
@@ -272,8 +251,7 @@ class LinkMonitor:
                 line.cut()
         if is_good:
             self._ask_the_other_side()
-            self._end_attempt()
-            self._next_look_s = now_s
+            self._knock.again_at_once(now_s)
 
     def _ask_the_other_side(self) -> None:
         """Send a keepalive on each connection that waits for an answer: one that is dead is silent."""
@@ -282,38 +260,6 @@ class LinkMonitor:
             if info is not None and info.outstanding == 0:
                 probe_now(live)
 
-    # --- a new connection, as a question ------------------------------------------------------
-
-    def _begin_attempt(self, now_s: float) -> None:
-        limit_s = _CONNECT_S[self._attempts % len(_CONNECT_S)]
-        self._attempts += 1
-        away_s = 0.0 if self._lost_s is None else now_s - self._lost_s
-        self._next_look_s = now_s + stall.probe_interval_s(away_s)
-        for family, peer in self._peers():
-            attempt = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            code = attempt.connect_ex(peer)
-            if code in {0, errno.EINPROGRESS}:
-                self._attempt = attempt
-                self._attempt_until_s = now_s + limit_s
-                return
-            attempt.close()
-
-    def _peers(self) -> list[tuple[int, tuple[str, int]]]:
-        """Return where to connect to: where it worked last, else what the name says now."""
-        if self._last_peer is not None and self._attempts % len(_CONNECT_S):
-            host, port = self._last_peer
-            return [(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))]
-        try:
-            found = self._names.addresses(*self._address, _NAME_S)
-        except OSError:
-            return []
-        return [(family, (str(peer[0]), int(peer[1]))) for family, peer in found]
-
-    def _end_attempt(self) -> None:
-        if self._attempt is not None:
-            self._attempt.close()
-            self._attempt = None
-
     def _would_help(self) -> bool:
         """Return whether anything follows from knowing that the server is there."""
         if self._lost_s is not None:
@@ -321,13 +267,9 @@ class LinkMonitor:
         return any(stall.is_lost(flow) for _, _, flow in self._flows(self._clock.now_s()))
 
     def _on_connected(self) -> None:
-        if self._attempt is None:
+        if not self._knock.was_answered() or not self._would_help() or not self._ask():
             return
-        code = self._attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._end_attempt()
-        if code != 0 or not self._would_help() or not self._ask():
-            return
-        self._attempts = 0
+        self._knock.start_over()
         for line, _, flow in self._flows(self._clock.now_s()):
             if stall.is_lost(flow):
                 log.info("link.cut", silent_s=round(flow.silent_s, 2), retry_s=flow.retry_s)
