@@ -156,8 +156,6 @@ class Agent:
         )
         self._control = ControlServer(settings.state_dir / SOCKET, desk)
 
-    # --- the main thread --------------------------------------------------------------------
-
     def run(self, reload: Callable[[], Loaded]) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP reloads. The caller has blocked these signals.
 
@@ -245,8 +243,6 @@ class Agent:
             resent_share=figures.resent_share,
         )
 
-    # --- reload -----------------------------------------------------------------------------
-
     def _reload(self, reload: Callable[[], Loaded]) -> None:
         self._notifier.reloading(self._clock.now_s())
         problems: list[str] = []
@@ -280,8 +276,6 @@ class Agent:
             {"changed": list(change.applied), "needs_restart": list(change.needs_restart)},
         )
         self.activity.touch()
-
-    # --- the end ----------------------------------------------------------------------------
 
     def _stop(self) -> None:
         """End everything within five seconds, whatever the link and the broker do."""

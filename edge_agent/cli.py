@@ -42,9 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return PROGRAM.run(_parser(), argv)
 
 
-# --- arguments ------------------------------------------------------------------------------
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM.name,
@@ -131,9 +128,6 @@ def _load(options: argparse.Namespace, *, looks_at_files: bool = True) -> Loaded
     named = os.environ.get(CONFIG_VARIABLE)
     file = options.config or (Path(named) if named else None)
     return load(file, os.environ, chosen, looks_at_files=looks_at_files)
-
-
-# --- commands -------------------------------------------------------------------------------
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -167,8 +167,6 @@ class LaneCount:
             self._decide(now_s, look, can_use_more=can_use_more, has_stragglers=has_stragglers)
         return self.count
 
-    # --- looking ------------------------------------------------------------------------------
-
     def _begin(self, now_s: float, sample: Sample) -> None:
         self._since = (now_s, sample)
         self._delays.clear()
@@ -199,8 +197,6 @@ class LaneCount:
     @property
     def _most(self) -> int:
         return min(self.policy.most, self.policy.most_far) if self._is_far else self.policy.most
-
-    # --- deciding -----------------------------------------------------------------------------
 
     def _decide(
         self, now_s: float, look: _Look, *, can_use_more: bool, has_stragglers: bool

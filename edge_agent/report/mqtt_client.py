@@ -257,7 +257,7 @@ class MqttClient:
             )
         )
 
-    # --- callbacks: paho calls them in the network thread -------------------------------------
+    # What follows is called by paho, in the network thread.
 
     def _on_connect(
         self, _client: object, _data: object, flags: Any, code: ReasonCode, properties: Any

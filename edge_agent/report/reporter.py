@@ -3,8 +3,8 @@
 One worker, `Reporter`: ``step`` takes what was heard and publishes what is due. It never waits for
 the network, and nothing in the lane waits for it (law L6).
 
-What is told and when is in `core.telemetry`; the session is kept by `broker_session`; `event_delivery` is
-the way of events from the outbox.
+What is told is in `payloads`, when in `timing`; the session is kept by `broker_session`;
+`event_delivery` is the way of events from the outbox.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from edge_agent.report.mqtt_client import (
     Received,
 )
 from edge_agent.report.payloads import Topics
-from edge_agent.report.timing import Timing, state_wait_s
+from edge_agent.report.refusals import Refusals
+from edge_agent.report.state_pace import StatePace
+from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
 
@@ -102,8 +104,8 @@ class Reporter:
         )
         self._unacknowledged: dict[int, str] = {}
         """Packet id -> topic, of all but events."""
-        self._refusals: dict[str, ProblemCode] = {}
-        """Topic, or `_SET_ASIDE` -> what is wrong with it."""
+        self._refusals = Refusals(activity)
+        """Of topics, and of `_SET_ASIDE`."""
         self._has_set_aside = False
         self._offer_again_s = 0.0
         self._is_returning = False
@@ -112,13 +114,7 @@ class Reporter:
         self._is_echoed = False
         self._is_known = False
         """Whether this process was ever seen online."""
-        self._is_dirty = True
-        self._state: Mapping[str, Any] | None = None
-        self._state_s = 0.0
-        self._state_due_s = 0.0
-        self._looked_s = float("-inf")
-
-    # --- the worker ---------------------------------------------------------------------------
+        self._pace = StatePace(self._timing)
 
     def start(self) -> None:
         """Allow the reporter to connect, and offer again what a broker has refused before."""
@@ -151,7 +147,7 @@ class Reporter:
 
     def wake(self) -> None:
         """Say that the state changed or an event was written; from any thread, returns at once."""
-        self._is_dirty = True
+        self._pace.changed()
         self.wake_runner()
 
     def stop(self, timeout_s: float) -> None:
@@ -186,8 +182,6 @@ class Reporter:
             if heard_now is not None:
                 self._hear(heard_now, self._clock.now_s())
         self._events.flush()
-
-    # --- what was heard -----------------------------------------------------------------------
 
     def _hear(self, heard: Heard, now_s: float) -> None:
         match heard:
@@ -232,26 +226,17 @@ class Reporter:
         if topic == self._topics.state:
             return  # QoS 0: written to the socket, which says nothing about the broker
         if refusal is None:
-            if self._refusals.pop(topic, None) is not None:
-                self._show_refusals()
+            self._refusals.taken(topic)
             return
         self._has_set_aside = self._has_set_aside or topic == self._topics.event
         is_rule = answer.code == NOT_AUTHORISED
-        self._refuse(topic, ProblemCode.MQTT_ACL if is_rule else ProblemCode.MQTT_REFUSED, refusal)
-
-    def _refuse(self, what: str, code: ProblemCode, reason: str) -> None:
-        if self._refusals.get(what) is not code:
-            log.error("message.refused", what=what, reason=reason)
-        self._refusals[what] = code
-        self._show_refusals()
-
-    def _show_refusals(self) -> None:
-        for code in (ProblemCode.MQTT_ACL, ProblemCode.MQTT_REFUSED):
-            self._activity.problem(code, code in self._refusals.values())
+        self._refusals.add(
+            topic, ProblemCode.MQTT_ACL if is_rule else ProblemCode.MQTT_REFUSED, refusal
+        )
 
     def _set_aside(self, reason: str) -> None:
         self._has_set_aside = True
-        self._refuse(_SET_ASIDE, ProblemCode.MQTT_REFUSED, reason)
+        self._refusals.add(_SET_ASIDE, ProblemCode.MQTT_REFUSED, reason)
 
     def _overhear(self, payload: bytes, now_s: float) -> None:
         """Read our own ``status`` as others see it.
@@ -264,8 +249,7 @@ class Reporter:
             return
         if said == payloads.Presence(True, self._boot_id, self._connection.number):
             self._is_echoed = self._is_known = True
-            if self._refusals.pop(self._topics.status, None) is not None:
-                self._show_refusals()
+            self._refusals.taken(self._topics.status)
         elif said.is_online:
             is_ours = said.boot_id == self._boot_id and said.session in self._connection.numbers
             if self._is_known and not is_ours:
@@ -276,12 +260,10 @@ class Reporter:
 
     def _forget_session(self, end: Ended, now_s: float) -> None:
         self._unacknowledged.clear()
-        self._state = None
+        self._pace.forget()
         set_aside = self._events.session_ended(end.code, now_s)
         if set_aside is not None:
             self._set_aside(set_aside)
-
-    # --- what is due --------------------------------------------------------------------------
 
     def _look_after_session(self, now_s: float) -> None:
         oldest_s = self._events.oldest_sent_s()
@@ -291,7 +273,7 @@ class Reporter:
         if self._topics.status in self._refusals:
             patience_s = max(patience_s, self._timing.retry_refused_s / 12)
         if not self._is_trusted() and now_s - self._presented_s >= patience_s:
-            self._refuse(self._topics.status, ProblemCode.MQTT_ACL, "it did not come back")
+            self._refusals.add(self._topics.status, ProblemCode.MQTT_ACL, "it did not come back")
             self._present("online", "reconnect", now_s)
         if self._has_set_aside and now_s >= self._offer_again_s:
             self._offer_refused_again(now_s)
@@ -308,7 +290,7 @@ class Reporter:
         self._offer_again_s = now_s + self._timing.retry_refused_s
         self._store.retry_refused()
         self._has_set_aside = False
-        self._refusals.pop(_SET_ASIDE, None)
+        self._refusals.offered_again(_SET_ASIDE)
 
     def _tell_events(self, now_s: float) -> None:
         session, limits = self._connection.session, self._connection.limits
@@ -331,33 +313,27 @@ class Reporter:
         """Publish the state where it is due; return the seconds until the next look."""
         if self._topics.state in self._unacknowledged.values():
             return self._timing.poll_s  # the link does not even take this one
-        if not self._is_dirty and self._state is not None and now_s < self._state_due_s:
-            return self._state_due_s - now_s
-        if now_s - self._looked_s < self._timing.look_gap_s:
-            return self._looked_s + self._timing.look_gap_s - now_s
-        self._is_dirty = False
-        self._looked_s = now_s
-        now = self._snapshot()
-        wait_s = state_wait_s(self._state, now, age_s=now_s - self._state_s, timing=self._timing)
-        if wait_s <= 0:
+        if (wait_s := self._pace.look_wait_s(now_s)) > 0:
+            return wait_s
+        self._pace.begin_look(now_s)
+        state = self._snapshot()
+        if self._pace.is_due(state, now_s):
             self._publish(
                 self._topics.state,
-                payloads.encode(now),
+                payloads.encode(state),
                 qos=0,
                 is_retained=True,
                 expiry_s=self._timing.state_expiry_s,
             )
-            self._state, self._state_s = now, now_s
-            wait_s = state_wait_s(now, now, age_s=0.0, timing=self._timing)
-        self._state_due_s = now_s + wait_s
-        return wait_s
+            self._pace.told(state, now_s)
+        return self._pace.look_wait_s(now_s)
 
     def _publish(self, topic: str, payload: bytes, **how: Any) -> None:
         session, limits = self._connection.session, self._connection.limits
         if session is None or limits is None:
             return
         if (excess := self._excess(topic, payload)) > 0:
-            self._refuse(topic, ProblemCode.MQTT_REFUSED, f"too large by {excess} bytes")
+            self._refusals.add(topic, ProblemCode.MQTT_REFUSED, f"too large by {excess} bytes")
             return
         mid = session.publish(Message(topic, payload, **how), limits)
         self._unacknowledged[mid] = topic

@@ -1,0 +1,50 @@
+"""When the agent's state is looked at, and when it is worth a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_agent.report.timing import Timing, state_wait_s
+
+
+class StatePace:
+    """Of one reporter: what its session was told last, and when the next look is due."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._is_changed = True
+        self._told: Mapping[str, Any] | None = None
+        self._told_s = 0.0
+        self._due_s = 0.0
+        self._looked_s = float("-inf")
+
+    def changed(self) -> None:
+        """Say that a look would find something new; from any thread."""
+        self._is_changed = True
+
+    def forget(self) -> None:
+        """Say that the session is over: the next one has been told nothing."""
+        self._told = None
+
+    def look_wait_s(self, now_s: float) -> float:
+        """Return the seconds until a look is due; 0: now."""
+        if not self._is_changed and self._told is not None and now_s < self._due_s:
+            return self._due_s - now_s
+        return max(0.0, self._looked_s + self._timing.look_gap_s - now_s)
+
+    def begin_look(self, now_s: float) -> None:
+        """Say that the state is read now: what changes from here on is another change."""
+        self._is_changed = False
+        self._looked_s = now_s
+
+    def is_due(self, state: Mapping[str, Any], now_s: float) -> bool:
+        """Return whether *state* is to be told now; if not, the next look is when it would be."""
+        wait_s = state_wait_s(self._told, state, age_s=now_s - self._told_s, timing=self._timing)
+        self._due_s = now_s + wait_s
+        return wait_s <= 0
+
+    def told(self, state: Mapping[str, Any], now_s: float) -> None:
+        """Say that *state* was told."""
+        self._told, self._told_s = state, now_s
+        self._due_s = now_s + state_wait_s(state, state, age_s=0.0, timing=self._timing)
