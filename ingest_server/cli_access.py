@@ -29,7 +29,11 @@ _UNITS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
 
 
 def moment(text: str) -> str:
-    """Return *text*, a date or such as ``90d``, as a time in UTC; argparse reads with it."""
+    """Return *text*, a date or such as ``90d``, as a time in UTC; argparse reads with it.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither, or past the end of the calendar.
+    """
     match = _SPAN.match(text)
     try:
         if match is not None:

@@ -43,6 +43,9 @@ def create_app(path: str | None = None) -> App:
 
     Args:
         path: the configuration; None: where `ingest-server run` looks for it.
+
+    Raises:
+        SystemExit: it cannot start; the reason is on stderr.
     """
     try:
         config = load(_path(path), environ=os.environ)

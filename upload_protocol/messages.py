@@ -39,6 +39,11 @@ class Limits:
 
     @classmethod
     def from_json(cls, source: object) -> Limits:
+        """Read the limits.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         return cls(members.length(found, "max_length"), members.length(found, "max_request_bytes"))
 
@@ -66,6 +71,11 @@ class Probe:
 
     @classmethod
     def from_json(cls, source: object) -> Probe:
+        """Read the answer to a probe.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         protocols = members.required(found, "protocols", list)
         return cls(
@@ -111,6 +121,11 @@ class CreateRequest:
 
     @classmethod
     def from_json(cls, source: object) -> CreateRequest:
+        """Read the request.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         metadata = members.optional(found, "metadata", dict) or {}
         if not all(isinstance(value, str) for value in metadata.values()):
@@ -149,6 +164,11 @@ class CompleteRequest:
 
     @classmethod
     def from_json(cls, source: object) -> CompleteRequest:
+        """Read the request.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         length = members.length(found)
         if length is None:
@@ -185,6 +205,11 @@ class Receipt:
 
     @classmethod
     def from_json(cls, source: object) -> Receipt:
+        """Read the receipt.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         length, digest = members.length(found), members.digest(found)
         if length is None or digest is None:
@@ -237,6 +262,11 @@ class UploadStatus:
 
     @classmethod
     def from_json(cls, source: object) -> UploadStatus:
+        """Read the status.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         state = members.required(found, "state", str)
         if state not in STATES:
@@ -293,6 +323,11 @@ class ClaimRequest:
 
     @classmethod
     def from_json(cls, source: object) -> ClaimRequest:
+        """Read the request.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         wanted = cls(
             claim_token=members.printable(found, "claim_token", MAX_CLAIM_TOKEN),
@@ -356,6 +391,11 @@ class Problem:
 
     @classmethod
     def from_json(cls, source: object) -> Problem:
+        """Read the problem.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         return cls(
             code=members.required(found, "code", str),
@@ -394,6 +434,11 @@ class BlockDigests:
 
     @classmethod
     def from_json(cls, source: object) -> BlockDigests:
+        """Read the digests.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
         found = members.object_of(source)
         try:
             blocks = {

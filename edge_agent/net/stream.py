@@ -126,6 +126,12 @@ class Stream(httpcore.NetworkStream):
             rest = rest[self._connection.offer(rest, timeout) :]
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return up to *max_bytes* of the answer; nothing at its end.
+
+        Raises:
+            httpcore.ReadTimeout: nothing came for *timeout* seconds.
+            httpcore.ReadError: the connection broke, or nobody goes on with the request.
+        """
         self._is_head_next = True
         with _named(httpcore.ReadTimeout, httpcore.ReadError):
             return self._answer.read(max_bytes, timeout)

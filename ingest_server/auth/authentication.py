@@ -112,6 +112,11 @@ class TokenAuth:
         self._touched: dict[str, datetime] = {}
 
     def authenticate(self, authorization: str | None, host: str | None) -> Caller:  # noqa: ARG002 # open mode's
+        """Return whose token it is.
+
+        Raises:
+            Refused: no token, none that is good, or one without a scope that is known here.
+        """
         if authorization is None:
             raise Refused("unauthorized", "the request carries no Authorization header")
         scheme, _, token = authorization.partition(" ")
@@ -161,6 +166,11 @@ class OpenAuth:
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
 
     def authenticate(self, authorization: str | None, host: str | None) -> Caller:  # noqa: ARG002 # token mode's
+        """Return anybody.
+
+        Raises:
+            Refused: the Host is not one of this machine: a web page in somebody's browser may have sent it.
+        """
         match = _HOST.match(host or "")
         if match is None or match[1].lower() not in self._hosts:
             detail = f"the Host {(host or '')[:80]!r} is not this server: add it to [auth] hosts"

@@ -83,7 +83,11 @@ def refused_by_peer(error: OSError) -> Refused:
 
 @contextmanager
 def disk_refusals() -> Iterator[None]:
-    """Turn a failing disk into the refusal that a client is told."""
+    """Turn a failing disk into the refusal that a client is told.
+
+    Raises:
+        Refused: the body raised an OSError.
+    """
     try:
         yield
     except OSError as error:

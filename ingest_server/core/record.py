@@ -77,7 +77,11 @@ def not_found() -> Refused:
 
 
 def refuse_unless_there(record: UploadRecord) -> None:
-    """Raise the refusal that fits an upload that has ended without a file."""
+    """Raise the refusal that fits an upload that has ended without a file.
+
+    Raises:
+        Refused: it has expired, was aborted, or its bytes are lost.
+    """
     if record.state is State.EXPIRED:
         raise Refused("upload-expired", "no bytes came for too long; create a new upload")
     if record.state is State.ABORTED:
@@ -89,14 +93,22 @@ def refuse_unless_there(record: UploadRecord) -> None:
 
 
 def refuse_unless_open(record: UploadRecord) -> None:
-    """Raise the refusal that fits an upload that takes no bytes."""
+    """Raise the refusal that fits an upload that takes no bytes.
+
+    Raises:
+        Refused: it has ended, or is being verified or published.
+    """
     refuse_unless_there(record)
     if record.state is not State.OPEN:
         raise Refused("not-open", f"the upload is {record.state}; it takes no more bytes")
 
 
 def check_length(length: int | None, max_length: int | None) -> None:
-    """Refuse a file that is longer than the server takes."""
+    """Refuse a file that is longer than the server takes.
+
+    Raises:
+        Refused: ``too-large``.
+    """
     if length is not None and max_length is not None and length > max_length:
         raise Refused("too-large", f"{length} bytes; the limit is {max_length} bytes")
 
@@ -126,7 +138,11 @@ def check_range(record: UploadRecord, content: ContentRange, max_length: int | N
 
 
 def check_total(record: UploadRecord, length: int) -> None:
-    """Refuse a whole length that contradicts what is known or has arrived already."""
+    """Refuse a whole length that contradicts what is known or has arrived already.
+
+    Raises:
+        Refused: ``inconsistent-length``.
+    """
     if record.length is not None and record.length != length:
         raise Refused(
             "inconsistent-length",

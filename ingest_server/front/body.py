@@ -230,6 +230,13 @@ class StreamBody:
         self._interrupted = False
 
     def readinto(self, buffer: memoryview) -> int:
+        """Return how many bytes arrived; 0 once the declared length has been read.
+
+        Raises:
+            BodyTruncatedError: the peer closed early, or the server cannot read the body.
+            BodyInterruptedError: `interrupt` was called.
+            OSError: the connection broke.
+        """
         wanted = min(len(buffer), self.remaining, STREAM_READ_BYTES)
         if wanted == 0:
             return 0

@@ -154,6 +154,12 @@ class UnmeasuredStreamBody(StreamBody):
         self._is_ended = False
 
     def readinto(self, buffer: memoryview) -> int:
+        """Return how many bytes arrived; 0 at the body's end.
+
+        Raises:
+            BodyInterruptedError: `interrupt` was called.
+            OSError: the connection broke.
+        """
         if self._interrupted:
             raise BodyInterruptedError("the request was given up")
         if self._is_ended or not len(buffer):

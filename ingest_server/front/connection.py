@@ -53,7 +53,11 @@ class HttpRequest(cheroot_parts.Request):
     body: SocketBody | None = None
 
     def parse_request(self) -> None:
-        """Take over the head that was gathered, or answer what is wrong with it."""
+        """Take over the head that was gathered, or answer what is wrong with it.
+
+        Raises:
+            RuntimeError: no head was gathered; a bug here.
+        """
         found = self.conn.gathered
         if found is None:
             raise RuntimeError("a request begins before its head was gathered")
@@ -91,6 +95,11 @@ class HttpRequest(cheroot_parts.Request):
         )
 
     def respond(self) -> None:
+        """Let the application answer, and leave the connection as it can go on.
+
+        Raises:
+            RuntimeError: the head was not read; a bug here.
+        """
         body = self.rfile = self.body
         if body is None:
             raise RuntimeError("a request is answered before its head was read")

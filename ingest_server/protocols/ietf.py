@@ -62,6 +62,12 @@ def options(resumable: Resumable, resp: falcon.Response) -> None:
 
 
 def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> None:
+    """Make an upload, and append what the request brings.
+
+    Raises:
+        Refused: the request cannot be read, or there is no room for the upload.
+        DialectRefused: as the protocol words it.
+    """
     _begin(resp)
     is_last = _boolean(req, COMPLETE)
     if is_last is None:
@@ -97,6 +103,12 @@ def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uploa
 
 
 def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    """Append the request's body to the upload.
+
+    Raises:
+        Refused: the request cannot be read, or the upload takes no more.
+        DialectRefused: as the protocol words it.
+    """
     _begin(resp)
     device = device_of(req)
     if media_type_of(req) != CONTENT_TYPE:

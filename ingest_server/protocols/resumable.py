@@ -98,7 +98,11 @@ class Resumable:
             return self.receiver.create(device, key, wanted)
 
     def refuse_undigested(self, wanted: CreateRequest, how: str) -> None:
-        """Refuse at the start what could not be published at the end."""
+        """Refuse at the start what could not be published at the end.
+
+        Raises:
+            Refused: ``digest-required``.
+        """
         if self.receiver.settings.require_digest and wanted.digest is None:
             detail = f"this server publishes nothing without a digest: {how}"
             raise Refused("digest-required", detail)
@@ -198,6 +202,11 @@ class Content:
     """None: chunked, its end is not known."""
 
     def is_empty(self) -> bool:
+        """Return whether there is no byte in it; may read one.
+
+        Raises:
+            Refused: the body broke off.
+        """
         if self.length is not None:
             return self.length == 0
         try:
@@ -207,7 +216,11 @@ class Content:
 
 
 def content_of(req: falcon.Request) -> Content:
-    """Return the request's body; one without any framing is empty (RFC 9112, 6.3)."""
+    """Return the request's body; one without any framing is empty (RFC 9112, 6.3).
+
+    Raises:
+        Refused: nobody knows where it ends.
+    """
     if req.get_header("Transfer-Encoding") is not None:
         chunked = unmeasured_body_of(req.env)
         if chunked is None:

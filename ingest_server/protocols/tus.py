@@ -70,6 +70,12 @@ def options(resumable: Resumable, resp: falcon.Response) -> None:
 
 
 def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> None:
+    """Make an upload, and append what the request brings.
+
+    Raises:
+        Refused: the request cannot be read, or there is no room for the upload.
+        DialectRefused: as the protocol words it.
+    """
     _check_version(req, resp)
     concat = req.get_header("Upload-Concat") or ""
     if concat.startswith("final;"):
@@ -127,6 +133,12 @@ def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uploa
 
 
 def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    """Append the request's body to the upload.
+
+    Raises:
+        Refused: the request cannot be read, or the upload takes no more.
+        DialectRefused: as the protocol words it.
+    """
     _check_version(req, resp)
     device = device_of(req)
     _check_type(req)

@@ -51,7 +51,11 @@ class Readiness:
         return self.database_writes(ALIVE_S)
 
     def database_writes(self, timeout_s: float) -> bool:
-        """Return whether the database takes a write in time; the write is rolled back."""
+        """Return whether the database takes a write in time; the write is rolled back.
+
+        Raises:
+            AssertionError: the write was not rolled back; a bug here.
+        """
 
         def write(transaction: Transaction) -> None:
             transaction.set_uptime(transaction.uptime_s())

@@ -78,6 +78,12 @@ class StoredBody:
         self._interrupted = False
 
     def readinto(self, buffer: memoryview) -> int:
+        """Return how many bytes came from the disk; 0 at the end.
+
+        Raises:
+            ConnectionAbortedError: `interrupt` was called.
+            OSError: the bytes are not there, or the disk failed.
+        """
         if self._interrupted:
             raise ConnectionAbortedError("the request was given up")
         data = self._part.pread(min(len(buffer), self._stop - self._at), self._at)

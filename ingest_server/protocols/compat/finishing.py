@@ -34,6 +34,11 @@ class Checksum:
     value: str
 
     def hasher(self) -> hashlib._Hash:
+        """Return a new hash of its algorithm.
+
+        Raises:
+            UnknownAlgorithmError: this machine cannot compute it.
+        """
         try:
             return hashlib.new(self.algorithm, usedforsecurity=False)
         except (ValueError, TypeError) as error:
@@ -48,7 +53,12 @@ class Checksum:
         return size >= 16 and hasher.hexdigest(size) == wanted  # type: ignore[call-arg]  # shake's
 
     def as_digest(self) -> Digest | None:
-        """Return it as the digest of our own protocols, if it is one."""
+        """Return it as the digest of our own protocols, if it is one.
+
+        Raises:
+            ChecksumMismatchError: it is no SHA-256 though it is called one: nothing can match.
+            UnknownAlgorithmError: this machine cannot compute it.
+        """
         if self.hasher().name != "sha256":
             return None
         try:
