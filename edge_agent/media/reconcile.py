@@ -46,6 +46,9 @@ class Reconciler:
         Returns:
             True: nothing more is to be done for it, or nothing before there is room to watch it.
             False: it is watched now, or it is new.
+
+        Raises:
+            StaleRecordingError: it is being sent, and the sender is about to notice.
         """
         before = self._store.newest_at(found.path)
         if before is None or before.state is State.RELEASED:

@@ -80,6 +80,10 @@ class ThrottledBody:
         """Yield the bytes of *where* at the allowed rate, hashing them in the same pass.
 
         The caller has compared *source* with the recording's identity.
+
+        Raises:
+            AbortedError: the agent stops.
+            SourceError: the file is not the one that was to be sent.
         """
         at = where.start
         for piece in source.pieces(where, piece_bytes=self._piece_bytes()):

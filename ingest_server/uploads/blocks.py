@@ -19,7 +19,11 @@ BYTES_PER_ANSWER = GIB
 
 
 def check_asked(size: int, start: int, limit: int) -> None:
-    """Refuse what nobody needs and would keep the disk busy."""
+    """Refuse what nobody needs and would keep the disk busy.
+
+    Raises:
+        Refused: ``malformed-request``.
+    """
     if MIN_BLOCK <= size <= MAX_BLOCK and 0 <= start < 2**53 and 1 <= limit <= MAX_BLOCKS:
         return
     raise Refused(

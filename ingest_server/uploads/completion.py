@@ -51,7 +51,11 @@ class Completion:
     def complete(
         self, upload_id: str, request: CompleteRequest, *, wait_s: float, needs_digest: bool
     ) -> Receipt | Pending:
-        """Verify and publish, waiting at most *wait_s*; see `UploadService.complete`."""
+        """Verify and publish, waiting at most *wait_s*; see `UploadService.complete`.
+
+        Raises:
+            Refused: it cannot be, or the server stops.
+        """
         with self._live.hold(upload_id) as live:
             with live.deciding:
                 running = self._running(upload_id, request, live, needs_digest=needs_digest)

@@ -55,6 +55,10 @@ def read(answer: Answer, form: Callable[[object], T], *, now: datetime) -> T:
     Args:
         form: reads the document, raising `MessageError` when it is not of its form.
         now: wall time, only to read a Retry-After that is a date.
+
+    Raises:
+        TransportError: what the answer means, if it is no 2xx.
+        NotOurServerError: it is no document of *form*.
     """
     if not 200 <= answer.status < 300:
         raise error_of(answer, now=now)

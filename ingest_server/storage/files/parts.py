@@ -68,6 +68,9 @@ class PartFile:
         """Write *length* bytes of *source*, from *start*, at *offset*; not durable.
 
         The kernel copies, and on XFS and Btrfs it only lets both files share the blocks.
+
+        Raises:
+            OSError: the disk failed, or *source* is shorter.
         """
         end = offset + length
         while offset < end:

@@ -386,7 +386,11 @@ def write_event(
 
 
 def open_record(transaction: Transaction, upload_id: str) -> UploadRecord:
-    """Return the upload as it is inside the transaction, if it takes bytes."""
+    """Return the upload as it is inside the transaction, if it takes bytes.
+
+    Raises:
+        Refused: there is no such upload, or it takes none.
+    """
     record = transaction.known(upload_id)
     refuse_unless_open(record)
     return record

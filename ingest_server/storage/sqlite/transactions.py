@@ -99,7 +99,11 @@ class SqliteState:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one short transaction of this object's own, beside the committer's."""
+        """Run one short transaction of this object's own, beside the committer's.
+
+        Raises:
+            StateFailed: the database did not do it; nothing is stored.
+        """
         try:
             connection = self._borrow()
             try:
@@ -239,7 +243,11 @@ class SqliteWriter:
 
     @contextmanager
     def savepoint(self) -> Iterator[Transaction]:
-        """Undo what the body wrote when it raises; what came before it stays."""
+        """Undo what the body wrote when it raises; what came before it stays.
+
+        Raises:
+            StateFailed: the database failed; more than this may be undone.
+        """
         self._run("SAVEPOINT job")
         try:
             yield self.transaction
