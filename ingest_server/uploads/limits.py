@@ -46,7 +46,11 @@ def refuse_without_room(
     settings: ReceiverSettings,
     record: UploadRecord | None = None,
 ) -> None:
-    """Refuse *length* more bytes when the disk would be left with less than its reserve."""
+    """Refuse *length* more bytes when the disk would be left with less than its reserve.
+
+    Raises:
+        Refused: ``storage-full``.
+    """
     with disk_refusals():
         free, reserve = blobs.free_bytes(), settings.min_free_bytes
     if free - length < reserve:

@@ -71,6 +71,9 @@ class BodyReceiver:
 
         Args:
             record: the upload as it was when the request came.
+
+        Raises:
+            Refused: why it ended; it carries what is missing.
         """
         where = content.where
         refuse_unless_open(record)

@@ -89,7 +89,11 @@ class UploadStore:
         return record
 
     def refuse_unless_of(self, device: str | None, upload_id: str) -> None:
-        """Raise as `find` does, for a caller that has no use for the record yet."""
+        """Ask what `find` asks, for a caller that has no use for the record yet.
+
+        Raises:
+            Refused: there is none.
+        """
         owner = None
         if is_upload_id(upload_id):
             with self.state.reading() as queries:

@@ -121,7 +121,7 @@ def test_a_second_agent_is_told_who_has_the_state_folder(tmp_path):
 
 
 def test_the_lock_ends_with_its_process(tmp_path):
-    code = f"import os; from edge_agent.state_lock import *; from pathlib import Path; StateLock(Path({str(tmp_path)!r})); os._exit(9)"
+    code = f"import os; from edge_agent.base.state_lock import *; from pathlib import Path; StateLock(Path({str(tmp_path)!r})); os._exit(9)"
     subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
 
     StateLock(tmp_path).close()

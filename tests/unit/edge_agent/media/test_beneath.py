@@ -66,7 +66,7 @@ def test_a_folder_that_may_only_be_searched_is_passed_through(place):
     # As another user, for whom the rights count; the folders of pytest itself are not in the way.
     code = textwrap.dedent("""
         import os, sys
-        from edge_agent import beneath
+        from edge_agent.media import beneath
         os.chdir(sys.argv[1])
         for path, mode in ((b".", 0o755), (b"real", 0o711), (b"real/sub", 0o711)):
             os.chmod(path, mode)
@@ -87,7 +87,7 @@ def test_a_folder_that_may_only_be_searched_is_passed_through(place):
 
 _WITHOUT_OPENAT2 = """
 import ctypes, os, struct, sys
-from edge_agent import beneath
+from edge_agent.media import beneath
 
 def forbid(number, code):
     '''Have the kernel refuse the system call, as an old one or a container's filter does.'''
