@@ -31,6 +31,36 @@ def test_held_and_missing_ranges_partition_the_file(ranges):
     assert members(held.missing(LENGTH)) == set(range(LENGTH)) - members(ranges)
 
 
+@given(range_sets, st.integers(0, LENGTH), st.integers(0, LENGTH))
+def test_what_is_missing_of_a_part_of_the_file_lies_in_that_part(held, start, length):
+    gaps = held.missing(length, start=start)
+
+    assert members(gaps) == set(range(start, length)) - members(held)
+    assert gaps == RangeSet(gaps)
+
+
+@given(range_sets, byte_ranges())
+def test_every_set_is_in_its_one_form_and_knows_its_size_however_it_was_made(held, one):
+    for made in (held.add(one), held.remove(one), held.within(one), held.missing(LENGTH)):
+        assert made == RangeSet(list(made))
+        assert made.total == len(members(made))
+        assert len(made) == len(made.to_pairs())
+        assert bool(made) == bool(members(made))
+
+
+@given(range_sets, range_sets)
+def test_sets_are_equal_exactly_when_their_bytes_are(held, other):
+    assert (held == other) == (members(held) == members(other))
+    assert held != held.to_pairs()
+    assert len({held, RangeSet(list(held))}) == 1
+
+
+@given(byte_ranges(), byte_ranges())
+def test_ranges_intersect_when_they_share_a_byte(one, other):
+    assert one.intersects(other) == bool(members([one]) & members([other]))
+    assert one.length == len(members([one]))
+
+
 @given(range_sets, byte_ranges())
 def test_add_and_remove_are_union_and_difference(held, one):
     assert members(held.add(one)) == members(held) | members([one])
