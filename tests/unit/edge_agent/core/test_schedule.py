@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window, decide, priority_of
+from edge_agent.core.schedule import (
+    LinkRule,
+    PriorityRule,
+    Slot,
+    Window,
+    day_of,
+    decide,
+    priority_of,
+)
 
 
 def at(*when):
@@ -114,3 +122,114 @@ def test_the_first_priority_that_fits_the_place_counts(folder, name, value):
     rules = [PriorityRule("event/*|*.mcap", 10), PriorityRule("event*", 3)]
 
     assert priority_of(rules, folder, name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "start", "stop"),
+    [
+        ("00:00-24:00", range(7), 0, 1440),
+        ("mon 00:01-23:59", [0], 1, 1439),
+        ("sun-tue 1:30 - 2:45", [6, 0, 1], 90, 165),
+        ("wed,fri-sat 06:00-06:00", [2, 4, 5], 360, 360),
+        ("thu-thu 06:59-07:00", [3], 419, 420),
+        (" TUE 06:00-07:00 ", [1], 360, 420),
+    ],
+)
+def test_a_window_is_read_into_days_and_minutes(text, days, start, stop):
+    assert Window.parse(text) == Window(frozenset(days), start, stop)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("24:01-25:00", "'24:01' is no time of day"),
+        ("08:00-09:60", "'09:60' is no time of day"),
+        ("mon-xyz 08:00-09:00", "'mon-xyz': days are mon, tue, wed, thu, fri, sat, sun"),
+        ("Noon", "'Noon' is no time window: write \"mon-fri 08:00-18:00\""),
+    ],
+)
+def test_a_window_that_cannot_be_read_is_told_in_a_sentence(text, said):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is looked at below
+        Window.parse(text)
+
+    assert str(caught.value) == said
+
+
+def test_a_window_that_ends_when_it_begins_holds_all_day_and_night():
+    window = Window.parse("mon 06:00-06:00")
+
+    assert window.holds(at(2026, 11, 23, 6, 0))
+    assert not window.holds(at(2026, 11, 23, 5, 59))
+    assert window.holds(at(2026, 11, 24, 5, 59))
+    assert not window.holds(at(2026, 11, 24, 6, 0))
+
+
+def test_a_window_over_the_night_from_sunday_holds_on_monday_morning_only():
+    window = Window.parse("sun 22:00-06:00")
+
+    assert window.holds(at(2026, 11, 22, 22, 0))
+    assert not window.holds(at(2026, 11, 22, 21, 59))
+    assert not window.holds(at(2026, 11, 22, 5, 0))
+    assert window.holds(at(2026, 11, 23, 0, 0))
+    assert not window.holds(at(2026, 11, 24, 5, 0))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"is_paused": True}, ("paused", 'paused by a person; "edge-agent resume" goes on')),
+        (
+            {"timetable": [Slot(Window.parse("00:00-24:00"), 0)]},
+            ("schedule", "the timetable allows nothing at this time"),
+        ),
+        (
+            {"rules": [LinkRule("wwan*", windows=(Window.parse("22:00-06:00"),))]},
+            ("schedule", "the link wwan0 is not to be used at this time"),
+        ),
+        (
+            {"rules": [METERED]},
+            ("metered", "the link wwan0 is metered; another one is waited for"),
+        ),
+        (
+            {"rules": [LinkRule("*", daily_bytes=10)], "used_today": 11},
+            ("metered", "the link wwan0 has carried its 10 bytes of today"),
+        ),
+        ({}, (None, "")),
+        ({"rules": [LinkRule("wwan*")], "used_today": 10**12}, (None, "")),
+        (
+            {"rules": [LinkRule("wwan*", windows=(Window.parse("00:00-24:00"),))]},
+            (None, ""),
+        ),
+    ],
+)
+def test_what_holds_a_recording_up_is_told_to_a_person(given, told):
+    found = verdict(**given)
+
+    assert (found.blocked_by, found.detail) == told
+
+
+def test_the_first_rule_and_the_first_slot_that_fit_count():
+    rules = [LinkRule("eth*", max_rate=1), LinkRule("w*", max_rate=2), LinkRule("*", max_rate=3)]
+    night = Slot(Window.parse("22:00-06:00"), 4)
+    day = Slot(Window.parse("06:00-22:00"), 5)
+
+    assert verdict(rules=rules).max_rate == 2
+    assert verdict(timetable=[night, day, Slot(day.window, 6)]).max_rate == 5
+    assert verdict(max_rate=7, timetable=[night]).max_rate == 7
+
+
+def test_what_a_rule_says_of_its_link_is_told_and_without_one_nothing_is():
+    ruled = verdict(rules=[LinkRule("*", metered=True, daily_bytes=5, min_priority=3)])
+    free = verdict()
+
+    assert (ruled.min_priority, ruled.is_metered) == (3, True)
+    assert (free.min_priority, free.is_metered, free.max_rate) == (0, False, None)
+
+
+def test_bytes_are_counted_by_day_and_without_a_clock_all_days_are_one():
+    assert day_of(MONDAY_NOON) == "2026-11-23"
+    assert day_of(None) == "unknown"
+
+
+def test_without_a_rule_that_fits_a_recording_has_no_priority():
+    assert priority_of([], "event", "a.mp4") == 0

@@ -94,3 +94,41 @@ def test_the_kernel_is_asked_only_after_the_quiet_time():
     assert not needs_probe(watched, 104.9, POLICY)
     assert needs_probe(watched, 105.0, POLICY)
     assert not judge(watched, None, 105.0, POLICY).is_finished
+
+
+def test_growing_is_told_from_being_found():
+    found = observe(None, FULL, 100.0)
+    grown = observe(found, Content(1, 101, 7, 7), 103.0)
+
+    assert (found.quiet_since_s, found.has_grown) == (100.0, False)
+    assert (grown.quiet_since_s, grown.has_grown) == (103.0, True)
+    assert observe(found, FULL, 104.0) == found
+
+
+def test_the_kernel_is_asked_after_the_settle_time_and_not_before():
+    watched = observe(None, FULL, 100.0)
+
+    assert not needs_probe(watched, 104.9, POLICY)
+    assert needs_probe(watched, 105.0, POLICY)
+
+
+def test_a_file_whose_writer_was_not_asked_for_is_looked_at_again():
+    found = judge(observe(None, FULL, 100.0), None, 105.0, POLICY)
+
+    assert (found.is_finished, found.look_again_s) == (False, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "look_again_s"), [(105.0, 5.0), (156.0, 4.0), (159.5, 0.5), (160.0, 0.0)]
+)
+def test_the_long_wait_goes_in_steps_of_the_settle_time(now_s, look_again_s):
+    found = judge(observe(None, FULL, 100.0), Writer.UNKNOWN, now_s, POLICY)
+
+    assert (found.is_finished, found.look_again_s) == (look_again_s == 0, look_again_s)
+
+
+def test_a_fallback_that_is_shorter_than_the_settle_time_does_not_shorten_it():
+    policy = SettlePolicy(settle_s=5.0, fallback_settle_s=1.0)
+
+    assert not judge(observe(None, FULL, 100.0), Writer.UNKNOWN, 104.0, policy).is_finished
+    assert judge(observe(None, FULL, 100.0), Writer.UNKNOWN, 105.0, policy).is_finished

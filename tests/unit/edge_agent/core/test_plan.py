@@ -1,0 +1,84 @@
+"""What goes next and how much of it, at the borders (the laws: `tests/properties/test_plan.py`)."""
+
+import pytest
+
+from edge_agent.core.plan import (
+    RequestSizing,
+    differing,
+    least_bytes,
+    next_range,
+    request_bytes,
+    share_bytes,
+)
+from upload_protocol.ranges import ByteRange, RangeSet
+
+KIB, MIB = 1024, 1024 * 1024
+SIZING = RequestSizing(min_bytes=1000, max_bytes=1_000_000, seconds=8.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seconds"), [(0, 1, 1.0), (2, 1, 1.0), (1, 1, 0.0), (1, 1, -1.0)]
+)
+def test_a_size_that_allows_nothing_or_no_time_is_refused(low, high, seconds):
+    with pytest.raises(ValueError, match="not a request size"):
+        RequestSizing(low, high, seconds)
+
+
+def test_a_size_may_be_one_byte_always():
+    assert request_bytes(10.0**9, RequestSizing(1, 1, 0.1)) == 1
+
+
+def test_a_request_lasts_eight_seconds_or_forty_round_trips():
+    assert request_bytes(10_000, SIZING) == 80_000
+    assert request_bytes(10_000, SIZING, rtt_s=0.2) == 80_000
+    assert request_bytes(10_000, SIZING, rtt_s=0.5) == 200_000
+
+
+def test_while_no_rate_is_known_a_far_server_gets_more_at_once():
+    wide = RequestSizing(1, 100 * MIB)
+
+    assert request_bytes(None, wide) == MIB
+    assert request_bytes(None, wide, rtt_s=0.19) == MIB
+    assert request_bytes(None, wide, rtt_s=0.2) == 4 * MIB
+
+
+def test_the_servers_limit_wins_over_our_least():
+    assert request_bytes(10_000, SIZING, server_max=7) == 7
+    assert request_bytes(10_000, SIZING, server_max=0) == 1
+    assert request_bytes(10_000, SIZING, server_max=10**9) == 80_000
+
+
+def test_the_smallest_piece_is_half_a_second_or_four_round_trips_long():
+    assert least_bytes(None, SIZING, rtt_s=5.0) == SIZING.min_bytes
+    assert least_bytes(1_000_000, SIZING, rtt_s=0.0) == 500_000
+    assert least_bytes(1_000_000, SIZING, rtt_s=0.5) == 2_000_000
+    assert least_bytes(1_000, SIZING, rtt_s=0.0) == 64 * KIB
+
+
+def test_one_lane_takes_all_and_several_half_of_their_share():
+    assert share_bytes(1000, 9000, lanes=1, least=1) == 1000
+    assert share_bytes(8000, lanes=4, least=10) == 1000
+    assert share_bytes(8000, lanes=4, least=10, weight=2.0) == 2000
+    assert share_bytes(8000, 4000, lanes=4, least=10) == 1500
+    assert share_bytes(8000, lanes=4, least=10, rtt_s=0.19) == 1000
+    assert share_bytes(8000, lanes=4, least=10, rtt_s=0.2) == 1500
+
+
+def test_a_rest_that_is_not_worth_a_request_is_taken_as_well():
+    assert share_bytes(149, lanes=4, least=100) == 149
+    assert share_bytes(150, lanes=4, least=100) == 100
+
+
+def test_the_first_gap_is_sent_first_and_no_more_than_allowed():
+    missing = RangeSet([ByteRange(10, 20), ByteRange(30, 40)])
+
+    assert next_range(missing, 4) == ByteRange(10, 14)
+    assert next_range(missing, 99) == ByteRange(10, 20)
+    assert next_range(RangeSet(), 4) is None
+
+
+def test_blocks_that_differ_or_were_not_named_are_sent_again_to_the_files_end():
+    ours = {0: b"a", 1: b"b", 2: b"c"}
+
+    assert differing(ours, {0: b"a", 1: b"x"}, block_bytes=10, length=25).to_pairs() == [[10, 25]]
+    assert not differing(ours, ours, block_bytes=10, length=25)
