@@ -118,6 +118,11 @@ class FaultyBlobs(FileBlobs):
         super().__init__(data_dir)
         self.fail: dict[str, Callable[[], None]] = {}
         self.seen: list[str] = []
+        self.free: int | None = None
+        """Bytes that the disk has left; None: as many as it really has."""
+
+    def free_bytes(self) -> int:
+        return super().free_bytes() if self.free is None else self.free
 
     def step(self, name: str) -> None:
         self.seen.append(name)
