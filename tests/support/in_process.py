@@ -1,0 +1,89 @@
+"""A whole server in the process of a test, and programs run by it as a person types them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ingest_server.config import load
+from ingest_server.server import IngestServer
+from tests.support.processes import toml
+
+
+def server_config(folder: Path, **tables: Any) -> Path:
+    """Write a configuration for a server on loopback that takes everybody."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "server.toml"
+    base = {
+        "server": {"listen": "127.0.0.1:0", "data_dir": folder / "data", "stop_timeout_s": 1.0},
+        "auth": {"mode": "open"},
+        "limits": {"min_free": 0},
+    }
+    path.write_text(toml({**base, **tables}))
+    return path
+
+
+@contextmanager
+def server(folder: Path, **tables: Any) -> Iterator[IngestServer]:
+    running = IngestServer(load(server_config(folder, **tables), environ={}))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Put back what a program sets for its whole process: logs, signals, hooks."""
+    kept, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    hook, showing = threading.excepthook, warnings.showwarning
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    interrupted = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        structlog.configure(**kept)
+        root.handlers[:], root.level = handlers, level
+        threading.excepthook, warnings.showwarning = hook, showing
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, interrupted)
+
+
+@contextmanager
+def beside(work: Callable[[Callable[[signal.Signals], None]], None]) -> Iterator[None]:
+    """Run *work* in a thread beside the program of the main thread; it is given a way to signal it.
+
+    However it ends, the program gets a SIGTERM then, and what went wrong is raised at the end. A
+    signal goes to the main thread alone: no other one of the tests' process has blocked it.
+    """
+    main, failed = threading.main_thread().ident or 0, []
+
+    def tell(number: signal.Signals) -> None:
+        signal.pthread_kill(main, number)
+
+    def run() -> None:
+        try:
+            work(tell)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+        finally:
+            tell(signal.SIGTERM)
+
+    # From here on, so that none of them ends the tests before the program takes it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield
+    thread.join(10)
+    if failed:
+        raise failed[0]
