@@ -3,6 +3,7 @@
 import pytest
 
 from edge_agent.core.plan import (
+    FAR_S,
     RequestSizing,
     differing,
     least_bytes,
@@ -12,7 +13,6 @@ from edge_agent.core.plan import (
 )
 from upload_protocol.ranges import ByteRange, RangeSet
 
-KIB, MIB = 1024, 1024 * 1024
 SIZING = RequestSizing(min_bytes=1000, max_bytes=1_000_000, seconds=8.0)
 
 
@@ -28,18 +28,20 @@ def test_a_size_may_be_one_byte_always():
     assert request_bytes(10.0**9, RequestSizing(1, 1, 0.1)) == 1
 
 
-def test_a_request_lasts_eight_seconds_or_forty_round_trips():
+def test_a_request_lasts_as_long_as_wanted_and_over_long_round_trips_so_many_of_them():
     assert request_bytes(10_000, SIZING) == 80_000
-    assert request_bytes(10_000, SIZING, rtt_s=0.2) == 80_000
-    assert request_bytes(10_000, SIZING, rtt_s=0.5) == 200_000
+    assert request_bytes(20_000, SIZING) == 160_000
+    far = request_bytes(10_000, SIZING, rtt_s=0.5)
+    assert far > 80_000
+    assert request_bytes(10_000, SIZING, rtt_s=1.0) == 2 * far
 
 
 def test_while_no_rate_is_known_a_far_server_gets_more_at_once():
-    wide = RequestSizing(1, 100 * MIB)
+    wide = RequestSizing(1, 10**9)
+    near = request_bytes(None, wide)
 
-    assert request_bytes(None, wide) == MIB
-    assert request_bytes(None, wide, rtt_s=0.19) == MIB
-    assert request_bytes(None, wide, rtt_s=0.2) == 4 * MIB
+    assert request_bytes(None, wide, rtt_s=FAR_S - 0.01) == near
+    assert request_bytes(None, wide, rtt_s=FAR_S) > near
 
 
 def test_the_servers_limit_wins_over_our_least():
@@ -48,20 +50,27 @@ def test_the_servers_limit_wins_over_our_least():
     assert request_bytes(10_000, SIZING, server_max=10**9) == 80_000
 
 
-def test_the_smallest_piece_is_half_a_second_or_four_round_trips_long():
+def test_the_smallest_piece_lasts_a_while_or_some_round_trips_and_is_never_tiny():
+    near = least_bytes(1_000_000, SIZING, rtt_s=0.0)
+    far = least_bytes(1_000_000, SIZING, rtt_s=5.0)
+
     assert least_bytes(None, SIZING, rtt_s=5.0) == SIZING.min_bytes
-    assert least_bytes(1_000_000, SIZING, rtt_s=0.0) == 500_000
-    assert least_bytes(1_000_000, SIZING, rtt_s=0.5) == 2_000_000
-    assert least_bytes(1_000, SIZING, rtt_s=0.0) == 64 * KIB
+    assert least_bytes(2_000_000, SIZING, rtt_s=0.0) == 2 * near
+    assert far > near
+    assert least_bytes(1_000_000, SIZING, rtt_s=10.0) == 2 * far
+    assert least_bytes(1, SIZING, rtt_s=0.0) == least_bytes(2, SIZING, rtt_s=0.0) > 1000
 
 
-def test_one_lane_takes_all_and_several_half_of_their_share():
+def test_one_lane_takes_all_and_several_a_part_of_their_share():
+    near = share_bytes(80_000, lanes=4, least=10)
+
     assert share_bytes(1000, 9000, lanes=1, least=1) == 1000
-    assert share_bytes(8000, lanes=4, least=10) == 1000
-    assert share_bytes(8000, lanes=4, least=10, weight=2.0) == 2000
-    assert share_bytes(8000, 4000, lanes=4, least=10) == 1500
-    assert share_bytes(8000, lanes=4, least=10, rtt_s=0.19) == 1000
-    assert share_bytes(8000, lanes=4, least=10, rtt_s=0.2) == 1500
+    assert 0 < near < 80_000 / 4
+    assert share_bytes(80_000, lanes=8, least=10) == near / 2
+    assert share_bytes(80_000, lanes=4, least=10, weight=1.5) == 1.5 * near
+    assert share_bytes(80_000, 40_000, lanes=4, least=10) == 1.5 * near
+    assert share_bytes(80_000, lanes=4, least=10, rtt_s=FAR_S - 0.01) == near
+    assert near < share_bytes(80_000, lanes=4, least=10, rtt_s=FAR_S) < 80_000 / 4
 
 
 def test_a_rest_that_is_not_worth_a_request_is_taken_as_well():

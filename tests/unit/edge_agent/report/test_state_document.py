@@ -21,7 +21,7 @@ KEYS = {
 
 class Board:
     def __init__(self, base) -> None:
-        self.clock = StillClock()
+        self.clock, self.folder = StillClock(), base
         self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.inodes = itertools.count(1)
@@ -30,7 +30,7 @@ class Board:
             self.activity,
             self.clock,
             boot_id="boot",
-            folder=lambda: base,
+            folder=lambda: self.folder,
         )
         self.snapshot.phase = None
 
@@ -89,6 +89,62 @@ def test_all_keys_are_there_even_when_nothing_is_known(board):
     assert document["current"] is None
     assert document["disk"]["free"] > 0
     assert status_line(document) == "idle, 0 sent so far"
+
+
+def test_the_document_of_a_busy_agent_is_this_one(board):
+    recording = board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    board.add("b.mp4")
+    board.activity.sending(
+        Current(recording.id, "a.mp4", 1000, 420, 30, 2, 0.0), rate_bytes_per_s=99.6, eta_s=5.4
+    )
+    board.activity.problem(ProblemCode.INSECURE_TRANSPORT, present=True)
+    first, document = board.snapshot(), board.snapshot()
+
+    disk = document.pop("disk")
+    assert disk["total"] >= disk["free"] > 0
+    assert set(disk) == {"free", "total"}
+    assert first["seq"] == 1
+    assert document == {
+        "v": 1,
+        "ts": "1970-01-01T00:00:00Z",
+        "seq": 2,
+        "boot_id": "boot",
+        "clock": "unsynced",
+        "state": "uploading",
+        "blocked_by": None,
+        "blocked_detail": None,
+        "paused": False,
+        "limit_bytes_per_s": 0,
+        "rate_bytes_per_s": 100,
+        "eta_s": 5,
+        "queue": {"files": 2, "bytes": 2000, "oldest_age_s": None, "failed": 0},
+        "current": {
+            "file_id": recording.id,
+            "name": "a.mp4",
+            "length": 1000,
+            "acknowledged": 420,
+            "in_flight": 30,
+            "percent": 42.0,
+            "attempt": 2,
+        },
+        "totals": {"bytes_sent": 0, "bytes_resent": 0, "files_done": 0, "files_failed": 0},
+        "link": {
+            "iface": None,
+            "metered": None,
+            "rtt_ms": None,
+            "lanes": 0,
+            "in_flight": None,
+            "retransmit_percent": None,
+        },
+        "problems": ["insecure_transport"],
+        "last_completed_at": None,
+    }
+
+
+def test_a_folder_that_is_not_there_has_no_room_that_is_known(board, tmp_path):
+    board.folder = tmp_path / "missing"
+
+    assert board.snapshot()["disk"] == {"free": None, "total": None}
 
 
 def test_the_phases_of_starting_and_stopping_come_before_all_else(board):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ingest_server.base.clock import SystemClock
+from prometheus_client.samples import Sample
 
 from ingest_server.core.errors import Refused
 from ingest_server.notify.metrics import Metrics
@@ -27,6 +28,14 @@ class Counted(CoreSite):
 
     def figure(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"ingest_{name}", labels) or 0.0
+
+    def samples(self, name: str) -> list[Sample]:
+        return [
+            sample
+            for family in self.metrics.registry.collect()
+            if family.name == f"ingest_{name}"
+            for sample in family.samples
+        ]
 
 
 @pytest.fixture
@@ -184,6 +193,20 @@ def test_bytes_of_a_request_that_was_taken_over_are_told_only_if_they_were_lost(
             request.join()
     assert counted.figure("discarded_bytes_total", reason="conflict") == 40
     assert counted.figure("received_bytes_total") == 1050
+
+
+def test_a_request_that_lost_nothing_makes_no_figure_of_lost_bytes(counted):
+    upload = counted.create(length=1000)
+    body = HangingBody(b"a" * 40)
+    older = InThread(lambda: counted.put(upload, 0, b"", stop=100, body=body))
+    assert body.silent.wait(10)
+    counted.put(upload, 0, b"a" * 40 + b"c" * 60)
+    with pytest.raises(Refused, match="superseded"):
+        older.join()
+
+    names = {sample.labels["reason"] for sample in counted.samples("discarded_bytes")}
+
+    assert names == {"duplicate"}
 
 
 def test_what_does_not_fit_its_digest_is_counted_by_its_scope(counted):

@@ -299,6 +299,16 @@ def test_a_verification_whose_disk_fails_opens_the_upload_again_and_keeps_its_by
     assert site.complete(upload, b"a" * 300).digest == Digest.of(b"a" * 300)
 
 
+def test_an_open_upload_whose_part_is_gone_is_a_failing_disk_and_no_fault_of_ours(site):
+    upload = site.create("a.mp4", 300)
+    (site.data_dir / "parts" / f"{upload}.part").unlink()
+
+    with pytest.raises(Refused, match="storage-failed") as caught:
+        site.put(upload, 0, b"a" * 300)
+
+    assert caught.value.missing.to_pairs() == [[0, 300]]
+
+
 def test_stored_bytes_that_are_gone_after_a_restart_are_asked_for_again(site):
     upload = site.create("a.mp4", 300)
     site.put(upload, 0, b"a" * 300)
