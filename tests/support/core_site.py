@@ -130,6 +130,7 @@ class FaultyBlobs(FileBlobs):
             self.fail[name]()
 
     def open_part(self, upload_id: str) -> PartFile:
+        self.step("open")
         part = super().open_part(upload_id)
         return FaultyPart(part._fd, self)
 

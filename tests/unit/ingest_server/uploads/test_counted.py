@@ -2,6 +2,8 @@
 
 import errno
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, HangingBody, InThread, failing
 from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
 
 MIB = 1024 * 1024
 DATA = os.urandom(12 * MIB)
@@ -49,15 +52,6 @@ def bytes_read() -> int:
     """Return what this process has asked files for so far, whatever cache gave it."""
     fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(fields["rchar"])
-
-
-def scrub(site: CoreSite) -> None:
-    blobs = FileBlobs(site.data_dir)
-    blobs.look()
-    try:
-        Scrub(site.state, blobs).run(lambda _report, _path: None, Report())
-    finally:
-        blobs.close()
 
 
 def test_an_upload_is_hashed_as_it_comes_and_never_read_again(site):
@@ -229,16 +223,40 @@ def test_each_verification_is_timed_once_and_a_repetition_is_none(counted):
     assert counted.figure("verify_duration_seconds_sum") == 0, "by a clock that stood still"
 
 
-def test_the_first_file_ever_found_corrupt_is_counted_and_each_one_once(counted):
+def test_each_file_found_corrupt_is_counted_once(counted):
     first, second = (counted.upload(b"hello " * 9, name) for name in ("a.mp4", "b.mp4"))
     assert counted.receiver.count_rot() == 0
 
     for receipt in (first, second):
-        (counted.data_dir / "published" / receipt.published_as).write_bytes(b"jello " * 9)
-        scrub(counted)
+        go_bad(counted, receipt)
         assert counted.receiver.count_rot() == 1
         assert counted.receiver.count_rot() == 0
     counted.restart()
 
     assert counted.receiver.count_rot() == 0
     assert counted.figure("checksum_failures_total", scope="at_rest") == 2
+
+
+def test_a_corrupt_file_may_be_the_first_event_that_a_database_ever_had(counted):
+    receipt = counted.upload(b"hello " * 9)
+    counted.stop()
+    with closing(sqlite3.connect(counted.data_dir / "state.db")) as connection, connection:
+        # As after an update from a version that told of nothing.
+        connection.execute("DELETE FROM events")
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'events'")
+    counted.start()
+
+    go_bad(counted, receipt)
+
+    assert counted.receiver.count_rot() == 1
+
+
+def go_bad(site: CoreSite, receipt: Receipt) -> None:
+    """Let the published file change on the disk, and be found by a scrub."""
+    (site.data_dir / "published" / receipt.published_as).write_bytes(b"jello " * 9)
+    blobs = FileBlobs(site.data_dir)
+    blobs.look()
+    try:
+        Scrub(site.state, blobs).run(lambda _report, _path: None, Report())
+    finally:
+        blobs.close()

@@ -4,7 +4,9 @@ import errno
 import json
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 
 import pytest
 
@@ -400,6 +402,46 @@ def test_blocks_nobody_needs_are_refused(site, size, start, limit):
 
     with pytest.raises(Refused, match="malformed-request"):
         site.receiver.blocks("cam", upload, size=size, start=start, limit=limit)
+
+
+def once(work) -> Callable[[], None]:
+    """Do *work* at the first call only; what it calls itself may come back here."""
+    calls = count()
+
+    def step() -> None:
+        if next(calls) == 0:
+            work()
+
+    return step
+
+
+def test_one_at_a_time_may_ask_for_the_blocks_of_an_upload(site):
+    upload = site.create(length=10_000)
+    site.put(upload, 0, b"x" * 5000)
+    refused = []
+
+    def ask_too() -> None:
+        with pytest.raises(Refused, match="server-busy: blocks of it are being read") as caught:
+            site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+        refused.append(caught.value.retry_after_s)
+
+    site.blobs.fail["open"] = once(ask_too)
+    first = site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+
+    assert list(first.blocks) == [0]
+    assert refused[0] > 0
+    assert site.receiver.blocks("cam", upload, size=4096, start=0, limit=9) == first
+
+
+def test_blocks_that_were_replaced_while_they_were_read_are_not_told(site):
+    upload = site.create(length=10_000)
+    site.put(upload, 0, b"x" * 5000)
+    site.blobs.fail["open"] = once(lambda: site.put(upload, 0, b"y" * 100))
+
+    with pytest.raises(Refused, match="server-busy: bytes were replaced meanwhile") as caught:
+        site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+
+    assert caught.value.retry_after_s > 0
 
 
 def test_blocks_of_an_upload_of_unknown_length_end_with_its_last_byte(site):
