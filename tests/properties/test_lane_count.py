@@ -264,7 +264,7 @@ def test_the_count_never_leaves_its_bounds(samples, most):
         assert 1 <= lanes.judge(now_s, sample, can_use_more=can_use_more) <= most
 
 
-@pytest.mark.parametrize("wrong", [{"most": 0}, {"grow_s": 0}, {"shrink_s": -1}])
+@pytest.mark.parametrize("wrong", [{"most": 0}, {"grow_s": 0}, {"shrink_s": 0}])
 def test_a_policy_that_measures_nothing_is_refused(wrong):
     with pytest.raises(ValueError, match="policy"):
         LanePolicy(**wrong)
