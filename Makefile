@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 PYTEST  = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 WORKERS ?= 2
 
-.PHONY: help setup run demo test test-fast test-long check bench bench-links lock clean format
+.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock clean format
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -43,6 +43,9 @@ test-fast: $(STAMP) ## all but the slow ones, a minute and a half
 
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
 	CRASH_INSTANTS=1000 LINK_FLAPS=1000 $(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
+
+mutate: $(STAMP) ## put 60 small faults in, one at a time, and see whether a test notices (half an hour)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import rules, dead code
 	$(BIN)/ruff format --check .
