@@ -36,7 +36,7 @@ from edge_agent.store.recordings import Store
 _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"
 _RESERVED: Final = 100
-"""MqttClient numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
+"""Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
 
 _SILENT_SESSIONS: Final = 2
 """A broker that hangs up on so many MQTT 5 CONNECTs without a word probably knows 3.1.1 only."""

@@ -1,4 +1,4 @@
-"""DialectUploads that are complete with their last byte, and that nobody has completed.
+"""Uploads that are complete with their last byte, and that nobody has completed.
 
 Where a protocol has a request that completes, its client sends that again. Where the last byte is
 all there is, nobody may ever ask again: the client has sent everything, and the server died, or its
