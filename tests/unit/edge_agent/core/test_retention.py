@@ -36,6 +36,8 @@ def test_only_what_was_watched_goes_and_only_while_room_is_needed(
         (99, 100, False, True),
         (100, 100, False, False),
         (109, 100, True, True),
+        (21, 20, True, True),
+        (22, 20, True, False),
         (111, 100, True, False),
         (49, 0, False, True),
         (50, 0, False, False),

@@ -140,6 +140,24 @@ def test_expired_is_durable_before_the_bytes_go(site):
     assert states == ["expired"]
 
 
+def test_an_upload_that_gets_a_byte_while_others_expire_does_not(site):
+    uploads = [site.create(f"{n}", length=100) for n in range(2)]
+    site.clock.seconds += 100 * DAY_S
+    revived = []
+
+    def revive_the_other() -> None:
+        if not revived:
+            [alive] = site.receiver.listing("cam", state="open", after=None, limit=9)[0]
+            revived.append(alive.id)
+            site.put(alive.id, 0, b"x")
+
+    site.blobs.fail["before unlink"] = revive_the_other
+
+    assert site.receiver.expire() == 1
+    assert revived[0] in uploads
+    assert site.put(revived[0], 1, b"y").received.to_pairs() == [[0, 2]]
+
+
 def test_after_thirty_more_days_an_expired_upload_is_unknown(site):
     upload = site.create(length=100)
     site.clock.seconds += 15 * DAY_S
