@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from edge_agent.cli import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, main
+from edge_agent.cli import main
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tests.support.in_process import as_it_was, beside, server
 from tests.support.processes import toml, wait_for
 

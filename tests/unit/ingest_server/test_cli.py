@@ -7,7 +7,8 @@ import socket
 import httpx
 import pytest
 
-from ingest_server.cli import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, main
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from ingest_server.cli import main
 from tests.support.core_site import CoreSite
 from tests.support.in_process import as_it_was, beside, server_config
 from tests.support.processes import wait_for

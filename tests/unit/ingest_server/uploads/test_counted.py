@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ingest_server.base.clock import SystemClock
 from prometheus_client.samples import Sample
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
 from ingest_server.notify.metrics import Metrics
 from ingest_server.storage.files.parts import FileBlobs
@@ -208,7 +208,7 @@ def test_what_does_not_fit_its_digest_is_counted_by_its_scope(counted):
     counted.put(upload, 0, b"xyz")
     with pytest.raises(Refused, match="digest-mismatch"):
         counted.complete(upload, b"abc")
-    counted.receiver.mismatched(upload)
+    counted.receiver.records.mismatched(upload)
 
     assert counted.figure("checksum_failures_total", scope="file") == 2
     assert counted.figure("checksum_failures_total", scope="chunk") == 0
@@ -225,15 +225,15 @@ def test_each_verification_is_timed_once_and_a_repetition_is_none(counted):
 
 def test_each_file_found_corrupt_is_counted_once(counted):
     first, second = (counted.upload(b"hello " * 9, name) for name in ("a.mp4", "b.mp4"))
-    assert counted.receiver.count_rot() == 0
+    assert counted.housekeeper.count_rot() == 0
 
     for receipt in (first, second):
         go_bad(counted, receipt)
-        assert counted.receiver.count_rot() == 1
-        assert counted.receiver.count_rot() == 0
+        assert counted.housekeeper.count_rot() == 1
+        assert counted.housekeeper.count_rot() == 0
     counted.restart()
 
-    assert counted.receiver.count_rot() == 0
+    assert counted.housekeeper.count_rot() == 0
     assert counted.figure("checksum_failures_total", scope="at_rest") == 2
 
 
@@ -248,7 +248,7 @@ def test_a_corrupt_file_may_be_the_first_event_that_a_database_ever_had(counted)
 
     go_bad(counted, receipt)
 
-    assert counted.receiver.count_rot() == 1
+    assert counted.housekeeper.count_rot() == 1
 
 
 def go_bad(site: CoreSite, receipt: Receipt) -> None:
@@ -257,6 +257,6 @@ def go_bad(site: CoreSite, receipt: Receipt) -> None:
     blobs = FileBlobs(site.data_dir)
     blobs.look()
     try:
-        Scrub(site.state, blobs).run(lambda _report, _path: None, Report())
+        Scrub(site.state, blobs, site.clock).run(lambda _report, _path: None, Report())
     finally:
         blobs.close()

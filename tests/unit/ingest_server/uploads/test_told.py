@@ -341,7 +341,7 @@ def test_a_mismatch_is_told_to_the_operator_with_its_code(site):
 def test_a_checksum_of_the_clients_own_kind_that_differs_is_told_as_well(site):
     upload = site.create(length=3)
 
-    site.receiver.mismatched(upload)
+    site.receiver.records.mismatched(upload)
 
     [(_, told)] = [one for one in events(site) if one[0] == "ingest.upload.failed"]
     assert told["code"] == "digest-mismatch"
