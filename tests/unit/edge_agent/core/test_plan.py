@@ -4,6 +4,8 @@ import pytest
 
 from edge_agent.core.plan import (
     FAR_S,
+    KIB,
+    MIB,
     RequestSizing,
     differing,
     least_bytes,
@@ -22,6 +24,11 @@ SIZING = RequestSizing(min_bytes=1000, max_bytes=1_000_000, seconds=8.0)
 def test_a_size_that_allows_nothing_or_no_time_is_refused(low, high, seconds):
     with pytest.raises(ValueError, match="not a request size"):
         RequestSizing(low, high, seconds)
+
+
+def test_sizes_are_counted_in_powers_of_two():
+    assert (KIB, MIB) == (2**10, 2**20)
+    assert RequestSizing().min_bytes % KIB == RequestSizing().max_bytes % MIB == 0
 
 
 def test_a_size_may_be_one_byte_always():
