@@ -51,6 +51,7 @@ SERVER = (
         "contract/test_tus.py",
         "contract/test_rufh.py",
         "system/test_metrics.py",
+        "system/test_webhooks.py",
     ),
 )
 PROTOCOL = (

@@ -73,6 +73,7 @@ def test_one_lane_takes_all_and_several_a_part_of_their_share():
 
     assert share_bytes(1000, 9000, lanes=1, least=1) == 1000
     assert 0 < near < 80_000 / 4
+    assert share_bytes(80_000, lanes=2, least=10) == 2 * near
     assert share_bytes(80_000, lanes=8, least=10) == near / 2
     assert share_bytes(80_000, lanes=4, least=10, weight=1.5) == 1.5 * near
     assert share_bytes(80_000, 40_000, lanes=4, least=10) == 1.5 * near
