@@ -547,7 +547,7 @@ def test_every_end_of_an_upload_is_told(desk):
 
 HOOKS = """
 from pathlib import Path
-from ingest_server.hooks import RefuseUpload
+from ingest_server.notify.hooks import RefuseUpload
 
 seen = []
 broken = [False]
