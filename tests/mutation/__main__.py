@@ -66,8 +66,8 @@ TARGETS = {
 }
 """What is faulted, and the fast tests that should notice: those beside it, then the others."""
 
-FIRST_TIMEOUT_S, NEXT_TIMEOUT_S = 300, 900
-"""A fault that makes the tests hang has been noticed."""
+PATIENCE = 6.0
+"""A fault that makes the tests take so many times as long as without it has been noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,9 @@ def draw(faults: Iterable[Fault], seed: int, count: int) -> list[Fault]:
 class Copy:
     """A copy of the tree in which one fault at a time is tried."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timeout_s: float | None = None) -> None:
+        """*timeout_s*: for one suite; None: as long as it takes."""
+        self._timeout_s = timeout_s
         folder.mkdir(exist_ok=True)
         for one in (folder, folder.parent):
             one.chmod(0o755)  # a test is another user for a while
@@ -131,7 +133,7 @@ class Copy:
 
     def fails(self, suites: tuple[tuple[str, ...], ...]) -> str | None:
         """Return what failed first, None: nothing did."""
-        for suite, timeout_s in zip(suites, (FIRST_TIMEOUT_S, NEXT_TIMEOUT_S), strict=True):
+        for suite in suites:
             there = [f"tests/{part}" for part in suite if (self._folder / "tests" / part).exists()]
             command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-m", "not slow"]
             command += ["-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=no", *there]
@@ -141,7 +143,7 @@ class Copy:
                     cwd=self._folder,
                     capture_output=True,
                     text=True,
-                    timeout=timeout_s,
+                    timeout=self._timeout_s,
                     check=False,
                 )
             except subprocess.TimeoutExpired:
@@ -153,7 +155,7 @@ class Copy:
         return None
 
 
-def run(faults: list[Fault], jobs: int) -> list[Outcome]:
+def run(faults: list[Fault], jobs: int, timeout_s: float) -> list[Outcome]:
     """Try all of them, *jobs* at a time, and say each outcome as it comes."""
     todo: queue.SimpleQueue[Fault] = queue.SimpleQueue()
     for fault in faults:
@@ -161,7 +163,7 @@ def run(faults: list[Fault], jobs: int) -> list[Outcome]:
     done: list[Outcome] = []
 
     def work(folder: Path) -> None:
-        copy = Copy(folder)
+        copy = Copy(folder, timeout_s)
         while True:
             try:
                 fault = todo.get_nowait()
@@ -183,15 +185,20 @@ def run(faults: list[Fault], jobs: int) -> list[Outcome]:
     return done
 
 
-def check_unfaulted(suites: Iterable[tuple[tuple[str, ...], ...]]) -> None:
+def unfaulted_s(all_suites: Iterable[tuple[tuple[str, ...], ...]]) -> float:
+    """Return how long the longest suite takes without a fault; there must be none to notice."""
+    longest_s = 0.0
     with tempfile.TemporaryDirectory(prefix="mutation-") as base:
         copy = Copy(Path(base) / "0")
-        for suite in suites:
-            failed = copy.fails(suite)
+        for suite in sorted({suite for suites in all_suites for suite in suites}):
+            begun_s = time.monotonic()
+            failed = copy.fails((suite,))
             if failed is not None:
                 raise SystemExit(
                     f"without any fault a test fails, so nothing can be said: {failed}"
                 )
+            longest_s = max(longest_s, time.monotonic() - begun_s)
+    return longest_s
 
 
 def report(outcomes: list[Outcome]) -> int:
@@ -228,8 +235,8 @@ def main() -> int:
         for fault in faults:
             print(f"{fault.path}:{fault.site.line}  {fault.site.name}")
         return 0
-    check_unfaulted({fault.suites for fault in faults})
-    return report(run(faults, chosen.jobs))
+    timeout_s = PATIENCE * unfaulted_s({fault.suites for fault in faults})
+    return report(run(faults, chosen.jobs, timeout_s))
 
 
 if __name__ == "__main__":
