@@ -319,7 +319,7 @@ class Agent:
 
     def _tell(self, kind: str, data: dict[str, Any]) -> None:
         try:
-            self._store.tell(NewEvent(kind, data, is_low=kind.startswith("agent.")))
+            self._store.outbox.tell(NewEvent(kind, data, is_low=kind.startswith("agent.")))
         except StoreError as error:
             log.warning("event.lost", type=kind, error=str(error))
 

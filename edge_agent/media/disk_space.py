@@ -79,6 +79,6 @@ class DiskSpace:
         self._is_low = low
         self._activity.problem(ProblemCode.DISK_LOW, present=low)
         data = {"free": space.free, "total": space.total}
-        self._store.tell(NewEvent("disk.low" if low else "disk.ok", data))
+        self._store.outbox.tell(NewEvent("disk.low" if low else "disk.ok", data))
         if low:
             log.warning("disk.low", free_bytes=space.free, total_bytes=space.total)

@@ -346,7 +346,6 @@ class Janitor:
                 )
             ],
         )
-        self._store.forget_old_released()
         log.info(
             "upload.released", recording_id=recording.id, length_bytes=recording.identity.length
         )

@@ -20,7 +20,6 @@ from edge_agent.base.errors import AgentError, StaleRecordingError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.core.recording import Recording
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
 from edge_agent.media.handover import hand_over
@@ -34,31 +33,6 @@ from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0
 _IDLE_S = 1.0
-
-
-class _ChosenStore(Store):
-    """The agent's memory, in which the lane sees the chosen recordings only."""
-
-    chosen: frozenset[str] | None = None
-
-    def in_states(
-        self, *states: State, after_seq: int = 0, limit: int | None = None
-    ) -> list[Recording]:
-        if self.chosen is None:
-            return super().in_states(*states, after_seq=after_seq, limit=limit)
-        found = (self.get(one) for one in self.chosen)
-        wanted = [
-            one for one in found if one is not None and one.state in states and one.seq > after_seq
-        ]
-        return sorted(wanted, key=lambda one: one.seq)[:limit]
-
-    def due(
-        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
-    ) -> list[Recording]:
-        if self.chosen is None:
-            return super().due(*states, after=after, at_least=at_least, limit=limit)
-        # Whoever names a file wants it now, whatever its priority.
-        return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)
 
 
 def upload(
@@ -83,23 +57,23 @@ def _alone(
 ) -> Generator[dict[str, Any], None, None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(StateLock(settings.state_dir))
-        store = _ChosenStore.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
+        store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
         taken, refused = hand_over(store, paths, settings.watch.folder)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         if not taken:
             return
         ids = frozenset(one.id for one in taken)
-        store.chosen = ids
+        chosen = store.only(ids)
         activity = Activity()
         link = make_link_watch(settings, clock)
         transport = make_transport(settings, clock, link)
         stack.callback(transport.close)
-        sender = make_sender(settings, store, transport, activity, clock, link=link)
+        sender = make_sender(settings, chosen, transport, activity, clock, link=link)
         watch = settings.watch
         settler = StabilityCheck(
             SettlePolicy(watch.settle_seconds, watch.fallback_settle_seconds),
-            store,
+            chosen,
             activity,
             LeaseProbe(),
             wake_sender=sender.wake,

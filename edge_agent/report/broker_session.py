@@ -111,11 +111,11 @@ class BrokerSession:
         Raises:
             StoreError: nothing is remembered, which costs one refused session.
         """
-        note = self._store.setting(_FALLBACK)
+        note = self._store.notes.get(_FALLBACK)
         if isinstance(note, dict):
             if note.get("boot_id") != self._boot_id:
                 note = {**note, "starts_left": note.get("starts_left", 0) - 1}
-                self._store.remember(_FALLBACK, note)
+                self._store.notes.put(_FALLBACK, note)
             self._fallback = note
 
     def listen(self, now_s: float) -> Iterator[Heard]:
@@ -237,8 +237,8 @@ class BrokerSession:
         if self.number + 1 < self._numbers_until:
             return self.number + 1
         try:
-            first = max(self.number + 1, self._store.setting(_SESSION) or 1)
-            self._store.remember(_SESSION, first + _RESERVED)
+            first = max(self.number + 1, self._store.notes.get(_SESSION) or 1)
+            self._store.notes.put(_SESSION, first + _RESERVED)
         except StoreError:
             return self.number + 1  # the boot id still tells the sessions of two boots apart
         self._numbers_until = first + _RESERVED
@@ -302,6 +302,6 @@ class BrokerSession:
             self._address, boot_id=self._boot_id, now_s=now_s, timing=self._timing
         )
         try:
-            self._store.remember(_FALLBACK, self._fallback)
+            self._store.notes.put(_FALLBACK, self._fallback)
         except StoreError as error:
             log.warning("report.failed", error=str(error))

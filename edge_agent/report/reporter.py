@@ -90,7 +90,7 @@ class Reporter:
         self._info = payloads.encode(
             payloads.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
         )
-        self._events = EventDelivery(store)
+        self._events = EventDelivery(store.outbox)
         self._connection = BrokerSession(
             settings,
             device_id,
@@ -288,7 +288,7 @@ class Reporter:
 
     def _offer_refused_again(self, now_s: float) -> None:
         self._offer_again_s = now_s + self._timing.retry_refused_s
-        self._store.retry_refused()
+        self._store.outbox.retry_refused()
         self._has_set_aside = False
         self._refusals.offered_again(_SET_ASIDE)
 

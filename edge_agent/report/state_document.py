@@ -78,7 +78,7 @@ class StateDocuments:
     def __call__(self) -> dict[str, Any]:
         view = self._activity.view()
         counts = self._store.counts()
-        totals = self._store.totals()
+        totals = self._store.notes.totals()
         waiting = pending_files(counts)
         wait = blocking(view, counts)
         link = self._link()

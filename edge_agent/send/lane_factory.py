@@ -43,7 +43,6 @@ class LaneFactory:
         *,
         credential: Callable[[], bytes | None],
         device_id: str,
-        new_key: Callable[[], str],
         jitter: Callable[[], float],
         on_verified: Callable[[], None],
         lane_policy: LanePolicy,
@@ -51,7 +50,6 @@ class LaneFactory:
         pause: Callable[[float], object] | None,
     ) -> None:
         self._device_id = device_id
-        self._new_key = new_key
         self.roster = roster = Roster()
         self.rates = rates = LaneRates()
         self.retries = retries = Retries(store, jitter=jitter)
@@ -113,6 +111,5 @@ class LaneFactory:
             body=shared.body,
             rates=self.rates,
             device_id=self._device_id,
-            new_key=self._new_key,
         )
         return Lane(member, shared, queue, steps)

@@ -61,11 +61,11 @@ class LinkPolicy:
 
     @property
     def is_paused(self) -> bool:
-        return bool(self._store.setting(_PAUSED))
+        return bool(self._store.notes.get(_PAUSED))
 
     def pause(self, *, paused: bool) -> None:
         """Remember durably that a person wants nothing sent, or wants it again."""
-        self._store.remember(_PAUSED, True if paused else None)
+        self._store.notes.put(_PAUSED, True if paused else None)
         self._looked_s = None
 
     def ask_anew(self) -> None:
@@ -102,7 +102,7 @@ class LinkPolicy:
         day = day_of(local)
         if self._carried is None or self._carried[:2] != (interface, day):
             self._write()
-            known = self._store.setting(_CARRIED) or {}
+            known = self._store.notes.get(_CARRIED) or {}
             known = known.get(interface, {})
             self._carried = (interface, day, int(known.get(day, 0)))
         self._carried = (interface, day, self._carried[2] + gained)
@@ -116,6 +116,6 @@ class LinkPolicy:
             interface, day, carried = self._carried
             # A full disk must not stop what needs none: it is counted on, and written when it can be.
             with suppress(StoreError):
-                known = self._store.setting(_CARRIED) or {}
-                self._store.remember(_CARRIED, {**known, interface: {day: carried}})
+                known = self._store.notes.get(_CARRIED) or {}
+                self._store.notes.put(_CARRIED, {**known, interface: {day: carried}})
                 self._unwritten = 0

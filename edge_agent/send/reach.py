@@ -84,7 +84,7 @@ class Reach:
         if self._auth_failures:
             self._auth_failures = 0
             self._activity.problem(ProblemCode.AUTH_FAILED, present=False)
-            self._store.tell(NewEvent("auth.ok", {}))
+            self._store.outbox.tell(NewEvent("auth.ok", {}))
 
     def link_returned(self) -> None:
         """The link was seen to work, by somebody who did not ask for anything of ours."""
@@ -141,7 +141,7 @@ class Reach:
         """Wait for a login that is taken."""
         self._refused_credential = self._credential()
         if self._auth_failures == 0:
-            self._store.tell(NewEvent("auth.failed", {"detail": str(error)}))
+            self._store.outbox.tell(NewEvent("auth.failed", {"detail": str(error)}))
             log.error("auth.failed", detail=str(error))
         self._auth_failures += 1
         self._activity.problem(ProblemCode.AUTH_FAILED, present=True)

@@ -17,7 +17,6 @@ says through the roster that lanes are lacking.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -67,7 +66,6 @@ class Sender:
         on_verified: called after each receipt that is durable here; must return at once.
         lane_policy: when lanes are added and removed; how many at most is in the settings.
         link_policy: what the owner of the device allows. Default: all that the settings say.
-        new_key: makes idempotency keys of at least 128 random bits.
         pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
         run: makes a lane's thread and starts it.
     """
@@ -87,7 +85,6 @@ class Sender:
         on_verified: Callable[[], None] = _nothing,
         lane_policy: LanePolicy | None = None,
         link_policy: LinkPolicy | None = None,
-        new_key: Callable[[], str] = lambda: secrets.token_hex(16),
         pause: Callable[[float], object] | None = None,
         run: Callable[[Lane, Clock], WorkerThread] = run_lane,
     ) -> None:
@@ -106,7 +103,6 @@ class Sender:
             clock,
             credential=client.credential,
             device_id=device_id,
-            new_key=new_key,
             jitter=jitter,
             on_verified=on_verified,
             lane_policy=LanePolicy() if lane_policy is None else lane_policy,

@@ -8,7 +8,6 @@ lock held; requests and long reads open it meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -26,7 +25,7 @@ from edge_agent.send.description import description
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.receipts import check_receipt, keep_receipt
-from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress, write_down
+from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CompleteRequest, UploadStatus
@@ -67,7 +66,6 @@ class UploadSteps:
         body: ThrottledBody,
         rates: LaneRates,
         device_id: str,
-        new_key: Callable[[], str],
     ) -> None:
         self._lane = lane
         self._store = store
@@ -78,7 +76,6 @@ class UploadSteps:
         self._body = body
         self._rates = rates
         self._device_id = device_id
-        self._new_key = new_key
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0
@@ -109,11 +106,7 @@ class UploadSteps:
         if recording.upload_id is not None:
             self._take_up(recording, recording.upload_id, progress, flight)
             return
-        key = recording.idempotency_key
-        if key is None:
-            key = self._new_key()
-            # Durable before it is used: after a power cut the same upload is found again.
-            recording = self._store.update(recording, idempotency_key=key)
+        key = recording.idempotency_key or self._store.give_key(recording)
         request = description(recording, self._device_id)
         with self._lock.opened():
             status = self._client.create(request, key)
@@ -206,13 +199,16 @@ class UploadSteps:
             source.check(recording.identity)
         if digest.upto < length:
             return
-        resent = write_down(self._store, progress)
+        sent, resent = progress.counts
         self._store.advance(
             recording,
             Event.ALL_ACKNOWLEDGED,
+            sent=sent,
+            resent=resent,
             digest=digest.digest(),
             resent_bytes=recording.resent_bytes + resent,
         )
+        progress.take_counts()
 
     # --- repair -----------------------------------------------------------------------------
 

@@ -221,19 +221,23 @@ class UploadProgress:
         self.is_closed = False
         self.repairs += 1
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Bytes sent and resent since the last `take_counts`."""
+        return self.landed, self.landed_again
+
     def take_counts(self) -> tuple[int, int]:
-        """Return bytes sent and resent since the last call."""
-        sent, self.landed = self.landed, 0
-        resent, self.landed_again = self.landed_again, 0
-        return sent, resent
+        """Return the `counts`, and begin them anew: they are written down."""
+        counts = self.counts
+        self.landed = self.landed_again = 0
+        return counts
 
 
-def write_down(store: Store, progress: UploadProgress) -> int:
-    """Write down what *progress* put on the wire; return the bytes of it that were resent."""
+def write_down(store: Store, progress: UploadProgress) -> None:
+    """Write down what *progress* put on the wire that did not end in its bytes' being all there."""
     sent, resent = progress.take_counts()
     if sent:
-        store.count_sent(sent=sent, resent=resent)
-    return resent
+        store.notes.count_sent(sent=sent, resent=resent)
 
 
 class UploadsUnderWay:

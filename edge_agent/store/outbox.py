@@ -128,6 +128,7 @@ class Outbox:
             return run.execute("UPDATE event SET refused = NULL WHERE refused IS NOT NULL").rowcount
 
     def write(self, run: Connection, new: NewEvent) -> None:
+        """Put an event into the outbox in the caller's transaction."""
         if self._events_left <= 0 or self._bytes_left <= 0:
             self._make_room(run)
         self._insert_event(run, new)

@@ -21,10 +21,10 @@ def apply(store: Store, rules: Sequence[PriorityRule]) -> None:
     """
     store.priority_of = partial(priority_of, tuple(rules)) if rules else None
     wanted = [[rule.match, rule.value] for rule in rules]
-    if (store.setting(_APPLIED) or []) == wanted:
+    if (store.notes.get(_APPLIED) or []) == wanted:
         return
     after = 0
     while page := store.in_states(*PENDING, after_seq=after, limit=_PAGE):
         store.prioritise(page)
         after = page[-1].seq
-    store.remember(_APPLIED, wanted or None)
+    store.notes.put(_APPLIED, wanted or None)

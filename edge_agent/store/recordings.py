@@ -1,4 +1,4 @@
-"""Everything the agent must remember, in one SQLite file; the only module that writes it.
+"""Everything the agent must remember, in one SQLite file.
 
 Durable (WAL, ``synchronous=FULL``: on disk when a method returns): each recording's identity, its
 idempotency key *before* the create request, the upload's id, the whole-file digest, the receipt, the
@@ -7,14 +7,17 @@ is asked for its ranges, so a lost offset costs one request and never a byte.
 
 A database that fails its check is moved aside and made anew: what is in it can be found again by a
 scan and by asking the server, which answers a known digest with the old receipt.
+
+The parts over the one `Database`: recordings here, their order in `queue`, events for the broker in
+`outbox`, small facts and counters in `notes`. A move of a recording writes to all of them at once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -24,7 +27,9 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State, advance
 from edge_agent.store.database import Connection, Database
+from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
+from edge_agent.store.queue import Chosen, EveryRecording, Queue
 from edge_agent.store.schema import (
     COLUMNS,
     MIGRATIONS,
@@ -46,21 +51,8 @@ __all__ = [
     "pending_files",
 ]
 
-_LAST_SEQ = 2**63 - 1
-
 _KEEP_RELEASED = 1000
 """Released recordings remembered, for `status` and for people; older ones are forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counters for life; they survive restarts and never fall."""
-
-    files_verified: int = 0
-    files_failed: int = 0
-    bytes_sent: int = 0
-    bytes_resent: int = 0
-    last_verified_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +63,13 @@ class Move:
     event: Event
     changes: Mapping[str, Any] = field(default_factory=dict)
     tell: Sequence[NewEvent] = ()
+    sent: int = 0
+    """Bytes put on the wire for it that no other move has counted."""
+    resent: int = 0
+    """Bytes of these that the server had lost, or that went twice."""
 
 
-class Store(Outbox):
+class Store:
     """The agent's memory. Safe to use from several threads; each method is one transaction.
 
     Raises:
@@ -81,8 +77,21 @@ class Store(Outbox):
             read-only file system); nothing of that method's change is kept.
     """
 
-    priority_of: Callable[[str, str], int] | None = None
-    """Gives a new recording its priority, from folder and name; None: all have the same."""
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        queue: Queue | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._queue = EveryRecording(database) if queue is None else queue
+        self.outbox = outbox
+        self.notes = Notes(database)
+        self.priority_of: Callable[[str, str], int] | None = None
+        """Gives a new recording its priority, from folder and name; None: all have the same."""
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, boot_id: str) -> Self:
@@ -93,13 +102,23 @@ class Store(Outbox):
             StoreError: cannot be opened at all.
         """
         database = Database.open(path, MIGRATIONS, now=clock.now_utc())
-        return cls(database, clock=clock, boot_id=boot_id)
+        return cls(database, Outbox(database, clock=clock, boot_id=boot_id), clock=clock)
 
     @classmethod
     def open_read_only(cls, path: Path, *, clock: Clock) -> Self:
-        """Open for `status` beside a running agent or without one; writes nothing."""
+        """Open for `status` beside a running agent or without one; writes nothing.
+
+        Raises:
+            StoreTooNewError: another version wrote it.
+            StoreError: it cannot be read.
+        """
         database = Database.open_read_only(path, SCHEMA_VERSION)
-        return cls(database, clock=clock, boot_id="")
+        return cls(database, Outbox(database, clock=clock, boot_id=""), clock=clock)
+
+    def only(self, ids: Collection[str]) -> Store:
+        """Return the same memory, of which `in_states` and `due` tell the recordings *ids* alone."""
+        chosen = Chosen(self.get, ids)
+        return Store(self._database, self.outbox, clock=self._clock, queue=chosen)
 
     @property
     def moved_aside(self) -> Path | None:
@@ -108,8 +127,6 @@ class Store(Outbox):
 
     def close(self) -> None:
         self._database.close()
-
-    # --- recordings -------------------------------------------------------------------------
 
     def add(self, found: Sequence[Found]) -> list[Recording]:
         """Remember new files in state SEEN, in one transaction, in the order given."""
@@ -158,44 +175,13 @@ class Store(Outbox):
         self, *states: State, after_seq: int = 0, limit: int | None = None
     ) -> list[Recording]:
         """Return recordings in *states*, oldest first; None: all of them, however many."""
-        return self._by_state(states, "seq > ?", after_seq, "seq", limit)
+        return self._queue.in_states(*states, after_seq=after_seq, limit=limit)
 
     def due(
         self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
     ) -> list[Recording]:
-        """Return recordings in *states* in the order of sending: by priority, then oldest first.
-
-        Args:
-            after: the last one of the page before.
-            at_least: leave out those of a lower priority.
-        """
-        page: list[Recording] = []
-        if after is None or after.priority > 0:
-            page = self._ahead(states, after, at_least, limit)
-        if len(page) < limit and at_least <= 0:
-            after_seq = 0 if after is None or after.priority > 0 else after.seq
-            page += self._by_state(
-                states, "priority = 0 AND seq > ?", after_seq, "seq", limit - len(page)
-            )
-        return page
-
-    def _ahead(
-        self, states: Sequence[State], after: Recording | None, at_least: int, limit: int
-    ) -> list[Recording]:
-        last, seq = (_LAST_SEQ, 0) if after is None else (after.priority, after.seq)
-        # `priority > 0` word for word: else SQLite does not see that the index holds all of them.
-        one = (
-            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND priority > 0"
-            " AND priority >= ? AND (priority < ? OR (priority = ? AND seq > ?))"
-            " ORDER BY priority DESC, seq LIMIT ?)"
-        )
-        values = [value for state in states for value in (state, at_least, last, last, seq, limit)]
-        with self._database.reading() as run:
-            rows = run.execute(
-                f"{' UNION ALL '.join([one] * len(states))} ORDER BY priority DESC, seq LIMIT ?",
-                (*values, limit),
-            ).fetchall()
-        return [to_recording(row) for row in rows]
+        """Return recordings in *states* in the order of sending (see `Queue`)."""
+        return self._queue.due(*states, after=after, at_least=at_least, limit=limit)
 
     def prioritise(self, recordings: Sequence[Recording]) -> None:
         """Give each its priority anew, as `priority_of` says now; one transaction."""
@@ -211,25 +197,7 @@ class Store(Outbox):
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         """Return the newest recordings in *states*, newest first."""
-        return self._by_state(states, "seq <= ?", _LAST_SEQ, "seq DESC", limit)
-
-    def _by_state(
-        self, states: Sequence[State], where: str, bound: int, order: str, limit: int | None
-    ) -> list[Recording]:
-        """Look into the index once per state: SQLite would sort all that are in any of them."""
-        one = (
-            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND {where}"
-            f" ORDER BY {order} LIMIT ?)"
-        )
-        most = -1 if limit is None else limit
-        values = [value for state in states for value in (state, bound, most)]
-        with self._database.reading() as run:
-            # `where` and `order` are this module's own literals; every value is bound.
-            rows = run.execute(
-                f"{' UNION ALL '.join([one] * len(states))} ORDER BY {order} LIMIT ?",
-                (*values, most),
-            ).fetchall()
-        return [to_recording(row) for row in rows]
+        return EveryRecording(self._database).latest(*states, limit=limit)
 
     def places(self, *states: State, after_seq: int, limit: int) -> list[tuple[int, bytes, int]]:
         """Return number, path and device of recordings in *states*, oldest first."""
@@ -259,11 +227,21 @@ class Store(Outbox):
         event: Event,
         *,
         tell: Sequence[NewEvent] = (),
+        sent: int = 0,
+        resent: int = 0,
         **changes: Any,
     ) -> Recording:
         """Move *recording* by the state table, with *changes* and the events that tell of it.
 
-        One transaction, on disk on return. *changes* are fields of `Recording`.
+        One transaction, on disk on return.
+
+        Args:
+            recording: as it was read.
+            event: what has happened to it.
+            tell: what the broker is told of it.
+            sent: bytes put on the wire for it, to be counted for life.
+            resent: bytes of these that were sent before.
+            changes: fields of `Recording`.
 
         Raises:
             IllegalTransitionError: the table has no such row.
@@ -271,7 +249,7 @@ class Store(Outbox):
             StoreError: not written; the recording is in its old state.
         """
         with self._database.transaction() as run:
-            return self._advance(run, Move(recording, event, changes, tell))
+            return self._advance(run, Move(recording, event, changes, tell, sent, resent))
 
     def advance_all(self, moves: Sequence[Move]) -> list[Recording]:
         """Do many moves in one transaction; leave out those that `advance` would call stale."""
@@ -291,18 +269,22 @@ class Store(Outbox):
             is_receipt and now.digest != move.recording.digest
         ):
             raise StaleRecordingError(now.id)
-        moved = replace(now, state=state, **move.changes)
+        moved = _with_key(replace(now, state=state, **move.changes))
         self._write(run, now, moved)
+        if move.sent:
+            self.notes.count(run, bytes_sent=move.sent, bytes_resent=move.resent)
         if is_receipt:
-            self._count(
+            self.notes.count(
                 run,
                 files_verified=1,
                 last_verified_at=moved.verified_at,
             )
         elif moved.state is State.FAILED:
-            self._count(run, files_failed=1)
+            self.notes.count(run, files_failed=1)
+        elif moved.state is State.RELEASED:
+            self._forget_old_released(run)
         for one in move.tell:
-            self.write(run, one)
+            self.outbox.write(run, one)
         return moved
 
     def update(
@@ -317,25 +299,25 @@ class Store(Outbox):
         """
         with self._database.transaction() as run:
             now = self._current(run, recording)
-            changed = replace(now, **changes)
+            changed = _with_key(replace(now, **changes))
             self._write(run, now, changed)
             for one in tell:
-                self.write(run, one)
+                self.outbox.write(run, one)
         return changed
 
-    def forget(self, recording: Recording) -> None:
-        """Remove a recording that nothing depends on any more."""
-        with self._database.transaction() as run:
-            run.execute("DELETE FROM recording WHERE id = ?", (recording.id,))
+    def give_key(self, recording: Recording) -> str:
+        """Give what an earlier version settled its idempotency key; durable on return."""
+        key = _new_key()
+        self.update(recording, idempotency_key=key)
+        return key
 
-    def forget_old_released(self) -> int:
-        """Forget all but the newest released recordings; return how many went."""
-        with self._database.transaction() as run:
-            return run.execute(
-                "DELETE FROM recording WHERE state = ? AND seq NOT IN"
-                " (SELECT seq FROM recording WHERE state = ? ORDER BY seq DESC LIMIT ?)",
-                (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
-            ).rowcount
+    @staticmethod
+    def _forget_old_released(run: Connection) -> None:
+        run.execute(
+            "DELETE FROM recording WHERE state = ? AND seq <= (SELECT seq FROM recording"
+            " WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+            (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
+        )
 
     @staticmethod
     def _current(run: Connection, recording: Recording) -> Recording:
@@ -363,47 +345,20 @@ class Store(Outbox):
             found = run.execute(f"SELECT {COLUMNS} FROM recording {where}", values).fetchall()
         return [to_recording(row) for row in found]
 
-    # --- settings and totals ----------------------------------------------------------------
 
-    def setting(self, key: str) -> Any:
-        """Return a remembered value, or None."""
-        with self._database.reading() as run:
-            row = run.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+def _with_key(recording: Recording) -> Recording:
+    """Give a recording that an upload may be created for the key to do it with.
 
-    def remember(self, key: str, value: Any) -> None:
-        """Store a JSON value; None forgets the key. Durable on return."""
-        with self._database.transaction() as run:
-            self._remember(run, key, value)
+    Durable before it is used, so that after a power cut the same upload is found again, and in the
+    commit that makes the recording ready: one of its own would wear the card for nothing.
+    """
+    if recording.state is not State.STABLE or recording.idempotency_key is not None:
+        return recording
+    return replace(recording, idempotency_key=_new_key())
 
-    @staticmethod
-    def _remember(run: Connection, key: str, value: Any) -> None:
-        if value is None:
-            run.execute("DELETE FROM setting WHERE key = ?", (key,))
-        else:
-            run.execute(
-                "INSERT INTO setting VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
-                (key, json.dumps(value)),
-            )
 
-    def totals(self) -> Totals:
-        # The database may hold counters of other versions.
-        stored = self.setting("totals") or {}
-        return Totals(
-            **{one.name: stored[one.name] for one in fields(Totals) if one.name in stored}
-        )
-
-    def count_sent(self, *, sent: int, resent: int) -> None:
-        """Add to the bytes put on the wire; called at the end of an upload, not per request."""
-        with self._database.transaction() as run:
-            self._count(run, bytes_sent=sent, bytes_resent=resent)
-
-    def _count(self, run: Connection, **added: Any) -> None:
-        row = run.execute("SELECT value FROM setting WHERE key = 'totals'").fetchone()
-        totals = {} if row is None else json.loads(row[0])
-        for key, value in added.items():
-            totals[key] = totals.get(key, 0) + value if isinstance(value, int) else value
-        self._remember(run, "totals", totals)
+def _new_key() -> str:
+    return secrets.token_hex(16)
 
 
 def pending_bytes(counts: Mapping[State, tuple[int, int]]) -> int:

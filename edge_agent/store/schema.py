@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import outbox
+from edge_agent.store import notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -45,7 +45,6 @@ CREATE INDEX recording_by_state ON recording(state, seq);
 CREATE INDEX recording_by_path ON recording(path);
 CREATE INDEX recording_by_inode ON recording(inode);
 """
-_SETTINGS = "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 
 # Files and bytes per state are shown twice a second: to count a long queue for that took a third of
 # a core. Triggers, so that they are true in every transaction and whoever writes.
@@ -76,7 +75,7 @@ ALTER TABLE recording ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recording_ahead ON recording(state, priority DESC, seq) WHERE priority > 0;
 """
 
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + _SETTINGS, _TALLY, _PRIORITIES)
+MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES)
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

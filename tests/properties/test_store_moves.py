@@ -11,7 +11,6 @@ from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, S
 from edge_agent.store.recordings import NewEvent, Store
 from tests.support.clock import VirtualClock
 from tests.support.examples import examples
-from tests.support.rim import recordings_in
 
 steps = st.lists(
     st.one_of(
@@ -59,10 +58,10 @@ def test_the_store_agrees_with_a_dictionary_through_restarts(run):
                 states[key] = TRANSITIONS[states[key], value]
                 told += 1
 
-        assert {one.id: one.state for one in recordings_in(store)} == states
-        assert {one.id: one.failures for one in recordings_in(store)} == failures
-        assert len(store.undelivered(limit=10_000)) == told
-        in_order = [one.seq for one in store.undelivered(limit=1000)]
+        assert {one.id: one.state for one in store.in_states(*State)} == states
+        assert {one.id: one.failures for one in store.in_states(*State)} == failures
+        assert len(store.outbox.undelivered(limit=1000)) == told
+        in_order = [one.seq for one in store.outbox.undelivered(limit=1000)]
         assert in_order == sorted(set(in_order))
         expected = {state: list(states.values()).count(state) for state in states.values()}
         assert {state: files for state, (files, _) in store.counts().items()} == expected

@@ -108,7 +108,7 @@ def test_new_settings_are_taken_while_the_store_cannot_be_read(stage):
     with closing(sqlite3.connect(stage.lane.base / "agent.db")) as database:
         database.execute("ALTER TABLE setting RENAME TO hidden")
         with pytest.raises(StoreError):
-            stage.lane.store.setting("paused")
+            stage.lane.store.notes.get("paused")
         stage.lane.sender.reconfigure(stage.lane.upload.model_copy(update={"max_lanes": 3}))
         database.execute("ALTER TABLE hidden RENAME TO setting")
 

@@ -277,7 +277,7 @@ def test_L5_a_state_database_that_cannot_be_written_is_said(tmp_path, monkeypatc
         def full(*_, **__):
             raise StoreError("the state database cannot be written: disk full")
 
-        monkeypatch.setattr(stage.lane.store, "update", full)
+        monkeypatch.setattr(stage.lane.store, "advance", full)
 
         stage.lane.step()
 
@@ -375,7 +375,7 @@ def test_L6_a_clock_in_1970_and_a_dead_broker_hold_up_nothing(tmp_path):
         assert stage.clock.now_utc().year == 1970
         assert stage.lane.now(recording).state is State.RELEASED
         assert stage.published() == {"a.mp4": data}
-        assert stage.lane.store.undelivered(), "nobody took the events, and nobody waited"
+        assert stage.lane.store.outbox.undelivered(), "nobody took the events, and nobody waited"
 
 
 def test_L6_a_wall_clock_that_jumps_in_the_middle_changes_nothing(tmp_path):

@@ -7,7 +7,6 @@ import structlog
 from edge_agent.core.upload import State
 from tests.support.lane import scene
 from tests.support.names import original
-from tests.support.rim import recordings_in
 
 HOSTILE = [
     b"line\nbreak.mp4",
@@ -45,7 +44,7 @@ def test_L7_a_recording_may_be_called_anything_and_arrives_beside_its_name(tmp_p
 
         published = tmp_path / "server" / "published"
         arrived = set()
-        for recording in recordings_in(stage.lane.store):
+        for recording in stage.lane.store.in_states(*State):
             name, content = recordings[recording.id]
             assert recording.state in {State.VERIFIED, State.KEPT}, recording
             assert original(recording.name) == name
@@ -77,7 +76,7 @@ def test_L7_a_hostile_folder_name_is_a_folder_below_the_device_or_nothing(tmp_pa
 
         stage.lane.run()
 
-        (done,) = recordings_in(stage.lane.store)
+        (done,) = stage.lane.store.in_states(*State)
         published = tmp_path / "server" / "published"
         path = published / done.receipt.published_as
         assert path.resolve().is_relative_to((published / "cam").resolve())

@@ -16,6 +16,8 @@ _FRAME = struct.Struct(">IIIIII")
 def commits_in_log(database: Path) -> int:
     """Return the commits in the log of *database* since it was last begun anew (1000 pages)."""
     log = database.with_name(f"{database.name}-wal").read_bytes()
+    if not log:
+        return 0
     _, _, page_bytes, _, *salts, _, _ = _HEADER.unpack_from(log)
     found = 0
     for at in range(_HEADER.size, len(log) - _FRAME.size + 1, _FRAME.size + page_bytes):

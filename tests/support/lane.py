@@ -182,7 +182,7 @@ class Lane:
         raise AssertionError(f"not done after {steps} steps: {self.activity.view()}")
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        told = [one for one in self.store.undelivered(limit=1000) if one.type == kind]
+        told = [one for one in self.store.outbox.undelivered(limit=1000) if one.type == kind]
         assert all(one.subject == one.data.get("file_id", "") for one in told)
         return [dict(one.data) for one in told]
 

@@ -83,7 +83,7 @@ class Reporting:
 
     def tell(self, count: int = 1, **data: Any) -> None:
         for number in range(count):
-            self.store.tell(NewEvent("file.completed", {"name": f"{number}.mp4", **data}))
+            self.store.outbox.tell(NewEvent("file.completed", {"name": f"{number}.mp4", **data}))
         self.reporter.wake()
 
     def change(self, **state: Any) -> None:

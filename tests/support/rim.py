@@ -97,14 +97,14 @@ class Folder:
         self.pass_time(70.0)
 
     def states(self) -> dict[str, State]:
-        return {one.name: one.state for one in recordings_in(self.store)}
+        return {one.name: one.state for one in self.store.in_states(*State)}
 
     def only(self) -> Recording:
-        (recording,) = recordings_in(self.store)
+        (recording,) = self.store.in_states(*State)
         return recording
 
     def named(self, name: str) -> Recording:
-        (recording,) = [one for one in recordings_in(self.store) if one.name == name]
+        (recording,) = [one for one in self.store.in_states(*State) if one.name == name]
         return recording
 
 

@@ -35,11 +35,11 @@ def commits_of_one_small_file(here: Site, end: State) -> int:
     return commits_in_log(here.agent.state_dir / DATABASE) - before
 
 
-def test_a_recording_that_is_kept_costs_eight_commits(tmp_path):
+def test_a_recording_that_is_kept_costs_six_commits(tmp_path):
     with site(tmp_path, retention={"delete": "never"}) as here:
-        assert commits_of_one_small_file(here, State.KEPT) == 8
+        assert commits_of_one_small_file(here, State.KEPT) == 6
 
 
-def test_a_recording_that_is_deleted_costs_nine_commits(tmp_path):
+def test_a_recording_that_is_deleted_costs_seven_commits(tmp_path):
     with site(tmp_path, retention={"delete": "after_verified"}) as here:
-        assert commits_of_one_small_file(here, State.RELEASED) == 9
+        assert commits_of_one_small_file(here, State.RELEASED) == 7

@@ -41,7 +41,7 @@ def broker(tmp_path):
 def test_an_operator_who_comes_later_finds_presence_info_and_state(broker, tmp_path):
     with Reporting(tmp_path, broker.url) as agent:
         agent.tell()
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
         agent.drive_for(0.3)
 
         late: Seen = []
@@ -63,8 +63,8 @@ def test_an_event_is_a_cloud_event_and_leaves_the_outbox_once_the_broker_has_it(
     seen: Seen = []
     with listening(broker, seen), Reporting(tmp_path, broker.url) as agent:
         agent.tell(length=3)
-        told = agent.store.undelivered()[0]
-        agent.drive(lambda: not agent.store.undelivered() and seqs(seen))
+        told = agent.store.outbox.undelivered()[0]
+        agent.drive(lambda: agent.store.outbox.undelivered() == [] and seqs(seen))
 
     event = documents(seen, EVENT)[0]
     assert event["specversion"] == "1.0"
@@ -91,7 +91,7 @@ def test_no_event_is_lost_when_the_broker_restarts(how, broker, tmp_path):
             agent.drive_for(0.1)
             broker.start()
         with listening(broker, seen):
-            agent.drive(lambda: not agent.store.undelivered())
+            agent.drive(lambda: agent.store.outbox.undelivered() == [])
             agent.drive_for(0.2)
 
     arrived = seqs(seen)
@@ -158,7 +158,7 @@ def test_a_refused_event_is_not_delivered_and_the_next_goes_on(tmp_path):
         Reporting(tmp_path, broker.url, username="drone-01", password_file=password) as agent,
     ):
         agent.tell(3)
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
         assert ProblemCode.MQTT_ACL in agent.problems
         assert seqs(seen) == []
 
@@ -182,7 +182,7 @@ def test_the_acl_problem_ends_when_the_rules_are_mended(tmp_path):
         broker.reload()
 
         agent.drive(lambda: ProblemCode.MQTT_ACL not in agent.problems)
-        assert not agent.store.undelivered()
+        assert agent.store.outbox.undelivered() == []
 
 
 def test_a_wrong_password_is_a_problem_and_a_mended_one_is_taken_up(tmp_path):
@@ -198,7 +198,7 @@ def test_a_wrong_password_is_a_problem_and_a_mended_one_is_taken_up(tmp_path):
 
         password.write_text("secret\n")
 
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
         assert ProblemCode.MQTT_AUTH not in agent.problems
 
 
@@ -209,7 +209,7 @@ def test_a_broker_that_is_away_at_the_start_is_found_later(tmp_path):
         agent.drive(lambda: ProblemCode.MQTT_UNREACHABLE in agent.problems)
 
         with broker:
-            agent.drive(lambda: not agent.store.undelivered())
+            agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
             assert ProblemCode.MQTT_UNREACHABLE not in agent.problems
 
@@ -241,7 +241,7 @@ def test_an_event_over_the_brokers_limit_is_set_aside_without_a_reconnect(tmp_pa
     ):
         agent.tell(detail="x" * 3000)
         agent.tell()
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
         agent.drive(lambda: seqs(seen))
 
         assert ProblemCode.MQTT_REFUSED in agent.problems
@@ -291,7 +291,7 @@ def test_a_broker_that_falls_silent_is_left(broker, tmp_path):
         finally:
             broker.thaw()
 
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
 
 def test_a_step_never_waits_for_a_silent_broker_and_stop_keeps_its_time(broker, tmp_path):

@@ -26,7 +26,7 @@ def test_a_good_broker_is_one_sentence(tmp_path):
 def test_a_check_does_not_throw_out_the_running_agent(tmp_path):
     with Mosquitto(tmp_path / "broker") as broker, Reporting(tmp_path, broker.url) as agent:
         agent.tell()
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
         check_broker(agent.settings, "drone-01", 5.0)
 
@@ -119,4 +119,4 @@ def test_events_go_out_over_tls(tls, tmp_path):
     broker, certificate = tls
     with Reporting(tmp_path / "agent", broker.url, ca_file=certificate) as agent:
         agent.tell(50)
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])

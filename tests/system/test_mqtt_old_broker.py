@@ -36,7 +36,7 @@ ANSWERS = [REFUSES, REFUSES_THE_OLD_WAY, HANGS_UP, SAYS_NOTHING]
 def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_3_1_1(answer, tmp_path):
     with OldBroker(to_v5=answer) as broker, Reporting(tmp_path, broker.url) as agent:
         agent.tell(30)
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
         assert seqs(broker) == list(range(1, 31))
         assert broker.levels[0] == 5
@@ -49,7 +49,7 @@ def test_the_older_protocol_is_remembered_across_restarts_of_the_agent(answer, t
         for boot_id in ("boot-1", "boot-1", "boot-2"):
             with Reporting(tmp_path, broker.url, boot_id=boot_id) as agent:
                 agent.tell()
-                agent.drive(lambda agent=agent: not agent.store.undelivered())
+                agent.drive(lambda agent=agent: agent.store.outbox.undelivered() == [])
 
     assert broker.levels == [5, 4, 4, 4]
 
@@ -59,7 +59,7 @@ def test_the_newer_protocol_is_tried_again_when_the_memory_has_run_out(tmp_path)
         for _ in range(2):
             with Reporting(tmp_path, broker.url, timing=replace(QUICK, fallback_s=0.0)) as agent:
                 agent.tell()
-                agent.drive(lambda agent=agent: not agent.store.undelivered())
+                agent.drive(lambda agent=agent: agent.store.outbox.undelivered() == [])
 
     assert broker.levels.count(5) >= 2
 
@@ -72,11 +72,11 @@ def test_events_wait_while_the_broker_throws_our_messages_away(tmp_path):
     ):
         agent.tell(3)
         agent.drive(lambda: ProblemCode.MQTT_ACL in agent.problems)
-        assert len(agent.store.undelivered(limit=10_000)) == 3
+        assert len(agent.store.outbox.undelivered()) == 3
 
         rules["is_closed"] = False
 
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
         assert ProblemCode.MQTT_ACL not in agent.problems
         assert seqs(broker) == [1, 2, 3]
 
@@ -91,12 +91,12 @@ def test_a_real_broker_that_acknowledges_and_drops_is_seen_through(tmp_path):
             now_s=agent.clock.now_s(),
             timing=QUICK,
         )
-        agent.store.remember("mqtt.fallback", note)
+        agent.store.notes.put("mqtt.fallback", note)
         with listening(broker, seen), agent:
             agent.tell(3)
             agent.drive(lambda: ProblemCode.MQTT_ACL in agent.problems)
 
-            assert len(agent.store.undelivered(limit=10_000)) == 3
+            assert len(agent.store.outbox.undelivered()) == 3
             assert seen == []
 
 
@@ -108,7 +108,7 @@ def test_an_event_that_makes_the_broker_hang_up_is_set_aside_at_last(tmp_path):
         agent.tell(2)
         agent.tell(note="poison")
         agent.tell(2)
-        agent.drive(lambda: not agent.store.undelivered())
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
         assert sorted(set(seqs(broker))) == [1, 2, 4, 5]
         assert ProblemCode.MQTT_REFUSED in agent.problems

@@ -25,7 +25,6 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
 from tests.support.requirements import require, require_root
-from tests.support.rim import recordings_in
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,7 +72,7 @@ class Live:
             self.woken.wait(min(left_s, self.watcher.step(self.clock.now_s())))
 
     def names(self) -> dict[str, State]:
-        return {one.name: one.state for one in recordings_in(self.store)}
+        return {one.name: one.state for one in self.store.in_states(*State)}
 
     def settled(self, *names: str) -> Callable[[], bool]:
         return lambda: all(self.names().get(name) is State.STABLE for name in names)

@@ -20,7 +20,7 @@ from edge_agent.media.watcher import Watcher
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
-from tests.support.rim import Folder, StillClock, recordings_in, watched_folder
+from tests.support.rim import Folder, StillClock, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -142,7 +142,7 @@ def test_a_quiet_file_settles_and_wakes_the_sender(folder):
     assert folder.only().state is State.STABLE
     assert folder.only().folder == "sub"
     assert folder.sender_woken == 1
-    (event,) = folder.store.undelivered()
+    (event,) = folder.store.outbox.undelivered()
     assert event.type == "file.discovered"
     assert event.data["length"] == len(b"recording")
 
@@ -277,7 +277,10 @@ def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
 
     recording = folder.only()
     assert (recording.state, recording.problem) == (State.FAILED, "source-missing")
-    assert [one.type for one in folder.store.undelivered()] == ["file.discovered", "file.failed"]
+    assert [one.type for one in folder.store.outbox.undelivered()] == [
+        "file.discovered",
+        "file.failed",
+    ]
 
 
 def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
@@ -356,7 +359,7 @@ def test_a_verified_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(
     folder.settle()
 
     assert (unchanged.id, unchanged.state) == (verified.id, State.VERIFIED)
-    old, new = recordings_in(folder.store)
+    old, new = folder.store.in_states(*State)
     assert (old.id, old.state) == (verified.id, State.RELEASED)
     assert (new.state, new.identity.length) == (State.STABLE, 19)
 
@@ -375,7 +378,7 @@ def test_a_file_replaced_by_one_of_the_same_length_and_time_is_sent_once_that_is
     folder.watcher.ask_anew()
     folder.pass_time(70.0)
 
-    assert [one.state for one in recordings_in(folder.store)] == [State.RELEASED, State.STABLE]
+    assert [one.state for one in folder.store.in_states(*State)] == [State.RELEASED, State.STABLE]
 
 
 def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
@@ -391,7 +394,7 @@ def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(fold
     folder.settle()
 
     assert unchanged == kept
-    assert [one.state for one in recordings_in(folder.store)] == [State.KEPT, State.STABLE]
+    assert [one.state for one in folder.store.in_states(*State)] == [State.KEPT, State.STABLE]
 
 
 def test_a_renamed_kept_file_is_not_sent_again(folder):
@@ -415,7 +418,7 @@ def test_a_name_used_again_after_release_is_a_new_recording(folder):
 
     folder.settle()
 
-    assert [one.state for one in recordings_in(folder.store)] == [State.RELEASED, State.STABLE]
+    assert [one.state for one in folder.store.in_states(*State)] == [State.RELEASED, State.STABLE]
 
 
 def test_a_failed_file_is_left_alone_until_it_changes(folder):

@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent import cli
 from edge_agent.base.activity import Activity, Reason, Wait
-from edge_agent.core.upload import Event
+from edge_agent.core.upload import Event, State
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import (
     MAX_REQUEST_BYTES,
@@ -23,7 +23,7 @@ from edge_agent.operate.control_socket import (
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
-from tests.support.rim import StillClock, recordings_in
+from tests.support.rim import StillClock
 
 
 class Site:
@@ -107,7 +107,7 @@ def test_files_handed_over_are_followed_until_each_is_verified_or_failed(site):
 
     answers = site.upload(site.media / "a.mp4", site.media / "b.mp4", site.media / "absent")
     first, second = next(answers), next(answers)
-    for recording in recordings_in(site.store):
+    for recording in site.store.in_states(*State):
         site.store.advance(recording, Event.REJECTED, problem="too-large", detail="too large")
     site.activity.touch()
     *_, last = answers
@@ -127,7 +127,7 @@ def test_a_file_handed_over_is_never_deleted_by_the_retention_rules(site):
     answers = site.upload(site.media / "a.mp4")
     next(answers)
 
-    (recording,) = recordings_in(site.store)
+    (recording,) = site.store.in_states(*State)
 
     assert recording.origin == "command"
     answers.close()
@@ -140,14 +140,14 @@ def test_a_file_that_is_on_its_way_already_is_followed_not_added_again(site):
         next(answers)
         answers.close()
 
-    assert len(recordings_in(site.store)) == 1
+    assert len(site.store.in_states(*State)) == 1
 
 
 def test_a_failed_file_that_is_named_again_is_tried_again(site):
     (site.media / "a.mp4").write_bytes(b"x")
     answers = site.upload(site.media / "a.mp4")
     next(answers)
-    (recording,) = recordings_in(site.store)
+    (recording,) = site.store.in_states(*State)
     site.store.advance(recording, Event.REJECTED, problem="too-large")
     answers.close()
 
@@ -332,7 +332,7 @@ def test_every_pending_file_has_a_reason(site):
         (site.media / name).write_bytes(b"x")
     answers = site.upload(site.media / "a.mp4", site.media / "b.mp4")
     next(answers)
-    first, _ = recordings_in(site.store)
+    first, _ = site.store.in_states(*State)
     site.store.advance(first, Event.SETTLED)
     settled = [row["reason"] for row in site.desk.files()]
     site.activity.block(Wait(Reason.LINK, "no answer from the server"))

@@ -13,14 +13,14 @@ from edge_agent.store.recordings import Store
 @pytest.fixture
 def store(tmp_path):
     one = Store.open(tmp_path / "state.db", clock=SystemClock(), boot_id="b")
-    one.tell(*(NewEvent("file.completed", {"n": n}) for n in range(30)))
+    one.outbox.tell(*(NewEvent("file.completed", {"n": n}) for n in range(30)))
     yield one
     one.close()
 
 
 @pytest.fixture
 def flow(store):
-    return EventDelivery(store)
+    return EventDelivery(store.outbox)
 
 
 def send(flow: EventDelivery, room: int = 100, now_s: float = 0.0) -> list[int]:
@@ -32,7 +32,7 @@ def send(flow: EventDelivery, room: int = 100, now_s: float = 0.0) -> list[int]:
 
 
 def left(store: Store) -> list[int]:
-    return [event.seq for event in store.undelivered(limit=100)]
+    return [event.seq for event in store.outbox.undelivered(limit=100)]
 
 
 def test_no_more_than_the_window_is_in_flight_and_in_order(flow):
@@ -80,7 +80,7 @@ def test_a_refused_event_stays_in_the_store_and_out_of_the_way(flow, store):
     flow.flush()
 
     assert left(store)[0] == 2
-    assert store.retry_refused() == 1
+    assert store.outbox.retry_refused() == 1
     assert left(store)[0] == 1
 
 
@@ -108,7 +108,7 @@ def test_an_answer_that_cannot_be_written_down_stops_the_sending_and_is_kept(flo
         flow.due(10)
 
     again = Store.open(tmp_path / "state.db", clock=SystemClock(), boot_id="b")
-    flow.outbox = again
+    flow.outbox = again.outbox
     assert [event.seq for event in flow.due(2)] == [3, 4]
     flow.session_ended(0, now_s=60.0)
     assert [event.seq for event in flow.due(2)] == [2, 3]

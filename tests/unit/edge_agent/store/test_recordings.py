@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,11 @@ from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import PENDING, Event, IllegalTransitionError, State
 from edge_agent.store import outbox
 from edge_agent.store.database import Database
-from edge_agent.store.recordings import NewEvent, Store, Totals
+from edge_agent.store.notes import Totals
+from edge_agent.store.recordings import Move, NewEvent, Store
 from edge_agent.store.schema import MIGRATIONS, SCHEMA_VERSION
 from tests.support.clock import VirtualClock
+from tests.support.commits import commits_in_log
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -68,10 +71,10 @@ def test_an_event_is_in_the_outbox_exactly_when_its_move_is_made(store):
 
     with pytest.raises(IllegalTransitionError):
         store.advance(seen, Event.RECEIPT_STORED, tell=[NewEvent("file.completed", {})])
-    assert store.undelivered() == []
+    assert store.outbox.undelivered() == []
 
     store.advance(seen, Event.SETTLED, tell=[NewEvent("file.discovered", {"name": "a"})])
-    (event,) = store.undelivered()
+    (event,) = store.outbox.undelivered()
     assert (event.type, event.data, event.boot_id) == ("file.discovered", {"name": "a"}, "boot")
 
 
@@ -82,7 +85,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind(store):
         store.advance(seen, Event.SETTLED, tell=[NewEvent("x", {"not": object()})])
 
     assert store.get(seen.id).state is State.SEEN
-    assert store.undelivered() == []
+    assert store.outbox.undelivered() == []
 
 
 def test_a_move_from_a_state_that_is_past_is_refused(store):
@@ -230,14 +233,11 @@ def test_what_waits_is_counted_when_a_database_of_the_first_version_is_opened(pa
     store.close()
 
 
-def test_files_and_bytes_are_counted_through_growth_moves_and_forgetting(store):
+def test_files_and_bytes_are_counted_through_growth_and_moves(store):
     first, second = store.add([found(b"a"), found(b"b")])
     store.advance(first, Event.SETTLED)
     store.update(second, identity=Identity(1, 7, length=10, mtime_ns=2, ctime_ns=3))
     assert store.counts() == {State.STABLE: (1, 1), State.SEEN: (1, 10)}
-
-    store.forget(second)
-    assert store.counts() == {State.STABLE: (1, 1)}
 
 
 def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_page(store):
@@ -359,11 +359,13 @@ def test_beside_a_writer_it_can_be_read_and_not_written(path, store):
 def test_a_full_outbox_drops_low_events_first_and_says_so(store, monkeypatch):
     monkeypatch.setattr(outbox, "MAX_EVENTS", 20)
     for n in range(10):
-        store.tell(NewEvent("file.completed", {"n": n}), NewEvent("file.started", {}, is_low=True))
+        store.outbox.tell(
+            NewEvent("file.completed", {"n": n}), NewEvent("file.started", {}, is_low=True)
+        )
 
-    store.tell(NewEvent("file.completed", {"n": 10}))
+    store.outbox.tell(NewEvent("file.completed", {"n": 10}))
 
-    kept = store.undelivered(limit=100)
+    kept = store.outbox.undelivered(limit=100)
     assert [one.data["n"] for one in kept if one.type == "file.completed"] == list(range(11))
     (dropped,) = [one for one in kept if one.type == "spool.dropped"]
     assert dropped.data["count"] == 2
@@ -373,9 +375,9 @@ def test_an_outbox_that_nobody_empties_stays_bounded(store, monkeypatch):
     monkeypatch.setattr(outbox, "MAX_EVENTS", 50)
 
     for n in range(500):
-        store.tell(NewEvent("file.completed", {"n": n}))
+        store.outbox.tell(NewEvent("file.completed", {"n": n}))
 
-    kept = store.undelivered(limit=100)
+    kept = store.outbox.undelivered(limit=100)
     assert len(kept) <= 51
     assert kept[-1].data == {"n": 499}
     (note,) = [one.data for one in kept if one.type == "spool.dropped"]
@@ -383,44 +385,94 @@ def test_an_outbox_that_nobody_empties_stays_bounded(store, monkeypatch):
 
 
 def test_event_numbers_rise_for_ever_though_events_are_delivered(path, store):
-    store.tell(NewEvent("a", {}), NewEvent("b", {}))
-    last = store.undelivered()[-1].seq
-    for one in store.undelivered():
-        store.settle({one.seq: None})
+    store.outbox.tell(NewEvent("a", {}), NewEvent("b", {}))
+    last = store.outbox.undelivered()[-1].seq
+    for one in store.outbox.undelivered():
+        store.outbox.settle({one.seq: None})
     store.close()
 
     again = open_store(path)
-    again.tell(NewEvent("c", {}))
-    assert again.undelivered()[0].seq > last
+    again.outbox.tell(NewEvent("c", {}))
+    assert again.outbox.undelivered()[0].seq > last
     again.close()
 
 
 def test_a_refused_event_lets_the_next_ones_go_and_can_be_offered_again(store):
-    store.tell(NewEvent("a", {}), NewEvent("b", {}))
-    first, second = store.undelivered()
+    store.outbox.tell(NewEvent("a", {}), NewEvent("b", {}))
+    first, second = store.outbox.undelivered()
 
-    store.settle({first.seq: "not authorized"})
+    store.outbox.settle({first.seq: "not authorized"})
 
-    assert store.undelivered() == [second]
-    assert store.retry_refused() == 1
-    assert store.undelivered() == [first, second]
+    assert store.outbox.undelivered() == [second]
+    assert store.outbox.retry_refused() == 1
+    assert store.outbox.undelivered() == [first, second]
 
 
-def test_old_released_recordings_are_forgotten_and_nothing_else(store):
+def test_old_released_recordings_are_forgotten_and_nothing_else_by_the_commit_of_a_newer_one(
+    path, store
+):
     store.add([found(inode=1)])
-    for recording in store.add([found(inode=n) for n in range(1005)]):
-        moved = store.advance(recording, Event.SETTLED)
-        for event in (
-            Event.UPLOAD_CREATED,
-            Event.ALL_ACKNOWLEDGED,
-            Event.RECEIPT_STORED,
-            Event.DELETED,
-        ):
-            moved = store.advance(moved, event)
+    verified = store.add([found(inode=n) for n in range(1005)])
+    for event in (
+        Event.SETTLED,
+        Event.UPLOAD_CREATED,
+        Event.ALL_ACKNOWLEDGED,
+        Event.RECEIPT_STORED,
+    ):
+        verified = store.advance_all([Move(one, event) for one in verified])
+    store.advance_all([Move(one, Event.DELETED) for one in verified[:1000]])
+    store.close()
+    again = open_store(path)
+    assert (again.counts()[State.RELEASED][0], commits_in_log(path)) == (1000, 0)
 
-    assert store.forget_old_released() == 5
-    assert store.counts()[State.RELEASED][0] == 1000
-    assert store.counts()[State.SEEN][0] == 1
+    for one in verified[1000:]:
+        again.advance(one, Event.DELETED)
+
+    assert commits_in_log(path) == 5
+    assert again.counts() == {State.SEEN: (1, 1), State.RELEASED: (1000, 1000)}
+    assert [again.numbered(one.seq) is None for one in verified] == [True] * 5 + [False] * 1000
+    again.close()
+
+
+def test_what_may_be_uploaded_has_its_key_and_another_one_when_that_is_given_up(store):
+    (seen,) = store.add([found()])
+    assert seen.idempotency_key is None
+
+    ready = store.advance(seen, Event.SETTLED)
+    again = store.update(ready, idempotency_key=None)
+
+    assert [len(one.idempotency_key) for one in (ready, again)] == [32, 32]
+    assert ready.idempotency_key != again.idempotency_key
+    assert store.get(seen.id) == again
+    assert store.update(again, failures=1).idempotency_key == again.idempotency_key
+
+
+def test_what_an_earlier_version_settled_is_given_its_key_before_the_request(path, store):
+    (seen,) = store.add([found()])
+    ready = store.advance(seen, Event.SETTLED)
+    store.close()
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("UPDATE recording SET idempotency_key = NULL")
+    again = open_store(path)
+
+    key = again.give_key(ready)
+
+    assert again.get(seen.id).idempotency_key == key
+    again.close()
+
+
+def test_a_view_of_a_few_recordings_tells_these_alone_and_shares_the_rest(store):
+    store.priority_of = lambda folder, name: 5
+    one, other, last = store.add([found(b"a"), found(b"b"), found(b"c")])
+
+    view = store.only({one.id, last.id})
+
+    assert view.in_states(*State) == [one, last]
+    assert view.in_states(State.SEEN, after_seq=one.seq, limit=5) == [last]
+    assert view.due(State.SEEN, after=one, at_least=9, limit=5) == [last]
+    assert view.get(other.id) == other
+    assert view.advance(one, Event.SETTLED, tell=[NewEvent("a", {})]) == store.get(one.id)
+    assert [event.type for event in store.outbox.undelivered()] == ["a"]
 
 
 def test_totals_count_verified_and_failed_recordings_for_life(path, store):
@@ -432,21 +484,21 @@ def test_totals_count_verified_and_failed_recordings_for_life(path, store):
         Event.RECEIPT_STORED,
     ):
         good = store.advance(good, event, verified_at="2026-11-21T00:00:00Z")
-    store.advance(bad, Event.REJECTED)
-    store.count_sent(sent=10, resent=3)
+    store.advance(bad, Event.REJECTED, sent=4, resent=1)
+    store.notes.count_sent(sent=6, resent=2)
     store.close()
 
     again = open_store(path)
-    totals = again.totals()
+    totals = again.notes.totals()
     assert (totals.files_verified, totals.files_failed) == (1, 1)
     assert (totals.bytes_sent, totals.bytes_resent) == (10, 3)
     again.close()
 
 
 def test_a_counter_that_only_another_version_keeps_is_passed_over(store):
-    store.remember("totals", {"files_verified": 2, "bytes_verified": 10, "moons": 1})
+    store.notes.put("totals", {"files_verified": 2, "bytes_verified": 10, "moons": 1})
 
-    assert store.totals() == Totals(files_verified=2)
+    assert store.notes.totals() == Totals(files_verified=2)
 
 
 def test_what_waits_is_not_counted_again_at_every_event(store):
@@ -455,7 +507,7 @@ def test_what_waits_is_not_counted_again_at_every_event(store):
         run.set_trace_callback(statements.append)
 
     for number in range(200):
-        store.tell(NewEvent("file.discovered", {"number": number}))
+        store.outbox.tell(NewEvent("file.discovered", {"number": number}))
 
     with store._database.reading() as run:
         run.set_trace_callback(None)

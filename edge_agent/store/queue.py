@@ -1,0 +1,128 @@
+"""Recordings in an order: by state, oldest first, or as they are to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import State
+from edge_agent.store.database import Database
+from edge_agent.store.schema import COLUMNS, to_recording
+
+_LAST_SEQ = 2**63 - 1
+
+
+class Queue(Protocol):
+    """What is to be done, in pages.
+
+    Raises:
+        StoreError: from any method, when the database cannot be read.
+    """
+
+    def in_states(
+        self, *states: State, after_seq: int = 0, limit: int | None = None
+    ) -> list[Recording]:
+        """Return recordings in *states*, oldest first; None: all of them, however many."""
+        ...
+
+    def due(
+        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+    ) -> list[Recording]:
+        """Return recordings in *states* in the order of sending: by priority, then oldest first.
+
+        Args:
+            after: the last one of the page before.
+            at_least: leave out those of a lower priority.
+        """
+        ...
+
+
+class EveryRecording:
+    """The queue of all that is remembered."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def in_states(
+        self, *states: State, after_seq: int = 0, limit: int | None = None
+    ) -> list[Recording]:
+        return self._by_state(states, "seq > ?", after_seq, "seq", limit)
+
+    def due(
+        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+    ) -> list[Recording]:
+        page: list[Recording] = []
+        if after is None or after.priority > 0:
+            page = self._ahead(states, after, at_least, limit)
+        if len(page) < limit and at_least <= 0:
+            after_seq = 0 if after is None or after.priority > 0 else after.seq
+            page += self._by_state(
+                states, "priority = 0 AND seq > ?", after_seq, "seq", limit - len(page)
+            )
+        return page
+
+    def latest(self, *states: State, limit: int) -> list[Recording]:
+        """Return the newest recordings in *states*, newest first."""
+        return self._by_state(states, "seq <= ?", _LAST_SEQ, "seq DESC", limit)
+
+    def _ahead(
+        self, states: Sequence[State], after: Recording | None, at_least: int, limit: int
+    ) -> list[Recording]:
+        last, seq = (_LAST_SEQ, 0) if after is None else (after.priority, after.seq)
+        # `priority > 0` word for word: else SQLite does not see that the index holds all of them.
+        one = (
+            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND priority > 0"
+            " AND priority >= ? AND (priority < ? OR (priority = ? AND seq > ?))"
+            " ORDER BY priority DESC, seq LIMIT ?)"
+        )
+        values = [value for state in states for value in (state, at_least, last, last, seq, limit)]
+        return self._page([one] * len(states), values, "priority DESC, seq", limit)
+
+    def _by_state(
+        self, states: Sequence[State], where: str, bound: int, order: str, limit: int | None
+    ) -> list[Recording]:
+        """Look into the index once per state: SQLite would sort all that are in any of them."""
+        one = (
+            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND {where}"
+            f" ORDER BY {order} LIMIT ?)"
+        )
+        most = -1 if limit is None else limit
+        values = [value for state in states for value in (state, bound, most)]
+        return self._page([one] * len(states), values, order, most)
+
+    def _page(
+        self, selects: Sequence[str], values: Sequence[object], order: str, most: int
+    ) -> list[Recording]:
+        with self._database.reading() as run:
+            # The words are this module's own literals; every value is bound.
+            rows = run.execute(
+                f"{' UNION ALL '.join(selects)} ORDER BY {order} LIMIT ?", (*values, most)
+            ).fetchall()
+        return [to_recording(row) for row in rows]
+
+
+class Chosen:
+    """The queue of a few recordings that a person named: wanted now, whatever their priority."""
+
+    def __init__(self, get: Callable[[str], Recording | None], ids: Collection[str]) -> None:
+        self._get = get
+        self._ids = ids
+
+    def in_states(
+        self, *states: State, after_seq: int = 0, limit: int | None = None
+    ) -> list[Recording]:
+        found = (self._get(one) for one in self._ids)
+        wanted = [
+            one for one in found if one is not None and one.state in states and one.seq > after_seq
+        ]
+        return sorted(wanted, key=lambda one: one.seq)[:limit]
+
+    def due(
+        self,
+        *states: State,
+        after: Recording | None = None,
+        at_least: int = 0,  # noqa: ARG002 a person's word is above the owner's rules of priority
+        limit: int,
+    ) -> list[Recording]:
+        return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)
