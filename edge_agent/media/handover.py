@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.base.errors import StaleRecordingError
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
-from edge_agent.media.source import identity_of, printable
+from edge_agent.media.identity import identity_of
 from edge_agent.store.recordings import Store
 
 

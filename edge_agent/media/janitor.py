@@ -29,6 +29,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.plan import MIB
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
@@ -37,7 +38,7 @@ from edge_agent.media import beneath, removal
 from edge_agent.media.disk_space import DiskSpace, Space, space_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.media.source import RunningDigest, Source, printable
+from edge_agent.media.source import RunningDigest, Source
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 

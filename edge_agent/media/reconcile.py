@@ -13,11 +13,11 @@ import structlog
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.scan import is_gone
-from edge_agent.media.source import printable
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store

@@ -22,8 +22,9 @@ from edge_agent.base.errors import SourceChangedError
 from edge_agent.core.recording import Identity
 from edge_agent.core.stability import Writer
 from edge_agent.media import beneath
+from edge_agent.media.identity import identity_of
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.source import Source, identity_of
+from edge_agent.media.source import Source
 
 PREFIX = b".edge-agent-leaving-"
 _NAME_BYTES = 255

@@ -12,10 +12,11 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
+from edge_agent.media.identity import identity_of
 from edge_agent.media.removal import PREFIX
-from edge_agent.media.source import identity_of, printable
 
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
 

@@ -1,7 +1,4 @@
-"""Reading a recording: identity, pieces, digests. Never writes, never reads a file whole.
-
-The name travels as text, and a Linux name is bytes: see `printable`.
-"""
+"""Reading a recording: identity, pieces, digests. Never writes, never reads a file whole."""
 
 from __future__ import annotations
 
@@ -21,8 +18,10 @@ from edge_agent.base.errors import (
     SourceUnreadableError,
     SourceVanishedError,
 )
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
+from edge_agent.media.identity import identity_of
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
@@ -33,42 +32,7 @@ PIECE_BYTES = 256 * KIB
 _FOLLOWED_BYTES = 4 * PIECE_BYTES
 """Hashed behind the lanes with each piece sent: more than is sent, so that the gap closes."""
 
-_INT64 = 2**63
-
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
-
-
-def printable(name: bytes) -> str:
-    """Return *name* as text that can go anywhere and be turned back.
-
-    Bytes that are no UTF-8, control characters and ``%`` itself become ``%XX``; all else stays as it
-    is. So ``a%b`` becomes ``a%25b``: only then is the way back unambiguous.
-    """
-    text = name.decode("utf-8", "surrogateescape")
-    return "".join(
-        "".join(f"%{byte:02X}" for byte in one.encode("utf-8", "surrogateescape"))
-        if one == "%" or not one.isprintable()
-        else one
-        for one in text
-    )
-
-
-def identity_of(found: os.stat_result) -> Identity:
-    """Return what `fstat` says of a file's content, in numbers that the store can hold.
-
-    A camera's clock may say the year 2300, whose nanoseconds no signed 64-bit number has.
-    """
-    return Identity(
-        device=_in_64_bits(found.st_dev),
-        inode=found.st_ino,
-        length=found.st_size,
-        mtime_ns=_in_64_bits(found.st_mtime_ns),
-        ctime_ns=_in_64_bits(found.st_ctime_ns),
-    )
-
-
-def _in_64_bits(number: int) -> int:
-    return max(-_INT64, min(_INT64 - 1, number))
 
 
 @contextmanager

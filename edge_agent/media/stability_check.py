@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
     Content,
@@ -23,9 +24,8 @@ from edge_agent.core.stability import (
     observe,
 )
 from edge_agent.core.upload import Event, State
-from edge_agent.media import beneath
+from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.source import identity_of, printable
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
 
@@ -264,11 +264,3 @@ class StabilityCheck:
 
 def _content(identity: Identity) -> Content:
     return Content(identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns)
-
-
-def identity_at(path: bytes) -> Identity | None:
-    """Return the identity of what *path* names, no link followed; None: it cannot be told."""
-    try:
-        return identity_of(beneath.status(path))
-    except OSError:
-        return None

@@ -18,6 +18,7 @@ import structlog
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.errors import StaleRecordingError, StoreError
 from edge_agent.base.settings import WatchSettings
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.media.lease import LeaseProbe
@@ -25,7 +26,6 @@ from edge_agent.media.reconcile import Reconciler
 from edge_agent.media.root_check import RootCheck
 from edge_agent.media.scan import NameRules, Scan
 from edge_agent.media.seen_files import SeenFiles
-from edge_agent.media.source import printable
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from edge_agent.base.activity import Activity, View
 from edge_agent.base.errors import StoreError
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.handover import hand_over
-from edge_agent.media.source import printable
 from edge_agent.report.state_document import percent, reason_of
 from edge_agent.store.recordings import Store
 

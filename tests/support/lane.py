@@ -11,13 +11,15 @@ from typing import Any
 
 from edge_agent.base.activity import Activity, Reason
 from edge_agent.base.settings import RetentionSettings, UploadSettings
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
 from edge_agent.media.disk_space import Space
+from edge_agent.media.identity import identity_of
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.source import Source, identity_of, printable
+from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient

@@ -15,6 +15,7 @@ import pytest
 
 from edge_agent.base.errors import SourceChangedError, SourceVanishedError
 from edge_agent.core.stability import Writer
+from edge_agent.media.identity import identity_of
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import (
     PREFIX,
@@ -24,7 +25,7 @@ from edge_agent.media.removal import (
     put_back,
     remove,
 )
-from edge_agent.media.source import Source, identity_of
+from edge_agent.media.source import Source
 
 
 class KnowsNothing(LeaseProbe):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.base.errors import SourceChangedError, SourceUnreadableError, SourceVanishedError
-from edge_agent.media.source import RunningDigest, Source, printable
+from edge_agent.core.printable import printable
+from edge_agent.media.source import RunningDigest, Source
 from tests.support.names import original
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
