@@ -32,6 +32,7 @@ from edge_agent.base.settings_check import is_insecure
 from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread, stuck_workers
+from edge_agent.media.folder import Folder
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
@@ -81,12 +82,13 @@ class Agent:
         self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         priorities.apply(self._store, [one.rule() for one in settings.priority])
         self.activity = Activity()
+        self._folder = Folder(settings.watch)
         self._snapshots = StateDocuments(
             self._store,
             self.activity,
             clock,
             boot_id=boot_id,
-            folder=lambda: self._settings.watch.folder,
+            folder=self._folder,
             link=self._link_use,
             is_paused=lambda: self._sender.is_paused,
         )
@@ -97,8 +99,7 @@ class Agent:
             settings.retention,
             self.activity,
             clock=clock,
-            folder=lambda: self._settings.watch.folder,
-            fallback_s=lambda: self._settings.watch.fallback_settle_seconds,
+            folder=self._folder,
             probe=LeaseProbe(),
         )
         self._sender = make_sender(
@@ -111,7 +112,7 @@ class Agent:
             on_verified=self._janitor.wake,
         )
         self._watcher = Watcher(
-            settings.watch,
+            self._folder,
             self._store,
             self.activity,
             probe=LeaseProbe(),
@@ -150,7 +151,7 @@ class Agent:
             self._store,
             self.activity,
             self._snapshots,
-            folder=settings.watch.folder,
+            folder=self._folder,
             wake_watcher=self._watcher.wake,
             pause=self._sender.pause,
         )
@@ -198,7 +199,7 @@ class Agent:
         log.info(
             "agent.started",
             device_id=self._settings.device_id,
-            folder=str(self._settings.watch.folder),
+            folder=str(self._folder.path),
             server=self._settings.server.url,
             state_dir=str(self._settings.state_dir),
         )
@@ -260,7 +261,8 @@ class Agent:
         change: Change = compare(self._settings, wanted)
         self._settings = change.settings
         set_level(change.settings.log.level)
-        self._watcher.configure(change.settings.watch)
+        self._folder.reconfigure(change.settings.watch)
+        self._watcher.wake()
         try:
             priorities.apply(self._store, [one.rule() for one in change.settings.priority])
         except StoreError as error:

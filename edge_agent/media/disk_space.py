@@ -1,38 +1,21 @@
-"""How full the disk of the watched folder is: asked now and then, told once."""
+"""How full the disk of a folder is: asked now and then, told once."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
+from edge_agent.media.mounts import Space
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 
 _LOOK_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    free: int
-    total: int
-
-
-def space_at(folder: bytes | int) -> Space | None:
-    """Return what is free for us where *folder*, a path or a descriptor, lies; None: cannot be told."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 class DiskSpace:
@@ -43,12 +26,10 @@ class DiskSpace:
         store: Store,
         activity: Activity,
         *,
-        folder: Callable[[], Path],
-        space: Callable[[bytes | int], Space | None],
+        space: Callable[[], Space | None],
     ) -> None:
         self._store = store
         self._activity = activity
-        self._folder = folder
         self._space = space
         self._due_s = 0.0
         self._is_low = False
@@ -65,7 +46,7 @@ class DiskSpace:
         self._due_s = now_s + _LOOK_S
 
     def _compare(self, settings: RetentionSettings) -> None:
-        space = self._space(os.fsencode(self._folder()))
+        space = self._space()
         if space is None or space.total == 0:
             return
         low = is_low(

@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
+from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.identity import identity_of
 from edge_agent.store.recordings import Store
 
@@ -26,7 +26,7 @@ class Refusal:
 
 
 def hand_over(
-    store: Store, paths: Sequence[bytes], folder: Path
+    store: Store, paths: Sequence[bytes], folder: Folder
 ) -> tuple[list[Recording], list[Refusal]]:
     """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.
 
@@ -37,11 +37,12 @@ def hand_over(
         paths: absolute.
         folder: the watched one: files in it keep their place below it.
     """
+    root = os.path.realpath(os.fsencode(folder.path))
     taken: list[Recording] = []
     refused: list[Refusal] = []
     for path in dict.fromkeys(os.path.realpath(path) for path in paths):
         try:
-            found = _look_at(path, folder)
+            found = _look_at(path, root)
         except OSError as error:
             refused.append(Refusal(printable(path), error.strerror or str(error)))
             continue
@@ -54,7 +55,7 @@ def hand_over(
     return taken, refused
 
 
-def _look_at(path: bytes, folder: Path) -> Found | Refusal:
+def _look_at(path: bytes, root: bytes) -> Found | Refusal:
     # Opened, not only looked at: whether this process may read it is known only then.
     fd = beneath.open_file(path)
     try:
@@ -65,17 +66,7 @@ def _look_at(path: bytes, folder: Path) -> Found | Refusal:
         return Refusal(printable(path), "it is a folder: name the files in it")
     if not stat.S_ISREG(status.st_mode):
         return Refusal(printable(path), "it is no regular file")
-    above, _, name = path.rpartition(b"/")
-    root = os.path.realpath(os.fsencode(folder))
-    inside = above.startswith(root + b"/")
-    parts = above[len(root) + 1 :].split(b"/") if inside else []
-    return Found(
-        path=path,
-        folder="/".join(printable(part) for part in parts),
-        name=printable(name),
-        identity=identity_of(status),
-        origin="command",
-    )
+    return found_below(root, path, identity_of(status), origin="command")
 
 
 def _take(store: Store, found: Found) -> Recording:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -35,8 +34,10 @@ from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath, removal
-from edge_agent.media.disk_space import DiskSpace, Space, space_at
+from edge_agent.media.disk_space import DiskSpace
+from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.mounts import Space, space_at
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import RunningDigest, Source
 from edge_agent.store.outbox import NewEvent
@@ -65,10 +66,9 @@ class Janitor:
     """A worker. `step` from one thread; `wake` from any.
 
     Args:
-        folder: the watched one, whose disk is looked at.
-        fallback_s: quiet time after which a recording is sent where the kernel cannot say who writes.
+        folder: whose disk is looked at, and whose rules say how long a recording must be quiet.
         probe: says who writes; this one's own, for it is for one thread.
-        space: how much is free at a folder.
+        space: how much is free where a folder lies, which is told by an open descriptor or a path.
         unlink: removes a name in an open folder.
     """
 
@@ -79,8 +79,7 @@ class Janitor:
         activity: Activity,
         *,
         clock: Clock,
-        folder: Callable[[], Path],
-        fallback_s: Callable[[], float],
+        folder: Folder,
         probe: LeaseProbe,
         space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
@@ -89,10 +88,10 @@ class Janitor:
         self._settings = settings
         self._activity = activity
         self._clock = clock
-        self._fallback_s = fallback_s
+        self._folder = folder
         self._probe = probe
         self._space = space
-        self._disk = DiskSpace(store, activity, folder=folder, space=space)
+        self._disk = DiskSpace(store, activity, space=lambda: space(os.fsencode(folder.path)))
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
@@ -224,13 +223,15 @@ class Janitor:
             self._stays.written(recording.id, now_s)
             return 0.0
         if writer is Writer.UNKNOWN:
-            is_quiet = self._stays.is_quiet(recording.id, now_s, fallback_s=self._fallback_s())
+            is_quiet = self._stays.is_quiet(
+                recording.id, now_s, fallback_s=self._folder.rules.settle.fallback_settle_s
+            )
             if not is_quiet:
                 return _KEPT_LOOK_S if is_quiet is None else 0.0
         if not recording.delete_allowed:
             recording = self._store.update(recording, delete_allowed=True)
         aside = removal.move_aside(recording.path, source, recording.identity)
-        wait_s = ASIDE_S if writer is Writer.NOBODY else self._fallback_s()
+        wait_s = ASIDE_S if writer is Writer.NOBODY else self._folder.rules.settle.fallback_settle_s
         self._leaving[recording.id] = _Leaving(aside, now_s + wait_s)
         return 0.0
 

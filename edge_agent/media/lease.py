@@ -24,7 +24,7 @@ from types import MappingProxyType
 
 from edge_agent.core.stability import Writer
 from edge_agent.media import beneath
-from edge_agent.media.mounts import mount_points_below
+from edge_agent.media.mounts import mount_points_below, read_mountinfo
 
 _BELIEVED = MappingProxyType(
     {
@@ -134,7 +134,11 @@ class LeaseProbe:
             root: the folder.
             recursive: whether what is mounted below it counts.
         """
-        for folder in (os.fsencode(root), *(mount_points_below(root) if recursive else ())):
+        below: tuple[bytes, ...] = ()
+        if recursive:
+            with suppress(OSError):
+                below = mount_points_below(root, read_mountinfo())
+        for folder in (os.fsencode(root), *below):
             with suppress(OSError):  # gone this instant, or nobody's who may not enter it
                 fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
                 try:

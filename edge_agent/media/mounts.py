@@ -1,50 +1,101 @@
-"""What is mounted where, as this process sees it."""
+"""File systems as this process sees them: what is mounted where, of which type, how full it is.
+
+The only reader of mountinfo (proc(5)). What it says is passed on as bytes, and looked up in those.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-MOUNTINFO = Path("/proc/self/mountinfo")
+_MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    device: bytes
+    top: bytes
+    """What of the device is mounted."""
+    point: bytes
+    """Where, without a slash at the end: that of ``/`` is empty."""
+    kind: str
+
+
+def read_mountinfo() -> bytes:
+    """Return what the kernel says of all mounts.
+
+    Raises:
+        OSError: it says nothing: there is no /proc.
+    """
+    return _MOUNTINFO.read_bytes()
+
+
 def mounts_near(root: Path, mountinfo: bytes) -> tuple[bytes, ...]:
-    """Return what of *mountinfo* (proc(5)) decides which folders are below *root*.
+    """Return what of *mountinfo* decides which folders are below *root*.
 
     That is what is mounted at *root*, below it or above it: container engines mount things elsewhere
     all day long. Of each the device and the place, for the rest changes without any folder's changing.
     """
-    path = os.fsencode(root).rstrip(b"/")
+    path = _plain(root)
     return tuple(
-        b" ".join((device, top, point))
-        for device, top, point in _mounts(mountinfo)
-        if _is_within(point, path) or _is_within(path, point)
+        b" ".join((one.device, one.top, one.point))
+        for one in _mounts(mountinfo)
+        if _is_within(one.point, path) or _is_within(path, one.point)
     )
 
 
-def mount_points_below(root: Path) -> tuple[bytes, ...]:
-    """Return where something is mounted below *root*, a real path; empty if that cannot be told."""
-    path = os.fsencode(root).rstrip(b"/")
-    try:
-        mountinfo = MOUNTINFO.read_bytes()
-    except OSError:
-        return ()
-    points = (point for _, _, point in _mounts(mountinfo))
+def mount_points_below(root: Path, mountinfo: bytes) -> tuple[bytes, ...]:
+    """Return where something is mounted below *root*, a real path."""
+    path = _plain(root)
+    points = (one.point for one in _mounts(mountinfo))
     return tuple(point for point in points if point != path and _is_within(point, path))
 
 
-def _mounts(mountinfo: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield of each mount the device, what of it is mounted, and where."""
+def kind_at(path: Path, mountinfo: bytes) -> str | None:
+    """Return the type of the file system that *path*, a real one, lies on; None: none is named."""
+    wanted = _plain(path)
+    above = [one for one in _mounts(mountinfo) if _is_within(wanted, one.point)]
+    # Of two at one place the later one hides the other.
+    return (
+        max(enumerate(above), key=lambda at: (len(at[1].point), at[0]))[1].kind if above else None
+    )
+
+
+def _mounts(mountinfo: bytes) -> Iterator[_Mount]:
     for line in mountinfo.splitlines():
-        fields = line.split(b" ", 6)
+        before, _, after = line.partition(b" - ")
+        fields = before.split(b" ", 5)
         if len(fields) < 6:
             continue
         point = _ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), fields[4]).rstrip(b"/")
-        yield fields[2], fields[3], point
+        kind = os.fsdecode(after.partition(b" ")[0])
+        yield _Mount(fields[2], fields[3], point, kind)
+
+
+def _plain(path: Path) -> bytes:
+    return os.fsencode(path).rstrip(b"/")
 
 
 def _is_within(inner: bytes, outer: bytes) -> bool:
     return inner == outer or inner.startswith(outer + b"/")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is left for us, and what there is, in bytes."""
+
+    free: int
+    total: int
+
+
+def space_at(folder: bytes | int) -> Space | None:
+    """Return what is free for us where *folder*, a path or a descriptor, lies; None: cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)

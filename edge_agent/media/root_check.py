@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from edge_agent.media.hints import FolderHints, watched_inodes
-from edge_agent.media.mounts import MOUNTINFO, mounts_near
+from edge_agent.media.mounts import mounts_near, read_mountinfo
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class RootCheck:
         """Make sure that hints come from *root*; return whether they were set up anew."""
         try:
             found = root.stat()
-            mounts = mounts_near(root, MOUNTINFO.read_bytes())
+            mounts = mounts_near(root, read_mountinfo())
         except OSError:
             return False  # gone this instant: the next step finds out
         place = (root, found.st_dev, found.st_ino, recursive)

@@ -6,39 +6,18 @@ its entries, at a time, however many files there are; no longer than the walk la
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
+from edge_agent.media.folder import NameRules
 from edge_agent.media.identity import identity_of
 from edge_agent.media.removal import PREFIX
 
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
-
-
-class NameRules:
-    """Which names are recordings; upper and lower case alike."""
-
-    def __init__(self, patterns: Iterable[str], ignore: Iterable[str]) -> None:
-        self._wanted = _any_of(patterns)
-        self._ignored = _any_of(ignore)
-
-    def take(self, name: bytes) -> bool:
-        """Return whether a file of that base name is sent."""
-        if name.startswith(b"."):
-            return False
-        text = os.fsdecode(name).lower()
-        return bool(self._wanted.match(text)) and not self._ignored.match(text)
-
-
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    parts = [fnmatch.translate(pattern.lower()) for pattern in patterns]
-    return re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
 
 
 class Scan:

@@ -24,6 +24,7 @@ from edge_agent.core.stability import (
     observe,
 )
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.store.outbox import NewEvent
@@ -61,14 +62,14 @@ class StabilityCheck:
 
     def __init__(
         self,
-        policy: SettlePolicy,
+        folder: Folder,
         store: Store,
         activity: Activity,
         probe: LeaseProbe,
         *,
         wake_sender: Callable[[], None] = lambda: None,
     ) -> None:
-        self.policy = policy
+        self._folder = folder
         self._store = store
         self._activity = activity
         self._probe = probe
@@ -78,6 +79,10 @@ class StabilityCheck:
         self._has_backlog = False
         """Whether there is something in the store that is not watched for want of room."""
         self._added: deque[_Added] = deque()
+
+    @property
+    def _policy(self) -> SettlePolicy:
+        return self._folder.rules.settle
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._unfinished
@@ -119,7 +124,7 @@ class StabilityCheck:
             return False
         watched = observe(None, _content(identity), now_s)
         self._unfinished[path] = _Unfinished(
-            recording_id, watched, now_s + self.policy.settle_s, is_named
+            recording_id, watched, now_s + self._policy.settle_s, is_named
         )
         return True
 
@@ -166,7 +171,7 @@ class StabilityCheck:
         if seen_s is not None and identity == recording.identity:
             one = self._unfinished[recording.path]
             one.watched = observe(None, _content(identity), seen_s)
-            one.look_at_s = max(now_s, seen_s + self.policy.settle_s)
+            one.look_at_s = max(now_s, seen_s + self._policy.settle_s)
         return True
 
     def _seen_s(self, seq: int) -> float | None:
@@ -187,7 +192,7 @@ class StabilityCheck:
         for path in due[:AT_ONCE]:
             identity = identity_at(path)
             if identity is None:
-                self._unfinished[path].look_at_s = now_s + self.policy.settle_s
+                self._unfinished[path].look_at_s = now_s + self._policy.settle_s
                 is_one_missing = True
             else:
                 self.look(path, identity, now_s)
@@ -198,9 +203,9 @@ class StabilityCheck:
         one = self._unfinished[path]
         before, one.watched = one.watched, observe(one.watched, _content(identity), now_s)
         writer = None
-        if needs_probe(one.watched, now_s, self.policy):
+        if needs_probe(one.watched, now_s, self._policy):
             writer = self._probe.writer(path)
-        verdict = judge(one.watched, writer, now_s, self.policy, is_named=one.is_named)
+        verdict = judge(one.watched, writer, now_s, self._policy, is_named=one.is_named)
         one.look_at_s = now_s + verdict.look_again_s
         if verdict.is_finished:
             del self._unfinished[path]
@@ -209,7 +214,7 @@ class StabilityCheck:
             self._note_growing(one.recording_id, identity, writer)
         elif writer is Writer.UNKNOWN and len(self._unfinished) <= _MAX_LINES:
             # Each reason told copies all of them: not for a card full of another user's files.
-            quiet_s = max(self.policy.settle_s, self.policy.fallback_settle_s)
+            quiet_s = max(self._policy.settle_s, self._policy.fallback_settle_s)
             detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
             self._activity.wait(one.recording_id, Wait(Reason.STILL_RECORDING, detail))
 

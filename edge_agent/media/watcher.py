@@ -17,14 +17,13 @@ import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.errors import StaleRecordingError, StoreError
-from edge_agent.base.settings import WatchSettings
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity
-from edge_agent.core.stability import SettlePolicy
+from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.reconcile import Reconciler
 from edge_agent.media.root_check import RootCheck
-from edge_agent.media.scan import NameRules, Scan
+from edge_agent.media.scan import Scan
 from edge_agent.media.seen_files import SeenFiles
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
@@ -63,7 +62,7 @@ class Watcher:
 
     def __init__(
         self,
-        settings: WatchSettings,
+        folder: Folder,
         store: Store,
         activity: Activity,
         *,
@@ -78,9 +77,7 @@ class Watcher:
         self.on_aside: Callable[[list[bytes]], None] = lambda _: None
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
         self._lookout = RootCheck(self.wake)
-        self._settler = StabilityCheck(
-            _policy(settings), store, activity, probe, wake_sender=wake_sender
-        )
+        self._settler = StabilityCheck(folder, store, activity, probe, wake_sender=wake_sender)
         self._reconciler = Reconciler(store, activity, self._settler)
         self._is_hinted = True
         self._known = SeenFiles()
@@ -92,18 +89,10 @@ class Watcher:
         self._store_retry_s: float | None = None
         self._is_root_lost = False
         self._unreadable: list[str] = []
-        self._settings = settings
-        self._rules = NameRules(settings.patterns, settings.ignore)
-
-    def configure(self, settings: WatchSettings) -> None:
-        """Take other patterns and times; the next scan goes by them. The folder stays."""
-        self._settings = settings.model_copy(update={"folder": self._settings.folder})
-        self._rules = NameRules(settings.patterns, settings.ignore)
-        self._settler.policy = _policy(settings)
-        self.wake()
+        self._folder = folder
 
     def wake(self) -> None:
-        """Say that something in the folder may have changed; returns at once, never raises."""
+        """Say that something in the folder, or its rules, may have changed; returns at once."""
         self._is_hinted = True
         self.wake_runner()
 
@@ -147,9 +136,9 @@ class Watcher:
             self._settler.look_at_due(now_s)
             self._commit()
             return _ABSENT_RETRY_S
-        if self._lookout.follow(root, recursive=self._settings.recursive):
+        if self._lookout.follow(root, recursive=self._folder.rules.is_recursive):
             self._probe.forget()
-            self._probe.consider(root, recursive=self._settings.recursive)
+            self._probe.consider(root, recursive=self._folder.rules.is_recursive)
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
@@ -172,35 +161,29 @@ class Watcher:
 
     def _root(self, now_s: float) -> Path | None:
         """Return the folder's real path; None, and say so, while it is not there."""
-        folder = self._settings.folder
-        root: Path | None = None
-        why = "not a folder"
         try:
-            found = folder.resolve(strict=True)
-            root = found if found.is_dir() else None
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # RuntimeError: a loop of links, before Python 3.13
-            why = getattr(error, "strerror", None) or str(error)
-        if root is None:
+            root = self._folder.real_path()
+        except OSError as error:
             self._activity.problem(ProblemCode.SOURCE_MISSING, present=True)
             if not self._is_root_lost:
-                self._is_root_lost = True
-                action = "waiting for it to come back"
-                log.error("folder.lost", path=str(folder), error=why, action=action)
-                self._lookout.stop()
-                self._settler.clear()
-                self._known.clear()
-                self._walk = None
-                self._owes_search = True
+                self._lose_root(error.strerror or str(error))
             self._scan_due_s = now_s
             return None
         self._activity.problem(ProblemCode.SOURCE_MISSING, present=False)
         if self._is_root_lost:
             self._is_root_lost = False
-            log.info("folder.restored", path=str(folder))
+            log.info("folder.restored", path=str(self._folder.path))
         return root
+
+    def _lose_root(self, why: str) -> None:
+        self._is_root_lost = True
+        action = "waiting for it to come back"
+        log.error("folder.lost", path=str(self._folder.path), error=why, action=action)
+        self._lookout.stop()
+        self._settler.clear()
+        self._known.clear()
+        self._walk = None
+        self._owes_roll_call = True
 
     # --- the scan ---------------------------------------------------------------------------
 
@@ -218,7 +201,7 @@ class Watcher:
                     self._commit()
             elif not is_known:
                 asked += 1
-                self._ask(walk, key, _found(root, path, identity), now_s)
+                self._ask(walk, key, found_below(root, path, identity), now_s)
                 if asked >= _ASKED_AT_ONCE:
                     self._add(walk, now_s)
                     self._walk = walk
@@ -234,7 +217,7 @@ class Watcher:
             self._known.clear()
             self._owes_search = True
         self._known.begin()
-        scan = Scan(root, self._rules, recursive=self._settings.recursive)
+        scan = Scan(root, self._folder.rules.names, recursive=self._folder.rules.is_recursive)
         return _Walk(scan, iter(scan))
 
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
@@ -265,7 +248,7 @@ class Watcher:
             self.on_aside(walk.scan.aside)
 
     def _plan_next_scan(self, now_s: float, *, is_complete: bool) -> None:
-        interval_s = self._settings.scan_interval_seconds
+        interval_s = self._folder.rules.scan_interval_s
         files = len(self._known) + len(self._settler)
         self._scan_gap_s = min(interval_s, max(_MIN_SCAN_GAP_S, files * _SCAN_S_PER_FILE))
         self._scan_due_s = now_s + (interval_s if is_complete else self._scan_gap_s)
@@ -316,20 +299,6 @@ class Watcher:
         self._activity.problem(ProblemCode.WATCH_LIMIT, present=self._lookout.is_limited)
 
 
-def _policy(settings: WatchSettings) -> SettlePolicy:
-    return SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds)
-
-
 def _key(path: bytes, identity: Identity) -> int:
     # Without the device number: it changes when a card is plugged in again.
     return hash((path, identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns))
-
-
-def _found(root: bytes, path: bytes, identity: Identity) -> Found:
-    folder, _, name = path[len(root.rstrip(b"/")) + 1 :].rpartition(b"/")
-    return Found(
-        path=path,
-        folder="/".join(printable(part) for part in folder.split(b"/")) if folder else "",
-        name=printable(name),
-        identity=identity,
-    )

@@ -20,7 +20,9 @@ from edge_agent.base.settings_check import tls_files
 from edge_agent.base.settings_loading import Loaded
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.core.stability import Writer
+from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.mounts import kind_at, read_mountinfo
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
@@ -54,7 +56,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     for warning in loaded.warnings:
         if not warning.startswith("[watch] folder:"):  # `_folder` says it, and what to do
             yield Finding("WARN", "config", warning)
-    yield from _folder(settings)
+    yield from _folder(Folder(settings.watch), deletes=settings.retention.delete != "never")
     yield from _state_dir(settings.state_dir)
     yield from _clock(clock)
     yield from _congestion(settings)
@@ -64,8 +66,8 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     yield from _broker(settings)
 
 
-def _folder(settings: AgentSettings) -> Iterator[Finding]:
-    folder = settings.watch.folder
+def _folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
+    folder = watched.path
     try:
         with os.scandir(folder) as entries:
             next(entries, None)
@@ -75,13 +77,13 @@ def _folder(settings: AgentSettings) -> Iterator[Finding]:
         return
     yield Finding("OK", "folder", f"{folder} can be read")
     may_write = os.access(folder, os.W_OK | os.X_OK)
-    if settings.retention.delete != "never" and not may_write:
+    if deletes and not may_write:
         text = (
             f"verified recordings cannot be deleted from {folder}: give this user write access to it,"
             ' or set [retention] delete = "never"'
         )
         yield Finding("FAIL", "folder", text)
-    yield _lease(folder.resolve(), may_write=may_write, recursive=settings.watch.recursive)
+    yield _lease(folder.resolve(), may_write=may_write, recursive=watched.rules.is_recursive)
 
 
 def _lease(folder: Path, *, may_write: bool, recursive: bool) -> Finding:
@@ -130,7 +132,7 @@ def _state_dir(state_dir: Path) -> Iterator[Finding]:
         text = f"{state_dir}: {error.strerror}; give it to this user, or set another state_dir"
         yield Finding("FAIL", "state_dir", text)
         return
-    kind = file_system_of(state_dir)
+    kind = _kind_of(state_dir)
     if kind in _REMOTE:
         text = (
             f"{state_dir} lies on {kind}, where the database is not safe: set state_dir to a folder"
@@ -141,17 +143,10 @@ def _state_dir(state_dir: Path) -> Iterator[Finding]:
     yield Finding("OK", "state_dir", f"{state_dir} can be written ({kind or 'unknown'})")
 
 
-def file_system_of(path: Path) -> str | None:
-    """Return the type of the file system that *path* lies on; None: it cannot be told."""
-    wanted = path.resolve()
-    best: tuple[int, str] | None = None
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        # Spaces in a mount point are written as octal escapes.
-        point = before.split(" ")[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
-        if wanted.is_relative_to(point) and (best is None or len(point) >= best[0]):
-            best = (len(point), after.split(" ")[0])
-    return None if best is None else best[1]
+def _kind_of(folder: Path) -> str | None:
+    with suppress(OSError):
+        return kind_at(folder.resolve(), read_mountinfo())
+    return None
 
 
 def _clock(clock: Clock) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from edge_agent.base.activity import Activity, View
@@ -13,6 +12,7 @@ from edge_agent.base.errors import StoreError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
+from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
 from edge_agent.report.state_document import percent, reason_of
 from edge_agent.store.recordings import Store
@@ -38,7 +38,7 @@ class Commands:
         activity: Activity,
         snapshot: Callable[[], dict[str, Any]],
         *,
-        folder: Path,
+        folder: Folder,
         wake_watcher: Callable[[], None],
         pause: Callable[[bool], object] | None = None,
     ) -> None:

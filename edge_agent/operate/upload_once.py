@@ -20,8 +20,8 @@ from edge_agent.base.errors import AgentError, StaleRecordingError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
-from edge_agent.core.stability import SettlePolicy
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
@@ -59,7 +59,8 @@ def _alone(
         stack.enter_context(StateLock(settings.state_dir))
         store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
-        taken, refused = hand_over(store, paths, settings.watch.folder)
+        folder = Folder(settings.watch)
+        taken, refused = hand_over(store, paths, folder)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         if not taken:
             return
@@ -70,14 +71,7 @@ def _alone(
         transport = make_transport(settings, clock, link)
         stack.callback(transport.close)
         sender = make_sender(settings, chosen, transport, activity, clock, link=link)
-        watch = settings.watch
-        settler = StabilityCheck(
-            SettlePolicy(watch.settle_seconds, watch.fallback_settle_seconds),
-            chosen,
-            activity,
-            LeaseProbe(),
-            wake_sender=sender.wake,
-        )
+        settler = StabilityCheck(folder, chosen, activity, LeaseProbe(), wake_sender=sender.wake)
         runners = [
             WorkerThread("settler", lambda now_s: _settle(settler, now_s), clock=clock),
             WorkerThread("sender", sender.step, clock=clock, woken=sender.woken),
@@ -87,7 +81,7 @@ def _alone(
         link.start()
         for runner in runners:
             runner.start()
-        desk = Commands(store, activity, dict, folder=watch.folder, wake_watcher=runners[0].wake)
+        desk = Commands(store, activity, dict, folder=folder, wake_watcher=runners[0].wake)
         yield from desk.follow([one.id for one in taken], threading.Event())
         _keep(store, ids)
 

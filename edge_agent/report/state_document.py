@@ -7,17 +7,16 @@ always there; what is not known is null.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, View, Wait
 from edge_agent.base.clock import Clock
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
+from edge_agent.media.folder import Folder
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
 from edge_host.clock import rfc3339
 
@@ -60,7 +59,7 @@ class StateDocuments:
         clock: Clock,
         *,
         boot_id: str,
-        folder: Callable[[], Path],
+        folder: Folder,
         link: Callable[[], LinkUse] = LinkUse,
         is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -123,14 +122,10 @@ class StateDocuments:
         return max(0, int((now - datetime.fromisoformat(oldest[0].seen_at)).total_seconds()))
 
     def _disk(self) -> dict[str, int | None]:
-        try:
-            found = os.statvfs(self._folder())
-        except OSError:
+        space = self._folder.space()
+        if space is None:
             return {"free": None, "total": None}
-        return {
-            "free": found.f_bavail * found.f_frsize,
-            "total": found.f_blocks * found.f_frsize,
-        }
+        return {"free": space.free, "total": space.total}
 
 
 def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:

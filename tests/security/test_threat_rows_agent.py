@@ -12,7 +12,8 @@ import pytest
 
 from edge_agent.base.errors import LinkDownError, SourceError, TransportError
 from edge_agent.core.upload import State
-from edge_agent.media.scan import NameRules, Scan
+from edge_agent.media.folder import NameRules
+from edge_agent.media.scan import Scan
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.report.mqtt_client import Received

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.base.activity import Activity, Reason
-from edge_agent.base.settings import RetentionSettings, UploadSettings
+from edge_agent.base.settings import RetentionSettings, UploadSettings, WatchSettings
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
-from edge_agent.media.disk_space import Space
+from edge_agent.media.folder import Folder
 from edge_agent.media.identity import identity_of
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.mounts import Space
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.interface import LaneClient
@@ -85,15 +86,17 @@ class Lane:
             via=self.link,
         )
 
+    def folder(self, **settings: Any) -> Folder:
+        return Folder(WatchSettings(folder=self.media, **settings))
+
     def new_janitor(self, **more: Any) -> Janitor:
         return Janitor(
             self.store,
             self.retention,
             self.activity,
             clock=self.clock,
-            folder=lambda: self.media,
             **{
-                "fallback_s": lambda: 60.0,
+                "folder": self.folder(),
                 "probe": LeaseProbe(),
                 "space": lambda _: Space(self.free, self.total),
                 **more,

@@ -13,6 +13,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
+from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
@@ -36,7 +37,7 @@ class StillClock:
         return self.synchronised
 
 
-class Folder:
+class WatchedFolder:
     """A watched folder with its watcher, in virtual time."""
 
     def __init__(self, base: Path, store: Store, clock: StillClock, **settings: Any) -> None:
@@ -51,6 +52,7 @@ class Folder:
             "scan_interval_seconds": 60.0,
         }
         self.settings = WatchSettings(folder=self.media, **(chosen | settings))
+        self.folder = Folder(self.settings)
         self.watcher = self._new_watcher()
 
     def _new_watcher(self) -> Watcher:
@@ -58,7 +60,7 @@ class Folder:
             self.sender_woken += 1
 
         return Watcher(
-            self.settings,
+            self.folder,
             self.store,
             self.activity,
             probe=LeaseProbe(),
@@ -115,10 +117,10 @@ def recordings_in(store: Store) -> list[Recording]:
 
 
 @contextmanager
-def watched_folder(base: Path, **settings: Any) -> Iterator[Folder]:
+def watched_folder(base: Path, **settings: Any) -> Iterator[WatchedFolder]:
     clock = StillClock()
     store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
-    folder = Folder(base, store, clock, **settings)
+    folder = WatchedFolder(base, store, clock, **settings)
     try:
         yield folder
     finally:

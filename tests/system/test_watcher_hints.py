@@ -20,6 +20,7 @@ from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import State
+from edge_agent.media.folder import Folder
 from edge_agent.media.hints import watched_inodes
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.watcher import Watcher
@@ -42,7 +43,11 @@ class Live:
         self.activity = Activity()
         self.woken = threading.Event()
         self.watcher = Watcher(
-            WatchSettings(folder=root, settle_seconds=0.2, scan_interval_seconds=scan_interval_s),
+            Folder(
+                WatchSettings(
+                    folder=root, settle_seconds=0.2, scan_interval_seconds=scan_interval_s
+                )
+            ),
             self.store,
             self.activity,
             probe=LeaseProbe(),

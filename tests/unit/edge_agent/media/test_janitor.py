@@ -319,7 +319,9 @@ def test_L2_a_new_file_of_its_name_is_not_touched_while_it_is_on_its_way_out(sta
 def test_L2_where_nobody_can_say_who_writes_it_stays_ten_times_as_long_as_before_sending(stage):
     recording = verified(stage)
     path = stage.lane.media / "a.mp4"
-    janitor = stage.lane.new_janitor(probe=KnowsNothing(), fallback_s=lambda: 90.0)
+    janitor = stage.lane.new_janitor(
+        probe=KnowsNothing(), folder=stage.lane.folder(fallback_settle_seconds=90.0)
+    )
 
     clean(stage, janitor=janitor)
     wait = wait_of(stage, recording)

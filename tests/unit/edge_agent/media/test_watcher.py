@@ -13,14 +13,16 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folder import NameRules
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.scan import NameRules, Scan, is_gone
+from edge_agent.media.removal import PREFIX
+from edge_agent.media.scan import Scan, is_gone
 from edge_agent.media.stability_check import identity_at
 from edge_agent.media.watcher import Watcher
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
-from tests.support.rim import Folder, StillClock, watched_folder
+from tests.support.rim import StillClock, WatchedFolder, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -31,7 +33,7 @@ def folder(tmp_path):
         yield made
 
 
-def sent(folder: Folder, recording: Recording) -> Recording:
+def sent(folder: WatchedFolder, recording: Recording) -> Recording:
     """Bring a settled recording to VERIFIED, as the sender would."""
     digest = Digest(bytes(32))
     store = folder.store
@@ -154,7 +156,7 @@ def test_the_longer_wait_where_the_kernel_says_nothing_has_a_reason_of_its_own(f
             return Writer.UNKNOWN
 
     folder.watcher.stop()
-    folder.watcher = Watcher(folder.settings, folder.store, folder.activity, probe=KnowsNothing())
+    folder.watcher = Watcher(folder.folder, folder.store, folder.activity, probe=KnowsNothing())
     folder.write("a.mp4")
 
     folder.pass_time(20.0)
@@ -542,7 +544,7 @@ class CountsQuestions(Store):
 def test_a_scan_of_an_unchanged_folder_asks_the_store_about_no_file(tmp_path):
     clock = StillClock()
     store = CountsQuestions.open(tmp_path / "agent.db", clock=clock, boot_id="boot")
-    folder = Folder(tmp_path, store, clock)
+    folder = WatchedFolder(tmp_path, store, clock)
     for number in range(50):
         folder.write(f"{number}.mp4")
     folder.settle()
@@ -557,24 +559,17 @@ def test_a_scan_of_an_unchanged_folder_asks_the_store_about_no_file(tmp_path):
     assert (asked, store.questions) == (50, 51)
 
 
-class CountsScans(Watcher):
-    scans = 0
-
-    def _scan(self, root: bytes, now_s: float) -> None:
-        self.scans += 1
-        super()._scan(root, now_s)
-
-
 def test_hints_in_a_storm_cost_a_bounded_number_of_scans(folder):
-    folder.watcher.stop()
-    folder.watcher = CountsScans(folder.settings, folder.store, folder.activity, probe=LeaseProbe())
+    (folder.media / os.fsdecode(PREFIX + b"a.mp4")).write_bytes(b"left aside: each scan tells it")
+    scans = []
+    folder.watcher.on_aside = scans.append
 
     for _ in range(1000):  # ten seconds of a hint each 10 ms
         folder.watcher.wake()
         folder.watcher.step(folder.clock.now)
         folder.clock.now += 0.01
 
-    assert 10 <= folder.watcher.scans <= 21
+    assert 10 <= len(scans) <= 21
 
 
 # --- the folder itself ----------------------------------------------------------------------
@@ -625,7 +620,8 @@ def test_other_patterns_count_from_the_next_scan(folder):
     folder.settle()
     before = folder.states()
 
-    folder.watcher.configure(folder.settings.model_copy(update={"patterns": ("*.xyz",)}))
+    folder.folder.reconfigure(folder.settings.model_copy(update={"patterns": ("*.xyz",)}))
+    folder.watcher.wake()
     folder.settle()
 
     assert before == {}

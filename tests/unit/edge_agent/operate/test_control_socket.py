@@ -11,7 +11,9 @@ import pytest
 
 from edge_agent import cli
 from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folder import Folder
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import (
     MAX_REQUEST_BYTES,
@@ -37,18 +39,19 @@ class Site:
         self.store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
         self.activity = Activity()
         self.woken = threading.Event()
+        folder = Folder(WatchSettings(folder=self.media))
         snapshots = StateDocuments(
             self.store,
             self.activity,
             clock,
             boot_id="boot",
-            folder=lambda: self.media,
+            folder=folder,
         )
         self.desk = Commands(
             self.store,
             self.activity,
             snapshots,
-            folder=self.media,
+            folder=folder,
             wake_watcher=self.woken.set,
         )
         self.server = ControlServer(self.path, self.desk)

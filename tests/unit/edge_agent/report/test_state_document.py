@@ -5,8 +5,10 @@ import itertools
 import pytest
 
 from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
+from edge_agent.media.folder import Folder
 from edge_agent.operate.text import progress_line, size, status_page
 from edge_agent.report.state_document import LinkUse, StateDocuments, percent, status_line
 from edge_agent.store.recordings import Store
@@ -30,7 +32,7 @@ class Board:
             self.activity,
             self.clock,
             boot_id="boot",
-            folder=lambda: self.folder,
+            folder=Folder(WatchSettings(folder=base)),
         )
         self.snapshot.phase = None
 

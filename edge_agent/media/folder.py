@@ -1,0 +1,113 @@
+"""A folder of recordings: where it is, which names in it are recordings, when one is finished.
+
+There is one today. Whoever must know of it is given this object; only this module reads `[watch]`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.base.settings import WatchSettings
+from edge_agent.core.printable import printable
+from edge_agent.core.recording import Found, Identity
+from edge_agent.core.stability import SettlePolicy
+from edge_agent.media.mounts import Space, space_at
+
+
+class NameRules:
+    """Which names are recordings; upper and lower case alike."""
+
+    def __init__(self, patterns: Iterable[str], ignore: Iterable[str]) -> None:
+        self._wanted = _any_of(patterns)
+        self._ignored = _any_of(ignore)
+
+    def take(self, name: bytes) -> bool:
+        """Return whether a file of that base name is sent."""
+        if name.startswith(b"."):
+            return False
+        text = os.fsdecode(name).lower()
+        return bool(self._wanted.match(text)) and not self._ignored.match(text)
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    parts = [fnmatch.translate(pattern.lower()) for pattern in patterns]
+    return re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRules:
+    """What may be changed while the agent runs."""
+
+    names: NameRules
+    is_recursive: bool
+    """Whether folders in it count."""
+    settle: SettlePolicy
+    scan_interval_s: float
+    """Longest time between two looks at all of it."""
+
+
+class Folder:
+    """One folder. Safe to use from several threads: the rules are replaced as a whole."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self.path = settings.folder
+        """As it was configured: it may be a link, and absent for a while."""
+        self.rules = _rules(settings)
+
+    def reconfigure(self, settings: WatchSettings) -> None:
+        """Take other names and times; it stays where it is until a restart."""
+        self.rules = _rules(settings)
+
+    def real_path(self) -> Path:
+        """Return where it really is at this moment.
+
+        Raises:
+            OSError: it is not there, cannot be reached, or is no folder; ``strerror`` says which.
+        """
+        try:
+            found = self.path.resolve(strict=True)
+        except RuntimeError as error:  # a loop of links, before Python 3.13
+            raise OSError(errno.ELOOP, str(error), str(self.path)) from error
+        if not found.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(self.path))
+        return found
+
+    def space(self) -> Space | None:
+        """Return what is free where it lies; None: that cannot be told."""
+        return space_at(os.fsencode(self.path))
+
+
+def _rules(settings: WatchSettings) -> FolderRules:
+    return FolderRules(
+        NameRules(settings.patterns, settings.ignore),
+        settings.recursive,
+        SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds),
+        settings.scan_interval_seconds,
+    )
+
+
+def found_below(root: bytes, path: bytes, identity: Identity, *, origin: str = "watch") -> Found:
+    """Return what is to be remembered of the file at *path*, which keeps its place below *root*.
+
+    Args:
+        root: the real path of a folder. A file that lies elsewhere has no place.
+        path: the file's real path.
+        identity: what it is now.
+        origin: as in `Found`.
+    """
+    above, _, name = path.rpartition(b"/")
+    top = root.rstrip(b"/")
+    below = above[len(top) + 1 :] if above.startswith(top + b"/") else b""
+    return Found(
+        path=path,
+        folder="/".join(printable(part) for part in below.split(b"/")) if below else "",
+        name=printable(name),
+        identity=identity,
+        origin=origin,
+    )
