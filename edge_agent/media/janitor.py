@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 
@@ -27,8 +24,6 @@ from edge_agent.base.errors import (
     StoreError,
 )
 from edge_agent.base.settings import RetentionSettings
-from edge_agent.core.plan import MIB
-from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
@@ -37,9 +32,11 @@ from edge_agent.media import beneath, removal
 from edge_agent.media.disk_space import DiskSpace
 from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.leaving import LeavingFiles, words
 from edge_agent.media.mounts import Space, space_at
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.media.source import RunningDigest, Source
+from edge_agent.media.source import Source
+from edge_agent.media.verified_content import VerifiedContent
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
@@ -51,15 +48,6 @@ _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
-_READ_PER_STEP = 64 * MIB
-_ASIDE_AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    aside: removal.Aside
-    due_s: float
-    """When it is asked again, and unlinked."""
 
 
 class Janitor:
@@ -95,10 +83,9 @@ class Janitor:
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
-        self._stays = PendingRemovals(activity)
-        self._digests: dict[str, RunningDigest] = {}
-        self._leaving: dict[str, _Leaving] = {}
-        self._found_aside: deque[bytes] = deque()
+        self._pending = PendingRemovals(activity)
+        self._content = VerifiedContent(store, self._pending)
+        self._leaving = LeavingFiles(store)
         self._has_store_failed = False
         self.on_replaced: Callable[[], None] = lambda: None
         """Called when other bytes lie where the verified ones were: a recording that nobody has sent."""
@@ -113,21 +100,18 @@ class Janitor:
 
     def found_aside(self, paths: Iterable[bytes]) -> None:
         """Say that a scan has found files under their hidden names; returns at once, from any thread."""
-        self._found_aside.extend(paths)
+        self._leaving.found(paths)
         self.woken.set()
 
     def put_all_back(self) -> None:
         """Give what was moved aside its name again: `step` is not called any more."""
-        for recording_id in tuple(self._leaving):
-            leaving = self._leaving.pop(recording_id)
-            with suppress(StoreError):
-                self._put_back(self._store.get(recording_id), leaving.aside)
+        self._leaving.put_all_back()
 
     def step(self, now_s: float) -> float:
         """Settle what becomes of one recording; return the seconds until the next step."""
         try:
             self._disk.look(self._settings, now_s)
-            self._restore_found()
+            self._leaving.restore_found()
             wait_s = self._work(now_s)
         except StaleRecordingError:
             wait_s = 0.0  # somebody else moved it; the next step sees where to
@@ -144,16 +128,13 @@ class Janitor:
         return wait_s
 
     def _work(self, now_s: float) -> float:
-        for recording_id, leaving in self._leaving.items():
-            if leaving.due_s <= now_s:
-                recording = self._store.get(recording_id)
-                del self._leaving[recording_id]
-                self._finish(recording, leaving.aside, now_s)
-                return 0.0
-        wait_s = _IDLE_S if len(self._leaving) >= _ASIDE_AT_ONCE else self._settle_next(now_s)
-        return min([wait_s, *(one.due_s - now_s for one in self._leaving.values())])
-
-    # --- which ------------------------------------------------------------------------------
+        due = self._leaving.take_due(now_s)
+        if due is not None:
+            self._finish(*due, now_s)
+            return 0.0
+        wait_s = _IDLE_S if self._leaving.is_full else self._settle_next(now_s)
+        due_s = self._leaving.next_due_s()
+        return wait_s if due_s is None else min(wait_s, due_s - now_s)
 
     def _settle_next(self, now_s: float) -> float:
         after = 0
@@ -161,11 +142,11 @@ class Janitor:
             for recording in page:
                 if recording.id in self._leaving:
                     continue
-                if self._stays.must_wait(recording.id, now_s):
+                if self._pending.must_wait(recording.id, now_s):
                     continue
                 decision = self._decide(recording)
                 if decision is RetentionVerdict.KEEP_FOR_NOW:
-                    self._stays.count_quiet((one.id for one in page), now_s)
+                    self._pending.count_quiet((one.id for one in page), now_s)
                     return _KEPT_LOOK_S  # the younger ones stay as well
                 if decision is RetentionVerdict.KEEP_FOR_EVER:
                     self._forget(recording)
@@ -173,7 +154,7 @@ class Janitor:
                     return 0.0
                 return self._release(recording, now_s)
             after = page[-1].seq
-        self._stays.forget_past(now_s)
+        self._pending.forget_past(now_s)
         return _IDLE_S
 
     def _decide(self, recording: Recording) -> RetentionVerdict:
@@ -192,13 +173,8 @@ class Janitor:
             return None
         if space is None:
             return None
-        leaving = (one.aside.identity for one in self._leaving.values())
         # What is about to go is as good as free: else more would go than must.
-        return space.free + sum(
-            one.length for one in leaving if one.device == recording.identity.device
-        )
-
-    # --- letting go -------------------------------------------------------------------------
+        return space.free + self._leaving.bytes_on(recording.identity.device)
 
     def _release(self, recording: Recording, now_s: float) -> float:
         receipt = recording.receipt
@@ -206,7 +182,7 @@ class Janitor:
             return self._keep(recording, "its receipt is not for its digest", now_s)
         try:
             with Source.open(recording.path) as source:
-                if not self._is_still_verified(recording, source):
+                if not self._content.is_still_there(recording, source):
                     return 0.0
                 return self._let_go(recording, source, now_s)
         except SourceVanishedError:
@@ -214,16 +190,16 @@ class Janitor:
         except SourceChangedError as error:
             return self._on_changed(recording, error)
         except (SourceError, OSError) as error:
-            return self._keep(recording, _words(error), now_s)
+            return self._keep(recording, words(error), now_s)
 
     def _let_go(self, recording: Recording, source: Source, now_s: float) -> float:
         """Move it aside, if nobody writes to it; it is unlinked by a later step."""
         writer = self._probe.writer_of(source.fileno())
         if writer is Writer.SOMEBODY:
-            self._stays.written(recording.id, now_s)
+            self._pending.written(recording.id, now_s)
             return 0.0
         if writer is Writer.UNKNOWN:
-            is_quiet = self._stays.is_quiet(
+            is_quiet = self._pending.is_quiet(
                 recording.id, now_s, fallback_s=self._folder.rules.settle.fallback_settle_s
             )
             if not is_quiet:
@@ -232,7 +208,7 @@ class Janitor:
             recording = self._store.update(recording, delete_allowed=True)
         aside = removal.move_aside(recording.path, source, recording.identity)
         wait_s = ASIDE_S if writer is Writer.NOBODY else self._folder.rules.settle.fallback_settle_s
-        self._leaving[recording.id] = _Leaving(aside, now_s + wait_s)
+        self._leaving.add(recording.id, aside, now_s + wait_s)
         return 0.0
 
     def _finish(self, recording: Recording | None, aside: removal.Aside, now_s: float) -> None:
@@ -240,7 +216,7 @@ class Janitor:
         if recording is not None and recording.state is not State.VERIFIED:
             recording = None  # a new file has its name, and the watcher has closed the old one
         if self._settings.delete == "never":  # since a moment ago
-            self._put_back(recording, aside)
+            self._leaving.put_back(recording, aside)
             return
         try:
             removal.remove(aside, self._probe, unlink=self._unlink)
@@ -249,48 +225,18 @@ class Janitor:
                 self._on_vanished(recording, now_s)
             return
         except (removal.StillWrittenError, SourceError, OSError) as error:
-            recording = self._put_back(recording, aside)
+            recording = self._leaving.put_back(recording, aside)
             if recording is None:
                 self.on_replaced()
             elif isinstance(error, removal.StillWrittenError):
-                self._stays.written(recording.id, now_s)
+                self._pending.written(recording.id, now_s)
             elif isinstance(error, SourceChangedError):
                 self._on_changed(recording, error)
             else:
-                self._keep(recording, _words(error), now_s)
+                self._keep(recording, words(error), now_s)
             return
         if recording is not None:
             self._released(recording)
-
-    def _put_back(self, recording: Recording | None, aside: removal.Aside) -> Recording | None:
-        try:
-            path = removal.put_back(aside.hidden, aside.path.rpartition(b"/")[2])
-        except FileNotFoundError:
-            return recording  # unlinked, and only that this is durable is in doubt
-        except OSError as error:  # the next scan finds it
-            log.warning("upload.left_aside", path=printable(aside.hidden), error=_words(error))
-            return recording
-        log.info("upload.put_back", path=printable(path))
-        if recording is None:
-            return None
-        # What is gone from there now was not unlinked by us.
-        return self._store.update(recording, delete_allowed=False)
-
-    def _restore_found(self) -> None:
-        """Put back what a power cut, or an earlier run, has left aside."""
-        ours = {one.aside.hidden for one in self._leaving.values()}
-        while self._found_aside:
-            hidden = self._found_aside.popleft()
-            if hidden in ours:
-                continue
-            try:
-                path = removal.put_back(hidden)
-            except FileNotFoundError:
-                continue  # unlinked since the scan
-            except OSError as error:
-                log.warning("upload.left_aside", path=printable(hidden), error=_words(error))
-            else:
-                log.info("upload.put_back", path=printable(path))
 
     def _on_changed(self, recording: Recording, error: SourceChangedError) -> float:
         """Never deleted: what is there now is another recording, and the next scan finds it."""
@@ -299,36 +245,6 @@ class Janitor:
         log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
         self.on_replaced()
         return 0.0
-
-    def _is_still_verified(self, recording: Recording, source: Source) -> bool:
-        """Return whether the file is the verified one; False: still reading, come again.
-
-        A card that was plugged in again gives its files other inode numbers, and a change of mode
-        another ctime. Then the bytes themselves are compared with the receipt.
-
-        Raises:
-            SourceChangedError: it is not.
-        """
-        try:
-            source.check(recording.identity)
-        except SourceChangedError:
-            if source.identity.length != recording.identity.length:
-                raise
-        else:
-            return True
-        found = source.identity
-        digest = self._digests.setdefault(recording.id, RunningDigest())
-        digest.catch_up(source, min(found.length, digest.upto + _READ_PER_STEP))
-        source.check(found)
-        if digest.upto < found.length:
-            return False
-        self._digests.pop(recording.id)
-        self._stays.disturb(recording.id)
-        if digest.digest() != recording.digest:
-            msg = "its bytes are not the verified ones any more"
-            raise SourceChangedError(msg)
-        self._store.update(recording, identity=found)
-        return False
 
     def _released(self, recording: Recording) -> None:
         self._forget(recording)
@@ -356,7 +272,9 @@ class Janitor:
         """Tell our own unlink before a power cut from one that it came before, or from a pulled card."""
         hidden = removal.hidden_path(recording.path)
         if recording.delete_allowed and beneath.is_there(hidden):
-            self._put_back(recording, removal.Aside(recording.path, hidden, recording.identity))
+            self._leaving.put_back(
+                recording, removal.Aside(recording.path, hidden, recording.identity)
+            )
             return self._wait(recording, now_s)
         if recording.delete_allowed and self._is_mounted(recording):
             self._released(recording)
@@ -374,17 +292,13 @@ class Janitor:
         return stat.S_ISDIR(folder.st_mode) and folder.st_dev == recording.identity.device
 
     def _keep(self, recording: Recording, why: str, now_s: float) -> float:
-        self._stays.trouble(recording.id, why, now_s)
+        self._pending.trouble(recording.id, why, now_s)
         return 0.0  # the next one may go
 
     def _wait(self, recording: Recording, now_s: float) -> float:
-        self._stays.wait(recording.id, now_s)
+        self._pending.wait(recording.id, now_s)
         return 0.0
 
     def _forget(self, recording: Recording) -> None:
-        self._digests.pop(recording.id, None)
-        self._stays.forget(recording.id)
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self._content.forget(recording.id)
+        self._pending.forget(recording.id)

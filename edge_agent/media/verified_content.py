@@ -1,0 +1,58 @@
+"""Whether a file is still, byte for byte, the one which the server has verified."""
+
+from __future__ import annotations
+
+from edge_agent.base.errors import SourceChangedError
+from edge_agent.core.plan import MIB
+from edge_agent.core.recording import Recording
+from edge_agent.media.pending_removals import PendingRemovals
+from edge_agent.media.source import RunningDigest, Source
+from edge_agent.store.recordings import Store
+
+_READ_PER_CALL = 64 * MIB
+"""A second on the slowest board, so that stopping and the watchdog stay prompt."""
+
+
+class VerifiedContent:
+    """Compares a file with its recording, some of it at a time. For the janitor's thread."""
+
+    def __init__(self, store: Store, pending: PendingRemovals) -> None:
+        self._store = store
+        self._pending = pending
+        self._digests: dict[str, RunningDigest] = {}
+
+    def is_still_there(self, recording: Recording, source: Source) -> bool:
+        """Return whether *source* is the verified file; False: still reading, come again.
+
+        A card that was plugged in again gives its files other inode numbers, and a change of mode
+        another ctime. Then the bytes themselves are compared with the digest of the receipt.
+
+        Raises:
+            SourceChangedError: it is not.
+            SourceError: it cannot be read.
+            StoreError: its new identity could not be written; it is read again.
+        """
+        try:
+            source.check(recording.identity)
+        except SourceChangedError:
+            if source.identity.length != recording.identity.length:
+                raise
+        else:
+            return True
+        found = source.identity
+        digest = self._digests.setdefault(recording.id, RunningDigest())
+        digest.catch_up(source, min(found.length, digest.upto + _READ_PER_CALL))
+        source.check(found)
+        if digest.upto < found.length:
+            return False
+        self._digests.pop(recording.id)
+        self._pending.disturb(recording.id)
+        if digest.digest() != recording.digest:
+            msg = "its bytes are not the verified ones any more"
+            raise SourceChangedError(msg)
+        self._store.update(recording, identity=found)
+        return False
+
+    def forget(self, recording_id: str) -> None:
+        """It is not looked at any more."""
+        self._digests.pop(recording_id, None)
