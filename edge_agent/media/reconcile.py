@@ -1,4 +1,4 @@
-"""What a file in the folder means for what is remembered: new, renamed, changed, come back, gone.
+"""What a file in the folder means for what is remembered: new, renamed, changed, come back.
 
 Used by the watcher, in its thread. The sender works on the same recordings: each move is refused by the
 store if the other was faster, and what is being sent at this moment is left to the sender, which finds
@@ -15,19 +15,13 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity, Recording
-from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
-from edge_agent.media.scan import is_gone
+from edge_agent.media.missing import SOURCE_MISSING
 from edge_agent.media.stability_check import StabilityCheck
-from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
-
-SOURCE_MISSING = "source-missing"
-"""Problem code of a recording whose file was gone before it was sent."""
-
-_UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
 
 
 class Reconciler:
@@ -37,7 +31,7 @@ class Reconciler:
         self._store = store
         self._activity = activity
         self._settler = settler
-        self._renumbered: dict[int, int] = {}
+        self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
 
     def is_known(self, found: Found, now_s: float) -> bool:
@@ -48,7 +42,8 @@ class Reconciler:
             False: it is watched now, or it is new.
 
         Raises:
-            StaleRecordingError: it is being sent, and the sender is about to notice.
+            StaleRecordingError: another worker is at it, or was this instant: look again.
+            StoreError: what is remembered of it could not be read or written.
         """
         before = self._store.newest_at(found.path)
         if before is None or before.state is State.RELEASED:
@@ -57,7 +52,7 @@ class Reconciler:
         is_same = before.identity.is_same_content(identity)
         if is_same and before.identity.device != identity.device:
             # The card was plugged in again and got another number.
-            self._renumbered[before.identity.device] = identity.device
+            self.renumbered[before.identity.device] = identity.device
         if before.state in (State.SEEN, State.GROWING):
             return not self._settler.watch(found.path, before.id, identity, now_s)
         if before.state is State.FAILED and before.problem == SOURCE_MISSING:
@@ -121,52 +116,6 @@ class Reconciler:
         self._store.advance(before, event, **changes)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
         return self._settler.watch(found.path, before.id, found.identity, now_s)
-
-    # --- what is gone -----------------------------------------------------------------------
-
-    def find_missing(self) -> bool:
-        """Settle what becomes of recordings whose file is gone; return whether every one could be judged."""
-        after, is_complete = 0, True
-        while page := self._store.places(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
-            after = page[-1][0]
-            for seq, path, device in page:
-                if not is_gone(path, self._renumbered.get(device, device)):
-                    continue
-                recording = self._store.numbered(seq)
-                if recording is None or recording.path != path:
-                    continue
-                try:
-                    self._vanish(recording)
-                except StaleRecordingError:
-                    is_complete = False  # another worker moved it this instant
-        return is_complete
-
-    def _vanish(self, recording: Recording) -> None:
-        if recording.state is State.VERIFIED and recording.delete_allowed:
-            return  # the janitor is at it
-        self._settler.forget(recording.path)
-        self._activity.wait(recording.id, None)
-        if recording.state is State.VERIFIED:
-            self._store.advance(recording, Event.SOURCE_VANISHED)
-            return
-        detail = "the file was deleted or moved away before it was sent"
-        told = {
-            "file_id": recording.id,
-            "name": recording.name,
-            "code": SOURCE_MISSING,
-            "detail": detail,
-            "permanent": False,
-        }
-        self._store.advance(
-            recording,
-            Event.SOURCE_VANISHED,
-            tell=[NewEvent("file.failed", told, subject=recording.id)],
-            problem=SOURCE_MISSING,
-            detail=detail,
-        )
-        self._activity.touch()
-        path = printable(recording.path)
-        log.warning("upload.failed", recording_id=recording.id, path=path, error=detail)
 
 
 def _is_untouched(before: Identity, now: Identity) -> bool:

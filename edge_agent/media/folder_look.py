@@ -1,0 +1,190 @@
+"""Looks at the whole folder: each file is known, or watched until it is finished, or new.
+
+A look takes as many steps as there is to ask the store about. One in which nothing changed asks
+nothing about its files and writes nothing. When to look is the watcher's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import structlog
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.errors import StaleRecordingError
+from edge_agent.core.printable import printable
+from edge_agent.core.recording import Found, Identity
+from edge_agent.media.folder import Folder, found_below
+from edge_agent.media.missing import MissingFiles
+from edge_agent.media.reconcile import Reconciler
+from edge_agent.media.scan import Scan
+from edge_agent.media.seen_files import SeenFiles
+from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
+
+_MAX_LINES = 50
+_ASKED_AT_ONCE = 1000
+"""Files that the store is asked about in one step: a second or so on a small board, so that the
+watchdog sees progress, and that what is found is remembered in batches."""
+_ADDED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look that is through."""
+
+    scan: Scan
+    is_complete: bool
+    """Whether every file could be compared; False: another worker moved one this instant."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A scan under way; it may take several steps."""
+
+    scan: Scan
+    entries: Iterator[tuple[bytes, Identity]]
+    unfinished: set[bytes] = field(default_factory=set)
+    """Paths that are watched and are there."""
+    fresh: list[Found] = field(default_factory=list)
+    added: int = 0
+    is_complete: bool = True
+
+
+class FolderLook:
+    """One look after the other. For the watcher's thread, but `ask_anew`."""
+
+    def __init__(
+        self, folder: Folder, store: Store, activity: Activity, settler: StabilityCheck
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._activity = activity
+        self._settler = settler
+        self._reconciler = Reconciler(store, activity, settler)
+        self._missing = MissingFiles(store, activity, settler, self._reconciler.renumbered)
+        self._known = SeenFiles()
+        self._walk: _Walk | None = None
+        self._owes_search = True
+        self._must_ask_anew = False
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._walk is not None
+
+    @property
+    def files(self) -> int:
+        """How many files there are, as far as the last look could tell."""
+        return len(self._known) + len(self._settler)
+
+    def ask_anew(self) -> None:
+        """Take nothing for known at the next look; from any thread."""
+        self._must_ask_anew = True
+
+    def forget_all(self) -> None:
+        """The folder is gone: a look that is under way ends, and the next one begins from nothing."""
+        self._known.clear()
+        self._walk = None
+        self._owes_search = True
+
+    def commit(self) -> None:
+        """Write what looks at single files have found.
+
+        Raises:
+            StoreError: nothing was written; the same is found again.
+        """
+        for recording in self._settler.commit():
+            # Known from now on, so that its absence at the next scan is noticed.
+            self._known.add(_key(recording.path, recording.identity))
+
+    def step(self, root: bytes, now_s: float) -> Looked | None:
+        """Begin a look at *root*, a real path, or go on with it; None: it is not through.
+
+        Raises:
+            StoreError: the look ends here; the next step begins another.
+        """
+        walk, self._walk = self._walk or self._begin(root), None  # None: if the store fails
+        asked = 0
+        for path, identity in walk.entries:
+            key = _key(path, identity)
+            is_known = self._known.see(key)
+            if path in self._settler:
+                walk.unfinished.add(path)
+                self._settler.look(path, identity, now_s)
+                if self._settler.has_much_to_commit:
+                    self.commit()
+            elif not is_known:
+                asked += 1
+                self._ask(walk, key, found_below(root, path, identity), now_s)
+                if asked >= _ASKED_AT_ONCE:
+                    self._add(walk, now_s)
+                    self._walk = walk
+                    return None
+        self._add(walk, now_s)
+        self._end(walk, now_s)
+        return Looked(walk.scan, walk.is_complete)
+
+    def _begin(self, root: bytes) -> _Walk:
+        if self._must_ask_anew:
+            self._must_ask_anew = False
+            self._known.clear()
+            self._owes_search = True
+        self._known.begin()
+        scan = Scan(root, self._folder.rules.names, recursive=self._folder.rules.is_recursive)
+        return _Walk(scan, iter(scan))
+
+    def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
+        """Compare a file that no scan has settled yet with what is remembered."""
+        try:
+            if self._reconciler.is_known(found, now_s):
+                self._known.add(key)
+            elif found.path in self._settler:
+                walk.unfinished.add(found.path)
+            else:
+                walk.fresh.append(found)
+        except StaleRecordingError:
+            walk.is_complete = False  # another worker moved it this instant: look again
+        if len(walk.fresh) >= _ADDED_AT_ONCE:
+            self._add(walk, now_s)
+
+    def _end(self, walk: _Walk, now_s: float) -> None:
+        if walk.added > _MAX_LINES:
+            log.info("folder.scanned", files_new=walk.added)
+        self._owes_search |= self._known.end()
+        self._owes_search |= any(path not in walk.unfinished for path in self._settler.paths())
+        self._settler.take_up(now_s)
+        if self._owes_search and not walk.scan.unreadable:
+            self._owes_search = not self._missing.find()
+
+    def _add(self, walk: _Walk, now_s: float) -> None:
+        """Remember what is new, and watch it; what there is no room for waits in the store."""
+        if not walk.fresh:
+            return
+        found, walk.fresh = walk.fresh, []
+        walk.added += len(found)
+        # A card full of old recordings is one line, not thousands.
+        say = log.info if walk.added <= _MAX_LINES else log.debug
+        later: list[int] = []
+        for recording in self._store.add(found):
+            if self._settler.watch(recording.path, recording.id, recording.identity, now_s):
+                walk.unfinished.add(recording.path)
+            else:
+                self._known.add(_key(recording.path, recording.identity))
+                later.append(recording.seq)
+            say(
+                "upload.seen",
+                recording_id=recording.id,
+                path=printable(recording.path),
+                length_bytes=recording.identity.length,
+            )
+        if later:
+            self._settler.watch_later(later[0], later[-1], now_s)
+        self._activity.touch()
+
+
+def _key(path: bytes, identity: Identity) -> int:
+    # Without the device number: it changes when a card is plugged in again.
+    return hash((path, identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns))

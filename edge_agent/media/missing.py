@@ -1,0 +1,91 @@
+"""Recordings whose file is gone before it was sent, or was let go by its owner.
+
+Used by the watcher, in its thread, when a scan has not seen a file that was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.errors import StaleRecordingError
+from edge_agent.core.printable import printable
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.media.scan import is_gone
+from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.store.outbox import NewEvent
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
+
+SOURCE_MISSING = "source-missing"
+"""Problem code of a recording whose file was gone before it was sent."""
+
+_UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
+
+
+class MissingFiles:
+    """Moves recordings whose file is no more.
+
+    Args:
+        renumbered: device number of a card before -> after it was plugged in again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        settler: StabilityCheck,
+        renumbered: Mapping[int, int],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._settler = settler
+        self._renumbered = renumbered
+
+    def find(self) -> bool:
+        """Find recordings whose file is gone; return whether every one could be judged."""
+        after, is_complete = 0, True
+        while page := self._store.places(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
+            after = page[-1][0]
+            for seq, path, device in page:
+                if not is_gone(path, self._renumbered.get(device, device)):
+                    continue
+                recording = self._store.numbered(seq)
+                if recording is None or recording.path != path:
+                    continue
+                try:
+                    self._vanish(recording)
+                except StaleRecordingError:
+                    is_complete = False  # another worker moved it this instant
+        return is_complete
+
+    def _vanish(self, recording: Recording) -> None:
+        if recording.state is State.VERIFIED and recording.delete_allowed:
+            return  # the janitor is at it
+        self._settler.forget(recording.path)
+        self._activity.wait(recording.id, None)
+        if recording.state is State.VERIFIED:
+            self._store.advance(recording, Event.SOURCE_VANISHED)
+            return
+        detail = "the file was deleted or moved away before it was sent"
+        told = {
+            "file_id": recording.id,
+            "name": recording.name,
+            "code": SOURCE_MISSING,
+            "detail": detail,
+            "permanent": False,
+        }
+        self._store.advance(
+            recording,
+            Event.SOURCE_VANISHED,
+            tell=[NewEvent("file.failed", told, subject=recording.id)],
+            problem=SOURCE_MISSING,
+            detail=detail,
+        )
+        self._activity.touch()
+        path = printable(recording.path)
+        log.warning("upload.failed", recording_id=recording.id, path=path, error=detail)
