@@ -35,8 +35,8 @@ ASIDE_S = 1.0
 """Between moving a recording aside and unlinking it: a program that has looked its name up and not
 opened it yet takes microseconds for the rest, milliseconds on a busy virtual machine."""
 
-_QUIETER = 10
-_LEAST_QUIET_S = 600.0
+QUIETER = 10
+LEAST_QUIET_S = 600.0
 
 
 def quiet_s(fallback_settle_s: float) -> float:
@@ -45,7 +45,7 @@ def quiet_s(fallback_settle_s: float) -> float:
     Much longer than to be sent: what is sent too early is sent again, what is deleted too early is
     lost. A recorder that waits for motion is silent for minutes.
     """
-    return max(_LEAST_QUIET_S, _QUIETER * fallback_settle_s)
+    return max(LEAST_QUIET_S, QUIETER * fallback_settle_s)
 
 
 LOW_FREE = 0.05

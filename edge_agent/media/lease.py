@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from edge_agent.core.retention import LEAST_QUIET_S, QUIETER
 from edge_agent.core.stability import Writer
 from edge_agent.media import beneath
 from edge_agent.media.mounts import mount_points_below, read_mountinfo
@@ -66,7 +67,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _fstatfs = getattr(_LIBC, "fstatfs64", None) or _LIBC.fstatfs
 
 _NO_LEASES = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
-_INSTEAD = "one counts as finished once it was quiet for [watch] fallback_settle_seconds"
+_INSTEAD = (
+    "one counts as finished once it was quiet for [watch] fallback_settle_seconds, and may be deleted"
+    f" after {QUIETER} times that, {LEAST_QUIET_S / 60:.0f} minutes at least"
+)
 
 
 class LeaseProbe:
@@ -163,7 +167,7 @@ class LeaseProbe:
         name = _DOUBTED.get(kind, f"a file system of type {kind:#x}")
         self._limits.add(
             f"recordings lie on {name}, where others may write unseen by this kernel: {_INSTEAD}; set"
-            " that above the recorder's longest pause between two writes, or record on a disk of this"
+            " fallback_settle_seconds above the recorder's longest pause between two writes, or record on a disk of this"
             " device (ext4, say)"
         )
         return False

@@ -25,7 +25,7 @@ _UNKNOWN = (
 
 
 class PendingRemovals:
-    """For the janitor's thread."""
+    """When each of them is looked at again, and what a person is told. For the janitor's thread."""
 
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
@@ -88,7 +88,7 @@ class PendingRemovals:
         self.wait(recording_id, now_s)
 
     def forget(self, recording_id: str) -> None:
-        """It stays no longer, or for ever."""
+        """It is gone, or it is kept for ever."""
         self._until_s.pop(recording_id, None)
         self._quiet_since_s.pop(recording_id, None)
         if recording_id in self._told:

@@ -70,7 +70,12 @@ class Database:
 
     @classmethod
     def open_read_only(cls, path: Path, version: int) -> Database:
-        """Open beside another process that may be writing; writes nothing."""
+        """Open beside another process that may be writing; writes nothing.
+
+        Raises:
+            StoreTooNewError: it has another *version*.
+            StoreError: it cannot be read.
+        """
         try:
             connection = sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S, writes=False)
         except sqlite3.Error as error:
@@ -94,6 +99,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
+        """Give the connection to a block that reads.
+
+        Raises:
+            StoreError: from the block, when the database cannot be read.
+        """
         with self._lock:
             try:
                 yield self._connection
@@ -103,7 +113,11 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Run the block as one transaction; on disk when the block has ended."""
+        """Run the block as one transaction; on disk when the block has ended.
+
+        Raises:
+            StoreError: from the block, when the database cannot be written; nothing of it is kept.
+        """
         with self._lock:
             run = self._connection
             try:

@@ -95,7 +95,9 @@ def test_where_others_write_unseen_the_kernel_is_wrong_and_is_not_believed(tmp_p
 
     [limit] = probe.limits
     assert f"recordings lie on {kind}" in limit
-    assert "fallback_settle_seconds" in limit
+    assert (
+        "quiet for [watch] fallback_settle_seconds, and may be deleted after 10 times that" in limit
+    )
 
 
 @pytest.mark.parametrize("kind", ["FUSE", "overlay"])
@@ -105,7 +107,7 @@ def test_check_says_where_the_kernel_cannot_tell_and_what_to_do(tmp_path, kind):
 
     assert found.level == "WARN"
     assert f"recordings lie on {kind}, where others may write unseen by this kernel" in found.text
-    assert "set that above the recorder's longest pause" in found.text
+    assert "set fallback_settle_seconds above the recorder's longest pause" in found.text
     assert "\n" not in found.text
 
 
