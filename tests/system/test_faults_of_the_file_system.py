@@ -26,25 +26,29 @@ def test_L2_a_recording_that_is_written_unseen_is_not_deleted_under_its_recorder
         recorder.write(os.urandom(50_000))
         here.agent.start()
 
-        def waits_for_quiet():
-            state = here.agent.state() or {"queue": {"files": 0}}
-            if not state["queue"]["files"]:
+        def is_said(what):
+            if here.agent.state() is None:
                 return False
-            [row] = here.agent.status()["files"]
-            return "it must be quiet for 8 s" in row["detail"]
+            return [what in (row["detail"] or "") for row in here.agent.status()["files"]] == [True]
 
         # Quiet for the settle time, and the kernel says that nobody has it open for writing.
-        wait_for(waits_for_quiet, "it was asked about, and is not taken for finished")
+        wait_for(
+            lambda: is_said("it must be quiet for 8 s"),
+            "it was asked about, and is not taken for finished",
+        )
         recorder.write(os.urandom(50_000))
         status = here.agent.status()
         published_early = here.server.published_files()
         recorder.close()
         digest = sha256(below / "flight.mp4")
         here.wait_until_published(1)
-        wait_for(lambda: not (below / "flight.mp4").exists(), "it is let go")
+        wait_for(
+            lambda: is_said("deleted once it was quiet for 10 minutes"), "it is not yet let go"
+        )
 
+        assert (below / "flight.mp4").exists()
         assert published_early == []
         assert here.published_digests() == {"flight.mp4": digest}
         [limit] = status["limits"]
         assert "recordings lie on FUSE" in limit
-        assert "set that above the recorder's longest pause" in limit
+        assert "set fallback_settle_seconds above the recorder's longest pause" in limit
