@@ -14,10 +14,8 @@ The parts over the one `Database`: recordings here, their order in `queue`, even
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -25,8 +23,9 @@ from uuid import uuid4
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
-from edge_agent.core.upload import PENDING, Event, State, advance
+from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.database import Connection, Database
+from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.store.queue import Chosen, EveryRecording, Queue
@@ -34,7 +33,6 @@ from edge_agent.store.schema import (
     COLUMNS,
     MIGRATIONS,
     SCHEMA_VERSION,
-    changed_columns,
     to_recording,
 )
 from edge_host.clock import rfc3339
@@ -42,6 +40,7 @@ from edge_host.clock import rfc3339
 __all__ = [
     "Found",
     "Identity",
+    "Move",
     "NewEvent",
     "OutboxEvent",
     "Recording",
@@ -50,23 +49,6 @@ __all__ = [
     "pending_bytes",
     "pending_files",
 ]
-
-_KEEP_RELEASED = 1000
-"""Released recordings remembered, for `status` and for people; older ones are forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step of one recording through the state table."""
-
-    recording: Recording
-    event: Event
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    tell: Sequence[NewEvent] = ()
-    sent: int = 0
-    """Bytes put on the wire for it that no other move has counted."""
-    resent: int = 0
-    """Bytes of these that the server had lost, or that went twice."""
 
 
 class Store:
@@ -90,6 +72,7 @@ class Store:
         self._queue = EveryRecording(database) if queue is None else queue
         self.outbox = outbox
         self.notes = Notes(database)
+        self._moves = Moves(outbox, self.notes)
         self.priority_of: Callable[[str, str], int] | None = None
         """Gives a new recording its priority, from folder and name; None: all have the same."""
 
@@ -249,7 +232,7 @@ class Store:
             StoreError: not written; the recording is in its old state.
         """
         with self._database.transaction() as run:
-            return self._advance(run, Move(recording, event, changes, tell, sent, resent))
+            return self._moves.do(run, Move(recording, event, changes, tell, sent, resent))
 
     def advance_all(self, moves: Sequence[Move]) -> list[Recording]:
         """Do many moves in one transaction; leave out those that `advance` would call stale."""
@@ -257,34 +240,7 @@ class Store:
         with self._database.transaction() as run:
             for move in moves:
                 with suppress(StaleRecordingError):
-                    moved.append(self._advance(run, move))
-        return moved
-
-    def _advance(self, run: Connection, move: Move) -> Recording:
-        state = advance(move.recording.state, move.event)
-        now = self._current(run, move.recording)
-        is_receipt = move.event is Event.RECEIPT_STORED
-        if now.state is not move.recording.state or (
-            # Rewritten, and sent once more, while the answer to the first time was on its way.
-            is_receipt and now.digest != move.recording.digest
-        ):
-            raise StaleRecordingError(now.id)
-        moved = _with_key(replace(now, state=state, **move.changes))
-        self._write(run, now, moved)
-        if move.sent:
-            self.notes.count(run, bytes_sent=move.sent, bytes_resent=move.resent)
-        if is_receipt:
-            self.notes.count(
-                run,
-                files_verified=1,
-                last_verified_at=moved.verified_at,
-            )
-        elif moved.state is State.FAILED:
-            self.notes.count(run, files_failed=1)
-        elif moved.state is State.RELEASED:
-            self._forget_old_released(run)
-        for one in move.tell:
-            self.outbox.write(run, one)
+                    moved.append(self._moves.do(run, move))
         return moved
 
     def update(
@@ -298,67 +254,19 @@ class Store:
             StaleRecordingError: it was forgotten meanwhile.
         """
         with self._database.transaction() as run:
-            now = self._current(run, recording)
-            changed = _with_key(replace(now, **changes))
-            self._write(run, now, changed)
-            for one in tell:
-                self.outbox.write(run, one)
-        return changed
+            return self._moves.change(run, recording, changes, tell)
 
     def give_key(self, recording: Recording) -> str:
         """Give what an earlier version settled its idempotency key; durable on return."""
-        key = _new_key()
+        key = new_key()
         self.update(recording, idempotency_key=key)
         return key
-
-    @staticmethod
-    def _forget_old_released(run: Connection) -> None:
-        run.execute(
-            "DELETE FROM recording WHERE state = ? AND seq <= (SELECT seq FROM recording"
-            " WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-            (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
-        )
-
-    @staticmethod
-    def _current(run: Connection, recording: Recording) -> Recording:
-        """Return the row as it is now: the watcher renames what the sender is busy with."""
-        row = run.execute(
-            f"SELECT {COLUMNS} FROM recording WHERE id = ?", (recording.id,)
-        ).fetchone()
-        if row is None:
-            raise StaleRecordingError(recording.id)
-        return to_recording(row)
-
-    @staticmethod
-    def _write(run: Connection, before: Recording, after: Recording) -> None:
-        """Write what differs: an index whose columns are not named costs no page."""
-        changed = changed_columns(before, after)
-        if not changed:
-            return
-        # Names of `schema`'s own; every value is bound.
-        columns = ", ".join(f"{column} = ?" for column in changed)
-        run.execute(f"UPDATE recording SET {columns} WHERE seq = ?", (*changed.values(), after.seq))
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Recording]:
         with self._database.reading() as run:
             # `where` is one of this module's own literals; every value is bound.
             found = run.execute(f"SELECT {COLUMNS} FROM recording {where}", values).fetchall()
         return [to_recording(row) for row in found]
-
-
-def _with_key(recording: Recording) -> Recording:
-    """Give a recording that an upload may be created for the key to do it with.
-
-    Durable before it is used, so that after a power cut the same upload is found again, and in the
-    commit that makes the recording ready: one of its own would wear the card for nothing.
-    """
-    if recording.state is not State.STABLE or recording.idempotency_key is not None:
-        return recording
-    return replace(recording, idempotency_key=_new_key())
-
-
-def _new_key() -> str:
-    return secrets.token_hex(16)
 
 
 def pending_bytes(counts: Mapping[State, tuple[int, int]]) -> int:

@@ -1,0 +1,135 @@
+"""One step of a recording, with all that is written beside it, in the caller's transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edge_agent.base.errors import StaleRecordingError
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import Event, State, advance
+from edge_agent.store.database import Connection
+from edge_agent.store.notes import Notes
+from edge_agent.store.outbox import NewEvent, Outbox
+from edge_agent.store.schema import COLUMNS, changed_columns, to_recording
+
+_KEEP_RELEASED = 1000
+"""Released recordings remembered, for `status` and for people; older ones are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One step of one recording through the state table."""
+
+    recording: Recording
+    event: Event
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    tell: Sequence[NewEvent] = ()
+    sent: int = 0
+    """Bytes put on the wire for it that no other move has counted."""
+    resent: int = 0
+    """Bytes of these that the server had lost, or that went twice."""
+
+
+class Moves:
+    """Writes steps and changes of recordings, their events and what they count."""
+
+    def __init__(self, outbox: Outbox, notes: Notes) -> None:
+        self._outbox = outbox
+        self._notes = notes
+
+    def do(self, run: Connection, move: Move) -> Recording:
+        """Do *move*; return the recording as it is then.
+
+        Raises:
+            IllegalTransitionError: the table has no such row.
+            StaleRecordingError: another worker moved it meanwhile.
+        """
+        state = advance(move.recording.state, move.event)
+        now = _current(run, move.recording)
+        is_receipt = move.event is Event.RECEIPT_STORED
+        if now.state is not move.recording.state or (
+            # Rewritten, and sent once more, while the answer to the first time was on its way.
+            is_receipt and now.digest != move.recording.digest
+        ):
+            raise StaleRecordingError(now.id)
+        moved = _with_key(replace(now, state=state, **move.changes))
+        _write(run, now, moved)
+        if move.sent:
+            self._notes.count(run, bytes_sent=move.sent, bytes_resent=move.resent)
+        if is_receipt:
+            self._notes.count(
+                run,
+                files_verified=1,
+                last_verified_at=moved.verified_at,
+            )
+        elif moved.state is State.FAILED:
+            self._notes.count(run, files_failed=1)
+        elif moved.state is State.RELEASED:
+            _forget_old_released(run)
+        for one in move.tell:
+            self._outbox.write(run, one)
+        return moved
+
+    def change(
+        self,
+        run: Connection,
+        recording: Recording,
+        changes: Mapping[str, Any],
+        tell: Sequence[NewEvent],
+    ) -> Recording:
+        """Change facts without changing state; return the recording as it is then.
+
+        Raises:
+            StaleRecordingError: it was forgotten meanwhile.
+        """
+        now = _current(run, recording)
+        changed = _with_key(replace(now, **changes))
+        _write(run, now, changed)
+        for one in tell:
+            self._outbox.write(run, one)
+        return changed
+
+
+def _with_key(recording: Recording) -> Recording:
+    """Give a recording that an upload may be created for the key to do it with.
+
+    Durable before it is used, so that after a power cut the same upload is found again, and in the
+    commit that makes the recording ready: one of its own would wear the card for nothing.
+    """
+    if recording.state is not State.STABLE or recording.idempotency_key is not None:
+        return recording
+    return replace(recording, idempotency_key=new_key())
+
+
+def new_key() -> str:
+    """Return an idempotency key: 128 random bits, as text."""
+    return secrets.token_hex(16)
+
+
+def _forget_old_released(run: Connection) -> None:
+    run.execute(
+        "DELETE FROM recording WHERE state = ? AND seq <= (SELECT seq FROM recording"
+        " WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+        (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
+    )
+
+
+def _current(run: Connection, recording: Recording) -> Recording:
+    """Return the row as it is now: the watcher renames what the sender is busy with."""
+    row = run.execute(f"SELECT {COLUMNS} FROM recording WHERE id = ?", (recording.id,)).fetchone()
+    if row is None:
+        raise StaleRecordingError(recording.id)
+    return to_recording(row)
+
+
+def _write(run: Connection, before: Recording, after: Recording) -> None:
+    """Write what differs: an index whose columns are not named costs no page."""
+    changed = changed_columns(before, after)
+    if not changed:
+        return
+    # Names of `schema`'s own; every value is bound.
+    columns = ", ".join(f"{column} = ?" for column in changed)
+    run.execute(f"UPDATE recording SET {columns} WHERE seq = ?", (*changed.values(), after.seq))
