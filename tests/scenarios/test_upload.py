@@ -211,6 +211,8 @@ def test_a_server_without_block_digests_gets_everything_again(stage):
 
     assert stage.lane.now(recording).state is State.VERIFIED
     assert stage.link.body_bytes == 2 * len(data)
+    totals = stage.lane.store.notes.totals()
+    assert (totals.bytes_sent, totals.bytes_resent) == (2 * len(data), len(data))
 
 
 @pytest.mark.parametrize("status", [404, 410])
