@@ -199,8 +199,7 @@ def _list(options: argparse.Namespace) -> int:
     try:
         after = None
         while True:
-            with state.reading() as queries:
-                page = queries.page(device=None, state=options.state, after=after, limit=PAGE)
+            page = state.page(device=None, state=options.state, after=after, limit=PAGE)
             found += page
             if len(page) < PAGE:
                 break

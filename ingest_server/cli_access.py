@@ -15,12 +15,10 @@ from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
 from ingest_server.config import ServerConfig
-from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
-from ingest_server.storage.sqlite.outbox import Delivery, Outbox
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import ClaimRecord, Delivery, StateStore
 from upload_protocol.headers import is_device_id
 
-OpenState = Callable[[argparse.Namespace], SqliteState]
+OpenState = Callable[[argparse.Namespace], StateStore]
 ReadConfig = Callable[[argparse.Namespace], ServerConfig]
 Rows = Sequence[Sequence[str]]
 
@@ -167,17 +165,10 @@ class AccessCommands:
             now = rfc3339(SystemClock().now_utc())
             older = [
                 one.token_id
-                for one in state.tokens()
+                for one in state.access.tokens()
                 if one.device == device and (one.expires_at is None or one.expires_at > now)
             ]
-            state.add_token(
-                device,
-                issued.record.token_hash,
-                issued.record.token_id,
-                issued.record.created_at,
-                scopes,
-                expires_at=options.expires,
-            )
+            state.access.add_token(issued.record)
         finally:
             state.close()
         self._note(options, "token.add", device=device, object_=issued.record.token_id)
@@ -198,7 +189,7 @@ class AccessCommands:
     def _token_list(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            found = state.tokens()
+            found = state.access.tokens()
         finally:
             state.close()
         if options.json:
@@ -235,7 +226,7 @@ class AccessCommands:
     def _token_revoke(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            count = state.revoke(options.which)
+            count = state.access.revoke(options.which)
         finally:
             state.close()
         if count == 0:
@@ -256,7 +247,7 @@ class AccessCommands:
         claim = ClaimRecord(claim_id, now, options.expires, options.devices, 0, None)
         state = self._open_state(options)
         try:
-            AccessTables(state).add_claim(claim, claim_hash(token))
+            state.access.add_claim(claim, claim_hash(token))
         finally:
             state.close()
         self._note(options, "claim.add", device=None, object_=claim_id)
@@ -271,7 +262,7 @@ class AccessCommands:
     def _claim_list(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            found = AccessTables(state).claims()
+            found = state.access.claims()
         finally:
             state.close()
         if options.json:
@@ -296,9 +287,7 @@ class AccessCommands:
     def _claim_revoke(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            is_gone = AccessTables(state).revoke_claim(
-                options.claim_id, rfc3339(SystemClock().now_utc())
-            )
+            is_gone = state.access.revoke_claim(options.claim_id, rfc3339(SystemClock().now_utc()))
         finally:
             state.close()
         if not is_gone:
@@ -313,7 +302,7 @@ class AccessCommands:
     def _webhook_list(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            outbox = Outbox(state)
+            outbox = state.outbox
             found, disabled = outbox.listing(options.state), outbox.disabled()
         finally:
             state.close()
@@ -346,7 +335,7 @@ class AccessCommands:
     def _webhook_replay(self, options: argparse.Namespace) -> int:
         state = self._open_state(options)
         try:
-            count = Outbox(state).replay(None if options.which == "dead" else options.which)
+            count = state.outbox.replay(None if options.which == "dead" else options.which)
         finally:
             state.close()
         if not count and options.which != "dead":

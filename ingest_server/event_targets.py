@@ -18,8 +18,7 @@ from ingest_server.notify.webhooks import (
     client_context,
     read_secrets,
 )
-from ingest_server.storage.sqlite.outbox import Outbox
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import StateStore
 from ingest_server.uploads.publish import BeforePublish, allow_all
 
 
@@ -36,7 +35,7 @@ def check_of(config: ServerConfig) -> BeforePublish:
 
 
 def deliveries_of(
-    config: ServerConfig, state: SqliteState, clock: Clock, observer: Observer
+    config: ServerConfig, state: StateStore, clock: Clock, observer: Observer
 ) -> Deliveries:
     """Return the workers for every webhook and hook; nothing runs yet.
 
@@ -58,9 +57,8 @@ def deliveries_of(
             one.url, one.secret_file, frozenset(one.events), one.allow_private, one.ca_file
         )
         targets.append(Webhook(settings, clock))
-    outbox = Outbox(state)
-    with state.reading() as queries:
-        uptime = Uptime(clock.now_s, queries.uptime_s())
+    outbox = state.outbox
+    uptime = Uptime(clock.now_s, state.uptime_s())
     draw = secrets.SystemRandom().random
     workers = [
         DeliveryWorker(target, outbox, clock, uptime, draw=draw, observer=observer)

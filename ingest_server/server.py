@@ -27,8 +27,6 @@ from ingest_server.front.tls import server_context
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.sqlite.outbox import Outbox
-from ingest_server.storage.sqlite.queries import Census
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
@@ -73,7 +71,7 @@ class IngestServer:
             self._uploads = UploadService(
                 self._store, _upload_settings(config), before_publish=check, audit=self._audit
             )
-            self._readiness = Readiness(self._store.committer, blobs, self._clock)
+            self._readiness = Readiness(self._state, blobs, self._clock)
             self._housekeeper = Housekeeper(self._store, self._uploads, self._audit)
             self._admission = Admission(
                 config.server.threads, config.limits.max_requests_per_device
@@ -117,12 +115,12 @@ class IngestServer:
     def _desk(self) -> TokenIssuer | None:
         if self.config.auth.mode == "open":
             return None
-        return TokenIssuer(self._state, self._clock, self._audit)
+        return TokenIssuer(self._state.access, self._clock, self._audit)
 
     def _authenticator(self) -> Authenticator:
         if self.config.auth.mode == "open":
             return OpenAuth(self.config.auth.hosts)
-        return TokenAuth(self._state, self._clock)
+        return TokenAuth(self._state.access, self._clock)
 
     def _observed(self) -> tuple[Observer, FileBlobs]:
         """Return who is told what happens, and the bytes: with the private listener or without."""
@@ -140,17 +138,12 @@ class IngestServer:
         metrics = Metrics(self._clock)
         blobs = FileBlobs(config.server.data_dir, ObservedDisk(metrics, self._clock.now_s))
 
-        def census() -> Census:
-            with self._state.reading() as queries:
-                return queries.census()
-
         metrics.watch(
             Sources(
-                census=census,
+                census=self._state.census,
                 free_bytes=blobs.free_bytes,
-                webhooks=Outbox(self._state).queue,
-                # Opened later, and with this observer.
-                commits=lambda: (self._store.committer.commits, self._store.committer.jobs),
+                webhooks=self._state.outbox.queue,
+                commits=self._state.commits,
             )
         )
         self._private = MetricsListener(

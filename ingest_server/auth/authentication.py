@@ -24,7 +24,7 @@ import structlog
 
 from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused, ServerError
-from ingest_server.storage.sqlite.tokens import TokenRecord
+from ingest_server.storage.interface import Access, TokenRecord
 
 log = structlog.get_logger()
 
@@ -82,18 +82,6 @@ class Authenticator(Protocol):
         ...
 
 
-class Tokens(Protocol):
-    """What is needed of the database."""
-
-    def find_token(self, token_hash: bytes) -> TokenRecord | None: ...
-
-    def touch_token(self, token_id: str, used_at: str) -> None: ...
-
-    def confirm_token(self, token_id: str) -> bool:
-        """Let the token that this one replaces go; False: this one is gone itself."""
-        ...
-
-
 def new_token(device: str) -> tuple[str, str]:
     """Return a new token for *device* and the id by which people speak of it."""
     return f"edt_{device}_{secrets.token_urlsafe(32)}", secrets.token_hex(4)
@@ -106,7 +94,7 @@ def token_hash(token: str) -> bytes:
 class TokenAuth:
     """Token mode: each request carries the token of one device."""
 
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, tokens: Access, clock: Clock) -> None:
         self._tokens = tokens
         self._clock = clock
         self._touched: dict[str, datetime] = {}

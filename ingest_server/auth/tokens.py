@@ -17,9 +17,7 @@ from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, Caller, new_token, token_hash
 from ingest_server.core.errors import Refused
-from ingest_server.storage.sqlite.access import AccessTables, Claimed, ClaimRecord
-from ingest_server.storage.sqlite.tokens import TokenRecord
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import Access, Claimed, ClaimRecord, TokenRecord
 
 REPEAT_WITHIN = timedelta(minutes=10)
 """How long a claim can be asked again by the same device, because its answer was lost."""
@@ -70,9 +68,8 @@ def issue(
 class TokenIssuer:
     """Gives out tokens to devices that ask."""
 
-    def __init__(self, state: SqliteState, clock: Clock, audit: Audit) -> None:
-        self._state = state
-        self._tables = AccessTables(state)
+    def __init__(self, access: Access, clock: Clock, audit: Audit) -> None:
+        self._access = access
         self._clock = clock
         self._audit = audit
 
@@ -83,7 +80,7 @@ class TokenIssuer:
             Refused: the caller has no token, or it is gone meanwhile.
         """
         with self._audit.action("token.rotate", caller.device, caller.token_id) as entry:
-            old = None if caller.token_id is None else self._state.token(caller.token_id)
+            old = None if caller.token_id is None else self._access.token(caller.token_id)
             if old is None:
                 raise Refused("unauthorized", "there is no token to rotate")
             now = self._clock.now_utc()
@@ -94,7 +91,7 @@ class TokenIssuer:
                 expires_at=_same_lifetime(old, now),
                 replaces=old.token_id,
             )
-            if not self._tables.succeed(old, issued.record):
+            if not self._access.succeed(old, issued.record):
                 raise Refused("unauthorized", "the token was revoked")
             entry.object = f"{old.token_id} -> {issued.record.token_id}"
             return issued
@@ -121,14 +118,14 @@ class TokenIssuer:
                 token_id=issued.record.token_id,
             )
             since = rfc3339(now - REPEAT_WITHIN)
-            why_not = self._tables.claim(wanted, issued.record, repeat_since=since)
+            why_not = self._access.claim(wanted, issued.record, repeat_since=since)
             if why_not is not None:
                 raise Refused(*_WHY_NOT[why_not])
             entry.object = f"{claim.claim_id} -> {issued.record.token_id}"
             return issued
 
     def _good_claim(self, claim_token: str, now: datetime) -> ClaimRecord | None:
-        claim = self._tables.find_claim(claim_hash(claim_token))
+        claim = self._access.find_claim(claim_hash(claim_token))
         if claim is None or claim.revoked_at is not None or claim.expires_at <= rfc3339(now):
             return None
         return claim

@@ -69,6 +69,9 @@ class UploadRecord:
     receipt: Receipt | None = None
     removed_at: str | None = None
     """When the published file was given up by `[retention]`; the receipt stays."""
+    rewrites: int = 0
+    """How often recorded bytes were un-recorded to be overwritten: what was hashed or read of them
+    at another count may not be what is stored."""
 
 
 def not_found() -> Refused:

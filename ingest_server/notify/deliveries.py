@@ -20,7 +20,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.uptime import Uptime
-from ingest_server.storage.sqlite.outbox import Delivery, Outbox
+from ingest_server.storage.interface import Delivery, Outbox
 
 WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 """After the first try, the second, ...: a consumer may be down for a day before it is given up."""

@@ -29,8 +29,7 @@ from prometheus_client.registry import Collector
 from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.storage.sqlite.outbox import Queue
-from ingest_server.storage.sqlite.queries import Census
+from ingest_server.storage.interface import Census, Queue
 
 log = structlog.get_logger()
 

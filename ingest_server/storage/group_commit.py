@@ -13,51 +13,53 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ingest_server.core.errors import Refused
-from ingest_server.storage.sqlite.queries import Transaction
 
 T = TypeVar("T")
-Job = Callable[[Transaction], Any]
+Tx = TypeVar("Tx")
+"""What a job is handed."""
+Tx_co = TypeVar("Tx_co", covariant=True)
+
+_Waiting = tuple[Callable[[Tx], Any], Future[Any]]
 
 MAX_BATCH = 256
 """Jobs in one transaction: more threads than this don't wait at once."""
 
 
-class Writing(Protocol):
-    """The write side of a state store."""
+class Writing(Protocol[Tx_co]):
+    """The one connection that writes."""
 
     def begin(self) -> None: ...
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
-    def savepoint(self) -> Any: ...
+    def savepoint(self) -> AbstractContextManager[Tx_co]: ...
     def close(self) -> None: ...
     @property
     def in_transaction(self) -> bool: ...
 
 
-class Committer:
+class Committer(Generic[Tx]):
     """Runs jobs against the database; what a job did is durable when its future has a result."""
 
-    def __init__(self, writer: Writing) -> None:
+    def __init__(self, writer: Writing[Tx]) -> None:
         self._writer = writer
-        self._queue: SimpleQueue[tuple[Job, Future[Any]] | None] = SimpleQueue()
-        # Guards `_stopping` together with putting: no job may follow the end mark.
+        self._queue: SimpleQueue[_Waiting[Tx] | None] = SimpleQueue()
+        # Guards `_stopping` and the thread's start together with putting: no job may follow the end
+        # mark, and none may wait for a thread that is not there.
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         """Held by the one thread that uses the connection."""
-        self._along: deque[tuple[Job, Future[Any]]] = deque()
+        self._along: deque[_Waiting[Tx]] = deque()
         self._is_crowded = False
         """Whether the last transaction had several jobs: then it pays to wait for others."""
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self.commits = 0
         self.jobs = 0
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
         """Commit what waits, then close the connection; later jobs are refused."""
@@ -66,12 +68,15 @@ class Committer:
                 return
             self._stopping = True
             self._queue.put(None)
-        if self._thread.ident is None:
-            self._writer.close()
-        else:
+        if self._thread.ident is not None:
             self._thread.join()
+        with self._turn:
+            tell = self._commit([]) if self._along else None
+            self._writer.close()
+        if tell is not None:
+            tell()
 
-    def submit(self, job: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, job: Callable[[Tx], T]) -> Future[T]:
         """Queue *job*; its future ends after the commit that holds it, or with why it failed.
 
         Raises:
@@ -82,9 +87,11 @@ class Committer:
             if self._stopping:
                 raise Refused("stopping", "the server is stopping", retry_after_s=5)
             self._queue.put((job, future))
+            if self._thread.ident is None:
+                self._thread.start()
         return future
 
-    def submit_along(self, job: Callable[[Transaction], T]) -> Future[T]:
+    def submit_along(self, job: Callable[[Tx], T]) -> Future[T]:
         """Let *job* go along with the next commit, whoever's it is; it costs no commit of its own.
 
         For what may be lost. The last commit before `stop` returns takes it along too.
@@ -93,7 +100,7 @@ class Committer:
         self._along.append((job, future))
         return future
 
-    def run(self, job: Callable[[Transaction], T]) -> T:
+    def run(self, job: Callable[[Tx], T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.
 
         Raises:
@@ -117,26 +124,25 @@ class Committer:
         tell()
         return future.result()
 
-    def _work(self) -> None:
-        try:
-            while True:
-                first = self._queue.get()
-                with self._turn:
-                    # Now, not before: what came while another thread had the turn goes along.
-                    batch, is_last = self._drain(first)
-                    tell = self._commit(batch) if batch or (is_last and self._along) else None
-                if tell is not None:
-                    tell()
-                if is_last:
-                    return
-        finally:
-            with self._turn:
-                self._writer.close()
+    def settle(self) -> None:
+        """Wait until what is being committed at this moment is through."""
+        with self._turn:
+            return
 
-    def _drain(
-        self, found: tuple[Job, Future[Any]] | None
-    ) -> tuple[list[tuple[Job, Future[Any]]], bool]:
-        batch: list[tuple[Job, Future[Any]]] = []
+    def _work(self) -> None:
+        while True:
+            first = self._queue.get()
+            with self._turn:
+                # Now, not before: what came while another thread had the turn goes along.
+                batch, is_last = self._drain(first)
+                tell = self._commit(batch) if batch else None
+            if tell is not None:
+                tell()
+            if is_last:
+                return
+
+    def _drain(self, found: _Waiting[Tx] | None) -> tuple[list[_Waiting[Tx]], bool]:
+        batch: list[_Waiting[Tx]] = []
         while found is not None:
             batch.append(found)
             if len(batch) == MAX_BATCH:
@@ -147,7 +153,7 @@ class Committer:
                 return batch, False
         return batch, True
 
-    def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> Callable[[], None]:
+    def _commit(self, batch: list[_Waiting[Tx]]) -> Callable[[], None]:
         """Run the jobs in one transaction; what is returned tells those who wait how it ended.
 
         That is for when the turn is free again: who is told may have the next job.

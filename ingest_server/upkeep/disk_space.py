@@ -31,7 +31,6 @@ class DiskSpace:
     def __init__(self, store: UploadStore) -> None:
         self._state = store.state
         self._blobs = store.blobs
-        self._committer = store.committer
 
     def look(self, floor: int) -> bool:
         """Tell when the disk became low, or is not any more; durable on return.
@@ -45,8 +44,7 @@ class DiskSpace:
         Raises:
             Refused: the database or the disk failed.
         """
-        with self._state.reading() as queries:
-            was_low = queries.last_of(events.STORAGE) == events.STORAGE_LOW
+        was_low = self._state.last_of(events.STORAGE) == events.STORAGE_LOW
         with disk_refusals():
             free = self._blobs.free_bytes()
         low = is_low(free, floor, was_low=was_low)
@@ -54,7 +52,7 @@ class DiskSpace:
             return low
         kind = events.STORAGE_LOW if low else events.STORAGE_RECOVERED
         data = {"free": free, "min_free": floor}
-        self._committer.run(lambda transaction: transaction.tell_of_server(kind, data))
+        self._state.run(lambda transaction: transaction.tell_of_server(kind, data))
         if low:
             log.warning("storage.low", free_bytes=free, min_free_bytes=floor,
                         error="below min_free no new upload is taken: make room")  # fmt: skip

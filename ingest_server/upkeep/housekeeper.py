@@ -57,15 +57,14 @@ class Housekeeper:
         """
         store = self._store
         strays = recovery.clear_parts(store.state, store.blobs)
-        lost = recovery.settle_lost(store.state, store.blobs, store.committer)
-        shortened, failed = recovery.shorten(store.state, store.blobs, store.committer)
+        lost = recovery.settle_lost(store.state, store.blobs)
+        shortened, failed = recovery.shorten(store.state, store.blobs)
         for _ in range(lost + failed):
             store.observer.upload_failed("part-lost")
-        with store.state.reading() as queries:
-            publishing = queries.in_state(State.PUBLISHING)
-            verifying = queries.in_state(State.VERIFYING)
-            open_uploads = len(queries.in_state(State.OPEN))
-            self._rot_told = max(queries.corruptions_after(0), default=0)
+        publishing = store.state.in_state(State.PUBLISHING)
+        verifying = store.state.in_state(State.VERIFYING)
+        open_uploads = len(store.state.in_state(State.OPEN))
+        self._rot_told = max(store.state.corruptions_after(0), default=0)
         for record in (*publishing, *verifying):
             self._uploads.completion.resume(record)
         return Recovery(open_uploads, len(publishing) + len(verifying), strays, lost, shortened)
@@ -107,8 +106,7 @@ class Housekeeper:
 
     def count_rot(self) -> int:
         """Count what `ingest-server verify`, another process, has found since the last call."""
-        with self._store.state.reading() as queries:
-            found = queries.corruptions_after(self._rot_told)
+        found = self._store.state.corruptions_after(self._rot_told)
         for seq in found:
             self._rot_told = seq
             self._store.observer.digest_mismatched("at_rest")

@@ -8,9 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from edge_host.clock import Clock
 from ingest_server.core.errors import Refused
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.interface import Blobs, StateStore, Transaction
 
 DATABASE_S = 1.0
 """A write that takes longer than this is no service any more, though it may come back."""
@@ -28,8 +26,8 @@ class _UndoneError(Exception):
 class Readiness:
     """Tries the database and the disk."""
 
-    def __init__(self, committer: Committer, blobs: FileBlobs, clock: Clock) -> None:
-        self._committer = committer
+    def __init__(self, state: StateStore, blobs: Blobs, clock: Clock) -> None:
+        self._state = state
         self._blobs = blobs
         self._clock = clock
         self._probing = threading.Lock()
@@ -62,7 +60,7 @@ class Readiness:
             raise _UndoneError
 
         try:
-            self._committer.submit(write).result(timeout_s)
+            self._state.submit(write).result(timeout_s)
         except _UndoneError:
             return True
         except (Refused, FutureTimeoutError):

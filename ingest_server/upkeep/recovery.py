@@ -12,10 +12,7 @@ from typing import Any
 import structlog
 
 from ingest_server.core.record import State, UploadRecord, end_of
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.earlier import is_published_there
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -39,26 +36,25 @@ class Recovery:
     """Uploads whose part file is shorter than what was recorded; the rest is asked for again."""
 
 
-def clear_parts(state: SqliteState, blobs: FileBlobs) -> int:
+def clear_parts(state: StateStore, blobs: Blobs) -> int:
     """Remove part files of uploads that have ended, set aside those that nobody knows.
 
     Returns:
         How many were set aside. Nothing that may be the only copy of something is deleted.
     """
     strays = 0
-    with state.reading() as queries:
-        for upload_id in blobs.part_ids():
-            record = queries.get(upload_id)
-            if record is None or record.state is State.FAILED or _is_only_copy(record, blobs):
-                blobs.set_aside(upload_id)
-                log.warning("part.stray", upload_id=upload_id)
-                strays += 1
-            elif record.state not in _UNFINISHED:
-                blobs.remove_part(upload_id)
+    for upload_id in blobs.part_ids():
+        record = state.find(upload_id)
+        if record is None or record.state is State.FAILED or _is_only_copy(record, blobs):
+            blobs.set_aside(upload_id)
+            log.warning("part.stray", upload_id=upload_id)
+            strays += 1
+        elif record.state not in _UNFINISHED:
+            blobs.remove_part(upload_id)
     return strays
 
 
-def _is_only_copy(record: UploadRecord, blobs: FileBlobs) -> bool:
+def _is_only_copy(record: UploadRecord, blobs: Blobs) -> bool:
     """Whether nothing published has the bytes of a complete upload any more.
 
     The same inode has them in any case; what else stands there is read before it counts.
@@ -68,12 +64,12 @@ def _is_only_copy(record: UploadRecord, blobs: FileBlobs) -> bool:
         record.state is State.COMPLETE
         and record.removed_at is None
         and receipt is not None
-        and not blobs.is_linked(record.id, receipt.published_as)
+        and not blobs.is_published_as(record.id, receipt.published_as)
         and not is_published_there(blobs, receipt.published_as, receipt.length, receipt.digest)
     )
 
 
-def settle_lost(state: SqliteState, blobs: FileBlobs, committer: Committer) -> int:
+def settle_lost(store: StateStore, blobs: Blobs) -> int:
     """Settle uploads whose part file is gone; durable on return.
 
     Published under the name that it was about to have: complete. That is what a database from
@@ -83,27 +79,27 @@ def settle_lost(state: SqliteState, blobs: FileBlobs, committer: Committer) -> i
         How many have failed.
     """
     failed = 0
-    for record in _unfinished(state):
-        if blobs.has_part(record.id):
+    for record in _unfinished(store):
+        if blobs.part_length(record.id) is not None:
             continue
         if _is_at_its_target(record, blobs):
-            _save(committer, record.id, state=State.COMPLETE)
+            _save(store, record.id, state=State.COMPLETE)
             log.info("upload.completed", upload_id=record.id, path=record.target)
             continue
-        _save(committer, record.id, state=State.FAILED)
+        _save(store, record.id, state=State.FAILED)
         log.error("upload.failed", upload_id=record.id, error="its part file is gone")
         failed += 1
     return failed
 
 
-def _is_at_its_target(record: UploadRecord, blobs: FileBlobs) -> bool:
+def _is_at_its_target(record: UploadRecord, blobs: Blobs) -> bool:
     target, receipt = record.target, record.receipt
     if record.state is not State.PUBLISHING or target is None or receipt is None:
         return False
     return is_published_there(blobs, target, receipt.length, receipt.digest)
 
 
-def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> tuple[int, int]:
+def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
     """Un-record what lies past the end of a part file; durable on return.
 
     No crash does that, only files restored from a copy that is older than the database.
@@ -112,14 +108,14 @@ def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> tuple
         How many uploads lost ranges, and how many of them have failed.
     """
     shortened = failed = 0
-    for record in _unfinished(state):
+    for record in _unfinished(store):
         length = blobs.part_length(record.id)
         if length is None or end_of(record.received) <= length:
             continue
         kept = record.received.within(ByteRange(0, length)) if length else RangeSet()
         # What was about to be published was verified at a length that is no more.
         after = State.FAILED if record.state is State.PUBLISHING else State.OPEN
-        _save(committer, record.id, state=after, received=kept)
+        _save(store, record.id, state=after, received=kept)
         log.error(
             "upload.shortened",
             upload_id=record.id,
@@ -132,15 +128,14 @@ def shorten(state: SqliteState, blobs: FileBlobs, committer: Committer) -> tuple
     return shortened, failed
 
 
-def _unfinished(state: SqliteState) -> list[UploadRecord]:
-    with state.reading() as queries:
-        return [record for found in _UNFINISHED for record in queries.in_state(found)]
+def _unfinished(state: StateStore) -> list[UploadRecord]:
+    return [record for found in _UNFINISHED for record in state.in_state(found)]
 
 
-def _save(committer: Committer, upload_id: str, **changes: Any) -> None:
+def _save(store: StateStore, upload_id: str, **changes: Any) -> None:
     def save(transaction: Transaction) -> None:
-        record = transaction.get(upload_id)
+        record = transaction.find(upload_id)
         if record is not None:
             transaction.save(replace(record, **changes))
 
-    committer.run(save)
+    store.run(save)

@@ -17,7 +17,7 @@ import structlog
 
 from edge_host.clock import rfc3339
 from ingest_server.core.record import UploadRecord
-from ingest_server.storage.sqlite.queries import Queries, Removal, Transaction
+from ingest_server.storage.interface import Queries, Removal, Transaction
 from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore
@@ -72,7 +72,6 @@ class Retention:
         """
         self._state = store.state
         self._blobs = store.blobs
-        self._committer = store.committer
         self._clock = store.clock
         self._uptime = store.uptime
         self._is_stopping = store.is_stopping
@@ -96,8 +95,7 @@ class Retention:
             Refused: the database failed.
         """
         self._next_s = self._clock.now_s() + SWEEP_S
-        with self._state.reading() as queries:
-            left = queries.removals()
+        left = self._state.removals()
         count = sum(self._finish(one) for one in left)
         limits = self._limits(keep_s) if keep_s > 0 else None
         if limits is not None:
@@ -106,8 +104,7 @@ class Retention:
 
     def _limits(self, keep_s: float) -> _Limits | None:
         now = self._clock.now_utc()
-        with self._state.reading() as queries:
-            newest = queries.newest_verified_at(since_s=self._uptime.now_s() - DOUBT_S)
+        newest = self._state.newest_verified_at(since_s=self._uptime.now_s() - DOUBT_S)
         if newest is not None and rfc3339(now) < newest:
             log.warning(
                 "retention.refused",
@@ -123,10 +120,9 @@ class Retention:
     def _remove_due(self, limits: _Limits) -> int:
         count, after = 0, ("", "")
         while True:
-            with self._state.reading() as queries:
-                due = queries.due_for_removal(
-                    limits.verified_by, limits.ended_by_s, after=after, limit=PAGE
-                )
+            due = self._state.due_for_removal(
+                limits.verified_by, limits.ended_by_s, after=after, limit=PAGE
+            )
             for record, receipt in due:
                 if self._is_stopping():
                     return count
@@ -153,7 +149,7 @@ class Retention:
             transaction.mark_removed(record, removal, rfc3339(limits.now))
             return True
 
-        return self._committer.run(mark) and self._finish(removal)
+        return self._state.run(mark) and self._finish(removal)
 
     def _finish(self, removal: Removal) -> bool:
         """Take the name away, if it is still that file's, and forget that it was to be done."""
@@ -163,9 +159,8 @@ class Retention:
         except OSError as error:  # still marked: the next sweep tries again
             log.warning("retention.failed", path=removal.path, error=str(error))
             return False
-        with self._state.reading() as queries:
-            record = queries.get(removal.upload_id)
-        self._committer.run(lambda transaction: transaction.end_removal(removal.path))
+        record = self._state.find(removal.upload_id)
+        self._state.run(lambda transaction: transaction.end_removal(removal.path))
         if record is not None and record.receipt is not None:
             self._removed(record.receipt, is_gone)
             log.info(
@@ -180,5 +175,5 @@ class Retention:
 
 
 def _still_there(queries: Queries, upload_id: str) -> UploadRecord | None:
-    record = queries.get(upload_id)
+    record = queries.find(upload_id)
     return record if record is not None and record.removed_at is None else None

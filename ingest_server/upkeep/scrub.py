@@ -17,9 +17,7 @@ from itertools import groupby
 
 from edge_host.clock import Clock, rfc3339
 from ingest_server.core import events
-from ingest_server.storage.files.parts import FileBlobs, PartFile
-from ingest_server.storage.sqlite.readings import Reading
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import Blobs, Part, Reading, StateStore, Transaction
 from ingest_server.uploads.hashing import READ_BYTES
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -93,7 +91,7 @@ class Scrub:
     """Verifies the published files of one data folder."""
 
     def __init__(
-        self, state: SqliteState, blobs: FileBlobs, clock: Clock, *, sets_apart: bool = True
+        self, state: StateStore, blobs: Blobs, clock: Clock, *, sets_apart: bool = True
     ) -> None:
         """Take what `run` works on; *blobs* holds the published folder already."""
         self._state = state
@@ -111,8 +109,7 @@ class Scrub:
         Raises:
             Refused: the database failed.
         """
-        with self._state.reading() as queries:
-            receipts = sorted(queries.receipts(), key=_path)
+        receipts = sorted(self._state.receipts(), key=_path)
         published = [(path, list(found)) for path, found in groupby(receipts, key=_path)]
         report.files = len(published)
         report.length = sum(found[-1].length for _, found in published)
@@ -126,7 +123,7 @@ class Scrub:
                 self._keep()
         self._keep()
         known = {path for path, _ in published}
-        for path in self._blobs.published_paths():
+        for path in self._blobs.published_names():
             if path not in known and not self._is_known(path):
                 detail = "no upload of this database published it"
                 report.findings.append(FaultyFile(path, Fault.UNKNOWN, detail))
@@ -135,12 +132,10 @@ class Scrub:
 
     def _is_known(self, path: str) -> bool:
         """Whether it came while this worked, or is half published."""
-        with self._state.reading() as queries:
-            return queries.has_target(path)
+        return self._state.has_target(path)
 
     def _is_removed(self, upload_id: str) -> bool:
-        with self._state.reading() as queries:
-            record = queries.get(upload_id)
+        record = self._state.find(upload_id)
         return record is not None and record.removed_at is not None
 
     def _look(
@@ -192,15 +187,19 @@ class Scrub:
             return finding(Fault.CORRUPT, f"{detail}; it cannot be moved ({error.strerror})")
 
     def _note(self, upload_id: str, digest: Digest, identity: str) -> None:
-        with self._state.reading() as queries:
-            uptime_s = queries.uptime_s()  # at most a minute old: the reading is older by that
+        uptime_s = self._state.uptime_s()  # at most a minute old: the reading is older by that
         now = rfc3339(self._clock.now_utc())
         self._kept.append(Reading(upload_id, identity, digest, "", uptime_s, now))
 
     def _keep(self) -> None:
         kept, self._kept = self._kept, []
+
+        def save(transaction: Transaction) -> None:
+            for reading in kept:
+                transaction.save_reading(reading)
+
         if kept:
-            self._state.save_readings(kept)
+            self._state.run(save)
 
     def _read(self, path: str, watcher: Watcher, report: Report) -> tuple[int, Digest, str | None]:
         """Return length, digest and identity of a file; None: it has changed meanwhile."""
@@ -230,7 +229,7 @@ class Scrub:
         return moved
 
 
-def _pieces(part: PartFile) -> Iterator[bytes]:
+def _pieces(part: Part) -> Iterator[bytes]:
     offset = 0
     while piece := part.pread(READ_BYTES, offset):
         yield piece

@@ -7,7 +7,6 @@ from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import UploadRecord, end_of, refuse_unless_open
 from ingest_server.uploads.hashing import block_digests
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 from upload_protocol.messages import BlockDigests
 from upload_protocol.ranges import ByteRange
 
@@ -51,13 +50,12 @@ class Blocks:
                 raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
             try:
                 live.seal()
-                return self._read(record.id, live, size, start, limit)
+                return self._read(record.id, size, start, limit)
             finally:
                 live.reading_blocks.release()
 
-    def _read(self, upload_id: str, live: Live, size: int, start: int, limit: int) -> BlockDigests:
-        seen = live.running.generation
-        record = self._store.find(None, upload_id)
+    def _read(self, upload_id: str, size: int, start: int, limit: int) -> BlockDigests:
+        record = self._store.state.get(upload_id)
         length = end_of(record.received) if record.length is None else record.length
         stop = min(-(-length // size), start + min(limit, max(1, BYTES_PER_ANSWER // size)))
         whole = [
@@ -71,6 +69,6 @@ class Blocks:
                 found = block_digests(part, size, whole, length)
             finally:
                 part.close()
-        if live.running.generation != seen:
+        if self._store.state.get(upload_id).rewrites != record.rewrites:
             raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
         return BlockDigests(size, found, stop if stop * size < length else None)

@@ -16,7 +16,7 @@ from ingest_server.core.record import (
     missing_of,
     refuse_unless_there,
 )
-from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
@@ -39,7 +39,7 @@ class Completion:
 
     def __init__(self, store: UploadStore, publisher: Publisher) -> None:
         self._store = store
-        self._committer = store.committer
+        self._state = store.state
         self._live = store.live
         self._publisher = publisher
         self._verifiers = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verify")
@@ -125,7 +125,7 @@ class Completion:
         claimed = request.digest or record.digest
 
         def begin(transaction: Transaction) -> UploadRecord:
-            kept = open_record(transaction, record.id)
+            kept = transaction.get_open(record.id)
             check_total(kept, request.length)
             kept = replace(kept, length=request.length)
             missing = missing_of(kept)
@@ -140,7 +140,7 @@ class Completion:
             return kept
 
         with live.closed(Refused("not-open", "the upload is being completed")):
-            return self._committer.run(begin)
+            return self._state.run(begin)
 
     def finish_later(self, record: UploadRecord) -> Future[Receipt]:
         """Start verifying in the background; called under ``deciding`` or before requests come."""

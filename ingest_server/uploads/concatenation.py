@@ -56,6 +56,7 @@ class Concatenation:
                     try:
                         live.enter(writer)
                         try:
+                            writer.begin()
                             while writer.position < gap.stop:
                                 size = min(COPY_BYTES, gap.stop - writer.position)
                                 writer.copy(part, writer.position - where.start, size)

@@ -11,7 +11,7 @@ from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
-from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.limits import refuse_over_quota, refuse_without_room
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import CreateRequest
@@ -25,7 +25,6 @@ class Creation:
     def __init__(self, store: UploadStore) -> None:
         self._state = store.state
         self._blobs = store.blobs
-        self._committer = store.committer
         self._uptime = store.uptime
         self._clock = store.clock
         self._observer = store.observer
@@ -36,8 +35,7 @@ class Creation:
         """Make an upload, or find the one that *key* has made; see `UploadService.create`."""
         name, folder = as_text(request.name), as_text(request.folder)
         check_name(name, folder)
-        with self._state.reading() as queries:
-            found = queries.by_key(device, key)
+        found = self._state.by_key(device, key)
         if found is not None:
             return _same_upload(found, name, request.length), False
         check_length(request.length, settings.max_length)
@@ -64,7 +62,7 @@ class Creation:
         with disk_refusals():
             self._blobs.create_part(record.id)
         try:
-            kept = self._committer.run(insert)
+            kept = self._state.run(insert)
         except BaseException:
             self._blobs.remove_part(record.id)
             raise

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
-from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.interface import Blobs
 from ingest_server.uploads.hashing import digest_of
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore
@@ -90,9 +90,8 @@ class Earlier:
 
         So it is where the database was restored from a copy that is older than the file.
         """
-        with self._state.reading() as queries:
-            if queries.has_target(receipt.published_as, besides=record.id):
-                return False
+        if self._state.has_target(receipt.published_as, besides=record.id):
+            return False
         return is_published_there(self._blobs, receipt.published_as, receipt.length, receipt.digest)
 
     def is_sound(self, receipt: Receipt, *, may_read: bool) -> bool:
@@ -127,14 +126,13 @@ class Earlier:
         asked = (self._published, length, digest)
         if live.unpublished == asked:
             return []
-        with self._state.reading() as queries:
-            found = queries.published(record, length, digest)
+        found = self._state.published(record, length, digest)
         if not found:
             live.unpublished = asked
         return [(one.folder, one.receipt) for one in found if one.receipt is not None]
 
 
-def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Digest) -> bool:
+def is_published_there(blobs: Blobs, target: str, length: int, digest: Digest) -> bool:
     """Whether the file at *target* has just these bytes; its name and they are durable then."""
     if not blobs.is_published(target, length):
         return False
@@ -146,7 +144,7 @@ def is_published_there(blobs: FileBlobs, target: str, length: int, digest: Diges
             part.sync()
         finally:
             part.close()
-        blobs.sync_target(target)
+        blobs.sync_published(target)
     except OSError:  # moved or rotten meanwhile: as good as not there
         return False
     return True

@@ -12,7 +12,7 @@ import structlog
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open
-from ingest_server.storage.sqlite.queries import Transaction, open_record
+from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.store import UploadStore
 
 KEEP_ENDED_S = 30 * 86400
@@ -28,7 +28,6 @@ class Expiry:
         self._observer = store.observer
         self._state = store.state
         self._blobs = store.blobs
-        self._committer = store.committer
         self._live = store.live
         self._uptime = store.uptime
 
@@ -39,20 +38,19 @@ class Expiry:
             How many uploads ended now.
         """
         before_s = self._uptime.now_s() - idle_s
-        with self._state.reading() as queries:
-            idle = queries.idle_open(before_s)
+        idle = self._state.idle_open(before_s)
         ended = sum(self._end(upload_id, before_s) for upload_id in idle)
         forget_s = self._uptime.now_s() - KEEP_ENDED_S
         if forget_s > 0:
-            self._committer.run(lambda transaction: transaction.forget_ended(forget_s))
-            self._committer.run(lambda transaction: transaction.forget_events(forget_s))
+            self._state.run(lambda transaction: transaction.forget_ended(forget_s))
+            self._state.run(lambda transaction: transaction.forget_events(forget_s))
         return ended
 
     def _end(self, upload_id: str, before_s: float) -> bool:
         now_s = self._uptime.now_s()
 
         def expire(transaction: Transaction) -> bool:
-            record = transaction.get(upload_id)
+            record = transaction.find(upload_id)
             if record is None or record.state is not State.OPEN or record.touched_s >= before_s:
                 return False
             transaction.save(replace(record, state=State.EXPIRED, touched_s=now_s))
@@ -63,7 +61,7 @@ class Expiry:
             if live.writers():  # slow, but there
                 return False
             with live.closed(busy):
-                if not self._committer.run(expire):
+                if not self._state.run(expire):
                     return False
             self._blobs.remove_part(upload_id)
         self._observer.upload_expired()
@@ -75,17 +73,17 @@ class Expiry:
         touched_s = self._uptime.now_s() - idle_s
 
         def touch(transaction: Transaction) -> None:
-            found = open_record(transaction, record.id)
+            found = transaction.get_open(record.id)
             transaction.save(replace(found, touched_s=min(touched_s, found.touched_s)))
 
-        self._committer.run(touch)
+        self._state.run(touch)
 
     def abort(self, record: UploadRecord) -> UploadRecord:
         """End an upload that its client gave up; ``aborted`` is durable before the bytes go."""
         now_s = self._uptime.now_s()
 
         def end(transaction: Transaction) -> UploadRecord:
-            found = transaction.known(record.id)
+            found = transaction.get(record.id)
             if found.state is State.ABORTED:
                 return found
             refuse_unless_open(found)
@@ -95,7 +93,7 @@ class Expiry:
 
         with self._live.hold(record.id) as live, live.deciding:
             with live.closed(Refused("upload-aborted", "the upload was aborted")):
-                kept = self._committer.run(end)
+                kept = self._state.run(end)
             self._blobs.remove_part(record.id)
         if record.state is not State.ABORTED:
             self._observer.upload_aborted()

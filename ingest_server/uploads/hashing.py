@@ -54,16 +54,14 @@ class RunningHash:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._generation = 0
+        """Changes with each replacement of recorded bytes that this process knows of."""
+        self._rewrites = 0
+        """The upload's count of them, for what is hashed here."""
         self._trail = PendingHash(hashlib.sha256(), 0, 0)
 
     @property
     def upto(self) -> int:
         return self._trail.position
-
-    @property
-    def generation(self) -> int:
-        """Changes with each replacement of recorded bytes."""
-        return self._generation
 
     def follow(self, position: int | None = None) -> PendingHash | None:
         """Return a private copy that goes on at *position*, None where that is not possible.
@@ -90,12 +88,34 @@ class RunningHash:
                 self._trail = trail.copy()
             return True
 
-    def replaced(self, start: int, by: PendingHash | None = None) -> None:
+    def agree(self, rewrites: int) -> None:
+        """Forget what was hashed of bytes that another service has replaced since.
+
+        Args:
+            rewrites: the upload's count of replacements, from its row.
+        """
+        with self._lock:
+            if rewrites != self._rewrites:
+                self._rewrites = rewrites
+                self._generation += 1
+                self._trail = PendingHash(hashlib.sha256(), 0, self._generation)
+
+    def replaced(
+        self, start: int, by: PendingHash | None = None, *, rewrites: int | None = None
+    ) -> None:
         """Note that bytes from *start* on are un-recorded and about to be overwritten.
 
         The trail of the request that does it stays good: it has hashed only what lies before.
+
+        Args:
+            rewrites: the upload's count of replacements, this one among them. Where it has grown
+                by more than this one, another service replaced bytes, nobody here knows which.
         """
         with self._lock:
+            if rewrites is not None:
+                if rewrites != self._rewrites + 1:
+                    start, by = -1, None
+                self._rewrites = max(self._rewrites, rewrites)
             if by is not None and by.generation == self._generation and by.position <= start:
                 by.generation += 1
             self._generation += 1

@@ -13,9 +13,7 @@ from dataclasses import replace
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import UploadRecord, check_length, check_total, missing_of
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.queries import Queries, Transaction, open_record
+from ingest_server.storage.interface import Blobs, Queries, StateStore, Transaction
 
 
 def refuse_over_quota(
@@ -41,7 +39,7 @@ def refuse_over_quota(
 
 
 def refuse_without_room(
-    blobs: FileBlobs,
+    blobs: Blobs,
     length: int,
     settings: ReceiverSettings,
     record: UploadRecord | None = None,
@@ -63,7 +61,7 @@ def refuse_without_room(
 
 
 def learn_length(
-    committer: Committer, upload_id: str, length: int, settings: ReceiverSettings
+    state: StateStore, upload_id: str, length: int, settings: ReceiverSettings
 ) -> None:
     """Fix the length of an upload that was created without one; durable on return.
 
@@ -73,10 +71,10 @@ def learn_length(
     check_length(length, settings.max_length)
 
     def learn(transaction: Transaction) -> None:
-        found = open_record(transaction, upload_id)
+        found = transaction.get_open(upload_id)
         check_total(found, length)
         quota = settings.quota_bytes
         refuse_over_quota(transaction, found.device, upload_id, length, quota)
         transaction.save(replace(found, length=length))
 
-    committer.run(learn)
+    state.run(learn)

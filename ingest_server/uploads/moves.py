@@ -7,7 +7,7 @@ from dataclasses import replace
 from ingest_server.core import events
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import FOLLOWING, State, UploadRecord
-from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -17,21 +17,21 @@ class Moves:
     """Writes where an upload stands."""
 
     def __init__(self, store: UploadStore) -> None:
-        self._committer = store.committer
+        self._state = store.state
         self._uptime = store.uptime
 
     def reopen(self, upload_id: str, code: str = "storage-failed") -> None:
         """Back to open from verifying; what is publishing stays so and is gone on with."""
 
         def reopen(transaction: Transaction) -> None:
-            record = transaction.get(upload_id)
+            record = transaction.find(upload_id)
             if record is not None and record.state is State.VERIFYING:
                 now_s = self._uptime.now_s()
                 kept = replace(record, state=State.OPEN, touched_s=now_s)
                 transaction.save(kept)
                 transaction.tell(events.FAILED, kept, code=code)
 
-        self._committer.run(reopen)
+        self._state.run(reopen)
 
     def to(
         self,
@@ -58,9 +58,9 @@ class Moves:
             if now is None or state not in FOLLOWING[now]:
                 raise Refused("not-open", "the upload has ended meanwhile")
             # To an open one bytes may have come meanwhile; all else of it is changed here only.
-            found = transaction.known(record.id) if now is State.OPEN else record
+            found = transaction.get(record.id) if now is State.OPEN else record
             if receipt is not None and receipt.upload_id != record.id:
-                origin = transaction.get(receipt.upload_id)
+                origin = transaction.find(receipt.upload_id)
                 if origin is not None and origin.removed_at is not None:
                     # Between finding it and this: published anew when the client asks again.
                     raise Refused("server-busy", "the same file is being removed", retry_after_s=1)
@@ -76,4 +76,4 @@ class Moves:
             transaction.save(moved)
             return moved
 
-        return self._committer.run(move)
+        return self._state.run(move)

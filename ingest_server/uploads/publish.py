@@ -19,7 +19,6 @@ from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.files.parts import is_unwritten
 from ingest_server.uploads.earlier import Earlier
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.standing import Standings
@@ -81,7 +80,8 @@ class Publisher:
         folder, receipt = found
         if folder != record.folder:
             asked = replace(record, length=length, digest=digest)
-            self._before_publish(asked, self._blobs.published_path(receipt.published_as))
+            with self._blobs.lend_published(receipt.published_as) as path:
+                self._before_publish(asked, path)
         return receipt
 
     def publish_from(self, record: UploadRecord, live: Live, source: Receipt) -> Receipt:
@@ -159,7 +159,8 @@ class Publisher:
         if self.earlier.same(record, live, length, digest, is_claimed=False) is not None:
             return
         try:
-            self._before_publish(replace(record, digest=digest), self._blobs.part_path(record.id))
+            with self._blobs.lend_path(record.id) as path:
+                self._before_publish(replace(record, digest=digest), path)
         except Refused as refused:
             self._moves.reopen(record.id, refused.code)
             raise
@@ -187,7 +188,7 @@ class Publisher:
         if receipt is None or target is None:
             msg = f"upload {record.id} is publishing without a receipt"
             raise RuntimeError(msg)
-        if self._blobs.is_linked(record.id, target):
+        if self._blobs.is_published_as(record.id, target):
             return self._conclude(record, receipt, before)
         found = self.earlier.same(
             record,
@@ -226,20 +227,20 @@ class Publisher:
                     return self.adopt(record, named)
                 continue
             if source is not None:
-                if self._blobs.link_published(source.published_as, target):
+                if self._blobs.publish_again(source.published_as, target):
                     return self._conclude_from(record, named, source)
                 continue
             record = self._moves.to(
                 record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
             before = self._blobs.part_identity(record.id)
-            if self._blobs.link(record.id, target):
+            if self._blobs.publish(record.id, target):
                 return self._conclude(record, named, before)
         raise AssertionError("numbered() never ends")
 
     def _conclude_from(self, record: UploadRecord, receipt: Receipt, source: Receipt) -> Receipt:
         """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
-        self._blobs.sync_target(receipt.published_as)
+        self._blobs.sync_published(receipt.published_as)
         self._complete(record, receipt)
         self._standings.note_link(source, receipt)
         return self._completed(record, receipt)
@@ -248,7 +249,7 @@ class Publisher:
         self, record: UploadRecord, receipt: Receipt, before: str | None = None
     ) -> Receipt:
         """Complete a linked upload; *before*: what its part was before anybody could see it."""
-        self._blobs.sync_target(receipt.published_as)
+        self._blobs.sync_published(receipt.published_as)
         self._vouch(receipt, before, is_final=False)
         self._complete(record, receipt)
         # Once more: taking the part's name away has changed the inode.
@@ -270,7 +271,11 @@ class Publisher:
 
     def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:
         identity = self._blobs.identity(receipt.published_as)
-        if identity is not None and before is not None and is_unwritten(before, identity):
+        if (
+            identity is not None
+            and before is not None
+            and self._blobs.is_unwritten(before, identity)
+        ):
             self._standings.note(receipt.upload_id, receipt.digest, identity, is_final=is_final)
 
     def _completed(self, record: UploadRecord, receipt: Receipt) -> Receipt:

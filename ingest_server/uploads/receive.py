@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
@@ -14,16 +13,13 @@ from ingest_server.core.record import (
     State,
     UploadRecord,
     check_range,
-    end_of,
     missing_of,
     refuse_unless_open,
-    with_received,
-    without_received,
 )
-from ingest_server.storage.sqlite.queries import Transaction, open_record
 from ingest_server.uploads.body import FIRST_READ_BYTES, Body, first_buffer
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.limits import learn_length, refuse_over_quota, refuse_without_room
+from ingest_server.uploads.limits import learn_length, refuse_without_room
+from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Interruptible, Live, Writer
 from upload_protocol.headers import ContentRange
@@ -47,7 +43,7 @@ class BodyReceiver:
         self._store = store
         self._observer = store.observer
         self._blobs = store.blobs
-        self._committer = store.committer
+        self._state = store.state
         self._live = store.live
         self._uptime = store.uptime
         self._clock = store.clock
@@ -84,12 +80,14 @@ class BodyReceiver:
         if unstored:
             refuse_without_room(self._blobs, unstored, settings, record)
         if content.total is not None and record.length is None:
-            learn_length(self._committer, record.id, content.total, settings)
+            learn_length(self._state, record.id, content.total, settings)
         try:
             return self._receive(
                 record.id, where, body, expected, is_open_ended=is_open_ended, settings=settings
             )
         except OSError as error:
+            if isinstance(error, FileNotFoundError):  # it may have ended, its bytes with it
+                refuse_unless_open(self._state.get(record.id))
             log.warning("chunk.failed", upload_id=record.id, error=str(error))
             raise self._with_missing(refused_by_disk(error), record.id, where) from error
         except Refused as refused:
@@ -101,7 +99,7 @@ class BodyReceiver:
         """Return the refusal with what is missing now, so that the client need not ask."""
         missing = refused.missing
         with suppress(Refused):
-            record = self._record(upload_id)
+            record = self._state.get(upload_id)
             if record.state is State.OPEN:
                 missing = missing_of(record, where.stop)
         return Refused(
@@ -130,9 +128,7 @@ class BodyReceiver:
             try:
                 live.enter(writer)
                 try:
-                    record = self._record(upload_id)
-                    refuse_unless_open(record)
-                    writer.begin(record.received)
+                    writer.begin()
                     self._take(writer, body, expected, is_open_ended, settings)
                 finally:
                     live.leave(writer)
@@ -143,7 +139,7 @@ class BodyReceiver:
                 writer.close()
                 if writer.repeated:
                     self._observer.bytes_discarded("duplicate", writer.repeated)
-            record = writer.latest or self._record(upload_id)
+            record = writer.latest or self._state.get(upload_id)
             self._follower.follow_later(record, live)
             return record
 
@@ -166,40 +162,8 @@ class BodyReceiver:
         quota: int | None = None,
     ) -> Writer:
         """Return a writer for *where*, whose seals are recorded; whoever made it closes it."""
-
-        def record(gained: ByteRange) -> UploadRecord:
-            now_s = self._uptime.now_s()
-
-            def job(transaction: Transaction) -> UploadRecord:
-                found = open_record(transaction, upload_id)
-                kept = replace(found, received=with_received(found, gained), touched_s=now_s)
-                if kept.length is None:  # else it was reserved when the length was told
-                    reach = end_of(kept.received)
-                    refuse_over_quota(transaction, found.device, upload_id, reach, quota)
-                transaction.save(kept)
-                return kept
-
-            kept = self._committer.run(job)
-            self._observer.bytes_received(gained.length)
-            return kept
-
-        def unrecord(gone: ByteRange) -> UploadRecord:
-            def job(transaction: Transaction) -> UploadRecord:
-                found = open_record(transaction, upload_id)
-                kept = replace(found, received=without_received(found, gone))
-                transaction.save(kept)
-                return kept
-
-            return self._committer.run(job)
-
-        try:
-            part = self._blobs.open_part(upload_id)
-        except FileNotFoundError:
-            refuse_unless_open(self._record(upload_id))  # it ended a moment ago
-            raise
-        return Writer(
-            where, body, part, live.running, record=record, unrecord=unrecord, is_held=is_held
-        )
+        recording = Recording(self._store, upload_id, where, quota=quota)
+        return Writer(where, body, recording, live.running, is_held=is_held)
 
     def _take(
         self,
@@ -278,6 +242,3 @@ class BodyReceiver:
                 raise Refused(
                     "too-large", f"the body goes on past byte {writer.where.stop}, its limit"
                 )
-
-    def _record(self, upload_id: str) -> UploadRecord:
-        return self._store.find(None, upload_id)

@@ -15,8 +15,7 @@ import structlog
 from ingest_server.core import events
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.files.parts import PartFile
-from ingest_server.storage.sqlite.queries import Transaction
+from ingest_server.storage.interface import Part, Transaction
 from ingest_server.uploads.store import UploadStore
 
 PAGE = 1000
@@ -30,7 +29,6 @@ class Records:
     def __init__(self, store: UploadStore) -> None:
         self._store = store
         self._state = store.state
-        self._committer = store.committer
 
     def find(self, device: str | None, upload_id: str) -> UploadRecord:
         """Return an upload in whatever state; another device's is as unknown as none at all.
@@ -44,8 +42,7 @@ class Records:
         """Yield every upload of *device*, in the order of their ids."""
         after: str | None = None
         while True:
-            with self._state.reading() as queries:
-                found = queries.page(device=device, state=None, after=after, limit=PAGE)
+            found = self._state.page(device=device, state=None, after=after, limit=PAGE)
             yield from found
             if len(found) < PAGE:
                 return
@@ -53,20 +50,17 @@ class Records:
 
     def in_states(self, *states: State) -> list[UploadRecord]:
         """Return every upload that is in one of *states*."""
-        with self._state.reading() as queries:
-            return [record for state in states for record in queries.in_state(state)]
+        return [record for state in states for record in self._state.in_state(state)]
 
     def note(self, upload_id: str, key: str) -> str | None:
-        with self._state.reading() as queries:
-            return queries.note(upload_id, key)
+        return self._state.note(upload_id, key)
 
     def notes(self, upload_id: str) -> dict[str, str]:
-        with self._state.reading() as queries:
-            return queries.notes(upload_id)
+        return self._state.notes(upload_id)
 
     def write_note(self, upload_id: str, key: str, value: str) -> None:
         """Keep a note; durable on return."""
-        self._committer.run(lambda transaction: transaction.write_note(upload_id, key, value))
+        self._state.run(lambda transaction: transaction.write_note(upload_id, key, value))
 
     def change_note(self, upload_id: str, key: str, change: Callable[[str | None], str]) -> str:
         """Replace a note by what *change* makes of it, alone among all requests; durable."""
@@ -76,7 +70,7 @@ class Records:
             transaction.write_note(upload_id, key, value)
             return value
 
-        return self._committer.run(job)
+        return self._state.run(job)
 
     def mismatched(self, upload_id: str) -> None:
         """Tell that stored bytes are not what a checksum of the client's own kind says; durable.
@@ -85,16 +79,16 @@ class Records:
         """
 
         def tell(transaction: Transaction) -> None:
-            record = transaction.get(upload_id)
+            record = transaction.find(upload_id)
             if record is not None:
                 transaction.tell(events.FAILED, record, code="digest-mismatch")
 
-        self._committer.run(tell)
+        self._state.run(tell)
         self._store.observer.digest_mismatched("file")
         log.warning("upload.mismatched", upload_id=upload_id)
 
     @contextmanager
-    def reading(self, upload_id: str) -> Iterator[PartFile]:
+    def reading(self, upload_id: str) -> Iterator[Part]:
         """Lend the bytes of an upload that is not published yet, to be read.
 
         Raises:

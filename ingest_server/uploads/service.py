@@ -124,7 +124,12 @@ class UploadService:
         its earlier request, and the offset it is told must hold until it goes on.
         """
         why = Refused("superseded", "its client asked how far the upload is")
-        return self._settled(device, upload_id, lambda live: live.end_writers(why))
+
+        def end(live: Live) -> None:
+            live.end_writers(why)
+            self._store.state.end_claims(upload_id)  # of other services' writers too
+
+        return self._settled(device, upload_id, end)
 
     def _settled(
         self, device: str | None, upload_id: str, settle: Callable[[Live], None]
@@ -143,7 +148,8 @@ class UploadService:
         with self._store.live.hold(upload_id) as live:
             # One that began without a length may be about to write past this one.
             live.end_writers(Refused("superseded", "a newer request tells the length"))
-            learn_length(self._store.committer, upload_id, length, self.settings)
+            self._store.state.end_claims(upload_id)
+            learn_length(self._store.state, upload_id, length, self.settings)
 
     def receive(
         self,
@@ -232,8 +238,7 @@ class UploadService:
         self, device: str | None, *, state: str | None, after: str | None, limit: int
     ) -> tuple[list[UploadStatus], str | None]:
         """Return uploads in the order of their ids, and where to ask on (None at the end)."""
-        with self._store.state.reading() as queries:
-            found = queries.page(device=device, state=state, after=after, limit=limit + 1)
+        found = self._store.state.page(device=device, state=state, after=after, limit=limit + 1)
         following = found[limit - 1].id if len(found) > limit else None
         return [self._statuses.of(record) for record in found[:limit]], following
 

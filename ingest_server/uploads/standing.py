@@ -23,9 +23,7 @@ import structlog
 
 from edge_host.clock import rfc3339
 from ingest_server.core import events
-from ingest_server.storage.files.parts import is_unwritten
-from ingest_server.storage.sqlite.queries import Transaction
-from ingest_server.storage.sqlite.readings import Reading
+from ingest_server.storage.interface import Reading, Transaction
 from ingest_server.uploads.hashing import digest_of
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
@@ -61,7 +59,6 @@ class Standings:
         """
         self._state = store.state
         self._blobs = store.blobs
-        self._committer = store.committer
         self._clock = store.clock
         self._uptime = store.uptime
         self._is_stopping = store.is_stopping
@@ -76,8 +73,7 @@ class Standings:
         """Return what is known of the receipt's file, without reading it."""
         path = receipt.published_as
         reading = self._last(receipt.upload_id)
-        with self._state.reading() as queries:
-            is_anothers = queries.is_published_over(receipt)
+        is_anothers = self._state.is_published_over(receipt)
         was_changed = reading is not None and reading.digest != receipt.digest
         if reading is not None and self._blobs.identity(path) == reading.identity:
             if was_changed:
@@ -137,13 +133,17 @@ class Standings:
         def saved(_: Future[None]) -> None:
             self._noted.pop(upload_id, None)
 
-        self._committer.submit_along(save).add_done_callback(saved)
+        self._state.submit_along(save).add_done_callback(saved)
 
     def note_link(self, source: Receipt, made: Receipt) -> None:
         """Let the reading of *source* stand for its new name too, as old as it is; durable."""
         reading = self._last(source.upload_id)
         identity = self._blobs.identity(made.published_as)
-        if reading is None or identity is None or not is_unwritten(reading.identity, identity):
+        if (
+            reading is None
+            or identity is None
+            or not self._blobs.is_unwritten(reading.identity, identity)
+        ):
             return
         found = [
             replace(reading, upload_id=upload_id, identity=identity)
@@ -154,12 +154,11 @@ class Standings:
             for one in found:
                 transaction.save_reading(one)
 
-        self._committer.run(save)
+        self._state.run(save)
 
     def _last(self, upload_id: str) -> Reading | None:
         noted = self._noted.get(upload_id)  # first: it goes once the database has it
-        with self._state.reading() as queries:
-            return queries.reading(upload_id) or noted
+        return self._state.reading(upload_id) or noted
 
     def _counts(self, reading: Reading) -> bool:
         if reading.run == self._run:
@@ -199,12 +198,12 @@ class Standings:
         def keep(transaction: Transaction) -> None:
             before = transaction.reading(receipt.upload_id)
             transaction.save_reading(reading)
-            record = transaction.get(receipt.upload_id)
+            record = transaction.find(receipt.upload_id)
             is_known = before is not None and before.digest == reading.digest
             if record is not None and not is_sound and not is_known:
                 transaction.tell(events.CORRUPTED, record, path=receipt.published_as, detail=detail)
 
-        self._committer.run(keep)
+        self._state.run(keep)
         if is_sound:
             return Standing.SOUND
         log.error(

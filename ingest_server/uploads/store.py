@@ -11,9 +11,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
 
@@ -22,9 +20,8 @@ from upload_protocol.headers import is_upload_id
 class UploadStore:
     """One data folder, held open for this process."""
 
-    state: SqliteState
-    blobs: FileBlobs
-    committer: Committer
+    state: StateStore
+    blobs: Blobs
     clock: Clock
     uptime: Uptime
     observer: Observer = NOBODY
@@ -34,9 +31,9 @@ class UploadStore:
 
     @classmethod
     def open(
-        cls, state: SqliteState, blobs: FileBlobs, clock: Clock, *, observer: Observer = NOBODY
+        cls, state: StateStore, blobs: Blobs, clock: Clock, *, observer: Observer = NOBODY
     ) -> UploadStore:
-        """Hold the folder of *blobs* and let commits run; `close` ends it, and *state* too.
+        """Hold the store of *blobs*; `close` ends it, and *state* too.
 
         What an earlier run left half done is still there: `Housekeeper.recover`.
 
@@ -46,18 +43,15 @@ class UploadStore:
         """
         try:
             blobs.prepare()
-            with state.reading() as queries:
-                uptime = Uptime(clock.now_s, queries.uptime_s())
-            committer = Committer(state.open_writer())
+            state.begin_run()
+            uptime = Uptime(clock.now_s, state.uptime_s())
         except BaseException:
             state.close()
             blobs.close()
             raise
-        committer.start()
         return cls(
             state=state,
             blobs=blobs,
-            committer=committer,
             clock=clock,
             uptime=uptime,
             observer=observer,
@@ -67,7 +61,6 @@ class UploadStore:
         """Commit what waits, keep the uptime, let go of the database and the folder. Repeatable."""
         with suppress(Refused):
             self.keep_uptime()
-        self.committer.stop()
         self.state.close()
         self.blobs.close()
 
@@ -82,8 +75,7 @@ class UploadStore:
         """
         if not is_upload_id(upload_id):
             raise not_found()
-        with self.state.reading() as queries:
-            record = queries.known(upload_id)
+        record = self.state.get(upload_id)
         if device not in {None, record.device}:
             raise not_found()
         return record
@@ -96,15 +88,14 @@ class UploadStore:
         """
         owner = None
         if is_upload_id(upload_id):
-            with self.state.reading() as queries:
-                owner = queries.device_of(upload_id)
+            owner = self.state.device_of(upload_id)
         if owner is None or device not in {None, owner}:
             raise not_found()
 
     def keep_uptime(self) -> None:
         """Store the uptime; durable on return. What a crash loses of it only delays an expiry."""
         seconds = self.uptime.now_s()
-        self.committer.run(lambda transaction: transaction.set_uptime(seconds))
+        self.state.run(lambda transaction: transaction.set_uptime(seconds))
 
     def is_stopping(self) -> bool:
         return self.stopping.is_set()

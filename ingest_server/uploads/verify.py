@@ -37,6 +37,7 @@ class Verifier:
         """
         length = record.length or 0
         started_s = self._clock.now_s()
+        live.running.agree(record.rewrites)
         part = self._blobs.open_part(record.id)
         try:
             # Bytes may lie past a length that was learned late: written, but never recorded.
@@ -74,7 +75,7 @@ class Verifier:
             OSError: the disk failed.
         """
         receipt = record.receipt
-        if receipt is None or not self._blobs.has_part(record.id):
+        if receipt is None or self._blobs.part_length(record.id) is None:
             return None
         part = self._blobs.open_part(record.id)
         try:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, common_prefix, next_run
+from ingest_server.storage.interface import Part
 from ingest_server.uploads.hashing import PendingHash, RunningHash
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -40,33 +41,25 @@ class Interruptible(Protocol):
     def interrupt(self) -> None: ...
 
 
-class Part(Protocol):
-    """One request's own descriptor of the part file."""
+class Recording(Protocol):
+    """A writer's way to the rows and the bytes of its range: `recording`."""
 
-    def pread(self, length: int, offset: int) -> bytes: ...
-    def pwrite(self, data: memoryview, offset: int) -> None: ...
-    def write_out(self, length: int, offset: int) -> None: ...
-    def copy_from(self, source: Any, length: int, *, start: int, offset: int) -> None: ...
-    def sync(self) -> None: ...
-    def close(self) -> None: ...
-
-
-Commit = Callable[[ByteRange], UploadRecord]
-"""Changes the recorded ranges durably and returns the upload as it is then."""
+    def begin(self) -> tuple[UploadRecord, Part]: ...
+    def record(self, gained: ByteRange) -> UploadRecord: ...
+    def unrecord(self, gone: ByteRange) -> UploadRecord: ...
+    def end(self) -> None: ...
 
 
 class Writer:
-    """One PUT's hand on the part file."""
+    """One PUT's hand on an upload."""
 
     def __init__(
         self,
         where: ByteRange,
         body: Interruptible,
-        part: Part,
+        recording: Recording,
         running: RunningHash,
         *,
-        record: Commit,
-        unrecord: Commit,
         is_held: bool,
     ) -> None:
         """*is_held*: nothing is recorded before `release`, since a digest is still to be checked."""
@@ -83,10 +76,9 @@ class Writer:
         self.latest: UploadRecord | None = None
         """The upload as the last seal left it."""
         self._body = body
-        self._part = part
+        self._recording = recording
         self._running = running
-        self._record = record
-        self._unrecord = unrecord
+        self._part: Part | None = None
         self._is_held = is_held
         self._trail: PendingHash | None = None
         self._lock = threading.Lock()
@@ -99,10 +91,18 @@ class Writer:
         """Why this request must end, if it must."""
         return self._cancelled
 
-    def begin(self, recorded: RangeSet) -> None:
-        """Learn what is recorded in this writer's range, once all older writers there are out."""
+    def begin(self) -> None:
+        """Claim this writer's range and learn what is recorded there, once older writers are out.
+
+        Raises:
+            Refused: a newer writer cancelled this one, or the upload takes no bytes.
+            OSError: its bytes cannot be had.
+        """
         with self._lock:
-            self.recorded = recorded.within(self.where)
+            self._go_on_or_raise()  # else the older of two would have the newer claim
+            record, self._part = self._recording.begin()
+            self.recorded = record.received.within(self.where)
+            self._running.agree(record.rewrites)
 
     def accept(self, data: memoryview) -> None:
         """Write *data* at the writer's position; in the page cache, not durable.
@@ -126,7 +126,7 @@ class Writer:
     def _write_out(self) -> None:
         waiting = self.position - self._begun
         if waiting >= WRITE_OUT_BYTES or self.position == self.where.stop:
-            self._part.write_out(waiting, self._begun)
+            self._open_part.write_out(waiting, self._begun)
             self._begun = self.position
 
     def _write(self, data: memoryview) -> None:
@@ -136,13 +136,13 @@ class Writer:
             end, is_recorded = next_run(self.recorded, at, stop)
             piece = data[at - start : end - start]
             if is_recorded:
-                same = common_prefix(self._part.pread(len(piece), at), bytes(piece))
+                same = common_prefix(self._open_part.pread(len(piece), at), bytes(piece))
                 self.position = at + same
                 self.repeated += same
                 if at + same < end:
                     self._make_way(at + same)
             else:
-                self._part.pwrite(piece, at)
+                self._open_part.pwrite(piece, at)
                 self.position = end
 
     def copy(self, source: Part, start: int, length: int) -> None:
@@ -156,16 +156,16 @@ class Writer:
         with self._lock:
             self._go_on_or_raise()
             self._trail = None
-            self._part.copy_from(source, length, start=start, offset=self.position)
+            self._open_part.copy_from(source, length, start=start, offset=self.position)
             self.position += length
 
     def _make_way(self, start: int) -> None:
         """Un-record what is about to be overwritten; durable before the first byte of it is."""
         gone = ByteRange(start, min(start + UNRECORD_BYTES, self.where.stop))
-        self._unrecord(gone)
+        kept = self._recording.unrecord(gone)
         self.recorded = self.recorded.remove(gone)
         # The trail has not seen this piece yet, so it lies before `start` as it must.
-        self._running.replaced(start, self._trail)
+        self._running.replaced(start, self._trail, rewrites=kept.rewrites)
 
     def release(self) -> None:
         """Let what has arrived be recorded: its digest fits."""
@@ -188,8 +188,8 @@ class Writer:
         if self.sealed == self.position:
             return
         try:
-            self._part.sync()
-            self.latest = self._record(ByteRange(self.sealed, self.position))
+            self._open_part.sync()
+            self.latest = self._recording.record(ByteRange(self.sealed, self.position))
         except BaseException as error:
             # Never again for this writer: the next fdatasync would succeed and prove nothing.
             self._failure = error
@@ -236,10 +236,19 @@ class Writer:
                     self._body.interrupt()
 
     def close(self) -> None:
-        """Close the descriptor; a later `seal` from another thread does nothing."""
+        """Let go of the bytes and the claim; a later `seal` from another thread does nothing."""
         with self._lock:
             self._is_closed = True
-            self._part.close()
+            if self._part is not None:
+                self._part.close()
+            self._recording.end()
+
+    @property
+    def _open_part(self) -> Part:
+        if self._part is None:
+            msg = "a writer writes after `begin`"
+            raise RuntimeError(msg)
+        return self._part
 
 
 class Live:

@@ -25,7 +25,7 @@ def client(site):
         clock = SystemClock()
         app = make_app(
             site.receiver,
-            authentication.TokenAuth(site.state, clock),
+            authentication.TokenAuth(site.state.access, clock),
             clock,
             AppSettings(**settings),
             readiness=site.readiness,

@@ -13,7 +13,8 @@ from ingest_server.auth.authentication import OpenAuth
 from ingest_server.core.errors import Refused
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
-from tests.support.core_site import CoreSite, InThread, failing
+from tests.support.core_site import CoreSite, InThread
+from tests.support.faulty_blobs import failing
 from tests.support.ingest import ingest
 from tests.support.processes import wait_for
 from upload_protocol.digests import Digest

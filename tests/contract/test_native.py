@@ -440,7 +440,7 @@ class TestTokens:
         token = server.token("drone-1")
         assert self.ask(wsgi, token).status_code == 200
 
-        server.state.revoke("drone-1")
+        server.state.access.revoke("drone-1")
 
         assert_problem(self.ask(wsgi, token), 401, "unauthorized")
 
@@ -501,11 +501,11 @@ class TestTokens:
 
     def test_use_of_a_token_is_noted(self, wsgi, server):
         token = server.token("drone-1")
-        assert server.state.tokens()[0].last_used_at is None
+        assert server.state.access.tokens()[0].last_used_at is None
 
         self.ask(wsgi, token)
 
-        assert server.state.tokens()[0].last_used_at is not None
+        assert server.state.access.tokens()[0].last_used_at is not None
 
     def test_health_needs_no_token(self, wsgi):
         assert wsgi.get("/livez").status_code == 200

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from edge_host.clock import rfc3339
 from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.openapi import document as openapi
-from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
+from ingest_server.storage.interface import ClaimRecord
 from tests.support.ingest import CREATED_AT, ingest
 
 PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -166,8 +167,8 @@ def test_refusals_are_answered_as_the_document_says(client, path, method, ask):
 
 def claimable(server, devices=1):
     token, claim_id = new_claim()
-    claim = ClaimRecord(claim_id, CREATED_AT, "2099-01-01T00:00:00Z", devices, 0, None)
-    AccessTables(server.state).add_claim(claim, claim_hash(token))
+    claim = ClaimRecord(claim_id, rfc3339(CREATED_AT), "2099-01-01T00:00:00Z", devices, 0, None)
+    server.state.access.add_claim(claim, claim_hash(token))
     return token
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread, failing
+from tests.support.core_site import STORES, BrokenBody, BytesBody, CoreSite, InThread
 from tests.support.examples import examples
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
@@ -32,10 +33,12 @@ steps = st.sampled_from([7, 32, 500])
 class UploadResource(RuleBasedStateMachine):
     """``content[i]`` is the acknowledged byte at i, None where there is none."""
 
+    stores = "files"
+
     @initialize(seal=st.sampled_from([1, 64, 10**6]), read=st.sampled_from([16, 4096]))
     def begin(self, seal, read):
         self.folder = Path(tempfile.mkdtemp(prefix="upload-resource-"))
-        self.site = CoreSite(self.folder, seal_bytes=seal, read_bytes=read)
+        self.site = CoreSite(STORES[self.stores](self.folder), seal_bytes=seal, read_bytes=read)
         self.upload = self.site.create("a.mp4", LENGTH)
         self.content: list[int | None] = [None] * LENGTH
         self.is_complete = False
@@ -181,10 +184,7 @@ class UploadResource(RuleBasedStateMachine):
     @rule(at=st.integers(0, LENGTH - 1), fill=fills)
     def a_bit_flips_on_the_disk_and_is_repaired(self, at, fill):
         assume(self.content[at] is not None)
-        path = self.folder / "parts" / f"{self.upload}.part"
-        with path.open("r+b") as part:
-            part.seek(at)
-            part.write(bytes([self.content[at] ^ 1]))
+        self.site.blobs.rot(self.upload, at)
         self.site.restart()
         for gap in self.site.receiver.status("cam", self.upload).received.missing(LENGTH):
             self.site.put(self.upload, gap.start, fill[gap.start : gap.stop])
@@ -230,7 +230,7 @@ class UploadResource(RuleBasedStateMachine):
             self.site.put(self.upload, 0, b"x")
         with pytest.raises(Refused, match="upload-aborted"):
             self.site.complete(self.upload, b"x")
-        assert not list((self.folder / "parts").iterdir())
+        assert self.site.blobs.part_ids() == []
         assert self.site.published() == {}
 
     @precondition(lambda self: self.is_complete)
@@ -254,8 +254,7 @@ class UploadResource(RuleBasedStateMachine):
     def what_is_recorded_is_what_was_acknowledged(self):
         if not hasattr(self, "site") or self.is_complete or self.is_aborted:
             return
-        with self.site.state.reading() as queries:
-            received = queries.get(self.upload).received
+        received = self.site.state.get(self.upload).received
         assert received.total == sum(byte is not None for byte in self.content)
         stored = self.site.stored(self.upload)
         for found in received:
@@ -271,10 +270,21 @@ class UploadResource(RuleBasedStateMachine):
             )
 
 
-UploadResource.TestCase.settings = settings(
-    max_examples=examples(60),
-    stateful_step_count=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class InMemory(UploadResource):
+    stores = "memory"
+
+
+class WrittenOnce(UploadResource):
+    stores = "write-once"
+
+
+for machine in (UploadResource, InMemory, WrittenOnce):
+    machine.TestCase.settings = settings(
+        max_examples=examples(60),
+        stateful_step_count=20,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 TestUploadResource = UploadResource.TestCase
+TestUploadResourceInMemory = InMemory.TestCase
+TestUploadResourceWrittenOnce = WrittenOnce.TestCase

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
+from tests.support.core_site import STORES, BrokenBody, BytesBody, CoreSite, InThread
 from upload_protocol.digests import Digest
 
 LENGTH = 600_000
@@ -32,9 +32,10 @@ def some_requests(site, upload, seed, versions):
             site.put(upload, start, b"", stop=stop, body=body, digest=digest)
 
 
+@pytest.mark.parametrize("stores", STORES)
 @pytest.mark.parametrize("seed", range(4))
-def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(tmp_path, seed):
-    site = CoreSite(tmp_path, seal_bytes=64 * 1024, read_bytes=16 * 1024)
+def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(tmp_path, seed, stores):
+    site = CoreSite(STORES[stores](tmp_path), seal_bytes=64 * 1024, read_bytes=16 * 1024)
     upload = site.create(length=LENGTH)
     first = os.urandom(LENGTH)
     # The second differs in places only: most of an overwrite compares equal.
@@ -67,9 +68,10 @@ def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(tmp_path,
     site.stop()
 
 
+@pytest.mark.parametrize("stores", STORES)
 @pytest.mark.parametrize("seed", range(3))
-def test_lanes_that_fill_a_file_between_them_leave_a_right_running_hash(tmp_path, seed):
-    site = CoreSite(tmp_path, seal_bytes=32 * 1024, read_bytes=16 * 1024)
+def test_lanes_that_fill_a_file_between_them_leave_a_right_running_hash(tmp_path, seed, stores):
+    site = CoreSite(STORES[stores](tmp_path), seal_bytes=32 * 1024, read_bytes=16 * 1024)
     data = os.urandom(LENGTH)
     upload = site.create(length=LENGTH)
     starts = list(range(0, LENGTH, 50_000))

@@ -11,7 +11,7 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.send.enrolment import Enrolment, rotate, serial_number, write_token
 from edge_agent.send.wiring import make_transport
 from ingest_server.auth.tokens import claim_hash, new_claim
-from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
+from ingest_server.storage.interface import ClaimRecord
 from tests.support.secured import secured
 
 PAST, FAR = "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
@@ -46,7 +46,7 @@ class Device:
     def _claim_token(site):
         token, claim_id = new_claim()
         claim = ClaimRecord(claim_id, PAST, FAR, 1, 0, None)
-        AccessTables(site.state).add_claim(claim, claim_hash(token))
+        site.state.access.add_claim(claim, claim_hash(token))
         return token
 
     def transport(self, **more):

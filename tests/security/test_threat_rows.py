@@ -30,7 +30,8 @@ from ingest_server.cli import main
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import parse_address
-from tests.support.core_site import CoreSite, failing
+from tests.support.core_site import CoreSite
+from tests.support.faulty_blobs import failing
 from tests.support.raw_http import Peer
 from tests.support.requirements import require_root
 from tests.support.secured import DATA, complete, create, put, secured, upload
@@ -299,7 +300,7 @@ def test_row_9_wrong_credentials_are_slowed_and_right_ones_never_wait(site):
 
 def test_row_9_a_refusal_takes_the_same_steps_however_near_the_token_was(tmp_path):
     with secured(tmp_path) as site:
-        auth = TokenAuth(site.state, SystemClock())
+        auth = TokenAuth(site.state.access, SystemClock())
         right = site.token("drone-1")
         far = "edt_nobody_" + "x" * 43
         near = right[:-1] + ("A" if right[-1] != "A" else "B")
@@ -521,7 +522,7 @@ def test_row_21_a_stolen_devices_token_shows_deletes_and_replaces_nothing_finish
     assert put(thief, receipt["upload_id"], b"x" * len(DATA)).status_code == 409
     upload(thief, b"other bytes", name="a.mp4")
     assert site.published()[receipt["published_as"]] == DATA
-    site.state.revoke("drone-1")
+    site.state.access.revoke("drone-1")
     assert thief.get("/v1").status_code == 401
 
 

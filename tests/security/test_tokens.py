@@ -11,7 +11,7 @@ from edge_host.clock import rfc3339
 from ingest_server.auth.throttle import Throttle
 from ingest_server.auth.tokens import claim_hash, new_claim
 from ingest_server.front.address import parse_address
-from ingest_server.storage.sqlite.access import AccessTables, ClaimRecord
+from ingest_server.storage.interface import ClaimRecord
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer
 from tests.support.secured import create, put, secured, upload
@@ -29,7 +29,7 @@ def site(tmp_path):
 def claim_token(site, *, devices=2, expires_at=SOON) -> str:
     token, claim_id = new_claim()
     claim = ClaimRecord(claim_id, PAST, expires_at, devices, 0, None)
-    AccessTables(site.state).add_claim(claim, claim_hash(token))
+    site.state.access.add_claim(claim, claim_hash(token))
     return token
 
 
@@ -118,7 +118,7 @@ def test_an_answer_that_the_link_swallowed_locks_nobody_out_however_often(site):
     assert status(site, old) == 200
     assert status(site, new) == 200
     assert status(site, old) == 401
-    assert len(site.state.tokens()) == 1  # those of the lost answers are gone
+    assert len(site.state.access.tokens()) == 1  # those of the lost answers are gone
 
 
 def test_a_claim_whose_answer_the_link_swallowed_can_be_asked_again(site):
@@ -131,7 +131,7 @@ def test_a_claim_whose_answer_the_link_swallowed_can_be_asked_again(site):
 
     assert again.status_code == 201
     assert upload(site.client(again.json()["token"]))["device"] == "drone-1"
-    assert len(site.state.tokens()) == 1
+    assert len(site.state.access.tokens()) == 1
 
 
 def test_a_successor_has_the_device_the_scopes_and_the_lifetime(site):
@@ -149,9 +149,9 @@ def test_a_successor_has_the_device_the_scopes_and_the_lifetime(site):
 def test_a_revoked_token_takes_its_unused_successor_with_it(site):
     old = site.token()
     new = site.client(old).post("/v1/token/rotate").json()["token"]
-    [record] = [one for one in site.state.tokens() if one.replaces is None]
+    [record] = [one for one in site.state.access.tokens() if one.replaces is None]
 
-    site.state.revoke(record.token_id)
+    site.state.access.revoke(record.token_id)
 
     assert status(site, new) == 401
 
@@ -202,7 +202,7 @@ def test_another_serial_gets_no_device_that_is_claimed_though_its_token_is_unuse
 def test_a_device_whose_token_was_revoked_cannot_claim_another(site):
     shared = claim_token(site)
     claim(site, shared)
-    site.state.revoke("drone-1")
+    site.state.access.revoke("drone-1")
 
     assert claim(site, shared).status_code == 409
 
@@ -217,7 +217,7 @@ def test_a_device_with_a_token_of_the_operators_is_not_given_out(site):
 def test_a_claim_token_that_is_not_good_is_401(site, how):
     token = claim_token(site, expires_at=PAST if how == "expired" else SOON)
     if how == "revoked":
-        AccessTables(site.state).revoke_claim(token.split("_")[1], SOON)
+        site.state.access.revoke_claim(token.split("_")[1], SOON)
     if how == "unknown":
         token = new_claim()[0]
     if how == "no claim token":
@@ -267,7 +267,7 @@ def test_the_audit_log_says_who_did_what(site):
     client.delete(f"/v1/uploads/{aborted}")
     put(client, "0" * 32)
 
-    token_id = site.state.tokens()[0].token_id
+    token_id = site.state.access.tokens()[0].token_id
     noted = [(one["action"], one["object"], one["result"]) for one in site.audit()]
     assert noted == [
         ("upload.create", receipt["upload_id"], "ok"),

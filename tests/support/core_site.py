@@ -8,15 +8,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.storage.files.parts import FileBlobs, PartFile
+from ingest_server.storage.interface import Part
+from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
+from tests.support.faulty_blobs import Faulty, FaultyFiles, FaultyMemory, FaultyParts
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt, UploadStatus
@@ -93,100 +97,68 @@ class HangingBody(BytesBody):
         raise ConnectionAbortedError("interrupted")
 
 
-class FaultyPart(PartFile):
-    def __init__(self, fd: int, blobs: FaultyBlobs) -> None:
-        super().__init__(fd)
-        self._blobs = blobs
+class Files:
+    """What `ingest-server` chooses: SQLite and files below one folder."""
 
-    def pwrite(self, data: memoryview, offset: int) -> None:
-        self._blobs.step("pwrite")
-        super().pwrite(data, offset)
+    def __init__(self, data_dir: Path, state: type[SqliteState] = SqliteState) -> None:
+        self.data_dir = data_dir
+        self._state = state
 
-    def write_out(self, length: int, offset: int) -> None:
-        self._blobs.step("write_out")
-        super().write_out(length, offset)
-
-    def sync(self) -> None:
-        self._blobs.step("sync")
-        super().sync()
+    def open(self) -> tuple[SqliteState, Faulty]:
+        """Return them as the next run of a server has them."""
+        return self._state.open(self.data_dir / "state.db"), FaultyFiles(self.data_dir)
 
 
-class FaultyBlobs(FileBlobs):
-    """Real files; ``fail[step]`` is called before each step and may raise."""
+class Memory:
+    """Both stores in memory; no test waits for a disk, and one run takes up what another left."""
 
-    def __init__(self, data_dir: Path) -> None:
-        super().__init__(data_dir)
-        self.fail: dict[str, Callable[[], None]] = {}
-        self.seen: list[str] = []
-        self.free: int | None = None
-        """Bytes that the disk has left; None: as many as it really has."""
+    def __init__(self, blobs: Faulty | None = None) -> None:
+        self._state: MemoryState | None = None
+        self._blobs = blobs or FaultyMemory()
 
-    def free_bytes(self) -> int:
-        return super().free_bytes() if self.free is None else self.free
-
-    def step(self, name: str) -> None:
-        self.seen.append(name)
-        if name in self.fail:
-            self.fail[name]()
-
-    def open_part(self, upload_id: str) -> PartFile:
-        self.step("open")
-        part = super().open_part(upload_id)
-        return FaultyPart(part._fd, self)
-
-    def open_published(self, target: str) -> PartFile:
-        self.step("read published")
-        return super().open_published(target)
-
-    def link(self, upload_id: str, target: str) -> bool:
-        self.step("before link")
-        made = super().link(upload_id, target)
-        self.step("after link")
-        return made
-
-    def sync_target(self, target: str) -> None:
-        super().sync_target(target)
-        self.step("after folders")
-
-    def remove_part(self, upload_id: str) -> None:
-        self.step("before unlink")
-        super().remove_part(upload_id)
+    def open(self) -> tuple[MemoryState, Faulty]:
+        """Return them as the next run of a server has them."""
+        before = None if self._state is None else self._state.tables
+        self._state = MemoryState(before)
+        self._blobs.fail.clear()
+        return self._state, self._blobs
 
 
-def failing(error: BaseException, *, after: int = 0) -> Callable[[], None]:
-    """Raise *error* at each call, the first *after* calls spared."""
-    calls = count()
+STORES: dict[str, Callable[[Path], Files | Memory]] = {
+    "files": Files,
+    "memory": lambda _: Memory(),
+    "write-once": lambda _: Memory(FaultyParts(part_bytes=256 * 1024)),
+}
 
-    def fail() -> None:
-        if next(calls) >= after:
-            raise error
-
-    return fail
+on_disk = pytest.mark.parametrize("site", ["files"], indirect=True)
+"""For a test that looks at files, or at what only they do."""
+on_all_stores = pytest.mark.parametrize("site", list(STORES), indirect=True)
+"""For a law of the server, whatever it stores with."""
 
 
 class CoreSite:
-    """A receiver over a folder, and short words for what tests do with it."""
+    """A receiver over its stores, and short words for what tests do with it."""
 
     def __init__(
         self,
-        data_dir: Path,
+        stores: Files | Memory | Path,
         *,
         observer: Observer = NOBODY,
         audit: Audit | None = None,
-        state: type[SqliteState] = SqliteState,
         **settings: object,
     ) -> None:
-        self.data_dir = data_dir
+        """Start over *stores*, or files below that folder."""
+        self._stores = Files(stores) if isinstance(stores, Path) else stores
+        if isinstance(self._stores, Files):
+            self.data_dir = self._stores.data_dir
         self.observer = observer
         self.audit = audit or Unaudited()
-        self._state_type = state
         self.clock = HandClock()
         self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
         self.start()
 
     def start(self) -> None:
-        self.blobs = FaultyBlobs(self.data_dir)
-        self.state = self._state_type.open(self.data_dir / "state.db")
+        self.state, self.blobs = self._stores.open()
         self.store = UploadStore.open(self.state, self.blobs, self.clock, observer=self.observer)
         self.receiver = UploadService(self.store, self.settings, audit=self.audit)
         self.housekeeper = Housekeeper(self.store, self.receiver, self.audit)
@@ -203,7 +175,7 @@ class CoreSite:
         self.start()
 
     def readiness(self) -> list[str]:
-        readiness = Readiness(self.store.committer, self.blobs, self.clock)
+        readiness = Readiness(self.state, self.blobs, self.clock)
         return readiness.codes(self.receiver.settings.min_free_bytes)
 
     def create(self, name: str = "a.mp4", length: int | None = None, **more: object) -> str:
@@ -244,15 +216,18 @@ class CoreSite:
         return self.complete(upload_id, data)
 
     def stored(self, upload_id: str) -> bytes:
-        return (self.data_dir / "parts" / f"{upload_id}.part").read_bytes()
+        return _whole(self.blobs.open_part(upload_id))
 
     def published(self) -> dict[str, bytes]:
-        root = self.data_dir / "published"
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-        }
+        found = super(Faulty, self.blobs)  # a test that looks is no step, and does not fail
+        return {name: _whole(found.open_published(name)) for name in found.published_names()}
+
+
+def _whole(hand: Part) -> bytes:
+    try:
+        return hand.pread(hand.length, 0)
+    finally:
+        hand.close()
 
 
 class InThread:

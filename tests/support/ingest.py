@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edge_host.clock import SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth import authentication
 from ingest_server.auth.audit import Audit, Unaudited
-from ingest_server.auth.tokens import TokenIssuer
+from ingest_server.auth.tokens import TokenIssuer, issue
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.front.admission import Admission
@@ -25,7 +26,7 @@ from ingest_server.upkeep.readiness import Readiness
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
 
-CREATED_AT = "2026-11-21T10:00:00Z"
+CREATED_AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 @dataclass
@@ -44,20 +45,13 @@ class Ingest:
         self.store.close()
 
     def readiness(self) -> list[str]:
-        readiness = Readiness(self.store.committer, self.store.blobs, self.store.clock)
+        readiness = Readiness(self.state, self.store.blobs, self.store.clock)
         return readiness.codes(self.receiver.settings.min_free_bytes)
 
     def token(self, device: str, *, scopes=(authentication.SCOPE_UPLOAD,), expires_at=None) -> str:
-        token, token_id = authentication.new_token(device)
-        self.state.add_token(
-            device,
-            authentication.token_hash(token),
-            token_id,
-            CREATED_AT,
-            scopes,
-            expires_at=expires_at,
-        )
-        return token
+        issued = issue(device, CREATED_AT, scopes=scopes, expires_at=expires_at)
+        self.state.access.add_token(issued.record)
+        return issued.token
 
 
 @contextmanager
@@ -80,7 +74,9 @@ def ingest(
     store = UploadStore.open(state, blobs, clock, observer=observer)
     receiver = UploadService(store, chosen)
     authenticator = (
-        authentication.OpenAuth(hosts) if mode == "open" else authentication.TokenAuth(state, clock)
+        authentication.OpenAuth(hosts)
+        if mode == "open"
+        else authentication.TokenAuth(state.access, clock)
     )
     audit = Audit(None, clock.now_utc)
     housekeeper = Housekeeper(store, receiver, Unaudited())
@@ -95,7 +91,7 @@ def ingest(
         observer=observer,
         admission=admission,
         audit=audit,
-        desk=TokenIssuer(state, clock, audit) if mode == "token" else None,
+        desk=TokenIssuer(state.access, clock, audit) if mode == "token" else None,
     )
     housekeeper.recover()
     housekeeper.start()

@@ -34,15 +34,7 @@ class Secured:
     def token(self, device: str = "drone-1", *scopes: str, expires_at: str | None = None) -> str:
         scopes = scopes or (SCOPE_UPLOAD,)
         issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=expires_at)
-        record = issued.record
-        self.state.add_token(
-            device,
-            record.token_hash,
-            record.token_id,
-            record.created_at,
-            scopes,
-            expires_at=expires_at,
-        )
+        self.state.access.add_token(issued.record)
         return issued.token
 
     def client(self, token: str | None = None) -> httpx.Client:

@@ -24,8 +24,7 @@ from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.notify.metrics import Metrics, Sources
 from ingest_server.notify.metrics_listener import MetricsListener
 from ingest_server.server import IngestServer
-from ingest_server.storage.sqlite.outbox import Queue
-from ingest_server.storage.sqlite.queries import Census
+from ingest_server.storage.interface import Census, Queue
 from tests.support.core_site import CoreSite
 from tests.support.ingest import ingest
 from tests.support.processes import toml
@@ -200,12 +199,10 @@ def _read_only(server) -> int:
 
 
 def test_unfinished_uploads_are_counted_when_asked(client, server, metrics):
-    with server.state.reading() as queries:
-        before = queries.census()
+    before = server.state.census()
     put(client, create(client, length=1000), total=1000)
     create(client, "f" * 16, length=500)
-    with server.state.reading() as queries:
-        census = queries.census()
+    census = server.state.census()
 
     assert before == Census({}, None, 0)
     assert census.by_state == {"open": 2}

@@ -22,7 +22,6 @@ from ingest_server.hooks import RefuseUpload
 from ingest_server.notify import deliveries
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
 from ingest_server.notify.webhooks import Webhook, WebhookSettings, is_public, signature
-from ingest_server.storage.sqlite.outbox import Outbox
 from tests.support.certificates import Authority, Pair
 from tests.support.core_site import CoreSite
 from tests.support.processes import wait_for
@@ -114,7 +113,7 @@ class Desk:
 
     def __init__(self, folder, target) -> None:
         self.site = CoreSite(folder)
-        self.outbox = Outbox(self.site.state)
+        self.outbox = self.site.state.outbox
         self.outbox.register(target.name)
         self.worker = DeliveryWorker(
             target, self.outbox, self.site.clock, self.site.store.uptime, draw=lambda: 0.5
@@ -404,7 +403,7 @@ def test_the_operator_sees_what_waits_and_has_it_told_again(tmp_path, secret_fil
         return code, capsys.readouterr()
 
     def has(state):
-        return lambda: Outbox(site.state).listing(state)
+        return lambda: site.state.outbox.listing(state)
 
     with (
         consumer(500) as told,
@@ -439,8 +438,7 @@ def test_the_waits_grow_to_half_a_day_and_end():
 def test_an_event_is_in_the_commit_that_makes_it_true(desk):
     upload_id = desk.site.create(length=5)
 
-    with desk.site.state.reading() as queries:
-        kinds = queries._connection.execute("SELECT type, subject FROM events").fetchall()
+    kinds = desk.site.state.rows("SELECT type, subject FROM events")
 
     assert kinds == [(events.CREATED, upload_id)]
 
@@ -520,7 +518,7 @@ def test_events_outlive_a_restart(tmp_path):
     target = Fake()
     worker = DeliveryWorker(
         target,
-        Outbox(desk.site.state),
+        desk.site.state.outbox,
         desk.site.clock,
         desk.site.store.uptime,
         draw=lambda: 0.5,
@@ -580,7 +578,7 @@ def test_a_failing_hook_loses_no_upload(tmp_path, my_hooks):
     with secured(tmp_path / "site", hooks={"completed": "hooks_of_test:completed"}) as site:
         upload(site.device(), name="a.mp4")
         wait_for(lambda: my_hooks.seen, "the hook is called")
-        waiting = wait_for(lambda: Outbox(site.state).listing("pending"), "it waits")
+        waiting = wait_for(lambda: site.state.outbox.listing("pending"), "it waits")
 
     assert waiting[0].target == "hook:completed"
     assert list(site.published().values()) == [DATA]

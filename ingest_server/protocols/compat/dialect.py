@@ -25,7 +25,7 @@ from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of
-from ingest_server.storage.files.parts import PartFile
+from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
@@ -71,7 +71,7 @@ class DialectAnswer(falcon.HTTPStatus):
 class StoredBody:
     """Bytes that another upload holds, as a body for the receiver."""
 
-    def __init__(self, part: PartFile, start: int, length: int) -> None:
+    def __init__(self, part: Part, start: int, length: int) -> None:
         self._part = part
         self._at = start
         self._stop = start + length

@@ -31,7 +31,7 @@ from ingest_server.protocols.compat.finishing import (
     UnknownAlgorithmError,
 )
 from ingest_server.protocols.compat.multipart import FilePart
-from ingest_server.storage.files.parts import PartFile
+from ingest_server.storage.interface import Part
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.ranges import ByteRange
 
@@ -165,7 +165,7 @@ class _One:
 class _Comparing:
     """A part that is compared with what is stored, while the receiver takes it."""
 
-    def __init__(self, part: FilePart, stored: PartFile, start: int) -> None:
+    def __init__(self, part: FilePart, stored: Part, start: int) -> None:
         self.is_same = True
         self._part = part
         self._stored = stored

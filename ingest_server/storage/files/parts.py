@@ -19,6 +19,7 @@ from ingest_server.core.errors import StorageError
 from ingest_server.core.names import numbered
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.write_out import begin_write_out
+from ingest_server.storage.interface import Blobs, Claim, Part
 
 PARTS = "parts"
 PUBLISHED = "published"
@@ -35,7 +36,7 @@ _NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-class PartFile:
+class PartFile(Part):
     """One request's own descriptor of a part file; never in append mode."""
 
     def __init__(self, fd: int, disk: Disk = UNWATCHED) -> None:
@@ -43,7 +44,6 @@ class PartFile:
         self._disk = disk
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return *length* bytes from *offset*, fewer only at the end of the file."""
         pieces = []
         with self._disk.failing("read"):
             while length:
@@ -56,7 +56,6 @@ class PartFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def pwrite(self, data: memoryview, offset: int) -> None:
-        """Write all of *data*; in the page cache, not durable."""
         # Not timed: it ends in the page cache, and there are four of them in a megabyte.
         with self._disk.failing("write"):
             while data:
@@ -64,14 +63,18 @@ class PartFile:
                 data = data[written:]
                 offset += written
 
-    def copy_from(self, source: PartFile, length: int, *, start: int, offset: int) -> None:
-        """Write *length* bytes of *source*, from *start*, at *offset*; not durable.
+    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
+        """As `Part` says.
 
         The kernel copies, and on XFS and Btrfs it only lets both files share the blocks.
 
         Raises:
             OSError: the disk failed, or *source* is shorter.
+            TypeError: *source* is a hand of another store.
         """
+        if not isinstance(source, PartFile):
+            msg = f"a part file takes bytes of another one, not of {type(source).__name__}"
+            raise TypeError(msg)
         end = offset + length
         while offset < end:
             try:
@@ -88,11 +91,9 @@ class PartFile:
             offset += copied
 
     def write_out(self, length: int, offset: int) -> None:
-        """Let the disk begin with bytes that were written; nothing is durable by it."""
         begin_write_out(self._fd, offset, length)
 
     def cut(self, length: int) -> None:
-        """Drop what lies past *length*; durable on return."""
         if os.fstat(self._fd).st_size > length:
             os.ftruncate(self._fd, length)
             os.fsync(self._fd)
@@ -102,7 +103,7 @@ class PartFile:
         return os.fstat(self._fd).st_size
 
     def identity(self) -> str | None:
-        """Return what tells this file, unchanged, from any other; opaque. None: no regular file.
+        """As `Part` says. None: no regular file.
 
         The last part is the time of the inode's last change, which no program can set. The device
         is not in it: its number may be another one after a restart.
@@ -113,41 +114,30 @@ class PartFile:
         return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
     def forget_cached(self) -> None:
-        """Let the next reads come from the disk: what is only in memory tells nothing of it."""
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
-        """Make every byte written to the file so far durable, its length too.
-
-        Raises:
-            OSError: some were lost. A second call would succeed and prove nothing.
-        """
         with self._disk.timed("sync"):
-            os.fdatasync(self._fd)
+            os.fdatasync(self._fd)  # the length too
 
     def close(self) -> None:
         os.close(self._fd)
 
 
-class FileBlobs:
-    """The bytes of uploads: ``parts/`` while they arrive, ``published/`` when verified."""
+class FileBlobs(Blobs):
+    """The bytes of uploads: ``parts/`` while they arrive, ``published/`` when verified.
+
+    Hands share the file of an upload, so one process has the folder at a time: it keeps a superseded
+    writer from writing.
+    """
 
     def __init__(self, data_dir: Path, disk: Disk = UNWATCHED) -> None:
-        """Take the folder; nothing is done there before `prepare`.
-
-        Args:
-            disk: told how long the disk takes for it, and of what it refuses.
-        """
         self.data_dir = data_dir
         self._disk = disk
         self._parts = self._published = self._lock = -1
 
     def prepare(self) -> None:
-        """Make the folders and hold them; nobody else may use them until `close`.
-
-        Raises:
-            StorageError: hard links fail there, it cannot be written, or another server has it.
-        """
+        """Make the folders and hold them; nobody else may use them until `close`."""
         try:
             self.data_dir.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._lock = os.open(
@@ -194,18 +184,12 @@ class FileBlobs:
             os.unlink(name, dir_fd=self._parts)
 
     def close(self) -> None:
-        """Let go of the folders."""
         for fd in (self._parts, self._published, self._lock):
             if fd >= 0:
                 os.close(fd)
         self._parts = self._published = self._lock = -1
 
     def probe(self) -> None:
-        """Write a byte to the disk, durably, and remove it again.
-
-        Raises:
-            OSError: the disk does not take it.
-        """
         name = f"{_SUFFIX}-{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=self._parts)
@@ -222,7 +206,6 @@ class FileBlobs:
         return found.f_bavail * found.f_frsize
 
     def create_part(self, upload_id: str) -> None:
-        """Make an empty part file; its name is durable on return."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._disk.timed("create"):
             fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)
@@ -233,56 +216,34 @@ class FileBlobs:
                 os.close(fd)
             os.fsync(self._parts)
 
-    def part_path(self, upload_id: str) -> Path:
-        """Return where a part file is, for a program outside of this server that reads it."""
-        return self.data_dir.absolute() / PARTS / f"{upload_id}{_SUFFIX}"
+    @contextmanager
+    def lend_path(self, upload_id: str) -> Iterator[Path]:
+        yield self.data_dir.absolute() / PARTS / f"{upload_id}{_SUFFIX}"
 
-    def published_path(self, target: str) -> Path:
-        """Return where a published file is, for a program outside of this server."""
-        return self.data_dir.absolute() / PUBLISHED / target
+    @contextmanager
+    def lend_published(self, target: str) -> Iterator[Path]:
+        yield self.data_dir.absolute() / PUBLISHED / target
 
-    def open_part(self, upload_id: str) -> PartFile:
-        """Return an own descriptor of the part file.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
+    def open_part(self, upload_id: str, claim: Claim | None = None) -> PartFile:  # noqa: ARG002 # every hand writes to the one file
         # A part that is gone is no fault of the disk: opening is not watched.
-        return PartFile(self._part_fd(upload_id), self._disk)
-
-    def _part_fd(self, upload_id: str) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts)
+        return PartFile(os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts), self._disk)
 
     def remove_part(self, upload_id: str) -> None:
-        """Unlink the part file if it is there; what was published stays."""
         with suppress(FileNotFoundError):
             os.unlink(upload_id + _SUFFIX, dir_fd=self._parts)
 
     def part_ids(self) -> list[str]:
-        """Return the ids of all part files."""
         return [
             name.removesuffix(_SUFFIX) for name in os.listdir(self._parts) if name.endswith(_SUFFIX)
         ]
 
-    def part_identity(self, upload_id: str) -> str | None:
-        """Return the identity of a part file: `PartFile.identity`."""
-        part = self.open_part(upload_id)
-        try:
-            return part.identity()
-        finally:
-            part.close()
-
-    def has_part(self, upload_id: str) -> bool:
-        return self._stat(upload_id + _SUFFIX, self._parts) is not None
-
     def part_length(self, upload_id: str) -> int | None:
-        """Return how long a part file is; None: there is none."""
         found = self._stat(upload_id + _SUFFIX, self._parts)
         return None if found is None else found.st_size
 
     def set_aside(self, upload_id: str) -> None:
-        """Move a part file that nobody knows to ``lost+found``: a person decides about it."""
+        """Move a part file to ``lost+found``: a person decides about it."""
         name = upload_id + _SUFFIX
         lost = self.data_dir / LOST / name
         if lost.exists():
@@ -302,19 +263,12 @@ class FileBlobs:
             raise StorageError(f"cannot read {self.data_dir / PUBLISHED}: {error}") from error
 
     def open_published(self, target: str) -> PartFile:
-        """Return a descriptor of a published file, to be read.
-
-        Raises:
-            FileNotFoundError, NotADirectoryError: there is none.
-            OSError: it is a link, or cannot be opened.
-        """
         *parents, leaf = target.split("/")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._walk(parents, make=False) as folders:
             return PartFile(os.open(leaf, flags, dir_fd=folders[-1]))
 
-    def published_paths(self) -> Iterator[str]:
-        """Yield the path below the published folder of every file there."""
+    def published_names(self) -> Iterator[str]:
         root = self.data_dir / PUBLISHED
         for folder, folders, names in os.walk(root):
             folders.sort()
@@ -322,14 +276,7 @@ class FileBlobs:
                 yield str((Path(folder) / name).relative_to(root))
 
     def copy_to_quarantine(self, target: str) -> str:
-        """Give a published file a name in quarantine too; durable on return.
-
-        Returns:
-            That name, relative to the data folder.
-
-        Raises:
-            OSError: it cannot be had; FileNotFoundError: the file is gone.
-        """
+        """Give a published file a name in quarantine too; returned relative to the data folder."""
         (self.data_dir / QUARANTINE).mkdir(mode=_FOLDER_MODE, exist_ok=True)
         *parents, leaf = target.split("/")
         for name in numbered(target):
@@ -343,22 +290,15 @@ class FileBlobs:
         raise AssertionError("numbered() never ends")
 
     def is_in_quarantine(self, target: str) -> bool:
-        """Whether something that was published at *target* has been set apart."""
         return (self.data_dir / QUARANTINE / target).exists()
 
     def withdraw(self, target: str) -> None:
-        """Take a published file's name away; durable on return. Another name must hold it."""
         *parents, leaf = target.split("/")
         with self._walk(parents, make=False) as folders:
             os.unlink(leaf, dir_fd=folders[-1])
             os.fsync(folders[-1])
 
     def identity(self, target: str) -> str | None:
-        """Return the identity of a published file: `PartFile.identity`.
-
-        Everything that is done to the file afterwards changes it, taking its part's name away too.
-        None where no regular file stands there, or it cannot be opened.
-        """
         *parents, leaf = target.split("/")
         try:
             with self._walk(parents, make=False) as folders:
@@ -375,17 +315,11 @@ class FileBlobs:
         finally:
             part.close()
 
+    def is_unwritten(self, before: str, after: str) -> bool:
+        return before.rpartition(":")[0] == after.rpartition(":")[0]
+
     def remove_published(self, target: str, identity: str) -> bool:
-        """Take away the name of just that file, and folders that are empty then; durable.
-
-        The first folder of *target* stays. Repeatable: what a crash cut short is completed.
-
-        Returns:
-            False when that file is not there (any more); what is there instead stays.
-
-        Raises:
-            OSError: the disk failed.
-        """
+        """As `Blobs` says; folders that are empty then go too, but for the first of *target*."""
         *parents, leaf = target.split("/")
         is_same = False
         gone = suppress(FileNotFoundError, NotADirectoryError)
@@ -420,22 +354,14 @@ class FileBlobs:
                 return
 
     def is_published(self, target: str, length: int) -> bool:
-        """Return whether a regular file of *length* bytes stands at *target*."""
         found = self._stat_published(target)
         return found is not None and found.st_size == length and stat.S_ISREG(found.st_mode)
 
     def is_taken(self, target: str) -> bool:
         return self._stat_published(target) is not None
 
-    def link(self, upload_id: str, target: str) -> bool:
-        """Give the part file its published name too; not durable before `sync_target`.
-
-        Returns:
-            False when another file has that name; True also when this one had it already.
-
-        Raises:
-            NotADirectoryError: a file stands where *target* needs a folder.
-        """
+    def publish(self, upload_id: str, target: str) -> bool:
+        """As `Blobs` says: the part file gets one more target, its bytes are not written again."""
         part = upload_id + _SUFFIX
         *parents, leaf = target.split("/")
         with self._walk(parents, make=True) as folders:
@@ -443,19 +369,10 @@ class FileBlobs:
                 os.link(part, leaf, src_dir_fd=self._parts, dst_dir_fd=folders[-1],
                         follow_symlinks=False)  # fmt: skip
             except FileExistsError:
-                return self.is_linked(upload_id, target)
+                return self.is_published_as(upload_id, target)
         return True
 
-    def link_published(self, source: str, target: str) -> bool:
-        """Give a published file one more name; not durable before `sync_target`.
-
-        Returns:
-            False when another file has that name.
-
-        Raises:
-            FileNotFoundError: there is no such file any more.
-            NotADirectoryError: a file stands where *target* needs a folder.
-        """
+    def publish_again(self, source: str, target: str) -> bool:
         *parents, leaf = target.split("/")
         *source_parents, source_leaf = source.split("/")
         with (
@@ -469,8 +386,7 @@ class FileBlobs:
                 return False
         return True
 
-    def is_linked(self, upload_id: str, target: str) -> bool:
-        """Return whether *target* is a name of the part file: the same inode."""
+    def is_published_as(self, upload_id: str, target: str) -> bool:
         there = self._stat_published(target)
         ours = self._stat(upload_id + _SUFFIX, self._parts)
         return (
@@ -479,8 +395,7 @@ class FileBlobs:
             and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
         )
 
-    def sync_target(self, target: str) -> None:
-        """Make the published name durable: its folder and each one above it."""
+    def sync_published(self, target: str) -> None:
         *parents, _leaf = target.split("/")
         with self._disk.timed("publish"), self._walk(parents, make=False) as folders:
             # All of them, not only those made now: a crash may lie between making and this.
@@ -521,11 +436,6 @@ class FileBlobs:
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
-
-
-def is_unwritten(before: str, after: str) -> bool:
-    """Whether both identities are of one file that only got, or lost, a name in between."""
-    return before.rpartition(":")[0] == after.rpartition(":")[0]
 
 
 def _sync_folder(folder: Path) -> None:

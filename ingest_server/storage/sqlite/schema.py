@@ -115,6 +115,10 @@ MIGRATIONS: Sequence[str] = (
         read_at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE uptime ADD COLUMN runs INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE uploads ADD COLUMN rewrites INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

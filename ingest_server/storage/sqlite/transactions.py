@@ -1,21 +1,36 @@
-"""Upload records and tokens in one SQLite file, usable by several processes at once."""
+"""The facts of one server in one SQLite file, usable by several processes at once.
+
+Uploads are written by the one that holds the data folder; a command beside it reads, and writes of
+tokens and events. So who may record bytes is known to that process and no row tells it.
+
+WAL with ``synchronous=FULL``: with NORMAL a committed row may be gone after a power cut, and an
+acknowledgement with it.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edge_host import sqlite_file
-from ingest_server.core.errors import StateError, StateFailed, StateTooNewError
-from ingest_server.storage.sqlite.queries import Queries, Transaction
-from ingest_server.storage.sqlite.readings import Reading
+from ingest_server.core.errors import Refused, StateError, StateFailed, StateTooNewError
+from ingest_server.core.record import UploadRecord
+from ingest_server.storage.claims import Claims
+from ingest_server.storage.group_commit import Committer
+from ingest_server.storage.interface import Claim, StateStore
+from ingest_server.storage.sqlite.access import SqliteAccess
+from ingest_server.storage.sqlite.outbox import SqliteOutbox
+from ingest_server.storage.sqlite.queries import SqlQueries, SqlTransaction
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
-from ingest_server.storage.sqlite.tokens import TokenRecord
+from upload_protocol.ranges import ByteRange
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another process: `ingest-server token add` holds it for ms."""
@@ -24,7 +39,7 @@ _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-class SqliteState:
+class SqliteState(SqlQueries, StateStore):
     """The database of one data folder."""
 
     def __init__(self, path: Path, read_only: bool) -> None:
@@ -34,6 +49,11 @@ class SqliteState:
         # A list: its pop and append are atomic, and a queue's locks cost more than the read.
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._starting = threading.Lock()
+        self._committer: Committer[SqlTransaction] | None = None
+        self._claims = Claims()
+        self.outbox = SqliteOutbox(self)
+        self.access = SqliteAccess(self)
 
     @classmethod
     def open(cls, path: Path, read_only: bool = False) -> SqliteState:
@@ -57,8 +77,10 @@ class SqliteState:
         return state
 
     def close(self) -> None:
-        """Close what this object opened; the committer closes its own connection."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
+        if self._committer is not None:
+            self._committer.stop()
         while True:
             try:
                 self._idle.pop().close()
@@ -77,43 +99,66 @@ class SqliteState:
             raise
         return connection
 
-    def open_writer(self) -> SqliteWriter:
-        """Return the connection of the committer: the one that writes uploads."""
-        return SqliteWriter(self._connect())
-
-    @contextmanager
-    def reading(self) -> Iterator[Queries]:
-        """Lend a read connection; it sees what any process has committed.
-
-        Raises:
-            StateFailed: the database cannot be read.
-        """
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return what is found in what any process has committed."""
         try:
             connection = self._borrow()
             try:
-                yield Queries(connection)
+                return connection.execute(sql, values).fetchall()
             finally:
                 self._give_back(connection)
         except sqlite3.Error as error:
             raise translated(error) from error
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one short transaction of this object's own, beside the committer's.
+    def run(self, job: Callable[[SqlTransaction], T]) -> T:
+        return self._writing().run(job)
 
-        Raises:
-            StateFailed: the database did not do it; nothing is stored.
-        """
+    def submit(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
+        return self._writing().submit(job)
+
+    def submit_along(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
+        return self._writing().submit_along(job)
+
+    def _writing(self) -> Committer[SqlTransaction]:
+        with self._starting:
+            if self._committer is None:
+                if self._closed:
+                    raise Refused("stopping", "the server is stopping", retry_after_s=5)
+                try:
+                    writer = SqliteWriter(self._connect(), self._claims)
+                except sqlite3.Error as error:
+                    raise translated(error) from error
+                self._committer = Committer(writer)
+            return self._committer
+
+    def begin_run(self) -> None:
+        def job(transaction: SqlTransaction) -> int:
+            transaction.write("UPDATE uptime SET runs = runs + 1")
+            [(runs,)] = transaction.rows("SELECT runs FROM uptime")
+            return int(runs)
+
+        self._claims.begin_run(self.run(job))
+
+    def claim(self, upload_id: str, where: ByteRange) -> tuple[Claim, UploadRecord]:
+        claim, has_superseded = self._claims.take(upload_id, where)
+        if has_superseded and self._committer is not None:
+            self._committer.settle()  # what is being recorded there at this moment is in the row then
         try:
-            connection = self._borrow()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                self._give_back(connection)
-        except sqlite3.Error as error:
-            raise translated(error) from error
+            return claim, self.get(upload_id)
+        except Refused:
+            self._claims.release(claim)
+            raise
+
+    def end_claims(self, upload_id: str) -> None:
+        if self._claims.end(upload_id) and self._committer is not None:
+            self._committer.settle()
+
+    def release(self, claim: Claim) -> None:
+        self._claims.release(claim)
+
+    def commits(self) -> tuple[int, int]:
+        committer = self._committer
+        return (0, 0) if committer is None else (committer.commits, committer.jobs)
 
     def _borrow(self) -> sqlite3.Connection:
         try:
@@ -129,105 +174,13 @@ class SqliteState:
         if self._closed:  # lent while `close` ran
             self.close()
 
-    def tell(self, kind: str, upload_id: str, **more: str) -> None:
-        """Put an event about an upload into the outbox; durable on return."""
-        with self.writing() as connection:
-            transaction = Transaction(connection)
-            record = transaction.get(upload_id)
-            if record is not None:
-                transaction.tell(kind, record, **more)
-
-    def save_readings(self, found: Iterable[Reading]) -> None:
-        """Keep what published files had when they were read; durable on return."""
-        with self.writing() as connection:
-            transaction = Transaction(connection)
-            for reading in found:
-                transaction.save_reading(reading)
-
-    def add_token(
-        self,
-        device: str,
-        token_hash: bytes,
-        token_id: str,
-        created_at: str,
-        scopes: tuple[str, ...],
-        *,
-        expires_at: str | None = None,
-    ) -> None:
-        """Store a token's hash; durable, and seen by every process, on return."""
-        with self.writing() as connection:
-            connection.execute(
-                "INSERT INTO tokens (token_id, device, token_hash, created_at, scopes, expires_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (token_id, device, token_hash, created_at, json.dumps(scopes), expires_at),
-            )
-
-    def find_token(self, token_hash: bytes) -> TokenRecord | None:
-        """Return the token of that hash as it is committed at this moment."""
-        found = self._tokens("WHERE token_hash = ?", token_hash)
-        return found[0] if found else None
-
-    def tokens(self) -> list[TokenRecord]:
-        return self._tokens("ORDER BY device, created_at, token_id")
-
-    def revoke(self, token_id_or_device: str) -> int:
-        """Delete the token of that id, or all of that device; durable on return.
-
-        What a token was rotated into goes with it: whoever stole the one may have the other.
-
-        Returns:
-            How many tokens are gone.
-        """
-        which = token_id_or_device
-        with self.writing() as connection:
-            return connection.execute(
-                "DELETE FROM tokens WHERE token_id = ? OR device = ? OR replaces = ?",
-                (which, which, which),
-            ).rowcount
-
-    def touch_token(self, token_id: str, used_at: str) -> None:
-        """Note when a token was used; durable on return."""
-        with self.writing() as connection:
-            connection.execute(
-                "UPDATE tokens SET last_used_at = ? WHERE token_id = ?", (used_at, token_id)
-            )
-
-    def confirm_token(self, token_id: str) -> bool:
-        """Let the token that this one replaces go, now that it is in use; durable on return.
-
-        Returns:
-            False: this token itself is gone meanwhile.
-        """
-        with self.writing() as connection:
-            row = connection.execute(
-                "SELECT replaces FROM tokens WHERE token_id = ?", (token_id,)
-            ).fetchone()
-            if row is None:
-                return False
-            connection.execute("DELETE FROM tokens WHERE token_id = ?", row)
-            connection.execute("UPDATE tokens SET replaces = NULL WHERE token_id = ?", (token_id,))
-        return True
-
-    def token(self, token_id: str) -> TokenRecord | None:
-        found = self._tokens("WHERE token_id = ?", token_id)
-        return found[0] if found else None
-
-    def _tokens(self, where: str, *values: object) -> list[TokenRecord]:
-        with self.reading() as queries:
-            rows = queries._connection.execute(
-                "SELECT token_id, device, token_hash, created_at, scopes, expires_at, "
-                f"last_used_at, replaces FROM tokens {where}",
-                values,
-            ).fetchall()
-        return [_token(row) for row in rows]
-
 
 class SqliteWriter:
     """The committer's connection: one transaction at a time, a savepoint for each job."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, claims: Claims) -> None:
         self._connection = connection
-        self.transaction = Transaction(connection)
+        self.transaction = SqlTransaction(connection, claims)
 
     def begin(self) -> None:
         self._run("BEGIN IMMEDIATE")
@@ -242,7 +195,7 @@ class SqliteWriter:
                 self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def savepoint(self) -> Iterator[Transaction]:
+    def savepoint(self) -> Iterator[SqlTransaction]:
         """Undo what the body wrote when it raises; what came before it stays.
 
         Raises:
@@ -296,18 +249,4 @@ def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> Non
             f"{path} was written by a newer version of ingest-server (its format is {found}, "
             f"this one knows {known}): upgrade ingest-server, or restore the copy made before"
         ),
-    )
-
-
-def _token(row: tuple[Any, ...]) -> TokenRecord:
-    token_id, device, token_hash, created_at, scopes, expires_at, last_used_at, replaces = row
-    return TokenRecord(
-        token_id=token_id,
-        device=device,
-        token_hash=token_hash,
-        created_at=created_at,
-        scopes=tuple(json.loads(scopes)),
-        expires_at=expires_at,
-        last_used_at=last_used_at,
-        replaces=replaces,
     )

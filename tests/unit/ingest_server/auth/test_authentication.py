@@ -4,6 +4,7 @@ import pytest
 
 from edge_host.clock import rfc3339
 from ingest_server.auth import authentication
+from ingest_server.auth.tokens import issue
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.headers import is_device_id
@@ -33,12 +34,9 @@ def state(tmp_path):
 
 
 def add(state, device="drone-1") -> str:
-    token, token_id = authentication.new_token(device)
-    scopes = (authentication.SCOPE_UPLOAD,)
-    state.add_token(
-        device, authentication.token_hash(token), token_id, "2026-01-01T00:00:00Z", scopes
-    )
-    return f"Bearer {token}"
+    issued = issue(device, datetime(2026, 1, 1, tzinfo=UTC))
+    state.access.add_token(issued.record)
+    return f"Bearer {issued.token}"
 
 
 def test_a_new_token_is_new_and_carries_its_device():
@@ -55,13 +53,13 @@ def test_a_token_of_any_device_is_accepted(state, clock, device):
     assert is_device_id(device)
     bearer = add(state, device)
 
-    assert authentication.TokenAuth(state, clock).authenticate(bearer, None).device == device
+    assert authentication.TokenAuth(state.access, clock).authenticate(bearer, None).device == device
 
 
 def test_the_scheme_is_matched_without_regard_to_case(state, clock):
     bearer = add(state)
 
-    caller = authentication.TokenAuth(state, clock).authenticate(
+    caller = authentication.TokenAuth(state.access, clock).authenticate(
         bearer.replace("Bearer", "bearer"), None
     )
 
@@ -69,22 +67,22 @@ def test_the_scheme_is_matched_without_regard_to_case(state, clock):
 
 
 def test_use_is_noted_at_most_once_an_hour(state, clock):
-    bearer, tokens = add(state), authentication.TokenAuth(state, clock)
+    bearer, tokens = add(state), authentication.TokenAuth(state.access, clock)
     first = rfc3339(clock.moment)
 
     tokens.authenticate(bearer, None)
     clock.moment += timedelta(minutes=59)
     tokens.authenticate(bearer, None)
-    assert state.tokens()[0].last_used_at == first
+    assert state.access.tokens()[0].last_used_at == first
 
     clock.moment += timedelta(minutes=2)
     tokens.authenticate(bearer, None)
-    assert state.tokens()[0].last_used_at == rfc3339(clock.moment)
+    assert state.access.tokens()[0].last_used_at == rfc3339(clock.moment)
 
 
 class CannotWrite:
     def __init__(self, state: SqliteState) -> None:
-        self.find_token = state.find_token
+        self.find_token = state.access.find_token
 
     def touch_token(self, token_id: str, used_at: str) -> None:
         raise StateFailed("storage-full", "the disk is full")
@@ -102,7 +100,7 @@ def test_a_refusal_repeats_nothing_of_the_credential(state, clock):
     secret = "edt_drone-1_" + "s" * 43
 
     with pytest.raises(Refused) as refusal:
-        authentication.TokenAuth(state, clock).authenticate(f"Bearer {secret}", None)
+        authentication.TokenAuth(state.access, clock).authenticate(f"Bearer {secret}", None)
 
     assert "sss" not in str(refusal.value)
 

@@ -6,7 +6,6 @@ import pytest
 
 from ingest_server.core import events
 from ingest_server.core.events import Event
-from ingest_server.storage.sqlite.outbox import Outbox
 from ingest_server.upkeep.disk_space import is_low
 from tests.support.core_site import CoreSite
 
@@ -27,7 +26,7 @@ def look(site, floor) -> bool:
 
 
 def told(site) -> list[Event]:
-    outbox = Outbox(site.state)
+    outbox = site.state.outbox
     outbox.take_in("ops", events.STORAGE)
     return [one.event for one in outbox.listing()]
 
@@ -47,7 +46,7 @@ def test_without_a_floor_no_disk_is_low():
 
 
 def test_each_way_is_told_once(site):
-    Outbox(site.state).register("ops")
+    site.state.outbox.register("ops")
 
     assert [look(site, floor) for floor in (0, HUGE, HUGE, 0, 0)] == [
         False,
@@ -67,7 +66,7 @@ def test_each_way_is_told_once(site):
 
 
 def test_a_restart_tells_nothing_again_even_after_a_long_time(site):
-    Outbox(site.state).register("ops")
+    site.state.outbox.register("ops")
     look(site, HUGE)
     site.clock.seconds += 100 * 86400
     site.receiver.expire()
@@ -85,6 +84,5 @@ def test_old_events_are_forgotten_whether_the_disk_was_ever_low_or_not(site):
 
     site.receiver.expire()
 
-    with site.state.reading() as queries:
-        [[count]] = queries._connection.execute("SELECT count(*) FROM events").fetchall()
+    [[count]] = site.state.rows("SELECT count(*) FROM events")
     assert count == 0

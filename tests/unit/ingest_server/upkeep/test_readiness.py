@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.readiness import PROBE_EVERY_S, Readiness
 
@@ -36,24 +35,19 @@ class Disk(FileBlobs):
 def parts(tmp_path):
     state, disk, clock = SqliteState.open(tmp_path / "state.db"), Disk(tmp_path), Clock()
     disk.prepare()
-    committer = Committer(state.open_writer())
-    committer.start()
-    yield Readiness(committer, disk, clock), disk, clock, committer, state
-    committer.stop()
+    yield Readiness(state, disk, clock), disk, clock, state
     state.close()
     disk.close()
 
 
 def test_a_server_that_works_is_ready_and_leaves_no_trace(parts, tmp_path):
     readiness, *_, state = parts
-    with state.reading() as queries:
-        before = queries.uptime_s()
+    before = state.uptime_s()
 
     assert readiness.codes(0) == []
 
     assert list((tmp_path / "parts").iterdir()) == []
-    with state.reading() as queries:
-        assert queries.uptime_s() == before
+    assert state.uptime_s() == before
 
 
 def test_a_disk_that_became_read_only_is_not_ready_though_it_has_room(parts):
@@ -84,9 +78,9 @@ def test_the_disk_is_written_to_at_most_each_ten_seconds(parts):
 
 
 def test_a_database_that_takes_no_write_in_time_is_not_ready(parts):
-    readiness, _, _, committer, _ = parts
+    readiness, _, _, state = parts
     release = threading.Event()
-    committer.submit(lambda _: release.wait(10))
+    state.submit(lambda _: release.wait(10))
 
     late = readiness.database_writes(0.05)
     release.set()
@@ -96,7 +90,7 @@ def test_a_database_that_takes_no_write_in_time_is_not_ready(parts):
 
 
 def test_a_stopped_database_is_not_ready(parts):
-    readiness, _, _, committer, _ = parts
-    committer.stop()
+    readiness, _, _, state = parts
+    state.close()
 
     assert readiness.codes(0) == ["database"]

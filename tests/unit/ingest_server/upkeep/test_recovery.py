@@ -7,7 +7,8 @@ import pytest
 
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from tests.support.core_site import BytesBody, CoreSite, failing, new_key
+from tests.support.core_site import BytesBody, CoreSite, new_key
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, CreateRequest

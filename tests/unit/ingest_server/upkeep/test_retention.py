@@ -405,8 +405,7 @@ def test_a_folder_taken_away_after_the_mark_is_the_end_of_it(site, monkeypatch):
     shutil.rmtree(site.data_dir / "published" / "cam")
 
     assert sweep(site) == 0
-    with site.state.reading() as queries:
-        assert queries.removals() == []
+    assert site.state.removals() == []
 
 
 def test_what_was_set_apart_by_verify_is_not_removed(site):

@@ -8,13 +8,14 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
-from tests.support.core_site import CoreSite, HangingBody, InThread
+from tests.support.core_site import CoreSite, HangingBody, InThread, on_all_stores, on_disk
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
 DATA = os.urandom(300_000)
 
 
+@on_disk
 def test_l3_a_receipt_names_the_digest_of_what_is_published(site):
     receipt = site.upload(DATA, "flight 1.mp4")
 
@@ -29,6 +30,7 @@ def test_l3_a_receipt_names_the_digest_of_what_is_published(site):
     assert not list((site.data_dir / "parts").iterdir())
 
 
+@on_all_stores
 def test_completing_again_gives_the_same_receipt(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -44,6 +46,7 @@ def test_completing_again_gives_the_same_receipt(site):
     assert site.receiver.status("cam", upload).receipt == first
 
 
+@on_disk
 def test_l3_one_flipped_bit_on_the_disk_is_found_after_a_restart(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -62,6 +65,7 @@ def test_l3_one_flipped_bit_on_the_disk_is_found_after_a_restart(site):
     assert list(site.published().values()) == [DATA]
 
 
+@on_all_stores
 def test_a_mismatch_keeps_the_claim_so_that_leaving_it_out_does_not_help(site):
     upload = site.create(length=3, digest=Digest.of(b"abc"))
     site.put(upload, 0, b"xyz")
@@ -73,6 +77,7 @@ def test_a_mismatch_keeps_the_claim_so_that_leaving_it_out_does_not_help(site):
     assert site.published() == {}
 
 
+@on_all_stores
 def test_the_digest_of_the_create_request_counts_too(site):
     upload = site.create(length=3, digest=Digest.of(b"abc"))
     site.put(upload, 0, b"abc")
@@ -80,6 +85,7 @@ def test_the_digest_of_the_create_request_counts_too(site):
     assert site.complete(upload, b"abc", digest=False).verified_against == "client"
 
 
+@on_all_stores
 def test_without_any_digest_the_receipt_says_so(site):
     upload = site.create(length=3)
     site.put(upload, 0, b"abc")
@@ -103,6 +109,7 @@ def test_a_server_may_require_a_digest(tmp_path):
     site.stop()
 
 
+@on_all_stores
 def test_an_empty_file_needs_no_bytes(site):
     receipt = site.upload(b"", "empty.mp4")
 
@@ -110,6 +117,7 @@ def test_an_empty_file_needs_no_bytes(site):
     assert site.published() == {"cam/2026-11-21/empty.mp4": b""}
 
 
+@on_all_stores
 def test_a_length_that_contradicts_is_refused_and_the_upload_stays_open(site):
     upload = site.create(length=10)
     site.put(upload, 0, b"x" * 10)
@@ -120,6 +128,7 @@ def test_a_length_that_contradicts_is_refused_and_the_upload_stays_open(site):
     assert site.receiver.status("cam", upload).state == "open"
 
 
+@on_all_stores
 def test_at_most_64_missing_ranges_are_told(site):
     upload = site.create(length=1000)
     for start in range(0, 200, 2):
@@ -131,6 +140,7 @@ def test_at_most_64_missing_ranges_are_told(site):
     assert len(caught.value.missing) == 64
 
 
+@on_disk
 def test_the_same_file_again_gets_the_first_receipt_and_no_second_file(site):
     first = site.upload(DATA, "a.mp4")
     again = site.create("a.mp4", len(DATA))
@@ -142,6 +152,7 @@ def test_the_same_file_again_gets_the_first_receipt_and_no_second_file(site):
     assert not list((site.data_dir / "parts").iterdir())
 
 
+@on_disk
 def test_a_file_that_was_taken_out_of_the_folder_is_published_anew(site):
     first = site.upload(DATA, "a.mp4")
     (site.data_dir / "published" / first.published_as).unlink()
@@ -152,6 +163,7 @@ def test_a_file_that_was_taken_out_of_the_folder_is_published_anew(site):
     assert list(site.published().values()) == [DATA]
 
 
+@on_all_stores
 def test_two_files_of_one_name_are_both_kept(site):
     site.upload(b"first", "a.tar.gz")
     site.upload(b"second", "a.tar.gz")
@@ -164,6 +176,7 @@ def test_two_files_of_one_name_are_both_kept(site):
     }
 
 
+@on_all_stores
 def test_two_completes_at_once_get_one_receipt(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -175,6 +188,7 @@ def test_two_completes_at_once_get_one_receipt(site):
     assert len(site.published()) == 1
 
 
+@on_all_stores
 def test_one_file_completed_by_two_uploads_at_once_is_published_once(site):
     uploads = [site.create("a.mp4", len(DATA)) for _ in range(6)]
     for upload in uploads:
@@ -208,6 +222,7 @@ def test_long_verification_is_pending_and_goes_on(tmp_path):
     site.stop()
 
 
+@on_all_stores
 def test_blocks_are_told_for_what_is_there_only(site):
     size = 4096
     data = os.urandom(3 * size + 100)
@@ -224,6 +239,7 @@ def test_blocks_are_told_for_what_is_there_only(site):
     assert (set(page.blocks), page.next) == ({0, 2}, 3)
 
 
+@on_all_stores
 def test_l3_bytes_past_a_length_that_was_learned_late_are_not_published(site):
     upload = site.create(length=None)
     with pytest.raises(Refused, match="content-digest-mismatch"):
@@ -235,6 +251,7 @@ def test_l3_bytes_past_a_length_that_was_learned_late_are_not_published(site):
     assert list(site.published().values()) == [b"a" * 100]
 
 
+@on_all_stores
 def test_bytes_past_a_length_learned_while_they_came_are_not_recorded(site):
     upload = site.create(length=None)
     body = HangingBody(b"x" * 1000)
@@ -253,6 +270,7 @@ def test_bytes_past_a_length_learned_while_they_came_are_not_recorded(site):
     assert list(site.published().values()) == [b"a" * 100]
 
 
+@on_all_stores
 def test_a_file_is_complete_before_its_part_is_unlinked(site):
     upload = site.create(length=3)
     site.put(upload, 0, b"abc")
@@ -266,6 +284,7 @@ def test_a_file_is_complete_before_its_part_is_unlinked(site):
     assert states == ["complete"]
 
 
+@on_all_stores
 def test_an_upload_without_a_known_length_learns_it_at_completion(site):
     upload = site.create(length=None)
     site.put(upload, 0, DATA)

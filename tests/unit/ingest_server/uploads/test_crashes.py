@@ -1,12 +1,15 @@
 """A crash at any step: the next start finds exactly one published file, or none and all bytes."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from ingest_server.core.errors import Refused, StorageError
+from ingest_server.core.record import State
 from ingest_server.storage.files.parts import FileBlobs
-from tests.support.core_site import CoreSite, InThread, failing
+from tests.support.core_site import CoreSite, InThread, on_disk
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 
 STEPS = ["before link", "after link", "after folders", "before unlink"]
@@ -49,6 +52,7 @@ def test_a_disk_error_while_publishing_is_gone_on_with_by_the_next_complete(site
     assert site.published() == {receipt.published_as: b"hello"}
 
 
+@on_disk
 def test_a_name_taken_between_choice_and_link_leads_to_the_next_name(site):
     upload = site.create("a.mp4", 5)
     site.put(upload, 0, b"hello")
@@ -65,6 +69,7 @@ def test_a_name_taken_between_choice_and_link_leads_to_the_next_name(site):
     assert site.published()["cam/2026-11-21/a.mp4"] == b"someone else's"
 
 
+@on_disk
 def test_a_planted_link_leads_nowhere(site, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -80,8 +85,7 @@ def test_verifying_goes_on_after_a_restart(tmp_path):
     site = CoreSite(tmp_path)
     upload = site.create(length=5)
     site.put(upload, 0, b"hello")
-    with site.state.writing() as connection:
-        connection.execute("UPDATE uploads SET state = 'verifying'")
+    site.state.run(lambda rows: rows.save(replace(rows.get(upload), state=State.VERIFYING)))
     site.stop()
 
     site.start()
@@ -122,6 +126,7 @@ def test_an_upload_whose_part_is_gone_is_failed_and_told_so(tmp_path):
     site.stop()
 
 
+@on_disk
 def test_a_second_server_on_the_folder_is_refused(site):
     with pytest.raises(StorageError, match="another ingest-server"):
         FileBlobs(site.data_dir).prepare()
@@ -160,7 +165,7 @@ def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
     reading, stopped = threading.Event(), site.store.stopping
     open_part = site.blobs.open_part
 
-    def open_when_stopping(upload_id):
+    def open_when_stopping(upload_id, claim=None):
         reading.set()
         assert stopped.wait(10)
         return open_part(upload_id)

@@ -3,12 +3,13 @@
 import pytest
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import CoreSite, HangingBody, InThread
+from tests.support.core_site import CoreSite, HangingBody, InThread, on_disk
 from upload_protocol.messages import CreateRequest
 
 DAY_S = 86400.0
 
 
+@on_disk
 def test_the_same_key_finds_the_same_upload(site):
     request = CreateRequest("a.mp4", length=10)
 
@@ -39,6 +40,7 @@ def test_a_repeated_create_is_the_same_after_the_length_was_learned(site):
     assert site.receiver.create("cam", "one-key-for-this", request)[0].id == first.id
 
 
+@on_disk
 def test_creates_of_one_key_at_once_make_one_upload(site):
     request = CreateRequest("a.mp4", length=10)
 
@@ -67,6 +69,7 @@ def test_too_many_open_uploads_are_refused_per_device(tmp_path):
     site.stop()
 
 
+@on_disk
 def test_an_upload_without_a_byte_for_too_long_expires(site):
     upload = site.create(length=100)
     site.put(upload, 0, b"x")
@@ -131,8 +134,7 @@ def test_expired_is_durable_before_the_bytes_go(site):
     states = []
 
     def look() -> None:
-        with site.state.reading() as queries:
-            states.append(queries.get(upload).state)
+        states.append(site.state.get(upload).state)
 
     site.blobs.fail["before unlink"] = look
     site.receiver.expire()

@@ -7,7 +7,7 @@ import pytest
 
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from tests.support.core_site import BrokenBody, BytesBody, HangingBody, InThread
+from tests.support.core_site import BrokenBody, BytesBody, HangingBody, InThread, on_all_stores
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import CompleteRequest, Receipt
 from upload_protocol.ranges import ByteRange
@@ -20,6 +20,7 @@ def receive(site, upload, body, start=0, stop=10**9, checksum=None, total=None):
     return site.receiver.receive("cam", upload, where, body, checksum, is_open_ended=True)
 
 
+@on_all_stores
 def test_an_open_ended_body_is_kept_up_to_where_it_ends(site):
     upload = site.create()
 
@@ -29,6 +30,7 @@ def test_an_open_ended_body_is_kept_up_to_where_it_ends(site):
     assert status.length is None
 
 
+@on_all_stores
 def test_a_cut_open_ended_body_is_kept_as_prefix(site):
     upload = site.create()
 
@@ -38,6 +40,7 @@ def test_a_cut_open_ended_body_is_kept_as_prefix(site):
     assert site.received(upload) == [[0, len(DATA)]]
 
 
+@on_all_stores
 def test_a_body_that_goes_on_past_the_limit_never_looks_complete(site):
     upload = site.create(length=1000)
 
@@ -47,6 +50,7 @@ def test_a_body_that_goes_on_past_the_limit_never_looks_complete(site):
     assert site.received(upload) == [[0, 800]]
 
 
+@on_all_stores
 def test_a_body_that_breaks_off_right_at_the_limit_is_whole(site):
     upload = site.create(length=1000)
 
@@ -56,6 +60,7 @@ def test_a_body_that_breaks_off_right_at_the_limit_is_whole(site):
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])
+@on_all_stores
 def test_a_body_that_has_its_checksum_is_recorded(site, algorithm):
     upload = site.create(length=len(DATA))
     checksum = Checksum(algorithm, hashlib.new(algorithm, DATA).digest())
@@ -66,6 +71,7 @@ def test_a_body_that_has_its_checksum_is_recorded(site, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])
+@on_all_stores
 def test_nothing_is_recorded_of_a_body_with_another_checksum(site, algorithm):
     upload = site.create(length=len(DATA))
     checksum = Checksum(algorithm, hashlib.new(algorithm, b"other").digest())
@@ -76,6 +82,7 @@ def test_nothing_is_recorded_of_a_body_with_another_checksum(site, algorithm):
     assert site.received(upload) == []
 
 
+@on_all_stores
 def test_L8_asking_how_far_it_is_ends_the_earlier_request_and_keeps_its_bytes(site):
     upload = site.create(length=len(DATA))
     body = HangingBody(DATA[:1000])
@@ -89,6 +96,7 @@ def test_L8_asking_how_far_it_is_ends_the_earlier_request_and_keeps_its_bytes(si
         old.join()
 
 
+@on_all_stores
 def test_a_length_told_later_is_kept_and_cannot_change(site):
     upload = site.create()
     site.put(upload, 0, b"x" * 100)
@@ -100,6 +108,7 @@ def test_a_length_told_later_is_kept_and_cannot_change(site):
         site.receiver.set_length("cam", upload, 300)
 
 
+@on_all_stores
 def test_a_length_below_what_has_arrived_is_refused(site):
     upload = site.create()
     site.put(upload, 0, b"x" * 100)
@@ -108,6 +117,7 @@ def test_a_length_below_what_has_arrived_is_refused(site):
         site.receiver.set_length("cam", upload, 99)
 
 
+@on_all_stores
 def test_parts_put_together_are_the_file(site):
     parts = [site.create("part", length=len(piece)) for piece in (DATA[:300_001], DATA[300_001:])]
     empty = site.create("part", length=0)
@@ -121,6 +131,7 @@ def test_parts_put_together_are_the_file(site):
     assert list(site.published().values()) == [DATA]
 
 
+@on_all_stores
 def test_a_part_may_be_used_twice_and_in_several_files(site):
     part = site.create("part", length=1000)
     site.put(part, 0, DATA[:1000])
@@ -133,6 +144,7 @@ def test_a_part_may_be_used_twice_and_in_several_files(site):
     assert set(site.published().values()) == {DATA[:1000] * 2}
 
 
+@on_all_stores
 def test_a_part_that_is_not_whole_is_refused(site):
     part = site.create("part", length=1000)
     site.put(part, 0, DATA[:999])
@@ -142,6 +154,7 @@ def test_a_part_that_is_not_whole_is_refused(site):
         site.receiver.concatenate("cam", upload, [part])
 
 
+@on_all_stores
 def test_another_devices_part_is_as_unknown_as_none(site):
     part = site.create("part", length=1000)
     site.put(part, 0, DATA[:1000])
@@ -151,6 +164,7 @@ def test_another_devices_part_is_as_unknown_as_none(site):
         site.receiver.concatenate("other", upload, [part])
 
 
+@on_all_stores
 def test_a_restart_in_between_loses_no_copied_byte(site):
     part = site.create("part", length=1000)
     site.put(part, 0, DATA[:1000])
@@ -164,6 +178,7 @@ def test_a_restart_in_between_loses_no_copied_byte(site):
     assert list(site.published().values()) == [DATA[:1000]]
 
 
+@on_all_stores
 def test_what_is_no_longer_needed_ends_early_and_nothing_else_does(site):
     used, other = site.create("part", length=10), site.create("b.mp4", length=10)
 

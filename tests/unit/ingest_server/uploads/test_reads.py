@@ -1,4 +1,4 @@
-"""How often the server reads a whole upload record for one recording."""
+"""How often the server reads a whole upload record for one recording, and waits for the disk."""
 
 import sqlite3
 
@@ -6,7 +6,7 @@ import pytest
 
 from ingest_server.storage.sqlite import queries
 from ingest_server.storage.sqlite.transactions import SqliteState
-from tests.support.core_site import CoreSite
+from tests.support.core_site import CoreSite, Files
 
 
 class CountedState(SqliteState):
@@ -29,7 +29,7 @@ def statements(monkeypatch):
 
 @pytest.fixture
 def site(tmp_path, statements):
-    made = CoreSite(tmp_path / "data", state=CountedState)
+    made = CoreSite(Files(tmp_path / "data", CountedState))
     statements.clear()
     yield made
     made.stop()
@@ -53,6 +53,31 @@ def test_a_completion_looks_once_for_an_earlier_upload_of_the_same_file(site, st
     site.upload(b"hello")
 
     assert sum("state = 'complete' AND removed_at IS NULL" in one for one in statements) == 1
+
+
+def commits(statements: list[str]) -> int:
+    """Return how many transactions were durably committed, and forget what was heard."""
+    count = statements.count("COMMIT")
+    statements.clear()
+    return count
+
+
+def test_a_request_costs_the_durable_commits_that_it_acknowledges_and_no_more(site, statements):
+    upload = site.create(length=10)
+    assert commits(statements) == 1
+    site.put(upload, 0, b"hello")
+    assert commits(statements) == 1
+    site.put(upload, 0, b"hello")  # the same bytes again: they count as recorded anew
+    assert commits(statements) == 1
+    site.put(upload, 0, b"HELLO")  # other ones: un-recorded, overwritten, recorded
+    assert commits(statements) == 2
+    site.received(upload)
+    site.receiver.take_over("cam", upload)
+    assert commits(statements) == 0
+    site.put(upload, 5, b"world")
+    assert commits(statements) == 1
+    site.complete(upload, b"HELLOworld")
+    assert commits(statements) == 3
 
 
 def test_making_an_upload_asks_for_its_key_before_and_inside_the_transaction(site, statements):

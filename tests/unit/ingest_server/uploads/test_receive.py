@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,17 @@ from tests.support.core_site import (
     CoreSite,
     HangingBody,
     InThread,
-    failing,
+    on_all_stores,
 )
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
-from upload_protocol.ranges import MAX_RANGES
+from upload_protocol.ranges import MAX_RANGES, RangeSet
 
 MIB = 1024 * 1024
 DATA = os.urandom(3 * MIB + 17)
 
 
+@on_all_stores
 def test_bytes_in_any_order_make_the_file(site):
     upload = site.create(length=len(DATA))
 
@@ -43,6 +46,7 @@ def test_bytes_in_any_order_make_the_file(site):
         (TimeoutError("stalled"), "request-timeout"),
     ],
 )
+@on_all_stores
 def test_a_broken_body_keeps_what_arrived_and_tells_what_is_missing(site, error, code):
     upload = site.create(length=1000)
 
@@ -54,6 +58,7 @@ def test_a_broken_body_keeps_what_arrived_and_tells_what_is_missing(site, error,
     assert site.received(upload) == [[100, 400]]
 
 
+@on_all_stores
 def test_a_body_that_ends_before_its_range_is_truncated(site):
     upload = site.create(length=1000)
 
@@ -63,6 +68,7 @@ def test_a_body_that_ends_before_its_range_is_truncated(site):
     assert site.received(upload) == [[0, 5]]
 
 
+@on_all_stores
 def test_data_is_durable_before_its_row(site):
     upload = site.create(length=1000)
     seen_rows: list[int] = []
@@ -75,8 +81,7 @@ def test_data_is_durable_before_its_row(site):
 
 
 def recorded(site: CoreSite, upload: str) -> int:
-    with site.state.reading() as queries:
-        return queries.get(upload).received.total
+    return site.state.get(upload).received.total
 
 
 def test_a_long_body_is_sealed_as_it_comes(tmp_path):
@@ -95,6 +100,7 @@ def test_a_long_body_is_sealed_as_it_comes(tmp_path):
     site.stop()
 
 
+@on_all_stores
 def test_the_disk_begins_before_a_seal_waits_for_it(site):
     upload = site.create(length=len(DATA))
     site.blobs.seen.clear()
@@ -106,6 +112,7 @@ def test_the_disk_begins_before_a_seal_waits_for_it(site):
     assert steps[-1] == "sync"
 
 
+@on_all_stores
 def test_beginning_to_write_out_is_no_seal(site):
     upload = site.create(length=len(DATA))
     site.blobs.fail["sync"] = failing(OSError(errno.EIO, "the disk lost it"))
@@ -117,6 +124,7 @@ def test_beginning_to_write_out_is_no_seal(site):
     assert recorded(site, upload) == 0
 
 
+@on_all_stores
 def test_pieces_grow_only_for_a_sender_that_fills_them(site):
     def rooms(step: int) -> list[int]:
         seen: list[int] = []
@@ -151,6 +159,7 @@ def test_no_read_goes_past_the_next_seal(tmp_path):
     site.stop()
 
 
+@on_all_stores
 def test_a_slow_body_is_sealed_after_two_seconds(site):
     upload = site.create(length=100)
     along: list[int] = []
@@ -166,6 +175,7 @@ def test_a_slow_body_is_sealed_after_two_seconds(site):
     assert along == [0, 0, 40, 40, 80]
 
 
+@on_all_stores
 def test_a_status_request_seals_what_is_on_its_way(site):
     upload = site.create(length=100)
     seen: list[object] = []
@@ -183,6 +193,7 @@ def test_a_status_request_seals_what_is_on_its_way(site):
     assert seen == [[], [[0, 50]]]
 
 
+@on_all_stores
 def test_a_digest_that_does_not_fit_records_nothing(site):
     upload = site.create(length=1000)
 
@@ -193,6 +204,7 @@ def test_a_digest_that_does_not_fit_records_nothing(site):
     assert site.received(upload) == []
 
 
+@on_all_stores
 def test_a_body_with_a_digest_is_recorded_only_at_its_end(site):
     upload = site.create(length=1000)
 
@@ -211,6 +223,7 @@ def test_a_body_with_a_digest_is_recorded_only_at_its_end(site):
     assert site.received(upload) == [[0, 1000]]
 
 
+@on_all_stores
 def test_bytes_whose_digest_did_not_fit_leave_no_trace_in_the_running_hash(site):
     upload = site.create(length=2000)
     site.put(upload, 0, b"a" * 1000)
@@ -222,6 +235,7 @@ def test_bytes_whose_digest_did_not_fit_leave_no_trace_in_the_running_hash(site)
     site.complete(upload, b"a" * 1000 + b"b" * 1000)
 
 
+@on_all_stores
 def test_a_failed_fdatasync_is_never_taken_back(site):
     upload = site.create(length=2000)
     site.put(upload, 0, b"a" * 500)
@@ -256,6 +270,7 @@ def test_a_failed_seal_ends_the_request_even_where_later_syncs_succeed(tmp_path)
     site.stop()
 
 
+@on_all_stores
 def test_a_full_disk_keeps_the_prefix(site):
     upload = site.create(length=1000)
     site.blobs.fail["pwrite"] = failing(OSError(errno.ENOSPC, "full"), after=3)
@@ -270,6 +285,7 @@ def test_a_full_disk_keeps_the_prefix(site):
     site.complete(upload, b"x" * 300 + b"y" * 700)
 
 
+@on_all_stores
 def test_equal_bytes_are_not_written_again(site):
     upload = site.create(length=1000)
     site.put(upload, 200, b"x" * 300)
@@ -281,6 +297,7 @@ def test_equal_bytes_are_not_written_again(site):
     assert site.stored(upload)[100:600] == b"a" * 100 + b"x" * 300 + b"b" * 100
 
 
+@on_all_stores
 def test_differing_bytes_are_unrecorded_before_they_are_overwritten(site):
     upload = site.create(length=1000)
     site.put(upload, 0, b"x" * 1000)
@@ -290,11 +307,11 @@ def test_differing_bytes_are_unrecorded_before_they_are_overwritten(site):
         site.put(upload, 100, b"x" * 50 + b"y" * 250)
     site.blobs.fail.clear()
 
-    with site.state.reading() as queries:
-        assert queries.get(upload).received.to_pairs() == [[0, 150], [400, 1000]]
+    assert site.state.get(upload).received.to_pairs() == [[0, 150], [400, 1000]]
     assert site.stored(upload) == b"x" * 1000
 
 
+@on_all_stores
 def test_overwritten_bytes_are_in_the_file_and_in_its_digest(site):
     upload = site.create(length=3000)
     site.put(upload, 0, b"x" * 3000)
@@ -305,6 +322,7 @@ def test_overwritten_bytes_are_in_the_file_and_in_its_digest(site):
     site.complete(upload, b"x" * 1000 + b"y" * 1000 + b"x" * 1000)
 
 
+@on_all_stores
 def test_only_a_stride_ahead_is_unrecorded(site):
     data = b"x" * (20 * MIB)
     upload = site.create(length=len(data))
@@ -316,11 +334,12 @@ def test_only_a_stride_ahead_is_unrecorded(site):
     assert site.received(upload) == [[0, 10], [8 * MIB, 20 * MIB]]
 
 
+@on_all_stores
 def test_too_many_pieces_are_refused_and_the_rest_stays(site):
     upload = site.create(length=10 * MAX_RANGES)
     pairs = [[10 * n, 10 * n + 1] for n in range(MAX_RANGES)]
-    with site.state.writing() as connection:
-        connection.execute("UPDATE uploads SET received = ?", (str(pairs),))
+    received = RangeSet.from_pairs(pairs)
+    site.state.run(lambda rows: rows.save(replace(rows.get(upload), received=received)))
 
     with pytest.raises(Refused, match="too-many-ranges"):
         site.put(upload, 10 * MAX_RANGES - 5, b"x")
@@ -337,6 +356,7 @@ def test_too_many_pieces_are_refused_and_the_rest_stays(site):
         (95, 10, 105, "inconsistent-length"),
     ],
 )
+@on_all_stores
 def test_bytes_that_cannot_belong_to_the_file_are_refused_unread(site, start, size, total, code):
     upload = site.create(length=100)
     body = BytesBody(b"x" * size)
@@ -348,6 +368,7 @@ def test_bytes_that_cannot_belong_to_the_file_are_refused_unread(site, start, si
     assert body._at == 0
 
 
+@on_all_stores
 def test_a_length_is_learned_from_a_total(site):
     upload = site.create(length=None)
 
@@ -357,6 +378,7 @@ def test_a_length_is_learned_from_a_total(site):
         site.put(upload, 20, b"x" * 10, total=101)
 
 
+@on_all_stores
 def test_a_total_below_what_has_arrived_is_refused(site):
     upload = site.create(length=None)
     site.put(upload, 0, b"x" * 100)
@@ -393,6 +415,7 @@ def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
     site.stop()
 
 
+@on_all_stores
 def test_another_devices_upload_is_like_none(site):
     upload = site.create(length=10)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import BytesBody, CoreSite, InThread
+from tests.support.core_site import BytesBody, CoreSite, InThread, on_all_stores, on_disk
 from tests.unit.ingest_server.uploads.test_takeover import begun
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
@@ -28,6 +28,7 @@ def differing(site: CoreSite, upload: str) -> list[int]:
     ]
 
 
+@on_disk
 def test_L3_a_bit_flipped_in_the_stored_part_costs_one_block(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -43,6 +44,7 @@ def test_L3_a_bit_flipped_in_the_stored_part_costs_one_block(site):
     assert list(site.published().values()) == [DATA]
 
 
+@on_disk
 def test_only_what_differs_of_a_repaired_block_is_written(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -56,6 +58,7 @@ def test_only_what_differs_of_a_repaired_block_is_written(site):
     assert site.stored(upload) == DATA
 
 
+@on_all_stores
 def test_a_digest_spoiled_in_memory_is_made_anew_from_the_disk(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -69,6 +72,7 @@ def test_a_digest_spoiled_in_memory_is_made_anew_from_the_disk(site):
     assert site.complete(upload, DATA).digest == Digest.of(DATA)
 
 
+@on_all_stores
 def test_a_complete_during_an_overwrite_keeps_every_recorded_byte_right(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -86,6 +90,7 @@ def test_a_complete_during_an_overwrite_keeps_every_recorded_byte_right(site):
     assert site.complete(upload, newer).digest == Digest.of(newer)
 
 
+@on_all_stores
 def test_a_complete_during_a_repeat_of_the_same_bytes_goes_through(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -98,6 +103,7 @@ def test_a_complete_during_a_repeat_of_the_same_bytes_goes_through(site):
         repeating.join(1)
 
 
+@on_all_stores
 def test_an_abort_while_it_is_verified_is_refused_and_the_file_published(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
@@ -112,6 +118,7 @@ def test_an_abort_while_it_is_verified_is_refused_and_the_file_published(site):
     assert site.complete(upload, DATA).digest == Digest.of(DATA)
 
 
+@on_all_stores
 def test_an_abort_and_a_complete_at_once_end_in_one_of_both(site):
     for number in range(20):
         upload = site.create(f"{number}.mp4", length=len(DATA))

@@ -14,13 +14,22 @@ from ingest_server.core.errors import Refused
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.uploads.completion import Pending
-from tests.support.core_site import CoreSite, InThread, failing
+from tests.support.core_site import CoreSite, InThread
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
 DATA = os.urandom(5000)
 DAY_S = 86_400
 READ = "read published"
+
+
+@pytest.fixture
+def site(tmp_path):
+    """What somebody does to a published file, he does to a file."""
+    site = CoreSite(tmp_path / "data")
+    yield site
+    site.stop()
 
 
 def where(site: CoreSite, published_as: str) -> Path:
@@ -458,11 +467,11 @@ def test_two_who_claim_a_file_at_once_have_it_read_once(site):
 
 
 def test_what_was_published_is_noted_with_the_next_commit_and_at_a_stop(site):
-    commits = site.store.committer.commits
+    commits = site.state.commits()[0]
     first = site.upload(DATA)
-    plain = site.store.committer.commits - commits
+    plain = site.state.commits()[0] - commits
     second = site.upload(DATA[::-1], "b.mp4")
-    assert site.store.committer.commits - commits == 2 * plain
+    assert site.state.commits()[0] - commits == 2 * plain
 
     site.restart()
 

@@ -7,7 +7,7 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.writers import LiveUploads
-from tests.support.core_site import BytesBody, HangingBody, InThread
+from tests.support.core_site import BytesBody, HangingBody, InThread, on_all_stores, on_disk
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 
@@ -20,6 +20,7 @@ def begun(site, upload, start, data, stop):
     return request
 
 
+@on_all_stores
 def test_l8_a_retry_takes_over_at_once_and_keeps_what_had_arrived(site):
     upload = site.create(length=1000)
     dead = begun(site, upload, 0, b"a" * 400, 1000)
@@ -32,6 +33,7 @@ def test_l8_a_retry_takes_over_at_once_and_keeps_what_had_arrived(site):
     site.complete(upload, b"a" * 400 + b"b" * 600)
 
 
+@on_all_stores
 def test_other_lanes_of_the_upload_go_on(site):
     upload = site.create(length=2000)
     other = HangingBody(b"c" * 100)
@@ -50,6 +52,7 @@ def test_other_lanes_of_the_upload_go_on(site):
     assert site.received(upload) == [[0, 1100]]
 
 
+@on_all_stores
 def test_a_stale_write_cannot_land_after_the_takeover(site):
     upload = site.create(length=1000)
     let_go = threading.Event()
@@ -76,6 +79,7 @@ def test_a_stale_write_cannot_land_after_the_takeover(site):
     site.complete(upload, b"n" * 1000)
 
 
+@on_all_stores
 def test_a_request_with_a_digest_that_is_taken_over_leaves_nothing_recorded(site):
     upload = site.create(length=1000)
     body = HangingBody(b"a" * 400)
@@ -91,6 +95,7 @@ def test_a_request_with_a_digest_that_is_taken_over_leaves_nothing_recorded(site
     assert site.received(upload) == [[900, 1000]]
 
 
+@on_all_stores
 def test_what_a_superseded_request_hashed_but_did_not_seal_is_not_in_the_digest(site):
     upload = site.create(length=1000)
     site.put(upload, 0, b"0" * 100)
@@ -111,6 +116,7 @@ def test_what_a_superseded_request_hashed_but_did_not_seal_is_not_in_the_digest(
     site.complete(upload, b"0" * 100 + b"b" * 900)
 
 
+@on_all_stores
 def test_of_many_newcomers_at_once_one_has_the_last_word_and_the_file_is_whole(site):
     upload = site.create(length=200_000)
     bodies = [bytes([65 + n]) * 200_000 for n in range(6)]
@@ -127,6 +133,7 @@ def test_of_many_newcomers_at_once_one_has_the_last_word_and_the_file_is_whole(s
     site.complete(upload, b"z" * 200_000)
 
 
+@on_disk
 def test_an_abort_ends_a_running_request(site):
     upload = site.create(length=1000)
     dead = begun(site, upload, 0, b"a" * 400, 1000)
@@ -141,6 +148,7 @@ def test_an_abort_ends_a_running_request(site):
     assert not list((site.data_dir / "parts").iterdir())
 
 
+@on_all_stores
 def test_complete_closes_to_running_requests_and_opens_again_when_bytes_are_missing(site):
     upload = site.create(length=1000)
     dead = begun(site, upload, 0, b"a" * 400, 1000)
@@ -154,6 +162,7 @@ def test_complete_closes_to_running_requests_and_opens_again_when_bytes_are_miss
     site.put(upload, 400, b"b" * 600)
 
 
+@on_all_stores
 def test_while_an_upload_is_closed_nobody_comes_in(site):
     upload = site.create(length=1000)
 

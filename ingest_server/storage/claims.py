@@ -1,0 +1,52 @@
+"""Who may record what, known to one process: for stores that only one process writes uploads of."""
+
+from __future__ import annotations
+
+import threading
+
+from ingest_server.storage.interface import Claim
+from upload_protocol.ranges import ByteRange
+
+CLAIMS_PER_RUN = 2**40
+"""More than a run can make: a thousand each second for thirty years."""
+
+
+class Claims:
+    """The claims that stand."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._lock = threading.Lock()
+        self._standing: dict[str, list[Claim]] = {}
+
+    def begin_run(self, number: int) -> None:
+        """Let every new claim be newer than those of all runs before the one of that *number*."""
+        with self._lock:
+            self._newest = max(self._newest, number * CLAIMS_PER_RUN)
+
+    def take(self, upload_id: str, where: ByteRange) -> tuple[Claim, bool]:
+        """Return a new claim, and whether others stand no more because they intersect it."""
+        with self._lock:
+            self._newest += 1
+            claim = Claim(upload_id, where, self._newest)
+            before = self._standing.get(upload_id, [])
+            others = [one for one in before if not one.where.intersects(where)]
+            self._standing[upload_id] = [*others, claim]
+            return claim, len(others) < len(before)
+
+    def is_standing(self, claim: Claim) -> bool:
+        with self._lock:
+            return claim in self._standing.get(claim.upload_id, ())
+
+    def end(self, upload_id: str) -> bool:
+        """Let no claim of an upload stand any more; returns whether one did."""
+        with self._lock:
+            return self._standing.pop(upload_id, None) is not None
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            others = [one for one in self._standing.get(claim.upload_id, ()) if one != claim]
+            if others:
+                self._standing[claim.upload_id] = others
+            else:
+                self._standing.pop(claim.upload_id, None)

@@ -1,0 +1,51 @@
+"""The two seams of the server: what it asks of a store of facts and of a store of bytes.
+
+`StateStore` holds rows and runs transactions; `Blobs` holds bytes. Everything outside of `storage` names
+these, and only the composition root chooses who does the work: `sqlite` with `files` on one machine,
+`memory` in tests. One contract suite, ``tests/contract/storage``, is run on every implementation.
+
+What both promise together: bytes are durable in `Blobs` before `StateStore` records them, and are
+un-recorded in `StateStore` before they are overwritten in `Blobs`. So a recorded range always has exactly
+the acknowledged bytes under it.
+"""
+
+from ingest_server.storage.interface.blobs import Blobs, Part
+from ingest_server.storage.interface.rows import (
+    Census,
+    Claim,
+    Claimed,
+    ClaimRecord,
+    Delivery,
+    Queue,
+    Reading,
+    Removal,
+    TokenRecord,
+)
+from ingest_server.storage.interface.state import (
+    Access,
+    Job,
+    Outbox,
+    Queries,
+    StateStore,
+    Transaction,
+)
+
+__all__ = [
+    "Access",
+    "Blobs",
+    "Census",
+    "Claim",
+    "ClaimRecord",
+    "Claimed",
+    "Delivery",
+    "Job",
+    "Outbox",
+    "Part",
+    "Queries",
+    "Queue",
+    "Reading",
+    "Removal",
+    "StateStore",
+    "TokenRecord",
+    "Transaction",
+]

@@ -1,0 +1,260 @@
+"""The store of bytes: uploads while they arrive, published files when they are verified.
+
+A target is the name of a published file: a path of the form ``folder/.../leaf``, made by the server's
+template, that holds nothing which leads elsewhere. No folder, descriptor or link of a store is known
+outside of it.
+
+Errors: a store that cannot do its work raises `OSError`, whatever it is made of, with the ``errno``
+that fits (``ENOSPC`` where it is full). What such a call has done is unknown, and calling it again
+is safe unless its docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from ingest_server.storage.interface.rows import Claim
+
+
+class Part(Protocol):
+    """One request's own hand on the bytes of one upload, or of a published file to be read.
+
+    Used by one thread at a time. Bytes that were never written and lie before some that were are
+    zeros.
+    """
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Return *length* bytes from *offset*, fewer only at the end of the bytes.
+
+        What this hand wrote is read back before it is durable too.
+        """
+        ...
+
+    def pwrite(self, data: memoryview, offset: int) -> None:
+        """Take all of *data*; not durable before `sync`.
+
+        Raises:
+            Refused: ``superseded``, from a store that several services share.
+        """
+        ...
+
+    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
+        """Write *length* bytes of *source*, a hand of the same store, from *start* at *offset*."""
+        ...
+
+    def write_out(self, length: int, offset: int) -> None:
+        """Begin with bytes that were written, so that `sync` finds less to do; a hint."""
+        ...
+
+    def sync(self) -> None:
+        """Make every byte written through this hand so far durable.
+
+        Raises:
+            FileNotFoundError: the upload was removed meanwhile; a store need not notice.
+            OSError: some were lost, and which is unknown. Never to be repeated by this hand: a
+                second call may succeed and prove nothing.
+        """
+        ...
+
+    def cut(self, length: int) -> None:
+        """Drop what lies past *length*; durable on return. No other hand writes meanwhile."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """The offset after the last byte."""
+        ...
+
+    def identity(self) -> str | None:
+        """Return what tells these bytes, unchanged, from any other; opaque, see `Blobs.identity`."""
+        ...
+
+    def forget_cached(self) -> None:
+        """Let the next reads come from where the bytes are durable, not from a cache."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it. What was not synced may be lost."""
+        ...
+
+
+class Blobs(Protocol):
+    """Where bytes are kept.
+
+    Takeover: once a `Claim` is superseded, what its hand still writes must not change a byte that a
+    newer claim's hand wrote. A store in which hands share bytes (files) leaves that to the one
+    process that may use it, which checks and writes under one lock; a store that several services
+    share sees to it itself: it refuses the write, or lets bytes of a newer epoch hide it.
+    """
+
+    def prepare(self) -> None:
+        """Make the store fit for use; first of all calls, and only once until `close`.
+
+        Raises:
+            StorageError: it cannot hold uploads, or another server has it and it is no store for
+                several; one sentence says why and what to do.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Repeatable."""
+        ...
+
+    def probe(self) -> None:
+        """Store a byte durably and remove it again."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Return how many more bytes may be stored."""
+        ...
+
+    # Uploads while they arrive
+
+    def create_part(self, upload_id: str) -> None:
+        """Begin an upload; durable on return.
+
+        Raises:
+            FileExistsError: it was begun before.
+        """
+        ...
+
+    def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:
+        """Return a hand on the bytes of an upload: to write as *claim*, or to read.
+
+        Raises:
+            FileNotFoundError: there is no such upload.
+        """
+        ...
+
+    def part_length(self, upload_id: str) -> int | None:
+        """Return how far the bytes of an upload reach; None: it is not there."""
+        ...
+
+    def remove_part(self, upload_id: str) -> None:
+        """Let the bytes of an upload go if they are there; what was published stays. Repeatable."""
+        ...
+
+    def part_ids(self) -> list[str]:
+        """Return the ids of all uploads that have a place here, those nobody knows among them."""
+        ...
+
+    def set_aside(self, upload_id: str) -> None:
+        """Keep the bytes of an upload that nobody knows where a person finds them, out of the way.
+
+        Two of one id are both kept.
+        """
+        ...
+
+    def lend_path(self, upload_id: str) -> AbstractContextManager[Path]:
+        """Lend the bytes of an upload as a local file, for a program of the operator's.
+
+        Files lend the part file itself; other stores a copy that is gone when the body is through.
+        """
+        ...
+
+    # Published files
+
+    def is_taken(self, target: str) -> bool:
+        """Whether anything stands at *target*, published by this server or not."""
+        ...
+
+    def publish(self, upload_id: str, target: str) -> bool:
+        """Give the synced bytes of an upload a published name; not durable before `sync_published`.
+
+        Never overwrites. Repeatable: after a crash it is called again.
+
+        Returns:
+            False when another file has that name; True also when this upload had it already.
+
+        Raises:
+            NotADirectoryError: a file stands where *target* needs a folder.
+        """
+        ...
+
+    def is_published_as(self, upload_id: str, target: str) -> bool:
+        """Whether *target* already stands for the bytes of this upload, which is still there too."""
+        ...
+
+    def sync_published(self, target: str) -> None:
+        """Make a published name durable. Repeatable."""
+        ...
+
+    def open_published(self, target: str) -> Part:
+        """Return a hand on a published file, to be read.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is none.
+            OSError: what stands there was not put there by this server, or cannot be opened.
+        """
+        ...
+
+    def is_published(self, target: str, length: int) -> bool:
+        """Whether a file of *length* bytes stands at *target*."""
+        ...
+
+    def published_names(self) -> Iterator[str]:
+        """Yield the name of every published file."""
+        ...
+
+    def publish_again(self, source: str, target: str) -> bool:
+        """Give a published file one more name; not durable before `sync_published`.
+
+        Returns:
+            False when another file has that name.
+
+        Raises:
+            FileNotFoundError: there is no such file any more.
+            NotADirectoryError: a file stands where *target* needs a folder.
+        """
+        ...
+
+    def lend_published(self, target: str) -> AbstractContextManager[Path]:
+        """Lend a published file as `lend_path` lends an upload."""
+        ...
+
+    def part_identity(self, upload_id: str) -> str | None:
+        """Return the identity of the bytes of an upload: `Part.identity`."""
+        part = self.open_part(upload_id)
+        try:
+            return part.identity()
+        finally:
+            part.close()
+
+    def identity(self, target: str) -> str | None:
+        """Return what tells a published file, unchanged, from any other that takes its place.
+
+        Opaque. Everything that is done to the file changes it, a name that it gets or loses too.
+        None where no file of ours can stand there, or it cannot be opened.
+        """
+        ...
+
+    def is_unwritten(self, before: str, after: str) -> bool:
+        """Whether both identities are of one file that only got, or lost, a name in between."""
+        ...
+
+    def remove_published(self, target: str, identity: str) -> bool:
+        """Take away just that published file; durable on return. Repeatable.
+
+        Returns:
+            False when that file is not there (any more); what is there instead stays.
+        """
+        ...
+
+    def copy_to_quarantine(self, target: str) -> str:
+        """Keep a published file in quarantine too; durable on return.
+
+        Returns:
+            Where, in words for the operator.
+        """
+        ...
+
+    def is_in_quarantine(self, target: str) -> bool:
+        """Whether something that was published at *target* has been set apart."""
+        ...
+
+    def withdraw(self, target: str) -> None:
+        """Take a published file's name away; durable on return. It is in quarantine by then."""
+        ...

@@ -1,0 +1,121 @@
+"""What a state store gives back, beside the `UploadRecord`: values, frozen, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ingest_server.core.events import Event
+from upload_protocol.digests import Digest
+from upload_protocol.ranges import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One writer's right to record bytes of a range, until a newer claim intersects it."""
+
+    upload_id: str
+    where: ByteRange
+    epoch: int
+    """Greater than that of every claim before it, of earlier runs too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Uploads that have not ended, counted."""
+
+    by_state: Mapping[str, int]
+    oldest_at: str | None
+    """When the oldest of them was created."""
+    due_bytes: int
+    """What is still to come of those whose length is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A published file that is marked as removed and whose name may not be gone yet."""
+
+    path: str
+    upload_id: str
+    identity: str
+    """What tells it from a file that came in its place: `Blobs.identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a published file had when it was last read whole: the only thing that vouches for it."""
+
+    upload_id: str
+    """The upload that published it."""
+    identity: str
+    """Of the file that was read: `Blobs.identity`."""
+    digest: Digest
+    """What it had, whatever its receipt says."""
+    run: str
+    """Which run of the server found it; empty: another program."""
+    read_s: float
+    """The server's uptime then."""
+    read_at: str
+    """The wall clock then (RFC 3339)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A device token as the store knows it: its SHA-256, never the token."""
+
+    token_id: str
+    device: str
+    token_hash: bytes
+    created_at: str
+    """RFC 3339 in UTC, like every time in the store."""
+    scopes: tuple[str, ...]
+    expires_at: str | None = None
+    last_used_at: str | None = None
+    replaces: str | None = None
+    """The id of the token that this one takes the place of, until it is used for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """A claim token as the store knows it: its SHA-256, and how far it has been used."""
+
+    claim_id: str
+    created_at: str
+    expires_at: str
+    devices: int
+    """How many devices may use it."""
+    used: int
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Who claimed a device id, and the token that it got."""
+
+    device: str
+    claim_id: str
+    serial: str
+    claimed_at: str
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one target."""
+
+    target: str
+    event: Event
+    state: str
+    """``pending``, ``done``, or ``dead``: given up, until somebody replays it."""
+    tries: int
+    next_try_s: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits to be told."""
+
+    length: int = 0
+    oldest: str | None = None
+    """When the oldest of it happened (RFC 3339)."""

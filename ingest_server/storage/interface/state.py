@@ -1,0 +1,462 @@
+"""The store of facts: rows of uploads, events and tokens, read by name and written in transactions.
+
+Errors: a store that cannot do its work raises `StateFailed`, a `Refused` that says what the client is
+told (full, busy, broken); nothing of the transaction is stored then, and it may be run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
+from ingest_server.storage.interface.rows import (
+    Census,
+    Claim,
+    Claimed,
+    ClaimRecord,
+    Delivery,
+    Queue,
+    Reading,
+    Removal,
+    TokenRecord,
+)
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+from upload_protocol.ranges import ByteRange
+
+T = TypeVar("T")
+
+
+class Queries(Protocol):
+    """Reads. Every answer is of committed rows or, inside a transaction, of its own."""
+
+    def get(self, upload_id: str) -> UploadRecord:
+        """Return an upload in whatever state.
+
+        Raises:
+            Refused: ``upload-not-found``.
+        """
+        record = self.find(upload_id)
+        if record is None:
+            raise not_found()
+        return record
+
+    def get_open(self, upload_id: str) -> UploadRecord:
+        """Return an upload that takes bytes; refuses one that does not, and says why."""
+        record = self.get(upload_id)
+        refuse_unless_open(record)
+        return record
+
+    def find(self, upload_id: str) -> UploadRecord | None: ...
+
+    def device_of(self, upload_id: str) -> str | None:
+        """Return whose an upload is, without the rest of its record; None: there is none."""
+        ...
+
+    def state_of(self, upload_id: str) -> State | None:
+        """Return where an upload stands, without the rest of its record; None: there is none."""
+        ...
+
+    def by_key(self, device: str, key: str) -> UploadRecord | None:
+        """Return the upload that *device* made with this idempotency key."""
+        ...
+
+    def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
+        """Return the complete uploads of the file of *record* that was not removed.
+
+        Those of its folder first, oldest first; then those of the same name in other folders.
+        """
+        ...
+
+    def reading(self, upload_id: str) -> Reading | None:
+        """Return what the file that this upload published had when it was last read whole."""
+        ...
+
+    def is_published_over(self, receipt: Receipt) -> bool:
+        """Whether a later upload was, or is about to be, published at the receipt's path."""
+        record = self.find(receipt.upload_id)
+        return record is not None and self.is_used_since(receipt.published_as, record)
+
+    def receipts(self) -> list[Receipt]:
+        """Return the receipts of all published files; of repeated uploads the first one's.
+
+        Without those that `[retention]` removed.
+        """
+        ...
+
+    def has_target(self, target: str, *, besides: str = "") -> bool:
+        """Whether an upload, not *besides*, was or is being published at *target*."""
+        ...
+
+    def is_used_since(self, target: str, record: UploadRecord) -> bool:
+        """Whether a later upload than *record* was, or is about to be, published there."""
+        ...
+
+    def newest_verified_at(self, *, since_s: float) -> str | None:
+        """Return the newest time at which a file was verified since uptime *since_s*."""
+        ...
+
+    def due_for_removal(
+        self, verified_by: str, ended_by_s: float, *, after: tuple[str, str], limit: int
+    ) -> list[tuple[UploadRecord, Receipt]]:
+        """Return the uploads whose file is old by either clock, oldest first.
+
+        Those that published it, not those that were given the receipt of an earlier one.
+
+        Args:
+            after: time of verification and id of the last one that was seen.
+        """
+        ...
+
+    def removals(self) -> list[Removal]:
+        """Return what is marked as removed and was not finished."""
+        ...
+
+    def open_count(self, device: str) -> int:
+        """Return how many uploads of *device* are open."""
+        ...
+
+    def reserved_bytes(self, device: str, *, besides: str) -> int:
+        """Return what unfinished uploads of *device* will hold, without the upload *besides*.
+
+        One whose length is not known counts as far as its bytes reach.
+        """
+        ...
+
+    def page(
+        self, *, device: str | None, state: str | None, after: str | None, limit: int
+    ) -> list[UploadRecord]:
+        """Return uploads in the order of their ids, from after *after*; None: any."""
+        ...
+
+    def in_state(self, state: State) -> list[UploadRecord]: ...
+
+    def idle_open(self, before_s: float) -> list[str]:
+        """Return ids of open uploads that got no byte since uptime *before_s*."""
+        ...
+
+    def note(self, upload_id: str, key: str) -> str | None:
+        """Return what a protocol wrote down beside an upload."""
+        ...
+
+    def notes(self, upload_id: str) -> dict[str, str]: ...
+
+    def census(self) -> Census:
+        """Count the uploads that have not ended."""
+        ...
+
+    def corruptions_after(self, seq: int) -> list[int]:
+        """Return the numbers of events after *seq* that tell of a published file gone bad."""
+        ...
+
+    def last_of(self, kinds: AbstractSet[str]) -> str | None:
+        """Return the type of the newest event that is of one of these *kinds*."""
+        ...
+
+    def uptime_s(self) -> float:
+        """Return how long the server had run, over all its runs, when that was last stored."""
+        ...
+
+
+class Transaction(Queries, Protocol):
+    """Reads and writes of one job; durable when the transaction around it has committed.
+
+    Not to be used after the job has returned.
+    """
+
+    def get_claimed(self, claim: Claim) -> UploadRecord:
+        """Return an open upload whose bytes may still be recorded under *claim*.
+
+        Raises:
+            Refused: ``superseded`` by a newer claim, or the upload takes no bytes.
+        """
+        if not self.is_standing(claim):
+            raise Refused("superseded", "a newer request sends these bytes")
+        return self.get_open(claim.upload_id)
+
+    def is_standing(self, claim: Claim) -> bool:
+        """Whether *claim* was neither superseded nor let go; stays true until the commit."""
+        ...
+
+    def insert(self, record: UploadRecord) -> None:
+        """Add an upload, with the event that tells of it.
+
+        Raises:
+            StateFailed: its id, or its device and key, are there already.
+        """
+        ...
+
+    def save(self, record: UploadRecord) -> None:
+        """Write what can change in the life of an upload, with the event that tells of its end."""
+        ...
+
+    def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
+        """Give up a published file: it is told, and its name is to go once this commits.
+
+        Uploads that were given its receipt are marked with it.
+        """
+        ...
+
+    def end_removal(self, path: str) -> None: ...
+
+    def save_reading(self, reading: Reading) -> None:
+        """Keep what a published file had; the newest counts."""
+        ...
+
+    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
+        """Put an event into the outbox: it is true, and will be told, once this commits."""
+        ...
+
+    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
+        """Put an event into the outbox that is no device's."""
+        ...
+
+    def forget_events(self, before_s: float) -> None:
+        """Delete events from before uptime *before_s* that nobody waits for any more.
+
+        The newest that tells of the disk stays: it is how the disk was when last looked at.
+        """
+        ...
+
+    def write_note(self, upload_id: str, key: str, value: str) -> None: ...
+
+    def set_uptime(self, seconds: float) -> None: ...
+
+    def forget_ended(self, before_s: float) -> int:
+        """Delete expired and aborted uploads that ended before uptime *before_s*, with notes."""
+        ...
+
+
+Job = Callable[[Transaction], T]
+"""What runs inside a transaction: it reads and writes, waits for nothing, and may be run alone or
+beside others in one transaction. When it raises, nothing that it wrote is stored."""
+
+
+class Outbox(Protocol):
+    """Events on their way out: what is still to be told, to whom, and how often it was tried.
+
+    Each target takes events in from where it left off and has a row for each that it wants. Waits
+    count in the server's uptime, not by a wall clock that may be wrong. Each method is one
+    transaction, durable on return.
+    """
+
+    def register(self, target: str) -> None:
+        """Let *target* hear of what happens from now on, unless it is known already."""
+        ...
+
+    def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
+        """Forget every other target; what waits for one becomes dead letters.
+
+        Returns:
+            The targets that were forgotten, and how much waited for each.
+        """
+        ...
+
+    def take_in(self, target: str, types: AbstractSet[str]) -> int:
+        """Queue what happened since the last time and is of these *types*; returns how much."""
+        ...
+
+    def next(self, target: str) -> Delivery | None:
+        """Return what is to be tried first; it may be due later.
+
+        Only the oldest event of each upload is a candidate: those of one upload arrive in order,
+        and an upload whose event cannot be told holds up no other.
+        """
+        ...
+
+    def done(self, delivery: Delivery) -> None: ...
+
+    def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
+        """Try again at uptime *next_try_s*."""
+        ...
+
+    def give_up(self, delivery: Delivery, error: str) -> None:
+        """Make it a dead letter: it is kept, and tried again only when somebody says so."""
+        ...
+
+    def disable(self, target: str, now: str) -> None:
+        """Tell *target* nothing any more; what happens meanwhile is kept for it."""
+        ...
+
+    def disabled(self) -> dict[str, str]:
+        """Return the targets that are told nothing, and since when."""
+        ...
+
+    def queue(self) -> Queue:
+        """Return how much waits; cheap enough to be asked each few seconds."""
+        ...
+
+    def listing(self, state: str | None = None) -> list[Delivery]:
+        """Return the newest deliveries, oldest of them first."""
+        ...
+
+    def replay(self, which: str | None) -> int:
+        """Try again, at once: the event of that id, all of a target, or all dead letters (None).
+
+        A target that was disabled is told again from here on.
+
+        Returns:
+            How many deliveries wait now for that; where none does, whether a target is told again.
+        """
+        ...
+
+
+class Access(Protocol):
+    """Who may come in: tokens, tokens that give way to others, and claim tokens.
+
+    Each method is one transaction, durable, and seen by every process, on return.
+    """
+
+    def add_token(self, token: TokenRecord) -> None: ...
+
+    def find_token(self, token_hash: bytes) -> TokenRecord | None:
+        """Return the token of that hash as it is committed at this moment."""
+        ...
+
+    def token(self, token_id: str) -> TokenRecord | None: ...
+
+    def tokens(self) -> list[TokenRecord]:
+        """Return all tokens, by device and age."""
+        ...
+
+    def revoke(self, token_id_or_device: str) -> int:
+        """Delete the token of that id, or all of that device.
+
+        What a token was rotated into goes with it: whoever stole the one may have the other.
+
+        Returns:
+            How many tokens are gone.
+        """
+        ...
+
+    def touch_token(self, token_id: str, used_at: str) -> None:
+        """Note when a token was used."""
+        ...
+
+    def confirm_token(self, token_id: str) -> bool:
+        """Let the token that this one replaces go, now that it is in use.
+
+        Returns:
+            False: this token itself is gone meanwhile.
+        """
+        ...
+
+    def succeed(self, old: TokenRecord, new: TokenRecord) -> bool:
+        """Add *new* beside *old*, which stays good; what *old* was rotated into before goes.
+
+        That one was never used, else *old* would not be there: the answer with it was lost.
+
+        Returns:
+            False: *old* is gone meanwhile and nothing was added.
+        """
+        ...
+
+    def add_claim(self, claim: ClaimRecord, token_hash: bytes) -> None: ...
+
+    def claims(self) -> list[ClaimRecord]:
+        """Return all claim tokens, by age."""
+        ...
+
+    def find_claim(self, token_hash: bytes) -> ClaimRecord | None: ...
+
+    def revoke_claim(self, claim_id: str, now: str) -> bool:
+        """End a claim; devices that used it keep their tokens.
+
+        Returns:
+            False: there is none, or it was ended before.
+        """
+        ...
+
+    def claim(self, wanted: Claimed, token: TokenRecord, *, repeat_since: str) -> str | None:
+        """Give *token* to a device that nobody has claimed.
+
+        A claim is repeated, with the token of the first answer gone, when the same serial asks
+        under the same claim since *repeat_since* and that token was never used: its answer was
+        lost.
+
+        Returns:
+            None: done. Else why not: ``claimed``, or ``used-up``, or ``gone`` (the claim ended).
+        """
+        ...
+
+
+class StateStore(Queries, Protocol):
+    """The facts of one server, or of all replicas of one; used from any thread."""
+
+    outbox: Outbox
+    access: Access
+
+    def run(self, job: Job[T]) -> T:
+        """Return what *job* returned, once that is durable; raise what it raised.
+
+        Raises:
+            Refused: the store is closed, or failed.
+        """
+        ...
+
+    def submit(self, job: Job[T]) -> Future[T]:
+        """Run *job* without waiting; its future ends after the commit, or with why it failed.
+
+        Raises:
+            Refused: the store is closed.
+        """
+        ...
+
+    def submit_along(self, job: Job[T]) -> Future[T]:
+        """Let *job* go along with the next commit, whoever's it is; it costs no commit of its own.
+
+        For what may be lost. The last commit before `close` returns takes it along too.
+        """
+        ...
+
+    def begin_run(self) -> None:
+        """Begin a run of a service, before its first claim; durable on return.
+
+        Bytes that an earlier run wrote and never recorded have older epochs than any of this one.
+        """
+        ...
+
+    def claim(self, upload_id: str, where: ByteRange) -> tuple[Claim, UploadRecord]:
+        """Take over a range: older claims that intersect *where* record nothing any more.
+
+        True for every service over this store on return. Nothing need be durable: a crash of the
+        store may let go of all claims, never bring one back. One call costs no durable commit.
+
+        Returns:
+            The claim, and the upload as it is from then on; nobody else changes what is recorded
+            in *where* while the claim stands.
+
+        Raises:
+            Refused: ``upload-not-found``.
+        """
+        ...
+
+    def end_claims(self, upload_id: str) -> None:
+        """Let go of every claim of an upload; as visible, and as cheap, as `claim`."""
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Let go of one claim: its writer is through. Never raises."""
+        ...
+
+    def commits(self) -> tuple[int, int]:
+        """Return how many durable commits were made so far, and the jobs in them."""
+        ...
+
+    def close(self) -> None:
+        """Commit what was submitted, refuse what comes later, let go. Repeatable."""
+        ...
+
+    def tell(self, kind: str, upload_id: str, **more: str) -> None:
+        """Put an event about an upload into the outbox; durable on return."""
+
+        def job(transaction: Transaction) -> None:
+            record = transaction.find(upload_id)
+            if record is not None:
+                transaction.tell(kind, record, **more)
+
+        self.run(job)

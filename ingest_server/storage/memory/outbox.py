@@ -1,0 +1,162 @@
+"""The outbox in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from ingest_server.core.events import Event
+from ingest_server.storage.interface import Delivery, Outbox, Queue
+from ingest_server.storage.memory.tables import Tables, Target
+
+if TYPE_CHECKING:
+    from ingest_server.storage.memory.state import MemoryState
+
+T = TypeVar("T")
+
+
+class MemoryOutbox(Outbox):
+    """Reads and writes of the outbox."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def register(self, target: str) -> None:
+        self._change(
+            lambda tables: tables.targets.setdefault(target, Target(taken_in=tables.last_seq))
+        )
+
+    def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
+        def change(tables: Tables) -> dict[str, int]:
+            removed = [name for name in tables.targets if name not in targets]
+            for name in removed:
+                del tables.targets[name]
+            why = "the target is not in the configuration any more"
+            return {
+                name: _update(
+                    tables,
+                    partial(_is_waiting_for, name),
+                    lambda one: replace(one, state="dead", error=why),
+                )
+                for name in removed
+            }
+
+        return self._change(change)
+
+    def take_in(self, target: str, types: AbstractSet[str]) -> int:
+        known = self._state.tables.targets.get(target)
+        if known is None or known.taken_in == self._state.tables.last_seq:
+            return 0
+
+        def change(tables: Tables) -> int:
+            news: list[Event] = [
+                event for seq, (event, _) in tables.events.items() if seq > known.taken_in
+            ]
+            wanted = [event for event in news if event.type in types]
+            for event in wanted:
+                new = Delivery(target, event, "pending", 0, 0.0, None)
+                tables.deliveries.setdefault((target, event.seq), new)
+            tables.targets[target] = replace(tables.targets[target], taken_in=tables.last_seq)
+            return len(wanted)
+
+        return self._change(change)
+
+    def next(self, target: str) -> Delivery | None:
+        oldest: dict[str, Delivery] = {}
+        for one in sorted(self._all(), key=lambda one: one.event.seq):
+            if one.target == target and one.state == "pending":
+                oldest.setdefault(one.event.subject, one)
+        return min(oldest.values(), key=lambda one: (one.next_try_s, one.event.seq), default=None)
+
+    def done(self, delivery: Delivery) -> None:
+        self._settle(delivery, "done", 0.0, None)
+
+    def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
+        self._settle(delivery, "pending", next_try_s, error)
+
+    def give_up(self, delivery: Delivery, error: str) -> None:
+        self._settle(delivery, "dead", 0.0, error)
+
+    def _settle(self, delivery: Delivery, state: str, next_try_s: float, error: str | None) -> None:
+        key = (delivery.target, delivery.event.seq)
+        self._change(
+            lambda tables: _update(
+                tables,
+                lambda one: (one.target, one.event.seq) == key,
+                lambda one: replace(
+                    one,
+                    state=state,
+                    tries=delivery.tries + 1,
+                    next_try_s=next_try_s,
+                    error=error,
+                ),
+            )
+        )
+
+    def disable(self, target: str, now: str) -> None:
+        def change(tables: Tables) -> None:
+            if target in tables.targets:
+                tables.targets[target] = replace(tables.targets[target], disabled_at=now)
+
+        self._change(change)
+
+    def disabled(self) -> dict[str, str]:
+        targets = self._state.tables.targets
+        return {name: one.disabled_at for name, one in targets.items() if one.disabled_at}
+
+    def queue(self) -> Queue:
+        waiting = [one.event.time for one in self._all() if one.state == "pending"]
+        return Queue(len(waiting), min(waiting, default=None))
+
+    def listing(self, state: str | None = None) -> list[Delivery]:
+        found = [one for one in self._all() if state in {None, one.state}]
+        # The newest first and then turned round, by which targets of one event are turned round too.
+        found.sort(key=lambda one: one.target, reverse=True)
+        return sorted(found, key=lambda one: one.event.seq)[-1000:]
+
+    def replay(self, which: str | None) -> int:
+        def again(tables: Tables, is_meant: Callable[[Delivery], bool]) -> int:
+            return _update(
+                tables,
+                lambda one: one.target in tables.targets and is_meant(one),
+                lambda one: replace(one, state="pending", tries=0, next_try_s=0.0),
+            )
+
+        def change(tables: Tables) -> int:
+            enabled = [
+                name
+                for name, one in tables.targets.items()
+                if one.disabled_at and which in {None, name}
+            ]
+            for name in enabled:
+                tables.targets[name] = replace(tables.targets[name], disabled_at=None)
+            if which is None:
+                return again(tables, lambda one: one.state == "dead")
+            count = again(tables, lambda one: one.event.id == which)
+            count += again(tables, lambda one: one.target == which and one.state != "done")
+            return count or len(enabled)
+
+        return self._change(change)
+
+    def _all(self) -> list[Delivery]:
+        return list(self._state.tables.deliveries.values())
+
+    def _change(self, change: Callable[[Tables], T]) -> T:
+        return self._state.run(lambda transaction: change(transaction.tables))
+
+
+def _is_waiting_for(target: str, delivery: Delivery) -> bool:
+    return delivery.target == target and delivery.state == "pending"
+
+
+def _update(
+    tables: Tables,
+    is_meant: Callable[[Delivery], bool],
+    change: Callable[[Delivery], Delivery],
+) -> int:
+    found = {key: change(one) for key, one in tables.deliveries.items() if is_meant(one)}
+    tables.deliveries |= found
+    return len(found)

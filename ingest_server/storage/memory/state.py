@@ -1,0 +1,186 @@
+"""The facts of a server in memory, shared by every service that is given the same object."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from ingest_server.core import events
+from ingest_server.core.errors import Refused, StateFailed
+from ingest_server.core.events import Event
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.storage.claims import Claims
+from ingest_server.storage.interface import Claim, Reading, Removal, StateStore, Transaction
+from ingest_server.storage.memory.access import MemoryAccess
+from ingest_server.storage.memory.outbox import MemoryOutbox
+from ingest_server.storage.memory.tables import MemoryQueries, Tables
+from upload_protocol.ranges import ByteRange
+
+T = TypeVar("T")
+
+_ENDED = frozenset({State.EXPIRED, State.ABORTED})
+
+
+class MemoryTransaction(MemoryQueries, Transaction):
+    """Reads and writes of one job, on a copy."""
+
+    def __init__(self, tables: Tables, claims: Claims) -> None:
+        self.tables = tables
+        self._claims = claims
+
+    def is_standing(self, claim: Claim) -> bool:
+        return self._claims.is_standing(claim)
+
+    def insert(self, record: UploadRecord) -> None:
+        if self.find(record.id) or self.by_key(record.device, record.key):
+            raise StateFailed("storage-failed", "there is such an upload already")
+        self.tables.uploads[record.id] = record
+        self.tell(events.CREATED, record)
+
+    def save(self, record: UploadRecord) -> None:
+        kept = self.tables.uploads.get(record.id)
+        if kept is not None:
+            self.tables.uploads[record.id] = replace(
+                kept,
+                length=record.length,
+                digest=record.digest,
+                state=record.state,
+                received=record.received,
+                touched_s=record.touched_s,
+                target=record.target,
+                receipt=record.receipt,
+                rewrites=record.rewrites,
+            )
+        if record.state in events.OF_STATE:
+            self.tell(events.OF_STATE[record.state], record)
+
+    def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
+        for one in self.in_state(State.COMPLETE):
+            receipt = one.receipt
+            if one.target == removal.path and receipt and receipt.upload_id == record.id:
+                self.tables.uploads[one.id] = replace(one, removed_at=removed_at)
+        self.tables.removals[removal.path] = removal
+        self.tell(events.REMOVED, record, removed_at=removed_at)
+
+    def end_removal(self, path: str) -> None:
+        self.tables.removals.pop(path, None)
+
+    def save_reading(self, reading: Reading) -> None:
+        self.tables.readings[reading.upload_id] = reading
+
+    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
+        data = {**events.upload_data(record), **more}
+        self.write_event(kind, subject=record.id, device=record.device, data=data)
+
+    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
+        self.write_event(kind, subject="storage", device="", data=data)
+
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
+        self.tables.last_seq += 1
+        event = Event(
+            self.tables.last_seq,
+            f"evt_{secrets.token_hex(16)}",
+            kind,
+            datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            subject,
+            device,
+            json.loads(json.dumps(data)),  # as every other store gives it back
+        )
+        self.tables.events[event.seq] = (event, self.tables.uptime_s)
+
+    def forget_events(self, before_s: float) -> None:
+        tables = self.tables
+        kept = {one.event.seq for one in tables.deliveries.values() if one.state == "pending"}
+        kept |= {max((one.seq for one in self._events(events.STORAGE)), default=0)}
+        tables.events = {
+            seq: (event, uptime_s)
+            for seq, (event, uptime_s) in tables.events.items()
+            if uptime_s >= before_s or seq in kept
+        }
+        tables.deliveries = {
+            key: one for key, one in tables.deliveries.items() if one.event.seq in tables.events
+        }
+
+    def write_note(self, upload_id: str, key: str, value: str) -> None:
+        self.tables.notes[upload_id, key] = value
+
+    def set_uptime(self, seconds: float) -> None:
+        self.tables.uptime_s = seconds
+
+    def forget_ended(self, before_s: float) -> int:
+        gone = {one.id for one in self._all() if one.state in _ENDED and one.touched_s < before_s}
+        tables = self.tables
+        tables.uploads = {key: one for key, one in tables.uploads.items() if key not in gone}
+        tables.notes = {key: one for key, one in tables.notes.items() if key[0] not in gone}
+        return len(gone)
+
+
+class MemoryState(MemoryQueries, StateStore):
+    """Nothing of it outlives the process; ``durable`` means: committed."""
+
+    def __init__(self, tables: Tables | None = None) -> None:
+        """Begin with no rows, or with what another one had: as a restart finds them."""
+        self.tables = tables or Tables()
+        self._writing = threading.Lock()
+        """Held while a job runs, and while a claim is taken: one follows the other."""
+        self._claims = Claims()
+        self._commits = 0
+        self._is_closed = False
+        self.outbox = MemoryOutbox(self)
+        self.access = MemoryAccess(self)
+
+    def run(self, job: Callable[[MemoryTransaction], T]) -> T:
+        with self._writing:
+            if self._is_closed:
+                raise Refused("stopping", "the server is stopping", retry_after_s=5)
+            tables = self.tables.copy()
+            result = job(MemoryTransaction(tables, self._claims))
+            self.tables = tables
+            self._commits += 1
+            return result
+
+    def submit(self, job: Callable[[MemoryTransaction], T]) -> Future[T]:
+        if self._is_closed:
+            raise Refused("stopping", "the server is stopping", retry_after_s=5)
+        future: Future[T] = Future()
+        try:
+            future.set_result(self.run(job))
+        except Exception as error:  # noqa: BLE001 - handed to who waits
+            future.set_exception(error)
+        return future
+
+    def submit_along(self, job: Callable[[MemoryTransaction], T]) -> Future[T]:
+        return self.submit(job)  # no commit waits for anything here
+
+    def begin_run(self) -> None:
+        def job(transaction: MemoryTransaction) -> int:
+            transaction.tables.runs += 1
+            return transaction.tables.runs
+
+        self._claims.begin_run(self.run(job))
+
+    def claim(self, upload_id: str, where: ByteRange) -> tuple[Claim, UploadRecord]:
+        with self._writing:
+            record = self.get(upload_id)
+            claim, _ = self._claims.take(upload_id, where)
+            return claim, record
+
+    def end_claims(self, upload_id: str) -> None:
+        with self._writing:
+            self._claims.end(upload_id)
+
+    def release(self, claim: Claim) -> None:
+        self._claims.release(claim)
+
+    def commits(self) -> tuple[int, int]:
+        return self._commits, self._commits
+
+    def close(self) -> None:
+        with self._writing:
+            self._is_closed = True

@@ -1,0 +1,223 @@
+"""The rows of the in-memory store, and every question that is asked of them.
+
+A `Tables` is never changed once it is committed: a transaction works on a copy, which takes its
+place at the commit. So whoever reads has a consistent state, and waits for nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+from ingest_server.core import events
+from ingest_server.core.events import Event
+from ingest_server.core.record import State, UploadRecord, end_of
+from ingest_server.storage.interface import (
+    Census,
+    Claimed,
+    ClaimRecord,
+    Delivery,
+    Queries,
+    Reading,
+    Removal,
+    TokenRecord,
+)
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+UNFINISHED = frozenset({State.OPEN, State.VERIFYING, State.PUBLISHING})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who is told of events, and how far they were taken in."""
+
+    taken_in: int
+    disabled_at: str | None = None
+
+
+@dataclass(slots=True)
+class Tables:
+    """All rows."""
+
+    uploads: dict[str, UploadRecord] = field(default_factory=dict)
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
+    removals: dict[str, Removal] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    events: dict[int, tuple[Event, float]] = field(default_factory=dict)
+    """By number; with the server's uptime when it happened."""
+    last_seq: int = 0
+    targets: dict[str, Target] = field(default_factory=dict)
+    deliveries: dict[tuple[str, int], Delivery] = field(default_factory=dict)
+    tokens: dict[str, TokenRecord] = field(default_factory=dict)
+    claims: dict[str, tuple[ClaimRecord, bytes]] = field(default_factory=dict)
+    """By id; with the hash of the claim token."""
+    claimed: dict[str, Claimed] = field(default_factory=dict)
+    uptime_s: float = 0.0
+    runs: int = 0
+
+    def copy(self) -> Tables:
+        return replace(
+            self,
+            uploads=dict(self.uploads),
+            notes=dict(self.notes),
+            removals=dict(self.removals),
+            readings=dict(self.readings),
+            events=dict(self.events),
+            targets=dict(self.targets),
+            deliveries=dict(self.deliveries),
+            tokens=dict(self.tokens),
+            claims=dict(self.claims),
+            claimed=dict(self.claimed),
+        )
+
+
+class MemoryQueries(Queries):
+    """The reads."""
+
+    tables: Tables
+
+    def find(self, upload_id: str) -> UploadRecord | None:
+        return self.tables.uploads.get(upload_id)
+
+    def device_of(self, upload_id: str) -> str | None:
+        record = self.find(upload_id)
+        return None if record is None else record.device
+
+    def state_of(self, upload_id: str) -> State | None:
+        record = self.find(upload_id)
+        return None if record is None else record.state
+
+    def by_key(self, device: str, key: str) -> UploadRecord | None:
+        found = (one for one in self._all() if (one.device, one.key) == (device, key))
+        return next(found, None)
+
+    def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
+        wanted = (record.device, record.name, length, digest)
+        found = [
+            one
+            for one in self._standing()
+            if (one.device, one.name, one.length, one.digest) == wanted
+        ]
+        found.sort(key=lambda one: (one.folder != record.folder, one.created_at, one.id))
+        return found[:16]
+
+    def reading(self, upload_id: str) -> Reading | None:
+        return self.tables.readings.get(upload_id)
+
+    def receipts(self) -> list[Receipt]:
+        found = (one.receipt for one in self._standing() if one.receipt is not None)
+        return list({(one.upload_id, one.published_as): one for one in found}.values())
+
+    def has_target(self, target: str, *, besides: str = "") -> bool:
+        return any(one.target == target and one.id != besides for one in self._all())
+
+    def is_used_since(self, target: str, record: UploadRecord) -> bool:
+        return any(
+            one.target == target
+            and one.id != record.id
+            and (
+                one.state is State.PUBLISHING
+                or (_has_published(one) and one.touched_s >= record.touched_s)
+            )
+            for one in self._all()
+        )
+
+    def newest_verified_at(self, *, since_s: float) -> str | None:
+        found = (
+            one.receipt.verified_at
+            for one in self._standing()
+            if one.receipt is not None and one.touched_s >= since_s
+        )
+        return max(found, default=None)
+
+    def due_for_removal(
+        self, verified_by: str, ended_by_s: float, *, after: tuple[str, str], limit: int
+    ) -> list[tuple[UploadRecord, Receipt]]:
+        found = [
+            (one, one.receipt)
+            for one in self._standing()
+            if one.receipt is not None
+            and _has_published(one)
+            and one.receipt.verified_at <= verified_by
+            and one.touched_s <= ended_by_s
+            and (one.receipt.verified_at, one.id) > after
+        ]
+        return sorted(found, key=lambda one: (one[1].verified_at, one[0].id))[:limit]
+
+    def removals(self) -> list[Removal]:
+        return list(self.tables.removals.values())
+
+    def open_count(self, device: str) -> int:
+        return sum(one.state is State.OPEN and one.device == device for one in self._all())
+
+    def reserved_bytes(self, device: str, *, besides: str) -> int:
+        return sum(
+            end_of(one.received) if one.length is None else one.length
+            for one in self._all()
+            if one.state in UNFINISHED and one.device == device and one.id != besides
+        )
+
+    def page(
+        self, *, device: str | None, state: str | None, after: str | None, limit: int
+    ) -> list[UploadRecord]:
+        found = [
+            one
+            for one in self._all()
+            if one.id > (after or "")
+            and device in {None, one.device}
+            and state in {None, one.state.value}
+        ]
+        return sorted(found, key=lambda one: one.id)[:limit]
+
+    def in_state(self, state: State) -> list[UploadRecord]:
+        return [one for one in self._all() if one.state is state]
+
+    def idle_open(self, before_s: float) -> list[str]:
+        return [one.id for one in self.in_state(State.OPEN) if one.touched_s < before_s]
+
+    def note(self, upload_id: str, key: str) -> str | None:
+        return self.tables.notes.get((upload_id, key))
+
+    def notes(self, upload_id: str) -> dict[str, str]:
+        return {key: value for (one, key), value in self.tables.notes.items() if one == upload_id}
+
+    def census(self) -> Census:
+        found = [one for one in self._all() if one.state in UNFINISHED]
+        return Census(
+            by_state=dict(Counter(one.state.value for one in found)),
+            oldest_at=min((one.created_at for one in found), default=None),
+            due_bytes=sum(max(0, (one.length or 0) - one.received.total) for one in found),
+        )
+
+    def corruptions_after(self, seq: int) -> list[int]:
+        return [one.seq for one in self._events({events.CORRUPTED}) if one.seq > seq]
+
+    def last_of(self, kinds: AbstractSet[str]) -> str | None:
+        return next((one.type for one in reversed(list(self._events(kinds)))), None)
+
+    def uptime_s(self) -> float:
+        return self.tables.uptime_s
+
+    def _all(self) -> Iterable[UploadRecord]:
+        return self.tables.uploads.values()
+
+    def _standing(self) -> Iterator[UploadRecord]:
+        """Yield the complete uploads whose file was not removed."""
+        return (
+            one for one in self._all() if one.state is State.COMPLETE and one.removed_at is None
+        )
+
+    def _events(self, kinds: AbstractSet[str]) -> Iterator[Event]:
+        return (event for event, _ in self.tables.events.values() if event.type in kinds)
+
+
+def _has_published(record: UploadRecord) -> bool:
+    """Whether the file of a complete upload is its own, not one that came before."""
+    return (
+        record.state is State.COMPLETE
+        and record.receipt is not None
+        and record.receipt.upload_id == record.id
+    )

@@ -1,0 +1,93 @@
+"""One writer's way to the rows and the bytes of its range, as long as its claim stands.
+
+The claim fences: whoever takes over, in this process or in another that works on the same stores,
+takes a newer one, and from then on nothing is recorded under this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import (
+    UploadRecord,
+    end_of,
+    refuse_unless_open,
+    with_received,
+    without_received,
+)
+from ingest_server.storage.interface import Claim, Part, Transaction
+from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.store import UploadStore
+from upload_protocol.ranges import ByteRange
+
+
+class Recording:
+    """What a `Writer` records, un-records and writes to."""
+
+    def __init__(
+        self, store: UploadStore, upload_id: str, where: ByteRange, *, quota: int | None = None
+    ) -> None:
+        self._store = store
+        self._upload_id = upload_id
+        self._where = where
+        self._quota = quota
+        self._claim: Claim | None = None
+
+    def begin(self) -> tuple[UploadRecord, Part]:
+        """Take over the range; return the upload as it is from then on, and its bytes.
+
+        Raises:
+            Refused: the upload takes no bytes.
+            OSError: its bytes cannot be had.
+        """
+        self._claim, record = self._store.state.claim(self._upload_id, self._where)
+        refuse_unless_open(record)
+        return record, self._store.blobs.open_part(self._upload_id, self._claim)
+
+    def record(self, gained: ByteRange) -> UploadRecord:
+        """Record durable bytes; durable on return.
+
+        Raises:
+            Refused: superseded, the upload takes no bytes any more, or they do not fit it.
+        """
+        now_s = self._store.uptime.now_s()
+
+        def job(transaction: Transaction) -> UploadRecord:
+            found = transaction.get_claimed(self._standing())
+            kept = replace(found, received=with_received(found, gained), touched_s=now_s)
+            if kept.length is None:  # else it was reserved when the length was told
+                reach = end_of(kept.received)
+                refuse_over_quota(transaction, found.device, found.id, reach, self._quota)
+            transaction.save(kept)
+            return kept
+
+        kept = self._store.state.run(job)
+        self._store.observer.bytes_received(gained.length)
+        return kept
+
+    def unrecord(self, gone: ByteRange) -> UploadRecord:
+        """Take back that bytes are recorded, before they are overwritten; durable on return.
+
+        Raises:
+            Refused: as `record`.
+        """
+
+        def job(transaction: Transaction) -> UploadRecord:
+            found = transaction.get_claimed(self._standing())
+            received = without_received(found, gone)
+            kept = replace(found, received=received, rewrites=found.rewrites + 1)
+            transaction.save(kept)
+            return kept
+
+        return self._store.state.run(job)
+
+    def end(self) -> None:
+        """Let go of the claim, if there is one."""
+        if self._claim is not None:
+            self._store.state.release(self._claim)
+
+    def _standing(self) -> Claim:
+        if self._claim is None:
+            raise Refused("superseded", "a newer request came before this one began")
+        return self._claim

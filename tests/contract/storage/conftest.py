@@ -1,0 +1,34 @@
+"""Every implementation of the two seams; each contract test runs on each of them."""
+
+import pytest
+
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.sqlite.transactions import SqliteState
+
+STATES = {
+    "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
+    "memory": lambda folder: MemoryState(),
+}
+BLOBS = {
+    "files": lambda folder: FileBlobs(folder / "data"),
+    "memory": lambda folder: OverwritingBlobs(),
+    "write-once": lambda folder: WriteOnceBlobs(part_bytes=4),
+}
+
+
+@pytest.fixture(params=STATES)
+def state(request, tmp_path):
+    found = STATES[request.param](tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=BLOBS)
+def blobs(request, tmp_path):
+    found = BLOBS[request.param](tmp_path)
+    found.prepare()
+    yield found
+    found.close()

@@ -1,0 +1,225 @@
+"""Two services over one pair of stores, as replicas have them: nothing but rows and bytes is shared."""
+
+import os
+import random
+import threading
+from contextlib import suppress
+
+import pytest
+
+from ingest_server.core.errors import Refused
+from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.sqlite.transactions import SqliteState
+from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
+from tests.support.faulty_blobs import FaultyMemory, FaultyParts
+from upload_protocol.digests import Digest
+
+STATES = {
+    "memory": lambda folder: MemoryState(),
+    "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
+}
+BLOBS = {
+    "overwriting": FaultyMemory,
+    "write-once": lambda: FaultyParts(part_bytes=64),
+}
+
+
+class Shared:
+    """One pair of stores for whoever asks."""
+
+    def __init__(self, state, blobs):
+        self._pair = state, blobs
+
+    def open(self):
+        return self._pair
+
+
+@pytest.fixture(params=BLOBS)
+def blobs(request):
+    return BLOBS[request.param]()
+
+
+@pytest.fixture(params=STATES)
+def services(request, tmp_path, blobs):
+    shared = Shared(STATES[request.param](tmp_path), blobs)
+    sites = [CoreSite(shared, seal_bytes=100, read_bytes=50) for _ in range(2)]
+    yield sites
+    for site in sites:
+        site.stop()
+
+
+class PausedBody(BytesBody):
+    """Sends the first of its bytes, and the others once it is let go on: its link was only slow."""
+
+    def __init__(self, data: bytes, first: int) -> None:
+        super().__init__(data, step=50)
+        self.first = first
+        self.paused = threading.Event()
+        self.go_on = threading.Event()
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._at >= self.first:
+            self.paused.set()
+            assert self.go_on.wait(20)
+        return super().readinto(buffer)
+
+
+def begun(site, upload, data, first, start=0):
+    """A request that has sent the first of its bytes, and stands still."""
+    body = PausedBody(data, first)
+    request = InThread(lambda: site.put(upload, start, data, body=body))
+    assert body.paused.wait(10)
+    return body, request
+
+
+def refused(body, request, code="superseded"):
+    body.go_on.set()
+    with pytest.raises(Refused, match=code):
+        request.join()
+
+
+def test_l8_a_retry_through_the_other_service_takes_over_at_once(services):
+    one, other = services
+    upload = one.create(length=1000)
+    old, new = b"a" * 1000, b"b" * 1000
+    stale = begun(one, upload, old, 250)
+
+    status = other.put(upload, 0, new)
+
+    assert status.received.to_pairs() == [[0, 1000]]
+    refused(*stale)
+    assert one.received(upload) == other.received(upload) == [[0, 1000]]
+    assert one.stored(upload) == new
+    assert one.complete(upload, new).digest == Digest.of(new)
+    assert other.published() == one.published()
+
+
+def test_the_stale_writers_bytes_are_never_recorded_though_nobody_else_sent_them_yet(services):
+    one, other = services
+    upload = one.create(length=1000)
+    stale = begun(one, upload, b"a" * 1000, 250)
+
+    with pytest.raises(Refused, match="body-truncated"):
+        other.put(upload, 0, b"", stop=1000, body=BrokenBody(b"b" * 30, OSError("cut")))
+
+    refused(*stale)
+    # Two seals of the old one had been acknowledged. The new one took back what it overwrote, as
+    # far ahead as one does, and recorded what it had brought.
+    assert one.received(upload) == [[0, 30]]
+    assert one.stored(upload)[:30] == b"b" * 30
+
+
+def test_the_status_through_the_other_service_is_what_is_durable(services):
+    one, other = services
+    upload = one.create(length=1000)
+    data = os.urandom(1000)
+    body, request = begun(one, upload, data, 250)
+
+    assert other.received(upload) == [[0, 200]]  # what came since the last seal is not told
+    assert other.stored(upload)[:200] == data[:200]
+    assert one.received(upload) == [[0, 250]]  # its own service seals it first
+    assert other.received(upload) == [[0, 250]]
+
+    body.go_on.set()
+    request.join()
+    assert other.received(upload) == [[0, 1000]]
+    assert other.complete(upload, data).digest == Digest.of(data)
+
+
+def test_lanes_through_both_services_go_on_side_by_side(services):
+    one, other = services
+    data = os.urandom(1000)
+    upload = one.create(length=1000)
+    body, lane = begun(one, upload, data[:500], 250)
+
+    other.put(upload, 500, data[500:])
+    body.go_on.set()
+    lane.join()
+
+    assert one.received(upload) == [[0, 1000]]
+    assert other.complete(upload, data).digest == Digest.of(data)
+
+
+def test_who_asks_for_an_offset_ends_the_requests_at_the_other_service_too(services):
+    one, other = services
+    upload = one.create(length=1000)
+    stale = begun(one, upload, b"a" * 1000, 250)
+
+    offset = other.receiver.take_over("cam", upload).received.prefix
+
+    assert offset == 200
+    refused(*stale)
+    assert other.received(upload) == [[0, 200]]
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_hash_of_bytes_that_the_other_service_replaced_is_not_believed(services, asked):
+    one, other = services
+    upload = one.create(length=1000)
+    first = os.urandom(1000)
+    one.put(upload, 0, first)
+    second = bytes(100) + first[100:]
+
+    other.put(upload, 0, second[:100])
+    one.put(upload, 990, first[990:])  # equal: nothing is written, and its hash is asked to go on
+
+    assert services[asked].complete(upload, second).digest == Digest.of(second)
+    assert list(one.published().values()) == [second]
+
+
+def test_blocks_are_not_told_of_bytes_that_the_other_service_replaces_meanwhile(services, blobs):
+    one, other = services
+    upload = one.create(length=8192)
+    one.put(upload, 0, b"a" * 8192)
+    open_part = blobs.open_part
+
+    def replaced(upload_id, claim=None):
+        blobs.open_part = open_part
+        other.put(upload, 10, b"b")
+        return open_part(upload_id, claim)
+
+    blobs.open_part = replaced
+    with pytest.raises(Refused, match="replaced meanwhile"):
+        one.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+
+    found = one.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+    assert found.blocks[0] == Digest.of(b"a" * 10 + b"b" + b"a" * 4085)
+
+
+def test_an_upload_that_the_other_service_ends_takes_no_more_bytes(services):
+    one, other = services
+    upload = one.create(length=1000)
+    data = os.urandom(1000)
+    stale = begun(one, upload, data, 250)
+
+    other.receiver.abort("cam", upload)
+
+    refused(*stale, code="upload-aborted")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(services, seed):
+    one, _ = services
+    length = 4000
+    upload = one.create(length=length)
+    first = os.urandom(length)
+    second = bytearray(first)
+    for at in range(0, length, 701):
+        second[at] ^= 1
+    versions = [first, bytes(second)]
+
+    def some_requests(lane: int) -> None:
+        draw = random.Random(10 * seed + lane)
+        for _ in range(12):
+            start = draw.randrange(length)
+            stop = min(length, start + draw.randrange(1, length))
+            data = draw.choice(versions)[start:stop]
+            with suppress(Refused):
+                services[draw.randrange(2)].put(upload, start, data)
+
+    for lane in [InThread(lambda n=n: some_requests(n)) for n in range(4)]:
+        lane.join(50)
+    services[seed % 2].put(upload, 0, versions[1])
+
+    assert services[(seed + 1) % 2].complete(upload, versions[1]).digest == Digest.of(versions[1])
+    assert list(one.published().values()) == [versions[1]]
