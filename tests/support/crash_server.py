@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from ingest_server import cli
-from ingest_server.storage.files.parts import PartFile
+from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.uploads.writers import Writer
 
@@ -30,7 +30,7 @@ def row_before_data() -> None:
 
     def other_way_round(self: Writer) -> None:
         seal(self)
-        if not self._is_closed:
+        if not self._is_closed and self._part is not None:
             sync(self._part)
 
     Writer._seal = other_way_round  # type: ignore[method-assign] # the sabotage

@@ -1,6 +1,6 @@
 """The two seams of the server: what it asks of a store of facts and of a store of bytes.
 
-`StateStore` holds rows and runs transactions; `Blobs` holds bytes. Everything outside of `storage` names
+`StateStore` holds rows and runs transactions; `Blobs` holds bytes. All outside of `storage` names
 these, and only the composition root chooses who does the work: `sqlite` with `files` on one machine,
 `memory` in tests. One contract suite, ``tests/contract/storage``, is run on every implementation.
 
@@ -9,7 +9,9 @@ un-recorded in `StateStore` before they are overwritten in `Blobs`. So a recorde
 the acknowledged bytes under it.
 """
 
+from ingest_server.storage.interface.access import Access
 from ingest_server.storage.interface.blobs import Blobs, Part
+from ingest_server.storage.interface.outbox import Outbox
 from ingest_server.storage.interface.rows import (
     Census,
     Claim,
@@ -21,14 +23,7 @@ from ingest_server.storage.interface.rows import (
     Removal,
     TokenRecord,
 )
-from ingest_server.storage.interface.state import (
-    Access,
-    Job,
-    Outbox,
-    Queries,
-    StateStore,
-    Transaction,
-)
+from ingest_server.storage.interface.state import Job, Queries, StateStore, Transaction
 
 __all__ = [
     "Access",

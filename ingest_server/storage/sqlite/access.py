@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest_server.core import events
 from ingest_server.storage.interface import Access, Claimed, ClaimRecord, TokenRecord
-from ingest_server.storage.sqlite.queries import SqlTransaction
+from ingest_server.storage.sqlite.writes import SqlTransaction
 
 if TYPE_CHECKING:
     from ingest_server.storage.sqlite.transactions import SqliteState

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest_server.core.events import Event
 from ingest_server.storage.interface import Delivery, Outbox, Queue
-from ingest_server.storage.sqlite.queries import SqlTransaction
+from ingest_server.storage.sqlite.writes import SqlTransaction
 
 if TYPE_CHECKING:
     from ingest_server.storage.sqlite.transactions import SqliteState

@@ -26,8 +26,9 @@ from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.interface import Claim, StateStore
 from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
-from ingest_server.storage.sqlite.queries import SqlQueries, SqlTransaction
+from ingest_server.storage.sqlite.queries import SqlQueries
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
+from ingest_server.storage.sqlite.writes import SqlTransaction
 from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")

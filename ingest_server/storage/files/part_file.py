@@ -1,0 +1,102 @@
+"""One descriptor of a part file, or of a published one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ingest_server.storage.files.observed import UNWATCHED, Disk
+from ingest_server.storage.files.write_out import begin_write_out
+from ingest_server.storage.interface import Part
+
+_COPY_BYTES = 1024 * 1024
+_NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+class PartFile(Part):
+    """One request's own descriptor of a part file; never in append mode."""
+
+    def __init__(self, fd: int, disk: Disk = UNWATCHED) -> None:
+        self._fd = fd
+        self._disk = disk
+
+    def pread(self, length: int, offset: int) -> bytes:
+        pieces = []
+        with self._disk.failing("read"):
+            while length:
+                piece = os.pread(self._fd, length, offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                length -= len(piece)
+                offset += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pwrite(self, data: memoryview, offset: int) -> None:
+        # Not timed: it ends in the page cache, and there are four of them in a megabyte.
+        with self._disk.failing("write"):
+            while data:
+                written = os.pwrite(self._fd, data, offset)
+                data = data[written:]
+                offset += written
+
+    def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
+        """As `Part` says.
+
+        The kernel copies, and on XFS and Btrfs it only lets both files share the blocks.
+
+        Raises:
+            OSError: the disk failed, or *source* is shorter.
+            TypeError: *source* is a hand of another store.
+        """
+        if not isinstance(source, PartFile):
+            msg = f"a part file takes bytes of another one, not of {type(source).__name__}"
+            raise TypeError(msg)
+        end = offset + length
+        while offset < end:
+            try:
+                copied = os.copy_file_range(source._fd, self._fd, end - offset, start, offset)
+            except OSError as error:
+                if error.errno not in _NO_KERNEL_COPY:
+                    raise
+                data = source.pread(min(end - offset, _COPY_BYTES), start)
+                self.pwrite(memoryview(data), offset)
+                copied = len(data)
+            if not copied:
+                raise OSError(errno.EIO, f"the part file ends at byte {start}")
+            start += copied
+            offset += copied
+
+    def write_out(self, length: int, offset: int) -> None:
+        begin_write_out(self._fd, offset, length)
+
+    def cut(self, length: int) -> None:
+        if os.fstat(self._fd).st_size > length:
+            os.ftruncate(self._fd, length)
+            os.fsync(self._fd)
+
+    @property
+    def length(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def identity(self) -> str | None:
+        """As `Part` says. None: no regular file.
+
+        The last part is the time of the inode's last change, which no program can set. The device
+        is not in it: its number may be another one after a restart.
+        """
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+    def forget_cached(self) -> None:
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        with self._disk.timed("sync"):
+            os.fdatasync(self._fd)  # the length too
+
+    def close(self) -> None:
+        os.close(self._fd)

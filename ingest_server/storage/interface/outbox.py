@@ -1,0 +1,77 @@
+"""What the outbox is asked: part of every state store."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from ingest_server.storage.interface.rows import Delivery, Queue
+
+
+class Outbox(Protocol):
+    """Events on their way out: what is still to be told, to whom, and how often it was tried.
+
+    Each target takes events in from where it left off and has a row for each that it wants. Waits
+    count in the server's uptime, not by a wall clock that may be wrong. Each method is one
+    transaction, durable on return.
+    """
+
+    def register(self, target: str) -> None:
+        """Let *target* hear of what happens from now on, unless it is known already."""
+        ...
+
+    def keep_only(self, targets: AbstractSet[str]) -> dict[str, int]:
+        """Forget every other target; what waits for one becomes dead letters.
+
+        Returns:
+            The targets that were forgotten, and how much waited for each.
+        """
+        ...
+
+    def take_in(self, target: str, types: AbstractSet[str]) -> int:
+        """Queue what happened since the last time and is of these *types*; returns how much."""
+        ...
+
+    def next(self, target: str) -> Delivery | None:
+        """Return what is to be tried first; it may be due later.
+
+        Only the oldest event of each upload is a candidate: those of one upload arrive in order,
+        and an upload whose event cannot be told holds up no other.
+        """
+        ...
+
+    def done(self, delivery: Delivery) -> None: ...
+
+    def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
+        """Try again at uptime *next_try_s*."""
+        ...
+
+    def give_up(self, delivery: Delivery, error: str) -> None:
+        """Make it a dead letter: it is kept, and tried again only when somebody says so."""
+        ...
+
+    def disable(self, target: str, now: str) -> None:
+        """Tell *target* nothing any more; what happens meanwhile is kept for it."""
+        ...
+
+    def disabled(self) -> dict[str, str]:
+        """Return the targets that are told nothing, and since when."""
+        ...
+
+    def queue(self) -> Queue:
+        """Return how much waits; cheap enough to be asked each few seconds."""
+        ...
+
+    def listing(self, state: str | None = None) -> list[Delivery]:
+        """Return the newest deliveries, oldest of them first."""
+        ...
+
+    def replay(self, which: str | None) -> int:
+        """Try again, at once: the event of that id, all of a target, or all dead letters (None).
+
+        A target that was disabled is told again from here on.
+
+        Returns:
+            How many deliveries wait now for that; where none does, whether a target is told again.
+        """
+        ...

@@ -1,0 +1,158 @@
+"""What is written to the database, as SQL: inside a transaction of the one connection that writes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from typing import Any
+
+from ingest_server.core import events
+from ingest_server.core.record import UploadRecord
+from ingest_server.storage.claims import Claims
+from ingest_server.storage.interface import Claim, Reading, Removal, Transaction
+from ingest_server.storage.sqlite.queries import COLUMNS, ORIGIN, SqlQueries
+
+
+class SqlTransaction(SqlQueries, Transaction):
+    """Reads and writes of one job, on the one connection that writes."""
+
+    def __init__(self, connection: sqlite3.Connection, claims: Claims) -> None:
+        self._connection = connection
+        self._claims = claims
+
+    def is_standing(self, claim: Claim) -> bool:
+        return self._claims.is_standing(claim)
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def write(self, sql: str, *values: object) -> int:
+        """Run one statement; returns how many rows it changed."""
+        return self._connection.execute(sql, values).rowcount
+
+    def insert(self, record: UploadRecord) -> None:
+        values = _values(record)
+        marks = ", ".join("?" * len(values))
+        self.write(f"INSERT INTO uploads ({COLUMNS}) VALUES ({marks})", *values)
+        self.tell(events.CREATED, record)
+
+    def save(self, record: UploadRecord) -> None:
+        self.write(
+            "UPDATE uploads SET length = ?, digest = ?, state = ?, received = ?, touched_s = ?, "
+            "target = ?, receipt = ?, rewrites = ? WHERE id = ?",
+            record.length,
+            None if record.digest is None else record.digest.value,
+            record.state.value,
+            json.dumps(record.received.to_pairs(), separators=(",", ":")),
+            record.touched_s,
+            record.target,
+            None if record.receipt is None else json.dumps(record.receipt.to_json()),
+            record.rewrites,
+            record.id,
+        )
+        if record.state in events.OF_STATE:
+            self.tell(events.OF_STATE[record.state], record)
+
+    def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
+        self.write(
+            f"UPDATE uploads SET removed_at = ? WHERE target = ? AND state = 'complete' "
+            f"AND {ORIGIN} = ?",
+            removed_at,
+            removal.path,
+            record.id,
+        )
+        self.write(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?)",
+            removal.path,
+            removal.upload_id,
+            removal.identity,
+        )
+        self.tell(events.REMOVED, record, removed_at=removed_at)
+
+    def end_removal(self, path: str) -> None:
+        self.write("DELETE FROM removals WHERE path = ?", path)
+
+    def save_reading(self, reading: Reading) -> None:
+        self.write(
+            "INSERT OR REPLACE INTO readings (upload_id, identity, digest, run, read_s, read_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            reading.upload_id,
+            reading.identity,
+            reading.digest.value,
+            reading.run,
+            reading.read_s,
+            reading.read_at,
+        )
+
+    def tell(self, kind: str, record: UploadRecord, **more: str) -> None:
+        data = {**events.upload_data(record), **more}
+        self.write_event(kind, subject=record.id, device=record.device, data=data)
+
+    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
+        self.write_event(kind, subject="storage", device="", data=data)
+
+    def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
+        # SQLite's clock: what runs in a transaction is given none, and the time is for people only.
+        self.write(
+            "INSERT INTO events (id, type, time, subject, device, data, uptime_s) VALUES "
+            "(?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), ?, ?, ?, (SELECT seconds FROM uptime))",
+            f"evt_{secrets.token_hex(16)}",
+            kind,
+            subject,
+            device,
+            json.dumps(data),
+        )
+
+    def forget_events(self, before_s: float) -> None:
+        kinds = tuple(events.STORAGE)
+        self.write(
+            "DELETE FROM events WHERE uptime_s < ? AND seq NOT IN "
+            "(SELECT seq FROM deliveries WHERE state = 'pending') "
+            "AND seq != coalesce((SELECT max(seq) FROM events WHERE type IN (?, ?)), 0)",
+            before_s,
+            *kinds,
+        )
+        self.write("DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events)")
+
+    def write_note(self, upload_id: str, key: str, value: str) -> None:
+        self.write(
+            "INSERT INTO notes VALUES (?, ?, ?) "
+            "ON CONFLICT (upload_id, key) DO UPDATE SET value = excluded.value",
+            upload_id,
+            key,
+            value,
+        )
+
+    def set_uptime(self, seconds: float) -> None:
+        self.write("UPDATE uptime SET seconds = ?", seconds)
+
+    def forget_ended(self, before_s: float) -> int:
+        ended = "state IN ('expired', 'aborted') AND touched_s < ?"
+        self.write(
+            f"DELETE FROM notes WHERE upload_id IN (SELECT id FROM uploads WHERE {ended})", before_s
+        )
+        return self.write(f"DELETE FROM uploads WHERE {ended}", before_s)
+
+
+def _values(record: UploadRecord) -> tuple[object, ...]:
+    return (
+        record.id,
+        record.device,
+        record.key,
+        record.name,
+        record.folder,
+        record.created_at,
+        record.length,
+        None if record.digest is None else record.digest.value,
+        record.modified_at,
+        record.media_type,
+        json.dumps(dict(record.metadata)),
+        record.state.value,
+        json.dumps(record.received.to_pairs(), separators=(",", ":")),
+        record.touched_s,
+        record.target,
+        None if record.receipt is None else json.dumps(record.receipt.to_json()),
+        record.removed_at,
+        record.rewrites,
+    )
