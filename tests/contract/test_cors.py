@@ -15,7 +15,7 @@ UPLOAD = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
 
 @pytest.fixture
 def site(tmp_path):
-    with ingest(tmp_path / "data", mode="token") as made:
+    with ingest(mode="token") as made:
         yield made
 
 

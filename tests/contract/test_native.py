@@ -21,7 +21,7 @@ def digest_of(data: bytes) -> str:
 
 @pytest.fixture
 def server(tmp_path):
-    with ingest(tmp_path / "data") as made:
+    with ingest() as made:
         yield made
 
 
@@ -97,8 +97,7 @@ def test_a_recording_is_created_sent_completed_and_published(client, server):
     }  # fmt: skip
     assert receipt.json()["verified_against"] == "client"
     assert receipt.json()["digest"] == digest_of(DATA)
-    published = server.data_dir / "published" / receipt.json()["published_as"]
-    assert published.read_bytes() == DATA
+    assert server.published() == {receipt.json()["published_as"]: DATA}
 
     assert complete(client, upload_id).json() == receipt.json()
     status = client.get(f"/v1/uploads/{upload_id}").json()
@@ -148,7 +147,7 @@ def test_a_zero_length_recording_needs_no_put(client, server):
     receipt = complete(client, upload_id, b"")
 
     assert receipt.status_code == 200
-    assert (server.data_dir / "published" / receipt.json()["published_as"]).read_bytes() == b""
+    assert server.published() == {receipt.json()["published_as"]: b""}
 
 
 def test_block_digests_are_told_by_number(client):
@@ -366,7 +365,7 @@ def test_a_ready_server_says_so_without_a_credential(wsgi):
 
 
 def test_a_full_disk_is_not_ready(tmp_path):
-    with ingest(tmp_path / "data", min_free_bytes=1 << 60) as made:
+    with ingest(min_free_bytes=1 << 60) as made:
         transport = httpx.WSGITransport(app=made.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             answer = client.get("/readyz")
@@ -377,7 +376,7 @@ def test_a_full_disk_is_not_ready(tmp_path):
 
 
 def test_links_are_made_with_the_public_url_where_one_is_set(tmp_path):
-    with ingest(tmp_path / "data", public_url="https://ingest.example/") as made:
+    with ingest(public_url="https://ingest.example/") as made:
         transport = httpx.WSGITransport(app=made.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             location = create(client).headers["Location"]
@@ -399,7 +398,7 @@ def test_an_upload_without_a_device_is_anonymous_in_open_mode(wsgi):
 class TestTokens:
     @pytest.fixture
     def server(self, tmp_path):
-        with ingest(tmp_path / "data", mode="token") as made:
+        with ingest(mode="token") as made:
             yield made
 
     def ask(self, wsgi, token, method="GET", path="/v1", **more):

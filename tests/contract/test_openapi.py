@@ -26,7 +26,7 @@ NATIVE = ("/v1", "/livez", "/readyz")
 
 @pytest.fixture
 def server(tmp_path):
-    with ingest(tmp_path / "data", require_digest=True) as made:
+    with ingest(require_digest=True) as made:
         yield made
 
 
@@ -64,7 +64,7 @@ def test_the_checked_in_copy_is_the_document():
 
 @pytest.fixture
 def token_server(tmp_path):
-    with ingest(tmp_path / "data", mode="token") as made:
+    with ingest(mode="token") as made:
         yield made
 
 
@@ -111,7 +111,7 @@ def test_every_reference_leads_somewhere():
 
 
 def test_the_document_is_served_to_anybody_and_is_no_secret_of_a_stopping_server(tmp_path):
-    with ingest(tmp_path / "data", mode="token") as server:
+    with ingest(mode="token") as server:
         server.is_stopping = True
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:

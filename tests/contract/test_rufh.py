@@ -18,7 +18,7 @@ PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 
 @pytest.fixture
 def server(tmp_path):
-    with ingest(tmp_path / "data") as made:
+    with ingest() as made:
         yield made
 
 
@@ -73,8 +73,8 @@ def digest_of(data: bytes, name: str = "sha-256") -> str:
 
 
 def published(server) -> dict[str, bytes]:
-    root = server.data_dir / "published"
-    return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """Return name -> content."""
+    return {path.rpartition("/")[2]: data for path, data in server.published().items()}
 
 
 def test_a_file_may_come_in_one_request(client, server):
@@ -121,7 +121,7 @@ def test_the_options_say_what_is_taken(client):
 
 
 def test_a_server_without_limits_says_so(tmp_path):
-    with ingest(tmp_path / "data", max_length=None) as server:
+    with ingest(max_length=None) as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             assert client.options("/files/").headers["Upload-Limit"] == "min-size=0"
@@ -309,7 +309,7 @@ def test_a_digest_that_cannot_be_checked_is_refused(client, value):
 
 
 def test_where_a_digest_is_required_it_is_asked_for_at_the_start(tmp_path):
-    with ingest(tmp_path / "data", require_digest=True) as server:
+    with ingest(require_digest=True) as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             assert create(client, DATA, "?1").status_code == 422

@@ -24,7 +24,7 @@ CHECKSUM_MISMATCH = 460
 
 @pytest.fixture
 def server(tmp_path):
-    with ingest(tmp_path / "data") as made:
+    with ingest() as made:
         yield made
 
 
@@ -84,8 +84,8 @@ def offset(client, url) -> int:
 
 
 def published(server) -> dict[str, bytes]:
-    root = server.data_dir / "published"
-    return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """Return name -> content."""
+    return {path.rpartition("/")[2]: data for path, data in server.published().items()}
 
 
 # The core protocol.
@@ -124,7 +124,7 @@ def test_the_location_is_absolute_and_leads_back(client):
 
 
 def test_the_public_url_is_what_clients_are_sent_to(tmp_path):
-    with ingest(tmp_path / "data", public_url="https://ingest.example/up/") as server:
+    with ingest(public_url="https://ingest.example/up/") as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             assert made(client).startswith("https://ingest.example/up/files/")
@@ -500,7 +500,7 @@ def test_L3_a_file_that_is_not_what_its_digest_says_is_told_and_never_published(
 
 
 def test_where_a_digest_is_required_it_is_asked_for_at_the_start(tmp_path):
-    with ingest(tmp_path / "data", require_digest=True) as server:
+    with ingest(require_digest=True) as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             assert create(client).status_code == 422
@@ -529,7 +529,7 @@ def test_a_published_file_is_not_deleted(client, server):
 
 
 def test_an_expired_upload_is_gone(tmp_path):
-    with ingest(tmp_path / "data", idle_expiry_s=0.0) as server:
+    with ingest(idle_expiry_s=0.0) as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             url = made(client)
@@ -619,7 +619,7 @@ def test_what_is_no_whole_part_is_refused(client, server):
 
 
 def test_parts_that_have_served_are_no_limit_to_the_next_file(tmp_path):
-    with ingest(tmp_path / "data", max_open_uploads_per_device=4) as server:
+    with ingest(max_open_uploads_per_device=4) as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             for number in range(4):
@@ -757,7 +757,7 @@ def test_a_refusal_comes_before_the_body(own, running):
 
 
 def test_in_token_mode_uploads_are_their_devices_own(tmp_path):
-    with ingest(tmp_path / "data", mode="token") as server:
+    with ingest(mode="token") as server:
         transport = httpx.WSGITransport(app=server.app)
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             assert create(client).status_code == 401

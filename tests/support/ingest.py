@@ -1,4 +1,4 @@
-"""A real receiver over a real folder behind the real application, for contract tests."""
+"""A real receiver over real stores behind the real application, for contract tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from ingest_server.front.admission import Admission
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.interface import Blobs, StateStore
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
@@ -32,11 +35,11 @@ CREATED_AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 @dataclass
 class Ingest:
     app: Any
-    state: SqliteState
+    state: StateStore
     store: UploadStore
     receiver: UploadService
     housekeeper: Housekeeper
-    data_dir: Path
+    data_dir: Path | None
     is_stopping: bool = False
 
     def stop(self) -> None:
@@ -48,6 +51,15 @@ class Ingest:
         readiness = Readiness(self.state, self.store.blobs, self.store.clock)
         return readiness.codes(self.receiver.settings.min_free_bytes)
 
+    def published(self) -> dict[str, bytes]:
+        """Return target -> content of what is published."""
+        found = {}
+        for target in self.store.blobs.published_names():
+            hand = self.store.blobs.open_published(target)
+            found[target] = hand.pread(hand.length, 0)
+            hand.close()
+        return found
+
     def token(self, device: str, *, scopes=(authentication.SCOPE_UPLOAD,), expires_at=None) -> str:
         issued = issue(device, CREATED_AT, scopes=scopes, expires_at=expires_at)
         self.state.access.add_token(issued.record)
@@ -56,7 +68,7 @@ class Ingest:
 
 @contextmanager
 def ingest(
-    data_dir: Path,
+    data_dir: Path | None = None,
     *,
     mode: str = "open",
     hosts: tuple[str, ...] = (),
@@ -67,10 +79,16 @@ def ingest(
     admission: Admission | None = None,
     **settings: Any,
 ) -> Iterator[Ingest]:
+    """A server over SQLite and files below *data_dir*; without one, over memory."""
     clock = SystemClock()
-    state = SqliteState.open(data_dir / "state.db")
     chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
-    blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
+    state: StateStore
+    blobs: Blobs
+    if data_dir is None:
+        state, blobs = MemoryState(), OverwritingBlobs()
+    else:
+        state = SqliteState.open(data_dir / "state.db")
+        blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
     store = UploadStore.open(state, blobs, clock, observer=observer)
     receiver = UploadService(store, chosen)
     authenticator = (
