@@ -113,3 +113,28 @@ def test_bytes_replaced_during_a_catch_up_are_not_in_the_hash():
 
     assert not catch_up(running, Replaced(b"abc"), lambda: 3, lambda: False)
     assert running.upto == 0
+
+
+def test_a_replacement_beside_others_that_nobody_here_made_forgets_everything():
+    running = RunningHash()
+    trail = running.follow(0)
+    trail.update(b"abc")
+    running.adopt(trail)
+    mine = running.follow(3)
+
+    running.replaced(3, mine, rewrites=2)  # the first one was another service's
+
+    assert running.upto == 0
+    assert not running.adopt(mine)
+
+
+def test_a_count_that_is_known_already_costs_nothing():
+    running = RunningHash()
+    trail = running.follow(0)
+    trail.update(b"abc")
+    running.adopt(trail)
+
+    running.replaced(3, rewrites=1)
+    running.agree(1)
+
+    assert running.upto == 3

@@ -6,10 +6,12 @@ from contextlib import suppress
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.writers import LiveUploads
+from ingest_server.uploads.hashing import RunningHash
+from ingest_server.uploads.writers import LiveUploads, Writer
 from tests.support.core_site import BytesBody, HangingBody, InThread, on_all_stores, on_disk
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
+from upload_protocol.ranges import ByteRange
 
 
 def begun(site, upload, start, data, stop):
@@ -187,3 +189,19 @@ def test_what_is_in_use_is_never_forgotten():
             assert again is used
 
     assert len(live.all()) == 2
+
+
+def test_a_request_that_was_superseded_before_it_began_takes_no_claim_from_the_newer_one():
+    class Claimed:
+        def begin(self):
+            raise AssertionError("it took a claim")
+
+        def end(self):
+            """Nothing was taken."""
+
+    writer = Writer(ByteRange(0, 10), BytesBody(b""), Claimed(), RunningHash(), is_held=False)
+    writer.cancel(Refused("superseded", "a newer request sends these bytes"))
+
+    with pytest.raises(Refused, match="superseded"):
+        writer.begin()
+    writer.close()
