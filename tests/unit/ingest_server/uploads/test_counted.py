@@ -14,7 +14,15 @@ from ingest_server.core.errors import Refused
 from ingest_server.notify.metrics import Metrics
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
-from tests.support.core_site import BrokenBody, BytesBody, CoreSite, HangingBody, InThread, failing
+from tests.support.core_site import (
+    BrokenBody,
+    BytesBody,
+    CoreSite,
+    HangingBody,
+    InThread,
+    on_disk,
+)
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -54,6 +62,7 @@ def bytes_read() -> int:
     return int(fields["rchar"])
 
 
+@on_disk
 def test_an_upload_is_hashed_as_it_comes_and_never_read_again(site):
     upload = site.create(length=len(DATA))
     before = bytes_read()
@@ -65,6 +74,7 @@ def test_an_upload_is_hashed_as_it_comes_and_never_read_again(site):
     assert bytes_read() - before < MIB
 
 
+@on_disk
 def test_bytes_that_came_out_of_order_are_read_again_and_no_third_time(site):
     upload = site.create(length=len(DATA))
     before = bytes_read()
@@ -77,6 +87,7 @@ def test_bytes_that_came_out_of_order_are_read_again_and_no_third_time(site):
     assert 8 * MIB <= bytes_read() - before < 17 * MIB
 
 
+@on_disk
 def test_a_repetition_of_what_is_stored_costs_one_look_at_it(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)

@@ -12,7 +12,8 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.service import Pending
-from tests.support.core_site import CoreSite, HangingBody, InThread, failing
+from tests.support.core_site import CoreSite, HangingBody, InThread, on_disk
+from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, CreateRequest, Limits
 
@@ -281,6 +282,7 @@ def test_a_complete_that_takes_longer_than_the_wait_says_when_to_ask_again(
     site.stop()
 
 
+@on_disk
 def test_a_verification_whose_disk_fails_opens_the_upload_again_and_keeps_its_bytes(site):
     upload = site.create("a.mp4", 300)
     site.put(upload, 0, b"a" * 300)
@@ -301,6 +303,7 @@ def test_a_verification_whose_disk_fails_opens_the_upload_again_and_keeps_its_by
     assert site.complete(upload, b"a" * 300).digest == Digest.of(b"a" * 300)
 
 
+@on_disk
 def test_an_open_upload_whose_part_is_gone_is_a_failing_disk_and_no_fault_of_ours(site):
     upload = site.create("a.mp4", 300)
     (site.data_dir / "parts" / f"{upload}.part").unlink()
@@ -311,6 +314,7 @@ def test_an_open_upload_whose_part_is_gone_is_a_failing_disk_and_no_fault_of_our
     assert caught.value.missing.to_pairs() == [[0, 300]]
 
 
+@on_disk
 def test_stored_bytes_that_are_gone_after_a_restart_are_asked_for_again(site):
     upload = site.create("a.mp4", 300)
     site.put(upload, 0, b"a" * 300)
@@ -326,6 +330,7 @@ def test_stored_bytes_that_are_gone_after_a_restart_are_asked_for_again(site):
     assert site.published() == {}
 
 
+@on_disk
 def test_a_mismatch_is_told_to_the_operator_with_its_code(site):
     upload = site.create(length=3)
     site.put(upload, 0, b"xyz")
@@ -338,6 +343,7 @@ def test_a_mismatch_is_told_to_the_operator_with_its_code(site):
     assert told["code"] == "digest-mismatch"
 
 
+@on_disk
 def test_a_checksum_of_the_clients_own_kind_that_differs_is_told_as_well(site):
     upload = site.create(length=3)
 

@@ -1,10 +1,12 @@
 """One request's hand on a part file, without threads: what it writes, seals, and no longer does."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from ingest_server.core.errors import Refused
+from ingest_server.core.record import UploadRecord
 from ingest_server.uploads.hashing import RunningHash
 from ingest_server.uploads.writers import Live, LiveUploads, Writer
 from upload_protocol.digests import Digest
@@ -56,28 +58,47 @@ class Body:
         self.is_interrupted = True
 
 
+class Rows:
+    """An upload's row; ``recorded`` is what a database would hold."""
+
+    def __init__(self, part: Part, recorded: RangeSet) -> None:
+        self.record_now = UploadRecord("u", "cam", "key", "a.mp4", "", "", received=recorded)
+        self.part = part
+        self.steps: list[str] = []
+
+    def begin(self) -> tuple[UploadRecord, Part]:
+        self.steps.append("begin")
+        return self.record_now, self.part
+
+    def record(self, gained: ByteRange) -> UploadRecord:
+        received = self.record_now.received.add(gained)
+        self.record_now = replace(self.record_now, received=received)
+        return self.record_now
+
+    def unrecord(self, gone: ByteRange) -> UploadRecord:
+        before = self.record_now
+        received = before.received.remove(gone)
+        self.record_now = replace(before, received=received, rewrites=before.rewrites + 1)
+        return self.record_now
+
+    def end(self) -> None:
+        self.steps.append("end")
+
+
 class Hand:
-    """A writer with what it needs; ``recorded`` is what a database would hold."""
+    """A writer with what it needs, begun."""
 
     def __init__(self, start=0, stop=1000, *, stored=b"", recorded=(), is_held=False) -> None:
         self.part, self.body, self.running = Part(stored), Body(), RunningHash()
-        self.recorded = RangeSet.from_pairs(recorded)
+        self.rows = Rows(self.part, RangeSet.from_pairs(recorded))
         self.writer = Writer(
-            ByteRange(start, stop),
-            self.body,
-            self.part,
-            self.running,
-            record=self._record,
-            unrecord=self._unrecord,
-            is_held=is_held,
+            ByteRange(start, stop), self.body, self.rows, self.running, is_held=is_held
         )
-        self.writer.begin(self.recorded)
+        self.writer.begin()
 
-    def _record(self, where: ByteRange):
-        self.recorded = self.recorded.add(where)
-
-    def _unrecord(self, where: ByteRange):
-        self.recorded = self.recorded.remove(where)
+    @property
+    def recorded(self) -> RangeSet:
+        return self.rows.record_now.received
 
     def accept(self, data: bytes) -> None:
         self.writer.accept(memoryview(data))
@@ -116,6 +137,7 @@ def test_once_it_is_closed_a_later_seal_does_nothing():
 
     assert hand.part.took("sync") == []
     assert hand.recorded.to_pairs() == []
+    assert (hand.part.took("close"), hand.rows.steps) == ([()], ["begin", "end"])
     assert not hand.body.is_interrupted, "its connection may carry another request by now"
 
 
