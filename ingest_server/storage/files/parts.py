@@ -47,7 +47,11 @@ class FileBlobs(Blobs):
         self._parts = self._published = self._lock = -1
 
     def prepare(self) -> None:
-        """Make the folders and hold them; nobody else may use them until `close`."""
+        """Make the folders and hold them; nobody else may use them until `close`.
+
+        Raises:
+            StorageError: another server holds them, or they cannot be used; nothing is held then.
+        """
         try:
             self.data_dir.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._lock = os.open(
@@ -186,7 +190,11 @@ class FileBlobs(Blobs):
                 yield str((Path(folder) / name).relative_to(root))
 
     def copy_to_quarantine(self, target: str) -> str:
-        """Give a published file a name in quarantine too; returned relative to the data folder."""
+        """Give a published file a name in quarantine too; returned relative to the data folder.
+
+        Raises:
+            OSError: it has none there; under ``published/`` it is as it was.
+        """
         (self.data_dir / QUARANTINE).mkdir(mode=_FOLDER_MODE, exist_ok=True)
         *parents, leaf = target.split("/")
         for name in numbered(target):

@@ -94,6 +94,11 @@ class MemoryBlobs(Blobs):
         """It is durable from the first."""
 
     def open_published(self, target: str) -> Part:
+        """Return a hand on a published file.
+
+        Raises:
+            FileNotFoundError: nothing is published there.
+        """
         found = self.published.get(target)
         if found is None:
             raise FileNotFoundError(target)
@@ -117,6 +122,11 @@ class MemoryBlobs(Blobs):
         return before.partition(":")[0] == after.partition(":")[0]
 
     def publish_again(self, source: str, target: str) -> bool:
+        """Give a published file a second name; false where that name is taken.
+
+        Raises:
+            FileNotFoundError: nothing is published at *source*.
+        """
         with self._lock:
             found = self.published.get(source)
             if found is None:

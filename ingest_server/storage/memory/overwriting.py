@@ -29,6 +29,11 @@ class OverwritingBlobs(MemoryBlobs):
         self._uploads: dict[str, _Upload] = {}
 
     def create_part(self, upload_id: str) -> None:
+        """Make room for the bytes of a new upload.
+
+        Raises:
+            FileExistsError: the upload has some.
+        """
         with self._lock:
             if upload_id in self._uploads:
                 raise FileExistsError(upload_id)

@@ -38,6 +38,11 @@ class MemoryTransaction(MemoryQueries, Transaction):
         return self._claims.is_standing(claim)
 
     def insert(self, record: UploadRecord) -> None:
+        """Add an upload, with the event that tells of it.
+
+        Raises:
+            StateFailed: its id, or its device and key, are there already.
+        """
         if self.find(record.id) or self.by_key(record.device, record.key):
             raise StateFailed("storage-failed", "there is such an upload already")
         self.tables.uploads[record.id] = record
@@ -136,6 +141,11 @@ class MemoryState(MemoryQueries, StateStore):
         self.access = MemoryAccess(self)
 
     def run(self, job: Callable[[MemoryTransaction], T]) -> T:
+        """Return what *job* returned; all that it wrote is seen from then on, or none if it raised.
+
+        Raises:
+            Refused: ``stopping``: the store is closed.
+        """
         with self._writing:
             if self._is_closed:
                 raise Refused("stopping", "the server is stopping", retry_after_s=5)
@@ -146,6 +156,11 @@ class MemoryState(MemoryQueries, StateStore):
             return result
 
     def submit(self, job: Callable[[MemoryTransaction], T]) -> Future[T]:
+        """Run *job* at once; the future has what it returned or raised.
+
+        Raises:
+            Refused: ``stopping``: the store is closed.
+        """
         if self._is_closed:
             raise Refused("stopping", "the server is stopping", retry_after_s=5)
         future: Future[T] = Future()

@@ -41,6 +41,11 @@ class WriteOnceBlobs(MemoryBlobs):
         self._uploads: dict[str, list[_Object]] = {}
 
     def create_part(self, upload_id: str) -> None:
+        """Make room for the bytes of a new upload.
+
+        Raises:
+            FileExistsError: the upload has some.
+        """
         with self._lock:
             if upload_id in self._uploads:
                 raise FileExistsError(upload_id)
@@ -77,6 +82,11 @@ class WriteOnceBlobs(MemoryBlobs):
             ]
 
     def objects(self, upload_id: str) -> list[_Object]:
+        """Return what is stored of an upload.
+
+        Raises:
+            FileNotFoundError: there is no such upload, or its bytes were removed.
+        """
         try:
             return self._uploads[upload_id]
         except KeyError:
@@ -88,6 +98,11 @@ class WriteOnceBlobs(MemoryBlobs):
             return _overlaid(self.objects(upload_id), start, stop)
 
     def whole(self, upload_id: str) -> bytes:
+        """Return the file that the parts of an upload make up.
+
+        Raises:
+            OSError: a part before the last one is smaller than a store of objects takes.
+        """
         with self._lock:
             parts = list(self._parts(upload_id))
             if any(len(one) < self.part_bytes for one in parts[:-1]):

@@ -101,7 +101,11 @@ class SqliteState(SqlQueries, StateStore):
         return connection
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Return what is found in what any process has committed."""
+        """Return what is found in what any process has committed.
+
+        Raises:
+            StateFailed: the database cannot be read; it says what the client is told.
+        """
         try:
             connection = self._borrow()
             try:
