@@ -6,6 +6,7 @@ to keep each of them, and the test of this module names each.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Protocol
 
 from cheroot import connections, wsgi
@@ -52,7 +53,10 @@ class ParkedConnections(connections.ConnectionManager):
 
     def put(self, conn: Parked) -> None:
         conn.parked_s = self.server.now_s()
-        super().put(conn)
+        with contextlib.suppress(
+            ValueError
+        ):  # a stop has closed the selector: it closes what is left
+            super().put(conn)
 
     def _run(self, expiration_interval: float) -> None:
         looked_s = self.server.now_s()

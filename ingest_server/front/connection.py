@@ -200,6 +200,7 @@ class HttpConnection(cheroot_parts.Connection):
             for option, value in KEEPALIVE_PROBES:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        server.remember(self)
 
     def communicate(self) -> bool:
         """Go on as far as is possible; true where the connection is to be parked again."""

@@ -99,6 +99,7 @@ class UploadServer(cheroot_parts.Server):
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
+        self._open: set[HttpConnection] = set()
         self._running: set[HttpRequest] = set()
         self._lingering: set[HttpConnection] = set()
         self._changed = threading.Condition()
@@ -178,9 +179,15 @@ class UploadServer(cheroot_parts.Server):
         conn.has_turn = True
         self.requests.put(conn)
 
+    def remember(self, conn: HttpConnection) -> None:
+        """Note that a connection is open: wherever it waits, a stop closes it."""
+        with self._changed:
+            self._open.add(conn)
+
     def forget(self, conn: HttpConnection) -> None:
         """Note that a connection is closed."""
         with self._changed:
+            self._open.discard(conn)
             if conn in self._lingering:
                 self._lingering.remove(conn)
                 self._changed.notify_all()
@@ -216,7 +223,10 @@ class UploadServer(cheroot_parts.Server):
             conn.close()
         was_listening = self.ready
         super().stop()
-        if was_listening and isinstance(self.bind_addr, str):
+        if not was_listening:
+            return
+        self._close_rest()
+        if isinstance(self.bind_addr, str):
             Path(self.bind_addr).unlink(missing_ok=True)
 
     def _wait_until_idle(self, timeout_s: float) -> bool:
@@ -232,6 +242,18 @@ class UploadServer(cheroot_parts.Server):
         for request in rest:
             with contextlib.suppress(OSError):
                 request.conn.socket.shutdown(socket.SHUT_RDWR)
+
+    def _close_rest(self) -> None:
+        """Close what nobody would come back for, now that no thread of the server is left.
+
+        A connection goes from hand to hand: from the selector to a thread, from there to its turn. One
+        that a thread passes on while the server stops may arrive behind the last who would take it.
+        """
+        with self._changed:
+            rest = list(self._open)
+        for conn in rest:
+            with contextlib.suppress(OSError):
+                conn.close()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Send cheroot's own messages the way of all others."""

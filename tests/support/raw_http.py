@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings, UploadServer
@@ -125,6 +126,7 @@ def serving(
     min_rate_window_s: float = 60.0,
     keys: Pair | None = None,
     client_ca: Path | None = None,
+    observer: Observer = NOBODY,
 ) -> Iterator[UploadServer]:
     """Serve *app* on a port of the kernel's choice; over TLS with *keys*."""
     tls = None if keys is None else server_context(TlsFiles(keys.cert, keys.key, client_ca))
@@ -135,7 +137,7 @@ def serving(
         stop_timeout_s=stop_timeout_s,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
-    server = UploadServer(settings, app, now_s=time.monotonic, tls=tls)
+    server = UploadServer(settings, app, now_s=time.monotonic, tls=tls, observer=observer)
     server.expiration_interval = 0.05  # how soon it notices a stop
     server.listen()
     thread = threading.Thread(target=server.serve)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from benchmarks import many_devices
+from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Admission, Turns
 from tests.contract.test_native_wire import CREATE, created, put_head
@@ -279,6 +280,62 @@ def test_a_stop_ends_those_who_wait_for_their_turn(tmp_path):
         stopper.join(10)
 
         assert not stopper.is_alive()
+
+
+class BusyRefusing(Observer):
+    """Keeps each thread that refuses a request until it is let go."""
+
+    def __init__(self) -> None:
+        self.waiting, self.go_on = threading.Semaphore(0), threading.Event()
+
+    def request_refused(self, *, status: int, code: str) -> None:
+        self.waiting.release()
+        self.go_on.wait(30)
+
+
+def threads_of_a_server() -> int:
+    return sum(one.name.startswith("CP Server") for one in threading.enumerate())
+
+
+def test_a_stop_closes_those_who_get_to_wait_for_their_turn_while_it_stops():
+    # They wait for a thread, then for their turn, which comes when no thread is left to take them.
+    observer, go_on = BusyRefusing(), threading.Event()
+
+    def application(environ, start_response):
+        go_on.wait(30)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    post = b"POST / HTTP/1.1\r\nHost: i\r\nContent-Length: 0\r\n\r\n"
+    with (
+        serving(application, max_uploads=1, observer=observer) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        stopper = threading.Thread(target=server.stop)
+        try:
+            connect = lambda: Peer(server.address)  # noqa: E731
+            stack.enter_context(crowd(connect, b"no request\r\n\r\n", 1 + RESERVED_THREADS))
+            for _ in range(1 + RESERVED_THREADS):
+                assert observer.waiting.acquire(timeout=5)
+            peers = stack.enter_context(crowd(connect, post, CONTROL_THREADS + 5))
+            while server.requests.qsize < CONTROL_THREADS + 5:
+                time.sleep(0.01)
+
+            stopper.start()
+            while server.requests.qsize < CONTROL_THREADS + 5 + 1 + RESERVED_THREADS:
+                time.sleep(0.01)  # until each thread has been told to end
+            observer.go_on.set()
+            while threads_of_a_server() > CONTROL_THREADS:
+                time.sleep(0.01)
+            go_on.set()
+
+            stopper.join(10)
+            assert not stopper.is_alive()
+            for peer in peers[-5:]:
+                assert peer.is_closed_by_server()
+        finally:
+            observer.go_on.set()
+            go_on.set()
 
 
 # Of one device.

@@ -2,12 +2,15 @@
 
 import ast
 import inspect
+import socket
+import time
 
 import pytest
 from cheroot import connections, wsgi
 from cheroot import server as cheroot_server
 
 from ingest_server.front import cheroot_parts, connection, http_server
+from ingest_server.front.head_reader import HeadReader
 
 OF_CONNECTIONS = {"_expire", "_from_server_socket", "_remove_invalid_sockets", "_run"}
 OF_A_MANAGER = {"_selector", "_stop_requested"}
@@ -65,3 +68,21 @@ def test_no_private_name_of_ours_is_one_of_cheroot_s(ours, module, server):
 
     assert kind.__module__.startswith("cheroot")
     assert {name for name in theirs if _is_private(name)} & private_names(module) == set()
+
+
+def test_a_connection_that_comes_to_be_parked_behind_a_stop_is_no_fault_of_its_thread(server):
+    class Idle:
+        def __init__(self, one: socket.socket) -> None:
+            self.socket, self.rfile = one, HeadReader(one)
+
+    server.now_s = time.monotonic
+    server.park_connections = cheroot_parts.Server.park_connections.__get__(server)
+    server.park_connections()
+    parked = server._connections
+    parked.close()
+
+    here, there = socket.socketpair()
+    with here, there:
+        parked.put(Idle(here))
+
+        assert here.fileno() >= 0, "whoever stops closes it"
