@@ -24,6 +24,7 @@ from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.notify.metrics import Metrics, Sources
 from ingest_server.notify.metrics_listener import MetricsListener
 from ingest_server.server import IngestServer
+from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.interface import Census, Queue
 from tests.support.core_site import CoreSite
 from tests.support.ingest import ingest
@@ -182,11 +183,11 @@ def test_a_lost_part_file_is_a_failed_upload(tmp_path, metrics):
 def test_a_disk_that_fails_is_counted_by_what_it_failed_at(client, server, metrics):
     upload_id = create(client)
     blobs = server.store.blobs
-    blobs._part_fd, kept = lambda _: _read_only(server), blobs._part_fd
+    blobs.open_part = lambda *_: PartFile(_read_only(server), blobs._disk)
     try:
         assert put(client, upload_id) == 500
     finally:
-        blobs._part_fd = kept
+        del blobs.open_part
 
     errors = {"backend": "files", "op": "write", "code": "EBADF"}
     assert figures(metrics).value("ingest_storage_errors_total", **errors) == 1
