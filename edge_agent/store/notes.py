@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from edge_agent.store.database import Connection, Database
@@ -46,7 +46,9 @@ class Notes:
             _write(run, key, value)
 
     def totals(self) -> Totals:
-        return Totals(**(self.get(_TOTALS) or {}))
+        """Return the counters; one that only another version keeps is passed over, not lost."""
+        kept = self.get(_TOTALS) or {}
+        return Totals(**{one.name: kept[one.name] for one in fields(Totals) if one.name in kept})
 
     def count_sent(self, *, sent: int, resent: int) -> None:
         """Add to the bytes put on the wire; for what no move of a recording counts."""

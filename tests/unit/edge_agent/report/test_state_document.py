@@ -23,7 +23,9 @@ KEYS = {
 
 class Board:
     def __init__(self, base) -> None:
-        self.clock, self.folder = StillClock(), base
+        self.clock, self.folder = StillClock(), base / "media"
+        self.folder.mkdir()
+        self.link, self.is_paused = LinkUse(), False
         self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.inodes = itertools.count(1)
@@ -32,7 +34,9 @@ class Board:
             self.activity,
             self.clock,
             boot_id="boot",
-            folder=Folder(WatchSettings(folder=base)),
+            folder=Folder(WatchSettings(folder=self.folder)),
+            link=lambda: self.link,
+            is_paused=lambda: self.is_paused,
         )
         self.snapshot.phase = None
 
@@ -51,8 +55,7 @@ def board(tmp_path):
 
 def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
     unknown = board.snapshot()
-    use = LinkUse("wwan0", True, 100_000, 4, 0.1804, 65536, 0.0213)
-    board.snapshot._link = lambda: use
+    board.link = LinkUse("wwan0", True, 100_000, 4, 0.1804, 65536, 0.0213)
     known = board.snapshot()
 
     assert known["link"] == {
@@ -74,7 +77,7 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
 
 
 def test_a_pause_is_told_also_while_nothing_waits(board):
-    board.snapshot._is_paused = lambda: True
+    board.is_paused = True
 
     document = board.snapshot()
 
@@ -143,8 +146,8 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
     }
 
 
-def test_a_folder_that_is_not_there_has_no_room_that_is_known(board, tmp_path):
-    board.folder = tmp_path / "missing"
+def test_a_folder_that_is_not_there_has_no_room_that_is_known(board):
+    board.folder.rmdir()
 
     assert board.snapshot()["disk"] == {"free": None, "total": None}
 
