@@ -12,7 +12,7 @@ import pytest
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.operate import check
+from edge_agent.operate.checks.folders import check_open_files
 from tests.support.file_systems import disk_image, fuse, overlay, read_only_bind, tmpfs
 from tests.support.requirements import require
 from tests.support.rim import watched_folder
@@ -71,7 +71,7 @@ def test_a_disk_of_this_device_tells_the_truth_and_is_believed(tmp_path, kind):
         with read_only_bind(disk, tmp_path / "bind") as bound:
             assert answers(probe, bound / "a.mp4", disk / "a.mp4") == TRUTH
 
-        found = check._lease(disk, may_write=True, recursive=True)
+        found = check_open_files(disk, may_write=True, recursive=True)
         assert (found.level, probe.limits) == ("OK", ())
 
 
@@ -103,7 +103,7 @@ def test_where_others_write_unseen_the_kernel_is_wrong_and_is_not_believed(tmp_p
 @pytest.mark.parametrize("kind", ["FUSE", "overlay"])
 def test_check_says_where_the_kernel_cannot_tell_and_what_to_do(tmp_path, kind):
     with elsewhere(kind, tmp_path) as (seen, _):
-        found = check._lease(seen, may_write=True, recursive=True)
+        found = check_open_files(seen, may_write=True, recursive=True)
 
     assert found.level == "WARN"
     assert f"recordings lie on {kind}, where others may write unseen by this kernel" in found.text
@@ -119,8 +119,8 @@ def test_each_files_own_file_system_decides_also_below_the_watched_folder(tmp_pa
 
         assert probe.writer(os.fsencode(media / "a.mp4")) is Writer.NOBODY
         assert probe.writer(os.fsencode(media / "sub" / "b.mp4")) is Writer.UNKNOWN
-        assert "lie on FUSE" in check._lease(media, may_write=True, recursive=True).text
-        assert check._lease(media, may_write=True, recursive=False).level == "OK"
+        assert "lie on FUSE" in check_open_files(media, may_write=True, recursive=True).text
+        assert check_open_files(media, may_write=True, recursive=False).level == "OK"
 
 
 def test_another_file_system_in_the_same_place_is_asked_for_itself(tmp_path):

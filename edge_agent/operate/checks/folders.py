@@ -1,0 +1,108 @@
+"""The watched folder, and the agent's own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from edge_agent.core.stability import Writer
+from edge_agent.media.folder import Folder
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.mounts import kind_at, read_mountinfo
+from edge_agent.operate.checks.finding import Finding
+
+_LOOKED_AT = 1000
+"""Files in the watched folder, until one is found that belongs to the camera's user."""
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
+
+
+def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
+    """Say whether recordings can be read there, and taken away if the agent *deletes*."""
+    folder = watched.path
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError as error:
+        text = f"{folder}: {error.strerror}; create it, mend [watch] folder, or give access to it"
+        yield Finding("FAIL", "folder", text)
+        return
+    yield Finding("OK", "folder", f"{folder} can be read")
+    may_write = os.access(folder, os.W_OK | os.X_OK)
+    if deletes and not may_write:
+        text = (
+            f"verified recordings cannot be deleted from {folder}: give this user write access to it,"
+            ' or set [retention] delete = "never"'
+        )
+        yield Finding("FAIL", "folder", text)
+    yield check_open_files(
+        folder.resolve(), may_write=may_write, recursive=watched.rules.is_recursive
+    )
+
+
+def check_open_files(folder: Path, *, may_write: bool, recursive: bool) -> Finding:
+    """Say whether the kernel tells that a recording in *folder* is still written."""
+    probe = LeaseProbe()
+    probe.consider(folder, recursive=recursive)
+    writer = None
+    if not probe.limits:
+        if (recording := _file_of_another_user(folder)) is not None:
+            # The kernel tells of one's own files where it may refuse to tell of the camera's.
+            writer = probe.writer(os.fsencode(recording))
+        elif may_write:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".edge-agent-") as trial:
+                writer = probe.writer(os.fsencode(trial.name))
+    if probe.limits:
+        return Finding("WARN", "open files", "; ".join(probe.limits))
+    if writer is None or writer is Writer.UNKNOWN:
+        text = "cannot be tried while no recording is in the folder: check again when there is one"
+        return Finding("WARN", "open files", text)
+    return Finding("OK", "open files", "the kernel tells whether a recording is still written")
+
+
+def _file_of_another_user(folder: Path) -> str | None:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in islice(entries, _LOOKED_AT):
+            with suppress(OSError):
+                is_file = entry.is_file(follow_symlinks=False)
+                if (
+                    is_file
+                    and entry.stat(follow_symlinks=False).st_uid != os.geteuid()
+                    and _may_read(entry.path)
+                ):
+                    return entry.path
+    return None
+
+
+def _may_read(path: str) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
+
+
+def check_state_dir(state_dir: Path) -> Iterator[Finding]:
+    """Say whether a database is safe there; it is made if it is missing."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=state_dir, prefix=".check-") as trial:
+            os.fsync(trial.fileno())
+    except OSError as error:
+        text = f"{state_dir}: {error.strerror}; give it to this user, or set another state_dir"
+        yield Finding("FAIL", "state_dir", text)
+        return
+    kind = _kind_of(state_dir)
+    if kind in _REMOTE:
+        text = (
+            f"{state_dir} lies on {kind}, where the database is not safe: set state_dir to a folder"
+            " on the device's own disk (ext4, say)"
+        )
+        yield Finding("FAIL", "state_dir", text)
+        return
+    yield Finding("OK", "state_dir", f"{state_dir} can be written ({kind or 'unknown'})")
+
+
+def _kind_of(folder: Path) -> str | None:
+    with suppress(OSError):
+        return kind_at(folder.resolve(), read_mountinfo())
+    return None

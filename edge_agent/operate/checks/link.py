@@ -1,0 +1,49 @@
+"""The link that would be sent over now, and the owner's rules for it."""
+
+from __future__ import annotations
+
+from edge_agent.base.clock import Clock
+from edge_agent.base.settings import AgentSettings
+from edge_agent.core.schedule import SendingRules, decide
+from edge_agent.net.link_monitor import address_of
+from edge_agent.net.resolver import SHARED
+from edge_agent.net.route import interface_to
+from edge_agent.operate.checks.finding import Finding
+from edge_agent.operate.text import size
+
+
+def check_link(settings: AgentSettings, clock: Clock) -> Finding:
+    """Say over which link the agent would send now, and what the owner's rules make of it."""
+    address = address_of(settings.server.proxy or settings.server.url)
+    interface = interface_to(address[0], SHARED.known(*address))
+    if interface is None:
+        return Finding("WARN", "link", "no way leads to the server now: the agent waits for one")
+    local = clock.now_utc().astimezone() if clock.is_synchronised() else None
+    verdict = decide(
+        rules=[one.rule() for one in settings.link],
+        timetable=settings.upload.slots(),
+        max_rate=settings.upload.max_rate,
+        interface=interface,
+        local=local,
+        used_today=0,
+        is_paused=False,
+    )
+    text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
+    if verdict.blocked_by is not None:
+        return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
+    return Finding("OK", "link", text)
+
+
+def _rules_in_words(verdict: SendingRules) -> str:
+    rule = verdict.rule
+    parts = ["no [[link]] fits it" if rule is None else f'[[link]] match = "{rule.match}" holds']
+    if rule is not None and rule.metered:
+        parts.append("metered")
+    if rule is not None and rule.daily_bytes is not None:
+        parts.append(f"at most {size(rule.daily_bytes)} a day")
+    if rule is not None and rule.windows:
+        parts.append("at certain times only")
+    if rule is not None and rule.min_priority:
+        parts.append(f"recordings of priority {rule.min_priority} and above only")
+    limit = "no limit" if verdict.max_rate is None else f"at most {size(verdict.max_rate)}/s"
+    return ", ".join([*parts, limit])
