@@ -87,3 +87,25 @@ class Authority:
             [self._openssl, *command], capture_output=True, text=True, timeout=30, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def not_yet_valid(folder: Path, authority: Authority) -> tuple[Path, Path]:
+    """Return a certificate that is good in the year 2100 only, and its key, made in *folder*."""
+    key, request, cert = folder / "f.key", folder / "f.csr", folder / "f.crt"
+    (folder / "index").write_text("")
+    (folder / "serial").write_text("1000")
+    (folder / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\n"
+        f"new_certs_dir={folder}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+        "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
+    )
+    key_options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    signer = ["-cert", authority.ca.cert, "-keyfile", authority.ca.key]
+    times = ["-startdate", "21000101000000Z", "-enddate", "21010101000000Z"]
+    config = ["-config", folder / "ca.cnf", "-extensions", "e"]
+    for command in (
+        ["req", "-new", *key_options, "-subj", "/CN=f", "-keyout", key, "-out", request],
+        ["ca", "-batch", "-notext", *config, *signer, *times, "-in", request, "-out", cert],
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=30)
+    return cert, key

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from edge_agent.base import tls
+from edge_agent.base import certificate_dates
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import tls_files
@@ -56,7 +56,7 @@ def check_certificates(settings: AgentSettings, clock: Clock) -> Iterator[Findin
 def check_certificate(path: Path, key: str, now: datetime) -> Finding:
     """Say how long the certificate at *path*, which the configuration names as *key*, is good."""
     try:
-        good = tls.validity(path)
+        good = certificate_dates.validity(path)
     except ValueError as error:
         return Finding("FAIL", "certificate", f"{key}: {error}")
     until = f"{good.ends:%Y-%m-%d %H:%M} UTC"

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime
 
-from edge_agent.base import tls
+from edge_agent.base import ciphers
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, LinkDownError, TransportError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings
@@ -83,7 +83,7 @@ def check_proxy(settings: AgentSettings) -> Iterator[Finding]:
 
 def check_cipher(url: str) -> Iterator[Finding]:
     """Say whether this processor pays for the cipher that would be chosen."""
-    if url.startswith("https") and not tls.has_aes() and not tls.prefers_chacha():
+    if url.startswith("https") and not ciphers.has_aes() and not ciphers.prefers_chacha():
         text = (
             "this processor has no instructions for AES, and TLS 1.3 begins with AES: each byte costs"
             " about five times the work; put ChaCha20 first as docs/install.md says"

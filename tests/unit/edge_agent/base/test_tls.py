@@ -1,15 +1,13 @@
-"""The agent's side of TLS: whose certificate, which cipher, and what a wrong clock does to it."""
+"""The agent's side of TLS: whose certificate, and what a wrong clock does to it."""
 
 import itertools
-import os
 import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -22,7 +20,7 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
 from ingest_server.front.tls import TlsFiles as ServerFiles
 from ingest_server.front.tls import server_context
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, not_yet_valid
 from tests.support.lane import scene
 
 ROOT = Path(__file__).parents[4]
@@ -146,27 +144,6 @@ def test_a_certificate_that_is_not_yet_valid_is_a_matter_of_the_clock(tmp_path, 
     assert told == [True]  # somebody is there: no reason to knock each second
 
 
-def not_yet_valid(folder, authority):
-    key, request, cert = folder / "f.key", folder / "f.csr", folder / "f.crt"
-    (folder / "index").write_text("")
-    (folder / "serial").write_text("1000")
-    (folder / "ca.cnf").write_text(
-        f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\n"
-        f"new_certs_dir={folder}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
-        "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
-    )
-    key_options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    signer = ["-cert", authority.ca.cert, "-keyfile", authority.ca.key]
-    times = ["-startdate", "21000101000000Z", "-enddate", "21010101000000Z"]
-    config = ["-config", folder / "ca.cnf", "-extensions", "e"]
-    for command in (
-        ["req", "-new", *key_options, "-subj", "/CN=f", "-keyout", key, "-out", request],
-        ["ca", "-batch", "-notext", *config, *signer, *times, "-in", request, "-out", cert],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=30)
-    return cert, key
-
-
 def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_once(tmp_path):
     with scene(tmp_path) as stage:
         certificate_is_good = False
@@ -259,98 +236,3 @@ def test_a_key_may_lie_in_the_file_of_the_certificate(tmp_path, authority):
     (tmp_path / "both.pem").write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
 
     tls.context(tls.TlsFiles(None, tmp_path / "both.pem"))
-
-
-def test_the_validity_of_a_certificate_is_read_in_both_forms_of_a_date(tmp_path, authority):
-    near = tls.validity(authority.device("one").cert)
-    far = tls.validity(not_yet_valid(tmp_path, authority)[0])
-
-    assert near.begins <= datetime.now(UTC) + timedelta(minutes=1)
-    assert near.ends - near.begins == timedelta(days=2)
-    assert far.begins == datetime(2100, 1, 1, tzinfo=UTC)
-    assert far.ends == datetime(2101, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----"]
-)
-def test_what_is_no_certificate_has_no_validity(tmp_path, text):
-    (tmp_path / "a.pem").write_text(text)
-
-    with pytest.raises(ValueError, match=r"a\.pem|certificate"):
-        tls.validity(tmp_path / "a.pem")
-
-
-# --- ciphers ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "has"),
-    [
-        ("Features\t: fp asimd evtstrm crc32 cpuid", False),
-        ("Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid", True),
-        ("flags\t\t: fpu vme aes avx", True),
-        ("model name\t: something with aes", True),
-    ],
-)
-def test_whether_the_processor_knows_aes_is_in_its_list_of_abilities(line, has):
-    assert tls.says_aes(f"processor\t: 0\n{line}\n") is has
-
-
-def test_without_aes_the_server_that_we_have_takes_chacha20_in_tls_1_2(authority, monkeypatch):
-    monkeypatch.setattr(tls, "has_aes", lambda: False)
-    tls._context.cache_clear()
-    pair = authority.server()
-    context = tls.context(tls.TlsFiles(authority.cert))
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-
-    agreed = handshake(context, server_context(ServerFiles(pair.cert, pair.key)))
-
-    tls._context.cache_clear()
-    assert "CHACHA20" in agreed
-
-
-@pytest.mark.parametrize(("configured", "cipher"), [(True, "CHACHA20"), (False, "AES")])
-def test_what_the_install_page_says_puts_chacha20_first_in_tls_1_3(authority, configured, cipher):
-    program = (
-        "import ssl, sys; from tests.unit.edge_agent.base.test_tls import handshake;"
-        "from ingest_server.front.tls import *; from edge_agent.base import tls; from pathlib import Path;"
-        "ca, cert, key = map(Path, sys.argv[1:]); print(tls.prefers_chacha(),"
-        "handshake(tls.context(tls.TlsFiles(ca)), server_context(TlsFiles(cert, key))))"
-    )
-    pair = authority.server()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("OPENSSL_CONF", None)
-    if configured:
-        environment["OPENSSL_CONF"] = str(ROOT / "deploy/systemd/openssl-chacha20.cnf")
-
-    done = subprocess.run(
-        [sys.executable, "-c", program, authority.cert, pair.cert, pair.key],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    prefers, agreed = done.stdout.split()
-    assert prefers == str(configured)
-    assert agreed.startswith("TLS_" + cipher)
-
-
-def handshake(ours, theirs):
-    """Return the cipher that both sides agree on, without a socket."""
-    to_them, to_us = ssl.MemoryBIO(), ssl.MemoryBIO()
-    us = ours.wrap_bio(to_us, to_them, server_hostname="localhost")
-    them = theirs.wrap_bio(to_them, to_us, server_side=True)
-    left = {us, them}
-    while left:
-        for side in tuple(left):
-            try:
-                side.do_handshake()
-                left.discard(side)
-            except ssl.SSLWantReadError:
-                continue
-    return us.cipher()[0]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_agent.base import tls
-from edge_agent.base.tls import Validity
+from edge_agent.base import certificate_dates
+from edge_agent.base.certificate_dates import Validity
 from edge_agent.operate.checks.device import check_certificate
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -26,7 +26,7 @@ def test_a_certificate_of_this_device_is_looked_at(
     tmp_path, monkeypatch, days_before, days_left, level, said
 ):
     good = Validity(NOW - timedelta(days=days_before), NOW + timedelta(days=days_left))
-    monkeypatch.setattr(tls, "validity", lambda _: good)
+    monkeypatch.setattr(certificate_dates, "validity", lambda _: good)
 
     found = check_certificate(tmp_path / "device.crt", "[server] client_cert_file", NOW)
 

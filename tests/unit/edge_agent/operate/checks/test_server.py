@@ -1,6 +1,6 @@
 """What is said of the way to the server, without asking it."""
 
-from edge_agent.base import tls
+from edge_agent.base import ciphers
 from edge_agent.base.settings import AgentSettings
 from edge_agent.operate.checks.server import check_cipher, check_proxy
 
@@ -22,8 +22,8 @@ def test_a_proxy_over_tls_is_named_for_what_it_costs():
 
 
 def test_a_board_without_aes_is_told_what_to_do_about_its_ciphers(monkeypatch):
-    monkeypatch.setattr(tls, "has_aes", lambda: False)
-    monkeypatch.setattr(tls, "prefers_chacha", lambda: False)
+    monkeypatch.setattr(ciphers, "has_aes", lambda: False)
+    monkeypatch.setattr(ciphers, "prefers_chacha", lambda: False)
 
     [found] = check_cipher("https://s.example")
 
