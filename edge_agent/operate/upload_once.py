@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import AgentError, StaleRecordingError
+from edge_agent.base.errors import StaleRecordingError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
@@ -27,7 +27,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import NotRunningError, ask
-from edge_agent.operate.text import change_line, progress_line
+from edge_agent.operate.upload_display import show
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
 from edge_agent.store.recordings import Store
 
@@ -46,10 +46,10 @@ def upload(
     paths = [os.fsencode(file.absolute()) for file in files]
     request = {"do": "upload", "paths": [os.fsdecode(path) for path in paths]}
     try:
-        return _show(ask(settings.state_dir / SOCKET, request), out)
+        return show(ask(settings.state_dir / SOCKET, request), out)
     except NotRunningError:
         with contextlib.closing(_alone(settings, paths, clock=clock, boot_id=boot_id)) as answers:
-            return _show(answers, out)
+            return show(answers, out)
 
 
 def _alone(
@@ -110,42 +110,3 @@ def _keep(store: Store, ids: Iterable[str]) -> None:
             with contextlib.suppress(StaleRecordingError):
                 if recording.state is State.VERIFIED:
                     store.advance(recording, Event.KEEPING)
-
-
-# --- showing --------------------------------------------------------------------------------
-
-
-def _show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
-    """Show progress until the end; return whether every file is verified."""
-    is_terminal = out.isatty()
-    told: dict[str, str] = {}
-    all_taken = True
-    answer: dict[str, Any] = {}
-    for answer in answers:
-        if "refused" in answer:
-            for one in answer["refused"]:
-                all_taken = False
-                print(f"{one['path']}: {one['why']}", file=out)
-            continue
-        if is_terminal:
-            # A serial console does not know its width and says 0.
-            width = (os.get_terminal_size(out.fileno()).columns or 80) - 1
-            print(f"\r\x1b[K{progress_line(answer, width)}", end="", file=out, flush=True)
-        for row in answer["files"]:
-            is_final = row["is_done"] or row["state"] == "failed"
-            line = _line(row, is_terminal=is_terminal)
-            if line != told.get(row["file_id"]) and (is_final or not is_terminal):
-                told[row["file_id"]] = line
-                print("\r\x1b[K" * is_terminal + change_line(row), file=out, flush=True)
-    if is_terminal:
-        print("\r\x1b[K", end="", file=out, flush=True)
-    if answer and not answer.get("done", "refused" in answer):
-        raise AgentError("the agent stopped; the files are kept in its queue and go on later")
-    return all_taken and all(row["is_done"] for row in answer.get("files", []))
-
-
-def _line(row: dict[str, Any], *, is_terminal: bool) -> str:
-    """Return what makes a line new: without a terminal every tenth part of a file is told."""
-    if is_terminal or row["is_done"] or row["state"] == "failed":
-        return str(row["state"])
-    return f"{row['state']} {row['reason']} {int((row['percent'] or 0) / 10)}"

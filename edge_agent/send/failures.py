@@ -33,7 +33,8 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
-from edge_agent.send.upload_progress import UploadProgress, UploadsUnderWay
+from edge_agent.send.upload_progress import UploadProgress
+from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import NewEvent, Store
 

@@ -37,7 +37,8 @@ from edge_agent.send.reach import Reach
 from edge_agent.send.roster import Member, Roster
 from edge_agent.send.source_in_hand import SourceInHand
 from edge_agent.send.steps import UploadSteps, Verifying
-from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress
+from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S, Waits
 from edge_agent.store.recordings import Store
 
@@ -168,8 +169,6 @@ class Lane:
     def _hold_forbidden(self, wait: Wait) -> float:
         return self._shared.waits.hold_lane(wait.reason, wait.detail, _FORBIDDEN_LOOK_S)
 
-    # --- one unit ---------------------------------------------------------------------------
-
     def _work_on(self, recording: Recording, task: Task) -> float:
         shared = self._shared
         began_s = shared.clock.now_s()
@@ -255,8 +254,6 @@ class Lane:
         wait_s = max(SHORTEST_WAIT_S, shared.failures.lane_delay_s(self._failures))
         self._until_s = shared.clock.now_s() + wait_s
         return min(wait_s, LONGEST_STEP_S)
-
-    # --- nothing to do ------------------------------------------------------------------------
 
     def _rest(self, now_s: float) -> float:
         """Nothing can be done now: name the reason that ends first, if anything waits at all."""

@@ -23,7 +23,7 @@ from edge_agent.send.retries import Retries
 from edge_agent.send.roster import Roster
 from edge_agent.send.steps import UploadSteps
 from edge_agent.send.throttle import Throttle
-from edge_agent.send.upload_progress import UploadsUnderWay, write_down
+from edge_agent.send.uploads_under_way import UploadsUnderWay, write_down
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 

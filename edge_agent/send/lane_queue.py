@@ -16,7 +16,8 @@ from edge_agent.send.body import ThrottledBody
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
-from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress
+from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 
@@ -53,8 +54,6 @@ class LaneQueue:
     def leave_current(self) -> None:
         """Take no recording before others because it was the last one."""
         self._current_id = None
-
-    # --- which --------------------------------------------------------------------------------
 
     def pick(self, now_s: float) -> tuple[Recording, Task] | None:
         """Return what to do: with the current recording, else with the oldest that offers work."""
@@ -119,8 +118,6 @@ class LaneQueue:
             if recording.id not in taken and not self._waits.is_held(recording.id, now_s)
         )
         return waiting + self._uploads.left_in_flight
-
-    # --- what ---------------------------------------------------------------------------------
 
     def _task(
         self, recording: Recording, progress: UploadProgress | None, elsewhere: int

@@ -69,8 +69,6 @@ class Reach:
         self.must_probe = False
         """Something else than our server answered last: ask who is there before telling it more."""
 
-    # --- it works -----------------------------------------------------------------------------
-
     def reached(self) -> None:
         """The server did something for us: whatever was wrong with it or the link is over."""
         self._link_failures = 0
@@ -91,8 +89,6 @@ class Reach:
         self._link_failures = 0
         self._waits.release_link()
 
-    # --- waiting ------------------------------------------------------------------------------
-
     def held_s(self, now_s: float) -> float:
         """Return the seconds until a look at what holds all lanes up; 0: nothing does.
 
@@ -110,8 +106,6 @@ class Reach:
                 self._waits.lane = None
         left_s = self._waits.lane_left_s(now_s)
         return left_s if look_s is None else min(look_s, left_s)
-
-    # --- it does not --------------------------------------------------------------------------
 
     def on_link_down(
         self, recording: Recording, error: TransportError, began_s: float, *, has_others: bool

@@ -38,8 +38,6 @@ class Roster:
         self._is_held = False
         self._lock = threading.Lock()
 
-    # --- who ----------------------------------------------------------------------------------
-
     def add(self, client: LaneClient) -> Member:
         """Take in a lane that uses *client*; it is stopped at once where the others are."""
         with self._lock:
@@ -69,8 +67,6 @@ class Roster:
         """Return the connection of each lane, in order; None: it has none now."""
         return [one.client.live_socket() for one in self._members]
 
-    # --- waking -------------------------------------------------------------------------------
-
     def wake(self) -> None:
         """Say that there may be something to do."""
         for one in self._members[: self.count]:
@@ -81,8 +77,6 @@ class Roster:
         for one in self._members[: self.count]:
             if one.number not in self.busy:
                 one.woken.set()
-
-    # --- stopping -----------------------------------------------------------------------------
 
     @property
     def is_refusing(self) -> bool:

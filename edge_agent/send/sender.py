@@ -157,8 +157,6 @@ class Sender:
                 self._permission.may_send(self._clock.now_s())
             self._factory.shared.counter.allow(1 if self._more is None else settings.max_lanes)
 
-    # --- from other threads -------------------------------------------------------------------
-
     def wake(self) -> None:
         """Say that there may be something new to send."""
         self._roster.wake()
@@ -211,8 +209,6 @@ class Sender:
                 lane.let_go()
         for lane in self._lanes[1:]:
             lane.client.close()
-
-    # --- lanes --------------------------------------------------------------------------------
 
     def _make_lacking(self, _now_s: float) -> float:
         with self._lock:

@@ -99,8 +99,6 @@ class UploadSteps:
                 return self._complete(recording, progress)
         return None
 
-    # --- create -----------------------------------------------------------------------------
-
     def _create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         """Create the upload, or take up the one that the recording had before it changed."""
         if recording.upload_id is not None:
@@ -145,8 +143,6 @@ class UploadSteps:
         )
         log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
         self._learn(progress, status, flight)
-
-    # --- send -------------------------------------------------------------------------------
 
     def _ask(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         upload_id = _upload_id(recording)
@@ -210,8 +206,6 @@ class UploadSteps:
         )
         progress.take_counts()
 
-    # --- repair -----------------------------------------------------------------------------
-
     def _compare(self, upload_id: str, source: Source, progress: UploadProgress) -> None:
         """Compare the next blocks with the server's, hashing the whole file in the same pass."""
         length = progress.identity.length
@@ -237,8 +231,6 @@ class UploadSteps:
         progress.to_replace = RangeSet([*progress.to_replace, *found])
         progress.next_block = first + _BLOCKS_PER_STEP
 
-    # --- what an answer tells -----------------------------------------------------------------
-
     def _learn(self, progress: UploadProgress, status: UploadStatus, flight: Flight) -> int:
         progress.max_request_bytes = status.limits.max_request_bytes
         progress.is_closed = status.state in {"verifying", "publishing", "complete"}
@@ -254,8 +246,6 @@ class UploadSteps:
             progress.attempts = 1
             if recording.failures:
                 self._store.update(recording, failures=0)
-
-    # --- complete ---------------------------------------------------------------------------
 
     def _complete(self, recording: Recording, progress: UploadProgress) -> Verifying | None:
         """Ask for the receipt and make it durable, with the event that tells of it.

@@ -94,8 +94,6 @@ class Exchange:
     def close(self) -> None:
         self._client.close()
 
-    # --- a request ----------------------------------------------------------------------------
-
     def ask(
         self,
         method: str,
@@ -165,8 +163,6 @@ class Exchange:
         finally:
             response.close()
 
-    # --- who we are ---------------------------------------------------------------------------
-
     def credential(self) -> bytes | None:
         """Return something that is equal only while token and certificate are; None: no usable token."""
         try:
@@ -186,8 +182,6 @@ class Exchange:
         if not token or not token.isascii() or not token.isprintable():
             raise UnauthorizedError("the device token is empty or holds characters no token has")
         return {"Authorization": f"Bearer {token}"}
-
-    # --- from other threads -------------------------------------------------------------------
 
     def abort(self) -> None:
         """Cut the running request off, and refuse new ones until `resume`."""

@@ -74,8 +74,6 @@ class NativeClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the six duties -----------------------------------------------------------------------
-
     def probe(self, nonce: str) -> Probe:
         probe = self._ask("GET", f"{headers.PROBE_PATH}?nonce={nonce}", Probe.from_json)
         if probe.nonce != nonce:
@@ -140,8 +138,6 @@ class NativeClient:
             )
         return responses.read(answer, Receipt.from_json, now=self._utc())
 
-    # --- what more it can do ------------------------------------------------------------------
-
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         document = {"claim_token": claim_token, "device": device, "serial": serial}
         try:
@@ -155,8 +151,6 @@ class NativeClient:
     def abort_upload(self, upload_id: str) -> None:
         with contextlib.suppress(UploadLostError):
             self._ask("DELETE", headers.upload_path(upload_id), lambda _: None, may_be_empty=True)
-
-    # --- an answer of the agreed form ---------------------------------------------------------
 
     def _ask(
         self,

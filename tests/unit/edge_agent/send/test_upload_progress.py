@@ -1,7 +1,7 @@
 """What an upload counts as sent, and as sent again."""
 
 from edge_agent.core.recording import Identity
-from edge_agent.send.upload_progress import Kind, Task, UploadProgress, UploadsUnderWay
+from edge_agent.send.upload_progress import Kind, Task, UploadProgress
 from upload_protocol.ranges import ByteRange, RangeSet
 
 _ALL = ByteRange(0, 1000)
@@ -57,16 +57,3 @@ def test_what_a_repair_replaces_counts_as_resent():
     send(one, ByteRange(200, 300))
 
     assert one.take_counts() == (100, 100)
-
-
-def test_a_delivery_dropped_in_flight_counts_its_bytes_as_sent_once():
-    one = progress()
-    counts = []
-    kept = UploadsUnderWay(lambda found: counts.append(found.take_counts()))
-    kept._kept[one.recording_id] = one
-    one.begin(1, Task(Kind.SEND, _ALL)).sent = 700
-
-    kept.drop(one.recording_id)
-    kept.end(one, 1)
-
-    assert counts == [(0, 0), (700, 0)]
