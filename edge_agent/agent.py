@@ -35,6 +35,7 @@ from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.folder import Folder
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
@@ -111,43 +112,49 @@ class Agent:
             link=self._link,
             on_verified=self._janitor.wake,
         )
-        self._watcher = Watcher(
-            self._folder,
-            self._store,
-            self.activity,
-            probe=LeaseProbe(),
-            wake_sender=self._sender.wake,
-        )
+        self._watcher = self._new_watcher()
         self._watcher.on_aside = self._janitor.found_aside
         self._janitor.on_replaced = self._watcher.ask_anew
-        self._reporter = Reporter(
-            settings.mqtt,
-            settings.device_id,
+        self._reporter = self._new_reporter(boot_id)
+        self._runners = self._new_runners()
+        self._watcher.wake_runner = self._runners["watcher"].wake
+        self._reporter.wake_runner = self._runners["reporter"].wake
+        self._control = ControlServer(settings.state_dir / SOCKET, self._new_commands())
+
+    def _new_watcher(self) -> Watcher:
+        probe = LeaseProbe()
+        settler = StabilityCheck(
+            self._folder, self._store, self.activity, probe, wake_sender=self._sender.wake
+        )
+        return Watcher(self._folder, self._store, self.activity, settler, probe=probe)
+
+    def _new_reporter(self, boot_id: str) -> Reporter:
+        return Reporter(
+            self._settings.mqtt,
+            self._settings.device_id,
             self._store,
             snapshot=self._snapshots,
             activity=self.activity,
-            clock=clock,
+            clock=self._clock,
             boot_id=boot_id,
             jitter=secrets.SystemRandom().random,
             info={"version": own_version()},
         )
-        self._runners = {
-            "watcher": WorkerThread("watcher", self._watcher.step, clock=clock),
-            "sender": WorkerThread(
-                "sender", self._sender.step, clock=clock, woken=self._sender.woken
-            ),
-            "janitor": WorkerThread(
-                "janitor", self._janitor.step, clock=clock, woken=self._janitor.woken
-            ),
-            "reporter": WorkerThread("reporter", self._reporter.step, clock=clock),
-        }
-        if settings.server.claim_token_file is not None:
-            self._runners["enrolment"] = WorkerThread(
-                "enrolment", self._new_enrolment().step, clock=clock
-            )
-        self._watcher.wake_runner = self._runners["watcher"].wake
-        self._reporter.wake_runner = self._runners["reporter"].wake
-        desk = Commands(
+
+    def _new_runners(self) -> dict[str, WorkerThread]:
+        clock, sender, janitor = self._clock, self._sender, self._janitor
+        runners = [
+            WorkerThread("watcher", self._watcher.step, clock=clock),
+            WorkerThread("sender", sender.step, clock=clock, woken=sender.woken),
+            WorkerThread("janitor", janitor.step, clock=clock, woken=janitor.woken),
+            WorkerThread("reporter", self._reporter.step, clock=clock),
+        ]
+        if self._settings.server.claim_token_file is not None:
+            runners.append(WorkerThread("enrolment", self._new_enrolment().step, clock=clock))
+        return {one.name: one for one in runners}
+
+    def _new_commands(self) -> Commands:
+        return Commands(
             self._store,
             self.activity,
             self._snapshots,
@@ -155,7 +162,6 @@ class Agent:
             wake_watcher=self._watcher.wake,
             pause=self._sender.pause,
         )
-        self._control = ControlServer(settings.state_dir / SOCKET, desk)
 
     def run(self, reload: Callable[[], Loaded]) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP reloads. The caller has blocked these signals.

@@ -86,20 +86,24 @@ def load(
     try:
         settings = AgentSettings.model_validate(layers.values)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        sentences = [*layers.problems, *(_sentence(one, layers, used) for one in found)]
-        if not has_file and any(one["type"] == "missing" for one in found):
-            sentences.insert(
-                0,
-                f"no configuration file was found: {DEFAULT_FILE} does not exist; name yours with"
-                f" --config FILE, or in ${CONFIG_VARIABLE}",
-            )
-        raise ConfigError(sentences) from None
+        raise ConfigError(_sentences(error, layers, used, has_file=has_file)) from None
     problems = [*layers.problems, *(problems_of_files(settings) if looks_at_files else ())]
     if problems:
         raise ConfigError(problems)
     warnings = tuple(warnings_of(settings, environment)) if looks_at_files else ()
     return Loaded(settings, used if has_file else None, warnings)
+
+
+def _sentences(error: ValidationError, layers: Layers, file: Path, *, has_file: bool) -> list[str]:
+    found = error.errors(include_url=False, include_input=False)
+    sentences = [*layers.problems, *(_sentence(one, layers, file) for one in found)]
+    if not has_file and any(one["type"] == "missing" for one in found):
+        sentences.insert(
+            0,
+            f"no configuration file was found: {DEFAULT_FILE} does not exist; name yours with"
+            f" --config FILE, or in ${CONFIG_VARIABLE}",
+        )
+    return sentences
 
 
 def _beside_file(key: Key, text: str, folder: Path) -> str:

@@ -43,9 +43,9 @@ class Watcher:
         folder: Folder,
         store: Store,
         activity: Activity,
+        settler: StabilityCheck,
         *,
         probe: LeaseProbe,
-        wake_sender: Callable[[], None] = lambda: None,
     ) -> None:
         self._activity = activity
         self._probe = probe
@@ -54,8 +54,8 @@ class Watcher:
         self.on_aside: Callable[[list[bytes]], None] = lambda _: None
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
         self._lookout = RootCheck(self.wake)
-        self._settler = StabilityCheck(folder, store, activity, probe, wake_sender=wake_sender)
-        self._all = FolderLook(folder, store, activity, self._settler)
+        self._settler = settler
+        self._all = FolderLook(folder, store, activity, settler)
         self._is_hinted = True
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S

@@ -61,23 +61,27 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
     """
-    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
-    hasty = settings.model_copy(update={"upload": upload})
-
-    def ask() -> bool:
-        try:
-            with make_transport(hasty, clock) as transport:
-                transport.probe(secrets.token_hex(16))
-        except (LinkDownError, ConfigError):
-            return False  # a certificate in the middle of being renewed cannot ask: soon again
-        except TransportError as error:
-            return not isinstance(error, NotOurServerError)
-        return True
-
     server = settings.server
     return LinkMonitor(
-        address_of(server.proxy or server.url), ask=ask, on_return=lambda: None, clock=clock
+        address_of(server.proxy or server.url),
+        ask=lambda: answers(settings, clock),
+        on_return=lambda: None,
+        clock=clock,
     )
+
+
+def answers(settings: AgentSettings, clock: Clock) -> bool:
+    """Return whether the server answers, with however bad news; asked once, and not for long."""
+    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
+    hasty = settings.model_copy(update={"upload": upload})
+    try:
+        with make_transport(hasty, clock) as transport:
+            transport.probe(secrets.token_hex(16))
+    except (LinkDownError, ConfigError):
+        return False  # a certificate in the middle of being renewed cannot ask: soon again
+    except TransportError as error:
+        return not isinstance(error, NotOurServerError)
+    return True
 
 
 def make_sender(

@@ -15,6 +15,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
 
@@ -53,24 +54,21 @@ class WatchedFolder:
         }
         self.settings = WatchSettings(folder=self.media, **(chosen | settings))
         self.folder = Folder(self.settings)
-        self.watcher = self._new_watcher()
+        self.watcher = self._new_watcher(LeaseProbe())
 
-    def _new_watcher(self) -> Watcher:
+    def _new_watcher(self, probe: LeaseProbe) -> Watcher:
         def woken() -> None:
             self.sender_woken += 1
 
-        return Watcher(
-            self.folder,
-            self.store,
-            self.activity,
-            probe=LeaseProbe(),
-            wake_sender=woken,
+        self.settler = StabilityCheck(
+            self.folder, self.store, self.activity, probe, wake_sender=woken
         )
+        return Watcher(self.folder, self.store, self.activity, self.settler, probe=probe)
 
-    def restart(self) -> None:
-        """Begin anew with the same store, as after a reboot."""
+    def restart(self, probe: LeaseProbe | None = None) -> None:
+        """Begin anew with the same store, as after a reboot; with *probe* on another kernel."""
         self.watcher.stop()
-        self.watcher = self._new_watcher()
+        self.watcher = self._new_watcher(LeaseProbe() if probe is None else probe)
 
     def write(self, name: str, content: bytes = b"recording") -> Path:
         path = self.media / name

@@ -23,6 +23,7 @@ from edge_agent.core.upload import State
 from edge_agent.media.folder import Folder
 from edge_agent.media.hints import watched_inodes
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
 from tests.support.requirements import require, require_root
@@ -42,16 +43,12 @@ class Live:
         self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.woken = threading.Event()
-        self.watcher = Watcher(
-            Folder(
-                WatchSettings(
-                    folder=root, settle_seconds=0.2, scan_interval_seconds=scan_interval_s
-                )
-            ),
-            self.store,
-            self.activity,
-            probe=LeaseProbe(),
+        folder = Folder(
+            WatchSettings(folder=root, settle_seconds=0.2, scan_interval_seconds=scan_interval_s)
         )
+        probe = LeaseProbe()
+        settler = StabilityCheck(folder, self.store, self.activity, probe)
+        self.watcher = Watcher(folder, self.store, self.activity, settler, probe=probe)
         self.watcher.wake_runner = self.woken.set
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ class Device:
         self.config = folder / "agent.toml"
         self.url = url
         self.configure()
-        self._capsys = capsys
+        self.capsys = capsys
 
     def configure(self, **tables) -> None:
         base = {
@@ -34,10 +34,10 @@ class Device:
         self.config.write_text(text + toml({**base, **tables}))
 
     def run(self, command: str, *arguments) -> tuple[int, str, str]:
-        self._capsys.readouterr()
+        self.capsys.readouterr()
         with as_it_was():
             code = main([command, "--config", str(self.config), *map(str, arguments)])
-        told = self._capsys.readouterr()
+        told = self.capsys.readouterr()
         return code, told.out, told.err
 
 
@@ -227,7 +227,7 @@ def test_run_reloads_at_sighup_and_keeps_what_it_had_where_the_new_file_is_wrong
         wait_for(lambda: "config.rejected" in log(), "the refusal", 20)
 
     def log() -> list[str]:
-        lines.extend(alone._capsys.readouterr().err.splitlines())
+        lines.extend(alone.capsys.readouterr().err.splitlines())
         return [json.loads(line)["event"] for line in lines]
 
     with beside(work):

@@ -10,17 +10,27 @@ from edge_agent.base.activity import Activity, Current
 from edge_agent.core.upload import State
 from edge_agent.media.seen_files import SeenFiles
 from edge_agent.media.stability_check import AT_ONCE, MAX_WATCHED
-from tests.support.rim import watched_folder
+from tests.support.agent_store import statements, store_over
+from tests.support.rim import StillClock, WatchedFolder
 
 MANY = MAX_WATCHED + 600
 
 
 @pytest.fixture
-def folder(tmp_path):
-    with watched_folder(tmp_path) as made:
-        for number in range(MANY):
-            (made.media / f"{number}.mp4").write_bytes(b"x")
-        yield made
+def opened(tmp_path):
+    clock = StillClock()
+    store, database = store_over(tmp_path / "agent.db", clock)
+    folder = WatchedFolder(tmp_path, store, clock)
+    for number in range(MANY):
+        (folder.media / f"{number}.mp4").write_bytes(b"x")
+    yield folder, database
+    folder.watcher.stop()
+    store.close()
+
+
+@pytest.fixture
+def folder(opened):
+    return opened[0]
 
 
 def count(folder) -> dict[State, int]:
@@ -36,32 +46,24 @@ def scan(folder) -> None:
 def in_backlog(folder):
     """Return the file that was found last, which there is no room to watch."""
     (newest,) = folder.store.latest(State.SEEN, limit=1)
-    assert newest.path not in folder.watcher._settler
+    assert newest.path not in folder.settler
     return newest
 
 
-def test_what_there_is_no_room_to_watch_settles_with_the_others_and_without_another_scan(folder):
-    statements, commits = [0], [0]
-
-    def counted(sql: str) -> None:
-        statements[0] += 1
-        commits[0] += sql == "COMMIT"
-
-    with folder.store._database.reading() as run:
-        run.set_trace_callback(counted)
-    scan(folder)
-    found = count(folder)
-    watched = len(folder.watcher._settler)
-    folder.pass_time(7.0)  # one settle time of 5 s, not two
-    with folder.store._database.reading() as run:
-        run.set_trace_callback(None)
+def test_what_there_is_no_room_to_watch_settles_with_the_others_and_without_another_scan(opened):
+    folder, database = opened
+    with statements(database) as executed:
+        scan(folder)
+        found = count(folder)
+        watched = len(folder.settler)
+        folder.pass_time(7.0)  # one settle time of 5 s, not two
 
     assert found == {State.SEEN: MANY}
     assert watched == MAX_WATCHED
     assert count(folder) == {State.STABLE: MANY}
-    assert commits[0] <= 2 * MANY / AT_ONCE + 4
+    assert executed.count("COMMIT") <= 2 * MANY / AT_ONCE + 4
     # Of these the triggers that count are a third.
-    assert statements[0] <= 16 * MANY
+    assert len(executed) <= 16 * MANY
 
 
 def test_a_scan_of_many_new_files_takes_several_steps_each_with_a_sign_of_life(folder):
@@ -106,7 +108,7 @@ def test_after_a_restart_what_waited_is_taken_up_and_nothing_is_found_twice(fold
     folder.restart()
 
     scan(folder)
-    watched = len(folder.watcher._settler)
+    watched = len(folder.settler)
     folder.pass_time(12.0)
 
     assert watched == MAX_WATCHED

@@ -143,8 +143,9 @@ def test_a_folder_in_its_place_is_no_recording(tmp_path):
 
 
 def test_an_error_of_the_card_says_what_and_which(source):
-    os.close(source._fd)
-    source._fd = os.open(source.path.rpartition(b"/")[0], os.O_RDONLY)  # reading a folder: EISDIR
+    folder = os.open(source.path.rpartition(b"/")[0], os.O_RDONLY)
+    os.dup2(folder, source.fileno())  # reading a folder: EISDIR
+    os.close(folder)
 
     with pytest.raises(SourceUnreadableError, match=r"a\.mp4 cannot be read"):
         source.read(0, 10)

@@ -18,7 +18,6 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
 from edge_agent.media.scan import Scan, is_gone
 from edge_agent.media.stability_check import identity_at
-from edge_agent.media.watcher import Watcher
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
@@ -155,8 +154,7 @@ def test_the_longer_wait_where_the_kernel_says_nothing_has_a_reason_of_its_own(f
             del path
             return Writer.UNKNOWN
 
-    folder.watcher.stop()
-    folder.watcher = Watcher(folder.folder, folder.store, folder.activity, probe=KnowsNothing())
+    folder.restart(KnowsNothing())
     folder.write("a.mp4")
 
     folder.pass_time(20.0)

@@ -17,7 +17,7 @@ from edge_agent.net import tcp_info
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import Resolver
 from edge_agent.net.rtnetlink import says_up
-from edge_agent.send.wiring import make_link_watch
+from edge_agent.send.wiring import answers
 
 
 def flow(outstanding=1, silent_s=0.0, rtt_s=0.05, retry_s=0.25):
@@ -99,6 +99,10 @@ class Line:
         self.was_cut.set()
 
 
+def threads_of_a_watch() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "link"]
+
+
 @contextmanager
 def watching(port, *, ask=lambda: True):
     returned = threading.Event()
@@ -164,12 +168,8 @@ def test_a_certificate_that_is_half_renewed_is_no_answer(tmp_path):
         watch=WatchSettings(folder=tmp_path),
         server=ServerSettings(url="https://127.0.0.1:1", client_cert_file=tmp_path / "new.crt"),
     )
-    watch = make_link_watch(settings, SystemClock())
 
-    try:
-        assert not watch._ask()
-    finally:
-        watch.stop()
+    assert not answers(settings, SystemClock())
 
 
 def test_an_answer_ends_the_looking():
@@ -184,10 +184,11 @@ def test_an_answer_ends_the_looking():
 
 def test_without_a_request_nothing_is_done():
     def switches():
-        with open(f"/proc/self/task/{watch._thread.native_id}/status") as status:
+        (thread,) = threads_of_a_watch()
+        with open(f"/proc/self/task/{thread.native_id}/status") as status:
             return sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
 
-    with watching(1) as (watch, _):
+    with watching(1):
         time.sleep(0.1)
         before = switches()
         time.sleep(1)
@@ -253,7 +254,7 @@ def test_a_name_server_that_is_silent_holds_the_watch_up_for_a_second_at_most():
     finally:
         over.set()
 
-    assert not watch._thread.is_alive()
+    assert threads_of_a_watch() == []
     assert took_s < 1.9
 
 

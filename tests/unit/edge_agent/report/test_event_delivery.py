@@ -8,14 +8,20 @@ from edge_agent.report.event_delivery import WINDOW, EventDelivery
 from edge_agent.report.mqtt_client import PACKET_TOO_LARGE
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
+from tests.support.agent_store import statements, store_over
 
 
 @pytest.fixture
-def store(tmp_path):
-    one = Store.open(tmp_path / "state.db", clock=SystemClock(), boot_id="b")
+def opened(tmp_path):
+    one, database = store_over(tmp_path / "state.db", SystemClock())
     one.outbox.tell(*(NewEvent("file.completed", {"n": n}) for n in range(30)))
-    yield one
+    yield one, database
     one.close()
+
+
+@pytest.fixture
+def store(opened):
+    return opened[0]
 
 
 @pytest.fixture
@@ -51,19 +57,18 @@ def test_an_acknowledgement_makes_room_for_the_next(flow, store):
     assert send(flow) == [21]
 
 
-def test_what_the_broker_acknowledged_is_written_down_in_batches(flow, store):
+def test_what_the_broker_acknowledged_is_written_down_in_batches(flow, opened):
     """Each commit costs a card two flushes; a thousand events were a thousand of them."""
-    commits = []
-    with store._database.reading() as run:
-        run.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    store, database = opened
 
-    in_flight = send(flow)
-    while in_flight:
-        flow.acknowledged(in_flight.pop(0) * 100, None)
-        in_flight += send(flow)
+    with statements(database) as executed:
+        in_flight = send(flow)
+        while in_flight:
+            flow.acknowledged(in_flight.pop(0) * 100, None)
+            in_flight += send(flow)
 
     assert left(store) == []
-    assert len(commits) <= 30 / (WINDOW // 2) + 1
+    assert 0 < executed.count("COMMIT") <= 30 / (WINDOW // 2) + 1
 
 
 def test_a_lone_event_is_forgotten_at_once(flow, store):

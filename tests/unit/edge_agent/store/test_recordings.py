@@ -16,6 +16,7 @@ from edge_agent.store.database import Database
 from edge_agent.store.notes import Totals
 from edge_agent.store.recordings import Move, NewEvent, Store
 from edge_agent.store.schema import MIGRATIONS, SCHEMA_VERSION
+from tests.support.agent_store import plans, statements, store_over
 from tests.support.clock import VirtualClock
 from tests.support.commits import commits_in_log
 from upload_protocol.digests import Digest
@@ -37,10 +38,20 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def store(path):
-    opened = open_store(path)
-    yield opened
-    opened.close()
+def opened(path):
+    store, database = store_over(path, CLOCK)
+    yield store, database
+    store.close()
+
+
+@pytest.fixture
+def store(opened):
+    return opened[0]
+
+
+@pytest.fixture
+def database(opened):
+    return opened[1]
 
 
 def found(name=b"a.mp4", inode=7, **more):
@@ -127,8 +138,8 @@ def test_the_file_is_for_its_owner_only(path, store):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_every_commit_is_synced(path, store):
-    with store._database.reading() as run:
+def test_every_commit_is_synced(database):
+    with database.reading() as run:
         assert run.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert run.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -240,21 +251,14 @@ def test_files_and_bytes_are_counted_through_growth_and_moves(store):
     assert store.counts() == {State.STABLE: (1, 1), State.SEEN: (1, 10)}
 
 
-def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_page(store):
+def test_a_page_of_the_queue_is_read_by_index_and_nothing_is_sorted_but_that_page(store, database):
     """A queue of 100 000 was sorted for each look at its first recording."""
-    asked = []
-    with store._database.reading() as run:
-        run.set_trace_callback(asked.append)
-    store.in_states(*PENDING, after_seq=5, limit=3)
-    store.latest(State.VERIFIED, State.KEPT, limit=3)
-    store.counts()
-    with store._database.reading() as run:
-        run.set_trace_callback(None)
-        plans = [
-            row[3] for sql in asked for row in run.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
-        ]
+    with statements(database) as asked:
+        store.in_states(*PENDING, after_seq=5, limit=3)
+        store.latest(State.VERIFIED, State.KEPT, limit=3)
+        store.counts()
 
-    on_recordings = [step for step in plans if "recording" in step]
+    on_recordings = [step for step in plans(database, asked) if "recording" in step]
     assert len(on_recordings) == len(PENDING) + 2
     assert all("USING INDEX recording_by_state (state=?" in step for step in on_recordings)
 
@@ -298,41 +302,30 @@ def test_pages_of_what_is_due_are_in_the_order_of_sending_and_complete(store):
     assert walked(at_least=3) == []
 
 
-def test_what_is_due_is_found_by_index_and_nothing_is_sorted_but_a_page(store):
-    asked = []
-    with store._database.reading() as run:
-        run.set_trace_callback(asked.append)
-    store.due(State.STABLE, State.SENDING, limit=3)
-    with store._database.reading() as run:
-        run.set_trace_callback(None)
-        plans = [
-            row[3] for sql in asked for row in run.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
-        ]
+def test_what_is_due_is_found_by_index_and_nothing_is_sorted_but_a_page(store, database):
+    with statements(database) as asked:
+        store.due(State.STABLE, State.SENDING, limit=3)
 
-    on_recordings = [step for step in plans if "recording" in step]
+    on_recordings = [step for step in plans(database, asked) if "recording" in step]
     assert len(on_recordings) == 4
     assert all("USING INDEX recording_" in step and "state=?" in step for step in on_recordings)
     assert any("recording_ahead" in step for step in on_recordings)
 
 
-def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store):
+def test_a_move_writes_no_index_whose_columns_it_leaves_alone(store, database):
     (seen,) = store.add([found()])
-    asked = []
-    with store._database.reading() as run:
-        run.set_trace_callback(asked.append)
 
-    store.advance(seen, Event.SETTLED)
+    with statements(database) as asked:
+        store.advance(seen, Event.SETTLED)
 
-    with store._database.reading() as run:
-        run.set_trace_callback(None)
     (update,) = {sql for sql in asked if sql.startswith("UPDATE recording")}
     assert "path" not in update
     assert "inode" not in update
 
 
-def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(path, store):
+def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(store, database):
     (seen,) = store.add([found()])
-    with store._database.reading() as run:
+    with database.reading() as run:
         (pages,) = run.execute("PRAGMA page_count").fetchone()
         run.execute(f"PRAGMA max_page_count={pages}")
 
@@ -501,15 +494,10 @@ def test_a_counter_that_only_another_version_keeps_is_passed_over(store):
     assert store.notes.totals() == Totals(files_verified=2)
 
 
-def test_what_waits_is_not_counted_again_at_every_event(store):
-    statements = []
-    with store._database.reading() as run:
-        run.set_trace_callback(statements.append)
+def test_what_waits_is_not_counted_again_at_every_event(store, database):
+    with statements(database) as executed:
+        for number in range(200):
+            store.outbox.tell(NewEvent("file.discovered", {"number": number}))
 
-    for number in range(200):
-        store.outbox.tell(NewEvent("file.discovered", {"number": number}))
-
-    with store._database.reading() as run:
-        run.set_trace_callback(None)
-    assert sum("INSERT INTO event" in one for one in statements) == 200
-    assert sum("sum(length" in one for one in statements) == 1
+    assert sum("INSERT INTO event" in one for one in executed) == 200
+    assert sum("sum(length" in one for one in executed) == 1
