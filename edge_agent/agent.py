@@ -84,15 +84,7 @@ class Agent:
         priorities.apply(self._store, [one.rule() for one in settings.priority])
         self.activity = Activity()
         self._folder = Folder(settings.watch)
-        self._snapshots = StateDocuments(
-            self._store,
-            self.activity,
-            clock,
-            boot_id=boot_id,
-            folder=self._folder,
-            link=self._link_use,
-            is_paused=lambda: self._sender.is_paused,
-        )
+        self._snapshots = self._new_snapshots(boot_id)
         self._link = make_link_watch(settings, clock)
         self._transport = make_transport(settings, clock, self._link)
         self._janitor = Janitor(
@@ -120,6 +112,17 @@ class Agent:
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
         self._control = ControlServer(settings.state_dir / SOCKET, self._new_commands())
+
+    def _new_snapshots(self, boot_id: str) -> StateDocuments:
+        return StateDocuments(
+            self._store,
+            self.activity,
+            self._clock,
+            boot_id=boot_id,
+            folder=self._folder,
+            link=self._link_use,
+            is_paused=lambda: self._sender.is_paused,
+        )
 
     def _new_watcher(self) -> Watcher:
         probe = LeaseProbe()

@@ -91,17 +91,7 @@ class Reporter:
             payloads.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
         )
         self._events = EventDelivery(store.outbox)
-        self._connection = BrokerSession(
-            settings,
-            device_id,
-            store,
-            activity=activity,
-            clock=clock,
-            boot_id=boot_id,
-            jitter=jitter,
-            timing=self._timing,
-            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
-        )
+        self._connection = self._new_session(settings, jitter)
         self._unacknowledged: dict[int, str] = {}
         """Packet id -> topic, of all but events."""
         self._refusals = Refusals(activity)
@@ -115,6 +105,19 @@ class Reporter:
         self._is_known = False
         """Whether this process was ever seen online."""
         self._pace = StatePace(self._timing)
+
+    def _new_session(self, settings: MqttSettings, jitter: Callable[[], float]) -> BrokerSession:
+        return BrokerSession(
+            settings,
+            self._device_id,
+            self._store,
+            activity=self._activity,
+            clock=self._clock,
+            boot_id=self._boot_id,
+            jitter=jitter,
+            timing=self._timing,
+            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
+        )
 
     def start(self) -> None:
         """Allow the reporter to connect, and offer again what a broker has refused before."""
