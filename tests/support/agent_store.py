@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edge_agent.base.clock import Clock
+from edge_agent.core.recording import Found, Identity
 from edge_agent.store.database import Database
 from edge_agent.store.outbox import Outbox
 from edge_agent.store.recordings import Store
 from edge_agent.store.schema import MIGRATIONS
+from tests.support.clock import VirtualClock
+
+CLOCK = VirtualClock()
+
+
+def open_store(path: Path) -> Store:
+    return Store.open(path, clock=CLOCK, boot_id="boot")
+
+
+def found(name: bytes = b"a.mp4", inode: int = 7, **more: Any) -> Found:
+    """Return a new file of one byte."""
+    identity = Identity(device=1, inode=inode, length=1, mtime_ns=2, ctime_ns=3)
+    return Found(path=b"/media/" + name, folder="", name="a.mp4", identity=identity, **more)
 
 
 def store_over(path: Path, clock: Clock) -> tuple[Store, Database]:
