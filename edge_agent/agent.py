@@ -16,6 +16,7 @@ lists as needing a restart is not changed by a reload.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import signal
 from collections.abc import Callable, Collection
@@ -35,6 +36,7 @@ from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.folder import Folder
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.retry import retry_on_new_way
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.commands import Commands
@@ -224,6 +226,7 @@ class Agent:
             log.error("watchdog.starved", workers=stuck)
         else:
             self._notifier.alive()
+        self._retry_on_new_way()
         is_synced = self._clock.is_synchronised()
         self.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)
         try:
@@ -231,6 +234,20 @@ class Agent:
         except StoreError as error:
             self._notifier.status(str(error))
         memory.trim()
+
+    def _retry_on_new_way(self) -> None:
+        """A verdict that came by another URL, login or version may not be the one of today."""
+        login = self._transport.credential()
+        if login is None:
+            return
+        seen = f"{self._settings.server.url} {own_version()} {login.hex()}"
+        try:
+            retried = retry_on_new_way(self._store, hashlib.sha256(seen.encode()).hexdigest())
+        except StoreError as error:
+            log.warning("retry.failed", error=str(error), action="done by a later look")
+            return
+        if retried:
+            self._watcher.wake()
 
     def _new_enrolment(self) -> Enrolment:
         settings, clock = self._settings, self._clock

@@ -1,4 +1,4 @@
-"""``edge-agent run | check | status | upload``: the commands of whoever runs the device.
+"""``edge-agent run | check | status | upload | retry``: the commands of whoever runs the device.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -78,6 +78,23 @@ def _parser() -> argparse.ArgumentParser:
     ):
         pausing = commands.add_parser(name, parents=[common], help=what)
         pausing.set_defaults(command=_pause, do=name)
+    retry = commands.add_parser(
+        "retry",
+        parents=[common],
+        help="try again what has failed: all of it, or one recording",
+        description="Tries again what has failed. That happens by itself after an upgrade, and when"
+        " [server] url or the token is another.",
+    )
+    chosen = retry.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--all", action="store_true", help="all that the server has refused")
+    chosen.add_argument(
+        "ids",
+        nargs="*",
+        default=[],
+        metavar="ID",
+        help="file_id, as in status --json and over MQTT",
+    )
+    retry.set_defaults(command=_retry)
     rotate = commands.add_parser(
         "rotate-token",
         parents=[common],
@@ -186,6 +203,15 @@ def _pause(options: argparse.Namespace) -> int:
     said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
     print(said if is_running else f"{said} (the agent is not running now)")
     return EXIT_DONE
+
+
+def _retry(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.operate.retry import retry, words
+
+    done, is_running = retry(settings, options.ids)
+    print(words(done, is_running=is_running))
+    return EXIT_FAILED if done.unknown else EXIT_DONE
 
 
 def _rotate(options: argparse.Namespace) -> int:

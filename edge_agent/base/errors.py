@@ -15,11 +15,12 @@ AgentError
     ├── ClockError         our clock is wrong: wait until it is set
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
+    │   └── ChannelError      an ingest server refuses how it is asked: never the file's fault
     ├── ServerBusyError    busy, full or broken: wait as told, or by our own backoff
     ├── UnauthorizedError  our login is not taken: wait for a person, never hammer, never "uploaded"
     ├── UploadLostError    not known, or known no more: create anew
     ├── ConflictError      not as we thought, or a body broke: look at the ranges, then go on
-    ├── RejectedError      what no retry mends: kept for a person
+    ├── RejectedError      this file is refused: kept for a person
     └── ReceiptRefusedError  a receipt that is not for our bytes: never let go by it
 """
 
@@ -95,6 +96,17 @@ class NotOurServerError(TransportError):
     """Somebody answered, but not an ingest server: a captive portal, a proxy, a wrong URL."""
 
 
+class ChannelError(NotOurServerError):
+    """A server refuses how it is asked, whatever the file: a wrong URL, a proxy, another version."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(
+            f"{problem.code}: {problem.detail or problem.title}; that is not the recording's fault, it"
+            " is kept and goes on by itself: check [server] url and proxy, what is on the way, and the"
+            " versions of agent and server"
+        )
+
+
 class ServerBusyError(TransportError):
     """Retry after ``retry_after_s``, or by our own backoff if None.
 
@@ -128,16 +140,18 @@ class ConflictError(TransportError):
     """The upload is not as we thought: superseded, not-open, ranges-missing, digest-mismatch, ...
 
     ``missing`` holds the first ranges that the server lacks; None when it did not say.
+    ``is_passing``: a request broke, as they do on a bad link; else the upload itself may be stuck.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, is_passing: bool = False) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")
         self.code = problem.code
         self.missing: RangeSet | None = problem.missing
+        self.is_passing = is_passing
 
 
 class RejectedError(TransportError):
-    """The server will never take this request as it is."""
+    """The server will never take this file as it is."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")

@@ -8,6 +8,11 @@ from edge_agent.core.upload import State
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
+SOURCE_MISSING = "source-missing"
+"""Problem code of a recording whose file was gone before it was sent."""
+
+SOURCE_UNREADABLE = "source-unreadable"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -14,6 +14,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.identity import identity_of
+from edge_agent.media.retry import ANEW
 from edge_agent.store.recordings import Store
 
 
@@ -76,17 +77,7 @@ def _take(store: Store, found: Found) -> Recording:
     is_same = before.identity.is_same_content(found.identity)
     try:
         if before.state is State.FAILED:
-            return store.advance(
-                before,
-                Event.RETRIED,
-                identity=found.identity,
-                idempotency_key=None,
-                upload_id=None,
-                digest=None,
-                problem=None,
-                detail=None,
-                failures=0,
-            )
+            return store.advance(before, Event.RETRIED, identity=found.identity, **ANEW)
         if before.state in (State.VERIFIED, State.KEPT) and not is_same:
             if before.state is State.VERIFIED:
                 store.advance(before, Event.SOURCE_CHANGED)

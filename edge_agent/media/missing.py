@@ -12,7 +12,7 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import SOURCE_MISSING, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
@@ -20,9 +20,6 @@ from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
-
-SOURCE_MISSING = "source-missing"
-"""Problem code of a recording whose file was gone before it was sent."""
 
 _UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
 

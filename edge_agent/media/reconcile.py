@@ -14,10 +14,9 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import Found, Identity, Recording
+from edge_agent.core.recording import SOURCE_MISSING, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
-from edge_agent.media.missing import SOURCE_MISSING
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
 

@@ -14,6 +14,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
+from edge_agent.media.retry import retry_all, retry_named
 from edge_agent.report.state_document import percent, reason_of
 from edge_agent.store.recordings import Store
 
@@ -67,8 +68,12 @@ class Commands:
                 except StoreError as error:
                     raise RequestError(str(error)) from error
                 yield {"paused": what == "pause"}
+            case "retry":
+                yield self._retry(request.get("ids"))
             case _:
-                raise RequestError("unknown request: status, upload, pause and resume are known")
+                raise RequestError(
+                    "unknown request: status, upload, pause, resume and retry are known"
+                )
 
     def files(self) -> list[dict[str, Any]]:
         return list_files(self._store, self._activity.view())
@@ -81,6 +86,16 @@ class Commands:
         self._wake_watcher()
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         yield from self.follow([one.id for one in taken], stopping)
+
+    def _retry(self, ids: object) -> dict[str, Any]:
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            raise RequestError('"ids" must be a list of file_id; an empty one means all')
+        try:
+            done = retry_named(self._store, ids) if ids else retry_all(self._store)
+        except StoreError as error:
+            raise RequestError(str(error)) from error
+        self._wake_watcher()
+        return {"retried": done.retried, "away": done.away, "unknown": list(done.unknown)}
 
     def follow(self, ids: Iterable[str], stopping: threading.Event) -> Iterator[dict[str, Any]]:
         """Yield how the recordings *ids* are doing, until each is verified or has failed."""

@@ -47,6 +47,8 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
     )
     if (link := _link_line(document)) is not None:
         lines.append(link)
+    if queue["failed"]:
+        lines.append("failed ones are kept; once the cause is mended: edge-agent retry --all")
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
     lines += [f"open files: {limit}" for limit in answer["limits"]]

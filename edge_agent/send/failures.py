@@ -13,6 +13,7 @@ import structlog
 from edge_agent.base.activity import Activity, ProblemCode, Reason
 from edge_agent.base.errors import (
     AbortedError,
+    ChannelError,
     ClockError,
     ConflictError,
     LinkBackError,
@@ -29,8 +30,9 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
 from edge_agent.core.upload import Event, State
+from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
 from edge_agent.send.upload_progress import UploadProgress
@@ -55,9 +57,6 @@ _BUSY_REASONS = {
     "server_busy": Reason.SERVER_BUSY,
 }
 
-_NEW_UPLOAD_CODES = frozenset({"idempotency-key-reused", "inconsistent-length"})
-"""Refusals that mean: this upload or this key belongs to other bytes. A new one mends it."""
-
 
 class FailurePolicy:
     """Takes what went wrong with a recording and settles what becomes of it."""
@@ -71,6 +70,7 @@ class FailurePolicy:
         uploads: UploadsUnderWay,
         reach: Reach,
         retries: Retries,
+        conflicts: Conflicts,
     ) -> None:
         self._store = store
         self._activity = activity
@@ -78,6 +78,7 @@ class FailurePolicy:
         self._uploads = uploads
         self._reach = reach
         self._retries = retries
+        self._conflicts = conflicts
         self._losses: dict[str, int] = {}
         """Recording -> how often the server lost its upload."""
         self._unreadable: dict[str, str] = {}
@@ -102,7 +103,7 @@ class FailurePolicy:
             event = (
                 Event.SOURCE_VANISHED if isinstance(error, SourceVanishedError) else Event.REJECTED
             )
-            code = "source-missing" if event is Event.SOURCE_VANISHED else "source-unreadable"
+            code = SOURCE_MISSING if event is Event.SOURCE_VANISHED else SOURCE_UNREADABLE
             self._fail(recording, event, code, str(error), permanent=False)
             return 0.0
         failures = self._retries.count(recording)
@@ -147,6 +148,8 @@ class FailurePolicy:
                 return self._waits.hold_lane(Reason.PAUSED, "stopped on request", _YIELD_S)
             case LinkBackError():
                 return 0.0
+            case ChannelError():
+                return self._on_channel(recording, error)
             case LinkDownError() | NotOurServerError():
                 return self._reach.on_link_down(recording, error, began_s, has_others=has_others)
             case ServerBusyError():
@@ -158,9 +161,7 @@ class FailurePolicy:
             case UploadLostError():
                 return self._begin_anew(recording, str(error))
             case ConflictError():
-                return self._on_conflict(recording, progress, error)
-            case RejectedError(code=code) if code in _NEW_UPLOAD_CODES:
-                return self._begin_anew(recording, str(error))
+                return self._on_conflict(recording, progress, error, began_s)
             case RejectedError():
                 self._fail(recording, Event.REJECTED, error.code, str(error), permanent=True)
                 return 0.0
@@ -182,6 +183,18 @@ class FailurePolicy:
         """Return the wait of a lane whose connection broke while others got through."""
         return self._retries.delay_s(failures) / 4
 
+    def _on_channel(self, recording: Recording, error: ChannelError) -> float:
+        """Wait by itself, and let all wait until the server has answered a question that is anybody's.
+
+        If it does, only this recording's requests are refused, and the others go on.
+        """
+        was_asked_for_it = not self._reach.must_probe
+        wait_s = self._reach.on_channel(error)
+        if was_asked_for_it:
+            longer_s = wait_s + self._retries.delay_s(self._retries.count(recording))
+            self._waits.hold(recording.id, Reason.LINK, str(error), longer_s)
+        return wait_s
+
     def _on_busy(self, recording: Recording, error: ServerBusyError) -> float:
         reason = _BUSY_REASONS[error.blocked_by]
         if reason is Reason.QUOTA:
@@ -196,15 +209,25 @@ class FailurePolicy:
         return self._waits.hold_lane(reason, str(error), min(wait_s, _YIELD_S))
 
     def _on_conflict(
-        self, recording: Recording, progress: UploadProgress | None, error: ConflictError
+        self,
+        recording: Recording,
+        progress: UploadProgress | None,
+        error: ConflictError,
+        began_s: float,
     ) -> float:
-        if recording.state is State.SENT:
-            if error.code == "digest-mismatch" and progress is not None:
-                return self._begin_repair(recording, progress, error)
-            if error.code == "ranges-missing":
+        """Look at what the server holds, once; an upload that is stuck all the same is begun anew."""
+        is_sent = recording.state is State.SENT
+        if is_sent and error.code == "digest-mismatch" and progress is not None:
+            return self._begin_repair(recording, progress, error)
+        if not error.is_passing:
+            if self._conflicts.cannot_end(recording, progress, began_s):
+                return self._begin_anew(recording, str(error))
+            if is_sent:
                 recording = self._store.advance(recording, Event.RANGES_MISSING, digest=None)
         if progress is not None:
-            progress.learn_missing(error.missing)
+            # Only the server's own status says whether an upload takes bytes at all.
+            is_listed = error.is_passing or error.code == "ranges-missing"
+            progress.learn_missing(error.missing if is_listed else None)
         return self._retry_later(recording, str(error))
 
     def _begin_repair(

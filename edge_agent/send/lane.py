@@ -198,7 +198,7 @@ class Lane:
         if self._shared.reach.must_probe:
             with self._shared.lock.opened():
                 self.client.probe(secrets.token_hex(16))
-            self._shared.reach.must_probe = False
+            self._shared.reach.probed()
 
     def _give_up(self, progress: UploadProgress) -> None:
         progress.doubt(self.number)

@@ -10,6 +10,7 @@ from edge_agent.core.lane_count import LanePolicy
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
+from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.failures import FailurePolicy
 from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_counter import LaneCounter
@@ -73,7 +74,13 @@ class LaneFactory:
             uploads=uploads,
             reach=reach,
             failures=FailurePolicy(
-                store, activity, waits=waits, uploads=uploads, reach=reach, retries=retries
+                store,
+                activity,
+                waits=waits,
+                uploads=uploads,
+                reach=reach,
+                retries=retries,
+                conflicts=Conflicts(clock),
             ),
             body=ThrottledBody(
                 activity,

@@ -13,6 +13,7 @@ import structlog
 from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
+    ChannelError,
     ClockError,
     NotOurServerError,
     TransportError,
@@ -84,6 +85,11 @@ class Reach:
             self._activity.problem(ProblemCode.AUTH_FAILED, present=False)
             self._store.outbox.tell(NewEvent("auth.ok", {}))
 
+    def probed(self) -> None:
+        """It is our server that answers."""
+        self.must_probe = False
+        self._link_failures = 0
+
     def link_returned(self) -> None:
         """The link was seen to work, by somebody who did not ask for anything of ours."""
         self._link_failures = 0
@@ -126,6 +132,16 @@ class Reach:
         self.link_wait = Wait(Reason.LINK, f"{error}; tried again now")
         wait_s = self._retries.delay_s(self._link_failures)
         return self._waits.hold_lane(Reason.LINK, str(error), wait_s)
+
+    def on_channel(self, error: ChannelError) -> float:
+        """Let all wait, and ask next who is there: nothing else says whether it is all requests."""
+        self.must_probe = True
+        self._link_failures += 1
+        self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now")
+        return self._waits.hold_lane(
+            Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
+        )
 
     def _others_got_through(self, began_s: float, *, has_others: bool) -> bool:
         since_s = self._clock.now_s() - _LATELY_S if has_others else began_s

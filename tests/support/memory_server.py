@@ -17,7 +17,6 @@ from edge_agent.base.errors import (
     ConflictError,
     LinkBackError,
     LinkDownError,
-    RejectedError,
     TransportError,
     UploadLostError,
 )
@@ -97,7 +96,7 @@ class MemoryServer:
         if known is not None:
             found = self.find(known)
             if (found.request.name, found.request.length) != (request.name, request.length):
-                raise RejectedError(_problem("idempotency-key-reused", 422))
+                raise UploadLostError("idempotency-key-reused: another file has it")
             return found
         made = _Upload(f"{len(self.uploads):032x}", request, bytearray(request.length or 0))
         self.uploads[made.id] = made
@@ -208,7 +207,7 @@ class MemoryClient:
         with self.server.lock:
             upload = self.server.find(upload_id)
             if length != upload.request.length:
-                raise RejectedError(_problem("inconsistent-length", 400))
+                raise UploadLostError("inconsistent-length: not the length of the upload")
         at = where.start
         self._is_running = True
         try:

@@ -239,12 +239,16 @@ class Agent(Program):
 
     def status(self) -> dict[str, Any]:
         """Return what ``edge-agent status --json`` says."""
+        return json.loads(self.run("status", "--json"))
+
+    def run(self, *arguments: str) -> str:
+        """Run ``edge-agent ARGUMENTS`` beside it; return its standard output."""
         done = subprocess.run(
-            [*self._program, "status", "--json", "--config", self.config],
+            [*self._program, *arguments, "--config", self.config],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout

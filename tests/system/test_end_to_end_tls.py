@@ -111,3 +111,72 @@ def test_an_agent_that_does_not_trust_the_server_sends_nothing_and_says_why(
 def _refusal(agent: Agent) -> str | None:
     state = json.dumps(agent.state())
     return state if "certificate is not accepted" in state else None
+
+
+def test_plain_http_to_the_https_port_fails_no_file_and_goes_on_when_it_is_mended(
+    tmp_path, server, authority
+):
+    agent = Agent(
+        tmp_path / "device",
+        url=f"http://127.0.0.1:{server.port}",
+        token=server.new_token(),
+        server={"ca_file": authority.cert},
+    )
+    names = {"a.mp4", "b.mp4"}
+    try:
+        for name in names:
+            (agent.media / name).write_bytes(name.encode())
+        agent.start()
+        wait_for(
+            lambda: (
+                "this port speaks https only" in str((agent.state() or {}).get("blocked_detail"))
+                and agent.state()["queue"]["files"] == 2
+            ),
+            "it says why, and keeps both",
+        )
+        state = agent.state()
+        agent.stop()
+        agent.configure(server={"url": f"https://127.0.0.1:{server.port}"})
+        agent.start()
+        wait_for(lambda: len(server.published_files()) == 2, "both are published", 60)
+    finally:
+        agent.close()
+
+    assert (state["blocked_by"], state["queue"]["failed"]) == ("link", 0)
+    assert {path.name for path in server.published_files()} == names
+
+
+def test_what_was_refused_is_tried_again_with_a_new_token_and_on_a_persons_word(tmp_path):
+    server = Server(tmp_path / "server", limits={"max_length": "1KiB"})
+    server.start()
+    agent = Agent(
+        tmp_path / "device", url=f"http://127.0.0.1:{server.port}", token=server.new_token()
+    )
+
+    def verdicts():
+        return sum(one.get("event") == "upload.failed" for one in agent.log())
+
+    try:
+        (agent.media / "a.mp4").write_bytes(bytes(2000))
+        agent.start()
+        wait_for(lambda: verdicts() == 1, "it is refused")
+        agent.stop()
+        agent.start()
+        wait_for(lambda: (agent.state() or {}).get("state") == "idle", "nothing is new")
+        assert verdicts() == 1
+
+        agent.stop()
+        (tmp_path / "device" / "token").write_text(server.new_token())
+        agent.start()
+        wait_for(lambda: verdicts() == 2, "it is refused once more")
+
+        server.stop()
+        server.config.write_text(server.config.read_text().replace("1KiB", "1MiB"))
+        server.start()
+        said = agent.run("retry", "--all")
+        wait_for(server.published_files, "it is published")
+    finally:
+        agent.close()
+        server.close()
+
+    assert said == "1 file is tried again\n"

@@ -56,8 +56,8 @@ class UploadClient(Protocol):
         """Create an upload, or find the one that *key* created before.
 
         Raises:
-            RejectedError: the key belongs to another file (``idempotency-key-reused``), or the server
-                never takes this one.
+            RejectedError: the server never takes this file.
+            UploadLostError: the key belongs to another file (``idempotency-key-reused``).
             ServerBusyError: not now: busy, full, or the quota is used up.
         """
 

@@ -10,8 +10,6 @@ from typing import Self, TypeVar
 from edge_agent.base.errors import (
     LinkDownError,
     NotOurServerError,
-    RejectedError,
-    UnauthorizedError,
     UploadLostError,
 )
 from edge_agent.net.endpoint import Endpoint
@@ -140,10 +138,7 @@ class NativeClient:
 
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         document = {"claim_token": claim_token, "device": device, "serial": serial}
-        try:
-            return self._ask("POST", headers.CLAIM_PATH, _token_of, document=document)
-        except RejectedError as error:
-            raise UnauthorizedError(str(error)) from error
+        return self._ask("POST", headers.CLAIM_PATH, _token_of, document=document)
 
     def rotate(self) -> str:
         return self._ask("POST", headers.ROTATE_PATH, _token_of)

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from edge_agent.base.errors import (
+    ChannelError,
     ConflictError,
     NotOurServerError,
     RejectedError,
@@ -22,6 +23,7 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.send.clients.answers import About, about
 from upload_protocol import problems
 from upload_protocol.headers import RETRY_AFTER
 from upload_protocol.messages import MessageError, Problem
@@ -33,9 +35,6 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
-
-_NEVER_409 = frozenset({"device-claimed"})
-_TRY_AGAIN_400 = frozenset({"body-truncated", "content-digest-mismatch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +86,19 @@ def error_of(answer: Answer, *, now: datetime) -> TransportError:
         return NotOurServerError(
             f"answer {status} without a problem document: a proxy, a captive portal, or a wrong URL"
         )
-    if status in {401, 403}:
-        return UnauthorizedError(f"{problem.code}: {problem.detail or problem.title}")
-    if status == 410 or problem.code == "upload-not-found":
-        return UploadLostError(f"{problem.code}: {problem.detail}")
-    if problem.code in _NEVER_409:
-        return RejectedError(problem)
-    if status in {408, 409} or problem.code in _TRY_AGAIN_400:
-        return ConflictError(problem)
-    if problem.code in {"not-found", "misdirected-request"}:
-        return NotOurServerError(
-            f"the server knows no uploads at this address ({problem.code}): check server.url"
-        )
-    return RejectedError(problem)
+    match about(status, problem.code):
+        case About.FILE:
+            return RejectedError(problem)
+        case About.LOGIN:
+            return UnauthorizedError(f"{problem.code}: {problem.detail or problem.title}")
+        case About.UPLOAD_GONE:
+            return UploadLostError(f"{problem.code}: {problem.detail}")
+        case About.BODY:
+            return ConflictError(problem, is_passing=True)
+        case About.UPLOAD:
+            return ConflictError(problem)
+        case _:
+            return ChannelError(problem)
 
 
 def _busy(status: int, problem: Problem | None, wait_s: float | None) -> ServerBusyError:

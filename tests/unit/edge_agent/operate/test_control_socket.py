@@ -161,6 +161,23 @@ def test_a_failed_file_that_is_named_again_is_tried_again(site):
     again.close()
 
 
+def test_what_failed_is_tried_again_on_a_word_and_the_watcher_is_woken(site):
+    (site.media / "a.mp4").write_bytes(b"x")
+    answers = site.upload(site.media / "a.mp4")
+    next(answers)
+    answers.close()
+    (recording,) = site.store.in_states(*State)
+    site.store.advance(recording, Event.REJECTED, problem="too-large")
+    site.woken.clear()
+
+    assert list(ask(site.path, {"do": "retry", "ids": []})) == [
+        {"retried": 1, "away": 0, "unknown": []}
+    ]
+
+    assert site.store.get(recording.id).state is State.SEEN
+    assert site.woken.is_set()
+
+
 def test_a_name_that_is_no_text_survives_the_way_through_json(site):
     path = os.fsencode(site.media) + b"/caf\xe9.mp4"
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.base.errors import (
+    ChannelError,
     ConflictError,
     NotOurServerError,
     RejectedError,
@@ -14,6 +15,7 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.send.clients.answers import ABOUT
 from edge_agent.send.clients.responses import Answer, error_of, retry_after_s
 from upload_protocol.problems import PROBLEMS
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -27,9 +29,12 @@ MEANS = {
     "upload-not-found": UploadLostError,
     "upload-expired": UploadLostError,
     "upload-aborted": UploadLostError,
-    "not-found": NotOurServerError,
-    "unsupported-version": RejectedError,
-    "misdirected-request": NotOurServerError,
+    "device-claimed": UnauthorizedError,
+    "idempotency-key-reused": UploadLostError,
+    "inconsistent-length": UploadLostError,
+    "too-large": RejectedError,
+    "invalid-name": RejectedError,
+    "upload-refused": RejectedError,
     "too-many-requests": ServerBusyError,
     "internal": ServerBusyError,
     "server-busy": ServerBusyError,
@@ -59,8 +64,22 @@ def answer_of(code, *, headers=None, **members):
 def test_each_problem_of_the_table_has_its_meaning(code):
     error = error_of(answer_of(code), now=NOW)
 
-    assert type(error) is MEANS.get(code, RejectedError)
+    assert type(error) is MEANS.get(code, ChannelError)
     assert code in str(error)
+
+
+def test_each_problem_of_the_protocol_is_about_something():
+    assert set(ABOUT) == set(PROBLEMS)
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 413, 415, 418, 422, 431, 451])
+def test_a_code_that_is_not_known_here_is_never_a_verdict_on_the_file(status):
+    document = {"code": "of-a-later-version", "status": status, "title": "t"}
+    head = {"content-type": "application/problem+json"}
+
+    error = error_of(Answer(status, head, json.dumps(document).encode()), now=NOW)
+
+    assert type(error) is ChannelError
 
 
 @pytest.mark.parametrize("code", sorted(PROBLEMS))
