@@ -25,7 +25,7 @@ MEANING = {
     State.SENT: "every byte is acknowledged; the digests are being compared",
     State.VERIFIED: "the server's receipt is on disk here; the file may be let go",
     State.RELEASED: "the file is gone from the device",
-    State.KEPT: "verified, and stays: `[retention] delete` says so, or `edge-agent upload` sent it",
+    State.KEPT: "verified, and stays while `[retention] delete` says so, or for `edge-agent upload` sent it",
     State.FAILED: "kept for a person; `edge-agent status` names the problem",
 }
 

@@ -44,7 +44,13 @@ from edge_agent.operate.control_socket import ControlServer
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
-from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
+from edge_agent.send.receipts import standing_of
+from edge_agent.send.wiring import (
+    make_link_watch,
+    make_receipt_client,
+    make_sender,
+    make_transport,
+)
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
@@ -89,6 +95,7 @@ class Agent:
         self._snapshots = self._new_snapshots(boot_id)
         self._link = make_link_watch(settings, clock)
         self._transport = make_transport(settings, clock, self._link)
+        self._receipt_client = make_receipt_client(settings, clock)
         self._janitor = Janitor(
             self._store,
             settings.retention,
@@ -96,6 +103,7 @@ class Agent:
             clock=clock,
             folder=self._folder,
             probe=LeaseProbe(),
+            ask=lambda receipt: standing_of(self._receipt_client, receipt),
         )
         self._sender = make_sender(
             settings,
@@ -337,6 +345,7 @@ class Agent:
         self._link.stop(self._left_s())
         self._sender.close(self._left_s())
         self._transport.close()
+        self._receipt_client.close()
         self._store.close()
         self._lock.close()
 

@@ -79,3 +79,5 @@ class Recording:
     verified_at: str | None
     priority: int = 0
     """The owner's; higher ones go first."""
+    receipt_s: int | None = None
+    """When the server last stood by the receipt, in the agent's running time; None: long ago."""

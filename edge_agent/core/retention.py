@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
 
 
 class RetentionVerdict(StrEnum):
@@ -29,6 +30,27 @@ def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -
     if free is None or free >= keep_free:
         return RetentionVerdict.KEEP_FOR_NOW
     return RetentionVerdict.DELETE
+
+
+RECEIPT_TRUSTED_S = 24 * 3600.0
+"""Of the agent's running time: a receipt older than that is asked for again before a recording goes."""
+
+
+class Standing(Enum):
+    """What the server says of a receipt that it gave."""
+
+    HOLDS = auto()
+    VOID = auto()
+    """What it was for is not there any more, or is not what it was."""
+    UNKNOWN = auto()
+    """It could not be asked, or has to look itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptAnswer:
+    standing: Standing
+    detail: str = ""
+    """Why, for a person."""
 
 
 ASIDE_S = 1.0

@@ -1,11 +1,11 @@
 """The life of one recording, as a table.
 
-    SEEN -> (GROWING ->) STABLE -> SENDING -> SENT -> VERIFIED -> RELEASED | KEPT,  and FAILED
+    SEEN -> (GROWING ->) STABLE -> SENDING -> SENT -> VERIFIED (<-> KEPT) -> RELEASED,  and FAILED
 
 Rules that the table keeps, and `tests/properties/test_state_table.py` proves:
 
 * Only VERIFIED leads to RELEASED: nothing is let go without the server's receipt (law L2).
-* Every state but RELEASED and KEPT has a way out, FAILED among them: nothing is stuck for ever.
+* Every state but RELEASED has a way out, FAILED and KEPT among them: nothing is stuck for ever.
 * A source that changed goes back to SEEN, whatever had been sent of it.
 
 Who moves a recording is listed in `docs/states.md`, which a test holds to the code.
@@ -37,7 +37,7 @@ class State(StrEnum):
     RELEASED = "released"
     """The file is gone from the device, by us or by its owner."""
     KEPT = "kept"
-    """Verified, and stays on the device because the configuration says so."""
+    """Verified, and stays on the device as long as the configuration says so."""
     FAILED = "failed"
     """Kept for a person: the problem code says why."""
 
@@ -57,6 +57,7 @@ class Event(StrEnum):
     RETRIED = "retried"
     DELETED = "deleted"
     KEEPING = "keeping"
+    KEEPING_NO_MORE = "keeping no more"
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
@@ -88,13 +89,15 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.VERIFIED, Event.DELETED): State.RELEASED,
         (State.VERIFIED, Event.SOURCE_VANISHED): State.RELEASED,
         (State.VERIFIED, Event.SOURCE_CHANGED): State.RELEASED,
+        (State.VERIFIED, Event.REJECTED): State.FAILED,
         (State.VERIFIED, Event.KEEPING): State.KEPT,
+        (State.KEPT, Event.KEEPING_NO_MORE): State.VERIFIED,
         (State.FAILED, Event.RETRIED): State.SEEN,
         (State.FAILED, Event.SOURCE_CHANGED): State.SEEN,
     }
 )
 
-FINAL = frozenset({State.RELEASED, State.KEPT})
+FINAL = frozenset({State.RELEASED})
 """States that nothing leads out of."""
 
 PENDING = frozenset({State.SEEN, State.GROWING, State.STABLE, State.SENDING, State.SENT})

@@ -34,11 +34,12 @@ from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.leaving import LeavingFiles, words
 from edge_agent.media.mounts import Space, space_at
+from edge_agent.media.old_receipts import AskServer, OldReceipts, nobody_to_ask
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import Source
 from edge_agent.media.verified_content import VerifiedContent
 from edge_agent.store.outbox import NewEvent
-from edge_agent.store.recordings import Store
+from edge_agent.store.recordings import Move, Store
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
+_PAGE = 100
 
 
 class Janitor:
@@ -58,6 +60,7 @@ class Janitor:
         probe: says who writes; this one's own, for it is for one thread.
         space: how much is free where a folder lies, which is told by an open descriptor or a path.
         unlink: removes a name in an open folder.
+        ask: asks the server whether a receipt still holds.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Janitor:
         probe: LeaseProbe,
         space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
+        ask: AskServer = nobody_to_ask,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -85,6 +89,9 @@ class Janitor:
         """Set by `wake`; the runner may wait on it and clear it."""
         self._pending = PendingRemovals(activity)
         self._content = VerifiedContent(store, self._pending)
+        self._receipts = OldReceipts(store, self._pending, ask)
+        self._kept_seen = 0
+        """Number of the last recording that was asked whether it is still to be kept."""
         self._leaving = LeavingFiles(store)
         self._has_store_failed = False
         self.on_replaced: Callable[[], None] = lambda: None
@@ -96,6 +103,7 @@ class Janitor:
 
     def reconfigure(self, settings: RetentionSettings) -> None:
         self._settings = settings
+        self._kept_seen = 0
         self.woken.set()
 
     def found_aside(self, paths: Iterable[bytes]) -> None:
@@ -132,13 +140,33 @@ class Janitor:
         if due is not None:
             self._finish(*due, now_s)
             return 0.0
+        if self._keep_no_more():
+            return 0.0
         wait_s = _IDLE_S if self._leaving.is_full else self._settle_next(now_s)
         due_s = self._leaving.next_due_s()
         return wait_s if due_s is None else min(wait_s, due_s - now_s)
 
+    def _keep_no_more(self) -> bool:
+        """Take up what an earlier setting kept for ever, some at a time; return whether there was any.
+
+        How long ago the server stood by their receipts nobody has counted: it is asked.
+        """
+        if self._settings.delete == "never":
+            return False
+        page = self._store.in_states(State.KEPT, after_seq=self._kept_seen, limit=_PAGE)
+        if not page:
+            return False
+        ours = [one for one in page if one.origin == "watch"]
+        self._store.advance_all(
+            [Move(one, Event.KEEPING_NO_MORE, {"receipt_s": None}) for one in ours]
+        )
+        self._kept_seen = page[-1].seq
+        return True
+
     def _settle_next(self, now_s: float) -> float:
         after = 0
-        while page := self._store.in_states(State.VERIFIED, after_seq=after, limit=100):
+        while page := self._store.in_states(State.VERIFIED, after_seq=after, limit=_PAGE):
+            self._store.running.keep()
             for recording in page:
                 if recording.id in self._leaving:
                     continue
@@ -180,6 +208,8 @@ class Janitor:
         receipt = recording.receipt
         if receipt is None or receipt.digest != recording.digest:
             return self._keep(recording, "its receipt is not for its digest", now_s)
+        if not self._receipts.may_go(recording, receipt, now_s):
+            return 0.0
         try:
             with Source.open(recording.path) as source:
                 if not self._content.is_still_there(recording, source):

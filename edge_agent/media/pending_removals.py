@@ -22,6 +22,10 @@ _UNKNOWN = (
     "verified, and the kernel cannot tell whether a program has it open for writing: it is deleted"
     " once it was quiet for {minutes:.0f} minutes"
 )
+_UNCONFIRMED = (
+    "verified more than 24 h ago, so the server is asked whether it still holds it before it is deleted"
+    " here; asked again each minute: {why}"
+)
 
 
 class PendingRemovals:
@@ -46,6 +50,16 @@ class PendingRemovals:
         self.disturb(recording_id)
         self.wait(recording_id, now_s)
         self._tell(recording_id, _WRITTEN)
+
+    def unconfirmed(self, recording_id: str, why: str, now_s: float) -> None:
+        """The server must be asked whether it still holds it, and cannot be."""
+        self.wait(recording_id, now_s)
+        self._tell(recording_id, _UNCONFIRMED.format(why=why), Reason.LINK)
+
+    def confirmed(self, recording_id: str) -> None:
+        """The server still holds it."""
+        self._until_s.pop(recording_id, None)
+        self._untell(recording_id)
 
     def is_quiet(self, recording_id: str, now_s: float, *, fallback_s: float) -> bool | None:
         """Return whether it was quiet for long enough to go where nobody can say who writes.
@@ -91,9 +105,7 @@ class PendingRemovals:
         """It is gone, or it is kept for ever."""
         self._until_s.pop(recording_id, None)
         self._quiet_since_s.pop(recording_id, None)
-        if recording_id in self._told:
-            self._told.discard(recording_id)
-            self._activity.wait(recording_id, None)
+        self._untell(recording_id)
         self._troubled.discard(recording_id)
         if not self._troubled:
             self._activity.problem(ProblemCode.DELETE_FAILED, present=False)
@@ -102,7 +114,12 @@ class PendingRemovals:
         """Forget the times that are over: others may have moved those recordings."""
         self._until_s = {key: at for key, at in self._until_s.items() if at > now_s}
 
-    def _tell(self, recording_id: str, why: str) -> None:
+    def _tell(self, recording_id: str, why: str, reason: Reason = Reason.STILL_RECORDING) -> None:
         if recording_id in self._told or len(self._told) < _MAX_TOLD:
             self._told.add(recording_id)
-            self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, why))
+            self._activity.wait(recording_id, Wait(reason, why))
+
+    def _untell(self, recording_id: str) -> None:
+        if recording_id in self._told:
+            self._told.discard(recording_id)
+            self._activity.wait(recording_id, None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import structlog
 
-from edge_agent.base.errors import ReceiptRefusedError
+from edge_agent.base.errors import ReceiptRefusedError, TransportError, UploadLostError
 from edge_agent.core.recording import Recording
+from edge_agent.core.retention import ReceiptAnswer, Standing
 from edge_agent.core.upload import Event
+from edge_agent.send.clients.interface import UploadClient
 from edge_agent.store.recordings import NewEvent, Store
 from upload_protocol.digests import Digest
 from upload_protocol.headers import is_upload_id
@@ -32,6 +34,24 @@ def check_receipt(receipt: Receipt, digest: Digest, length: int) -> None:
     if receipt.verified_against != "client" or not is_upload_id(receipt.upload_id):
         msg = "the receipt does not say that the server compared our digest: the recording is kept"
         raise ReceiptRefusedError(msg, expected=str(digest), actual=str(receipt.digest))
+
+
+def standing_of(client: UploadClient, receipt: Receipt) -> ReceiptAnswer:
+    """Ask the server whether it still stands by *receipt*, which it gave long ago."""
+    try:
+        status = client.status(receipt.upload_id)
+    except UploadLostError as error:
+        return ReceiptAnswer(Standing.VOID, str(error))
+    except TransportError as error:
+        return ReceiptAnswer(Standing.UNKNOWN, str(error))
+    now = status.receipt
+    if now is not None:
+        if (now.digest, now.length) == (receipt.digest, receipt.length):
+            return ReceiptAnswer(Standing.HOLDS)
+        return ReceiptAnswer(Standing.VOID, f"its receipt is for {now.digest} by now")
+    if status.state in {"complete", "verifying", "publishing"}:
+        return ReceiptAnswer(Standing.UNKNOWN, "the server reads the published file again")
+    return ReceiptAnswer(Standing.VOID, f"the upload is {status.state}")
 
 
 def keep_receipt(

@@ -22,7 +22,7 @@ from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 
 _ASK_S = 5.0
-"""For the question whether the server is back: it is asked again, so that patience is not needed."""
+"""For questions that are asked again, so that patience is not needed."""
 
 
 def make_transport(
@@ -72,16 +72,28 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
 
 def answers(settings: AgentSettings, clock: Clock) -> bool:
     """Return whether the server answers, with however bad news; asked once, and not for long."""
-    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
-    hasty = settings.model_copy(update={"upload": upload})
     try:
-        with make_transport(hasty, clock) as transport:
+        with make_transport(_hasty(settings), clock) as transport:
             transport.probe(secrets.token_hex(16))
     except (LinkDownError, ConfigError):
         return False  # a certificate in the middle of being renewed cannot ask: soon again
     except TransportError as error:
         return not isinstance(error, NotOurServerError)
     return True
+
+
+def make_receipt_client(settings: AgentSettings, clock: Clock) -> NativeClient:
+    """Return a client to ask about old receipts with: one that soon says that nobody answers.
+
+    Raises:
+        ConfigError: a file for TLS or the proxy cannot be used.
+    """
+    return make_transport(_hasty(settings), clock)
+
+
+def _hasty(settings: AgentSettings) -> AgentSettings:
+    upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
+    return settings.model_copy(update={"upload": upload})
 
 
 def make_sender(

@@ -13,6 +13,7 @@ from edge_agent.core.upload import Event, State, advance
 from edge_agent.store.database import Connection
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
+from edge_agent.store.running_time import RunningTime
 from edge_agent.store.schema import COLUMNS, changed_columns, to_recording
 
 _KEEP_RELEASED = 1000
@@ -36,9 +37,10 @@ class Move:
 class Moves:
     """Writes steps and changes of recordings, their events and what they count."""
 
-    def __init__(self, outbox: Outbox, notes: Notes) -> None:
+    def __init__(self, outbox: Outbox, notes: Notes, running: RunningTime) -> None:
         self._outbox = outbox
         self._notes = notes
+        self._running = running
 
     def do(self, run: Connection, move: Move) -> Recording:
         """Do *move*; return the recording as it is then.
@@ -56,6 +58,9 @@ class Moves:
         ):
             raise StaleRecordingError(now.id)
         moved = _with_key(replace(now, state=state, **move.changes))
+        if is_receipt:
+            moved = replace(moved, receipt_s=self._running.now_s())
+            self._running.write(run)
         _write(run, now, moved)
         if move.sent:
             self._notes.count(run, bytes_sent=move.sent, bytes_resent=move.resent)

@@ -45,6 +45,11 @@ class Notes:
         with self._database.transaction() as run:
             _write(run, key, value)
 
+    @staticmethod
+    def write(run: Connection, key: str, value: Any) -> None:
+        """Do what `put` does, in the caller's transaction."""
+        _write(run, key, value)
+
     def totals(self) -> Totals:
         """Return the counters; one that only another version keeps is passed over, not lost."""
         kept = self.get(_TOTALS) or {}

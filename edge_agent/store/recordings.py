@@ -29,6 +29,7 @@ from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.store.queue import Chosen, EveryRecording, Queue
+from edge_agent.store.running_time import RunningTime
 from edge_agent.store.schema import (
     COLUMNS,
     MIGRATIONS,
@@ -72,7 +73,8 @@ class Store:
         self._queue = EveryRecording(database) if queue is None else queue
         self.outbox = outbox
         self.notes = Notes(database)
-        self._moves = Moves(outbox, self.notes)
+        self.running = RunningTime(self.notes, clock)
+        self._moves = Moves(outbox, self.notes, self.running)
         self.priority_of: Callable[[str, str], int] | None = None
         """Gives a new recording its priority, from folder and name; None: all have the same."""
 

@@ -75,7 +75,9 @@ ALTER TABLE recording ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recording_ahead ON recording(state, priority DESC, seq) WHERE priority > 0;
 """
 
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES)
+_RECEIPT_AGE = "ALTER TABLE recording ADD COLUMN receipt_s INTEGER;"
+
+MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES, _RECEIPT_AGE)
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -83,7 +85,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at, priority"
+    "detail, seen_at, verified_at, priority, receipt_s"
 )
 
 
@@ -110,6 +112,7 @@ def to_recording(row: Sequence[Any]) -> Recording:
         seen_at=row[21],
         verified_at=row[22],
         priority=row[23],
+        receipt_s=row[24],
     )
 
 
@@ -143,4 +146,5 @@ def _values(recording: Recording) -> dict[str, Any]:
         "detail": recording.detail,
         "verified_at": recording.verified_at,
         "priority": recording.priority,
+        "receipt_s": recording.receipt_s,
     }

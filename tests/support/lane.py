@@ -25,6 +25,7 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy
+from edge_agent.send.receipts import standing_of
 from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock
@@ -99,6 +100,7 @@ class Lane:
                 "folder": self.folder(),
                 "probe": LeaseProbe(),
                 "space": lambda _: Space(self.free, self.total),
+                "ask": lambda receipt: standing_of(self.transport, receipt),
                 **more,
             },
         )
