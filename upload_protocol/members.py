@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from upload_protocol.digests import Digest, DigestError, parse_digest
 from upload_protocol.headers import MAX_OFFSET
-from upload_protocol.ranges import RangeSet
+from upload_protocol.ranges import MAX_RANGES, RangeSet
 
 T = TypeVar("T")
 
@@ -119,10 +119,14 @@ def ranges(source: Mapping[str, Any], name: str) -> RangeSet:
     """Return ranges; none where the member is missing.
 
     Raises:
-        MessageError: they are not ``[[start, stop], ...]``.
+        MessageError: they are not ``[[start, stop], ...]``, or more than an upload may fall into.
     """
+    pairs = optional(source, name, list) or []
+    if len(pairs) > MAX_RANGES:
+        msg = f"{name!r} has more than {MAX_RANGES} ranges"
+        raise MessageError(msg)
     try:
-        return RangeSet.from_pairs(optional(source, name, list) or [])
+        return RangeSet.from_pairs(pairs)
     except ValueError as error:
         msg = f"{name!r}: {error}"
         raise MessageError(msg) from error

@@ -28,6 +28,7 @@ from edge_agent.report.mqtt_client import (
     Message,
     MqttClient,
     Reached,
+    Received,
 )
 from edge_agent.report.payloads import Topics, encode, offline
 from edge_agent.report.timing import Timing, reconnect_wait_s
@@ -37,6 +38,10 @@ _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"
 _RESERVED: Final = 100
 """Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
+
+_MAX_UNREAD: Final = 32
+"""Messages that wait to be read. A broker that sends more at once than one or two of our own status
+floods us, and is not heard out."""
 
 _SILENT_SESSIONS: Final = 2
 """A broker that hangs up on so many MQTT 5 CONNECTs without a word probably knows 3.1.1 only."""
@@ -229,6 +234,8 @@ class BrokerSession:
 
     def _note(self, number: int, heard: Heard) -> None:
         """Take what a session heard; called in its thread."""
+        if isinstance(heard, Received) and self._heard.qsize() >= _MAX_UNREAD:
+            return
         self._heard.put((number, heard))
         self._wake()
 

@@ -1,4 +1,4 @@
-"""One session with an MQTT broker, from connect until it ends; the only module that knows paho.
+"""One session with an MQTT broker, from connect until it ends; with `packet_limit` all that knows paho.
 
 paho is used for the wire alone. It never reconnects here and never queues for us: a session that ends
 is over, and the next one is a new client. That avoids what goes wrong in long-running paho clients (a
@@ -24,6 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.report.broker_login import Login
+from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, PacketRefusedError
 
 UNSUPPORTED_VERSION: Final = 132
 LOGIN_REFUSED: Final = frozenset({134, 135, 138, 140})
@@ -172,7 +173,7 @@ class MqttClient:
 
     def _make_client(self, will: Message | None, will_delay_s: int) -> paho.Client:
         login = self._login
-        client = paho.Client(
+        client = LimitedClient(
             CallbackAPIVersion.VERSION2,
             client_id=login.client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
@@ -219,6 +220,8 @@ class MqttClient:
                     break  # nothing to say goodbye to
         except (OSError, ssl.SSLError) as error:
             reason = _why(error)
+        except PacketRefusedError as error:
+            reason = str(error)
         except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more
             reason = f"{type(error).__name__}: {error}"
         finally:
@@ -232,7 +235,11 @@ class MqttClient:
                 address.port,
                 self._login.keepalive_s,
                 clean_start=self._session_s == 0,
-                properties=_properties(PacketTypes.CONNECT, SessionExpiryInterval=self._session_s),
+                properties=_properties(
+                    PacketTypes.CONNECT,
+                    SessionExpiryInterval=self._session_s,
+                    MaximumPacketSize=MAX_PACKET_BYTES,
+                ),
             )
         else:
             self._client.connect(address.host, address.port, self._login.keepalive_s)

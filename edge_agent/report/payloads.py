@@ -75,7 +75,7 @@ def read_presence(payload: bytes) -> Presence | None:
     """Return what a ``status`` message says; None: it is none."""
     try:
         document = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("status") not in {"online", "offline"}:
         return None

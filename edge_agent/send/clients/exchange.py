@@ -102,15 +102,17 @@ class Exchange:
         document: object = None,
         body: Iterator[bytes] | None = None,
         fields: Mapping[str, str] | None = None,
+        longest: int = responses.MAX_ANSWER_BYTES,
     ) -> Answer:
         """Return the answer to a request, whatever its status.
 
         Args:
             document: sent as JSON.
             body: sent as it is; *fields* says how long it is.
+            longest: bytes of an answer's body.
 
         Raises:
-            TransportError: there is no answer.
+            TransportError: there is no answer, or none of at most *longest* bytes.
         """
         fields = {**(fields or {}), **self._authorization()}
         content: bytes | Iterator[bytes] | None = body
@@ -122,7 +124,7 @@ class Exchange:
         try:
             if self._is_aborted:
                 raise AbortedError("stopped before it was sent")
-            answer = self._answer_to(method, path, fields, content)
+            answer = self._answer_to(method, path, fields, content, longest)
             was_answered = True
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             if self._is_aborted:
@@ -149,6 +151,7 @@ class Exchange:
         path: str,
         fields: Mapping[str, str],
         content: bytes | Iterator[bytes] | None,
+        longest: int,
     ) -> Answer:
         request = self._client.build_request(
             method,
@@ -159,7 +162,7 @@ class Exchange:
         )
         response = self._client.send(request, stream=True)
         try:
-            return Answer(response.status_code, _fields(response), _read(response))
+            return Answer(response.status_code, _fields(response), _read(response, longest))
         finally:
             response.close()
 
@@ -235,14 +238,15 @@ def _fields(response: httpx.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _read(response: httpx.Response) -> bytes:
+def _read(response: httpx.Response, longest: int) -> bytes:
     body = bytearray()
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         # Nobody asked for it, and what 64 KiB of it would become in memory has no bound.
         raise NotOurServerError("the answer is compressed, as no ingest server answers")
     for piece in response.iter_bytes():
         body += piece
-        if len(body) > responses.MAX_ANSWER_BYTES:
-            msg = f"the answer is longer than {responses.MAX_ANSWER_BYTES} bytes"
-            raise NotOurServerError(msg)
+        if len(body) > longest:
+            raise NotOurServerError(
+                f"the answer is longer than {longest} bytes, as none of an ingest server is"
+            )
     return bytes(body)

@@ -121,7 +121,7 @@ class NativeClient:
         self, upload_id: str, *, block_bytes: int, start: int, limit: int
     ) -> BlockDigests | None:
         path = f"{headers.blocks_path(upload_id)}?size={block_bytes}&start={start}&limit={limit}"
-        answer = self._exchange.ask("GET", path)
+        answer = self._exchange.ask("GET", path, longest=responses.MAX_BLOCKS_BYTES)
         if responses.problem_code(answer) in {"not-found", "method-not-allowed"}:
             return None
         return responses.read(answer, BlockDigests.from_json, now=self._utc())

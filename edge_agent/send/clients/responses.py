@@ -30,8 +30,15 @@ from upload_protocol.messages import MessageError, Problem
 
 T = TypeVar("T")
 
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Far above the largest honest answer (4096 block digests: 300 KB)."""
+MAX_ANSWER_BYTES = 128 * 1024
+"""Of every answer but block digests. The largest honest one, a status of 1024 ranges, has 45 KB."""
+
+MAX_BLOCKS_BYTES = 512 * 1024
+"""Of an answer with block digests: 4096 of them have 310 KB."""
+
+_MAX_PARTS = 16 * 1024
+"""Arrays, objects and members in an answer. As values they take many times the memory of their text; a
+status of 1024 ranges has 3,100, 4096 block digests have 4,100."""
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
@@ -134,6 +141,10 @@ def problem_code(answer: Answer) -> str | None:
 
 
 def _document(answer: Answer) -> Any:
+    # Those within texts are counted, too, and honest ones have few.
+    if sum(map(answer.body.count, (b"[", b"{", b","))) > _MAX_PARTS:
+        msg = f"a document of more than {_MAX_PARTS} parts"
+        raise MessageError(msg)
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:

@@ -5,6 +5,7 @@ import resource
 import socket
 import ssl
 import threading
+import tracemalloc
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -14,8 +15,9 @@ from edge_agent.base.errors import LinkDownError, NotOurServerError, ServerBusyE
 from edge_agent.net import early_answer
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.clients.responses import MAX_ANSWER_BYTES
 from tests.support.certificates import Authority
-from upload_protocol.ranges import ByteRange
+from upload_protocol.ranges import MAX_RANGES, ByteRange
 
 ID = "0" * 32
 MIB = 2**20
@@ -77,15 +79,21 @@ def after_the_body(raw):
     return serve
 
 
+def client_at(endpoint):
+    return NativeClient(
+        endpoint, token=lambda: None, utc=lambda: datetime(2026, 11, 21, tzinfo=UTC)
+    )
+
+
+def client_of(port):
+    return client_at(Endpoint(url=f"http://127.0.0.1:{port}", idle_timeout_s=5.0))
+
+
 def sent_to(port, *, length=LENGTH, scheme="http", ca_file=None):
     """Send a body; return the error that comes of it."""
     connection = Endpoint(url=f"{scheme}://127.0.0.1:{port}", ca_file=ca_file, idle_timeout_s=5.0)
     body = iter([bytes(LENGTH)] * (length // LENGTH))
-    utc = lambda: datetime(2026, 11, 21, tzinfo=UTC)  # noqa: E731 - a clock that stands
-    with (
-        NativeClient(connection, token=lambda: None, utc=utc) as transport,
-        pytest.raises(TransportError) as caught,
-    ):
+    with client_at(connection) as transport, pytest.raises(TransportError) as caught:
         transport.send(ID, ByteRange(0, length), length, body)
     return caught.value
 
@@ -142,6 +150,71 @@ def test_a_body_without_end_is_none_of_our_servers():
 
     with answering(serve) as port:
         assert isinstance(sent_to(port), NotOurServerError)
+
+
+def as_json(document):
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(document)}\r\n\r\n"
+    return head.encode() + document
+
+
+def a_status(received):
+    text = f'{{"id":"{ID}","device":"d","name":"a","state":"open","length":4000,"received":{received}}}'
+    return text.encode()
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        pytest.param(
+            a_status([[2 * at, 2 * at + 1] for at in range(250_000)]),
+            f"longer than {MAX_ANSWER_BYTES} bytes",
+            id="ranges that fill the length",
+        ),
+        pytest.param(
+            a_status([[2 * at, 2 * at + 1] for at in range(MAX_RANGES + 1)]),
+            "'received' has more than 1024 ranges",
+            id="a range too many",
+        ),
+        pytest.param(
+            b"[" + b"{}," * 40_000 + b"{}]", "a document of more than 16384 parts", id="objects"
+        ),
+        pytest.param(b"[" * 16_000, "no JSON document", id="depth"),
+        pytest.param(b'{"id":' + b"9" * 100_000 + b"}", "no JSON document", id="a number"),
+    ],
+)
+def test_an_answer_that_would_grow_in_memory_is_none_of_our_servers(document, why):
+    with answering(after_the_body(as_json(document))) as port:
+        tracemalloc.start()
+        error = sent_to(port)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert isinstance(error, NotOurServerError)
+    assert why in str(error)
+    assert peak < 2 * MIB  # of 250,000 ranges it was some 130
+
+
+def test_the_most_ranges_that_a_server_has_are_read():
+    far = 2**63 - 2 * MAX_RANGES
+    received = [[far + 2 * at, far + 2 * at + 1] for at in range(MAX_RANGES)]
+    with answering(after_the_body(as_json(a_status(received)))) as port, client_of(port) as client:
+        status = client.send(ID, ByteRange(0, LENGTH), LENGTH, iter([bytes(LENGTH)]))
+
+    assert len(status.received) == MAX_RANGES
+
+
+def test_the_most_block_digests_that_a_server_gives_are_read():
+    blocks = ",".join(f'"{10**15 + at}":"{"0" * 64}"' for at in range(4096))
+    document = f'{{"size":1048576,"blocks":{{{blocks}}},"next":4096}}'.encode()
+
+    def serve(connection):
+        take(connection, body=0)
+        connection.sendall(as_json(document))
+
+    with answering(serve) as port, client_of(port) as client:
+        answer = client.blocks(ID, block_bytes=MIB, start=0, limit=4096)
+
+    assert len(answer.blocks) == 4096
 
 
 def test_a_compressed_answer_fills_no_memory():
