@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
+from edge_host.terminal import plain
 from edge_host.version import own_version
 
 PROGRAM = Program(
@@ -178,7 +179,7 @@ def _check(options: argparse.Namespace) -> int:
     has_failed = False
     for finding in run_checks(loaded, SystemClock()):
         has_failed |= finding.level == "FAIL"
-        print(f"{finding.level:<4}  {finding.what}: {finding.text}", flush=True)
+        print(plain(f"{finding.level:<4}  {finding.what}: {finding.text}"), flush=True)
     return EXIT_FAILED if has_failed else EXIT_DONE
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_host.terminal import plain
+
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
 """Done (SIGTERM too), failed, wrong usage (argparse's own), wrong configuration (EX_CONFIG)."""
 
@@ -48,4 +50,4 @@ class Program:
             return _EXIT_INTERRUPTED
 
     def complain(self, sentence: str) -> None:
-        print(f"{self.name}: {sentence}", file=sys.stderr)
+        print(plain(f"{self.name}: {sentence}"), file=sys.stderr)

@@ -1,6 +1,7 @@
 """How recordings look on a terminal: tables, a progress line, sizes and times for people.
 
-Pure text in, text out; every name that arrives here is printable already.
+Pure text in, text out. Names that arrive here are printable already; what a server has said is not,
+so each line leaves as `plain`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_agent.report.state_document import status_line
+from edge_host.terminal import plain
 
 _NAME_WIDTH = 48
 """Of the table: one endless name must not push everybody's reason off the screen."""
@@ -57,7 +59,7 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
     hidden = queue["files"] - sum(not row["is_done"] and row["state"] != "failed" for row in files)
     if hidden > 0:
         lines.append(f"... and {hidden} more waiting")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def _files(count: int) -> str:
@@ -154,12 +156,16 @@ def _bar(percent: float) -> str:
 
 
 def _fit(parts: Sequence[str], width: int) -> str:
-    line = "  ".join(part for part in parts if part)
+    line = plain("  ".join(part for part in parts if part))
     return line if len(line) <= width else line[: max(0, width - 3)] + "..."
 
 
 def change_line(row: Mapping[str, Any]) -> str:
     """Return how one file is doing, as a line of its own: where there is no terminal."""
+    return plain(_change(row))
+
+
+def _change(row: Mapping[str, Any]) -> str:
     if row["is_done"]:
         where = "" if row["published_as"] is None else f", published as {row['published_as']}"
         return f"{row['path']}: verified{where}"

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from edge_agent.base.errors import AgentError
 from edge_agent.operate.text import change_line, progress_line
+from edge_host.terminal import plain
 
 
 def show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
@@ -24,7 +25,7 @@ def show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
         if "refused" in answer:
             for one in answer["refused"]:
                 all_taken = False
-                print(f"{one['path']}: {one['why']}", file=out)
+                print(plain(f"{one['path']}: {one['why']}"), file=out)
             continue
         if is_terminal:
             # A serial console does not know its width and says 0.

@@ -19,6 +19,7 @@ from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folder import Folder
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
 from edge_host.clock import rfc3339
+from edge_host.terminal import plain
 
 _STATE_OF_REASON = {
     Reason.LINK: "waiting_network",
@@ -174,6 +175,10 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
 
 def status_line(document: Mapping[str, Any]) -> str:
     """Return the document as one line for a person."""
+    return plain(_in_words(document))
+
+
+def _in_words(document: Mapping[str, Any]) -> str:
     current, queue = document["current"], document["queue"]
     waiting = max(0, queue["files"] - (current is not None))
     tail = f", {waiting} waiting" if waiting else ""

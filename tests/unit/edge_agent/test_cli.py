@@ -9,6 +9,7 @@ from edge_agent.cli import main
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tests.support.in_process import as_it_was, beside, server
 from tests.support.processes import toml, wait_for
+from tests.support.raw_http import serving
 
 DATA = b"a recording, or at least its first bytes" * 1000
 
@@ -153,6 +154,22 @@ def test_check_is_1_where_one_thing_fails_and_tries_the_others_all_the_same(alon
     assert "create it, mend [watch] folder, or give access to it" in failed[0]
     assert "check host and port in [server] url" in failed[1]
     assert "OK    state_dir" in out
+
+
+def test_check_repeats_what_a_server_says_and_the_terminal_does_nothing(alone):
+    def refuse(_environ, start_response):
+        start_response("403 Forbidden", [("Content-Type", "application/problem+json")])
+        detail = "no\x1b[2J\r\nOK    server: all is well"
+        return [json.dumps({"code": "forbidden", "status": 403, "detail": detail}).encode()]
+
+    with serving(refuse) as server:
+        alone.configure(server={"url": f"http://{server.address}"})
+        code, out, _ = alone.run("check")
+
+    assert code == EXIT_FAILED
+    assert r"no\x1b[2J\r\nOK    server: all is well" in out
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert not any(line.startswith("OK    server") for line in out.split("\n"))
 
 
 def test_upload_sends_once_keeps_the_file_and_is_0_when_it_is_verified(device, tmp_path):

@@ -84,3 +84,9 @@ sys.exit(PROGRAM.run(parser, []))
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_sentence_with_what_others_have_said_does_nothing_on_a_terminal(capsys):
+    assert run(WorkError("the server said \x1b[2Jnothing\rat all")) == EXIT_FAILED
+
+    assert capsys.readouterr().err == "prog: the server said \\x1b[2Jnothing\\rat all\n"

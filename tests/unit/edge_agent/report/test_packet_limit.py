@@ -47,7 +47,9 @@ def broker(*answers: bytes, stays_open: bool = True):
     connects: list[bytes] = []
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # who reads nothing is full soon
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
+        )  # who reads nothing is full soon
 
         def serve():
             with listener.accept()[0] as connection:
@@ -84,6 +86,11 @@ def heard_from(port: int, *, is_v5: bool = True) -> list[object]:
     finally:
         session.abort()
         session.join(5)
+
+
+def until_it_ends(client: paho.Client) -> None:
+    while client.loop(10.0) is MQTTErrorCode.MQTT_ERR_SUCCESS:
+        pass
 
 
 @pytest.mark.parametrize(
@@ -139,8 +146,7 @@ def test_a_broker_that_asks_on_and_reads_no_answer_is_left():
     with broker(CONNACK, ask * 100_000) as (port, _):
         client.connect("127.0.0.1", port)
         with pytest.raises(PacketRefusedError, match="reads no answers"):
-            while client.loop(10.0) is MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass
+            until_it_ends(client)
         client.socket().close()
 
 

@@ -9,7 +9,7 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.media.folder import Folder
-from edge_agent.operate.text import progress_line, size, status_page
+from edge_agent.operate.text import change_line, progress_line, size, status_page
 from edge_agent.report.state_document import LinkUse, StateDocuments, percent, status_line
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
@@ -300,3 +300,29 @@ def test_an_endless_name_does_not_push_the_reasons_off_the_screen(board):
     (line,) = [one for one in page.splitlines() if "no route" in one]
     assert len(line) < 120
     assert line.split()[-4].endswith(".mp4")
+
+
+HOSTILE = "../\x1b]0;owned\x07\x1b[2J\r\ndrone-1: idle\u202e\x9b1A\udc80"
+
+
+@pytest.mark.parametrize("said", ["published_as", "detail", "problem"])
+def test_what_a_server_has_said_does_nothing_on_a_terminal(board, said):
+    hostile = row("a.mp4", **{"state": "failed", "problem": "x", "detail": "", said: HOSTILE})
+    waiting = row("b.mp4", reason="link", detail=HOSTILE)
+    board.activity.block(Wait(Reason.LINK, HOSTILE))
+    state = board.snapshot()
+    answer = {"running": True, "state": state, "files": [hostile, waiting], "limits": []}
+
+    page = status_page(answer, "d")
+    lines = [
+        *page.split("\n"),
+        change_line(hostile),
+        change_line({**hostile, "state": "released", "is_done": True}),
+        change_line(waiting),
+        status_line(state),
+        progress_line({"files": [waiting], "rate_bytes_per_s": None, "eta_s": None}, 500),
+    ]
+
+    assert [line for line in lines if not line.isprintable()] == []
+    assert r"../\x1b]0;owned\x07\x1b[2J\r\ndrone-1: idle\u202e\x9b1A\udc80" in page
+    assert "drone-1: idle" not in lines
