@@ -19,7 +19,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,6 +30,7 @@ from edge_agent import memory
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
+from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import is_insecure
 from edge_agent.base.settings_loading import Loaded
@@ -39,6 +42,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
+from edge_agent.net.link_monitor import Figures
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
 from edge_agent.report.reporter import Reporter
@@ -67,6 +71,8 @@ SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 _TICK_S = 30.0
 """Between two looks at the watchdog and the status line; far below systemd's shortest sensible
 WatchdogSec, and rare enough to let a board sleep."""
+_NEEDED = frozenset({"watcher", "sender"})
+"""The workers without which no recording arrives: they alone keep systemd's watchdog fed."""
 _JOIN_S = 2.0
 _FAREWELL_S = 1.5
 _STOP_S = 3.0
@@ -89,7 +95,7 @@ class Agent:
         self._ends_s: float | None = None
         self._lock = StateLock(settings.state_dir)
         self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
-        priorities.apply(self._store, [one.rule() for one in settings.priority])
+        self._apply_priorities(settings)
         self.activity = Activity()
         self._folder = Folder(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)
@@ -155,15 +161,15 @@ class Agent:
         )
 
     def _new_runners(self) -> dict[str, WorkerThread]:
-        clock, sender, janitor = self._clock, self._sender, self._janitor
+        sender, janitor = self._sender, self._janitor
         runners = [
-            WorkerThread("watcher", self._watcher.step, clock=clock),
-            WorkerThread("sender", sender.step, clock=clock, woken=sender.woken),
-            WorkerThread("janitor", janitor.step, clock=clock, woken=janitor.woken),
-            WorkerThread("reporter", self._reporter.step, clock=clock),
+            self._worker("watcher", self._watcher.step),
+            self._worker("sender", sender.step, sender.woken),
+            self._worker("janitor", janitor.step, janitor.woken),
+            self._worker("reporter", self._reporter.step),
         ]
         if self._settings.server.claim_token_file is not None:
-            runners.append(WorkerThread("enrolment", self._new_enrolment().step, clock=clock))
+            runners.append(self._worker("enrolment", self._new_enrolment().step))
         return {one.name: one for one in runners}
 
     def _new_commands(self) -> Commands:
@@ -207,11 +213,18 @@ class Agent:
         self.activity.problem(ProblemCode.INSECURE_TRANSPORT, present=insecure)
         self._tell("agent.started", {"version": own_version()})
         self.activity.subscribe(self._reporter.wake)
-        self._reporter.start()
-        self._control.start()
-        self._link.start()
-        for runner in self._runners.values():
-            runner.start()
+        with only_helps("reporter", instead="nobody is told over MQTT"):
+            self._reporter.start()
+        with only_helps("control socket", instead="status and upload work without the agent only"):
+            self._control.start()
+        with only_helps("link watch", instead="the kernel alone notices dead connections"):
+            self._link.start()
+        for name, runner in self._runners.items():
+            if name in _NEEDED:
+                runner.start()
+            else:
+                with only_helps(name, instead="until the next start of the agent it does not run"):
+                    runner.start()
         self._snapshots.phase = None
         self.activity.touch()
         self._notifier.ready()
@@ -229,7 +242,8 @@ class Agent:
 
     def _tick(self) -> None:
         now_s = self._clock.now_s()
-        stuck = stuck_workers(self._runners.values(), self.activity, now_s)
+        needed = [runner for name, runner in self._runners.items() if name in _NEEDED]
+        stuck = stuck_workers(needed, self.activity, now_s)
         if stuck:
             log.error("watchdog.starved", workers=stuck)
         else:
@@ -237,11 +251,20 @@ class Agent:
         self._retry_on_new_way()
         is_synced = self._clock.is_synchronised()
         self.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)
-        try:
-            self._notifier.status(status_line(self._snapshots()))
-        except StoreError as error:
-            self._notifier.status(str(error))
-        memory.trim()
+        with only_helps("status line", instead="systemd shows an older one"):
+            try:
+                self._notifier.status(status_line(self._snapshots()))
+            except StoreError as error:
+                self._notifier.status(str(error))
+        with only_helps("memory", instead="the C library keeps it"):
+            memory.trim()
+
+    def _worker(
+        self, name: str, step: Callable[[float], float], woken: threading.Event | None = None
+    ) -> WorkerThread:
+        code = ProblemCode(f"{name}_failed")
+        tell = partial(self.activity.problem, code)
+        return WorkerThread(name, step, clock=self._clock, woken=woken, on_failing=tell)
 
     def _retry_on_new_way(self) -> None:
         """A verdict that came by another URL, login or version may not be the one of today."""
@@ -267,7 +290,9 @@ class Agent:
         )
 
     def _link_use(self) -> LinkUse:
-        seen, figures = self._sender.link_in_use, self._link.figures()
+        seen, figures = self._sender.link_in_use, Figures()
+        with only_helps("figures of the link", instead="they are null"):
+            figures = self._link.figures()
         return LinkUse(
             interface=seen.interface,
             is_metered=None if seen.interface is None else seen.verdict.is_metered,
@@ -297,10 +322,7 @@ class Agent:
         set_level(change.settings.log.level)
         self._folder.reconfigure(change.settings.watch)
         self._watcher.wake()
-        try:
-            priorities.apply(self._store, [one.rule() for one in change.settings.priority])
-        except StoreError as error:
-            log.warning("priorities.failed", error=str(error), action="done by the next start")
+        self._apply_priorities(change.settings)
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
@@ -313,16 +335,24 @@ class Agent:
         )
         self.activity.touch()
 
+    def _apply_priorities(self, settings: AgentSettings) -> None:
+        with only_helps(
+            "priorities", instead="those of before hold until the next start or reload"
+        ):
+            priorities.apply(self._store, [one.rule() for one in settings.priority])
+
     def _stop(self) -> None:
         """End everything within five seconds, whatever the link and the broker do."""
         self._ends_s = self._clock.now_s() + _STOP_S
         self._notifier.stopping()
         self._snapshots.phase = "stopping"
-        self._link.stop(0)
+        with only_helps("link watch", instead="it ends with the process"):
+            self._link.stop(0)
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
-        self._control.stop()
+        with only_helps("control socket", instead="it ends with the process"):
+            self._control.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
         late = [
             runner.name
@@ -336,7 +366,8 @@ class Agent:
         if "janitor" not in late:
             self._janitor.put_all_back()
         self._tell("agent.stopped", {})
-        self._reporter.stop(_FAREWELL_S)
+        with only_helps("reporter", instead="the broker publishes the will"):
+            self._reporter.stop(_FAREWELL_S)
         self._watcher.stop()
         log.info("agent.stopped")
 

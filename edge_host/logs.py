@@ -10,7 +10,8 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -39,10 +40,25 @@ def configure(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(console if is_console else json),
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lenient(out))),
         # A cached logger would keep the level that it was made with through a reload.
         cache_logger_on_first_use=False,
     )
+
+
+class _Lenient:
+    """A stream that may fail (a full disk, a reader that went away) without ending who logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def set_level(level: str) -> None:

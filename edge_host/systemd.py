@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -60,14 +59,16 @@ class Notifier:
             return
         # A leading @ stands for the NUL of an abstract socket.
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        message = "\n".join(line.replace("\n", " ") for line in lines).encode()
+        message = "\n".join(line.replace("\n", " ") for line in lines).encode(errors="replace")
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.settimeout(1.0)
                 sender.sendto(message, name)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             # Not worth failing for: systemd restarts us if it was the watchdog's.
-            log.warning("systemd.notify_failed", error=os.strerror(error.errno or 0))
+            log.warning(
+                "systemd.notify_failed", error=getattr(error, "strerror", None) or str(error)
+            )
 
 
 def watch(notifier: Notifier, is_alive: Callable[[], bool], stopped: threading.Event) -> None:

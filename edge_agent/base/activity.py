@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from edge_agent.base.helper import only_helps
+
 
 class Reason(StrEnum):
     """Why something waits (law L5); the words are part of the public ``state`` document."""
@@ -54,6 +56,40 @@ class ProblemCode(StrEnum):
     CONFIG = "config"
     SOURCE_MISSING = "source_missing"
     INSECURE_TRANSPORT = "insecure_transport"
+    WATCHER_FAILED = "watcher_failed"
+    SENDER_FAILED = "sender_failed"
+    JANITOR_FAILED = "janitor_failed"
+    REPORTER_FAILED = "reporter_failed"
+    ENROLMENT_FAILED = "enrolment_failed"
+
+
+_REPORT_IT = "keep the log (worker.failed names the error) and report it"
+
+FAILURES: Mapping[ProblemCode, str] = MappingProxyType(
+    {
+        ProblemCode.WATCHER_FAILED: (
+            "what finds recordings fails at each try: new ones are not noticed, known ones are sent;"
+            f" {_REPORT_IT}; systemd restarts the agent after some minutes of that"
+        ),
+        ProblemCode.SENDER_FAILED: (
+            f"what sends fails at each try: nothing is sent, and nothing is lost; {_REPORT_IT};"
+            " systemd restarts the agent after some minutes of that"
+        ),
+        ProblemCode.JANITOR_FAILED: (
+            "what deletes fails at each try: recordings are sent and none is deleted, so the card may"
+            f" fill; {_REPORT_IT}, and make room by hand if it is needed"
+        ),
+        ProblemCode.REPORTER_FAILED: (
+            "what tells the broker fails at each try: recordings are sent, nobody is told over MQTT,"
+            f" events are kept; {_REPORT_IT}"
+        ),
+        ProblemCode.ENROLMENT_FAILED: (
+            "what claims a token fails at each try: nothing is sent before there is one;"
+            f" {_REPORT_IT}, and put a token of `ingest-server token add` into [server] token_file"
+        ),
+    }
+)
+"""Of each worker that may fail at every step: what that means and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +271,5 @@ class Activity:
 
     def _announce(self) -> None:
         for listener in self._listeners:
-            listener()
+            with only_helps("listener", instead="it hears of the next change"):
+                listener()

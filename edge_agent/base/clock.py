@@ -10,6 +10,7 @@ import ctypes
 from pathlib import Path
 from typing import Protocol
 
+from edge_agent.base.helper import only_helps
 from edge_host import clock as host
 
 _STA_UNSYNC = 0x0040
@@ -29,6 +30,11 @@ class SystemClock(host.SystemClock):
 
     def is_synchronised(self) -> bool:
         """Ask the kernel as ``adjtimex(2)`` does; unknown counts as not synchronised."""
+        with only_helps("clock", instead="the wall time is not believed"):
+            return self._is_believed_by_kernel()
+        return False
+
+    def _is_believed_by_kernel(self) -> bool:
         # None: what this process has loaded already. find_library would start a program, each time.
         libc = ctypes.CDLL(None, use_errno=True)
         # struct timex is at most 208 bytes on every Linux ABI; `modes` = 0 only reads.

@@ -13,6 +13,7 @@ from edge_agent.base.clock import Clock
 log = structlog.get_logger()
 
 _RESTART_CAP_S = 60.0
+_TWICE = 2
 
 LATE_S = 30.0
 """How late a worker may begin its next step: a loaded board, a card that blocks."""
@@ -31,6 +32,7 @@ class WorkerThread:
         *,
         clock: Clock,
         woken: threading.Event | None = None,
+        on_failing: Callable[[bool], object] = lambda _: None,
     ) -> None:
         """Prepare; `start` begins.
 
@@ -39,15 +41,20 @@ class WorkerThread:
             step: does at most one unit of work.
             clock: where ``now_s`` comes from.
             woken: the worker's own event, if it has one; set from anywhere to end a wait.
+            on_failing: told in the worker's thread, with True when a second step in a row has failed,
+                with False when one works again.
         """
         self.name = name
         self._step = step
         self._clock = clock
+        self._on_failing = on_failing
         self._woken = threading.Event() if woken is None else woken
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.failures = 0
         """Consecutive steps that ended with an error nobody expected."""
+        self.failing_since_s: float | None = None
+        """When the first of them began."""
         self.busy_since_s: float | None = None
         """When the running step began; None between two steps."""
         self.due_s = 0.0
@@ -66,7 +73,9 @@ class WorkerThread:
         self._woken.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Return whether the thread has ended within *timeout_s*."""
+        """Return whether the thread has ended within *timeout_s*, or never begun."""
+        if self._thread.ident is None:
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -93,10 +102,16 @@ class WorkerThread:
             wait_s = self._step(now_s)
         except Exception:
             self.failures += 1
+            if self.failing_since_s is None:
+                self.failing_since_s = now_s
             wait_s = min(_RESTART_CAP_S, 2.0 ** min(self.failures, 10))
             log.exception("worker.failed", worker=self.name, failures=self.failures, wait_s=wait_s)
+            if self.failures == _TWICE:
+                self._on_failing(True)
             return wait_s
-        self.failures = 0
+        if self.failures >= _TWICE:
+            self._on_failing(False)
+        self.failures, self.failing_since_s = 0, None
         return wait_s
 
 
@@ -104,12 +119,19 @@ def stuck_workers(workers: Iterable[WorkerThread], activity: Activity, now_s: fl
     """Return the workers that show neither progress nor a wait that they named.
 
     A worker between two steps has said how long it waits, and why is on the board. In a step it has
-    to beat: the sender does for each piece of a request that the system takes.
+    to beat: the sender does for each piece of a request that the system takes. One whose steps fail,
+    each of them, makes none.
+
+    Args:
+        workers: those that recordings cannot do without; no other may have the agent restarted.
     """
     stuck = []
     for runner in workers:
         busy_since_s = runner.busy_since_s
-        if not runner.is_alive:
+        failing_since_s = runner.failing_since_s
+        if not runner.is_alive or (
+            failing_since_s is not None and now_s > failing_since_s + SILENT_S
+        ):
             stuck.append(runner.name)
         elif busy_since_s is None:
             if now_s > runner.due_s + LATE_S:

@@ -26,6 +26,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from edge_agent.base.helper import only_helps
+
 _LOG = "watchdog.observers"
 _JOIN_S = 0.5
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -57,17 +59,17 @@ class FolderHints:
         """
         self.stop()
         logging.getLogger(_LOG).addHandler(self._overflow)
-        observer = Observer(timeout=60)
-        observer.name = "watch-hints"
         try:
-            observer.schedule(
+            # Even this asks the kernel for what it may not have.
+            self._observer = Observer(timeout=60)
+            self._observer.name = "watch-hints"
+            self._observer.schedule(
                 _Handler(self._on_hint), str(folder), recursive=recursive, event_filter=_EVENTS
             )
-            observer.start()
-        except OSError as error:
-            logging.getLogger(_LOG).removeHandler(self._overflow)
-            return error.strerror or str(error)
-        self._observer = observer
+            self._observer.start()
+        except Exception as error:  # noqa: BLE001 - no more than a hint is lost
+            self.stop()
+            return getattr(error, "strerror", None) or str(error) or type(error).__name__
         return None
 
     def are_alive(self) -> bool:
@@ -83,9 +85,14 @@ class FolderHints:
     def stop(self) -> None:
         logging.getLogger(_LOG).removeHandler(self._overflow)
         observer, self._observer = self._observer, None
-        if observer is not None and observer.is_alive():
-            observer.stop()
-            observer.join(timeout=_JOIN_S)
+        if observer is None:
+            return
+        with only_helps("hints", instead="its threads end with the agent"):
+            # Those that began before another could not, too.
+            observer.unschedule_all()
+            if observer.is_alive():
+                observer.stop()
+                observer.join(timeout=_JOIN_S)
 
 
 class _Handler(FileSystemEventHandler):

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from edge_agent.base.helper import only_helps
 from edge_agent.core.retention import LEAST_QUIET_S, QUIETER
 from edge_agent.core.stability import Writer
 from edge_agent.media import beneath
@@ -110,12 +111,17 @@ class LeaseProbe:
             yield writer
         finally:
             if writer is Writer.NOBODY:
-                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                with only_helps("leases", instead="it ends when the file is closed"):
+                    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
     def _take_lease(self, fd: int) -> Writer:
         """Return who writes; with NOBODY a lease is held on *fd*."""
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or not self._believes(fd):
-            return Writer.UNKNOWN
+        with only_helps("leases", instead="the quiet time decides when a recording is finished"):
+            if stat.S_ISREG(os.fstat(fd).st_mode) and self._believes(fd):
+                return self._ask(fd)
+        return Writer.UNKNOWN
+
+    def _ask(self, fd: int) -> Writer:
         try:
             return _take(fd)
         except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_agent.base.helper import only_helps
 from edge_agent.media.hints import FolderHints, watched_inodes
 from edge_agent.media.mounts import mounts_near, read_mountinfo
 
@@ -39,6 +40,8 @@ class RootCheck:
         self._place: tuple[Path, int, int, bool] | None = None
         self._mounts: tuple[bytes, ...] | None = None
         self._gap = _Gap.NONE
+        self._trouble: str | None = None
+        """Why there are no hints at all; tried again with each scan."""
         self.is_limited = False
         """Whether hints are missing for good, until something changes: the watch limit, mostly."""
 
@@ -68,9 +71,14 @@ class RootCheck:
         Returns:
             Whether another scan should follow soon, to compare again.
         """
+        if self._trouble is not None:
+            self._set_up()
+            return self._trouble is None
         if self._place is None or not self._place[3]:
             return False
-        watched = watched_inodes()
+        watched: set[int] = set(folders)
+        with only_helps("hints", instead="whether all folders are watched is not compared"):
+            watched = watched_inodes()
         if folders <= watched:
             self._gap, self.is_limited = _Gap.NONE, False
             return False
@@ -101,11 +109,13 @@ class RootCheck:
     def _set_up(self) -> None:
         if self._place is None:
             return
-        trouble = self._hints.watch(self._place[0], recursive=self._place[3])
-        self.is_limited = trouble is not None
-        if trouble is not None:
+        before = self._trouble
+        self._trouble = self._hints.watch(self._place[0], recursive=self._place[3])
+        self.is_limited = self._trouble is not None
+        if self._trouble is not None and self._trouble != before:
             log.warning(
                 "hints.missing",
-                error=trouble,
-                action="changes are found by scans until this is mended",
+                error=self._trouble,
+                action="changes are found by scans until this is mended: raise"
+                " fs.inotify.max_user_instances or max_user_watches, whichever is used up",
             )

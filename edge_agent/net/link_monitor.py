@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from edge_agent.base.clock import Clock
+from edge_agent.base.helper import only_helps
 from edge_agent.core import stall
 from edge_agent.net import tcp_info
 from edge_agent.net.knock import Knock, SocketAddress
@@ -88,11 +89,17 @@ class LinkMonitor:
         """Since when requests break; None: the last one got through."""
         self._is_stopping = False
         self._is_asleep = False
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_fd = -1
         self._news = _news()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
+        """Begin to watch.
+
+        Raises:
+            OSError, RuntimeError: no descriptor or no thread is left; nobody watches then.
+        """
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread.start()
 
     def stop(self, join_s: float = _JOIN_S) -> None:
@@ -143,15 +150,13 @@ class LinkMonitor:
     def _run(self) -> None:
         try:
             while not self._is_stopping:
-                try:
+                # Whatever fails: without this thread no dead connection is found any more.
+                is_done = False
+                with only_helps("link watch", instead="tried again each half second"):
                     self._turn()
-                    continue
-                except OSError as error:
-                    log.warning("link.watch_failed", error=str(error), action="tried again")
-                except Exception:
-                    # Whatever it is: without this thread no dead connection is found any more.
-                    log.exception("link.watch_failed", action="tried again")
-                threading.Event().wait(_SAMPLE_S)
+                    is_done = True
+                if not is_done:
+                    threading.Event().wait(_SAMPLE_S)
         finally:
             self._close()
 
@@ -160,7 +165,8 @@ class LinkMonitor:
         if self._news is not None:
             self._news.close()
         with self._lock:
-            os.close(self._wake_fd)
+            if self._wake_fd >= 0:
+                os.close(self._wake_fd)
             self._wake_fd = -1
 
     def _turn(self) -> None:
@@ -244,7 +250,7 @@ class LinkMonitor:
 
     def _on_news(self, now_s: float) -> None:
         threading.Event().wait(_SETTLE_S)
-        is_good = self._news is not None and self._news.read()
+        is_good = self._read_news()
         for line, live, _ in self._lines():
             if _has_lost_its_address(live):
                 log.info("link.address_gone")
@@ -252,6 +258,15 @@ class LinkMonitor:
         if is_good:
             self._ask_the_other_side()
             self._knock.again_at_once(now_s)
+
+    def _read_news(self) -> bool:
+        if self._news is None:
+            return False
+        with only_helps("link news", instead="looks each second do without"):
+            return self._news.read()
+        self._news.close()
+        self._news = None
+        return True
 
     def _ask_the_other_side(self) -> None:
         """Send a keepalive on each connection that waits for an answer: one that is dead is silent."""

@@ -72,18 +72,27 @@ class Resolver:
             if lookup is not None:  # one that hangs is waited for, not multiplied
                 return lookup
             lookup = self._running[key] = _Lookup()
-        threading.Thread(target=self._run, args=(key, lookup), name="names", daemon=True).start()
+        asking = threading.Thread(target=self._run, args=(key, lookup), name="names", daemon=True)
+        try:
+            asking.start()
+        except RuntimeError as error:  # no thread is left: the next one asks again
+            self._end(key, lookup, [], OSError(str(error)))
         return lookup
 
     def _run(self, key: tuple[str, int], lookup: _Lookup) -> None:
         try:
             rows = self._lookup(key[0], key[1], type=socket.SOCK_STREAM)
             found = _in_turns([(family, peer) for family, _, _, _, peer in rows])
-        except (OSError, UnicodeError) as error:
-            lookup.error = error if isinstance(error, OSError) else OSError(str(error))
-            found = []
+        except Exception as error:  # noqa: BLE001 - else this name is waited for for ever
+            self._end(key, lookup, [], error if isinstance(error, OSError) else OSError(str(error)))
+        else:
+            self._end(key, lookup, found, None)
+
+    def _end(
+        self, key: tuple[str, int], lookup: _Lookup, found: list[Address], error: OSError | None
+    ) -> None:
         with self._lock:
-            lookup.found = found
+            lookup.found, lookup.error = found, error
             del self._running[key]
             if found:
                 self._known.pop(key, None)

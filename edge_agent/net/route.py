@@ -8,6 +8,8 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
+from edge_agent.base.helper import only_helps
+
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 _NLM_F_REQUEST = 1
 _RTA_DST, _RTA_OIF = 1, 4
@@ -30,7 +32,7 @@ def interface_to(host: str, known: Sequence[str] = ()) -> str | None:
         wanted = [ipaddress.ip_address(host.strip("[]"))]
     except ValueError:
         wanted = [ipaddress.ip_address(one.partition("%")[0]) for one in known or _ELSEWHERE]
-    with suppress(OSError):
+    with only_helps("route", instead="rules for links do not count"), suppress(OSError):
         for address in wanted:
             found = _ask(address)
             if found is not None:

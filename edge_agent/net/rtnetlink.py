@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from typing import Final
@@ -39,15 +40,21 @@ class LinkNews:
         self._socket.close()
 
     def read(self) -> bool:
-        """Take all that has arrived; return whether a link may have come back with it."""
+        """Take all that has arrived; return whether a link may have come back with it.
+
+        Raises:
+            OSError: nothing more will be heard from here.
+        """
         is_good = False
         while True:
             try:
                 data = self._socket.recv(_READ_BYTES)
             except BlockingIOError:
                 return is_good
-            except OSError:  # ENOBUFS: some news were lost, so anything may have happened
-                is_good = True
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                is_good = True  # some news were lost, so anything may have happened
                 continue
             is_good = is_good or says_up(data)
 

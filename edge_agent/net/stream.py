@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import httpcore
 
 from edge_agent.base.clock import SystemClock
+from edge_agent.base.helper import only_helps
 from edge_agent.net.connect import dial
 from edge_agent.net.early_answer import EarlyAnswer, OnInformational
 from edge_agent.net.idle_socket import IdleSocket
@@ -139,7 +140,8 @@ class Stream(httpcore.NetworkStream):
     def close(self) -> None:
         live = self._connection.raw
         if isinstance(live, ssl.SSLSocket) and live.fileno() >= 0:
-            _remember_session(live)
+            with only_helps("TLS sessions", instead="the next handshake is a whole one"):
+                _remember_session(live)
         live.close()
 
     def start_tls(

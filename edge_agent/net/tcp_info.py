@@ -6,6 +6,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from edge_agent.base.helper import only_helps
+
 _OF_WORDS = 8
 """The 32-bit words begin after eight single bytes."""
 _LENGTH = 216
@@ -45,6 +47,12 @@ class TcpInfo:
 
 def read(live: socket.socket) -> TcpInfo | None:
     """Return what the kernel knows; None: not connected, or a kernel older than 4.9."""
+    with only_helps("TCP_INFO", instead="a dead connection is noticed some seconds later"):
+        return _read(live)
+    return None
+
+
+def _read(live: socket.socket) -> TcpInfo | None:
     try:
         raw = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
     except OSError:

@@ -72,7 +72,11 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen. Where that fails it is logged: uploading depends on nothing else (law L6)."""
+        """Listen. Where that fails it is logged: uploading depends on nothing else (law L6).
+
+        Raises:
+            OSError, RuntimeError: no descriptor or no thread is left.
+        """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             self._path.unlink(missing_ok=True)  # of a run that was killed: the state lock is ours

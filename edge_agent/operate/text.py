@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_agent.base.activity import FAILURES
 from edge_agent.report.state_document import status_line
 from edge_host.terminal import plain
 
@@ -53,6 +54,7 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         lines.append("failed ones are kept; once the cause is mended: edge-agent retry --all")
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
+        lines += [f"{code}: {FAILURES[code]}" for code in document["problems"] if code in FAILURES]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
     if files:
         lines += ["", *_table(files)]

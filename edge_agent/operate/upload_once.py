@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
+from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
@@ -78,7 +79,8 @@ def _alone(
         ]
         stack.callback(_stop, runners, sender.close)
         stack.callback(link.stop)
-        link.start()
+        with only_helps("link watch", instead="the kernel alone notices dead connections"):
+            link.start()
         for runner in runners:
             runner.start()
         desk = Commands(store, activity, dict, folder=folder, wake_watcher=runners[0].wake)

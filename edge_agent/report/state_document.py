@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, View, Wait
+from edge_agent.base.activity import FAILURES, Activity, Current, ProblemCode, Reason, View, Wait
 from edge_agent.base.clock import Clock
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
@@ -32,7 +32,8 @@ _STATE_OF_REASON = {
     Reason.QUEUED: "idle",
     Reason.STILL_RECORDING: "idle",
 }
-_ERRORS = frozenset({ProblemCode.STORE})
+_LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
+_ERRORS = _LAME | {ProblemCode.STORE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,8 @@ def _in_words(document: Mapping[str, Any]) -> str:
     tail = f", {waiting} waiting" if waiting else ""
     if document["state"] in ("starting", "stopping"):
         return str(document["state"])
+    if lame := sorted(_LAME & set(document["problems"])):
+        return f"error ({lame[0]}): {FAILURES[lame[0]]}{tail}"
     if document["blocked_by"] is not None:
         return f"waiting ({document['blocked_by']}): {document['blocked_detail']}{tail}"
     if current is not None:

@@ -25,6 +25,7 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
+from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.backoff import BackoffPolicy
@@ -125,7 +126,8 @@ class Sender:
             self._maker = WorkerThread(
                 "lanes", self._make_lacking, clock=self._clock, woken=self._roster.lacks_lanes
             )
-            self._maker.start()
+            with only_helps("lanes", instead="one connection does it all"):
+                self._maker.start()
         return self._lanes[0].step(now_s)
 
     @property

@@ -24,6 +24,7 @@ from edge_agent.base.errors import (
     NotOurServerError,
     UnauthorizedError,
 )
+from edge_agent.base.helper import only_helps
 from edge_agent.net.endpoint import Endpoint, transport_to
 from edge_agent.net.link_monitor import BusyConnection
 from edge_agent.send.clients import responses
@@ -34,6 +35,7 @@ Carrier = httpx.BaseTransport
 """What carries requests: the network, or what a test puts in its place."""
 
 _CONNECT_S = 5.0
+_UNWATCHED = "a dead connection is noticed by the kernel alone, some seconds later"
 
 
 class RequestWatch(Protocol):
@@ -136,14 +138,16 @@ class Exchange:
             raise meant from error
         finally:
             if self._watch is not None:
-                self._watch.end(self, was_answered=was_answered)
+                with only_helps("link watch", instead=_UNWATCHED):
+                    self._watch.end(self, was_answered=was_answered)
         return answer
 
     def _begin(self) -> None:
         with self._lock:
             self._is_cut = False
         if self._watch is not None:
-            self._watch.begin(self)
+            with only_helps("link watch", instead=_UNWATCHED):
+                self._watch.begin(self)
 
     def _answer_to(
         self,

@@ -107,6 +107,28 @@ def test_a_worker_that_breaks_is_logged_and_stepped_again(log_lines):
     assert "ZeroDivisionError: a bug" in line["exception"]
 
 
+def test_a_worker_that_fails_at_each_step_is_told_and_so_is_that_it_works_again():
+    told: list[bool] = []
+    works, is_well = threading.Event(), threading.Event()
+
+    def step(_now_s: float) -> float:
+        if not works.is_set():
+            raise ZeroDivisionError("a bug")
+        return 0.0
+
+    def tell(is_failing: bool) -> None:
+        told.append(is_failing)
+        (works if is_failing else is_well).set()
+
+    runner = WorkerThread("worker", step, clock=SystemClock(), on_failing=tell)
+    runner.start()
+
+    assert is_well.wait(20)
+    runner.stop()
+    assert runner.join(10)
+    assert told == [True, False]
+
+
 # --- state folder ---------------------------------------------------------------------------
 
 
@@ -203,6 +225,28 @@ def test_the_watchdog_starves_on_a_worker_without_progress_only():
     release.set()
     assert runner.join(10)
     assert stuck(start) == ["sender"]
+
+
+def test_a_worker_whose_steps_all_fail_withholds_the_beat_after_some_minutes():
+    clock, activity = StillClock(), Activity()
+    failed = threading.Event()
+
+    def step(_now_s: float) -> float:
+        failed.set()
+        raise ZeroDivisionError("a bug")
+
+    runner = WorkerThread("watcher", step, clock=clock)
+    runner.start()
+    assert failed.wait(10)
+    while runner.failing_since_s is None or runner.busy_since_s is not None:
+        pass  # the step has failed; that is noted within microseconds
+    start = clock.now
+    runner.due_s = start + SILENT_S  # as after some failures: it is not late
+
+    assert stuck_workers([runner], activity, start + SILENT_S) == []
+    assert stuck_workers([runner], activity, start + SILENT_S + 1) == ["watcher"]
+    runner.stop()
+    assert runner.join(10)
 
 
 def test_a_worker_that_sleeps_past_its_own_time_is_stuck():

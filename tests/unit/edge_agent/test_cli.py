@@ -5,7 +5,16 @@ import signal
 
 import pytest
 
+from edge_agent.base.activity import FAILURES, ProblemCode
+from edge_agent.base.errors import AgentError
+from edge_agent.base.settings_loading import load
 from edge_agent.cli import main
+from edge_agent.media.janitor import Janitor
+from edge_agent.media.watcher import Watcher
+from edge_agent.operate.status import read_status
+from edge_agent.operate.text import status_page
+from edge_agent.report.reporter import Reporter
+from edge_agent.send.sender import Sender
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tests.support.in_process import as_it_was, beside, server
 from tests.support.processes import toml, wait_for
@@ -207,9 +216,6 @@ def test_run_sends_what_is_in_the_folder_and_ends_with_0_at_sigterm(device, tmp_
         answers["state"] = status()
 
     def status() -> dict:
-        from edge_agent.base.settings_loading import load
-        from edge_agent.operate.status import read_status
-
         found = read_status(load(device.config, {}, {}).settings)
         assert found["running"]
         return found["state"]
@@ -229,6 +235,45 @@ def test_run_sends_what_is_in_the_folder_and_ends_with_0_at_sigterm(device, tmp_
     assert answers["state"]["state"] == "idle"
     # Whether this machine's clock is synchronised is its own business; nothing else is wrong.
     assert set(answers["state"]["problems"]) <= {"clock_unsynced"}
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "does_send"),
+    [
+        (Reporter, "reporter_failed", True),
+        (Janitor, "janitor_failed", True),
+        (Sender, "sender_failed", False),
+        (Watcher, "watcher_failed", False),
+    ],
+)
+def test_a_part_that_fails_at_each_step_is_a_problem_with_its_sentence(
+    part, code, does_send, device, tmp_path, monkeypatch
+):
+    def broken(_self, _now_s: float) -> float:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(part, "step", broken)
+    (device.media / "a.mp4").write_bytes(DATA)
+    pages = []
+
+    def work(_tell) -> None:
+        def page() -> str:
+            settings = load(device.config, {}, {}).settings
+            try:
+                return status_page(read_status(settings), "drone-1")
+            except AgentError:
+                return ""  # it is not there yet
+
+        wait_for(lambda: f"{code}: {FAILURES[ProblemCode(code)]}" in page(), "the problem", 30)
+        if does_send:
+            wait_for(lambda: published(tmp_path) == [DATA], "the recording is published", 20)
+        pages.append(page())
+
+    with beside(work):
+        assert device.run("run")[0] == EXIT_DONE
+
+    assert pages[0].startswith("drone-1: error") == (not does_send)
+    assert f"drone-1: error ({code}): " in pages[0] or does_send
 
 
 def test_run_reloads_at_sighup_and_keeps_what_it_had_where_the_new_file_is_wrong(alone):

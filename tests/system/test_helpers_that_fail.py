@@ -1,0 +1,46 @@
+"""What only helps the agent fails from its start on: a recording arrives all the same."""
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.recordings import make_recording
+from tests.support.requirements import require_root
+from tests.support.site import site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+NO_INOTIFY = (
+    "unshare",
+    "-Ur",
+    "sh",
+    "-c",
+    'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"',
+    "sh",
+)
+NO_LOG = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
+NO_SYSTEMD = ("env", "NOTIFY_SOCKET=/nowhere", "WATCHDOG_USEC=3000000")
+
+
+@pytest.mark.parametrize(
+    ("wrap", "problems"),
+    [
+        pytest.param(NO_INOTIFY, {"watch_limit"}, id="no inotify instance"),
+        pytest.param(NO_LOG, set(), id="a log on a full disk"),
+        pytest.param(NO_SYSTEMD, set(), id="no service manager"),
+    ],
+)
+def test_a_recording_arrives_without_what_only_helps(wrap, problems, tmp_path):
+    require_root()
+    with site(tmp_path) as here:
+        here.agent.command = [*wrap, *here.agent.command]
+        here.agent.start()
+        wait_for(lambda: here.agent.state() is not None, "the agent answers")
+        make_recording(here.agent.media / "flight.mp4", seconds=0.5)
+
+        here.wait_until_published(1)
+        wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "it has the receipt")
+        state = here.agent.state()
+
+    assert state["state"] == "idle"
+    assert state["totals"]["files_done"] == 1
+    assert set(state["problems"]) - {"clock_unsynced"} == problems
