@@ -328,6 +328,7 @@ def _serving_settings(config: ServerConfig) -> ServingSettings:
         address=config.address,
         max_uploads=config.server.threads,
         stop_timeout_s=config.server.stop_timeout_s,
+        behind_proxy=config.server.trust_proxy,
         patience=Patience(
             read_timeout_s=config.limits.read_timeout_s,
             min_rate=float(config.limits.min_rate),

@@ -34,6 +34,19 @@ class ListenAddress:
             return False  # a name, and nobody knows what it will mean tomorrow
 
 
+def site_of(address: str) -> str:
+    """Return what counts as one peer: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return found.packed[:8].hex()
+
+
 def parse_address(text: str) -> ListenAddress:
     """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
 

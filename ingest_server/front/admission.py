@@ -7,7 +7,8 @@ Three kinds of request:
   answers by waiting, while a queue would look to it like a dead link;
 * a **control** request (create, complete, abort, block digests) is short, but may wait for the disk.
   A few run at once, and the others wait for their turn without a thread;
-* a **light** one (status, probe, health) is never refused and never waits behind the other two.
+* a **light** one (status, probe, health) is never refused and never waits behind the other two, nor
+  behind those of another address: of one address a few run at once, and the others wait their turn.
 
 So a server needs as many threads as uploads and `RESERVED_THREADS` more.
 """
@@ -27,6 +28,8 @@ CONTROL_THREADS = 16
 """Control requests at once: what one disk and a few cores can do at the same time."""
 LIGHT_THREADS = 8
 RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS
+LIGHT_OF_ONE_PEER = 8
+"""Light requests of one address at once. Not fewer: behind one address there may be a whole site."""
 
 GATHERED_BYTES = 16 * 1024
 """A JSON body up to this size is received before its request takes a thread."""
@@ -55,6 +58,11 @@ def is_control(head: RequestHead) -> bool:
     if head.length or head.is_chunked:
         return is_gathered(head)
     return head.method not in _LIGHT_METHODS or head.path.endswith(b"/blocks")
+
+
+def is_light(head: RequestHead) -> bool:
+    """Whether the request neither brings a body nor may wait for the disk."""
+    return not head.length and not head.is_chunked and not is_control(head)
 
 
 def is_upload(
@@ -133,42 +141,51 @@ class Admitted:
 
 
 class Turns(Generic[T]):
-    """Who may go on, first come, first served; whoever may not waits here without a thread."""
+    """Who may go on, first come, first served; whoever may not waits here without a thread.
+
+    *most* at once for each name; those of different names do not wait for each other.
+    """
 
     def __init__(self, most: int, go_on: Callable[[T], None]) -> None:
         self._most = most
         self._go_on = go_on
-        self._taken = 0
-        self._waiting: deque[T] = deque()
+        self._taken: Counter[str] = Counter()
+        self._waiting: dict[str, deque[T]] = {}
         self._lock = threading.Lock()
 
-    def take(self) -> bool:
-        """Begin a turn at once, if nobody waits for one; false otherwise."""
+    def take(self, name: str = "") -> bool:
+        """Begin a turn at once, if one is free; false otherwise."""
         with self._lock:
-            is_free = self._taken < self._most
-            self._taken += is_free
+            is_free = self._taken[name] < self._most
+            self._taken[name] += is_free
             return is_free
 
-    def ask(self, one: T) -> None:
-        """Let *one* go on, now or once somebody ends a turn."""
+    def ask(self, one: T, name: str = "") -> None:
+        """Let *one* go on, now or once somebody of that name ends a turn."""
         with self._lock:
-            if self._taken >= self._most:
-                self._waiting.append(one)
+            if self._taken[name] >= self._most:
+                self._waiting.setdefault(name, deque()).append(one)
                 return
-            self._taken += 1
+            self._taken[name] += 1
         self._go_on(one)
 
-    def end(self) -> None:
-        """End a turn: the next one goes on."""
+    def end(self, name: str = "") -> None:
+        """End a turn: the next one of that name goes on."""
         with self._lock:
-            if not self._waiting:
-                self._taken -= 1
+            waiting = self._waiting.get(name)
+            if not waiting:
+                self._taken[name] -= 1
+                if not self._taken[name]:
+                    del self._taken[name]
                 return
-            following = self._waiting.popleft()
+            following = waiting.popleft()
+            if not waiting:
+                del self._waiting[name]
         self._go_on(following)
 
     def dismiss(self) -> list[T]:
         """Return all who wait, and forget them."""
         with self._lock:
-            rest, self._waiting = list(self._waiting), deque()
+            rest = [one for waiting in self._waiting.values() for one in waiting]
+            self._waiting.clear()
         return rest

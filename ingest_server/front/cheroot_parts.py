@@ -7,13 +7,15 @@ to keep each of them, and the test of this module names each.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Generator
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
 
 from cheroot import connections, wsgi
 from cheroot.server import HTTPConnection as Connection
 from cheroot.server import HTTPRequest as Request
 
-__all__ = ["ACCEPT_FAILED", "Connection", "Request", "Server"]
+__all__ = ["ACCEPT_FAILED", "Connection", "Gateway", "Request", "Server"]
 
 ACCEPT_FAILED = "Error in HTTPServer.serve"
 """What its loop says to `error_log` when it could not accept a connection."""
@@ -30,17 +32,41 @@ class Server(wsgi.Server):
         self._connections = ParkedConnections(self)
 
 
+class Gateway(wsgi.Gateway_10):
+    """cheroot's gateway, which can pause between two pieces of an answer."""
+
+    def pieces(self) -> Generator[None, None, None]:
+        """Let the application answer; yields behind each piece that was written."""
+        response = self.req.server.wsgi_app(self.env, self.start_response)
+        try:
+            for piece in filter(None, response):
+                self.write(piece)
+                yield
+        finally:
+            if hasattr(response, "close"):
+                response.close()
+
+
 class Parked(Protocol):
-    """A connection that waits for bytes."""
+    """A connection that waits for its peer."""
 
     deadline_s: float | None
     parked_s: float
+    socket: Any
+
+    @property
+    def awaits_reader(self) -> bool:
+        """Whether it waits for the peer to take bytes, not to send some."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether it can go on at once, and no event of the socket would tell of it."""
 
     def expire(self) -> None: ...
 
 
 class ParkedConnections(connections.ConnectionManager):
-    """The connections that wait for bytes, each with a deadline of its own.
+    """The connections that wait for their peers, each with a deadline of its own.
 
     By the monotonic clock. cheroot's own loop goes by the time of day: where that is set back by a
     day, it ends nothing for a day, neither who is too slow nor who has gone.
@@ -53,10 +79,13 @@ class ParkedConnections(connections.ConnectionManager):
 
     def put(self, conn: Parked) -> None:
         conn.parked_s = self.server.now_s()
-        with contextlib.suppress(
-            ValueError
-        ):  # a stop has closed the selector: it closes what is left
-            super().put(conn)
+        if conn.has_work:
+            self.server.process_conn(conn)
+            return
+        events = EVENT_WRITE if conn.awaits_reader else EVENT_READ
+        # A stop has closed the selector: it closes what is left.
+        with contextlib.suppress(ValueError):
+            self._selector.register(conn.socket.fileno(), events, data=conn)
 
     def _run(self, expiration_interval: float) -> None:
         looked_s = self.server.now_s()

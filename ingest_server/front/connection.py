@@ -1,16 +1,16 @@
-"""One connection and its requests, made of cheroot's and fit for uploads.
+"""One connection, made of cheroot's and fit for uploads.
 
 A connection takes a thread only while there is work for one: a TLS handshake, a request's head, the
-small JSON body of a control request and the lingering after an early answer all proceed whenever
-bytes arrive, and are parked with the server's selector in between, each with a deadline.
+small JSON body of a control request, an answer that the peer does not take at once and the lingering
+after an early one all proceed whenever the peer does, and are parked with the server's selector in
+between, each with a deadline. No request begins before the answers to those in front of it are out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import enum
-import json
+import functools
 import secrets
 import select
 import socket
@@ -19,144 +19,36 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from ingest_server.core.errors import Refused
-from ingest_server.front import admission, cheroot_parts, request_head
+from ingest_server.front import admission, cheroot_parts
+from ingest_server.front.address import ListenAddress, site_of
 from ingest_server.front.answer_writer import AnswerWriter
-from ingest_server.front.body import CONTINUE, SocketBody
-from ingest_server.front.chunked import ChunkedBody
+from ingest_server.front.body import CONTINUE
 from ingest_server.front.head_reader import Gathered, HeadReader
+from ingest_server.front.request import HttpRequest, refusal
 from ingest_server.front.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
-from upload_protocol import headers, problems
+from upload_protocol import problems
 
 if TYPE_CHECKING:
     from ingest_server.front.http_server import UploadServer
 
 log = structlog.get_logger()
 
-WRITE_TIMEOUT_S = 30.0
 NEXT_REQUEST_MS = 1
 """How long the thread of an answered request waits for the next: a client on the same machine, or a
 proxy, takes less than this, and one across a network never comes so soon."""
-LINGER_BYTES = 64 * 1024
+LINGER_BYTES = 16 * 1024 * 1024
+"""What is read and dropped after an early answer: twice the largest body that an agent sends. A proxy
+that passes a body on may not look for an answer before the body's end."""
 LINGER_S = 2.0
+"""Without a byte: whoever has read the answer has closed by then."""
+LINGER_MOST_S = 30.0
 
+UNSENT_BYTES = 128 * 1024
+"""What the kernel takes of answers beyond what is on its way: it would take 4 MiB, of each connection,
+from a peer that reads nothing."""
 KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 USER_TIMEOUT_MS = 30_000
 """Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
-
-
-class HttpRequest(cheroot_parts.Request):
-    """One request: our head, our body, cheroot's gateway and answer."""
-
-    server: UploadServer
-    conn: HttpConnection
-    body: SocketBody | None = None
-
-    def parse_request(self) -> None:
-        """Take over the head that was gathered, or answer what is wrong with it.
-
-        Raises:
-            RuntimeError: no head was gathered; a bug here.
-        """
-        found = self.conn.gathered
-        if found is None:
-            raise RuntimeError("a request begins before its head was gathered")
-        self.started_request = True
-        if found.fault is not None:
-            self.refuse(found.fault.code, str(found.fault))
-        head = found.head
-        if head is None:
-            return
-        self.method, self.uri, self.path, self.qs = head.method, head.target, head.path, head.query
-        self.authority = b""
-        self.request_protocol = head.version
-        self.response_protocol = head.version.decode("ascii")
-        self.inheaders = head.headers
-        self.chunked_read = head.is_chunked
-        self.close_connection = head.is_chunked or not head.keeps_alive
-        self.ready = True
-        self.body = self._body(head)
-
-    def _body(self, head: request_head.RequestHead) -> SocketBody:
-        conn, server = self.conn, self.server
-        patience, now_s = server.settings.patience, server.now_s
-        expects = head.expects_continue and not admission.is_gathered(head)
-        if head.is_chunked:
-            return ChunkedBody(
-                conn.socket, conn.rfile, patience=patience, now_s=now_s, expects_continue=expects
-            )
-        return SocketBody(
-            conn.socket,
-            conn.rfile,
-            head.length,
-            patience=patience,
-            now_s=now_s,
-            expects_continue=expects,
-        )
-
-    def respond(self) -> None:
-        """Let the application answer, and leave the connection as it can go on.
-
-        Raises:
-            RuntimeError: the head was not read; a bug here.
-        """
-        body = self.rfile = self.body
-        if body is None:
-            raise RuntimeError("a request is answered before its head was read")
-        self.server.enter(self)
-        try:
-            self.server.gateway(self).respond()
-            self.ensure_headers_sent()
-            if self.chunked_write:
-                self.conn.wfile.write(b"0\r\n\r\n")
-            self.conn.wfile.flush()
-        finally:
-            body.finish()
-            self.server.leave(self)
-            if self._ends_connection():
-                self.close_connection = self.conn.lingers = True
-        if self.server.draining:
-            self.close_connection = True
-
-    def _ends_connection(self) -> bool:
-        return self.body is not None and not self.body.is_spent
-
-    def send_headers(self) -> None:
-        """Send the answer's head; never reads on: an unread body ends the connection instead."""
-        if self._ends_connection() or self.server.draining:
-            self.close_connection = True
-        self.conn.socket.settimeout(WRITE_TIMEOUT_S)
-        self.rfile, hidden = None, self.rfile  # cheroot would read the rest of it
-        try:
-            with self.conn.wfile.held():
-                super().send_headers()
-        finally:
-            self.rfile = hidden
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """Answer in cheroot's stead when something fails outside of the application."""
-        code = {"408": "request-timeout", "503": "server-busy"}.get(str(status)[:3], "internal")
-        self.refuse(code, msg or problems.PROBLEMS[code].title)
-
-    def refuse(self, code: str, detail: str) -> None:
-        """Answer with a problem, and end the connection."""
-        self.close_connection = self.conn.lingers = self.sent_headers = True
-        self.conn.socket.settimeout(WRITE_TIMEOUT_S)
-        with contextlib.suppress(OSError):  # the peer may be gone, and it is over anyway
-            self.conn.wfile.write(self.conn.refusal(code, detail))
-
-
-def refusal(code: str, detail: str, request_id: str) -> bytes:
-    """Return a whole answer, for what the application never gets to see."""
-    kind = problems.PROBLEMS[code]
-    content = json.dumps(Refused(code, detail).document(request_id)).encode("ascii")
-    head = (
-        f"HTTP/1.1 {kind.status} {kind.title}\r\n"
-        f"Content-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(content)}\r\n"
-        f"Date: {email.utils.formatdate(usegmt=True)}\r\n{headers.REQUEST_ID}: {request_id}\r\n"
-        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode("ascii") + content
 
 
 class Phase(enum.Enum):
@@ -168,9 +60,13 @@ class Phase(enum.Enum):
     BODY = enum.auto()
     TURN = enum.auto()
     """For its turn among the control requests, not for bytes."""
+    ANSWER = enum.auto()
+    """For the peer to read."""
     LINGER = enum.auto()
 
 
+_AFTER = frozenset({Phase.ANSWER, Phase.LINGER})
+"""Nothing that the peer sends is looked at."""
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
 
@@ -192,21 +88,32 @@ class HttpConnection(cheroot_parts.Connection):
         self.gathered: Gathered | None = None
         self.lingers = False
         self.is_accepted = False
-        self.has_turn = False
+        self.turn: tuple[admission.Turns[HttpConnection], str] | None = None
+        """Whose turn it has, or waits for; and under which name."""
+        self.answering: HttpRequest | None = None
+        """The request whose answer is not out."""
+        self._is_kept = False
         self._linger_left = LINGER_BYTES
+        self._linger_until_s = 0.0
+        self._taken_bytes = 0
+        """What the peer had taken when its time for an answer began, at `_answering_s`."""
+        self._answering_s = 0.0
         self._is_secured = server.tls is None
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in KEEPALIVE_PROBES:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         server.remember(self)
 
     def communicate(self) -> bool:
         """Go on as far as is possible; true where the connection is to be parked again."""
         if self.phase is Phase.LINGER:
             return self._goes_on_lingering()
-        while True:
+        if self.phase is Phase.ANSWER and not self._goes_on_answering():
+            return False
+        while self.phase not in _AFTER:
             if self.phase is not Phase.TURN:
                 try:
                     if not self._is_ready():
@@ -221,8 +128,9 @@ class HttpConnection(cheroot_parts.Connection):
                 return False
             # The next request of a sender close by is here within a moment; to wait for it here
             # saves two handovers between threads. Not while others wait for a thread.
-            if self.lingers or self.server.requests.qsize or not self._goes_on():
+            if self.server.requests.qsize or not self._goes_on():
                 return True
+        return True
 
     def _goes_on(self) -> bool:
         """Whether the peer sends something at once after an answer, or has sent it before."""
@@ -235,20 +143,79 @@ class HttpConnection(cheroot_parts.Connection):
     def _serve(self) -> bool:
         self.phase, self.deadline_s = Phase.IDLE, None
         try:
-            is_kept: bool = super().communicate()  # type: ignore[no-untyped-call] # cheroot's
+            self._is_kept = super().communicate()  # type: ignore[no-untyped-call] # cheroot's
         finally:
             self.gathered = None
-            if self.has_turn:
-                self.has_turn = False
-                self.server.turns.end()
-        return is_kept or (self.lingers and self._begins_to_linger())
+            if self.turn is not None:
+                (turns, name), self.turn = self.turn, None
+                turns.end(name)
+        if self.wfile.is_full:
+            self._begin_to_answer()
+            return True
+        return self._is_kept or (self.lingers and self._begins_to_linger())
 
     def _must_wait_its_turn(self) -> bool:
         head = None if self.gathered is None else self.gathered.head
-        if head is None or not admission.is_control(head):
+        if head is None:
             return False
-        self.has_turn = self.server.turns.take()
-        return not self.has_turn
+        if admission.is_control(head):
+            self.turn = self.server.turns, ""
+        elif admission.is_light(head) and self._peer:
+            self.turn = self.server.light_turns, self._peer
+        if self.turn is None:
+            return False
+        turns, name = self.turn
+        return not turns.take(name)
+
+    @functools.cached_property
+    def _peer(self) -> str:
+        """Who it is, as far as light requests of one peer are counted; "" for a proxy, who is many."""
+        address = self.remote_addr or ""
+        is_proxy = self.server.settings.behind_proxy and ListenAddress(address).is_local
+        return "" if is_proxy else site_of(address)
+
+    # What the peer has not yet taken of an answer.
+
+    @property
+    def awaits_reader(self) -> bool:
+        return self.phase is Phase.ANSWER
+
+    @property
+    def has_work(self) -> bool:
+        return self.phase not in _AFTER and self.rfile.has_data()
+
+    def _begin_to_answer(self) -> None:
+        now_s, patience = self.server.now_s(), self.server.settings.patience
+        self.phase, self._answering_s = Phase.ANSWER, now_s
+        self.deadline_s = now_s + patience.min_rate_window_s
+        self._taken_bytes = self.wfile.taken_bytes()
+
+    def _goes_on_answering(self) -> bool:
+        """Send what the peer takes now; false where that was the connection's last answer."""
+        self.socket.settimeout(0)
+        try:
+            if self.wfile.proceed() and self.answering is not None:
+                request = self.answering
+                request.go_on()
+                self._is_kept = not request.close_connection
+        except OSError as error:
+            log.debug("connection.broken", phase=self.phase.name.lower(), error=str(error))
+            return False
+        if self.wfile.is_full:
+            return True
+        self.phase, self.deadline_s = Phase.IDLE, None
+        return self._is_kept or (self.lingers and self._begins_to_linger())
+
+    def _is_read_fast_enough(self) -> bool:
+        """Whether the peer took what the least rate asks for; how much is left decides nothing."""
+        waited_s = self.server.now_s() - self._answering_s
+        try:
+            taken = self.wfile.taken_bytes() - self._taken_bytes
+            self._begin_to_answer()
+        except OSError:
+            return False
+        least = self.server.settings.patience.min_rate * waited_s
+        return bool(taken > 0 and taken >= least)
 
     # What is gathered before a request begins.
 
@@ -317,13 +284,16 @@ class HttpConnection(cheroot_parts.Connection):
 
     def expire(self) -> None:
         """End a connection whose time is over. Called by the acceptor: never waits."""
+        if self.phase is Phase.ANSWER and self._is_read_fast_enough():
+            self.server.put_conn(self)
+            return
         late = _TOO_SLOW.get(self.phase)
         if late is not None:
             self.lingers = True
             self.socket.settimeout(0)
             with contextlib.suppress(OSError):
                 self.socket.send(self.refusal("request-timeout", f"{late} did not arrive in time"))
-            if self._begins_to_linger():
+            if self._half_closes():
                 self.server.put_conn(self)
                 return
         with contextlib.suppress(OSError):
@@ -331,7 +301,14 @@ class HttpConnection(cheroot_parts.Connection):
 
     def _begins_to_linger(self) -> bool:
         """Let the peer read an early answer before a reset can destroy it (RFC 9112, 9.6)."""
-        self.phase, self.deadline_s = Phase.LINGER, self.server.now_s() + LINGER_S
+        return self._half_closes() and self._goes_on_lingering()
+
+    def _half_closes(self) -> bool:
+        now_s = self.server.now_s()
+        self.phase, self.deadline_s = Phase.LINGER, now_s + LINGER_S
+        self._linger_until_s = now_s + LINGER_MOST_S
+        if not self.server.may_linger(self):
+            return False
         self.rfile.discard()
         if isinstance(self.socket, TlsSocket):
             self.socket.say_goodbye()
@@ -339,19 +316,20 @@ class HttpConnection(cheroot_parts.Connection):
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             return False
-        return self._goes_on_lingering()
+        return True
 
     def _goes_on_lingering(self) -> bool:
         is_tls = isinstance(self.socket, TlsSocket)
         self.socket.settimeout(0)
         try:
             while self._linger_left > 0:
-                size = 16 * 1024
+                size = 64 * 1024
                 got = self.socket.drop(size) if is_tls else len(self.socket.recv(size))
                 if got == 0:
                     return False
                 self._linger_left -= got
         except BlockingIOError:
+            self.deadline_s = min(self.server.now_s() + LINGER_S, self._linger_until_s)
             return True
         except OSError:
             pass
@@ -368,5 +346,10 @@ class HttpConnection(cheroot_parts.Connection):
     def close(self) -> None:
         if self._is_secured and isinstance(self.socket, TlsSocket) and not self.lingers:
             self.socket.say_goodbye()
+        if self.answering is not None:
+            try:
+                self.answering.end()
+            except Exception as error:  # the application's own, and nobody is left to answer
+                log.exception("answer.failed", error=type(error).__name__)
         self.server.forget(self)
         super().close()

@@ -7,9 +7,9 @@ What is changed, and why (stock cheroot is not enough for uploads):
 * ``100 Continue`` is sent when the application first reads, so a refusal comes without it;
 * a connection whose body was not read in full is closed, but not before the peer had a chance to
   read the answer (lingering close);
-* a connection has a thread only while a whole request of it is served: TLS handshakes, heads and
-  lingering go on in between, and short requests take turns, so that neither a slow peer nor many
-  uploads keep a status request waiting;
+* a connection has a thread only while a whole request of it is served: TLS handshakes, heads, what
+  the peer has not yet read of an answer, and lingering go on in between, and short requests take
+  turns, so that neither a slow peer nor many uploads keep a status request waiting;
 * a stop first finishes running requests, then cuts the rest through their bodies, so that the
   application can still seal what has arrived.
 """
@@ -31,10 +31,16 @@ import structlog
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
-from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Turns
+from ingest_server.front.admission import (
+    CONTROL_THREADS,
+    LIGHT_OF_ONE_PEER,
+    RESERVED_THREADS,
+    Turns,
+)
 from ingest_server.front.body import Patience
-from ingest_server.front.connection import LINGER_S, HttpConnection, HttpRequest, Phase
+from ingest_server.front.connection import LINGER_S, HttpConnection, Phase
 from ingest_server.front.listening import ListenError, remove_stale_socket
+from ingest_server.front.request import HttpRequest
 
 log = structlog.get_logger()
 
@@ -49,6 +55,9 @@ CUT_GRACE_S = 5
 
 ACCEPT_PAUSE_S = 0.2
 
+MAX_LINGERING = 1024
+"""Connections that linger at once; one more is closed behind its answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
@@ -59,6 +68,8 @@ class ServingSettings:
     """From the first byte of a request to the end of its headers: they are a few hundred bytes. As
     long again for a TLS handshake."""
     stop_timeout_s: float = 30.0
+    behind_proxy: bool = False
+    """Whether peers on this machine are a proxy, which stands for many and bounds each of them."""
     patience: Patience = field(default_factory=Patience)
 
 
@@ -95,7 +106,9 @@ class UploadServer(cheroot_parts.Server):
         self.observer = observer
         self.tls = tls
         """For connections from now on; may be replaced while running."""
+        self.gateway = cheroot_parts.Gateway
         self.turns: Turns[HttpConnection] = Turns(CONTROL_THREADS, self._take_turn)
+        self.light_turns: Turns[HttpConnection] = Turns(LIGHT_OF_ONE_PEER, self._take_turn)
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
@@ -167,16 +180,21 @@ class UploadServer(cheroot_parts.Server):
 
     def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""
-        if conn.phase is Phase.TURN:
-            self.turns.ask(conn)
+        if conn.turn is not None and conn.phase is Phase.TURN:
+            turns, name = conn.turn
+            turns.ask(conn, name)
             return
-        if conn.phase is Phase.LINGER:
-            with self._changed:
-                self._lingering.add(conn)
         super().put_conn(conn)
 
+    def may_linger(self, conn: HttpConnection) -> bool:
+        """Count *conn* among those that linger, if there is room."""
+        with self._changed:
+            if len(self._lingering) >= MAX_LINGERING:
+                return False
+            self._lingering.add(conn)
+        return True
+
     def _take_turn(self, conn: HttpConnection) -> None:
-        conn.has_turn = True
         self.requests.put(conn)
 
     def remember(self, conn: HttpConnection) -> None:
@@ -214,12 +232,11 @@ class UploadServer(cheroot_parts.Server):
                 rest = list(self._running)
             log.warning("server.cut", requests=len(rest))
             for request in rest:
-                if request.body is not None:
-                    request.body.interrupt()
+                request.cut()
             if not self._wait_until_idle(CUT_GRACE_S):
                 self._shut_down_rest()
         self._wait_for(lambda: not self._lingering, LINGER_S)
-        for conn in self.turns.dismiss():
+        for conn in [*self.turns.dismiss(), *self.light_turns.dismiss()]:
             conn.close()
         was_listening = self.ready
         super().stop()

@@ -260,6 +260,25 @@ def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
         assert time.monotonic() - started_s < 5
 
 
+def test_row_7_who_reads_no_answer_holds_up_nobody(site):
+    """More of them than there are threads; each asks for more than its connection takes."""
+    client = site.device()
+    asked = b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(400):
+            raw = stack.enter_context(peer(site))
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                raw.send(asked * 200)
+        started_s = time.monotonic()
+        upload(client)
+        live = client.get("/livez").status_code
+
+        assert time.monotonic() - started_s < 5
+        assert live == 200
+
+
 @pytest.mark.parametrize(("method", "suffix"), ROUTES)
 def test_row_8_another_devices_upload_answers_like_none(site, method, suffix):
     mine = create(site.device("drone-1")).json()["id"]

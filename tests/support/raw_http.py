@@ -127,6 +127,7 @@ def serving(
     keys: Pair | None = None,
     client_ca: Path | None = None,
     observer: Observer = NOBODY,
+    behind_proxy: bool = False,
 ) -> Iterator[UploadServer]:
     """Serve *app* on a port of the kernel's choice; over TLS with *keys*."""
     tls = None if keys is None else server_context(TlsFiles(keys.cert, keys.key, client_ca))
@@ -135,6 +136,7 @@ def serving(
         max_uploads=max_uploads,
         header_timeout_s=header_timeout_s,
         stop_timeout_s=stop_timeout_s,
+        behind_proxy=behind_proxy,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
     server = UploadServer(settings, app, now_s=time.monotonic, tls=tls, observer=observer)

@@ -175,3 +175,17 @@ def test_an_address_that_is_none_is_not_taken_over():
     seen = told(trusting, "127.0.0.1", HTTP_X_REAL_IP="' OR 1=1", HTTP_X_FORWARDED_PROTO="ftp")
 
     assert (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"]) == ("127.0.0.1", "http")
+
+
+@pytest.mark.slow
+def test_a_refusal_before_the_body_is_never_lost(site):
+    """By a client that reads only behind its whole body; unread bytes would reset the connection."""
+    statuses = []
+    for _ in range(20):
+        with site.connect() as peer:
+            lines = ("Content-Range: bytes 0-7999999/*", "Content-Length: 8000000")
+            peer.send(put_head("0" * 32, *lines))
+            peer.send(bytes(8_000_000))
+            statuses.append(peer.answer().status)
+
+    assert set(statuses) == {404}

@@ -405,6 +405,19 @@ def test_turns_are_taken_in_order_and_handed_on():
     assert turns.take()
 
 
+def test_turns_of_one_name_do_not_wait_for_those_of_another():
+    went = []
+    turns = Turns(1, went.append)
+    for one, name in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+        turns.ask(one, name)
+    assert went == ["a1", "b1"]
+
+    turns.end("a")
+
+    assert went == ["a1", "b1", "a2"]
+    assert (turns.take("a"), turns.take("c")) == (False, True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_two_hundred_slow_devices_do_not_slow_a_fast_one(tmp_path):

@@ -8,7 +8,10 @@ import threading
 
 import pytest
 
+from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
+from ingest_server.front.connection import LINGER_BYTES
+from ingest_server.front.http_server import MAX_LINGERING, ServingSettings, UploadServer
 from ingest_server.front.listening import ListenError
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
@@ -141,6 +144,42 @@ def test_100_continue_comes_once_the_application_reads(server):
         peer.send(b"abcd")
 
         assert peer.answer().body == b"4"
+
+
+def test_a_client_that_reads_only_behind_its_whole_body_hears_the_refusal(server):
+    with Peer(server.address) as peer:
+        peer.send(b"PUT /refuse HTTP/1.1\r\nHost: i\r\nContent-Length: 8000000\r\n\r\n")
+        peer.send(bytes(8_000_000))
+
+        assert peer.answer().status == 413
+
+
+def test_a_refused_body_that_comes_slowly_is_dropped_while_it_comes(server):
+    pause = threading.Event()
+    with Peer(server.address) as peer:
+        peer.send(b"PUT /refuse HTTP/1.1\r\nHost: i\r\nContent-Length: 8000000\r\n\r\n")
+        for _ in range(30):
+            peer.send(b"x")
+            pause.wait(0.1)  # longer in all than a silent peer is waited for
+
+        assert peer.answer().status == 413
+
+
+def test_a_client_that_sends_without_end_is_not_listened_to_without_end(server):
+    with Peer(server.address) as peer:
+        peer.send(b"PUT /refuse HTTP/1.1\r\nHost: i\r\nContent-Length: 999999999\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            peer.send(bytes(LINGER_BYTES + 32 * 1024 * 1024))
+
+
+def test_as_many_linger_as_there_is_room_for():
+    settings = ServingSettings(ListenAddress("127.0.0.1"))
+    server = UploadServer(settings, Recorder(), now_s=float)
+    ones = [object() for _ in range(MAX_LINGERING + 1)]
+
+    assert [server.may_linger(one) for one in ones] == [True] * MAX_LINGERING + [False]
+    server.forget(ones[0])
+    assert server.may_linger(ones[-1])
 
 
 def test_a_client_that_sends_on_can_still_read_the_refusal(server):
@@ -355,7 +394,10 @@ def test_a_connection_that_always_has_a_next_request_leaves_its_thread_to_who_wa
     threads = 1 + RESERVED_THREADS
     app = Crowd(threads)
     greedy = b"GET /greedy HTTP/1.1\r\nHost: ingest\r\n\r\n" * 50
-    with serving(app, max_uploads=1) as server, contextlib.ExitStack() as closing:
+    with (
+        serving(app, max_uploads=1, behind_proxy=True) as server,
+        contextlib.ExitStack() as closing,
+    ):
         for _ in range(threads):
             closing.enter_context(Peer(server.address)).send(greedy)
         newcomer = closing.enter_context(Peer(server.address))

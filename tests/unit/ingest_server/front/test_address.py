@@ -1,6 +1,6 @@
 import pytest
 
-from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.address import ListenAddress, parse_address, site_of
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,16 @@ def test_an_address_is_read_and_written_the_same(text, address, is_local):
 def test_anything_else_is_no_address(text):
     with pytest.raises(ValueError, match="write 127"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "is_one"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("2001:db8:0:1::5", "2001:db8:0:1:ffff::6", True),
+        ("2001:db8:0:1::5", "2001:db8:0:2::5", False),
+    ],
+)
+def test_who_counts_as_one_peer(address, other, is_one):
+    assert (site_of(address) == site_of(other)) is is_one

@@ -69,6 +69,41 @@ def test_a_reader_that_takes_little_at_a_time_gets_all():
     assert writer.bytes_written == len(sent)
 
 
+def test_what_is_not_taken_at_once_stays_and_goes_out_in_order():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    pieces = [bytes([number]) * 300_000 for number in range(4)]
+    with ours, theirs:
+        writer = AnswerWriter(ours)
+        for piece in pieces:
+            writer.write(piece)
+        assert writer.is_full
+        assert writer.taken_bytes() <= 0
+        found = bytearray()
+        while writer.is_full:
+            found += theirs.recv(100_000)
+            writer.proceed()
+        while len(found) < 1_200_000:
+            found += theirs.recv(100_000)
+        taken = writer.taken_bytes()
+
+    assert found == b"".join(pieces)
+    assert taken == writer.bytes_written == 1_200_000
+
+
+def test_nothing_is_left_of_an_answer_once_the_connection_broke():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours:
+        writer = AnswerWriter(ours)
+        writer.write(bytes(2_000_000))
+        theirs.close()
+
+        with pytest.raises(ConnectionError):
+            writer.proceed()
+        assert not writer.is_full
+
+
 @pytest.mark.parametrize("how", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
 def test_a_peer_that_has_gone_from_tls_is_one_that_has_gone(how):
     class Gone:

@@ -9,7 +9,7 @@ import pytest
 from cheroot import connections, wsgi
 from cheroot import server as cheroot_server
 
-from ingest_server.front import cheroot_parts, connection, http_server
+from ingest_server.front import cheroot_parts, connection, http_server, request
 from ingest_server.front.head_reader import HeadReader
 
 OF_CONNECTIONS = {"_expire", "_from_server_socket", "_remove_invalid_sockets", "_run"}
@@ -57,7 +57,7 @@ def test_cheroot_has_each_of_them(server):
 @pytest.mark.parametrize(
     ("ours", "module"),
     [
-        (connection.HttpRequest, connection),
+        (request.HttpRequest, request),
         (connection.HttpConnection, connection),
         (http_server.UploadServer, http_server),
     ],
