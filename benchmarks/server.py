@@ -46,6 +46,8 @@ MAX_CPU_S_PER_GB = 1.5
 MAX_WRITTEN = 1.01
 MAX_COMPLETE_S = 0.05
 MAX_TAKEOVER_S = 1.0
+SLOW_READERS = 400
+MAX_LIVE_S = 0.25
 
 
 def main() -> int:
@@ -75,6 +77,7 @@ def main() -> int:
             print("\n| what | found | wanted |\n|---|---|---|", flush=True)
             _large(client, ours, chosen.large)
             _takeovers(ours, chosen.rounds)
+            _slow_readers(ours, chosen.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
@@ -173,6 +176,33 @@ def _takeovers(ours: Ours, rounds: int) -> None:
                 raise RuntimeError(f"refused: {answer[:300]!r}")
     print(f"| 8 MB sent again over a half-open request, s | {_spread(found, 3)} "
           f"| <= {MAX_TAKEOVER_S:g} |", flush=True)  # fmt: skip
+
+
+def _slow_readers(ours: Ours, rounds: int) -> None:
+    """Health beside connections that ask for much, pipelined, and read nothing."""
+    asked = _get("/v1/openapi.json") * 200
+    found = []
+    with contextlib.ExitStack() as ending:
+        for _ in range(SLOW_READERS):
+            one = ending.enter_context(_connected(ours))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                one.sendall(asked)
+        for _ in range(rounds):
+            started_s = time.monotonic()
+            with _connected(ours) as alive:
+                alive.sendall(_get("/livez"))
+                answer = alive.recv(65536)
+            found.append(time.monotonic() - started_s)
+            if not answer.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"refused: {answer[:300]!r}")
+    print(f"| `/livez` beside {SLOW_READERS} connections that read nothing, s | {_spread(found, 3)} "
+          f"| <= {MAX_LIVE_S:g} |", flush=True)  # fmt: skip
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode()
 
 
 def _connected(ours: Ours) -> socket.socket:
