@@ -72,6 +72,9 @@ def test_no_private_name_of_ours_is_one_of_cheroot_s(ours, module, server):
 
 def test_a_connection_that_comes_to_be_parked_behind_a_stop_is_no_fault_of_its_thread(server):
     class Idle:
+        has_work = False
+        awaits_reader = False
+
         def __init__(self, one: socket.socket) -> None:
             self.socket, self.rfile = one, HeadReader(one)
 
