@@ -59,6 +59,7 @@ from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
+from edge_agent.store.reserve import Reserve
 from edge_host.logs import set_level
 from edge_host.systemd import Notifier
 from edge_host.version import own_version
@@ -94,9 +95,10 @@ class Agent:
         self._notifier = notifier
         self._ends_s: float | None = None
         self._lock = StateLock(settings.state_dir)
-        self._store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
-        self._apply_priorities(settings)
         self.activity = Activity()
+        self._reserve = Reserve(settings.state_dir)
+        self._store = self._open_store(boot_id)
+        self._apply_priorities(settings)
         self._folder = Folder(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)
         self._link = make_link_watch(settings, clock)
@@ -128,6 +130,14 @@ class Agent:
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
         self._control = ControlServer(settings.state_dir / SOCKET, self._new_commands())
+
+    def _open_store(self, boot_id: str) -> Store:
+        self._reserve.on_need = lambda needed: self.activity.problem(
+            ProblemCode.STATE_FULL, present=needed
+        )
+        self._reserve.take()
+        path = self._settings.state_dir / DATABASE
+        return Store.open(path, clock=self._clock, boot_id=boot_id, reserve=self._reserve)
 
     def _new_snapshots(self, boot_id: str) -> StateDocuments:
         return StateDocuments(
@@ -248,6 +258,7 @@ class Agent:
             log.error("watchdog.starved", workers=stuck)
         else:
             self._notifier.alive()
+        self._reserve.take()
         self._retry_on_new_way()
         is_synced = self._clock.is_synchronised()
         self.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)

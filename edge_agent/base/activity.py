@@ -46,6 +46,7 @@ class ProblemCode(StrEnum):
     DISK_LOW = "disk_low"
     DELETE_FAILED = "delete_failed"
     STORE = "store"
+    STATE_FULL = "state_full"
     CLOCK_UNSYNCED = "clock_unsynced"
     MQTT_ACL = "mqtt_acl"
     MQTT_AUTH = "mqtt_auth"

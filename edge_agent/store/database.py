@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edge_agent.base.errors import StoreError, StoreTooNewError
+from edge_agent.store.reserve import Reserve
 from edge_host import sqlite_file
 
 Connection = sqlite3.Connection
@@ -29,23 +30,49 @@ class Database:
             read-only file system); nothing of that block's change is kept.
     """
 
-    def __init__(self, connection: Connection, *, moved_aside: Path | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        moved_aside: Path | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._connection = connection
+        self._reserve = reserve
         self._lock = threading.RLock()
         self.moved_aside = moved_aside
         """Where a damaged database was put when this one was opened."""
 
     @classmethod
-    def open(cls, path: Path, migrations: Sequence[str], *, now: datetime) -> Database:
+    def open(
+        cls,
+        path: Path,
+        migrations: Sequence[str],
+        *,
+        now: datetime,
+        reserve: Reserve | None = None,
+    ) -> Database:
         """Open or make the database at *path*; its folder must exist.
 
         A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
-        an older database is copied to ``NAME.v<n>`` before the first of them runs.
+        an older database is copied to ``NAME.v<n>`` before the first of them runs. *reserve* is given
+        up piece by piece where its disk is too full for that.
 
         Raises:
             StoreTooNewError: written by a newer version.
             StoreError: cannot be opened at all.
         """
+        while True:
+            try:
+                return cls._open(path, migrations, now=now, reserve=reserve)
+            except StoreError:
+                if reserve is None or not reserve.write_failed() or not reserve.give_up_piece():
+                    raise
+
+    @classmethod
+    def _open(
+        cls, path: Path, migrations: Sequence[str], *, now: datetime, reserve: Reserve | None
+    ) -> Database:
         moved: Path | None = None
         try:
             connection = _connect(path)
@@ -66,7 +93,7 @@ class Database:
         except StoreError:
             connection.close()
             raise
-        return cls(connection, moved_aside=moved)
+        return cls(connection, moved_aside=moved, reserve=reserve)
 
     @classmethod
     def open_read_only(cls, path: Path, version: int) -> Database:
@@ -120,6 +147,8 @@ class Database:
         """
         with self._lock:
             run = self._connection
+            if self._reserve is not None:
+                self._reserve.before_write()
             try:
                 run.execute("BEGIN IMMEDIATE")
                 try:
@@ -131,8 +160,12 @@ class Database:
                         run.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
+                if self._reserve is not None:
+                    self._reserve.write_failed()
                 msg = f"the state database cannot be written: {error}"
                 raise StoreError(msg) from error
+            if self._reserve is not None:
+                self._reserve.written()
 
 
 def _too_new(path: Path) -> Callable[[int, int], StoreTooNewError]:

@@ -29,6 +29,7 @@ from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.store.queue import Chosen, EveryRecording, Queue
+from edge_agent.store.reserve import Reserve
 from edge_agent.store.running_time import RunningTime
 from edge_agent.store.schema import (
     COLUMNS,
@@ -79,14 +80,18 @@ class Store:
         """Gives a new recording its priority, from folder and name; None: all have the same."""
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock, boot_id: str) -> Self:
+    def open(
+        cls, path: Path, *, clock: Clock, boot_id: str, reserve: Reserve | None = None
+    ) -> Self:
         """Open or make the database at *path*; its folder must exist.
+
+        *reserve* is given up for it where its disk is full.
 
         Raises:
             StoreTooNewError: written by a newer version.
             StoreError: cannot be opened at all.
         """
-        database = Database.open(path, MIGRATIONS, now=clock.now_utc())
+        database = Database.open(path, MIGRATIONS, now=clock.now_utc(), reserve=reserve)
         return cls(database, Outbox(database, clock=clock, boot_id=boot_id), clock=clock)
 
     @classmethod

@@ -2,11 +2,13 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import time
 
 import pytest
 
+from edge_agent.store.reserve import RESERVE_BYTES
 from tests.support.processes import wait_for
 from tests.support.recordings import MB, make_recording, sha256
 from tests.support.site import site
@@ -52,6 +54,41 @@ def test_L5_a_full_disk_under_the_state_stops_and_says_so_and_goes_on_when_there
         assert here.published_digests() == digests
         assert here.link.sent - sum(p.stat().st_size for p in here.server.published_files()) < MB
         assert here.agent.status()["state"]["problems"] in ([], ["clock_unsynced"])
+
+
+def test_a_full_card_with_recordings_and_state_is_sent_and_freed_without_a_person(tmp_path):
+    with (
+        small_disk(tmp_path / "card", size="48m") as disk,
+        site(tmp_path, retention={"delete": "after_verified"}) as here,
+    ):
+        here.agent.media, here.agent.state_dir = disk.path / "media", disk.path / "state"
+        here.agent.media.mkdir()
+        here.agent.configure(
+            **{"": {"state_dir": here.agent.state_dir}, "watch": {"folder": here.agent.media}}
+        )
+        here.agent.start()
+        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "it runs")
+        held = (here.agent.state_dir / "agent.reserve").stat()
+        here.agent.kill()  # a power cut
+        for number in range(20):
+            (here.agent.media / f"{number}.mp4").write_bytes(os.urandom(MB))
+        disk.fill()
+        assert shutil.disk_usage(disk.path).free == 0
+
+        here.agent.start()
+        here.wait_until_published(20)
+        wait_for(lambda: not os.listdir(here.agent.media), "all are let go")
+        wait_for(
+            lambda: (
+                "state_full" not in (here.agent.state() or {"problems": ["state_full"]})["problems"]
+            ),
+            "it needs no reserve any more",
+        )
+
+    assert (held.st_size, held.st_blocks * 512) == (RESERVE_BYTES, RESERVE_BYTES)
+    assert held.st_mode & 0o777 == 0o600
+    (said,) = [one for one in here.agent.log() if one.get("event") == "state.full"]
+    assert said["action"].startswith("goes on with what it has held back; make room")
 
 
 def test_a_start_on_a_full_disk_is_one_sentence_and_the_next_start_with_room_works(tmp_path):
