@@ -18,7 +18,7 @@ import falcon
 import structlog
 
 from edge_host.clock import Clock
-from ingest_server.auth import certificates
+from ingest_server.auth import admitted, certificates
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
 from ingest_server.auth.gate import AuthenticationGate, Credentials
@@ -208,12 +208,14 @@ class _Middleware:
         knock = Credentials(
             req.method, req.path, authorization, req.remote_addr, str(req.context.request_id)
         )
-        return self._doorkeeper.admit(
+        caller = self._doorkeeper.admit(
             knock,
             lambda: certificates.authenticate(
                 self._auth, req.env.get(CLIENT_NAME), authorization, req.get_header("Host")
             ),
         )
+        admitted.now_for(lambda: self._auth.ask_again(caller))
+        return caller
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool

@@ -179,6 +179,7 @@ class IngestServer:
             ListenError: the address cannot be had.
         """
         try:
+            self._state.keep_reserve()
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._housekeeper.recover()
             self._housekeeper.start()

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +36,9 @@ ANONYMOUS = "anonymous"
 
 LAST_USED_EVERY = timedelta(hours=1)
 """How exact "last used" is: a write per hour and token, not one per request."""
+
+SUCCESSORS = 1024
+"""Rotations that are remembered for requests that still run under the old token."""
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -81,6 +85,14 @@ class Authenticator(Protocol):
         """
         ...
 
+    def ask_again(self, caller: Caller) -> None:
+        """Make sure that *caller*, admitted before, would still be.
+
+        Raises:
+            Refused: not any more.
+        """
+        ...
+
 
 def new_token(device: str) -> tuple[str, str]:
     """Return a new token for *device* and the id by which people speak of it."""
@@ -98,6 +110,9 @@ class TokenAuth:
         self._tokens = tokens
         self._clock = clock
         self._touched: dict[str, datetime] = {}
+        self._successors: OrderedDict[str, str] = OrderedDict()
+        """Tokens that have lately given way to another of their device: a request that was
+        admitted under one goes on under the other."""
 
     def authenticate(self, authorization: str | None, host: str | None) -> Caller:  # noqa: ARG002 # open mode's
         """Return whose token it is.
@@ -119,16 +134,38 @@ class TokenAuth:
         if not hmac.compare_digest(known, wanted) or record is None:
             raise Refused("unauthorized", "the token is unknown or was revoked")
         now = self._clock.now_utc()
-        if record.expires_at is not None and record.expires_at <= rfc3339(now):
-            raise Refused("unauthorized", "the token has expired")
+        _refuse_expired(record, now)
         scopes = frozenset(record.scopes) & frozenset(SCOPES)
         if not scopes:
             raise Refused("forbidden", "the token has no scope that this server knows")
-        if record.replaces is not None and not self._tokens.confirm_token(record.token_id):
-            raise Refused("unauthorized", "the token was revoked")
+        if record.replaces is not None:
+            self._note_successor(record.replaces, record.token_id)
+            if not self._tokens.confirm_token(record.token_id):
+                raise _revoked()
         self._note_use(record, now)
         device = None if SCOPE_ADMIN in scopes else record.device
         return Caller(device, record.token_id, scopes)
+
+    def ask_again(self, caller: Caller) -> None:
+        """Make sure that the token has not been revoked, and has not expired, since.
+
+        Raises:
+            Refused: ``unauthorized``.
+        """
+        token_id = caller.token_id  # none with a certificate: the handshake was its proof
+        while token_id is not None:
+            record = self._tokens.token(token_id)
+            if record is not None:
+                return _refuse_expired(record, self._clock.now_utc())
+            token_id = self._successors.get(token_id)
+            if token_id is None:
+                raise _revoked()
+        return None
+
+    def _note_successor(self, old: str, new: str) -> None:
+        self._successors[old] = new
+        while len(self._successors) > SUCCESSORS:
+            self._successors.popitem(last=False)
 
     def _note_use(self, record: TokenRecord, now: datetime) -> None:
         noted = self._touched.get(record.token_id)
@@ -141,6 +178,15 @@ class TokenAuth:
             self._tokens.touch_token(record.token_id, rfc3339(now))
         except (Refused, ServerError) as error:
             log.warning("token.touch_failed", token_id=record.token_id, error=str(error))
+
+
+def _refuse_expired(record: TokenRecord, now: datetime) -> None:
+    if record.expires_at is not None and record.expires_at <= rfc3339(now):
+        raise Refused("unauthorized", "the token has expired")
+
+
+def _revoked() -> Refused:
+    return Refused("unauthorized", "the token was revoked")
 
 
 class OpenAuth:
@@ -164,3 +210,6 @@ class OpenAuth:
             detail = f"the Host {(host or '')[:80]!r} is not this server: add it to [auth] hosts"
             raise Refused("misdirected-request", detail)
         return Caller(None)
+
+    def ask_again(self, caller: Caller) -> None:
+        """Refuse nobody: there is no credential that could end."""

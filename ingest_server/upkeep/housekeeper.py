@@ -89,6 +89,7 @@ class Housekeeper:
                 self._uploads.expire()
                 self.count_rot()
                 self.watch_disk()
+                self._store.state.keep_reserve()
                 if self.retention.is_due():
                     self.remove_old()
             except Refused as refused:

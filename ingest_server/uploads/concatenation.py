@@ -52,13 +52,17 @@ class Concatenation:
             part = self._store.blobs.open_part(source)
             try:
                 for gap in record.received.missing(where.stop, start=where.start):
-                    writer = self._receiver.writer(upload_id, gap, _NOBODY, live, is_held=False)
+                    allowance = self._receiver.allowance()
+                    writer = self._receiver.writer(
+                        upload_id, gap, _NOBODY, live, allowance, is_held=False
+                    )
                     try:
                         live.enter(writer)
                         try:
                             writer.begin()
                             while writer.position < gap.stop:
                                 size = min(COPY_BYTES, gap.stop - writer.position)
+                                allowance.renew(size)
                                 writer.copy(part, writer.position - where.start, size)
                             writer.finish()
                         finally:

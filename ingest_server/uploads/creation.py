@@ -12,7 +12,7 @@ from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
 from ingest_server.storage.interface import Transaction
-from ingest_server.uploads.limits import refuse_over_quota, refuse_without_room
+from ingest_server.uploads.limits import refuse_over_quota
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import CreateRequest
 
@@ -25,6 +25,7 @@ class Creation:
     def __init__(self, store: UploadStore) -> None:
         self._state = store.state
         self._blobs = store.blobs
+        self._room = store.room
         self._uptime = store.uptime
         self._clock = store.clock
         self._observer = store.observer
@@ -39,7 +40,7 @@ class Creation:
         if found is not None:
             return _same_upload(found, name, request.length), False
         check_length(request.length, settings.max_length)
-        refuse_without_room(self._blobs, request.length or 0, settings)
+        self._room.check(request.length or 0, settings.min_free_bytes)
         record = self._new(device, key, name, folder, request)
 
         def insert(transaction: Transaction) -> UploadRecord:

@@ -1,4 +1,4 @@
-"""How many bytes still fit: on the disk, and into a device's quota.
+"""How many bytes still fit into a device's quota. What fits on the disk is in `room`.
 
 A quota is what the unfinished uploads of one device may hold. It is reserved when an upload is
 created, by its declared length, so that a device learns it before it sends; nothing is allocated
@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.core.errors import Refused, disk_refusals
-from ingest_server.core.record import UploadRecord, check_length, check_total, missing_of
-from ingest_server.storage.interface import Blobs, Queries, StateStore, Transaction
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import check_length, check_total
+from ingest_server.storage.interface import Queries, StateStore, Transaction
 
 
 def refuse_over_quota(
@@ -34,28 +34,6 @@ def refuse_over_quota(
             "quota-exceeded",
             f"{length} bytes do not fit the device's quota of {quota} bytes: its other unfinished "
             f"uploads hold {reserved}; complete or abort some",
-            retry_after_s=60,
-        )
-
-
-def refuse_without_room(
-    blobs: Blobs,
-    length: int,
-    settings: ReceiverSettings,
-    record: UploadRecord | None = None,
-) -> None:
-    """Refuse *length* more bytes when the disk would be left with less than its reserve.
-
-    Raises:
-        Refused: ``storage-full``.
-    """
-    with disk_refusals():
-        free, reserve = blobs.free_bytes(), settings.min_free_bytes
-    if free - length < reserve:
-        raise Refused(
-            "storage-full",
-            f"{length} bytes do not fit: {free} are free, {reserve} of them reserved",
-            missing=None if record is None else missing_of(record),
             retry_after_s=60,
         )
 

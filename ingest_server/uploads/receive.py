@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -16,9 +17,10 @@ from ingest_server.core.record import (
     missing_of,
     refuse_unless_open,
 )
+from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import FIRST_READ_BYTES, Body, first_buffer
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.limits import learn_length, refuse_without_room
+from ingest_server.uploads.limits import learn_length
 from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Interruptible, Live, Writer
@@ -39,8 +41,10 @@ log = structlog.get_logger()
 class BodyReceiver:
     """Takes bytes into part files."""
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, settings: Callable[[], ReceiverSettings]) -> None:
+        """*settings* are asked for again while a body comes: the operator may change them."""
         self._store = store
+        self._settings = settings
         self._observer = store.observer
         self._blobs = store.blobs
         self._state = store.state
@@ -61,7 +65,6 @@ class BodyReceiver:
         expected: Checksum | None,
         *,
         is_open_ended: bool,
-        settings: ReceiverSettings,
     ) -> UploadRecord:
         """Take one body into its range; see `UploadService.receive`.
 
@@ -73,17 +76,16 @@ class BodyReceiver:
         """
         where = content.where
         refuse_unless_open(record)
+        settings = self._settings()
         check_range(record, content, settings.max_length)
         unstored = where.length - record.received.within(where).total
-        if is_open_ended:
-            unstored = min(unstored, settings.seal_bytes)
-        if unstored:
-            refuse_without_room(self._blobs, unstored, settings, record)
-        if content.total is not None and record.length is None:
-            learn_length(self._state, record.id, content.total, settings)
+        allowance = self.allowance()
         try:
+            allowance.begin(record, unstored, is_open_ended=is_open_ended)
+            if content.total is not None and record.length is None:
+                learn_length(self._state, record.id, content.total, settings)
             return self._receive(
-                record.id, where, body, expected, is_open_ended=is_open_ended, settings=settings
+                record.id, where, body, expected, allowance, is_open_ended=is_open_ended
             )
         except OSError as error:
             if isinstance(error, FileNotFoundError):  # it may have ended, its bytes with it
@@ -94,6 +96,12 @@ class BodyReceiver:
             if refused.code == "superseded":
                 log.info("upload.superseded", upload_id=record.id, start=where.start)
             raise self._with_missing(refused, record.id, where) from refused
+        finally:
+            allowance.end()
+
+    def allowance(self) -> Allowance:
+        """Return what the request that this thread works on may do; whoever asked ends it."""
+        return Allowance(self._store.room, self._settings)
 
     def _with_missing(self, refused: Refused, upload_id: str, where: ByteRange) -> Refused:
         """Return the refusal with what is missing now, so that the client need not ask."""
@@ -112,24 +120,18 @@ class BodyReceiver:
         where: ByteRange,
         body: Body,
         expected: Checksum | None,
+        allowance: Allowance,
         *,
         is_open_ended: bool,
-        settings: ReceiverSettings,
     ) -> UploadRecord:
         with self._live.hold(upload_id) as live:
-            writer = self.writer(
-                upload_id,
-                where,
-                body,
-                live,
-                is_held=expected is not None,
-                quota=settings.quota_bytes,
-            )
+            is_held = expected is not None
+            writer = self.writer(upload_id, where, body, live, allowance, is_held=is_held)
             try:
                 live.enter(writer)
                 try:
                     writer.begin()
-                    self._take(writer, body, expected, is_open_ended, settings)
+                    self._take(writer, body, expected, allowance, is_open_ended)
                 finally:
                     live.leave(writer)
             except (OSError, Refused) as error:
@@ -157,12 +159,12 @@ class BodyReceiver:
         where: ByteRange,
         body: Interruptible,
         live: Live,
+        allowance: Allowance,
         *,
         is_held: bool,
-        quota: int | None = None,
     ) -> Writer:
         """Return a writer for *where*, whose seals are recorded; whoever made it closes it."""
-        recording = Recording(self._store, upload_id, where, quota=quota)
+        recording = Recording(self._store, upload_id, where, allowance)
         return Writer(where, body, recording, live.running, is_held=is_held)
 
     def _take(
@@ -170,20 +172,21 @@ class BodyReceiver:
         writer: Writer,
         body: Body,
         expected: Checksum | None,
+        allowance: Allowance,
         is_open_ended: bool,
-        settings: ReceiverSettings,
     ) -> None:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
+        settings = self._settings()
         # In four pieces at least: while one is written and hashed, its sender sends the next.
         most = min(settings.read_bytes, max(FIRST_READ_BYTES, writer.where.length // 4))
         buffer = first_buffer(min(FIRST_READ_BYTES, writer.where.length))
         hasher = None if expected is None else expected.new_hash()
-        sealed_at_s = self._clock.now_s()
+        looked_at, looked_at_s = writer.position, self._clock.now_s()
         try:
             while writer.position < writer.where.stop:
                 # No further than the next seal: what a cut may cost is not more than promised.
-                unsealed = (writer.position - writer.sealed) % settings.seal_bytes
-                arrived = self._read(writer, body, buffer[: settings.seal_bytes - unsealed])
+                room = settings.seal_bytes - (writer.position - looked_at)
+                arrived = self._read(writer, body, buffer[:room])
                 if is_open_ended:
                     self._refuse_surplus(writer, body, arrived)
                 if not arrived:
@@ -195,12 +198,12 @@ class BodyReceiver:
                     hasher.update(arrived)
                 if len(arrived) == len(buffer) < most:
                     buffer = memoryview(bytearray(min(4 * len(buffer), most)))
-                unsealed, now_s = writer.position - writer.sealed, self._clock.now_s()
-                if unsealed >= settings.seal_bytes or now_s - sealed_at_s >= settings.seal_s:
+                now_s = self._clock.now_s()
+                is_through = len(arrived) == room
+                if is_through or now_s - looked_at_s >= settings.seal_s:
                     writer.seal()
-                    sealed_at_s = now_s
-                    if is_open_ended:
-                        refuse_without_room(self._blobs, settings.seal_bytes, settings)
+                    looked_at, looked_at_s = writer.position, now_s
+                    allowance.renew(writer.unstored(settings.seal_bytes))
         except (OSError, Refused):
             # What came before is whole. A seal that fails now changes nothing in the answer.
             with suppress(OSError, Refused):

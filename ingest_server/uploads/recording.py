@@ -11,13 +11,12 @@ from dataclasses import replace
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import (
     UploadRecord,
-    end_of,
     refuse_unless_open,
     with_received,
     without_received,
 )
 from ingest_server.storage.interface import Claim, Part, Transaction
-from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.ranges import ByteRange
 
@@ -26,12 +25,12 @@ class Recording:
     """What a `Writer` records, un-records and writes to."""
 
     def __init__(
-        self, store: UploadStore, upload_id: str, where: ByteRange, *, quota: int | None = None
+        self, store: UploadStore, upload_id: str, where: ByteRange, allowance: Allowance
     ) -> None:
         self._store = store
         self._upload_id = upload_id
         self._where = where
-        self._quota = quota
+        self._allowance = allowance
         self._claim: Claim | None = None
 
     def begin(self) -> tuple[UploadRecord, Part]:
@@ -49,16 +48,16 @@ class Recording:
         """Record durable bytes; durable on return.
 
         Raises:
-            Refused: superseded, the upload takes no bytes any more, or they do not fit it.
+            Refused: superseded, the upload takes no bytes any more, they do not fit it, or who
+                brought them is not admitted any more.
         """
+        self._allowance.confirm()
         now_s = self._store.uptime.now_s()
 
         def job(transaction: Transaction) -> UploadRecord:
             found = transaction.get_claimed(self._standing())
             kept = replace(found, received=with_received(found, gained), touched_s=now_s)
-            if kept.length is None:  # else it was reserved when the length was told
-                reach = end_of(kept.received)
-                refuse_over_quota(transaction, found.device, found.id, reach, self._quota)
+            self._allowance.check(transaction, kept)
             transaction.save(kept)
             return kept
 
@@ -83,7 +82,8 @@ class Recording:
         return self._store.state.run(job)
 
     def end(self) -> None:
-        """Let go of the claim, if there is one."""
+        """Let go of the claim, if there is one, and of the room."""
+        self._allowance.end()
         if self._claim is not None:
             self._store.state.release(self._claim)
 

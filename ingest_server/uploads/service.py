@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ingest_server.auth import admitted
 from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.checksums import Checksum
@@ -81,7 +82,7 @@ class UploadService:
         self._store = store
         self._audit = audit or Unaudited()
         self._expiry = Expiry(store)
-        self._receiver = BodyReceiver(store)
+        self._receiver = BodyReceiver(store, lambda: self.settings)
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
         self._blocks = Blocks(store)
@@ -176,9 +177,7 @@ class UploadService:
         self._store.refuse_when_stopping()
         record = self._store.find(device, upload_id)
         expected = Checksum.of(digest) if isinstance(digest, Digest) else digest
-        kept = self._receiver.receive(
-            record, where, body, expected, is_open_ended=is_open_ended, settings=self.settings
-        )
+        kept = self._receiver.receive(record, where, body, expected, is_open_ended=is_open_ended)
         return self._statuses.of(kept)
 
     def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:
@@ -214,11 +213,13 @@ class UploadService:
         Repeatable. `Pending`: it goes on in the background.
 
         Raises:
-            Refused: bytes are missing, or the length or digest does not fit; the upload is open.
+            Refused: bytes are missing, or the length or digest does not fit, or who asks is not
+                admitted any more; the upload is open.
         """
         with self._audit.action("upload.complete", device, upload_id) as entry:
             self._store.refuse_when_stopping()
             self._store.refuse_unless_of(device, upload_id)
+            admitted.question()()
             outcome = self.completion.complete(
                 upload_id,
                 request,

@@ -12,6 +12,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
 from ingest_server.storage.interface import Blobs, StateStore
+from ingest_server.uploads.room import Room
 from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
 
@@ -24,6 +25,7 @@ class UploadStore:
     blobs: Blobs
     clock: Clock
     uptime: Uptime
+    room: Room
     observer: Observer = NOBODY
     live: LiveUploads = field(default_factory=LiveUploads)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -54,6 +56,7 @@ class UploadStore:
             blobs=blobs,
             clock=clock,
             uptime=uptime,
+            room=Room(blobs),
             observer=observer,
         )
 

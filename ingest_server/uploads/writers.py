@@ -91,6 +91,14 @@ class Writer:
         """Why this request must end, if it must."""
         return self._cancelled
 
+    def unstored(self, most: int) -> int:
+        """Return how many of the next *most* bytes are not stored yet, in the writer's range."""
+        stop = min(self.position + most, self.where.stop)
+        if stop == self.position:
+            return 0
+        ahead = ByteRange(self.position, stop)
+        return ahead.length - self.recorded.within(ahead).total
+
     def begin(self) -> None:
         """Claim this writer's range and learn what is recorded there, once older writers are out.
 

@@ -287,6 +287,13 @@ class StateStore(Queries, Protocol):
         """Let go of one claim: its writer is through. Never raises."""
         ...
 
+    def keep_reserve(self) -> bool:
+        """Hold some of the disk back for when it is full; returns whether there is some.
+
+        Given up by itself where a job would fail otherwise. Never raises.
+        """
+        ...
+
     def commits(self) -> tuple[int, int]:
         """Return how many durable commits were made so far, and the jobs in them."""
         ...

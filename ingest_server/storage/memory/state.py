@@ -193,6 +193,9 @@ class MemoryState(MemoryQueries, StateStore):
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
 
+    def keep_reserve(self) -> bool:
+        return True
+
     def commits(self) -> tuple[int, int]:
         return self._commits, self._commits
 

@@ -24,6 +24,7 @@ from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.interface import Claim, StateStore
+from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
 from ingest_server.storage.sqlite.queries import SqlQueries
@@ -46,6 +47,7 @@ class SqliteState(SqlQueries, StateStore):
     def __init__(self, path: Path, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
+        self._reserve = Reserve(path.parent)
         # Idle read connections. A pool and not one per thread, so that `close` reaches them all.
         # A list: its pop and append are atomic, and a queue's locks cost more than the read.
         self._idle: list[sqlite3.Connection] = []
@@ -67,15 +69,23 @@ class SqliteState(SqlQueries, StateStore):
         """
         state = cls(path, read_only)
         try:
-            if not read_only:
-                path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-                # SQLite gives its other files the mode of this one: no stranger reads the hashes.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            with closing(state._connect()) as connection:
-                _migrate(connection, path, read_only)
+            try:
+                state._prepare()
+            except (sqlite3.Error, OSError):
+                if not state._reserve.give_up():
+                    raise
+                state._prepare()
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"cannot open the database {path}: {error}") from error
         return state
+
+    def _prepare(self) -> None:
+        if not self.read_only:
+            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            # SQLite gives its other files the mode of this one: no stranger reads the hashes.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        with closing(self._connect()) as connection:
+            _migrate(connection, self.path, self.read_only)
 
     def close(self) -> None:
         with self._starting:
@@ -116,7 +126,17 @@ class SqliteState(SqlQueries, StateStore):
             raise translated(error) from error
 
     def run(self, job: Callable[[SqlTransaction], T]) -> T:
-        return self._writing().run(job)
+        try:
+            return self._writing().run(job)
+        except StateFailed as failed:
+            if failed.code != "storage-full":
+                raise
+            # Once more even where another has given it up just now: this failed before that.
+            self._reserve.give_up()
+            return self._writing().run(job)
+
+    def keep_reserve(self) -> bool:
+        return self._reserve.keep()
 
     def submit(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
         return self._writing().submit(job)

@@ -116,3 +116,48 @@ def test_another_name_is_not(host):
         authentication.OpenAuth().authenticate(None, host)
 
     assert refusal.value.code == "misdirected-request"
+
+
+def test_a_caller_is_admitted_until_its_token_is_revoked(state, clock):
+    auth = authentication.TokenAuth(state.access, clock)
+    caller = auth.authenticate(add(state), None)
+    auth.ask_again(caller)
+
+    state.access.revoke("drone-1")
+
+    with pytest.raises(Refused, match="unauthorized: the token was revoked"):
+        auth.ask_again(caller)
+
+
+def test_a_caller_is_admitted_until_its_token_expires(state, clock):
+    issued = issue("drone-1", clock.moment, expires_at=rfc3339(clock.moment + timedelta(hours=1)))
+    state.access.add_token(issued.record)
+    auth = authentication.TokenAuth(state.access, clock)
+    caller = auth.authenticate(f"Bearer {issued.token}", None)
+    auth.ask_again(caller)
+
+    clock.moment += timedelta(hours=1)
+
+    with pytest.raises(Refused, match="unauthorized: the token has expired"):
+        auth.ask_again(caller)
+
+
+def test_what_runs_under_a_token_that_gave_way_goes_on_until_its_successor_is_revoked(state, clock):
+    auth = authentication.TokenAuth(state.access, clock)
+    caller = auth.authenticate(add(state), None)
+    old = state.access.token(caller.token_id)
+    issued = issue("drone-1", clock.moment, replaces=old.token_id)
+    assert state.access.succeed(old, issued.record)
+    auth.authenticate(f"Bearer {issued.token}", None)
+    assert state.access.token(caller.token_id) is None
+
+    auth.ask_again(caller)
+    state.access.revoke(issued.record.token_id)
+
+    with pytest.raises(Refused, match="unauthorized: the token was revoked"):
+        auth.ask_again(caller)
+
+
+def test_a_certificate_and_open_mode_have_nothing_that_could_be_revoked(state, clock):
+    authentication.TokenAuth(state.access, clock).ask_again(authentication.Caller("drone-1"))
+    authentication.OpenAuth().ask_again(authentication.Caller(None))

@@ -1,0 +1,76 @@
+"""How many bytes still fit on the disk, beside what running requests may still write.
+
+Each running request counts with what it may write until its next seal, never with the length that
+it has declared: else one slow request would hold the whole disk, and several fast ones together
+more than there is. What it has written is no longer free, the disk itself says so.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.record import UploadRecord, missing_of
+from ingest_server.storage.interface import Blobs
+
+
+class Room:
+    """What is free on one disk, and who may use it up."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._granted: dict[object, int] = {}
+        """Bytes that each running request may write until it is looked at again."""
+
+    def check(self, needed: int, reserve: int) -> None:
+        """Refuse *needed* bytes if the disk would be left with less than *reserve*.
+
+        Raises:
+            Refused: ``storage-full``.
+        """
+        with self._lock:
+            self._check(self, needed, reserve, None)
+
+    def grant(
+        self,
+        holder: object,
+        allowed: int,
+        reserve: int,
+        *,
+        needed: int,
+        record: UploadRecord | None = None,
+    ) -> None:
+        """Let *holder* write *allowed* bytes, in place of what it was granted before.
+
+        Args:
+            needed: bytes that must fit, *allowed* or more: what it is known to bring in the end.
+            reserve: bytes that stay free.
+            record: the upload; what it misses is told with the refusal.
+
+        Raises:
+            Refused: ``storage-full``; the grant before stands until `give_back`.
+        """
+        with self._lock:
+            self._check(holder, needed, reserve, record)
+            self._granted[holder] = allowed
+
+    def give_back(self, holder: object) -> None:
+        """Note that *holder* writes no more. Repeatable."""
+        with self._lock:
+            self._granted.pop(holder, None)
+
+    def _check(
+        self, holder: object, needed: int, reserve: int, record: UploadRecord | None
+    ) -> None:
+        with disk_refusals():
+            free = self._blobs.free_bytes()
+        others = sum(self._granted.values()) - self._granted.get(holder, 0)
+        if free - others - needed < reserve:
+            raise Refused(
+                "storage-full",
+                f"{needed} bytes do not fit: {free} are free, {reserve} of them reserved, and "
+                f"running requests may write {others}",
+                missing=None if record is None else missing_of(record),
+                retry_after_s=60,
+            )

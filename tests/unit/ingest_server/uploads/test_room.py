@@ -1,0 +1,143 @@
+import threading
+
+import pytest
+
+from ingest_server.auth import admitted
+from ingest_server.core.errors import Refused
+from tests.support.core_site import BytesBody, CoreSite, HangingBody, InThread, Memory
+from tests.support.faulty_blobs import FaultyMemory
+
+
+def small(room: int, **settings) -> CoreSite:
+    blobs = FaultyMemory()
+    blobs.room = room
+    return CoreSite(Memory(blobs), **{"min_free_bytes": 100, "seal_bytes": 10, **settings})
+
+
+class AllAtOnce(BytesBody):
+    """Begins once all have been let in; a seal or less at a time."""
+
+    def __init__(self, data: bytes, gate: threading.Barrier) -> None:
+        super().__init__(data, 7)
+        self._gate = gate
+        self._is_let_in = False
+
+    def readinto(self, buffer: memoryview) -> int:
+        if not self._is_let_in:
+            self._is_let_in = True
+            self._gate.wait(10)
+        return super().readinto(buffer)
+
+
+def put(site: CoreSite, upload: str, body: BytesBody, length: int) -> str:
+    try:
+        site.put(upload, 0, b"", stop=length, body=body)
+    except Refused as refused:
+        return refused.code
+    return "stored"
+
+
+def test_bodies_that_were_let_in_together_leave_the_reserve_free():
+    site = small(room=300)
+    gate = threading.Barrier(4)
+    uploads = [site.create(f"{number}.mp4", 150) for number in range(4)]
+    running = [
+        InThread(lambda upload=upload: put(site, upload, AllAtOnce(b"x" * 150, gate), 150))
+        for upload in uploads
+    ]
+
+    told = [one.join() for one in running]
+
+    assert told.count("stored") <= 1
+    assert set(told) <= {"stored", "storage-full"}
+    assert site.blobs.free_bytes() >= 100
+    kept = sum(stop - start for one in uploads for start, stop in site.received(one))
+    assert site.blobs.free_bytes() == 300 - kept
+    site.stop()
+
+
+def test_a_slow_request_holds_what_it_may_write_next_and_not_what_it_declares():
+    site = small(room=300)
+    slow, fast = site.create("slow.mp4", 150), site.create("fast.mp4", 150)
+    body = HangingBody(b"x" * 20)
+    request = InThread(lambda: put(site, slow, body, 150))
+    body.silent.wait(10)
+
+    # 280 are free, 100 of them reserved and 10 the slow one's.
+    assert put(site, fast, BytesBody(b"x" * 150), 150) == "stored"
+    with pytest.raises(Refused, match="running requests may write 10"):
+        site.create("more.mp4", 21)
+
+    site.receiver.abort("cam", slow)
+    assert request.join() == "upload-aborted"
+    site.create("more.mp4", 21)
+    site.stop()
+
+
+def test_what_is_stored_already_needs_no_room():
+    site = small(room=300)
+    upload = site.create(length=150)
+    site.put(upload, 0, b"x" * 150)
+    site.blobs.room = 150
+
+    site.put(upload, 0, b"x" * 150)
+
+    assert site.received(upload) == [[0, 150]]
+    site.stop()
+
+
+def test_a_concatenation_leaves_the_reserve_free():
+    site = small(room=1000)
+    source, target = site.create("part", 150), site.create("whole", 300)
+    site.put(source, 0, b"x" * 150)
+    site.blobs.room = 400
+
+    with pytest.raises(Refused, match="storage-full"):
+        site.receiver.concatenate("cam", target, [source, source])
+
+    assert site.blobs.free_bytes() >= 100
+    site.stop()
+
+
+def test_a_quota_that_is_lowered_holds_for_a_body_of_unknown_length_that_runs():
+    site = small(room=1000)
+    upload = site.create()
+
+    class Lowers(BytesBody):
+        def at_end(self) -> int:
+            raise AssertionError("it is refused before its end")
+
+        def readinto(self, buffer: memoryview) -> int:
+            if self._at == 20:
+                site.receiver.settings = type(site.settings)(
+                    min_free_bytes=0, seal_bytes=10, quota_bytes=25
+                )
+            return super().readinto(buffer)
+
+    assert put(site, upload, Lowers(b"x" * 60, 10), 60) == "quota-exceeded"
+    assert site.received(upload) == [[0, 20]]
+    site.stop()
+
+
+def test_a_caller_who_is_not_admitted_any_more_has_nothing_sealed_and_completes_nothing():
+    site = small(room=1000)
+    upload, whole = site.create(length=50), site.create("whole.mp4", 5)
+    site.put(whole, 0, b"whole")
+    answers = [None, None, Refused("unauthorized", "the token was revoked")]
+
+    def question() -> None:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is not None:
+            raise answer
+
+    admitted.now_for(question)
+    try:
+        assert put(site, upload, BytesBody(b"x" * 50, 10), 50) == "unauthorized"
+        with pytest.raises(Refused, match="unauthorized"):
+            site.complete(whole, b"whole")
+    finally:
+        admitted.now_for(admitted.for_itself)
+
+    assert site.received(upload) == [[0, 10]]
+    assert site.published() == {}
+    site.stop()
