@@ -66,7 +66,7 @@ class Blocks:
         with disk_refusals():
             part = self._store.blobs.open_part(upload_id)
             try:
-                found = block_digests(part, size, whole, length)
+                found = block_digests(part, size, whole, length, self._store.is_stopping)
             finally:
                 part.close()
         if self._store.state.get(upload_id).rewrites != record.rewrites:

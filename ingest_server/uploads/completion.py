@@ -68,7 +68,7 @@ class Completion:
             except FutureTimeoutError:
                 return Pending(retry_after_s=max(1.0, wait_s))
             except Refused as refused:
-                raise _again(refused) from refused
+                raise refused.again() from refused
             return _fitting(receipt, request)
 
     def _running(
@@ -222,10 +222,3 @@ def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:
             "not with what this request says",
         )
     return receipt
-
-
-def _again(refused: Refused) -> Refused:
-    """Return a copy: several requests may wait for one verification and raise its refusal."""
-    return Refused(
-        refused.code, refused.detail, missing=refused.missing, retry_after_s=refused.retry_after_s
-    )

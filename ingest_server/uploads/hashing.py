@@ -172,6 +172,32 @@ def catch_up(
             return False
 
 
+def sums_of(
+    part: Readable,
+    runs: Iterable[tuple[int, int]],
+    is_stopping: Callable[[], bool],
+    *hashers: hashlib._Hash,
+) -> None:
+    """Let *hashers* see the bytes of *runs*, each a start and a length, as they are stored.
+
+    Raises:
+        OSError: the stored bytes cannot be read.
+        Refused: the server stops.
+    """
+    for start, length in runs:
+        at = start
+        while at < start + length:
+            if is_stopping():
+                raise Refused("stopping", "the server is stopping", retry_after_s=5)
+            piece = part.pread(min(READ_BYTES, start + length - at), at)
+            if not piece:
+                msg = f"the stored bytes end at {at}"
+                raise OSError(msg)
+            for hasher in hashers:
+                hasher.update(piece)
+            at += len(piece)
+
+
 def digest_of(part: Readable, is_stopping: Callable[[], bool] = lambda: False) -> Digest:
     """Return the SHA-256 of a whole file as it is stored.
 
@@ -189,23 +215,22 @@ def digest_of(part: Readable, is_stopping: Callable[[], bool] = lambda: False) -
 
 
 def block_digests(
-    part: Readable, size: int, numbers: Iterable[int], length: int
+    part: Readable,
+    size: int,
+    numbers: Iterable[int],
+    length: int,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> dict[int, Digest]:
     """Return the SHA-256 of each of the blocks *numbers* of a file of *length* bytes.
 
     Raises:
         OSError: the stored bytes cannot be read.
+        Refused: the server stops.
     """
     found = {}
     for number in numbers:
-        hasher = hashlib.sha256()
-        at, stop = number * size, min((number + 1) * size, length)
-        while at < stop:
-            piece = part.pread(min(READ_BYTES, stop - at), at)
-            if not piece:
-                msg = f"the part file ends at byte {at}, inside a recorded block"
-                raise OSError(msg)
-            hasher.update(piece)
-            at += len(piece)
+        hasher, start = hashlib.sha256(), number * size
+        run = (start, min(start + size, length) - start)
+        sums_of(part, [run], is_stopping, hasher)
         found[number] = Digest(hasher.digest())
     return found

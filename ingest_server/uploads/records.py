@@ -7,15 +7,17 @@ known by a note only; a note is written after what it speaks of has been recorde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from ingest_server.core import events
-from ingest_server.core.errors import Refused, refused_by_disk
+from ingest_server.core.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import Part, Transaction
+from ingest_server.uploads.hashing import sums_of
 from ingest_server.uploads.store import UploadStore
 
 PAGE = 1000
@@ -86,6 +88,18 @@ class Records:
         self._state.run(tell)
         self._store.observer.digest_mismatched("file")
         log.warning("upload.mismatched", upload_id=upload_id)
+
+    def sum_up(
+        self, upload_id: str, runs: Iterable[tuple[int, int]], *hashers: hashlib._Hash
+    ) -> None:
+        """Let *hashers* see stored bytes: *runs* of a start and a length, one after the other.
+
+        Raises:
+            Refused: they are gone, the disk fails, or the server stops, which is looked for
+                between reads.
+        """
+        with self.reading(upload_id) as part, disk_refusals():
+            sums_of(part, runs, self._store.is_stopping, *hashers)
 
     @contextmanager
     def reading(self, upload_id: str) -> Iterator[Part]:

@@ -67,10 +67,10 @@ class Room:
             free = self._blobs.free_bytes()
         others = sum(self._granted.values()) - self._granted.get(holder, 0)
         if free - others - needed < reserve:
+            beside = f", and running requests may write {others}" if others else ""
             raise Refused(
                 "storage-full",
-                f"{needed} bytes do not fit: {free} are free, {reserve} of them reserved, and "
-                f"running requests may write {others}",
+                f"{needed} bytes do not fit: {free} are free, {reserve} of them reserved{beside}",
                 missing=None if record is None else missing_of(record),
                 retry_after_s=60,
             )

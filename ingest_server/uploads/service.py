@@ -32,6 +32,7 @@ from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.limits import learn_length
+from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.records import Records
@@ -77,6 +78,7 @@ class UploadService:
         template = NameTemplate(settings.name_template)
         self.publisher = Publisher(store, self.standings, template, before_publish)
         self.completion = Completion(store, self.publisher)
+        self.long_work = LongWork()
         read_later = self.completion.begin_reading
         self._statuses = Statuses(store, self.standings, read_later, lambda: self.settings)
         self._store = store
@@ -95,6 +97,7 @@ class UploadService:
         self._store.stopping.set()
         for live in self._store.live.all():
             live.end_writers(stopped())
+        self.long_work.stop()
         self.completion.stop()
         self._receiver.stop()
 

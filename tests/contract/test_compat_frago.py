@@ -480,3 +480,28 @@ def test_a_retry_takes_over_from_a_request_whose_link_died(tmp_path):
             with httpx.Client(base_url=running.address.url, timeout=5.0) as client:
                 upload.client = client
                 assert upload.put(0, CHUNK).status_code == 200
+
+
+def asked_until_told(client):
+    """Return every answer to a finish that is asked again until it is no 202."""
+    answers = [client()]
+    while answers[-1].status_code == 202:
+        assert answers[-1].json() == {"status": False, "message": "Being verified; ask again"}
+        assert answers[-1].headers["Retry-After"] == "1"
+        answers.append(client())
+    return answers
+
+
+def test_a_finish_that_outlasts_its_answer_goes_on_and_asking_again_tells_how_it_ended(tmp_path):
+    with compat_site(tmp_path, verify_wait_s=0.0) as site:
+        frago = Frago(site.client)
+        frago.put_all()
+
+        wrong = asked_until_told(lambda: frago.finish(md5(b"other")))
+        right = asked_until_told(frago.finish)
+
+        assert (wrong[0].status_code, wrong[-1].status_code) == (202, 400)
+        assert wrong[-1].json() == {"status": False, "message": "Checksum mismatch"}
+        assert (right[0].status_code, right[-1].status_code) == (202, 201)
+        assert site.published() == {next(iter(site.published())): DATA}
+        assert len(site.failures()) == 1

@@ -27,6 +27,7 @@ from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
+from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.headers import ContentRange
@@ -237,7 +238,9 @@ class DialectUploads:
         self.receiver.receive(None, record.id, where, part, checksum, is_open_ended=True)
         return part.count
 
-    def finish(self, record: UploadRecord, length: int, checksum: Checksum | None) -> Receipt:
+    def finish(
+        self, record: UploadRecord, length: int, checksum: Checksum | None
+    ) -> Receipt | Pending:
         """Verify and publish; see `finishing.finish`."""
         return finishing.finish(self.receiver, record, length, checksum)
 
@@ -262,6 +265,13 @@ def say(resp: falcon.Response, document: object, status: int = 200) -> None:
     resp.status = status
     resp.content_type = "application/json"
     resp.data = as_json(document).encode("ascii")
+
+
+def say_outcome(resp: falcon.Response, document: object, outcome: Receipt | Pending | None) -> None:
+    """Answer with *document*; 202 where the finish goes on and asking again tells how it ended."""
+    say(resp, document, 202 if isinstance(outcome, Pending) else 200)
+    if isinstance(outcome, Pending):
+        resp.set_header(headers.RETRY_AFTER, str(round(outcome.retry_after_s)))
 
 
 def detail_shape(model: str, method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:

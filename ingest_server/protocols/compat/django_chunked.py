@@ -22,9 +22,11 @@ from ingest_server.protocols.compat.dialect import (
     content_range,
     detail_shape,
     say,
+    say_outcome,
 )
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart
+from ingest_server.uploads.completion import Pending
 
 PREFIX = "/compat/django/upload"
 COMPLETE_PATH = "/compat/django/upload_complete"
@@ -144,10 +146,12 @@ class _Complete:
             offset = sequential.offset(self.uploads, record)
             _fail(f"{missing.total} bytes have not arrived", offset=offset)
         try:
-            self.uploads.finish(record, length, Checksum("md5", value) if value else None)
+            checksum = Checksum("md5", value) if value else None
+            outcome = self.uploads.finish(record, length, checksum)
         except ChecksumMismatchError:
             _fail("md5 checksum does not match")
-        say(resp, {})
+        is_later = isinstance(outcome, Pending)
+        say_outcome(resp, {"detail": "Being verified; ask again"} if is_later else {}, outcome)
 
 
 def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int] | None:

@@ -21,20 +21,20 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat import finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
     DialectUploads,
     dashed,
     detail_shape,
     say,
+    say_outcome,
 )
-from ingest_server.protocols.compat.finishing import READ_BYTES
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.completion import Pending
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
-from upload_protocol.messages import CompleteRequest
+from upload_protocol.messages import CompleteRequest, Receipt
 
 PREFIX = "/compat/django-init/upload"
 INIT_PATH = PREFIX + "/init"
@@ -136,9 +136,10 @@ class _Chunks:
             self.uploads.take_all(held, 0, part)
             form.finish()
             chunk, record = self._place(req, held, form)
+        outcome = None
         if record.state is State.OPEN:
-            self.finish_if_whole(record, form.fields.get("final_hash"))
-        say(resp, _document(self.uploads, self.uploads.fresh(record)))
+            outcome = self.finish_if_whole(record, form.fields.get("final_hash"))
+        say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
 
     def _open(self, req: falcon.Request, chunk: _Chunk) -> UploadRecord:
         """Return the upload that the chunk goes on with, or has gone on with before."""
@@ -190,7 +191,7 @@ class _Chunks:
             if length > min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset):
                 _fail(f"The chunk of {length} bytes is too long")
             hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
-            self._read(held, 0, length, hasher)
+            self.uploads.receiver.records.sum_up(held.id, [(0, length)], hasher)
             if hasher.hexdigest() != chunk.chunk_hash:
                 self._retry_or_fail(record)
         except (DialectAnswer, Refused):
@@ -222,37 +223,40 @@ class _Chunks:
             self.uploads.receiver.abort(None, record.id)
         _fail(why)
 
-    def finish_if_whole(self, record: UploadRecord, final_hash: str | None) -> None:
+    def finish_if_whole(
+        self, record: UploadRecord, final_hash: str | None
+    ) -> Receipt | Pending | None:
         notes = self.uploads.receiver.records.notes(record.id)
         length = record.length or 0
         if _offset(notes) != length:
-            return
+            return None
         if final_hash and notes.get(FINAL_HASH) != final_hash:
             self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
         needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
         if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
             self.uploads.receiver.records.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
+        return finishing.once(
+            self.uploads.receiver, record, length, lambda: self._complete(record, length, notes)
+        )
+
+    def _complete(self, record: UploadRecord, length: int, notes: Mapping[str, str]) -> Receipt:
         request = CompleteRequest(length, self._digest(record, notes))
-        while isinstance(self.uploads.receiver.complete(None, record.id, request), Pending):
-            continue
+        while True:
+            outcome = self.uploads.receiver.complete(None, record.id, request)
+            if not isinstance(outcome, Pending):
+                return outcome
 
     def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
         """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
         whole = hashlib.sha256()
         for start, length, chunk_hash in _chunks(notes):
             hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
-            self._read(record, start, length, hasher, whole)
+            runs = [(start, length)]
+            self.uploads.receiver.records.sum_up(record.id, runs, hasher, whole)
             if hasher.hexdigest() != chunk_hash:
                 raise Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
         return Digest(whole.digest())
-
-    def _read(self, record: UploadRecord, start: int, length: int, *hashers: hashlib._Hash) -> None:
-        with self.uploads.receiver.records.reading(record.id) as part:
-            for at in range(start, start + length, READ_BYTES):
-                piece = part.pread(min(READ_BYTES, start + length - at), at)
-                for hasher in hashers:
-                    hasher.update(piece)
 
 
 def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:
@@ -266,7 +270,8 @@ def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:
 def finish(uploads: DialectUploads, record: UploadRecord) -> None:
     """Do what the request with the last chunk did not get to; raises what it would have."""
     final_hash = uploads.receiver.records.note(record.id, FINAL_HASH)
-    _Chunks(uploads).finish_if_whole(record, final_hash)
+    while isinstance(_Chunks(uploads).finish_if_whole(record, final_hash), Pending):
+        continue
 
 
 def _read_chunk(form: Form) -> _Chunk:

@@ -22,6 +22,7 @@ from ingest_server.protocols.compat.dialect import (
     dashed,
     detail_shape,
     say,
+    say_outcome,
 )
 from ingest_server.protocols.compat.finishing import (
     Checksum,
@@ -30,6 +31,8 @@ from ingest_server.protocols.compat.finishing import (
 )
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of
+from ingest_server.uploads.completion import Pending
+from upload_protocol.messages import Receipt
 
 PREFIX = "/compat/drf/upload"
 
@@ -84,11 +87,11 @@ class _All:
         form.finish()
         record = _named(self.uploads, req, record, form, name)
         try:
-            _finish(self.uploads, self.uploads.fresh(record), length, form)
+            outcome = _finish(self.uploads, self.uploads.fresh(record), length, form)
         except DialectAnswer:
             self.uploads.receiver.abort(None, record.id)  # its id was never told
             raise
-        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+        say_outcome(resp, _document(self.uploads, req, self.uploads.fresh(record)), outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ class _One:
         form = self.uploads.form(req)
         form.finish()
         record = self.uploads.find(req, upload_id)
-        _finish(self.uploads, record, record.length or 0, form)
-        say(resp, _document(self.uploads, req, self.uploads.fresh(record)))
+        outcome = _finish(self.uploads, record, record.length or 0, form)
+        say_outcome(resp, _document(self.uploads, req, self.uploads.fresh(record)), outcome)
 
 
 def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int]:
@@ -180,7 +183,9 @@ def _named(
     return target
 
 
-def _finish(uploads: DialectUploads, record: UploadRecord, length: int, form: Form) -> None:
+def _finish(
+    uploads: DialectUploads, record: UploadRecord, length: int, form: Form
+) -> Receipt | Pending:
     settings = uploads.settings
     checksum = None
     value = form.fields.get(settings.checksum)
@@ -194,7 +199,7 @@ def _finish(uploads: DialectUploads, record: UploadRecord, length: int, form: Fo
             expected = sequential.offset(uploads, record)
             _fail(f"{missing.total} bytes have not arrived", expected_offset=expected)
     try:
-        uploads.finish(record, length, checksum)
+        return uploads.finish(record, length, checksum)
     except (ChecksumMismatchError, UnknownAlgorithmError):
         _fail("checksum does not match")
 

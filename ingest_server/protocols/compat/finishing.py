@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from ingest_server.core.errors import Refused
@@ -13,7 +14,6 @@ from ingest_server.uploads.service import UploadService
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
 
-READ_BYTES = 1024 * 1024
 SUMS = "checksums"
 """The note of what the stored bytes had when their checksum was verified."""
 
@@ -69,8 +69,11 @@ class Checksum:
 
 def finish(
     receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
-) -> Receipt:
-    """Verify and publish; the file and its receipt are durable on return. Repeatable.
+) -> Receipt | Pending:
+    """Verify and publish; with a receipt, the file and it are durable on return. Repeatable.
+
+    What takes longer than an answer may goes on in the background, once however often it is asked
+    for: `Pending`. The first who asks after that is told how it ended.
 
     A checksum that is no SHA-256 is computed over the stored bytes together with their SHA-256,
     and it is the latter that is then verified and published by: the very bytes that had the
@@ -80,9 +83,51 @@ def finish(
         ChecksumMismatchError, UnknownAlgorithmError: the upload is open as before.
         Refused: bytes are missing, or as `UploadService.complete`.
     """
+    if record.state is not State.COMPLETE:
+        refuse_unless_there(record)
+    if checksum is not None:
+        checksum.hasher()
+    return once(
+        receiver,
+        record,
+        (length, checksum),
+        lambda: finish_now(receiver, record, length, checksum),
+    )
+
+
+def once(
+    receiver: UploadService, record: UploadRecord, about: Hashable, work: Callable[[], Receipt]
+) -> Receipt | Pending:
+    """Do *work* that finishes an upload, or join it: see `LongWork.join`.
+
+    Args:
+        about: what it depends on beside the upload's bytes.
+
+    Raises:
+        ChecksumMismatchError: as *work*; each caller gets its own.
+        Refused: as *work*, or other work on the upload is running.
+    """
+    if record.state is State.OPEN:
+        receiver.status(None, record.id)  # seals what is still being written
+    found = receiver.records.find(None, record.id)
+    key = (about, found.rewrites, found.received.total)
+    try:
+        return receiver.long_work.join(record.id, key, work, receiver.settings.verify_wait_s)
+    except ChecksumMismatchError as error:
+        raise ChecksumMismatchError from error
+
+
+def finish_now(
+    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
+) -> Receipt:
+    """Verify and publish, however long it takes; as `finish`.
+
+    Raises:
+        ChecksumMismatchError, UnknownAlgorithmError, Refused: as `finish`.
+    """
+    record = receiver.records.find(None, record.id)
     if record.state is State.COMPLETE:
         return _again(receiver, record, checksum)
-    refuse_unless_there(record)
     digest = None
     if checksum is not None:
         digest = checksum.as_digest()
@@ -135,20 +180,11 @@ def _digest_of(
     receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum
 ) -> Digest:
     """Return the SHA-256 of the stored bytes if they have *checksum*."""
-    receiver.status(None, record.id)  # seals what is still being written
     missing = missing_of(receiver.records.find(None, record.id), length)
     if missing:
         raise Refused("ranges-missing", f"{missing.total} bytes have not arrived", missing=missing)
     theirs, ours = checksum.hasher(), hashlib.sha256()
-    with receiver.records.reading(record.id) as part:
-        at = 0
-        while at < length:
-            piece = part.pread(min(READ_BYTES, length - at), at)
-            if not piece:
-                raise Refused("storage-failed", f"the stored bytes end at {at}")
-            theirs.update(piece)
-            ours.update(piece)
-            at += len(piece)
+    receiver.records.sum_up(record.id, [(0, length)], theirs, ours)
     if not checksum.fits(theirs):
         receiver.records.mismatched(record.id)
         raise ChecksumMismatchError

@@ -24,6 +24,7 @@ from ingest_server.protocols.compat.dialect import (
     dashed,
     detail_shape,
     say,
+    say_outcome,
 )
 from ingest_server.protocols.compat.finishing import (
     Checksum,
@@ -32,6 +33,7 @@ from ingest_server.protocols.compat.finishing import (
 )
 from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.storage.interface import Part
+from ingest_server.uploads.completion import Pending
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.ranges import ByteRange
 
@@ -149,11 +151,15 @@ class _One:
                 _fail("Checksum required")
             checksum = Checksum(form.fields.get("checksum_algo") or settings.checksum, value)
         try:
-            self.uploads.finish(record, record.length or 0, checksum)
+            outcome = self.uploads.finish(record, record.length or 0, checksum)
         except ChecksumMismatchError:
             _fail("Checksum mismatch")
         except UnknownAlgorithmError as error:
             _fail(f"Checksum algorithm not available: {str(error)[:40]}")
+        if isinstance(outcome, Pending):
+            later = {"status": False, "message": "Being verified; ask again"}
+            say_outcome(resp, later, outcome)
+            return
         document = {
             "status": True,
             "message": f"Upload completed for {record.name}",

@@ -19,7 +19,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
-from ingest_server.protocols.compat import sequential
+from ingest_server.protocols.compat import finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
     DialectUploads,
@@ -27,9 +27,11 @@ from ingest_server.protocols.compat.dialect import (
     dashed,
     detail_shape,
     say,
+    say_outcome,
 )
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart, Form
+from ingest_server.uploads.completion import Pending
 from upload_protocol.headers import MAX_OFFSET, ContentRange
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
@@ -155,24 +157,16 @@ class _Complete:
         record = self.uploads.find(req, upload_id)
         records = self.uploads.receiver.records
         chunks = _chunks(records.notes(record.id))
-        assembled = records.note(record.id, ASSEMBLED)
-        if assembled is not None:
-            whole = records.find(None, assembled)
-        elif record.state is State.COMPLETE:
-            whole = record
-        else:
+        if records.note(record.id, ASSEMBLED) is None and record.state is not State.COMPLETE:
             refuse_unless_there(record)
             if not chunks:
                 raise DialectAnswer(404, {"detail": "No chunks found for this file"})
             gaps = list(islice((order for order in range(max(chunks)) if order not in chunks), 20))
             if gaps:
                 _fail(f"Chunks are missing, they count from 0: {gaps}")
-            whole = self._assembled(record, [chunks[order] for order in sorted(chunks)])
-        length = sum(chunk.length for chunk in chunks.values())
-        self._finish(req, whole, length)
-        if whole.id != record.id:
-            self._drop(record, whole)
-        say(resp, _document(self.uploads, self.uploads.fresh(record)))
+        in_order = tuple(chunks[order] for order in sorted(chunks))
+        outcome = self._finish(req, record, in_order)
+        say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
 
     def _assembled(self, record: UploadRecord, chunks: Sequence[_Chunk]) -> UploadRecord:
         """Return the upload that holds the chunks one after the other."""
@@ -195,7 +189,9 @@ class _Complete:
             body = StoredBody(stored, chunk.start, chunk.length)
             self.uploads.receiver.receive(None, target.id, where, body)
 
-    def _finish(self, req: falcon.Request, whole: UploadRecord, length: int) -> Receipt:
+    def _finish(
+        self, req: falcon.Request, record: UploadRecord, chunks: tuple[_Chunk, ...]
+    ) -> Receipt | Pending:
         """Publish; the protocol has no checksum, but whoever adds one to the query has it checked."""
         checksum = None
         algorithm = self.uploads.settings.checksum
@@ -203,9 +199,31 @@ class _Complete:
         if isinstance(value, str):
             checksum = Checksum(algorithm, value)
         try:
-            return self.uploads.finish(whole, length, checksum)
+            return finishing.once(
+                self.uploads.receiver,
+                record,
+                (chunks, checksum),
+                lambda: self._put_together(record, chunks, checksum),
+            )
         except ChecksumMismatchError:
             _fail("checksum does not match")
+
+    def _put_together(
+        self, record: UploadRecord, chunks: tuple[_Chunk, ...], checksum: Checksum | None
+    ) -> Receipt:
+        record = self.uploads.fresh(record)
+        assembled = self.uploads.receiver.records.note(record.id, ASSEMBLED)
+        if assembled is not None:
+            whole = self.uploads.receiver.records.find(None, assembled)
+        elif record.state is State.COMPLETE:
+            whole = record
+        else:
+            whole = self._assembled(record, chunks)
+        length = sum(chunk.length for chunk in chunks)
+        receipt = finishing.finish_now(self.uploads.receiver, whole, length, checksum)
+        if whole.id != record.id:
+            self._drop(record, whole)
+        return receipt
 
     def _drop(self, record: UploadRecord, whole: UploadRecord) -> None:
         """Let go of the pieces: the file is published."""
