@@ -288,8 +288,13 @@ def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+MAX_PADDING = 48
+"""A longer cell moves the rest of its own line only, not of all lines."""
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    found = [[len(row[i]) for row in (head, *rows)] for i in range(len(head))]
+    widths = [max(width for width in (*one, 0) if width <= MAX_PADDING) for one in found]
     for row in (head, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())

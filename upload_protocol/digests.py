@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from upload_protocol.structured_fields import FieldError, parse_dictionary
 
 SHA_256 = "sha-256"
 """The one algorithm of the native protocol, by its name in the RFC 9530 registry."""
-
-# One member of a structured-field dictionary (RFC 8941 3.2) whose value is a byte sequence.
-_MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*\Z")
 
 
 class DigestError(ValueError):
@@ -47,29 +45,43 @@ class Digest:
         return cls(hashlib.sha256(data).digest())
 
 
+def find_digest(field: str, algorithms: Sequence[str]) -> tuple[str, bytes]:
+    """Return the first of *algorithms* that a digest field names, and its value.
+
+    Members of other algorithms, whatever they hold, and parameters are passed over, as RFC 9530 asks
+    (section 2); a field without any of *algorithms* is an error here, because a digest that is not
+    checked protects nobody.
+
+    Args:
+        algorithms: names of the RFC 9530 registry, the best first.
+
+    Raises:
+        DigestError: the field is malformed, or holds none of them.
+    """
+    malformed = f"not a digest field: {field[:120]!r}; the form is {algorithms[0]}=:base64:"
+    try:
+        members = parse_dictionary(field)
+    except FieldError as error:
+        raise DigestError(malformed) from error
+    for algorithm in algorithms:
+        if algorithm not in members:
+            continue
+        value = members[algorithm].value
+        size = hashlib.new(algorithm.replace("-", ""), usedforsecurity=False).digest_size
+        if not isinstance(value, bytes) or len(value) != size:
+            msg = f"the {algorithm} value is not the base64 of {size} bytes between colons"
+            raise DigestError(msg)
+        return algorithm, value
+    if not all(isinstance(member.value, bytes) for member in members.values()):
+        raise DigestError(malformed)
+    msg = f"no {' or '.join(algorithms)} in the digest field {field[:120]!r}"
+    raise DigestError(msg)
+
+
 def parse_digest(field: str) -> Digest:
     """Return the SHA-256 in a ``Content-Digest`` or ``Repr-Digest`` value.
-
-    Members of other algorithms are passed over, as RFC 9530 section 2 asks; a field without
-    ``sha-256`` is an error here, because a digest that is not checked protects nobody.
 
     Raises:
         DigestError: the field is malformed or holds no SHA-256.
     """
-    found: Digest | None = None
-    for member in field.split(","):
-        match = _MEMBER.match(member)
-        if match is None:
-            msg = f"not a digest field: {field[:120]!r}; the form is {SHA_256}=:base64:"
-            raise DigestError(msg)
-        if match[1] != SHA_256:
-            continue
-        try:
-            found = Digest(base64.b64decode(match[2], validate=True))
-        except (binascii.Error, ValueError) as error:
-            msg = f"the {SHA_256} value is not the base64 of 32 bytes"
-            raise DigestError(msg) from error
-    if found is None:
-        msg = f"no {SHA_256} in the digest field {field[:120]!r}"
-        raise DigestError(msg)
-    return found
+    return Digest(find_digest(field, (SHA_256,))[1])

@@ -25,7 +25,9 @@ UPLOAD_LENGTH = "Upload-Length"
 REQUEST_ID = "X-Request-Id"
 RETRY_AFTER = "Retry-After"
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(\*|[0-9]{1,19})\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/(\*|[0-9]+)\Z")
+_WHOLE = re.compile(r"[0-9]+\Z")
+_DIGITS = len(str(MAX_OFFSET))
 _KEY = re.compile(r"[A-Za-z0-9._~-]{16,128}\Z")
 _DEVICE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -57,8 +59,8 @@ def parse_content_range(value: str) -> ContentRange:
     if match is None:
         msg = f"Content-Range is {value[:80]!r}; the form is 'bytes FIRST-LAST/TOTAL'"
         raise HeaderError(msg)
-    first, last = int(match[1]), int(match[2])
-    total = None if match[3] == "*" else int(match[3])
+    first, last = _at_most(match[1]), _at_most(match[2])
+    total = None if match[3] == "*" else _at_most(match[3])
     if last < first:
         msg = f"Content-Range ends ({last}) before it starts ({first})"
         raise HeaderError(msg)
@@ -69,6 +71,20 @@ def parse_content_range(value: str) -> ContentRange:
         msg = f"Content-Range ends at byte {last}, past its own total of {total} bytes"
         raise HeaderError(msg)
     return ContentRange(ByteRange(first, last + 1), total)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that *text* writes in ASCII digits, however many; None: it is no number.
+
+    One past all offsets is returned as the first of those, `MAX_OFFSET` + 1: nobody has to turn
+    thousands of digits into a number to refuse it.
+    """
+    return _at_most(text) if _WHOLE.match(text) else None
+
+
+def _at_most(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    return min(int(digits), MAX_OFFSET + 1) if len(digits) <= _DIGITS else MAX_OFFSET + 1
 
 
 def upload_path(upload_id: str) -> str:

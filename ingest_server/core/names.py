@@ -21,7 +21,16 @@ FIELDS = frozenset({"device", "folder", "date", "name"})
 
 # Not forbidden on Linux; forbidden where the published folder is often looked at from.
 _UNSAFE = str.maketrans(dict.fromkeys('<>:"|?*\\/', "_"))
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?\Z")
+_INVISIBLE = ("C", "Zl", "Zp")
+"""Categories: controls, bidirectional overrides, invisible and unassigned characters, and what ends
+a line for some tools."""
+_RESERVED = re.compile(
+    r"(?i)(con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?\Z"
+)
+"""Devices, not files, to Windows and to Samba: with any extension, and with blanks before it."""
+_MEANS_MORE = ("-", "~")
+"""What a name must not begin with: an option to every tool, somebody's home to every shell."""
+_WINDOWS_PATH = re.compile(r"([A-Za-z]:[\\/]|\\\\)")
 _MAX_EXTENSION_BYTES = 32
 
 
@@ -59,16 +68,22 @@ def check_name(name: str, folder: str) -> None:
 def component(raw: str) -> str:
     """Return *raw* as one safe, visible path component of at most 255 bytes."""
     text = unicodedata.normalize("NFC", as_text(raw))
-    # Controls, bidirectional overrides, invisible and unassigned characters.
-    text = "".join(one for one in text if not unicodedata.category(one).startswith("C"))
+    text = "".join(one for one in text if not unicodedata.category(one).startswith(_INVISIBLE))
     text = text.translate(_UNSAFE).strip(" ").rstrip(" .")
     if not text:
         return "unnamed"
     if text.startswith(".") and not raw.startswith("."):
         text = f"unnamed{text}"  # only the extension is left of the name
-    if _RESERVED.match(text):
+    if _RESERVED.match(text) or text.startswith(_MEANS_MORE):
         text = f"_{text}"
     return fitted(text)
+
+
+def leaf(name: str) -> str:
+    """Return the last part of a whole path of Windows, as old programs send it; else *name*."""
+    if not _WINDOWS_PATH.match(name):
+        return name
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def fitted(text: str, suffix: str = "") -> str:
@@ -78,8 +93,9 @@ def fitted(text: str, suffix: str = "") -> str:
         stem, dot, extension = text, "", ""
     tail = f"{suffix}{dot}{extension}"
     room = MAX_COMPONENT_BYTES - len(tail.encode())
-    # Cut between characters: "ignore" drops the one that would be torn.
-    return stem.encode()[:room].decode("utf-8", "ignore") + tail
+    # Cut between characters: "ignore" drops the one that would be torn. Windows takes no name that
+    # ends in a dot or a blank.
+    return (stem.encode()[:room].decode("utf-8", "ignore") + tail).rstrip(" .")
 
 
 def numbered(path: str) -> Iterator[str]:
@@ -123,7 +139,7 @@ class NameTemplate:
             )
         literal = "".join(text for text, _, _, _ in parsed)
         if literal.replace("/", "").translate(_UNSAFE) != literal.replace("/", "") or any(
-            unicodedata.category(one).startswith("C") for one in literal
+            unicodedata.category(one).startswith(_INVISIBLE) for one in literal
         ):
             raise ValueError(f"name_template {template!r} has characters that no name should have")
 
@@ -133,7 +149,7 @@ class NameTemplate:
         values = {
             "device": component(device),
             "date": component(date),
-            "name": component(name),
+            "name": component(leaf(name)),
         }
         parts: list[str] = []
         for part in self._template.split("/"):

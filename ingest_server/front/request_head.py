@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from upload_protocol.headers import MAX_OFFSET, whole_number
+
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 
@@ -19,7 +21,6 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[\x21-\x7e]*|\*) (HTTP/1\.[01])\r\
 # The spaces around the value are not named apart: three runs of them that could share a line of
 # blanks in any way would be tried in every way, which for 16 KiB holds up this process for ten minutes.
 _HEADER = re.compile(rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)\r\n\Z")
-_LENGTH = re.compile(rb"[0-9]{1,19}\Z")
 
 _ONCE = frozenset(
     {
@@ -139,8 +140,13 @@ def _check_room(line: bytes, left: int) -> None:
 
 def _check_framing(head: RequestHead) -> None:
     length = head.headers.get(b"Content-Length")
-    if length is not None and not _LENGTH.match(length):
-        raise MalformedError("Content-Length is not a whole number")
+    if length is not None:
+        found = whole_number(length.decode("latin-1"))
+        if found is None:
+            raise MalformedError("Content-Length is not a whole number")
+        if found > MAX_OFFSET:
+            raise MalformedError(f"Content-Length is more than {MAX_OFFSET}, past all files")
+        head.headers[b"Content-Length"] = b"%d" % found
     coding = head.headers.get(b"Transfer-Encoding")
     if coding is not None:
         if length is not None:

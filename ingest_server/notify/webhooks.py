@@ -174,7 +174,7 @@ class Webhook:
             return float(text[:9])
         try:
             return (parsedate_to_datetime(text) - self._clock.now_utc()).total_seconds()
-        except (ValueError, TypeError):  # no date, or one without a zone
+        except (ValueError, TypeError, OverflowError):  # no date, or one without a zone
             return None
 
     def _send(self, event: Event) -> tuple[int, str | None]:

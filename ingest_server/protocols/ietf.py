@@ -6,21 +6,18 @@ its first request creates with an empty one, or sends an Idempotency-Key and ask
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from email.message import Message
 from http import HTTPStatus
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import falcon
 
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.protocols import disposition
 from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
     DONE,
@@ -37,8 +34,9 @@ from ingest_server.protocols.resumable import (
     set_created,
 )
 from upload_protocol import headers
-from upload_protocol.digests import Digest, DigestError, parse_digest
+from upload_protocol.digests import Digest, DigestError, find_digest, parse_digest
 from upload_protocol.messages import CreateRequest, Receipt, UploadStatus
+from upload_protocol.structured_fields import FieldError, parse_item
 
 INTEROP_VERSION = "8"
 """Of drafts 09 to 12; the draft asks for it until it is an RFC."""
@@ -51,9 +49,6 @@ LAST = "ietf-last"
 all bytes of a known length are not the end of it in this protocol."""
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 
-_INTEGER = re.compile(r"([0-9]{1,15})[ ]*(?:;.*)?\Z")
-_BOOLEAN = re.compile(r"\?([01])[ ]*(?:;.*)?\Z")
-_MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):\s*\Z")
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 
 
@@ -168,14 +163,22 @@ def _begin(resp: falcon.Response) -> None:
 
 
 def _integer(req: falcon.Request, name: str) -> int | None:
-    """Return a Structured Field's integer; what is none is ignored, as the draft asks."""
-    match = _INTEGER.match((req.get_header(name) or "").strip(" "))
-    return None if match is None else int(match[1])
+    """Return a field's integer from 0; what is none is ignored, as the draft asks."""
+    value = _item(req, name)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
 
 
 def _boolean(req: falcon.Request, name: str) -> bool | None:
-    match = _BOOLEAN.match((req.get_header(name) or "").strip(" "))
-    return None if match is None else match[1] == "1"
+    value = _item(req, name)
+    return value if isinstance(value, bool) else None
+
+
+def _item(req: falcon.Request, name: str) -> Any:
+    try:
+        return parse_item(req.get_header(name) or "").value
+    except FieldError:
+        return None
 
 
 def _length(req: falcon.Request, start: int, content: Content, is_last: bool) -> int | None:
@@ -296,7 +299,7 @@ def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateReq
         raise Refused("malformed-request", f"Repr-Digest: {error}") from error
     media_type = media_type_of(req)
     return CreateRequest(
-        name=_file_name(req) or UNNAMED,
+        name=disposition.file_name(req.get_header("Content-Disposition")) or UNNAMED,
         length=length,
         digest=digest,
         media_type=media_type[:MAX_MEDIA_TYPE] if media_type not in {"", CONTENT_TYPE} else None,
@@ -304,39 +307,15 @@ def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateReq
     )
 
 
-def _file_name(req: falcon.Request) -> str | None:
-    """Return the name in ``Content-Disposition``, in any of its forms (RFC 6266)."""
-    field = req.get_header("Content-Disposition")
-    if field is None:
-        return None
-    message = Message()
-    # WSGI hands bytes over as Latin-1; most clients mean UTF-8.
-    text = field.encode("latin-1", "replace").decode("utf-8", "replace")
-    message["Content-Disposition"] = text.replace("\r", "").replace("\n", "")
-    try:
-        return message.get_filename()
-    except TypeError:  # numbered pieces (RFC 2231) beside one without a number: it says no name
-        return None
-
-
 def _checksum(req: falcon.Request) -> Checksum | None:
     field = req.get_header(headers.CONTENT_DIGEST)
     if field is None:
         return None
-    for member in field.split(","):
-        match = _MEMBER.match(member)
-        if match is None:
-            raise Refused("malformed-request", "Content-Digest is not ALGORITHM=:BASE64:")
-        if match[1] in _ALGORITHMS:
-            try:
-                value = base64.b64decode(match[2], validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise Refused("malformed-request", "Content-Digest is not base64") from error
-            if not value:
-                raise Refused("malformed-request", "Content-Digest is empty")
-            return Checksum(_ALGORITHMS[match[1]], value)
-    detail = f"Content-Digest has none of {', '.join(_ALGORITHMS)}"
-    raise Refused("malformed-request", detail)
+    try:
+        algorithm, value = find_digest(field, tuple(_ALGORITHMS))
+    except DigestError as error:
+        raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
+    return Checksum(_ALGORITHMS[algorithm], value)
 
 
 def _refuse_offset(provided: int, expected: int) -> NoReturn:

@@ -45,7 +45,6 @@ MAX_BLOCK_BYTES = 64 * KIB * KIB
 DEFAULT_BLOCK_BYTES = KIB * KIB
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]*\Z")
-_LENGTH = re.compile(r"[0-9]{1,19}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +243,10 @@ def _number(req: falcon.Request, name: str, default: int, least: int, most: int)
     text = _text(req, name)
     if text is None:
         return default
-    if not _LENGTH.match(text) or not least <= int(text) <= most:
+    found = headers.whole_number(text)
+    if found is None or not least <= found <= most:
         raise Refused("malformed-request", f"{name} is not a whole number from {least} to {most}")
-    return int(text)
+    return found
 
 
 # Writing answers.

@@ -15,12 +15,13 @@ import falcon
 from ingest_server.core.errors import Refused, refused_by_peer
 from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
-from upload_protocol.headers import is_upload_id
+from upload_protocol.headers import is_upload_id, whole_number
 from upload_protocol.members import MessageError
 
 M = TypeVar("M")
 
-_LENGTH = re.compile(r"[0-9]{1,19}\Z")
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://([^/?#]*))?([^?#]*)")
+"""RFC 3986, appendix B; it fits any text."""
 
 
 def device_of(req: falcon.Request) -> str | None:
@@ -40,6 +41,12 @@ def known_id(upload_id: str) -> str:
     return upload_id
 
 
+def url_parts(url: str) -> tuple[str, str]:
+    """Return the authority (host and port, as it stands) and the path of any text, as of a URL."""
+    match = _URL.match(url)
+    return ("", "") if match is None else (match[1] or "", match[2])
+
+
 def media_type_of(req: falcon.Request) -> str:
     """Return the Content-Type without its parameters, in lower case; empty: there is none."""
     return (req.content_type or "").partition(";")[0].strip().lower()
@@ -57,9 +64,10 @@ def body_with_length(req: falcon.Request, *, if_none: int | None = None) -> Sock
     text = req.get_header("Content-Length") or if_none
     if req.get_header("Transfer-Encoding") is not None or text is None:
         raise Refused("length-required", "send a Content-Length; a chunked body is not taken")
-    if not _LENGTH.match(str(text)):
+    length = whole_number(str(text))
+    if length is None:
         raise Refused("malformed-request", "Content-Length is not a whole number")
-    body = body_of(req.env, int(text))
+    body = body_of(req.env, length)
     req.context.body = body
     return body
 

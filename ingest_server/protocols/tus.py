@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import falcon
 
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols.requests import device_of, known_id, media_type_of
+from ingest_server.protocols.requests import device_of, known_id, media_type_of, url_parts
 from ingest_server.protocols.resumable import (
     DONE,
     MAX_MEDIA_TYPE,
@@ -55,7 +54,6 @@ RAW_METADATA = "tus-metadata"
 CONCAT = "tus-concat"
 MAX_PARTS = 1000
 
-_NUMBER = re.compile(r"[0-9]{1,19}\Z")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+\Z")
 _HEX = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 
@@ -195,9 +193,10 @@ def _number(req: falcon.Request, name: str) -> int | None:
     text = req.get_header(name)
     if text is None:
         return None
-    if not _NUMBER.match(text) or int(text) > MAX_OFFSET:
+    found = headers.whole_number(text)
+    if found is None or found > MAX_OFFSET:
         raise Refused("malformed-request", f"{name} is not a whole number of bytes")
-    return int(text)
+    return found
 
 
 def _length_to_be(req: falcon.Request) -> int | None:
@@ -344,7 +343,7 @@ def _parts(resumable: Resumable, device: str | None, concat: str) -> list[Upload
         raise Refused("malformed-request", detail)
     found = []
     for url in urls:
-        folder, _, upload_id = urlsplit(url).path.rpartition("/")
+        folder, _, upload_id = url_parts(url)[1].rpartition("/")
         if folder != PATH and not folder.endswith(PATH):
             raise Refused("malformed-request", f"{url[:80]!r} is no upload of this server")
         try:

@@ -19,7 +19,8 @@ from ingest_server.front import request_head as heads
 from ingest_server.front.address import parse_address
 from ingest_server.front.body import BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody
-from ingest_server.protocols import ietf, tus
+from ingest_server.protocols import disposition as dispositions
+from ingest_server.protocols import ietf, requests, tus
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
 from upload_protocol.messages import (
@@ -33,6 +34,7 @@ from upload_protocol.messages import (
     UploadStatus,
 )
 from upload_protocol.ranges import ByteRange, RangeSet
+from upload_protocol.structured_fields import FieldError, parse_dictionary, parse_item
 
 PATIENCE = Patience(read_timeout_s=1.0, min_rate=0.0)
 MESSAGES = (Probe, CreateRequest, CompleteRequest, Receipt, UploadStatus, Problem, BlockDigests)
@@ -160,7 +162,6 @@ def structured_fields(data: bytes) -> None:
         "Upload-Complete",
         "Upload-Checksum",
         "Content-Digest",
-        "Content-Disposition",
     )
     environ = testing.create_environ(headers=dict.fromkeys(names, text))
     req = falcon.Request(environ)
@@ -174,8 +175,31 @@ def structured_fields(data: bytes) -> None:
         with suppress(Refused):
             found = read(req)
             assert found is None or found.value
-    name = ietf._file_name(req)
-    assert name is None or isinstance(name, str)
+    for read_field in (parse_item, parse_dictionary):
+        with suppress(FieldError):
+            read_field(text)
+
+
+def disposition(data: bytes) -> None:
+    """A part's Content-Disposition in a form, and a request's, with *data* as the value."""
+    said = dispositions.parameters(data)
+    for found in (dispositions.name_in(said), dispositions.file_name(data.decode("latin-1"))):
+        assert found is None or as_text(found) == found
+    assert len(said) <= data.count(b";")
+
+
+def whole_number(data: bytes) -> None:
+    text = data.decode("latin-1")
+    found = headers.whole_number(text)
+    assert (found is None) == (not data.isdigit())
+    if found is not None and len(text) < 4300:  # as long as Python turns digits into a number
+        assert found == min(int(text), headers.MAX_OFFSET + 1)
+
+
+def url(data: bytes) -> None:
+    authority, path = requests.url_parts(data.decode("latin-1"))
+    assert authority.encode("latin-1") in data
+    assert path.encode("latin-1") in data
 
 
 def messages(data: bytes) -> None:
@@ -229,6 +253,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         chunked_body,
         tus_metadata,
         structured_fields,
+        disposition,
+        whole_number,
+        url,
         messages,
         ranges,
         name,

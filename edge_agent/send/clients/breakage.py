@@ -6,7 +6,7 @@ import re
 
 from edge_agent.base.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
 
-_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|\s*\(_ssl\.c:\d+\)$")
+_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|(?<!\s)\s*\(_ssl\.c:\d+\)$")
 """What OpenSSL and the kernel put around their words."""
 
 

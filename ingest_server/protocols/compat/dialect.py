@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import falcon
 
@@ -24,7 +23,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.protocols.requests import device_of
+from ingest_server.protocols.requests import device_of, url_parts
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.completion import Pending
@@ -39,7 +38,7 @@ PROTOCOL = "protocol"
 SLACK_BYTES = 1024
 """More than the last boundary of a form can differ from what it usually is."""
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +119,7 @@ class DialectUploads:
         is_foreign = (
             origin is not None
             and not {origin.lower(), "*"} & {one.lower() for one in self.origins}
-            and urlsplit(origin).netloc.lower() != (req.get_header("Host") or "").lower()
+            and url_parts(origin)[0].lower() != (req.get_header("Host") or "").lower()
         )
         if is_foreign and device_of(req) is None:
             raise Refused("forbidden", f"pages of {(origin or '')[:80]!r} may not upload here")
@@ -248,7 +247,12 @@ class DialectUploads:
 def content_range(value: str | None) -> tuple[int, int, int] | None:
     """Return first, last and total of a Content-Range as these servers read it."""
     match = None if value is None else _CONTENT_RANGE.match(value)
-    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+    if match is None:
+        return None
+    first, last, total = (headers.whole_number(one) for one in match.groups())
+    if first is None or last is None or total is None or max(last, total) >= headers.MAX_OFFSET:
+        return None
+    return first, last, total
 
 
 def dashed(upload_id: str) -> str:

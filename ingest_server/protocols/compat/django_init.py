@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from ingest_server.protocols.compat.dialect import (
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.completion import Pending
 from upload_protocol.digests import Digest
-from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.headers import MAX_OFFSET, whole_number
 from upload_protocol.messages import CompleteRequest, Receipt
 
 PREFIX = "/compat/django-init/upload"
@@ -49,8 +48,6 @@ FINAL_HASH = "final-hash"
 """The note of what the client says the whole chain has, kept while that is being checked."""
 CORRUPTED = "Sent chunk is corrupted. Please retry uploading the chunk."
 REQUIRED = ["This field is required."]
-
-_NUMBER = re.compile(r"[0-9]{1,19}\Z")
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
@@ -85,9 +82,10 @@ class _Init:
     def _begin(self, req: falcon.Request, fields: Mapping[str, str]) -> UploadRecord:
         errors: dict[str, list[str]] = {}
         size, name = fields.get("file_size"), fields.get("file_name")
+        length: int | None = None
         if not size:
             errors["file_size"] = ["This field is required"]
-        elif not _NUMBER.match(size) or int(size) > MAX_OFFSET:
+        elif (length := _number(size)) is None:
             errors["file_size"] = ["A valid integer is required."]
         if not name:
             errors["file_name"] = ["This field is required"]
@@ -96,13 +94,13 @@ class _Init:
         function = fields.get(HASH_FUNCTION) or self.uploads.settings.checksum.upper()
         if function not in ALGORITHMS:
             errors[HASH_FUNCTION] = ["Invalid hash function"]
-        if errors or not size or not name:
+        if errors or length is None or not name:
             raise DialectAnswer(400, errors)
         limit = self.uploads.receiver.settings.max_length
-        if limit is not None and int(size) > limit:
+        if limit is not None and length > limit:
             text = "File size is greater than the maximum allowed file size"
             raise DialectAnswer(400, [f"{text}, {_readable(limit)}."])
-        return self.uploads.begin(req, name, int(size), **{HASH_FUNCTION: function})
+        return self.uploads.begin(req, name, length, **{HASH_FUNCTION: function})
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +280,20 @@ def _read_chunk(form: Form) -> _Chunk:
     if errors:
         raise DialectAnswer(400, errors)
     _check_id(fields["unique_id"])
-    if not _NUMBER.match(fields["offset"]) or int(fields["offset"]) > MAX_OFFSET:
+    offset = _number(fields["offset"])
+    if offset is None:
         raise DialectAnswer(400, {"offset": ["A valid integer is required."]})
     chunk_hash = fields["chunk_hash"].strip().lower()
     if len(chunk_hash) > 256:
         raise DialectAnswer(
             400, {"chunk_hash": ["Ensure this field has no more than 256 characters."]}
         )
-    return _Chunk(fields["unique_id"], int(fields["offset"]), chunk_hash)
+    return _Chunk(fields["unique_id"], offset, chunk_hash)
+
+
+def _number(text: str) -> int | None:
+    found = whole_number(text)
+    return None if found is None or found > MAX_OFFSET else found
 
 
 def _check_id(text: str) -> None:

@@ -7,7 +7,6 @@ original answers 500, keeps a bad chunk for ever or loses the answer to a finish
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -34,14 +33,12 @@ from ingest_server.protocols.compat.finishing import (
 from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.completion import Pending
-from upload_protocol.headers import MAX_OFFSET
+from upload_protocol.headers import MAX_OFFSET, whole_number
 from upload_protocol.ranges import ByteRange
 
 PREFIX = "/compat/frago/upload"
 CHUNK = "chunk:"
 """Notes ``chunk:START`` = length: the chunks as the client counts them."""
-
-_SIZE = re.compile(r"[0-9]{1,19}\Z")
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
@@ -73,9 +70,10 @@ class _All:
         name, size = form.fields.get("filename"), form.fields.get("total_size")
         if not name or not size:
             _fail("filename and total_size required")
-        if not _SIZE.match(size) or int(size) > MAX_OFFSET:
+        length = whole_number(size)
+        if length is None or length > MAX_OFFSET:
             _fail("total_size must be a whole number from 0")
-        record = self.uploads.begin(req, name, int(size))
+        record = self.uploads.begin(req, name, length)
         document = {
             "status": True,
             "message": f"Upload started for {record.name}",

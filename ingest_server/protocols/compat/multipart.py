@@ -6,7 +6,6 @@ an upload in a form is as durable as any other, byte by byte, and never spooled.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,7 +16,9 @@ from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartPars
 from falcon.util import BufferedReader
 
 from ingest_server.core.errors import Refused, refused_by_peer
+from ingest_server.core.names import as_text
 from ingest_server.front.body import SocketBody, StreamBody
+from ingest_server.protocols import disposition
 from ingest_server.protocols.requests import (
     body_with_length,
     media_type_of,
@@ -29,12 +30,12 @@ KIB = 1024
 MAX_FIELD_BYTES = 64 * KIB
 MAX_FORM_BYTES = 64 * KIB
 """A form without a file: a few names and numbers."""
+MAX_BOUNDARY = 70
+"""RFC 2046, 5.1.1."""
 READ_BYTES = 64 * KIB
 EPILOGUE_BYTES = 64 * KIB
 READ_AWAY_BYTES = 128 * KIB * KIB
 """Of a refused request: more than the usual chunk, and less than an attacker would like."""
-
-_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
 
 
 class PartEndsEarlyError(OSError):
@@ -112,7 +113,7 @@ class FilePart:
     def __init__(self, part: BodyPart, source: _Source, likely_length: int) -> None:
         self.likely_length = likely_length
         """What it has if nothing follows it in the form, as is usual."""
-        self.filename = _decoded(lambda: part.filename) or ""
+        self.filename = disposition.name_in(_said_of(part)) or ""
         self.count = 0
         """Bytes handed on so far."""
         self.is_ended = False
@@ -175,6 +176,9 @@ class FilePart:
 class Form:
     """A request's fields, and at most one file among them.
 
+    What is no text in UTF-8 stands percent-escaped in them, as in names: whatever is kept of a field
+    can be written down.
+
     Fields are known as far as the body has been read: `next_file` reads those before the file,
     `finish` those behind it.
     """
@@ -195,24 +199,26 @@ class Form:
             self._open_parts(content_type)
         elif kind == "application/x-www-form-urlencoded":
             text = self._whole().decode("utf-8", "surrogateescape")
-            self.fields.update(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
+            pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+            self.fields.update({as_text(key): as_text(value) for key, value in pairs})
         elif kind == "application/json":
             self.fields.update(_json_fields(self._whole()))
         elif self._body.remaining:
             raise Refused("unsupported-media-type", "send a form or JSON")
 
     def _open_parts(self, content_type: str) -> None:
-        boundary = _BOUNDARY.search(content_type)
-        if boundary is None:
-            raise Refused("malformed-request", "the multipart form names no boundary")
+        boundary = disposition.parameters(content_type.encode("latin-1", "replace")).get("boundary")
+        if not boundary or len(boundary) > MAX_BOUNDARY:
+            raise Refused("malformed-request", "the multipart form names no boundary that fits")
         handler = MultipartFormHandler()
         handler.parse_options.max_body_part_buffer_size = MAX_FIELD_BYTES
         length = self._body.remaining
         self._length = length
-        self._closing = len(b"\r\n----\r\n") + len(boundary[1] or boundary[2])
+        self._closing = len(b"\r\n----\r\n") + len(boundary)
         self._reader = _Counted(BufferedReader(self._source.read, length))
         try:
-            form = handler.deserialize(self._reader, content_type, length)  # type: ignore[arg-type]  # has what the form calls
+            read_as = f'multipart/form-data; boundary="{boundary}"'
+            form = handler.deserialize(self._reader, read_as, length)  # type: ignore[arg-type]  # has what the form calls
         except falcon.HTTPError as error:
             raise Refused("malformed-request", "the multipart form's boundary is unfit") from error
         self._parts = iter(form)
@@ -229,8 +235,9 @@ class Form:
             Refused: the form cannot be read, or broke off.
         """
         while (part := self._next_part()) is not None:
-            name = _decoded(lambda part=part: part.name) or ""
-            if name == field or _decoded(lambda part=part: part.filename) is not None:
+            said = _said_of(part)
+            name = as_text(said.get("name", ""))
+            if name == field or disposition.name_in(said) is not None:
                 left = self._length - self._reader.taken - self._closing
                 return FilePart(part, self._source, max(0, left))
             try:
@@ -240,7 +247,7 @@ class Form:
                     "malformed-request", f"the field {name[:40]!r} is too long"
                 ) from error
             self._reader.taken += len(data)
-            self.fields[name] = data.decode("utf-8", "surrogateescape")
+            self.fields[name] = as_text(data.decode("utf-8", "surrogateescape"))
         return None
 
     def _next_part(self) -> BodyPart | None:
@@ -287,25 +294,22 @@ def read_away(req: falcon.Request) -> None:
             continue
 
 
-def _decoded(read: Any) -> str | None:
-    """Return a part's name or file name; one that is not UTF-8 is refused, not guessed."""
-    try:
-        found: str | None = read()
-    except (ValueError, MultipartParseError) as error:
-        raise Refused("malformed-request", "a part's name in the form is not UTF-8") from error
-    return found
+def _said_of(part: BodyPart) -> dict[str, str]:
+    """Return what the part's Content-Disposition says, a name in whatever charset the page had."""
+    # Falcon's own reading fails on what is no UTF-8, and decodes by any codec that a client names.
+    return disposition.parameters(part._headers.get(b"content-disposition", b""))
 
 
 def _json_fields(content: bytes) -> dict[str, str]:
     found = parse_json(content) if content else {}
     if not isinstance(found, dict):
         raise Refused("malformed-request", "a JSON object is needed")
-    return {key: _as_text(value) for key, value in found.items() if value is not None}
+    return {as_text(key): _value_of(value) for key, value in found.items() if value is not None}
 
 
-def _as_text(value: object) -> str:
+def _value_of(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return as_text(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise Refused("malformed-request", "the members of the JSON object are texts or whole numbers")

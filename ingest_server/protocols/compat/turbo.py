@@ -9,7 +9,6 @@ together in a third. `docs/compat.md` says where the answers differ from the ori
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +31,7 @@ from ingest_server.protocols.compat.dialect import (
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.completion import Pending
-from upload_protocol.headers import MAX_OFFSET, ContentRange
+from upload_protocol.headers import ContentRange, whole_number
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
 
@@ -46,14 +45,15 @@ ASSEMBLED = "assembled"
 """The note of the upload that the file was put together in."""
 MAIN, ASIDE = "main", "aside"
 
-_NUMBER = re.compile(r"[0-9]{1,9}\Z")
-
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     place: str
     start: int
     length: int
+
+
+MAX_ORDER = 10**9 - 1
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
@@ -249,9 +249,10 @@ def _order(form: Form) -> int:
     order = form.fields.get("order")
     if not order:
         raise DialectAnswer(400, {"order": ["This field is required."]})
-    if not _NUMBER.match(order) or int(order) > MAX_OFFSET:
+    found = whole_number(order)
+    if found is None or found > MAX_ORDER:
         raise DialectAnswer(400, {"order": ["A valid integer is required."]})
-    return int(order)
+    return found
 
 
 def _chunks(notes: Mapping[str, str]) -> dict[int, _Chunk]:

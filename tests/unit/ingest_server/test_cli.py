@@ -103,6 +103,19 @@ def test_uploads_are_listed_for_a_person(operator, stored):
     assert cells["e.mp4"][0] == "dog"
 
 
+def test_one_long_name_moves_its_own_line_only(operator):
+    site = CoreSite(operator.data_dir)
+    for name in ("a.mp4", "b" * 200 + ".mp4"):
+        site.clock.seconds += 1
+        site.create(name, 10)
+    site.stop()
+
+    head, short, long = operator.run("list")[1].splitlines()
+
+    assert head.index("STATE") == short.index("open") < 80
+    assert long.split()[2:4] == ["b" * 200 + ".mp4", "open"]
+
+
 def test_uploads_are_listed_for_a_program(operator, stored):
     code, out, _ = operator.run("list", "--json", "--state", "complete")
     others = json.loads(operator.run("list", "--json", "--state", "open")[1])

@@ -135,10 +135,44 @@ def test_a_folder_beyond_all_measure_is_refused(site):
         ("cafe\u0301", "caf\u00e9"),
         ("\udcff.mp4", "%FF.mp4"),
         ("\ud800", "%ED%A0%80"),
+        ("-rf", "_-rf"),
+        (" -rf", "_-rf"),
+        ("~", "_~"),
+        ("~root", "_~root"),
+        ("a\u2028b\u2029.mp4", "ab.mp4"),
+        ("\u2028-x", "_-x"),
+        ("CONIN$", "_CONIN$"),
+        ("conout$.txt", "_conout$.txt"),
+        ("Clock$", "_Clock$"),
+        ("CON .mp4", "_CON .mp4"),
+        ("com1  .tar.gz", "_com1  .tar.gz"),
+        ("console.mp4", "console.mp4"),
+        ("a. . ", "a"),
+        ("a" * 254 + " b", "a" * 254),
+        ("a" * 254 + ".." + "b" * 40, "a" * 254),
     ],
 )
 def test_what_becomes_of_a_name(raw, made):
     assert component(raw) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("C:\\Users\\me\\clip.mp4", "clip.mp4"),
+        ("c:/videos/clip.mp4", "clip.mp4"),
+        ("\\\\server\\share\\clip.mp4", "clip.mp4"),
+        ("C:\\", "C_"),
+        ("C:\\..", "unnamed"),
+        ("C:clip.mp4", "C_clip.mp4"),
+        ("a\\b.mp4", "a_b.mp4"),
+        ("a/b.mp4", "a_b.mp4"),
+    ],
+)
+def test_of_a_whole_path_of_windows_the_last_part_is_the_name(name, published):
+    template = NameTemplate("{name}")
+
+    assert template.path(device="cam", folder="", date="2026-11-21", name=name) == published
 
 
 def test_twins_in_two_unicode_forms_are_both_kept(site):
@@ -201,5 +235,7 @@ def test_any_name_becomes_a_path_inside(name, folder):
     )
 
     assert inside(path)
+    assert not any(part.startswith(("-", "~")) or part[-1] in " ." for part in path.split("/"))
+    assert len(path.splitlines()) == 1
     assert all(inside(one) for one in islice(numbered(path), 12))
     as_text(name).encode()

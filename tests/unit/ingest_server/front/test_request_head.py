@@ -164,3 +164,10 @@ def test_a_line_of_blanks_costs_no_more_than_another():
         read(b"GET / HTTP/1.1\r\n" + HOST + b"X-A:" + blanks + b"\0\r\n\r\n")
 
     assert time.process_time() - began_s < 1
+
+
+def test_a_length_is_its_value_however_many_digits_it_has():
+    head = read(b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\n")
+
+    assert head.length == 5
+    assert head.headers[b"Content-Length"] == b"5"  # as the application sees it
