@@ -85,7 +85,13 @@ class ServerSection(_Section):
     """How clients reach the server where a proxy stands before it; unset: as the request says."""
 
     trust_proxy: bool = False
-    """Believe what a proxy on this machine says of its clients: address, scheme, certificate."""
+    """Believe a proxy on this machine where its clients are and how they reach it: no identity."""
+
+    proxy_socket: Path | None = None
+    """Believe whoever speaks on this Unix socket, which `listen` is, whose certificate it checked."""
+
+    proxy_secret_file: Path | None = None
+    """Believe a proxy that sends this secret whose certificate it checked."""
 
     @field_validator("listen")
     @classmethod
@@ -391,6 +397,13 @@ def load(
             'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
         )
     faults += _half_of_tls(config.tls, layers)
+    socket = config.server.proxy_socket
+    if socket is not None and str(socket) != config.address.path:
+        faults.append(
+            f"[server] proxy_socket ({layers.origin(('server', 'proxy_socket'))}) is {socket}, which is "
+            f'not where the server listens ({config.server.listen}): set listen = "unix:{socket}", or '
+            "name the proxy by proxy_secret_file."
+        )
     if faults:
         raise ConfigError(faults)
     return config

@@ -22,7 +22,7 @@ from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings, UploadServer
-from ingest_server.front.proxy_headers import App, trusting
+from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret, trusting
 from ingest_server.front.tls import server_context
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
@@ -107,7 +107,17 @@ class IngestServer:
             audit=self._audit,
             desk=self._desk(),
         )
-        return trusting(app) if self.config.server.trust_proxy else app
+        server = self.config.server
+        certificates = None
+        if server.proxy_socket is not None or server.proxy_secret_file is not None:
+            secret = server.proxy_secret_file
+            certificates = CertificateProxy(
+                socket=server.proxy_socket is not None,
+                secret=None if secret is None else read_secret(secret),
+            )
+        if not server.trust_proxy and certificates is None:
+            return app
+        return trusting(app, links=server.trust_proxy, certificates=certificates)
 
     def _not_ready(self) -> list[str]:
         return self._readiness.codes(self._uploads.settings.min_free_bytes)
@@ -208,6 +218,7 @@ class IngestServer:
             shortened=recovery.shortened,
             left_whole=left_whole,
         )
+        self._tell_of_proxy()
         is_open_to_others = listens and not self.address.is_local
         if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:
             log.warning(
@@ -215,6 +226,19 @@ class IngestServer:
                 address=str(self.address),
                 error="tokens and recordings cross the network unencrypted: set [tls], put a TLS "
                 "proxy before this server, or listen on 127.0.0.1 or a VPN's address",
+            )
+
+    def _tell_of_proxy(self) -> None:
+        server = self.config.server
+        if server.proxy_socket is not None or server.proxy_secret_file is not None:
+            log.warning(
+                "proxy.identity_trusted",
+                socket=None if server.proxy_socket is None else str(server.proxy_socket),
+                secret_file=None
+                if server.proxy_secret_file is None
+                else str(server.proxy_secret_file),
+                error="whoever sends X-Client-Verify and X-Client-DN that way is any device it likes: "
+                "the proxy must set both itself, whatever its client sent",
             )
 
     def _serve(self) -> None:

@@ -18,7 +18,7 @@ import falcon
 from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
-from ingest_server.protocols.requests import body_with_length, device_of, known_id, message
+from ingest_server.protocols.requests import body_with_length, device_of, known_id, link, message
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
@@ -56,8 +56,7 @@ class Native:
     public_url: str | None
 
     def url(self, req: falcon.Request, path: str) -> str:
-        base = self.public_url or f"{req.scheme}://{req.netloc}"
-        return base.rstrip("/") + path
+        return link(req, self.public_url, path)
 
     def refused(self, device: str | None, upload_id: str, code: str, detail: str) -> Refused:
         """Return the refusal of a request about an upload, with what that upload still misses.

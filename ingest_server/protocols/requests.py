@@ -6,6 +6,7 @@ A large body is not read here: it goes to the `UploadService` piece by piece as 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,6 +16,7 @@ import falcon
 from ingest_server.core.errors import Refused, refused_by_peer
 from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.front.proxy_headers import LINK_BASE
 from upload_protocol.headers import is_upload_id, whole_number
 from upload_protocol.members import MessageError
 
@@ -45,6 +47,18 @@ def url_parts(url: str) -> tuple[str, str]:
     """Return the authority (host and port, as it stands) and the path of any text, as of a URL."""
     match = _URL.match(url)
     return ("", "") if match is None else (match[1] or "", match[2])
+
+
+def link(req: falcon.Request, public_url: str | None, path: str) -> str:
+    """Return the URL of *path* for the client; absolute where it is known how it reaches the server.
+
+    Behind a proxy that does not say it, it is relative to the request's: right whatever scheme, host
+    and prefix the client sees.
+    """
+    base = public_url or req.env.get(LINK_BASE)
+    if base == "":
+        return posixpath.relpath(path, posixpath.dirname(req.path))
+    return (base or f"{req.scheme}://{req.netloc}").rstrip("/") + path
 
 
 def media_type_of(req: falcon.Request) -> str:

@@ -24,7 +24,7 @@ from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State
 from ingest_server.front.chunked import unmeasured_body_of
-from ingest_server.protocols.requests import body_with_length, device_of
+from ingest_server.protocols.requests import body_with_length, device_of, link
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.headers import MAX_OFFSET, ContentRange
@@ -74,8 +74,7 @@ class Resumable:
     public_url: str | None = None
 
     def url(self, req: falcon.Request, upload_id: str) -> str:
-        base = self.public_url or f"{req.scheme}://{req.netloc}"
-        return f"{base.rstrip('/')}{PATH}/{upload_id}"
+        return link(req, self.public_url, f"{PATH}/{upload_id}")
 
     @property
     def reuse_s(self) -> float:

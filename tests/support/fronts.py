@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demo.ports import LOOPBACK, free_port
 from ingest_server.front.address import ListenAddress
-from ingest_server.front.proxy_headers import trusting
+from ingest_server.front.proxy_headers import CertificateProxy, trusting
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest
 from tests.support.processes import toml, wait_for
@@ -129,7 +129,9 @@ def nginx(folder: Path) -> Iterator[Front]:
     with (
         ingest(folder / "data") as made,
         serving(
-            trusting(made.app), listen=f"unix:{socket_path}", read_timeout_s=READ_TIMEOUT_S * 10
+            trusting(made.app, certificates=CertificateProxy(socket=True)),
+            listen=f"unix:{socket_path}",
+            read_timeout_s=READ_TIMEOUT_S * 10,
         ),
         _program([program, "-p", folder, "-c", config], folder / "nginx.log") as process,
     ):

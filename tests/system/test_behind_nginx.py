@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import secrets
 
 import httpx
 import pytest
 
-from ingest_server.front.proxy_headers import trusting
 from tests.contract.test_native_wire import created, put_head
 from tests.support.certificates import Authority
 from tests.support.fronts import nginx
@@ -123,58 +121,6 @@ def test_bytes_reach_the_server_before_the_request_is_whole(site):
 
         peer.send(b" world")
         assert peer.answer().json["received"] == [[0, 11]]
-
-
-def told(app, address: str, **headers: str) -> dict:
-    seen = {}
-
-    def application(environ, start_response):
-        seen.update(environ)
-        start_response("200 OK", [])
-        return [json.dumps({}).encode()]
-
-    environ = {"REMOTE_ADDR": address, "wsgi.url_scheme": "http", **headers}
-    list(app(application)(environ, lambda *_: None))
-    return seen
-
-
-PROXY = {
-    "HTTP_X_REAL_IP": "192.0.2.1",
-    "HTTP_X_FORWARDED_PROTO": "https",
-    "HTTP_X_CLIENT_VERIFY": "SUCCESS",
-    "HTTP_X_CLIENT_DN": "CN=drone-1",
-}
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", ""])
-def test_a_proxy_on_this_machine_is_believed(address):
-    seen = told(trusting, address, **PROXY)
-
-    assert seen["REMOTE_ADDR"] == "192.0.2.1"
-    assert seen["wsgi.url_scheme"] == "https"
-    assert seen["edge_uploader.client_name"] == "drone-1"
-
-
-@pytest.mark.parametrize("address", ["192.0.2.7", "10.0.0.1", "2001:db8::1", "nonsense"])
-def test_nobody_else_is_believed(address):
-    seen = told(trusting, address, **PROXY)
-
-    assert seen["REMOTE_ADDR"] == address
-    assert seen["wsgi.url_scheme"] == "http"
-    assert "edge_uploader.client_name" not in seen
-
-
-@pytest.mark.parametrize("verdict", ["NONE", "FAILED:certificate has expired", ""])
-def test_a_certificate_that_was_not_verified_is_nobody(verdict):
-    seen = told(trusting, "127.0.0.1", **{**PROXY, "HTTP_X_CLIENT_VERIFY": verdict})
-
-    assert "edge_uploader.client_name" not in seen
-
-
-def test_an_address_that_is_none_is_not_taken_over():
-    seen = told(trusting, "127.0.0.1", HTTP_X_REAL_IP="' OR 1=1", HTTP_X_FORWARDED_PROTO="ftp")
-
-    assert (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"]) == ("127.0.0.1", "http")
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
-from ingest_server.protocols.requests import device_of, url_parts
+from ingest_server.protocols.requests import device_of, link, url_parts
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.completion import Pending
@@ -126,8 +126,7 @@ class DialectUploads:
         return Form(req)
 
     def url(self, req: falcon.Request, path: str) -> str:
-        base = self.public_url or f"{req.scheme}://{req.netloc}"
-        return base.rstrip("/") + path
+        return link(req, self.public_url, path)
 
     def begin(
         self, req: falcon.Request, name: str, length: int | None = None, **metadata: str

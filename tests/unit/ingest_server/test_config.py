@@ -147,6 +147,11 @@ WRONG = {
         '[auth]\nmode = "opn"',
         "[auth] mode (in {path}): input should be 'token' or 'open'.",
     ),
+    "a proxy's socket that nobody listens on": (
+        '[server]\nproxy_socket = "/run/other.sock"',
+        "[server] proxy_socket (in {path}) is /run/other.sock, which is not where the server listens "
+        '(127.0.0.1:8080): set listen = "unix:/run/other.sock", or name the proxy by proxy_secret_file.',
+    ),
     "a page that is no origin": (
         '[protocols]\ncors_origins = ["https://app.example/"]',
         "[protocols] cors_origins (in {path}): 'https://app.example/' is not an origin such as "
