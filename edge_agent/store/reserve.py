@@ -91,7 +91,14 @@ class Reserve:
             if held == 0:
                 return False
             try:
-                os.truncate(self._path, max(0, held - PIECE_BYTES))
+                fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.ftruncate(fd, max(0, held - PIECE_BYTES))
+                    os.fsync(
+                        fd
+                    )  # ext4 gives blocks back with its journal's next commit, seconds later
+                finally:
+                    os.close(fd)
             except OSError:
                 return False
             return True
