@@ -362,6 +362,7 @@ class Agent:
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
+        self._receipt_client.abort()
         with only_helps("control socket", instead="it ends with the process"):
             self._control.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
@@ -384,7 +385,8 @@ class Agent:
 
     def close(self) -> None:
         """Let go of files; the threads have ended, or end with the process."""
-        self._link.stop(self._left_s())
+        with only_helps("link watch", instead="it ends with the process"):
+            self._link.stop(self._left_s())
         self._sender.close(self._left_s())
         self._transport.close()
         self._receipt_client.close()

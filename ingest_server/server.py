@@ -262,9 +262,9 @@ class IngestServer:
     def _stop_uploads(self) -> None:
         self._left_whole.stop()
         self._uploads.stop()
+        self._left_whole.join()
         self._housekeeper.stop()
         self._store.close()
-        self._left_whole.join()
 
     def is_alive(self) -> bool:
         """Whether the database still takes a write: what the watchdog wants to know."""

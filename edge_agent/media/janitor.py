@@ -92,6 +92,7 @@ class Janitor:
         self._receipts = OldReceipts(store, self._pending, ask)
         self._kept_seen = 0
         """Number of the last recording that was asked whether it is still to be kept."""
+        self._asks_kept_anew = threading.Event()
         self._leaving = LeavingFiles(store)
         self._has_store_failed = False
         self.on_replaced: Callable[[], None] = lambda: None
@@ -103,7 +104,7 @@ class Janitor:
 
     def reconfigure(self, settings: RetentionSettings) -> None:
         self._settings = settings
-        self._kept_seen = 0
+        self._asks_kept_anew.set()
         self.woken.set()
 
     def found_aside(self, paths: Iterable[bytes]) -> None:
@@ -153,6 +154,9 @@ class Janitor:
         """
         if self._settings.delete == "never":
             return False
+        if self._asks_kept_anew.is_set():
+            self._asks_kept_anew.clear()
+            self._kept_seen = 0
         page = self._store.in_states(State.KEPT, after_seq=self._kept_seen, limit=_PAGE)
         if not page:
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_agent.base.errors import SourceChangedError
 from edge_agent.core.plan import MIB
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import Identity, Recording
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import RunningDigest, Source
 from edge_agent.store.recordings import Store
@@ -16,10 +16,14 @@ _READ_PER_CALL = 64 * MIB
 class VerifiedContent:
     """Compares a file with its recording, some of it at a time. For the janitor's thread."""
 
-    def __init__(self, store: Store, pending: PendingRemovals) -> None:
+    def __init__(
+        self, store: Store, pending: PendingRemovals, *, read_bytes: int = _READ_PER_CALL
+    ) -> None:
         self._store = store
+        self._read_bytes = read_bytes
         self._pending = pending
-        self._digests: dict[str, RunningDigest] = {}
+        self._digests: dict[str, tuple[Identity, RunningDigest]] = {}
+        """What was read so far, and of which content: of another one nothing counts."""
 
     def is_still_there(self, recording: Recording, source: Source) -> bool:
         """Return whether *source* is the verified file; False: still reading, come again.
@@ -40,8 +44,11 @@ class VerifiedContent:
         else:
             return True
         found = source.identity
-        digest = self._digests.setdefault(recording.id, RunningDigest())
-        digest.catch_up(source, min(found.length, digest.upto + _READ_PER_CALL))
+        read_of, digest = self._digests.get(recording.id, (found, RunningDigest()))
+        if read_of != found:
+            digest = RunningDigest()
+        self._digests[recording.id] = found, digest
+        digest.catch_up(source, min(found.length, digest.upto + self._read_bytes))
         source.check(found)
         if digest.upto < found.length:
             return False

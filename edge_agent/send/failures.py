@@ -118,6 +118,8 @@ class FailurePolicy:
         if self._unreadable.get(recording.id) == detail:
             return
         self._unreadable[recording.id] = detail
+        if len(self._unreadable) > _LOSSES_KEPT:
+            del self._unreadable[next(iter(self._unreadable))]
         log.warning(
             "upload.waiting",
             recording_id=recording.id,

@@ -16,6 +16,7 @@ from edge_agent.base.errors import (
     ChannelError,
     ClockError,
     NotOurServerError,
+    StoreError,
     TransportError,
     UnauthorizedError,
 )
@@ -83,7 +84,7 @@ class Reach:
         if self._auth_failures:
             self._auth_failures = 0
             self._activity.problem(ProblemCode.AUTH_FAILED, present=False)
-            self._store.outbox.tell(NewEvent("auth.ok", {}))
+            self._tell(NewEvent("auth.ok", {}))
 
     def probed(self) -> None:
         """It is our server that answers."""
@@ -143,6 +144,12 @@ class Reach:
             Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
         )
 
+    def _tell(self, event: NewEvent) -> None:
+        try:
+            self._store.outbox.tell(event)
+        except StoreError as error:  # what only tells ends nothing of what it tells
+            log.warning("event.lost", type=event.type, error=str(error))
+
     def _others_got_through(self, began_s: float, *, has_others: bool) -> bool:
         since_s = self._clock.now_s() - _LATELY_S if has_others else began_s
         return self._reached_s is not None and self._reached_s > min(since_s, began_s)
@@ -150,10 +157,10 @@ class Reach:
     def on_unauthorized(self, error: UnauthorizedError) -> float:
         """Wait for a login that is taken."""
         self._refused_credential = self._credential()
-        if self._auth_failures == 0:
-            self._store.outbox.tell(NewEvent("auth.failed", {"detail": str(error)}))
-            log.error("auth.failed", detail=str(error))
         self._auth_failures += 1
+        if self._auth_failures == 1:
+            self._tell(NewEvent("auth.failed", {"detail": str(error)}))
+            log.error("auth.failed", detail=str(error))
         self._activity.problem(ProblemCode.AUTH_FAILED, present=True)
         wait_s = min(_AUTH_LONGEST_S, _AUTH_FIRST_S * 2.0 ** min(self._auth_failures - 1, 8))
         detail = f"the server refuses this device ({error}); nothing is lost"

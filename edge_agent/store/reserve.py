@@ -94,9 +94,8 @@ class Reserve:
                 fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
                 try:
                     os.ftruncate(fd, max(0, held - PIECE_BYTES))
-                    os.fsync(
-                        fd
-                    )  # ext4 gives blocks back with its journal's next commit, seconds later
+                    # ext4 gives blocks back with its journal's next commit, seconds later.
+                    os.fsync(fd)
                 finally:
                     os.close(fd)
             except OSError:

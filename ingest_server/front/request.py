@@ -80,8 +80,8 @@ class HttpRequest(cheroot_parts.Request):
         body = self.rfile = self.body
         if body is None:
             raise RuntimeError("a request is answered before its head was read")
-        self.server.enter(self)
         self._pieces = self.server.gateway(self).pieces()
+        self.server.enter(self)
         self.go_on()
 
     def go_on(self) -> None:

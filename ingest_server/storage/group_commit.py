@@ -97,7 +97,11 @@ class Committer(Generic[Tx]):
         For what may be lost. The last commit before `stop` returns takes it along too.
         """
         future: Future[T] = Future()
-        self._along.append((job, future))
+        with self._lock:
+            if self._stopping:
+                future.cancel()
+            else:
+                self._along.append((job, future))
         return future
 
     def run(self, job: Callable[[Tx], T]) -> T:

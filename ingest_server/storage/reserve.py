@@ -39,18 +39,33 @@ class Reserve:
             if disk.f_bavail * disk.f_frsize < KEPT_ABOVE * RESERVE_BYTES:
                 return False
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, RESERVE_BYTES)
-            finally:
-                os.close(fd)
+        except FileExistsError:  # another process was first
+            return True
+        except OSError as error:
+            log.warning("storage.no_reserve", path=str(self._path), error=str(error))
+            return False
+        try:
+            os.posix_fallocate(fd, 0, RESERVE_BYTES)
         except OSError as error:
             self._remove()
             log.warning("storage.no_reserve", path=str(self._path), error=str(error))
             return False
+        finally:
+            os.close(fd)
         return True
 
     def give_up(self) -> bool:
-        """Let the disk have it; returns whether there was one."""
+        """Let the disk have it if the disk is full; returns whether that made room.
+
+        How full it is decides, not what the database said: SQLite tells a full disk in several words,
+        and a database that is locked, or none, gains nothing.
+        """
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        if disk.f_bavail * disk.f_frsize >= RESERVE_BYTES:
+            return False
         is_gone = self._remove()
         if is_gone:
             log.error(

@@ -8,6 +8,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 
+import structlog
+
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import (
     State,
@@ -22,6 +24,8 @@ from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, Receipt
+
+log = structlog.get_logger()
 
 VERIFIERS = 2
 """Verifications at once: each reads a disk and keeps a core busy."""
@@ -187,6 +191,11 @@ class Completion:
         def pinned() -> Receipt:
             try:
                 return work()
+            except Refused:
+                raise
+            except Exception:  # whoever asked may have gone by now: then nobody reads it
+                log.exception("upload.unfinished", upload_id=upload_id)
+                raise
             finally:
                 self._live.unpin(upload_id)
 

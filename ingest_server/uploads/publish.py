@@ -146,9 +146,11 @@ class Publisher:
                 with self._publishing:
                     return self._resume(record, live, before)
             digest = self._verifier.verify(record, live)
+            before = self._blobs.part_identity(record.id)
             self._ask(record, live, digest)
+            before = self._verifier.verify_touched(record, live, digest, before)
             with self._publishing:
-                return self._publish(record, live, digest)
+                return self._publish(record, live, digest, before)
         except OSError as error:
             self._moves.reopen(record.id)
             raise refused_by_disk(error) from error
@@ -165,7 +167,9 @@ class Publisher:
             self._moves.reopen(record.id, refused.code)
             raise
 
-    def _publish(self, record: UploadRecord, live: Live, digest: Digest) -> Receipt:
+    def _publish(
+        self, record: UploadRecord, live: Live, digest: Digest, before: str | None
+    ) -> Receipt:
         length = record.length or 0
         is_claimed = record.digest is not None
         found = self.earlier.same(record, live, length, digest, is_claimed=is_claimed)
@@ -181,7 +185,7 @@ class Publisher:
             verified_against="client" if is_claimed else "none",
             published_as="",
         )
-        return self._under_a_free_name(record, receipt)
+        return self._under_a_free_name(record, receipt, before=before)
 
     def _resume(self, record: UploadRecord, live: Live, before: str | None) -> Receipt:
         receipt, target = record.receipt, record.target
@@ -199,12 +203,21 @@ class Publisher:
         )
         if found is not None:
             return self.adopt(record, found)
-        return self._under_a_free_name(record, receipt)
+        return self._under_a_free_name(record, receipt, before=before)
 
     def _under_a_free_name(
-        self, record: UploadRecord, receipt: Receipt, source: Receipt | None = None
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        source: Receipt | None = None,
+        *,
+        before: str | None = None,
     ) -> Receipt:
-        """Give the part file, or the published file of *source*, a name that nobody has."""
+        """Give the part file, or the published file of *source*, a name that nobody has.
+
+        Args:
+            before: what the part file was when it was verified.
+        """
         first = self._template.path(
             device=record.device,
             folder=record.folder,
@@ -212,13 +225,19 @@ class Publisher:
             name=record.name,
         )
         try:
-            return self._link(record, receipt, first, source)
+            return self._link(record, receipt, first, source, before)
         except NotADirectoryError:
             # A published file stands where this one needs a folder; nobody has this folder.
-            return self._link(record, receipt, f"{record.id}/{first.rpartition('/')[2]}", source)
+            alone = f"{record.id}/{first.rpartition('/')[2]}"
+            return self._link(record, receipt, alone, source, before)
 
     def _link(
-        self, record: UploadRecord, receipt: Receipt, first: str, source: Receipt | None
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        first: str,
+        source: Receipt | None,
+        before: str | None,
     ) -> Receipt:
         for target in numbered(first):
             named = replace(receipt, published_as=target)
@@ -233,7 +252,6 @@ class Publisher:
             record = self._moves.to(
                 record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
-            before = self._blobs.part_identity(record.id)
             if self._blobs.publish(record.id, target):
                 return self._conclude(record, named, before)
         raise AssertionError("numbered() never ends")
@@ -245,13 +263,22 @@ class Publisher:
         self._standings.note_link(source, receipt)
         return self._completed(record, receipt)
 
-    def _conclude(
-        self, record: UploadRecord, receipt: Receipt, before: str | None = None
-    ) -> Receipt:
-        """Complete a linked upload; *before*: what its part was before anybody could see it."""
+    def _conclude(self, record: UploadRecord, receipt: Receipt, before: str | None) -> Receipt:
+        """Complete a linked upload; *before*: what its part was when it was verified.
+
+        Raises:
+            Refused: it is not that any more; the upload has failed, and the file is left.
+        """
         self._blobs.sync_published(receipt.published_as)
+        now = self._blobs.identity(receipt.published_as)
+        if None not in {before, now} and not self._blobs.is_unwritten(str(before), str(now)):
+            raise self._verifier.fail(record, receipt, "it was written to")
         self._vouch(receipt, before, is_final=False)
-        self._complete(record, receipt)
+        try:
+            self._complete(record, receipt)
+        except BaseException:
+            self._standings.forget(receipt.upload_id)
+            raise
         # Once more: taking the part's name away has changed the inode.
         self._vouch(receipt, before, is_final=True)
         return self._completed(record, receipt)

@@ -168,7 +168,8 @@ class UploadService:
         """Take the bytes of one request; all of them are durable and recorded on return.
 
         A newer request for some of these bytes ends this one with ``superseded``. Whatever ends
-        it, what had arrived is durable and recorded, unless a *digest* was to be checked first.
+        it, what had arrived is durable and recorded, unless a *digest* was to be checked first or the
+        caller is not admitted any more.
 
         Args:
             is_open_ended: the body may end before *where* does, which is then only its limit. A

@@ -135,6 +135,10 @@ class Standings:
 
         self._state.submit_along(save).add_done_callback(saved)
 
+    def forget(self, upload_id: str) -> None:
+        """Drop what was noted of a file that is not published after all."""
+        self._noted.pop(upload_id, None)
+
     def note_link(self, source: Receipt, made: Receipt) -> None:
         """Let the reading of *source* stand for its new name too, as old as it is; durable."""
         reading = self._last(source.upload_id)

@@ -12,6 +12,7 @@ from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.store import UploadStore, stopped
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
 
@@ -86,7 +87,40 @@ class Verifier:
             part.close()
         if found == receipt.digest:
             return before
-        detail = f"it has {found} instead of {receipt.digest}"
+        raise self.fail(record, receipt, f"it has {found} instead of {receipt.digest}")
+
+    def verify_touched(
+        self, record: UploadRecord, live: Live, digest: Digest, before: str | None
+    ) -> str | None:
+        """Read the bytes again if anything touched them since they were *before*; return what they are.
+
+        An operator's check has been lent the file meanwhile, and must only read it.
+
+        Raises:
+            Refused: they have another digest (the upload is open again), or the server stops.
+            OSError: the disk failed.
+        """
+        now = self._blobs.part_identity(record.id)
+        if before is None or now == before:
+            return now
+        log.warning(
+            "upload.touched",
+            upload_id=record.id,
+            error="its bytes were touched after they were verified, perhaps by a before_publish "
+            "hook, which must only read them: they are read again",
+        )
+        live.running.drop()
+        if self.verify(record, live) == digest:
+            return now
+        self._moves.reopen(record.id, "digest-mismatch")
+        raise Refused("digest-mismatch", "the stored bytes changed after they were verified")
+
+    def fail(self, record: UploadRecord, receipt: Receipt, detail: str) -> Refused:
+        """Let a half published upload fail, durably, since its file has changed; tell of it.
+
+        Returns:
+            What its client is answered.
+        """
         self._moves.to(record, State.FAILED)
         self._state.tell(events.CORRUPTED, record.id, path=receipt.published_as, detail=detail)
         self._observer.upload_failed("changed")
@@ -98,6 +132,6 @@ class Verifier:
             error=f"{detail}: it changed while it was half published; it is left where it is, and "
             "its device is told to send it again",
         )
-        raise Refused(
+        return Refused(
             "upload-aborted", "the file changed before it was published; create a new one"
         )

@@ -18,6 +18,7 @@ from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
+from ingest_server.uploads.publish import BeforePublish, allow_all
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
 from tests.support.faulty_blobs import Faulty, FaultyFiles, FaultyMemory, FaultyParts
@@ -145,6 +146,7 @@ class CoreSite:
         *,
         observer: Observer = NOBODY,
         audit: Audit | None = None,
+        before_publish: BeforePublish = allow_all,
         **settings: object,
     ) -> None:
         """Start over *stores*, or files below that folder."""
@@ -153,6 +155,7 @@ class CoreSite:
             self.data_dir = self._stores.data_dir
         self.observer = observer
         self.audit = audit or Unaudited()
+        self.before_publish = before_publish
         self.clock = HandClock()
         self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
         self.start()
@@ -160,7 +163,9 @@ class CoreSite:
     def start(self) -> None:
         self.state, self.blobs = self._stores.open()
         self.store = UploadStore.open(self.state, self.blobs, self.clock, observer=self.observer)
-        self.receiver = UploadService(self.store, self.settings, audit=self.audit)
+        self.receiver = UploadService(
+            self.store, self.settings, audit=self.audit, before_publish=self.before_publish
+        )
         self.housekeeper = Housekeeper(self.store, self.receiver, self.audit)
         self.recovery = self.housekeeper.recover()
         self.housekeeper.start()

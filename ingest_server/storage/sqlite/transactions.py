@@ -72,7 +72,7 @@ class SqliteState(SqlQueries, StateStore):
             try:
                 state._prepare()
             except (sqlite3.Error, OSError):
-                if not state._reserve.give_up():
+                if read_only or not state._reserve.give_up():
                     raise
                 state._prepare()
         except (sqlite3.Error, OSError) as error:
