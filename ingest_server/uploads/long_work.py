@@ -24,7 +24,7 @@ T = TypeVar("T")
 WORKERS = 2
 """At once: each reads a disk and keeps a core busy."""
 KEPT = 256
-"""Ends that are kept, such as bytes that do not have their checksum; what is dropped is done again when asked for."""
+"""Ends that are kept for who asks next; what is dropped is done again when asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class LongWork:
             # It may go better next time. Several may be told, so each gets an error of its own.
             self._forget(upload_id, mine)
             raise refused.again() from refused
+        # Told once: asked for again, it is looked at anew.
+        self._forget(upload_id, mine)
         return found
 
     def _begin(self, upload_id: str, key: Hashable, work: Callable[[], T]) -> _Work:
@@ -90,8 +92,7 @@ class LongWork:
         return mine
 
     def _ended(self, upload_id: str, work: _Work) -> None:
-        # What was done is durable: asked for again, it is looked at anew whether it still stands.
-        if work.future.cancelled() or work.future.exception() is None:
+        if work.future.cancelled():
             self._forget(upload_id, work)
 
     def _forget(self, upload_id: str, work: _Work) -> None:

@@ -87,12 +87,16 @@ def finish(
         refuse_unless_there(record)
     if checksum is not None:
         checksum.hasher()
-    return once(
+    outcome = once(
         receiver,
         record,
         (length, checksum),
         lambda: finish_now(receiver, record, length, checksum),
     )
+    if isinstance(outcome, Pending):
+        return outcome
+    # It may have ended long before it is told: whether the file still stands is asked now.
+    return receiver.complete(None, record.id, CompleteRequest(outcome.length, outcome.digest))
 
 
 def once(
