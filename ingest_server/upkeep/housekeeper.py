@@ -61,9 +61,9 @@ class Housekeeper:
         shortened, failed = recovery.shorten(store.state, store.blobs)
         for _ in range(lost + failed):
             store.observer.upload_failed("part-lost")
-        publishing = store.state.in_state(State.PUBLISHING)
-        verifying = store.state.in_state(State.VERIFYING)
-        open_uploads = len(store.state.in_state(State.OPEN))
+        publishing = store.state.in_states(State.PUBLISHING)
+        verifying = store.state.in_states(State.VERIFYING)
+        open_uploads = len(store.state.in_states(State.OPEN))
         self._rot_told = max(store.state.corruptions_after(0), default=0)
         for record in (*publishing, *verifying):
             self._uploads.completion.resume(record)

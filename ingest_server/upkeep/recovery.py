@@ -129,7 +129,7 @@ def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
 
 
 def _unfinished(state: StateStore) -> list[UploadRecord]:
-    return [record for found in _UNFINISHED for record in state.in_state(found)]
+    return state.in_states(*_UNFINISHED)
 
 
 def _save(store: StateStore, upload_id: str, **changes: Any) -> None:

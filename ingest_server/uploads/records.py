@@ -52,7 +52,7 @@ class Records:
 
     def in_states(self, *states: State) -> list[UploadRecord]:
         """Return every upload that is in one of *states*."""
-        return [record for state in states for record in self._state.in_state(state)]
+        return self._state.in_states(*states)
 
     def note(self, upload_id: str, key: str) -> str | None:
         return self._state.note(upload_id, key)

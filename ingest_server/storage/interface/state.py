@@ -125,7 +125,12 @@ class Queries(Protocol):
         """Return uploads in the order of their ids, from after *after*; None: any."""
         ...
 
-    def in_state(self, state: State) -> list[UploadRecord]: ...
+    def in_states(self, *states: State) -> list[UploadRecord]:
+        """Return every upload that is in one of *states*, all as of one moment.
+
+        One that moves from one of them to another meanwhile is among them.
+        """
+        ...
 
     def idle_open(self, before_s: float) -> list[str]:
         """Return ids of open uploads that got no byte since uptime *before_s*."""

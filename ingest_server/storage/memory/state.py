@@ -66,7 +66,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
             self.tell(events.OF_STATE[record.state], record)
 
     def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
-        for one in self.in_state(State.COMPLETE):
+        for one in self.in_states(State.COMPLETE):
             receipt = one.receipt
             if one.target == removal.path and receipt and receipt.upload_id == record.id:
                 self.tables.uploads[one.id] = replace(one, removed_at=removed_at)

@@ -172,11 +172,11 @@ class MemoryQueries(Queries):
         ]
         return sorted(found, key=lambda one: one.id)[:limit]
 
-    def in_state(self, state: State) -> list[UploadRecord]:
-        return [one for one in self._all() if one.state is state]
+    def in_states(self, *states: State) -> list[UploadRecord]:
+        return [one for one in self._all() if one.state in states]
 
     def idle_open(self, before_s: float) -> list[str]:
-        return [one.id for one in self.in_state(State.OPEN) if one.touched_s < before_s]
+        return [one.id for one in self.in_states(State.OPEN) if one.touched_s < before_s]
 
     def note(self, upload_id: str, key: str) -> str | None:
         return self.tables.notes.get((upload_id, key))

@@ -163,8 +163,9 @@ class SqlQueries(Queries):
             limit,
         )
 
-    def in_state(self, state: State) -> list[UploadRecord]:
-        return self._all("WHERE state = ?", state.value)
+    def in_states(self, *states: State) -> list[UploadRecord]:
+        marks = ", ".join("?" for _ in states)
+        return self._all(f"WHERE state IN ({marks})", *(one.value for one in states))
 
     def idle_open(self, before_s: float) -> list[str]:
         rows = self.rows("SELECT id FROM uploads WHERE state = 'open' AND touched_s < ?", before_s)
