@@ -9,7 +9,8 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -116,7 +117,7 @@ def make_app(
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
     )
-    app = falcon.App(middleware=[middleware])
+    app = _App(middleware=[middleware])
     app.add_error_handler(Exception, _answer_bug)
     app.add_error_handler(falcon.HTTPError, _answer_http_error)
     app.add_error_handler(Refused, _answer_refused)
@@ -137,6 +138,17 @@ def make_app(
         origins=settings.cors_origins,
     )
     return app
+
+
+class _App(falcon.App[falcon.Request, falcon.Response]):
+    """Answers each request in a context of its own.
+
+    What a thread is told about its request (who asks, whether they still may, the request's id) ends
+    with it: what that thread does next is nobody's, not the last caller's.
+    """
+
+    def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return copy_context().run(super().__call__, env, start_response)
 
 
 class _Middleware:
@@ -172,7 +184,6 @@ class _Middleware:
         self._observer.request_began()
         given = req.get_header(headers.REQUEST_ID) or ""
         req.context.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=req.context.request_id)
         resp.set_header(headers.REQUEST_ID, req.context.request_id)
         resp.set_header("Cache-Control", "no-store")
@@ -245,8 +256,6 @@ class _Middleware:
             device_id=None if caller is None else caller.device,
             bytes=0 if body is None else body.received,
         )
-        # What this thread says next is not about this request any more.
-        structlog.contextvars.clear_contextvars()
 
 
 def _check_version(path: str) -> None:
