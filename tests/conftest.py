@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,11 @@ pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
 
 settings.register_profile("fast", max_examples=FAST)
 settings.register_profile("long", max_examples=LONG)
+
+
+# A server and its client, or a test and its reporter, take turns in one process: half of the time of
+# the short tests was waiting for a turn.
+sys.setswitchinterval(0.0002)
 
 
 def pytest_configure() -> None:

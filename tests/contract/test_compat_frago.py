@@ -9,6 +9,7 @@ import pytest
 
 from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.plain import plain_client
 from tests.support.raw_http import Peer, serving
 
 BASE = "/compat/frago/upload/"
@@ -477,7 +478,7 @@ def test_a_retry_takes_over_from_a_request_whose_link_died(tmp_path):
         with Peer(running.address) as peer:
             peer.send(head.encode() + body[:50_000])  # and then nothing
 
-            with httpx.Client(base_url=running.address.url, timeout=5.0) as client:
+            with plain_client(running.address.url, timeout=5.0) as client:
                 upload.client = client
                 assert upload.put(0, CHUNK).status_code == 200
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import plain_client
 from tests.support.raw_http import serving
 
 KEY = "0123456789abcdef"
@@ -33,7 +34,7 @@ def client(request, server):
         ) as found:
             yield found
         return
-    with serving(server.app) as running, httpx.Client(base_url=running.address.url) as found:
+    with serving(server.app) as running, plain_client(running.address.url) as found:
         yield found
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.support.ingest import ingest
+from tests.support.plain import plain_client
 from tests.support.raw_http import Peer, serving
 
 DATA = b"a recording, or at least its first bytes"
@@ -36,13 +37,13 @@ def client(request, server):
         ) as found:
             yield found
         return
-    with serving(server.app) as running, httpx.Client(base_url=running.address.url) as found:
+    with serving(server.app) as running, plain_client(running.address.url) as found:
         yield found
 
 
 @pytest.fixture
 def own(running):
-    with httpx.Client(base_url=running.address.url) as found:
+    with plain_client(running.address.url) as found:
         yield found
 
 

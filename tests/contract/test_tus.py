@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.core_site import BytesBody
 from tests.support.ingest import ingest
+from tests.support.plain import plain_client
 from tests.support.raw_http import Peer, serving
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
@@ -36,7 +37,7 @@ def client(request, server):
         ) as found:
             yield found
         return
-    with serving(server.app) as running, httpx.Client(base_url=running.address.url) as found:
+    with serving(server.app) as running, plain_client(running.address.url) as found:
         yield found
 
 
@@ -641,7 +642,7 @@ def running(server):
 
 @pytest.fixture
 def own(running):
-    with httpx.Client(base_url=running.address.url) as found:
+    with plain_client(running.address.url) as found:
         yield found
 
 

@@ -103,7 +103,7 @@ PLAYED = [
     for order in ORDERS
 ]
 PLAYED += [
-    (order, stage)
+    pytest.param(order, stage, marks=pytest.mark.slow)
     for order in ORDERS
     for stage in ("content", "complete")
     if order.most < BY_BACKOFF or order.reason in {LINK, FULL, Reason.BACKOFF}

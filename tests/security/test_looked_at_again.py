@@ -12,6 +12,8 @@ from tests.support.secured import complete, create, put, secured
 from tests.support.small_disk import small_disk
 from upload_protocol.digests import Digest
 
+pytestmark = pytest.mark.slow
+
 BODY = bytes(range(256)) * 12_000
 BEGUN = 100_000
 

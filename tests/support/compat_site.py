@@ -15,6 +15,7 @@ import httpx
 
 from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.ingest import Ingest, ingest
+from tests.support.plain import plain_client
 from tests.support.raw_http import serving
 
 DIALECTS = ("frago", "drf", "django", "django-init", "turbo")
@@ -72,7 +73,7 @@ def compat_site(
             return
         with (
             serving(server.app) as running,
-            httpx.Client(base_url=running.address.url) as client,
+            plain_client(running.address.url) as client,
         ):
             yield CompatSite(server, client, running.address)
 

@@ -16,6 +16,7 @@ from ingest_server.auth.tokens import issue
 from ingest_server.config import load
 from ingest_server.server import IngestServer
 from tests.support.core_site import new_key
+from tests.support.plain import plain_client
 from tests.support.processes import toml
 from upload_protocol.digests import Digest
 
@@ -40,7 +41,7 @@ class Secured:
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return self._stack.enter_context(
-            httpx.Client(base_url=self.server.url, headers=headers, trust_env=False, timeout=20)
+            plain_client(self.server.url, headers=headers, trust_env=False, timeout=20)
         )
 
     def device(self, device: str = "drone-1") -> httpx.Client:

@@ -423,6 +423,7 @@ def config(tmp_path, files):
     return path
 
 
+@pytest.mark.slow
 def test_sighup_takes_over_a_renewed_certificate_and_keeps_the_old_one_where_it_is_broken(
     config, files, authority, context
 ):
@@ -448,6 +449,7 @@ def test_sighup_takes_over_a_renewed_certificate_and_keeps_the_old_one_where_it_
         assert serial(program.url) != first
 
 
+@pytest.mark.slow
 def test_tls_off_this_machine_is_no_insecure_transport(config, authority):
     with running("--config", str(config), "--listen", "0.0.0.0:0") as program:
         url = program.url.replace("0.0.0.0", "localhost")
@@ -459,6 +461,7 @@ def test_tls_off_this_machine_is_no_insecure_transport(config, authority):
     assert not [one for one in program.lines if one.get("event") == "server.insecure_transport"]
 
 
+@pytest.mark.slow
 def test_half_of_the_files_is_a_configuration_error(tmp_path):
     path = tmp_path / "server.toml"
     path.write_text('[tls]\ncert_file = "server.crt"\n')
@@ -470,6 +473,7 @@ def test_half_of_the_files_is_a_configuration_error(tmp_path):
     assert "needs key_file as well" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_certificate_is_exit_78_and_one_sentence(config, files):
     files.cert.write_text("nothing")
 

@@ -13,6 +13,8 @@ from edge_agent.media.stability_check import AT_ONCE, MAX_WATCHED
 from tests.support.agent_store import statements, store_over
 from tests.support.rim import StillClock, WatchedFolder
 
+pytestmark = pytest.mark.slow
+
 MANY = MAX_WATCHED + 600
 
 
