@@ -197,6 +197,7 @@ class _Middleware:
             detail = "the server is restarting; what has arrived is kept"
             raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
         _check_version(req.path)
+        native.take_override(req)
         req.context.caller = self._admit(req)
         req.context.admitted = self._admission.admit(
             req.context.caller.device,

@@ -22,6 +22,7 @@ CONTENT_RANGE = "Content-Range"
 CONTENT_DIGEST = "Content-Digest"
 UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
+METHOD_OVERRIDE = "X-HTTP-Method-Override"
 REQUEST_ID = "X-Request-Id"
 RETRY_AFTER = "Retry-After"
 

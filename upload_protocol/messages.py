@@ -98,6 +98,7 @@ class CreateRequest:
     length: Length | None = None
     """Bytes in the file; None while it is not known."""
     digest: Digest | None = None
+    """With the length: bytes that the device has published before need not be sent."""
     modified_at: ShortText | None = None
     """Modification time, RFC 3339 in UTC, as the device's clock had it."""
     media_type: ShortText | None = None
@@ -244,6 +245,13 @@ class UploadStatus:
     expires_at: Moment | None = None
     digest: Digest | None = None
     receipt: Receipt | None = None
+    ask_by_digest: Annotated[
+        bool,
+        Says(
+            description="In the answer to a create or to a GET: the device has published a file of "
+            "this length. The same create, with the digest, may spare sending it."
+        ),
+    ] = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -258,6 +266,7 @@ class UploadStatus:
             "expires_at": self.expires_at,
             "digest": None if self.digest is None else str(self.digest),
             "receipt": None if self.receipt is None else self.receipt.to_json(),
+            "ask_by_digest": self.ask_by_digest,
         }
 
     @classmethod
@@ -284,6 +293,7 @@ class UploadStatus:
             expires_at=members.optional(found, "expires_at", str),
             digest=members.digest(found),
             receipt=None if receipt is None else Receipt.from_json(receipt),
+            ask_by_digest=members.optional(found, "ask_by_digest", bool, default=False) or False,
         )
 
 

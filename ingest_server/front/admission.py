@@ -47,6 +47,7 @@ def is_gathered(head: RequestHead) -> bool:
     """Whether the request's body is received before the request takes a thread."""
     return (
         head.method == b"POST"
+        and not head.is_put
         and 0 < head.length <= GATHERED_BYTES
         and not head.is_chunked
         and _is_json(head.headers.get(b"Content-Type", b"").decode("latin-1"))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from upload_protocol.headers import MAX_OFFSET, whole_number
+from upload_protocol.headers import MAX_OFFSET, METHOD_OVERRIDE, whole_number
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -21,6 +21,8 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[\x21-\x7e]*|\*) (HTTP/1\.[01])\r\
 # The spaces around the value are not named apart: three runs of them that could share a line of
 # blanks in any way would be tried in every way, which for 16 KiB holds up this process for ten minutes.
 _HEADER = re.compile(rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)\r\n\Z")
+
+_METHOD_OVERRIDE = METHOD_OVERRIDE.title().encode("ascii")
 
 _ONCE = frozenset(
     {
@@ -69,6 +71,12 @@ class RequestHead:
     def expects_continue(self) -> bool:
         is_asked = self.headers.get(b"Expect", b"").lower() == b"100-continue"
         return is_asked and self.version == b"HTTP/1.1"
+
+    @property
+    def is_put(self) -> bool:
+        """Whether it is a PUT, or a POST that says so: `native.take_override` has the rules."""
+        told = self.headers.get(_METHOD_OVERRIDE, b"").strip().upper()
+        return self.method == b"PUT" or (self.method == b"POST" and told == b"PUT")
 
     @property
     def keeps_alive(self) -> bool:

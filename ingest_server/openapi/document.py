@@ -117,9 +117,20 @@ def _create() -> Schema:
         "Make an upload, or find the one that this key has made",
         {
             "200": answers_with(
-                "The same key before: the same upload.", UploadStatus, headers=location
+                "The same key before: the same upload. Or complete, with the receipt: the device "
+                "has published the bytes of this digest, and sends none.",
+                UploadStatus,
+                headers=location,
             ),
-            "201": answers_with("Made now.", UploadStatus, headers=location, links=_links()),
+            "201": answers_with(
+                "Made now, and takes bytes.", UploadStatus, headers=location, links=_links()
+            ),
+            "202": answers_with(
+                "Open. A published file is being read that may have these bytes; ask again with "
+                "the same key, or send them.",
+                UploadStatus,
+                headers={**location, headers.RETRY_AFTER: RETRY},
+            ),
         },
         (
             *OF_BODY,
@@ -128,6 +139,7 @@ def _create() -> Schema:
             "idempotency-key-reused",
             "device-mismatch",
             "invalid-name",
+            "upload-refused",
         ),
         parameters=[
             parameter(
@@ -192,6 +204,7 @@ def _put() -> Schema:
             ),
             parameter("header", headers.CONTENT_DIGEST, schema_of(Digest)),
         ],
+        description=f"The same as POST with {headers.METHOD_OVERRIDE}: PUT.",
         requestBody={
             "required": True,
             "content": {"application/octet-stream": {"schema": {"type": "string"}}},

@@ -9,7 +9,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.protocols import cors, ietf, tus
-from ingest_server.protocols.requests import device_of
+from ingest_server.protocols.requests import device_of, overriding
 from ingest_server.protocols.resumable import (
     IETF,
     PATH,
@@ -55,7 +55,7 @@ class Files:
             return False
         cors.allow(req, resp, self._origins, cors.FILES)
         # Not on preflights: they ask with the method in a header of another name.
-        override = (req.get_header("X-HTTP-Method-Override") or "").strip().upper()
+        override = overriding(req)
         if override in _METHODS:
             req.context.sent_method = req.method
             req.method = override

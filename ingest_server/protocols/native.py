@@ -18,7 +18,14 @@ import falcon
 from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
-from ingest_server.protocols.requests import body_with_length, device_of, known_id, link, message
+from ingest_server.protocols.requests import (
+    body_with_length,
+    device_of,
+    known_id,
+    link,
+    message,
+    overriding,
+)
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
@@ -69,6 +76,26 @@ class Native:
         return Refused(code, detail, missing=missing)
 
 
+def take_override(req: falcon.Request) -> None:
+    """Let a POST that is to be a PUT be one, in everything that follows.
+
+    Nothing else stands in for another method: what only reads must never come to change something,
+    and a POST that is meant for something else does not do what POST does.
+
+    Raises:
+        Refused: it is to be something else.
+    """
+    is_native = req.path == headers.PROBE_PATH or req.path.startswith(f"{headers.PROBE_PATH}/")
+    if not is_native or req.method != "POST":
+        return
+    override = overriding(req)
+    if override == "PUT":
+        req.method = override
+    elif override not in {"", "POST"}:
+        detail = f"{headers.METHOD_OVERRIDE} makes a PUT of a POST here, and nothing else"
+        raise Refused("method-not-allowed", detail)
+
+
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], native: Native) -> None:
     app.add_route(headers.PROBE_PATH, _Probe(native))
     app.add_route(headers.UPLOADS_PATH, _Uploads(native))
@@ -114,11 +141,14 @@ class _Uploads:
         if device is not None and wanted.device not in (None, device):
             detail = f"the token is of device {device!r}, the request names {wanted.device!r}"
             raise Refused("device-mismatch", detail)
-        status, is_new = self.native.receiver.create(
+        status, is_new, pending = self.native.receiver.claim(
             device or wanted.device or ANONYMOUS, key, wanted
         )
         resp.set_header("Location", self.native.url(req, headers.upload_path(status.id)))
-        _send(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        if pending is not None:
+            _send_pending(resp, status, pending)
+        else:
+            _send(resp, status.to_json(), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         device = device_of(req)
@@ -198,10 +228,7 @@ class _Complete:
             raise self.native.refused(device, upload_id, error.code, error.detail) from error
         outcome = self.native.receiver.complete(device, upload_id, wanted)
         if isinstance(outcome, Pending):
-            wait_s = max(1, math.ceil(outcome.retry_after_s))
-            resp.set_header(headers.RETRY_AFTER, str(wait_s))
-            status = self.native.receiver.status(device, upload_id)
-            _send(resp, status.to_json(), HTTPStatus.ACCEPTED)
+            _send_pending(resp, self.native.receiver.status(device, upload_id), outcome)
         else:
             _send(resp, outcome.to_json())
 
@@ -258,6 +285,11 @@ def _send(
     resp.content_type = "application/json"
     # ASCII with escapes: a name may hold what UTF-8 cannot (lone surrogates).
     resp.data = json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _send_pending(resp: falcon.Response, status: UploadStatus, pending: Pending) -> None:
+    resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(pending.retry_after_s))))
+    _send(resp, status.to_json(), HTTPStatus.ACCEPTED)
 
 
 def _send_status(resp: falcon.Response, status: UploadStatus) -> None:

@@ -17,6 +17,7 @@ from ingest_server.core.errors import Refused, refused_by_peer
 from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
 from ingest_server.front.proxy_headers import LINK_BASE
+from upload_protocol import headers
 from upload_protocol.headers import is_upload_id, whole_number
 from upload_protocol.members import MessageError
 
@@ -30,6 +31,11 @@ def device_of(req: falcon.Request) -> str | None:
     """Return whose credential came with the request; None: anybody's, or an operator's."""
     device: str | None = req.context.caller.device
     return device
+
+
+def overriding(req: falcon.Request) -> str:
+    """Return the method that is meant, where a gateway lets only GET and POST through; empty: none."""
+    return (req.get_header(headers.METHOD_OVERRIDE) or "").strip().upper()
 
 
 def known_id(upload_id: str) -> str:

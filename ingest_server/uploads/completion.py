@@ -65,15 +65,37 @@ class Completion:
                 running = self._running(upload_id, request, live, needs_digest=needs_digest)
             if isinstance(running, Receipt):
                 return running
+            outcome = _outcome(running, wait_s)
+            return outcome if isinstance(outcome, Pending) else _fitting(outcome, request)
+
+    def claim(
+        self, record: UploadRecord, length: int, digest: Digest, *, wait_s: float
+    ) -> Receipt | Pending | None:
+        """Complete an open upload by bytes that its device has published, instead of by its own.
+
+        None: there are no such bytes, or nobody can vouch for them; the upload is open, as it is
+        while it is `Pending`.
+
+        Raises:
+            Refused: the operator's check refuses the file, or the server stops.
+        """
+        with self._live.hold(record.id) as live:
+            with live.deciding:
+                running = _unended(live.reading)
+                found = self._earlier(record, length, digest, live)
+                if found is not None:
+                    return found
+                if running is None:
+                    if not self._publisher.earlier.may_have(record, live, length, digest):
+                        return None
+                    nothing = Refused("ranges-missing", "nothing is published with these bytes")
+                    running = self._claim_later(record, length, digest, nothing)
             try:
-                receipt = running.result(wait_s)
-            except CancelledError:
-                raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
-            except FutureTimeoutError:
-                return Pending(retry_after_s=max(1.0, wait_s))
+                return _outcome(running, wait_s)
             except Refused as refused:
-                raise refused.again() from refused
-            return _fitting(receipt, request)
+                if refused.code != "ranges-missing":
+                    raise
+                return None
 
     def _running(
         self, upload_id: str, request: CompleteRequest, live: Live, *, needs_digest: bool
@@ -180,7 +202,10 @@ class Completion:
                     if source is None or found.state is not State.OPEN:
                         raise missing
                     with live.closed(Refused("not-open", "the file is published already")):
-                        return self._publisher.publish_from(found, live, source)
+                        published = self._publisher.publish_from(found, live, source)
+                if published is None:
+                    raise missing
+                return published
 
             live.reading = self._later(record.id, claim)
             return live.reading
@@ -217,6 +242,18 @@ class Completion:
 
 def _unended(work: Future[Receipt] | None) -> Future[Receipt] | None:
     return None if work is None or work.done() else work
+
+
+def _outcome(running: Future[Receipt], wait_s: float) -> Receipt | Pending:
+    try:
+        return running.result(wait_s)
+    except CancelledError:
+        raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
+    except FutureTimeoutError:
+        return Pending(retry_after_s=max(1.0, wait_s))
+    except Refused as refused:
+        # Several may be told, so each gets an error of its own.
+        raise refused.again() from refused
 
 
 def _fitting(receipt: Receipt | None, request: CompleteRequest) -> Receipt:

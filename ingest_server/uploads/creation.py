@@ -34,28 +34,73 @@ class Creation:
         self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
     ) -> tuple[UploadRecord, bool]:
         """Make an upload, or find the one that *key* has made; see `UploadService.create`."""
+        found = self.find(device, key, request)
+        if found is not None:
+            return found, False
+        return self.make(self.plan(device, key, request), settings)
+
+    def find(self, device: str, key: str, request: CreateRequest) -> UploadRecord | None:
+        """Return the upload that *key* has made; None: none yet.
+
+        Raises:
+            Refused: the key was used for another file, or the name cannot be used.
+        """
         name, folder = as_text(request.name), as_text(request.folder)
         check_name(name, folder)
         found = self._state.by_key(device, key)
-        if found is not None:
-            return _same_upload(found, name, request.length), False
-        check_length(request.length, settings.max_length)
-        self._room.check(request.length or 0, settings.min_free_bytes)
-        record = self._new(device, key, name, folder, request)
+        return None if found is None else _same_upload(found, name, request.length)
+
+    def plan(self, device: str, key: str, request: CreateRequest) -> UploadRecord:
+        """Return the upload that *request* is for, as it will be; nothing is made."""
+        return UploadRecord(
+            id=secrets.token_hex(16),
+            device=device,
+            key=key,
+            name=as_text(request.name),
+            folder=as_text(request.folder),
+            created_at=rfc3339(self._clock.now_utc()),
+            length=request.length,
+            digest=request.digest,
+            modified_at=None if request.modified_at is None else as_text(request.modified_at),
+            media_type=None if request.media_type is None else as_text(request.media_type),
+            metadata=dict(request.metadata),
+            touched_s=self._uptime.now_s(),
+        )
+
+    def make(
+        self,
+        record: UploadRecord,
+        settings: ReceiverSettings,
+        *,
+        brings_bytes: bool = True,
+    ) -> tuple[UploadRecord, bool]:
+        """Make the upload that `plan` has planned, or find the one that its key has made meanwhile.
+
+        Args:
+            brings_bytes: for which there must be room on the disk now. Else they may be there
+                already; should they have to come, room is looked for then.
+
+        Raises:
+            Refused: see `UploadService.create`.
+        """
+        length = record.length
+        check_length(length, settings.max_length)
+        if brings_bytes:
+            self._room.check(length or 0, settings.min_free_bytes)
 
         def insert(transaction: Transaction) -> UploadRecord:
-            found = transaction.by_key(device, key)  # the same request, twice at once
+            found = transaction.by_key(record.device, record.key)  # the same request, twice at once
             if found is not None:
-                return _same_upload(found, name, request.length)
+                return _same_upload(found, record.name, length)
             limit = settings.max_open_uploads_per_device
-            if transaction.open_count(device) >= limit:
+            if transaction.open_count(record.device) >= limit:
                 raise Refused(
                     "too-many-requests",
                     f"the device has {limit} open uploads, the limit; complete or abort some",
                     retry_after_s=60,
                 )
             quota = settings.quota_bytes
-            refuse_over_quota(transaction, device, record.id, request.length or 0, quota)
+            refuse_over_quota(transaction, record.device, record.id, length or 0, quota)
             transaction.insert(record)
             return record
 
@@ -71,26 +116,8 @@ class Creation:
             self._blobs.remove_part(record.id)
             return kept, False
         self._observer.upload_created()
-        log.info("upload.created", upload_id=kept.id, device_id=device, length_bytes=request.length)
+        log.info("upload.created", upload_id=kept.id, device_id=kept.device, length_bytes=length)
         return kept, True
-
-    def _new(
-        self, device: str, key: str, name: str, folder: str, request: CreateRequest
-    ) -> UploadRecord:
-        return UploadRecord(
-            id=secrets.token_hex(16),
-            device=device,
-            key=key,
-            name=name,
-            folder=folder,
-            created_at=rfc3339(self._clock.now_utc()),
-            length=request.length,
-            digest=request.digest,
-            modified_at=None if request.modified_at is None else as_text(request.modified_at),
-            media_type=None if request.media_type is None else as_text(request.media_type),
-            metadata=dict(request.metadata),
-            touched_s=self._uptime.now_s(),
-        )
 
 
 def _same_upload(found: UploadRecord, name: str, length: int | None) -> UploadRecord:

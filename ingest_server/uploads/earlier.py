@@ -49,7 +49,7 @@ class Earlier:
     ) -> Receipt | None:
         """Return the receipt of this very file if it was published before and is sound now.
 
-        The same bytes under the same name in another folder are another file.
+        The same bytes in another folder, or under another name, are another file.
 
         Args:
             may_read: read what nobody can vouch for otherwise; else it does not count.
@@ -57,32 +57,45 @@ class Earlier:
         Raises:
             Refused: the server stops, or the database failed.
         """
-        for folder, receipt in self._alike(record, live, length, digest):
-            if folder == record.folder and self.is_sound(receipt, may_read=may_read):
+        for one, receipt in self._alike(record, live, length, digest):
+            if is_same_file(one, record) and self.is_sound(receipt, may_read=may_read):
                 # What a client claims and the server has found is verified against a client.
                 return replace(receipt, verified_against="client") if is_claimed else receipt
         return None
 
+    def upload_of(
+        self, record: UploadRecord, live: Live, length: int, digest: Digest
+    ) -> UploadRecord | None:
+        """Return the complete upload of this very file whose receipt may be given again at once.
+
+        Nothing is read, and nothing is changed.
+        """
+        for one, receipt in self._alike(record, live, length, digest):
+            is_good = is_same_file(one, record) and receipt.verified_against == "client"
+            if is_good and self.is_sound(receipt, may_read=False):
+                return one
+        return None
+
     def may_have(self, record: UploadRecord, live: Live, length: int, digest: Digest) -> bool:
-        """Whether these bytes of that name may be published, in whatever folder; nothing is read."""
+        """Whether the device may have these bytes published, under any name; nothing is read."""
         wanted = {Standing.SOUND, Standing.DOUBTFUL}
         alike = self._alike(record, live, length, digest)
         return any(self._standings.of(receipt) in wanted for _, receipt in alike)
 
     def sound(
         self, record: UploadRecord, live: Live, length: int, digest: Digest
-    ) -> tuple[str, Receipt] | None:
-        """Return a sound file with these bytes and that name, read where that is needed.
+    ) -> tuple[UploadRecord, Receipt] | None:
+        """Return a sound file of the device with these bytes, read where that is needed.
 
         Returns:
-            Its folder, which is the upload's own if it is there, and its receipt.
+            Its upload, which is of the very same file if there is one, and its receipt.
 
         Raises:
             Refused: the server stops, or the database failed.
         """
-        for folder, receipt in self._alike(record, live, length, digest):
+        for one, receipt in self._alike(record, live, length, digest):
             if self.is_sound(receipt, may_read=True):
-                return folder, receipt
+                return one, receipt
         return None
 
     def is_forgotten(self, record: UploadRecord, receipt: Receipt) -> bool:
@@ -122,14 +135,24 @@ class Earlier:
 
     def _alike(
         self, record: UploadRecord, live: Live, length: int, digest: Digest
-    ) -> list[tuple[str, Receipt]]:
+    ) -> list[tuple[UploadRecord, Receipt]]:
         asked = (self._published, length, digest)
         if live.unpublished == asked:
             return []
         found = self._state.published(record, length, digest)
         if not found:
             live.unpublished = asked
-        return [(one.folder, one.receipt) for one in found if one.receipt is not None]
+        return [
+            (one, one.receipt)
+            for one in found
+            # Files without a byte have all the same, and nothing is spared by linking them.
+            if one.receipt is not None and (length > 0 or is_same_file(one, record))
+        ]
+
+
+def is_same_file(one: UploadRecord, other: UploadRecord) -> bool:
+    """Whether two uploads of the same bytes and device are of one file: by its name and folder."""
+    return (one.folder, one.name) == (other.folder, other.name)
 
 
 def is_published_there(blobs: Blobs, target: str, length: int, digest: Digest) -> bool:

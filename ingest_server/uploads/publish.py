@@ -7,6 +7,7 @@ receipt -> the part's name goes. After a crash the same inode at the target says
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.store import UploadStore
@@ -30,6 +31,8 @@ from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
 
+_NO_FURTHER_NAME = frozenset({errno.EMLINK, errno.EPERM, errno.EXDEV, errno.ENOENT})
+"""Of a published file: it has as many as can be, somebody has made it his own, or moved it away."""
 
 BeforePublish = Callable[[UploadRecord, Path], None]
 """Asked about a verified file, given by the path of its bytes, before it is published.
@@ -69,7 +72,7 @@ class Publisher:
     ) -> Receipt | None:
         """Return the receipt of a sound file whose bytes the upload need not bring.
 
-        One of another folder: the operator's check has been asked whether it may be in this too.
+        One of another name or folder: the operator's check has been asked about this one too.
 
         Raises:
             Refused: that check refuses it, the server stops, or the database failed.
@@ -77,17 +80,18 @@ class Publisher:
         found = self.earlier.sound(record, live, length, digest)
         if found is None:
             return None
-        folder, receipt = found
-        if folder != record.folder:
+        one, receipt = found
+        if not is_same_file(one, record):
             asked = replace(record, length=length, digest=digest)
             with self._blobs.lend_published(receipt.published_as) as path:
                 self._before_publish(asked, path)
         return receipt
 
-    def publish_from(self, record: UploadRecord, live: Live, source: Receipt) -> Receipt:
+    def publish_from(self, record: UploadRecord, live: Live, source: Receipt) -> Receipt | None:
         """Complete an open upload that brought no bytes by those of *source*; durable on return.
 
-        In another folder the file gets one more name, and its own receipt.
+        What has another name or folder gets one more name, and its own receipt. None: the file
+        system gives *source* no further name, so its bytes have to be sent.
 
         Raises:
             Refused: *source* is not sound any more, or the disk failed.
@@ -103,13 +107,17 @@ class Publisher:
             receipt = replace(
                 source,
                 upload_id=record.id,
+                name=record.name,
                 verified_at=rfc3339(self._clock.now_utc()),
                 verified_against="client",
             )
             try:
                 return self._under_a_free_name(record, receipt, source)
             except OSError as error:
-                raise refused_by_disk(error) from error
+                if error.errno not in _NO_FURTHER_NAME:
+                    raise refused_by_disk(error) from error
+                log.info("file.unlinked", path=source.published_as, error=error.strerror)
+                return None
 
     def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         """Let the upload be complete with a receipt of an earlier one; durable on return."""

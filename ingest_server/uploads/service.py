@@ -27,6 +27,7 @@ from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open, refuse_unless_there
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
+from ingest_server.uploads.claiming import Claiming
 from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
@@ -87,6 +88,7 @@ class UploadService:
         self._receiver = BodyReceiver(store, lambda: self.settings)
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
+        self._claiming = Claiming(store, self._creation, self.publisher.earlier, self.completion)
         self._blocks = Blocks(store)
 
     def stop(self) -> None:
@@ -115,7 +117,31 @@ class UploadService:
             record, is_new = self._creation.create(device, key, request, self.settings)
             entry.object = record.id
             entry.result = "ok" if is_new else "repeated"
-            return self._statuses.of(record), is_new
+            return self._statuses.made(record), is_new
+
+    def claim(
+        self, device: str, key: str, request: CreateRequest
+    ) -> tuple[UploadStatus, bool, Pending | None]:
+        """Make an upload as `create` does, and spare the bytes that its device has published.
+
+        By the length and the digest in *request*. The upload is complete then: it was made and
+        completed now, or is the earlier one of this very file.
+
+        Returns:
+            The upload; whether it is a new one that takes bytes; and whether it may turn out to need
+            none, which the same request tells later.
+
+        Raises:
+            Refused: as `create`; or the operator's check refuses the file.
+        """
+        with self._audit.action("upload.create", device) as entry:
+            self._store.refuse_when_stopping()
+            found = self._claiming.create(device, key, request, self.settings)
+            record = found.record
+            entry.object = record.id
+            is_new = found.is_new and record.state is State.OPEN
+            entry.result = "ok" if found.is_new else "repeated"
+            return self._statuses.made(record), is_new, found.pending
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
         """Return the upload; all that had arrived when this was asked is durable and in it."""

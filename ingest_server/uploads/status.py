@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from edge_host.clock import rfc3339
@@ -52,13 +53,21 @@ class Statuses:
         Raises:
             Refused: the published file has changed.
         """
-        status = self.of(record)
+        status = self.made(record)
         if record.state is State.COMPLETE and record.receipt is not None:
             if status.state == State.FAILED:
                 raise changed()
             if status.state == State.VERIFYING and not self._store.is_stopping():
                 self._read_later(record.id, record.receipt)
         return status
+
+    def made(self, record: UploadRecord) -> UploadStatus:
+        """Return what `of` does, and whether the upload may need no bytes; nothing is begun."""
+        status = self.of(record)
+        if record.state is not State.OPEN or record.received or not record.length:
+            return status
+        may_need_none = self._store.state.has_published(record.device, record.length)
+        return replace(status, ask_by_digest=may_need_none)
 
     def of(self, record: UploadRecord) -> UploadStatus:
         """Return what is known of the upload; nothing is begun.

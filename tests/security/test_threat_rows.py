@@ -302,6 +302,25 @@ def test_row_8_another_devices_upload_answers_like_none(site, method, suffix):
     assert site.device("drone-1").get(f"/v1/uploads/{mine}").json()["state"] == "open"
 
 
+def test_row_8_a_digest_that_another_device_has_published_answers_like_an_unknown_one(site):
+    upload(site.device("drone-1"))
+    stranger = site.device("drone-2")
+
+    def ask(data):
+        answer = create(stranger, length=len(DATA), digest=str(Digest.of(data)))
+        headers = {k: v for k, v in answer.headers.items() if k not in {"x-request-id", "date"}}
+        shown = answer.json()
+        upload_id = shown.pop("id")
+        assert stranger.delete(f"/v1/uploads/{upload_id}").status_code == 200
+        shown.pop("expires_at")
+        headers["location"] = headers["location"].removesuffix(upload_id)
+        return answer.status_code, headers, {**shown, "digest": None}
+
+    assert ask(DATA) == ask(DATA[::-1])
+    assert ask(DATA)[0] == 201
+    assert ask(DATA)[2]["ask_by_digest"] is False
+
+
 def test_row_9_wrong_credentials_are_slowed_and_right_ones_never_wait(site):
     good = site.device()
     stranger = site.client("edt_drone-1_" + "x" * 43)

@@ -71,6 +71,10 @@ class Faulty:
         self.step("after link")
         return made
 
+    def publish_again(self, source: str, target: str) -> bool:
+        self.step("link again")
+        return super().publish_again(source, target)
+
     def sync_published(self, target: str) -> None:
         super().sync_published(target)
         self.step("after folders")

@@ -58,10 +58,15 @@ class Queries(Protocol):
         ...
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
-        """Return the complete uploads of the file of *record* that was not removed.
+        """Return complete uploads of these bytes by the device of *record*, not removed; 16 at most.
 
-        Those of its folder first, oldest first; then those of the same name in other folders.
+        Those of its name and folder first, oldest first; then of its name in other folders; then
+        those of other names.
         """
+        ...
+
+    def has_published(self, device: str, length: int) -> bool:
+        """Whether a complete upload of the device, not removed, has just so many bytes."""
         ...
 
     def reading(self, upload_id: str) -> Reading | None:

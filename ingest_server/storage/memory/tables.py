@@ -95,14 +95,20 @@ class MemoryQueries(Queries):
         return next(found, None)
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
-        wanted = (record.device, record.name, length, digest)
-        found = [
-            one
-            for one in self._standing()
-            if (one.device, one.name, one.length, one.digest) == wanted
-        ]
-        found.sort(key=lambda one: (one.folder != record.folder, one.created_at, one.id))
+        wanted = (record.device, length, digest)
+        found = [one for one in self._standing() if (one.device, one.length, one.digest) == wanted]
+        found.sort(
+            key=lambda one: (
+                one.name != record.name,
+                one.folder != record.folder,
+                one.created_at,
+                one.id,
+            )
+        )
         return found[:16]
+
+    def has_published(self, device: str, length: int) -> bool:
+        return any((one.device, one.length) == (device, length) for one in self._standing())
 
     def reading(self, upload_id: str) -> Reading | None:
         return self.tables.readings.get(upload_id)

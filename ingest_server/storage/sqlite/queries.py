@@ -52,13 +52,22 @@ class SqlQueries(Queries):
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
         return self._all(
             "WHERE state = 'complete' AND removed_at IS NULL AND digest = ? AND device = ? "
-            "AND name = ? AND length = ? ORDER BY folder != ?, created_at, id LIMIT 16",
+            "AND length = ? ORDER BY name != ?, folder != ?, created_at, id LIMIT 16",
             digest.value,
             record.device,
-            record.name,
             length,
+            record.name,
             record.folder,
         )
+
+    def has_published(self, device: str, length: int) -> bool:
+        found = self.rows(
+            "SELECT 1 FROM uploads WHERE state = 'complete' AND device = ? AND length = ? "
+            "AND removed_at IS NULL LIMIT 1",
+            device,
+            length,
+        )
+        return bool(found)
 
     def reading(self, upload_id: str) -> Reading | None:
         row = self.row(

@@ -119,6 +119,9 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE uptime ADD COLUMN runs INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE uploads ADD COLUMN rewrites INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE INDEX uploads_by_length ON uploads (device, length) WHERE state = 'complete';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

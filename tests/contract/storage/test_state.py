@@ -203,8 +203,18 @@ class TestPublished:
         assert [int(one.id, 16) for one in found] == [1, 2, 0]
         assert state.published(record(9), 5, Digest.of(b"other")) == []
         assert state.published(record(9, device="other"), 5, DIGEST) == []
-        assert state.published(record(9, name="b"), 5, DIGEST) == []
+        under_another_name = state.published(record(9, name="b"), 5, DIGEST)
+        assert [int(one.id, 16) for one in under_another_name] == [1, 2, 0]
         assert state.published(record(9), 6, DIGEST) == []
+
+    def test_that_a_device_has_published_something_of_a_length_is_known(self, state):
+        insert(state, published(1, "a"), record(3))
+        removed = replace(published(2, "b"), length=6, removed_at="2026-11-21T10:00:00Z")
+        insert(state, removed)
+
+        assert state.has_published("cam", 5)
+        assert not state.has_published("cam", 6)
+        assert not state.has_published("dog", 5)
 
     def test_a_repeated_upload_has_the_receipt_of_the_first(self, state):
         insert(state, published(1, "a"), published(2, "a", by=1), published(3, "c"))

@@ -179,6 +179,7 @@ WRITTEN = [
             "expires_at": "later",
             "digest": DIGEST,
             "receipt": None,
+            "ask_by_digest": False,
         },
     ),
     (

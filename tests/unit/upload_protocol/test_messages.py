@@ -36,7 +36,8 @@ STATUS = json.loads(f"""{{
   "id": "{ID}", "device": "cam", "name": "a.mp4", "state": "open", "length": 10,
   "received": [[0, 4], [6, 8]], "received_bytes": 6,
   "limits": {{"max_length": null, "max_request_bytes": 1048576}},
-  "expires_at": "2026-12-05T00:00:00Z", "digest": null, "receipt": null
+  "expires_at": "2026-12-05T00:00:00Z", "digest": null, "receipt": null,
+  "ask_by_digest": false
 }}""")
 PROBE = json.loads("""{
   "protocols": [1], "nonce": "n", "now": "2026-11-21T00:05:06Z",
@@ -53,6 +54,7 @@ BLOCKS = {"size": 1048576, "blocks": {"0": "00" * 32, "7": "ff" * 32}, "next": N
         (Receipt, RECEIPT),
         (UploadStatus, STATUS),
         (UploadStatus, {**STATUS, "state": "complete", "digest": DIGEST, "receipt": RECEIPT}),
+        (UploadStatus, {**STATUS, "ask_by_digest": True}),
         (Probe, PROBE),
         (Limits, {"max_length": 5, "max_request_bytes": None}),
         (BlockDigests, BLOCKS),

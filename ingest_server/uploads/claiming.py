@@ -1,0 +1,67 @@
+"""Creating an upload of bytes that its device may have published before, which it then need not send.
+
+What is asked for by its digest is looked for among the device's own files only: whether another
+device has it, no answer tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.uploads.completion import Completion, Pending
+from ingest_server.uploads.creation import Creation
+from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.store import UploadStore
+from upload_protocol.messages import CreateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What has become of a request to create."""
+
+    record: UploadRecord
+    is_new: bool
+    """Whether the upload was made now."""
+    pending: Pending | None = None
+    """Bytes that it may need no others than are being read: ask again; it takes its own meanwhile."""
+
+
+class Claiming:
+    """Makes uploads, and completes those that need no bytes."""
+
+    def __init__(
+        self, store: UploadStore, creation: Creation, earlier: Earlier, completion: Completion
+    ) -> None:
+        self._store = store
+        self._creation = creation
+        self._earlier = earlier
+        self._completion = completion
+
+    def create(
+        self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
+    ) -> Claimed:
+        """Make an upload, or find the one that *key* has made, or that has published this very file.
+
+        Raises:
+            Refused: see `UploadService.create`; or the operator's check refuses the file.
+        """
+        length, digest = request.length, request.digest
+        if length is None or digest is None:
+            return Claimed(*self._creation.create(device, key, request, settings))
+        record, is_new = self._creation.find(device, key, request), False
+        if record is None:
+            planned = self._creation.plan(device, key, request)
+            with self._store.live.hold(planned.id) as live:
+                published = self._earlier.upload_of(planned, live, length, digest)
+                if published is not None:
+                    return Claimed(published, is_new=False)
+                brings_bytes = not self._earlier.may_have(planned, live, length, digest)
+            record, is_new = self._creation.make(planned, settings, brings_bytes=brings_bytes)
+        if record.state is not State.OPEN:
+            return Claimed(record, is_new)
+        outcome = self._completion.claim(record, length, digest, wait_s=settings.verify_wait_s)
+        if isinstance(outcome, Pending):
+            return Claimed(record, is_new, outcome)
+        return Claimed(self._store.find(device, record.id), is_new)
