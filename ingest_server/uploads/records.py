@@ -20,7 +20,8 @@ from ingest_server.storage.interface import Part, Transaction
 from ingest_server.uploads.hashing import sums_of
 from ingest_server.uploads.store import UploadStore
 
-PAGE = 1000
+PAGE = 16
+"""Records that are held at once: one may be long, and nobody knows how long before it is read."""
 
 log = structlog.get_logger()
 
@@ -42,9 +43,14 @@ class Records:
 
     def of_device(self, device: str) -> Iterator[UploadRecord]:
         """Yield every upload of *device*, in the order of their ids."""
-        after: str | None = None
+        return self.each(device)
+
+    def each(
+        self, device: str | None, state: str | None = None, after: str | None = None
+    ) -> Iterator[UploadRecord]:
+        """Yield uploads in the order of their ids, from after *after*; None: any."""
         while True:
-            found = self._state.page(device=device, state=None, after=after, limit=PAGE)
+            found = self._state.page(device=device, state=state, after=after, limit=PAGE)
             yield from found
             if len(found) < PAGE:
                 return

@@ -33,6 +33,7 @@ from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.limits import learn_length
+from ingest_server.uploads.listing import page_of
 from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
@@ -268,10 +269,12 @@ class UploadService:
     def listing(
         self, device: str | None, *, state: str | None, after: str | None, limit: int
     ) -> tuple[list[UploadStatus], str | None]:
-        """Return uploads in the order of their ids, and where to ask on (None at the end)."""
-        found = self._store.state.page(device=device, state=state, after=after, limit=limit + 1)
-        following = found[limit - 1].id if len(found) > limit else None
-        return [self._statuses.of(record) for record in found[:limit]], following
+        """Return uploads in the order of their ids, and where to ask on (None at the end).
+
+        At most *limit*, and no more than fit into `PAGE_BYTES`, but for one that does not by itself.
+        """
+        found = self.records.each(device, state, after)
+        return page_of((self._statuses.of(record) for record in found), limit)
 
     def expire(self, *, early_s: float = 0.0) -> int:
         """End uploads that nobody goes on with; returns how many. Durable before bytes go."""
@@ -280,3 +283,7 @@ class UploadService:
     def vouched(self, record: UploadRecord) -> Receipt | None:
         """Return the receipt of a complete upload if it stands; see `Statuses.asked`."""
         return self._statuses.asked(record).receipt
+
+    def known(self, record: UploadRecord) -> Receipt | None:
+        """Return the receipt of a complete upload if it is known to stand; nothing is begun."""
+        return self._statuses.of(record).receipt

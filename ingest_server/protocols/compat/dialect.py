@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,13 +167,23 @@ class DialectUploads:
             raise not_found()
         return record
 
-    def listing(self, req: falcon.Request) -> list[UploadRecord] | None:
-        """Return the caller's uploads; None where nobody is known by a token."""
+    def listing(self, req: falcon.Request) -> Iterator[UploadRecord]:
+        """Yield the caller's uploads; none where nobody is known by a token."""
         device = device_of(req)
-        if device is None:
-            return None
-        found = self.receiver.records.of_device(device)
-        return [one for one in found if one.metadata.get(PROTOCOL) == self.dialect]
+        if device is not None:
+            for one in self.receiver.records.of_device(device):
+                if one.metadata.get(PROTOCOL) == self.dialect:
+                    yield one
+
+    def receipt(self, record: UploadRecord, *, in_list: bool) -> Receipt | None:
+        """Return the receipt of a complete upload if it stands.
+
+        A list has no file read again for it, and does not fail for one that has changed.
+
+        Raises:
+            Refused: it was asked for alone, and the file has changed.
+        """
+        return self.receiver.known(record) if in_list else self.receiver.vouched(record)
 
     def fresh(self, record: UploadRecord) -> UploadRecord:
         return self.receiver.records.find(None, record.id)
@@ -268,6 +278,20 @@ def say(resp: falcon.Response, document: object, status: int = 200) -> None:
     resp.status = status
     resp.content_type = "application/json"
     resp.data = as_json(document).encode("ascii")
+
+
+def say_each(resp: falcon.Response, documents: Iterable[object]) -> None:
+    """Answer with an array of *documents*, each made as the client takes what is before it."""
+
+    def pieces() -> Iterator[bytes]:
+        before = "["
+        for document in documents:
+            yield (before + as_json(document)).encode("ascii")
+            before = ","
+        yield b"[]" if before == "[" else b"]"
+
+    resp.content_type = "application/json"
+    resp.stream = pieces()
 
 
 def say_outcome(resp: falcon.Response, document: object, outcome: Receipt | Pending | None) -> None:

@@ -22,6 +22,7 @@ from ingest_server.protocols.compat.dialect import (
     dashed,
     detail_shape,
     say,
+    say_each,
     say_outcome,
 )
 from ingest_server.protocols.compat.finishing import (
@@ -56,8 +57,8 @@ class _All:
     uploads: DialectUploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        found = self.uploads.listing(req) or []
-        say(resp, [_document(self.uploads, req, record) for record in found])
+        found = self.uploads.listing(req)
+        say_each(resp, (_document(self.uploads, req, record, in_list=True) for record in found))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = self.uploads.form(req)
@@ -205,9 +206,9 @@ def _finish(
 
 
 def _document(
-    uploads: DialectUploads, req: falcon.Request, record: UploadRecord
+    uploads: DialectUploads, req: falcon.Request, record: UploadRecord, *, in_list: bool = False
 ) -> dict[str, object]:
-    receipt = uploads.receiver.vouched(record)
+    receipt = uploads.receipt(record, in_list=in_list)
     device = device_of(req)
     document = {
         "id": dashed(record.id),

@@ -23,6 +23,7 @@ from ingest_server.protocols.compat.dialect import (
     dashed,
     detail_shape,
     say,
+    say_each,
     say_outcome,
 )
 from ingest_server.protocols.compat.finishing import (
@@ -83,8 +84,8 @@ class _All:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         # Without a token nobody has a list: knowing an id is what lets one reach an upload.
-        found = self.uploads.listing(req) or []
-        say(resp, [_document(self.uploads, record) for record in found])
+        found = self.uploads.listing(req)
+        say_each(resp, (_document(self.uploads, record, in_list=True) for record in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,10 @@ def _where(req: falcon.Request, record: UploadRecord) -> tuple[int, int]:
     return first, last - first + 1
 
 
-def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
-    receipt = uploads.receiver.vouched(record)
+def _document(
+    uploads: DialectUploads, record: UploadRecord, *, in_list: bool = False
+) -> dict[str, object]:
+    receipt = uploads.receipt(record, in_list=in_list)
     ended = "expired" if record.state is State.EXPIRED else "in_progress"
     return {
         "upload_id": dashed(record.id),

@@ -161,14 +161,13 @@ class SqlQueries(Queries):
     def page(
         self, *, device: str | None, state: str | None, after: str | None, limit: int
     ) -> list[UploadRecord]:
+        wanted = {"id >": after or "", "device =": device, "state =": state}
+        asked = {one: value for one, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{one} ?" for one in asked)
+        # The ids first: whole rows, which may be long, are neither sorted nor passed over.
         return self._all(
-            "WHERE id > ? AND (? IS NULL OR device = ?) AND (? IS NULL OR state = ?) "
-            "ORDER BY id LIMIT ?",
-            after or "",
-            device,
-            device,
-            state,
-            state,
+            f"WHERE id IN (SELECT id FROM uploads WHERE {where} ORDER BY id LIMIT ?) ORDER BY id",
+            *asked.values(),
             limit,
         )
 
