@@ -47,10 +47,17 @@ class Refused(Exception):  # noqa: N818 - an answer to the client, not a fault
         self.status: int | str = self.problem.status
         """Of the answer: the table's, or a whole status line of a protocol that has its own."""
 
-    def again(self) -> Refused:
-        """Return a copy: several requests may wait for one work and raise its refusal."""
-        return Refused(
-            self.problem.code, self.detail, missing=self.missing, retry_after_s=self.retry_after_s
+    def again(self, missing: RangeSet | None = None) -> Refused:
+        """Return a copy: several requests may wait for one work and raise its refusal.
+
+        Args:
+            missing: what is missing now; None: as it was.
+        """
+        return type(self)(
+            self.problem.code,
+            self.detail,
+            missing=self.missing if missing is None else missing,
+            retry_after_s=self.retry_after_s,
         )
 
     @property

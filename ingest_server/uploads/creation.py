@@ -12,7 +12,7 @@ from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
 from ingest_server.storage.interface import Transaction
-from ingest_server.uploads.limits import refuse_over_quota
+from ingest_server.uploads.limits import refuse_over_number, refuse_over_quota
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import CreateRequest
 
@@ -92,13 +92,7 @@ class Creation:
             found = transaction.by_key(record.device, record.key)  # the same request, twice at once
             if found is not None:
                 return _same_upload(found, record.name, length)
-            limit = settings.max_open_uploads_per_device
-            if transaction.open_count(record.device) >= limit:
-                raise Refused(
-                    "too-many-requests",
-                    f"the device has {limit} open uploads, the limit; complete or abort some",
-                    retry_after_s=60,
-                )
+            refuse_over_number(transaction, record.device, settings.max_open_uploads_per_device)
             quota = settings.quota_bytes
             refuse_over_quota(transaction, record.device, record.id, length or 0, quota)
             transaction.insert(record)

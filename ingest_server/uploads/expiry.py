@@ -39,14 +39,18 @@ class Expiry:
         """
         before_s = self._uptime.now_s() - idle_s
         idle = self._state.idle_open(before_s)
-        ended = sum(self._end(upload_id, before_s) for upload_id in idle)
+        ended = sum(self.end(upload_id, before_s) for upload_id in idle)
         forget_s = self._uptime.now_s() - KEEP_ENDED_S
         if forget_s > 0:
             self._state.run(lambda transaction: transaction.forget_ended(forget_s))
             self._state.run(lambda transaction: transaction.forget_events(forget_s))
         return ended
 
-    def _end(self, upload_id: str, before_s: float) -> bool:
+    def end(self, upload_id: str, before_s: float) -> bool:
+        """End an open upload that got no byte since uptime *before_s*; returns whether it did.
+
+        Not one that is being written to, however slowly.
+        """
         now_s = self._uptime.now_s()
 
         def expire(transaction: Transaction) -> bool:

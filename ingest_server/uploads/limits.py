@@ -16,6 +16,22 @@ from ingest_server.core.record import check_length, check_total
 from ingest_server.storage.interface import Queries, StateStore, Transaction
 
 
+class HeldByOthersError(Refused):
+    """What other unfinished uploads of the device hold leaves no place; see `giving_way`."""
+
+
+def refuse_over_number(queries: Queries, device: str, limit: int) -> None:
+    """Refuse one more upload of a device that has *limit* open ones.
+
+    Raises:
+        HeldByOthersError: ``too-many-requests``.
+    """
+    if queries.open_count(device) >= limit:
+        raise HeldByOthersError(
+            "too-many-requests", f"the device has {limit} open uploads, the limit"
+        )
+
+
 def refuse_over_quota(
     queries: Queries, device: str, upload_id: str, length: int, quota: int | None
 ) -> None:
@@ -24,17 +40,21 @@ def refuse_over_quota(
     Asked inside the transaction that writes the length: two creates at once cannot both fit.
 
     Raises:
-        Refused: ``quota-exceeded``; it may fit once another upload of the device has ended.
+        Refused: ``quota-exceeded``; it never fits.
+        HeldByOthersError: ``quota-exceeded``; it fits once others of the device have ended.
     """
     if quota is None:
         return
+    if length > quota:
+        raise Refused(
+            "quota-exceeded", f"{length} bytes are more than the device's quota of {quota} bytes"
+        )
     reserved = queries.reserved_bytes(device, besides=upload_id)
     if reserved + length > quota:
-        raise Refused(
+        raise HeldByOthersError(
             "quota-exceeded",
             f"{length} bytes do not fit the device's quota of {quota} bytes: its other unfinished "
-            f"uploads hold {reserved}; complete or abort some",
-            retry_after_s=60,
+            f"uploads hold {reserved}",
         )
 
 

@@ -73,6 +73,12 @@ class LongWork:
         self._forget(upload_id, mine)
         return found
 
+    def is_at(self, upload_id: str) -> bool:
+        """Whether something is being done for the upload at this moment."""
+        with self._lock:
+            found = self._found.get(upload_id)
+            return found is not None and not found.future.done()
+
     def _begin(self, upload_id: str, key: Hashable, work: Callable[[], T]) -> _Work:
         with self._lock:
             found = self._found.get(upload_id)

@@ -110,9 +110,7 @@ class BodyReceiver:
             record = self._state.get(upload_id)
             if record.state is State.OPEN:
                 missing = missing_of(record, where.stop)
-        return Refused(
-            refused.code, refused.detail, missing=missing, retry_after_s=refused.retry_after_s
-        )
+        return refused.again(missing)
 
     def _receive(
         self,

@@ -17,6 +17,7 @@ supported: two processes on one data folder, and bytes for an upload that is com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ingest_server.auth import admitted
 from ingest_server.auth.audit import Audit, Unaudited
@@ -32,7 +33,8 @@ from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
-from ingest_server.uploads.limits import learn_length
+from ingest_server.uploads.giving_way import GivingWay
+from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
 from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
@@ -51,6 +53,8 @@ from upload_protocol.messages import (
     Receipt,
     UploadStatus,
 )
+
+_Made = TypeVar("_Made")
 
 
 class UploadService:
@@ -86,6 +90,7 @@ class UploadService:
         self._store = store
         self._audit = audit or Unaudited()
         self._expiry = Expiry(store)
+        self._giving_way = GivingWay(store, self._expiry, self.long_work.is_at)
         self._receiver = BodyReceiver(store, lambda: self.settings)
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
@@ -115,7 +120,9 @@ class UploadService:
         """
         with self._audit.action("upload.create", device) as entry:
             self._store.refuse_when_stopping()
-            record, is_new = self._creation.create(device, key, request, self.settings)
+            record, is_new = self._once_others_gave_way(
+                device, lambda: self._creation.create(device, key, request, self.settings)
+            )
             entry.object = record.id
             entry.result = "ok" if is_new else "repeated"
             return self._statuses.made(record), is_new
@@ -137,12 +144,22 @@ class UploadService:
         """
         with self._audit.action("upload.create", device) as entry:
             self._store.refuse_when_stopping()
-            found = self._claiming.create(device, key, request, self.settings)
+            found = self._once_others_gave_way(
+                device, lambda: self._claiming.create(device, key, request, self.settings)
+            )
             record = found.record
             entry.object = record.id
             is_new = found.is_new and record.state is State.OPEN
             entry.result = "ok" if found.is_new else "repeated"
             return self._statuses.made(record), is_new, found.pending
+
+    def _once_others_gave_way(self, device: str, create: Callable[[], _Made]) -> _Made:
+        while True:
+            try:
+                return create()
+            except HeldByOthersError as refused:
+                if not self._giving_way.let_one_go(device):
+                    raise self._giving_way.explained(refused, device) from refused
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:
         """Return the upload; all that had arrived when this was asked is durable and in it."""
@@ -180,7 +197,8 @@ class UploadService:
             # One that began without a length may be about to write past this one.
             live.end_writers(Refused("superseded", "a newer request tells the length"))
             self._store.state.end_claims(upload_id)
-            learn_length(self._store.state, upload_id, length, self.settings)
+            with self._giving_way.to(upload_id):
+                learn_length(self._store.state, upload_id, length, self.settings)
 
     def receive(
         self,
@@ -208,7 +226,10 @@ class UploadService:
         self._store.refuse_when_stopping()
         record = self._store.find(device, upload_id)
         expected = Checksum.of(digest) if isinstance(digest, Digest) else digest
-        kept = self._receiver.receive(record, where, body, expected, is_open_ended=is_open_ended)
+        with self._giving_way.to(upload_id):
+            kept = self._receiver.receive(
+                record, where, body, expected, is_open_ended=is_open_ended
+            )
         return self._statuses.of(kept)
 
     def concatenate(self, device: str | None, upload_id: str, sources: Sequence[str]) -> None:

@@ -242,9 +242,14 @@ def test_row_6_abandoned_uploads_are_bounded(tmp_path):
     with secured(tmp_path, limits={"max_open_uploads_per_device": 3}) as site:
         client = site.device()
 
-        found = [create(client, name=f"{number}.mp4").status_code for number in range(5)]
+        found = [create(client, name=f"{number}.mp4") for number in range(5)]
 
-        assert found == [201, 201, 201, 429, 429]
+        assert [one.status_code for one in found] == [201, 201, 201, 429, 429]
+        assert 3590 <= int(found[-1].headers["retry-after"]) <= 3600
+        assert (
+            "`ingest-server abort`; the one that is idle for longest gives way in 60 min"
+            in (found[-1].json()["detail"])
+        )
 
 
 def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):

@@ -21,6 +21,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """What is asked of an open upload that may have been abandoned."""
+
+    id: str
+    touched_s: float
+    """The server's uptime when it was made, or bytes were last recorded."""
+    has_bytes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """Uploads that have not ended, counted."""
 

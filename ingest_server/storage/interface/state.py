@@ -15,7 +15,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
 from ingest_server.storage.interface.access import Access
 from ingest_server.storage.interface.outbox import Outbox
-from ingest_server.storage.interface.rows import Census, Claim, Reading, Removal
+from ingest_server.storage.interface.rows import Census, Claim, OpenUpload, Reading, Removal
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
@@ -115,6 +115,10 @@ class Queries(Protocol):
 
     def open_count(self, device: str) -> int:
         """Return how many uploads of *device* are open."""
+        ...
+
+    def open_uploads(self, device: str) -> list[OpenUpload]:
+        """Return the open uploads of *device*, those first that got no byte for longest."""
         ...
 
     def reserved_bytes(self, device: str, *, besides: str) -> int:

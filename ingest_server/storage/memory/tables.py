@@ -19,6 +19,7 @@ from ingest_server.storage.interface import (
     Claimed,
     ClaimRecord,
     Delivery,
+    OpenUpload,
     Queries,
     Reading,
     Removal,
@@ -158,6 +159,14 @@ class MemoryQueries(Queries):
 
     def open_count(self, device: str) -> int:
         return sum(one.state is State.OPEN and one.device == device for one in self._all())
+
+    def open_uploads(self, device: str) -> list[OpenUpload]:
+        found = [
+            OpenUpload(one.id, one.touched_s, bool(one.received.to_pairs()))
+            for one in self.in_states(State.OPEN)
+            if one.device == device
+        ]
+        return sorted(found, key=lambda one: (one.touched_s, one.id))
 
     def reserved_bytes(self, device: str, *, besides: str) -> int:
         return sum(

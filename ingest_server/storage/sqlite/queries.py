@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest_server.core import events
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.interface import Census, Queries, Reading, Removal
+from ingest_server.storage.interface import Census, OpenUpload, Queries, Reading, Removal
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -148,6 +148,14 @@ class SqlQueries(Queries):
             "SELECT count(*) FROM uploads WHERE state = 'open' AND device = ?", device
         )
         return int(count)
+
+    def open_uploads(self, device: str) -> list[OpenUpload]:
+        rows = self.rows(
+            "SELECT id, touched_s, received != '[]' FROM uploads "
+            "WHERE state = 'open' AND device = ? ORDER BY touched_s, id",
+            device,
+        )
+        return [OpenUpload(one, touched_s, bool(has_bytes)) for one, touched_s, has_bytes in rows]
 
     def reserved_bytes(self, device: str, *, besides: str) -> int:
         [(total,)] = self.rows(
