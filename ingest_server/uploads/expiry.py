@@ -6,19 +6,31 @@ the devices could not send meanwhile, and a wrong wall clock must not either.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open
-from ingest_server.storage.interface import Transaction
+from ingest_server.storage.interface import StateStore, Transaction
+from ingest_server.storage.interface.state import STEP
 from ingest_server.uploads.store import UploadStore
 
 KEEP_ENDED_S = 30 * 86400
 """How long an ended upload still answers 410 instead of 404."""
 
 log = structlog.get_logger()
+
+
+def in_steps(state: StateStore, forget: Callable[[Transaction], int]) -> int:
+    """Forget until there is no more, a transaction for each step; returns how much."""
+    count = 0
+    while True:
+        found = state.run(forget)
+        count += found
+        if found < STEP:
+            return count
 
 
 class Expiry:
@@ -42,8 +54,8 @@ class Expiry:
         ended = sum(self.end(upload_id, before_s) for upload_id in idle)
         forget_s = self._uptime.now_s() - KEEP_ENDED_S
         if forget_s > 0:
-            self._state.run(lambda transaction: transaction.forget_ended(forget_s))
-            self._state.run(lambda transaction: transaction.forget_events(forget_s))
+            in_steps(self._state, lambda rows: rows.forget_ended(forget_s))
+            in_steps(self._state, lambda rows: rows.forget_events(forget_s))
         return ended
 
     def end(self, upload_id: str, before_s: float) -> bool:

@@ -62,6 +62,13 @@ class Outbox(Protocol):
         """Return how much waits; cheap enough to be asked each few seconds."""
         ...
 
+    def dropped(self) -> int:
+        """Return how many events were dropped since this was opened, that somebody was to be told of.
+
+        There were too many of their device.
+        """
+        ...
+
     def listing(self, state: str | None = None) -> list[Delivery]:
         """Return the newest deliveries, oldest of them first."""
         ...

@@ -22,6 +22,17 @@ from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
 
+STEP = 500
+"""Rows that one transaction lets go of: some ms, in which nobody else writes."""
+KEPT_ENDED = 256
+"""Uploads of one device that left no file (failed, expired, aborted) and are remembered: the newest."""
+KEPT_REPEATS = 16
+"""Uploads that were given the receipt of one and the same earlier file, and are remembered."""
+KEPT_EVENTS = 1000
+"""Events of one device that are kept whether somebody waits for them or not: the newest."""
+WAITING_EVENTS = 10_000
+"""Events of one device that are kept as long as somebody waits for them, or may say `replay`."""
+
 
 class Queries(Protocol):
     """Reads. Every answer is of committed rows or, inside a transaction, of its own."""
@@ -197,7 +208,11 @@ class Transaction(Queries, Protocol):
         ...
 
     def save(self, record: UploadRecord) -> None:
-        """Write what can change in the life of an upload, with the event that tells of its end."""
+        """Write what can change in the life of an upload, with the event that tells of its end.
+
+        Where that ends an upload without a file of its own, the oldest such uploads beyond
+        `KEPT_ENDED`, or `KEPT_REPEATS`, are forgotten.
+        """
         ...
 
     def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
@@ -221,10 +236,13 @@ class Transaction(Queries, Protocol):
         """Put an event into the outbox that is no device's."""
         ...
 
-    def forget_events(self, before_s: float) -> None:
+    def forget_events(self, before_s: float, limit: int = STEP) -> int:
         """Delete events from before uptime *before_s* that nobody waits for any more.
 
         The newest that tells of the disk stays: it is how the disk was when last looked at.
+
+        Returns:
+            How many; fewer than *limit*: there are no more.
         """
         ...
 
@@ -232,8 +250,12 @@ class Transaction(Queries, Protocol):
 
     def set_uptime(self, seconds: float) -> None: ...
 
-    def forget_ended(self, before_s: float) -> int:
-        """Delete expired and aborted uploads that ended before uptime *before_s*, with notes."""
+    def forget_ended(self, before_s: float, limit: int = STEP) -> int:
+        """Delete uploads that left no file and ended before uptime *before_s*, with notes.
+
+        Returns:
+            How many; fewer than *limit*: there are no more.
+        """
         ...
 
 

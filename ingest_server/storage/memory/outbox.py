@@ -111,6 +111,9 @@ class MemoryOutbox(Outbox):
         waiting = [one.event.time for one in self._all() if one.state == "pending"]
         return Queue(len(waiting), min(waiting, default=None))
 
+    def dropped(self) -> int:
+        return self._state.tables.events_dropped
+
     def listing(self, state: str | None = None) -> list[Delivery]:
         found = [one for one in self._all() if state in {None, one.state}]
         # The newest first and then turned round, by which targets of one event are turned round too.

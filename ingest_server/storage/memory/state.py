@@ -17,6 +17,13 @@ from ingest_server.core.events import Event
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.interface import Claim, Reading, Removal, StateStore, Transaction
+from ingest_server.storage.interface.state import (
+    KEPT_ENDED,
+    KEPT_EVENTS,
+    KEPT_REPEATS,
+    STEP,
+    WAITING_EVENTS,
+)
 from ingest_server.storage.memory.access import MemoryAccess
 from ingest_server.storage.memory.outbox import MemoryOutbox
 from ingest_server.storage.memory.tables import MemoryQueries, Tables
@@ -24,7 +31,8 @@ from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
 
-_ENDED = frozenset({State.EXPIRED, State.ABORTED})
+TRIMMED_EACH = 64
+LEFT_NO_FILE = (State.FAILED, State.EXPIRED, State.ABORTED)
 
 
 class MemoryTransaction(MemoryQueries, Transaction):
@@ -64,6 +72,35 @@ class MemoryTransaction(MemoryQueries, Transaction):
             )
         if record.state in events.OF_STATE:
             self.tell(events.OF_STATE[record.state], record)
+            self._forget_surplus(record)
+
+    def _forget_surplus(self, record: UploadRecord) -> None:
+        receipt = record.receipt
+        if record.state in LEFT_NO_FILE:
+            kept = KEPT_ENDED
+            alike = [one for one in self._ended() if one.device == record.device]
+        elif receipt is not None and receipt.upload_id != record.id:
+            kept = KEPT_REPEATS
+            alike = [
+                one
+                for one in self.in_states(State.COMPLETE)
+                if one.target == record.target
+                and one.receipt is not None
+                and one.receipt.upload_id == receipt.upload_id != one.id
+            ]
+        else:
+            return
+        alike.sort(key=lambda one: one.touched_s, reverse=True)
+        self._forget({one.id for one in alike[kept:]})
+
+    def _ended(self) -> list[UploadRecord]:
+        return self.in_states(*LEFT_NO_FILE)
+
+    def _forget(self, gone: set[str]) -> None:
+        tables = self.tables
+        tables.uploads = {key: one for key, one in tables.uploads.items() if key not in gone}
+        tables.readings = {key: one for key, one in tables.readings.items() if key not in gone}
+        tables.notes = {key: one for key, one in tables.notes.items() if key[0] not in gone}
 
     def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
         for one in self.in_states(State.COMPLETE):
@@ -98,18 +135,39 @@ class MemoryTransaction(MemoryQueries, Transaction):
             json.loads(json.dumps(data)),  # as every other store gives it back
         )
         self.tables.events[event.seq] = (event, self.tables.uptime_s)
+        self._trim_events(device)
 
-    def forget_events(self, before_s: float) -> None:
+    def forget_events(self, before_s: float, limit: int = STEP) -> int:
         tables = self.tables
         kept = {one.event.seq for one in tables.deliveries.values() if one.state == "pending"}
         kept |= {max((one.seq for one in self._events(events.STORAGE)), default=0)}
-        tables.events = {
-            seq: (event, uptime_s)
-            for seq, (event, uptime_s) in tables.events.items()
-            if uptime_s >= before_s or seq in kept
-        }
+        gone = [
+            seq
+            for seq, (_, uptime_s) in tables.events.items()
+            if uptime_s < before_s and seq not in kept
+        ][:limit]
+        self._forget_events(set(gone))
+        return len(gone)
+
+    def _trim_events(self, device: str) -> None:
+        tables = self.tables
+        if tables.last_seq % TRIMMED_EACH:
+            return
+        mine = sorted(seq for seq, (one, _) in tables.events.items() if one.device == device)
+        taken_in = min((one.taken_in for one in tables.targets.values()), default=tables.last_seq)
+        waiting = {one.event.seq for one in tables.deliveries.values() if one.state != "done"}
+        gone = set(mine[:-WAITING_EVENTS])
+        gone |= {one for one in mine[:-KEPT_EVENTS] if one <= taken_in and one not in waiting}
+        pending = {one.event.seq for one in tables.deliveries.values() if one.state == "pending"}
+        tables.events_dropped += sum(1 for one in gone if one > taken_in or one in pending)
+        if gone:
+            self._forget_events(gone)
+
+    def _forget_events(self, gone: set[int]) -> None:
+        tables = self.tables
+        tables.events = {seq: one for seq, one in tables.events.items() if seq not in gone}
         tables.deliveries = {
-            key: one for key, one in tables.deliveries.items() if one.event.seq in tables.events
+            key: one for key, one in tables.deliveries.items() if one.event.seq not in gone
         }
 
     def write_note(self, upload_id: str, key: str, value: str) -> None:
@@ -118,11 +176,9 @@ class MemoryTransaction(MemoryQueries, Transaction):
     def set_uptime(self, seconds: float) -> None:
         self.tables.uptime_s = seconds
 
-    def forget_ended(self, before_s: float) -> int:
-        gone = {one.id for one in self._all() if one.state in _ENDED and one.touched_s < before_s}
-        tables = self.tables
-        tables.uploads = {key: one for key, one in tables.uploads.items() if key not in gone}
-        tables.notes = {key: one for key, one in tables.notes.items() if key[0] not in gone}
+    def forget_ended(self, before_s: float, limit: int = STEP) -> int:
+        gone = [one.id for one in self._ended() if one.touched_s < before_s][:limit]
+        self._forget(set(gone))
         return len(gone)
 
 

@@ -50,6 +50,7 @@ class Tables:
     events: dict[int, tuple[Event, float]] = field(default_factory=dict)
     """By number; with the server's uptime when it happened."""
     last_seq: int = 0
+    events_dropped: int = 0
     targets: dict[str, Target] = field(default_factory=dict)
     deliveries: dict[tuple[str, int], Delivery] = field(default_factory=dict)
     tokens: dict[str, TokenRecord] = field(default_factory=dict)

@@ -118,6 +118,9 @@ class SqliteOutbox(Outbox):
         )
         return Queue(*row)
 
+    def dropped(self) -> int:
+        return self._state.events_dropped
+
     def listing(self, state: str | None = None) -> list[Delivery]:
         rows = self._state.rows(
             f"{_SELECT} WHERE ? IS NULL OR d.state = ? "

@@ -122,6 +122,18 @@ MIGRATIONS: Sequence[str] = (
     """
     CREATE INDEX uploads_by_length ON uploads (device, length) WHERE state = 'complete';
     """,
+    """
+    CREATE INDEX uploads_by_creation ON uploads (created_at, id);
+    CREATE INDEX uploads_ended ON uploads (device, touched_s)
+        WHERE state IN ('failed', 'expired', 'aborted');
+    CREATE INDEX events_by_device ON events (device, seq);
+    CREATE INDEX deliveries_by_event ON deliveries (seq);
+    CREATE TABLE contacts (
+        device TEXT PRIMARY KEY,
+        contact_at TEXT NOT NULL,
+        program TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

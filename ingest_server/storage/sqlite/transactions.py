@@ -54,6 +54,7 @@ class SqliteState(SqlQueries, StateStore):
         self._closed = False
         self._starting = threading.Lock()
         self._committer: Committer[SqlTransaction] | None = None
+        self._transaction: SqlTransaction | None = None
         self._claims = Claims()
         self.outbox = SqliteOutbox(self)
         self.access = SqliteAccess(self)
@@ -153,6 +154,7 @@ class SqliteState(SqlQueries, StateStore):
                     writer = SqliteWriter(self._connect(), self._claims)
                 except sqlite3.Error as error:
                     raise translated(error) from error
+                self._transaction = writer.transaction
                 self._committer = Committer(writer)
             return self._committer
 
@@ -180,6 +182,11 @@ class SqliteState(SqlQueries, StateStore):
 
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that were too many and that somebody was to be told of, since this was opened."""
+        return 0 if self._transaction is None else self._transaction.events_dropped
 
     def commits(self) -> tuple[int, int]:
         committer = self._committer

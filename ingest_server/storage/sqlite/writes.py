@@ -7,11 +7,21 @@ import secrets
 import sqlite3
 from typing import Any
 
+import structlog
+
 from ingest_server.core import events
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.interface import Claim, Reading, Removal, Transaction
+from ingest_server.storage.interface.state import STEP, WAITING_EVENTS
+from ingest_server.storage.sqlite import forgetting
 from ingest_server.storage.sqlite.queries import COLUMNS, ORIGIN, SqlQueries
+
+TRIMMED_EACH = 64
+"""Events after which those of the device that wrote the last one are counted. Who writes most of them
+is counted most; each by itself would cost a walk over what is kept."""
+
+log = structlog.get_logger()
 
 
 class SqlTransaction(SqlQueries, Transaction):
@@ -20,6 +30,9 @@ class SqlTransaction(SqlQueries, Transaction):
     def __init__(self, connection: sqlite3.Connection, claims: Claims) -> None:
         self._connection = connection
         self._claims = claims
+        self._events = 0
+        self.events_dropped = 0
+        """Events that somebody was to be told of and were too many, since this was opened."""
 
     def is_standing(self, claim: Claim) -> bool:
         return self._claims.is_standing(claim)
@@ -53,6 +66,7 @@ class SqlTransaction(SqlQueries, Transaction):
         )
         if record.state in events.OF_STATE:
             self.tell(events.OF_STATE[record.state], record)
+            forgetting.forget_surplus(self, record)
 
     def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
         self.write(
@@ -103,17 +117,25 @@ class SqlTransaction(SqlQueries, Transaction):
             device,
             json.dumps(data),
         )
+        self._events += 1
+        if self._events % TRIMMED_EACH == 0:
+            self._trim_events(device)
 
-    def forget_events(self, before_s: float) -> None:
-        kinds = tuple(events.STORAGE)
-        self.write(
-            "DELETE FROM events WHERE uptime_s < ? AND seq NOT IN "
-            "(SELECT seq FROM deliveries WHERE state = 'pending') "
-            "AND seq != coalesce((SELECT max(seq) FROM events WHERE type IN (?, ?)), 0)",
-            before_s,
-            *kinds,
-        )
-        self.write("DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events)")
+    def _trim_events(self, device: str) -> None:
+        dropped = forgetting.trim_events(self, device)
+        if dropped:
+            self.events_dropped += dropped
+            log.error(
+                "events.dropped",
+                device_id=device,
+                count=dropped,
+                error=f"more than {WAITING_EVENTS} events of this device wait to be told: the oldest "
+                "are gone, and a target will never hear of them. Mend the target, or take it out of "
+                "the configuration: `ingest-server webhook list` shows its last error",
+            )
+
+    def forget_events(self, before_s: float, limit: int = STEP) -> int:
+        return forgetting.forget_events(self, before_s, limit)
 
     def write_note(self, upload_id: str, key: str, value: str) -> None:
         self.write(
@@ -127,12 +149,8 @@ class SqlTransaction(SqlQueries, Transaction):
     def set_uptime(self, seconds: float) -> None:
         self.write("UPDATE uptime SET seconds = ?", seconds)
 
-    def forget_ended(self, before_s: float) -> int:
-        ended = "state IN ('expired', 'aborted') AND touched_s < ?"
-        self.write(
-            f"DELETE FROM notes WHERE upload_id IN (SELECT id FROM uploads WHERE {ended})", before_s
-        )
-        return self.write(f"DELETE FROM uploads WHERE {ended}", before_s)
+    def forget_ended(self, before_s: float, limit: int = STEP) -> int:
+        return forgetting.forget_ended(self, before_s, limit)
 
 
 def _values(record: UploadRecord) -> tuple[object, ...]:

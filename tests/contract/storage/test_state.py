@@ -18,6 +18,12 @@ from ingest_server.storage.interface import (
     Removal,
     TokenRecord,
 )
+from ingest_server.storage.interface.state import (
+    KEPT_ENDED,
+    KEPT_EVENTS,
+    KEPT_REPEATS,
+    WAITING_EVENTS,
+)
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -60,10 +66,20 @@ def record(number: int, **changes) -> UploadRecord:
     return replace(plain, **changes)
 
 
-def published(number: int, target: str, *, by: int | None = None, verified_at="2026-11-21"):
+def tell_of_corruption(state, count: int) -> None:
+    def tell(rows) -> None:
+        for _ in range(count):
+            rows.tell(events.CORRUPTED, record(1))
+
+    state.run(tell)
+
+
+def published(number: int, target: str, *, by: int | None = None, verified_at="2026-11-21", **more):
     origin = f"{number if by is None else by:032x}"
     receipt = Receipt(origin, "cam", "a", 5, DIGEST, verified_at, "client", target)
-    return record(number, state=State.COMPLETE, digest=DIGEST, target=target, receipt=receipt)
+    return record(
+        number, state=State.COMPLETE, digest=DIGEST, target=target, receipt=receipt, **more
+    )
 
 
 class TestRecords:
@@ -184,7 +200,37 @@ class TestRecords:
             insert(state, record(number, state=ended, touched_s=5.0))
 
         assert state.run(lambda rows: rows.forget_ended(5.0)) == 0
-        assert state.run(lambda rows: rows.forget_ended(5.1)) == 2
+        assert state.run(lambda rows: rows.forget_ended(5.1, 1)) == 1
+        assert state.run(lambda rows: rows.forget_ended(5.1)) == 1
+
+    def test_of_what_a_device_gave_up_the_newest_are_remembered(self, state):
+        def end(rows) -> None:
+            for number in range(KEPT_ENDED + 3):
+                rows.insert(record(number, touched_s=float(number)))
+                rows.write_note(record(number).id, "k", "v")
+                rows.save(record(number, state=State.ABORTED, touched_s=float(number)))
+            rows.insert(record(9999, device="dog"))
+            rows.save(record(9999, device="dog", state=State.EXPIRED))
+
+        state.run(end)
+
+        gone = [number for number in range(KEPT_ENDED + 3) if not state.find(record(number).id)]
+        assert gone == [0, 1, 2]
+        assert state.notes(record(2).id) == {}
+        assert state.find(record(9999).id) is not None
+
+    def test_of_the_uploads_of_one_file_the_first_and_the_newest_are_remembered(self, state):
+        def repeat(rows) -> None:
+            rows.insert(record(0))
+            rows.save(published(0, "a"))
+            for number in range(1, KEPT_REPEATS + 3):
+                rows.insert(record(number))
+                rows.save(published(number, "a", by=0, touched_s=float(number)))
+
+        state.run(repeat)
+
+        gone = [number for number in range(KEPT_REPEATS + 3) if not state.find(record(number).id)]
+        assert gone == [1, 2]
 
     def test_the_uptime_is_kept(self, state):
         assert state.uptime_s() == 0.0
@@ -566,6 +612,23 @@ class TestEvents:
         assert [one.target for one in state.outbox.listing("dead")] == ["gone"]
         assert state.outbox.replay(None) == 0
         assert state.outbox.keep_only({"ops"}) == {}
+
+    def test_of_a_device_that_makes_many_events_those_that_nobody_waits_for_go(self, state):
+        state.outbox.register("ops")
+        tell_of_corruption(state, KEPT_EVENTS + 200)
+        waiting = len(state.corruptions_after(0))
+        state.outbox.keep_only({"other"})  # so nobody is to be told of them
+        tell_of_corruption(state, 64)
+
+        assert waiting == KEPT_EVENTS + 200
+        assert KEPT_EVENTS <= len(state.corruptions_after(0)) <= KEPT_EVENTS + 64
+
+    def test_of_events_that_wait_for_a_target_that_is_dead_the_oldest_go_in_the_end(self, state):
+        state.outbox.register("ops")
+        tell_of_corruption(state, WAITING_EVENTS + 500)
+
+        assert WAITING_EVENTS <= len(state.corruptions_after(0)) <= WAITING_EVENTS + 64
+        assert state.outbox.dropped() >= 500 - 64
 
     def test_old_events_are_forgotten_but_for_what_waits_and_how_the_disk_is(self, state):
         state.outbox.register("ops")
