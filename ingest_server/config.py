@@ -76,7 +76,8 @@ class ServerSection(_Section):
     0.1 MB of memory while it is slow. All other requests have threads of their own."""
 
     name_template: str = "{device}/{date}/{name}"
-    """Where a verified file goes below published/. Fields: device, folder, date (UTC), name."""
+    """Where a verified file goes below published/. Fields: device, folder, date and recorded
+    (UTC), name."""
 
     stop_timeout_s: Annotated[Seconds, Field(le=3600)] = 30.0
     """How long running requests may finish at a stop; what is cut has its bytes kept."""

@@ -17,7 +17,7 @@ MAX_COMPONENT_BYTES = 255
 MAX_NAME_BYTES = 4096
 MAX_FOLDER_LEVELS = 32
 
-FIELDS = frozenset({"device", "folder", "date", "name"})
+FIELDS = frozenset({"device", "folder", "date", "recorded", "name"})
 
 # Not forbidden on Linux; forbidden where the published folder is often looked at from.
 _UNSAFE = str.maketrans(dict.fromkeys('<>:"|?*\\/', "_"))
@@ -125,7 +125,7 @@ class NameTemplate:
         if unknown := used - FIELDS:
             raise ValueError(
                 f"name_template {template!r} has {{{min(unknown)}}}, "
-                "it may have {device}, {folder}, {date} and {name}"
+                "it may have {device}, {folder}, {date}, {recorded} and {name}"
             )
         if any(spec or conversion for _, _, spec, conversion in parsed):
             raise ValueError(f"name_template {template!r}: a field is a name only, as in {{name}}")
@@ -143,12 +143,20 @@ class NameTemplate:
         ):
             raise ValueError(f"name_template {template!r} has characters that no name should have")
 
-    def path(self, *, device: str, folder: str, date: str, name: str) -> str:
-        """Return the first choice for a file's path, relative, with ``/``, each part safe."""
+    def path(
+        self, *, device: str, folder: str, date: str, name: str, recorded: str | None = None
+    ) -> str:
+        """Return the first choice for a file's path, relative, with ``/``, each part safe.
+
+        Args:
+            date: of the upload.
+            recorded: of the recording; None where nobody knows: then it is *date* too.
+        """
         folders = [component(part) for part in folder.split("/") if part not in {"", ".", ".."}]
         values = {
             "device": component(device),
             "date": component(date),
+            "recorded": component(recorded or date),
             "name": component(leaf(name)),
         }
         parts: list[str] = []

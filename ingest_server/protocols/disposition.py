@@ -23,7 +23,12 @@ _CHARSETS = {"utf-8": "utf-8", "iso-8859-1": "latin-1"}
 
 def file_name(field: str | None) -> str | None:
     """Return the file's name in a header, in the Latin-1 of WSGI; None where there is none to read."""
-    return None if field is None else name_in(parameters(field.encode("latin-1", "replace")))
+    return name_in(parameters_of(field))
+
+
+def parameters_of(field: str | None) -> dict[str, str]:
+    """Return the parameters of a header, in the Latin-1 of WSGI; none where there is no header."""
+    return {} if field is None else parameters(field.encode("latin-1", "replace"))
 
 
 def name_in(found: Mapping[str, str]) -> str | None:

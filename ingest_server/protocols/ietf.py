@@ -17,6 +17,7 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.recorded import as_rfc3339
 from ingest_server.protocols import disposition
 from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
@@ -298,10 +299,13 @@ def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateReq
     except DigestError as error:
         raise Refused("malformed-request", f"Repr-Digest: {error}") from error
     media_type = media_type_of(req)
+    named = req.get_header("Content-Disposition")
+    written_at = disposition.parameters_of(named).get("modification-date", "")  # RFC 2183
     return CreateRequest(
-        name=disposition.file_name(req.get_header("Content-Disposition")) or UNNAMED,
+        name=disposition.file_name(named) or UNNAMED,
         length=length,
         digest=digest,
+        modified_at=as_rfc3339(written_at),
         media_type=media_type[:MAX_MEDIA_TYPE] if media_type not in {"", CONTENT_TYPE} else None,
         metadata={PROTOCOL: IETF, **({LAST: "?1"} if is_last else {})},
     )

@@ -20,6 +20,7 @@ from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate, numbered
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.standing import Standings
@@ -150,10 +151,12 @@ class Publisher:
         """
         try:
             if record.state is State.PUBLISHING:
+                self._date(record)  # a crash may have taken it
                 before = self._verifier.read_again(record)
                 with self._publishing:
                     return self._resume(record, live, before)
             digest = self._verifier.verify(record, live)
+            self._date(record)
             before = self._blobs.part_identity(record.id)
             self._ask(record, live, digest)
             before = self._verifier.verify_touched(record, live, digest, before)
@@ -162,6 +165,12 @@ class Publisher:
         except OSError as error:
             self._moves.reopen(record.id)
             raise refused_by_disk(error) from error
+
+    def _date(self, record: UploadRecord) -> None:
+        """Let the file carry the recording's time; before its identity is looked at."""
+        moment = recorded_at(record.modified_at, record.created_at)
+        if moment is not None:
+            self._blobs.date_part(record.id, moment)
 
     def _ask(self, record: UploadRecord, live: Live, digest: Digest) -> None:
         """Let the operator's check look at the file, unless the very same is published already."""
@@ -226,11 +235,13 @@ class Publisher:
         Args:
             before: what the part file was when it was verified.
         """
+        moment = recorded_at(record.modified_at, record.created_at)
         first = self._template.path(
             device=record.device,
             folder=record.folder,
             date=record.created_at[:10],
             name=record.name,
+            recorded=None if moment is None else moment.date().isoformat(),
         )
         try:
             return self._link(record, receipt, first, source, before)

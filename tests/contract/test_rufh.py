@@ -88,6 +88,17 @@ def test_a_file_may_come_in_one_request(client, server):
     assert published(server) == {"clip.mp4": DATA}
 
 
+def test_the_recordings_time_comes_with_the_name(tmp_path):
+    named = 'inline; filename="a"; modification-date="Wed, 20 Nov 2024 18:30:00 -0500"'
+    with ingest(tmp_path / "data", name_template="{recorded}/{name}") as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            assert create(client, DATA, "?1", Content_Disposition=named).status_code == 201
+
+        file = tmp_path / "data" / "published" / "2024-11-20" / "a"
+        assert file.stat().st_mtime == 1732145400
+
+
 def test_a_file_may_come_in_pieces(client, server):
     created = create(client, DATA[:5], Content_Disposition="inline; filename*=UTF-8''%C3%BC.mp4")
     url = created.headers["Location"]

@@ -104,6 +104,25 @@ def test_a_file_is_created_sent_and_published(client, server):
     assert published(server) == {"clip.mp4": DATA}
 
 
+@pytest.mark.parametrize("key", ["lastModified", "mtime", "modified_at"])
+def test_the_recordings_time_comes_with_the_metadata(tmp_path, key):
+    with ingest(tmp_path / "data", name_template="{recorded}/{name}") as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            url = made(client, Upload_Metadata=metadata(filename="a", **{key: "1732145400000"}))
+            patch(client, url, DATA)
+
+        file = tmp_path / "data" / "published" / "2024-11-20" / "a"
+        assert file.stat().st_mtime == 1732145400
+
+
+def test_a_time_that_is_none_does_no_harm(client, server):
+    url = made(client, Upload_Metadata=metadata(filename="a", lastModified="NaN"))
+
+    assert patch(client, url, DATA).status_code == 204
+    assert published(server) == {"a": DATA}
+
+
 def test_the_options_say_what_is_spoken(client):
     answer = client.options("/files/")
 

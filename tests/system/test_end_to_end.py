@@ -54,6 +54,8 @@ def test_a_recording_is_published_as_recorded_and_an_operator_sees_it_happen(
         )
         assert completed["length"] == camera.path.stat().st_size
         assert here.server.published / completed["published_as"] in here.server.published_files()
+        [file] = here.server.published_files()
+        assert file.stat().st_mtime == int(camera.path.stat().st_mtime)
         last = operator.documents("state")[-1]
         assert (last["state"], last["blocked_by"]) == ("idle", None)
         assert set(last["problems"]) <= {"clock_unsynced"}  # a container has no time server

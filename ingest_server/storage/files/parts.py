@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest_server.core.errors import StorageError
@@ -30,6 +31,7 @@ _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUFFIX = ".part"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
 """Why a link, or what else a person put in a file's place, cannot be opened."""
 
@@ -142,6 +144,14 @@ class FileBlobs(Blobs):
         # A part that is gone is no fault of the disk: opening is not watched.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         return PartFile(os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts), self._disk)
+
+    def date_part(self, upload_id: str, modified_at: datetime) -> None:
+        name, since = upload_id + _SUFFIX, modified_at - _EPOCH
+        mtime_ns = (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+        # A file system that cannot keep the time keeps the bytes all the same.
+        with suppress(OSError):
+            atime_ns = os.stat(name, dir_fd=self._parts, follow_symlinks=False).st_atime_ns
+            os.utime(name, ns=(atime_ns, mtime_ns), dir_fd=self._parts, follow_symlinks=False)
 
     def remove_part(self, upload_id: str) -> None:
         with suppress(FileNotFoundError):

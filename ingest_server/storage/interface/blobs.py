@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -128,6 +129,12 @@ class Blobs(Protocol):
             FileNotFoundError: there is no such upload.
         """
         ...
+
+    def date_part(self, upload_id: str, modified_at: datetime) -> None:
+        """Let the bytes of an upload, and the file that they become, carry this time, if it can.
+
+        Not durable before `sync_published`; only what a person or a program sees of the file.
+        """
 
     def part_length(self, upload_id: str) -> int | None:
         """Return how far the bytes of an upload reach; None: it is not there."""

@@ -226,6 +226,14 @@ def test_an_empty_folder_leaves_no_level():
     assert template.path(folder="x/./../y", **values) == "cam/x/y/2026-11-21-a.mp4"
 
 
+def test_the_date_of_the_recording_is_the_uploads_where_nobody_knows_it():
+    template = NameTemplate("{recorded}/{date}/{name}")
+    values = {"device": "cam", "folder": "", "date": "2026-11-21", "name": "a.mp4"}
+
+    assert template.path(**values) == "2026-11-21/2026-11-21/a.mp4"
+    assert template.path(**values, recorded="2026-11-14") == "2026-11-14/2026-11-21/a.mp4"
+
+
 @given(name=st.text(st.characters(exclude_categories=()), min_size=1), folder=st.text())
 @example(name="\ud800", folder="a")
 @example(name="a" * 254 + "\U0001f3a5", folder="..")

@@ -46,3 +46,29 @@ def test_a_check_that_only_touches_the_file_costs_a_second_look(site_with):
 
     (found,) = published(site)
     assert found.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("said", "folder", "mtime"),
+    [
+        ("2026-11-14T23:59:59Z", "2026-11-14", 1794700799),
+        ("2026-11-14T23:59:59.5Z", "2026-11-14", 1794700799.5),
+        ("1970-01-01T00:10:00Z", "2026-11-21", None),
+        ("2027-11-14T00:00:00Z", "2026-11-21", None),
+        (None, "2026-11-21", None),
+    ],
+)
+def test_a_published_file_carries_the_time_of_the_recording(tmp_path, said, folder, mtime):
+    site = CoreSite(tmp_path / "data", name_template="{recorded}/{name}")
+    upload = site.create(length=len(DATA), modified_at=said)
+    site.put(upload, 0, DATA)
+    came_at = (site.data_dir / "parts" / f"{upload}.part").stat().st_mtime
+
+    receipt = site.complete(upload, DATA)
+
+    (found,) = published(site)
+    assert receipt.published_as == f"{folder}/a.mp4"
+    assert found.stat().st_mtime == (mtime or came_at)
+    site.restart()
+    assert site.complete(upload, DATA) == receipt  # the time is part of what it is known by
+    site.stop()
