@@ -28,7 +28,8 @@ from ingest_server import logs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
-from ingest_server.storage.files.parts import PUBLISHED, FileBlobs
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub

@@ -1,0 +1,220 @@
+"""The folder of published files, below one data folder.
+
+Every name is opened relative to a folder that is held open, without following links: what stands
+there, or in an upload's name, cannot lead out of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ingest_server.core.errors import StorageError
+from ingest_server.core.names import numbered
+from ingest_server.storage.files.observed import UNWATCHED, Disk
+from ingest_server.storage.files.part_file import PartFile
+from ingest_server.storage.interface import Blobs
+
+PUBLISHED = "published"
+QUARANTINE = "quarantine"
+FOLDER_MODE = 0o750
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
+"""Why a link, or what else a person put in a file's place, cannot be opened."""
+
+
+class PublishedFiles(Blobs):
+    """What is published, whatever the bytes came from: ``published/``, and ``quarantine/``."""
+
+    def __init__(self, data_dir: Path, disk: Disk = UNWATCHED) -> None:
+        self.data_dir = data_dir
+        self._disk = disk
+        self._published = -1
+
+    @contextmanager
+    def lend_published(self, target: str) -> Iterator[Path]:
+        yield self.data_dir.absolute() / PUBLISHED / target
+
+    def look(self) -> None:
+        """Hold the published files only, beside a running server; until `close`.
+
+        Raises:
+            StorageError: there is no such folder, or it cannot be read.
+        """
+        try:
+            self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.data_dir / PUBLISHED}: {error}") from error
+
+    def open_published(self, target: str) -> PartFile:
+        *parents, leaf = target.split("/")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._walk(parents, make=False) as folders:
+            return PartFile(os.open(leaf, flags, dir_fd=folders[-1]))
+
+    def published_names(self) -> Iterator[str]:
+        root = self.data_dir / PUBLISHED
+        for folder, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                yield str((Path(folder) / name).relative_to(root))
+
+    def copy_to_quarantine(self, target: str) -> str:
+        """Give a published file a name in quarantine too; returned relative to the data folder.
+
+        Raises:
+            OSError: it has none there; under ``published/`` it is as it was.
+        """
+        (self.data_dir / QUARANTINE).mkdir(mode=FOLDER_MODE, exist_ok=True)
+        *parents, leaf = target.split("/")
+        for name in numbered(target):
+            there = self.data_dir / QUARANTINE / name
+            there.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            with self._walk(parents, make=False) as folders, suppress(FileExistsError):
+                os.link(leaf, there, src_dir_fd=folders[-1], follow_symlinks=False)
+                for folder in (there.parent, *there.parent.relative_to(self.data_dir).parents):
+                    sync_folder(self.data_dir / folder)
+                return f"{QUARANTINE}/{name}"
+        raise AssertionError("numbered() never ends")
+
+    def is_in_quarantine(self, target: str) -> bool:
+        return (self.data_dir / QUARANTINE / target).exists()
+
+    def withdraw(self, target: str) -> None:
+        *parents, leaf = target.split("/")
+        with self._walk(parents, make=False) as folders:
+            os.unlink(leaf, dir_fd=folders[-1])
+            os.fsync(folders[-1])
+
+    def identity(self, target: str) -> str | None:
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                return self._identity(leaf, folders[-1])
+        except OSError:
+            return None
+
+    @staticmethod
+    def _identity(leaf: str, folder: int) -> str | None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        part = PartFile(os.open(leaf, flags, dir_fd=folder))
+        try:
+            return part.identity()
+        finally:
+            part.close()
+
+    def is_unwritten(self, before: str, after: str) -> bool:
+        return before.rpartition(":")[0] == after.rpartition(":")[0]
+
+    def remove_published(self, target: str, identity: str) -> bool:
+        """As `Blobs` says; folders that are empty then go too, but for the first of *target*."""
+        *parents, leaf = target.split("/")
+        is_same = False
+        gone = suppress(FileNotFoundError, NotADirectoryError)
+        with gone, self._walk(parents, make=False) as folders:
+            try:
+                found = self._identity(leaf, folders[-1])
+                # What an earlier version marked has no time of change yet.
+                is_same = found is not None and f"{found}:".startswith(f"{identity}:")
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+            if is_same:
+                os.unlink(leaf, dir_fd=folders[-1])
+            os.fsync(folders[-1])
+        self._remove_empty(parents)
+        return is_same
+
+    def _remove_empty(self, parents: Sequence[str]) -> None:
+        for depth in range(len(parents) - 1, 0, -1):
+            try:
+                with self._walk(parents[:depth], make=False) as folders:
+                    with suppress(FileNotFoundError):
+                        os.rmdir(parents[depth], dir_fd=folders[-1])
+                    os.fsync(folders[-1])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                return
+
+    def is_published(self, target: str, length: int) -> bool:
+        found = self._stat_published(target)
+        return found is not None and found.st_size == length and stat.S_ISREG(found.st_mode)
+
+    def is_taken(self, target: str) -> bool:
+        return self._stat_published(target) is not None
+
+    def publish_again(self, source: str, target: str) -> bool:
+        *parents, leaf = target.split("/")
+        *source_parents, source_leaf = source.split("/")
+        with (
+            self._walk(source_parents, make=False) as there,
+            self._walk(parents, make=True) as folders,
+        ):
+            try:
+                os.link(source_leaf, leaf, src_dir_fd=there[-1], dst_dir_fd=folders[-1],
+                        follow_symlinks=False)  # fmt: skip
+            except FileExistsError:
+                return False
+        return True
+
+    def sync_published(self, target: str) -> None:
+        *parents, _leaf = target.split("/")
+        with self._disk.timed("publish"), self._walk(parents, make=False) as folders:
+            # All of them, not only those made now: a crash may lie between making and this.
+            for fd in reversed(folders):
+                os.fsync(fd)
+
+    @contextmanager
+    def _walk(self, parents: Sequence[str], *, make: bool) -> Iterator[list[int]]:
+        """Open each folder below the one before; the first is the published folder."""
+        folders = [os.dup(self._published)]
+        try:
+            for name in parents:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, FOLDER_MODE, dir_fd=folders[-1])
+                try:
+                    folders.append(os.open(name, OPEN_FOLDER, dir_fd=folders[-1]))
+                except OSError as error:
+                    if error.errno == errno.ELOOP:  # a symbolic link: as good as a file
+                        raise NotADirectoryError(errno.ENOTDIR, "a link", name) from error
+                    raise
+            yield folders
+        finally:
+            for fd in folders:
+                os.close(fd)
+
+    def _stat_published(self, target: str) -> os.stat_result | None:
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                return stat_of(leaf, folders[-1])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def stat_of(name: str, folder: int) -> os.stat_result | None:
+    """Return what stands at *name* itself, no link followed; None: nothing."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, OPEN_FOLDER)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
