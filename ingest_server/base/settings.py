@@ -30,5 +30,8 @@ class ReceiverSettings:
     read_bytes: int = MIB
     """Most that is received, written and hashed at once. Against 256 KiB, 8 MB bodies on one
     connection took 0.85 of the CPU time; docs/performance.md has the runs."""
+    folder_lead_s: float = 0.02
+    """How long a new folder is there before its first file: a program that watches folders needs
+    about a millisecond to put a watch on it."""
     verify_wait_s: float = 5.0
     """How long `UploadService.complete` waits before it answers `Pending`."""

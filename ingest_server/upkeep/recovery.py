@@ -14,6 +14,7 @@ import structlog
 from ingest_server.core.record import State, UploadRecord, end_of
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.earlier import is_published_there
+from ingest_server.uploads.store import drop_part
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -50,8 +51,16 @@ def clear_parts(state: StateStore, blobs: Blobs) -> int:
             log.warning("part.stray", upload_id=upload_id)
             strays += 1
         elif record.state not in _UNFINISHED:
-            blobs.remove_part(upload_id)
+            _announce(record, blobs)
+            drop_part(blobs, upload_id)
     return strays
+
+
+def _announce(record: UploadRecord, blobs: Blobs) -> None:
+    """Let watchers know of a file that this very upload published: its part goes after that only."""
+    receipt = record.receipt
+    if receipt is not None and receipt.upload_id == record.id and record.removed_at is None:
+        blobs.announce(receipt.published_as)
 
 
 def _is_only_copy(record: UploadRecord, blobs: Blobs) -> bool:

@@ -13,7 +13,7 @@ from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.limits import refuse_over_number, refuse_over_quota
-from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.store import UploadStore, drop_part
 from upload_protocol.messages import CreateRequest
 
 log = structlog.get_logger()
@@ -104,10 +104,10 @@ class Creation:
         try:
             kept = self._state.run(insert)
         except BaseException:
-            self._blobs.remove_part(record.id)
+            drop_part(self._blobs, record.id)
             raise
         if kept.id != record.id:
-            self._blobs.remove_part(record.id)
+            drop_part(self._blobs, record.id)
             return kept, False
         self._observer.upload_created()
         log.info("upload.created", upload_id=kept.id, device_id=kept.device, length_bytes=length)

@@ -15,7 +15,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open
 from ingest_server.storage.interface import StateStore, Transaction
 from ingest_server.storage.interface.state import STEP
-from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.store import UploadStore, drop_part
 
 KEEP_ENDED_S = 30 * 86400
 """How long an ended upload still answers 410 instead of 404."""
@@ -79,7 +79,7 @@ class Expiry:
             with live.closed(busy):
                 if not self._state.run(expire):
                     return False
-            self._blobs.remove_part(upload_id)
+            drop_part(self._blobs, upload_id)
         self._observer.upload_expired()
         log.info("upload.expired", upload_id=upload_id)
         return True
@@ -110,7 +110,7 @@ class Expiry:
         with self._live.hold(record.id) as live, live.deciding:
             with live.closed(Refused("upload-aborted", "the upload was aborted")):
                 kept = self._state.run(end)
-            self._blobs.remove_part(record.id)
+            drop_part(self._blobs, record.id)
         if record.state is not State.ABORTED:
             self._observer.upload_aborted()
         log.info("upload.aborted", upload_id=record.id, device_id=record.device)

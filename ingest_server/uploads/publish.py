@@ -2,7 +2,8 @@
 
 Each byte is written once: the part file gets a second name. The order, each step durable before
 the next: state ``publishing`` with the target -> link -> folders -> state ``complete`` with the
-receipt -> the part's name goes. After a crash the same inode at the target says how far it got.
+receipt -> watchers are told -> the part's name goes. After a crash the same inode at the target says
+how far it got, and a part that is still there that watchers may not have been told.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.standing import Standings
-from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.store import UploadStore, drop_part
 from ingest_server.uploads.verify import Verifier
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
@@ -55,7 +56,14 @@ class Publisher:
         standings: Standings,
         template: NameTemplate,
         before_publish: BeforePublish = allow_all,
+        *,
+        lead_s: float = 0.0,
     ) -> None:
+        """Join the parts.
+
+        Args:
+            lead_s: how long a new folder is there before its first file.
+        """
         self._observer = store.observer
         self._blobs = store.blobs
         self._standings = standings
@@ -65,6 +73,8 @@ class Publisher:
         self._verifier = Verifier(store, self._moves)
         self._template = template
         self._before_publish = before_publish
+        self._stopping = store.stopping
+        self._lead_s = lead_s
         # One at a time: two uploads of one file must not both find that it is not there yet.
         self._publishing = threading.Lock()
 
@@ -158,8 +168,10 @@ class Publisher:
             digest = self._verifier.verify(record, live)
             self._date(record)
             before = self._blobs.part_identity(record.id)
-            self._ask(record, live, digest)
+            is_new = self._ask(record, live, digest)
             before = self._verifier.verify_touched(record, live, digest, before)
+            if is_new and self._blobs.make_way(self._first(record)):
+                self._stopping.wait(self._lead_s)
             with self._publishing:
                 return self._publish(record, live, digest, before)
         except OSError as error:
@@ -172,17 +184,33 @@ class Publisher:
         if moment is not None:
             self._blobs.date_part(record.id, moment)
 
-    def _ask(self, record: UploadRecord, live: Live, digest: Digest) -> None:
-        """Let the operator's check look at the file, unless the very same is published already."""
+    def _ask(self, record: UploadRecord, live: Live, digest: Digest) -> bool:
+        """Let the operator's check look at the file, unless the very same is published already.
+
+        Returns:
+            Whether it is not.
+        """
         length = record.length or 0
         if self.earlier.same(record, live, length, digest, is_claimed=False) is not None:
-            return
+            return False
         try:
             with self._blobs.lend_path(record.id) as path:
                 self._before_publish(replace(record, digest=digest), path)
         except Refused as refused:
             self._moves.reopen(record.id, refused.code)
             raise
+        return True
+
+    def _first(self, record: UploadRecord) -> str:
+        """Return the name that a file gets if nobody has it."""
+        moment = recorded_at(record.modified_at, record.created_at)
+        return self._template.path(
+            device=record.device,
+            folder=record.folder,
+            date=record.created_at[:10],
+            name=record.name,
+            recorded=None if moment is None else moment.date().isoformat(),
+        )
 
     def _publish(
         self, record: UploadRecord, live: Live, digest: Digest, before: str | None
@@ -235,14 +263,7 @@ class Publisher:
         Args:
             before: what the part file was when it was verified.
         """
-        moment = recorded_at(record.modified_at, record.created_at)
-        first = self._template.path(
-            device=record.device,
-            folder=record.folder,
-            date=record.created_at[:10],
-            name=record.name,
-            recorded=None if moment is None else moment.date().isoformat(),
-        )
+        first = self._first(record)
         try:
             return self._link(record, receipt, first, source, before)
         except NotADirectoryError:
@@ -278,7 +299,7 @@ class Publisher:
     def _conclude_from(self, record: UploadRecord, receipt: Receipt, source: Receipt) -> Receipt:
         """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
         self._blobs.sync_published(receipt.published_as)
-        self._complete(record, receipt)
+        self._complete(record, receipt, is_new=True)
         self._standings.note_link(source, receipt)
         return self._completed(record, receipt)
 
@@ -294,7 +315,7 @@ class Publisher:
             raise self._verifier.fail(record, receipt, "it was written to")
         self._vouch(receipt, before, is_final=False)
         try:
-            self._complete(record, receipt)
+            self._complete(record, receipt, is_new=True)
         except BaseException:
             self._standings.forget(receipt.upload_id)
             raise
@@ -302,8 +323,13 @@ class Publisher:
         self._vouch(receipt, before, is_final=True)
         return self._completed(record, receipt)
 
-    def _complete(self, record: UploadRecord, receipt: Receipt) -> None:
-        """Let the upload be complete; durable before its part goes."""
+    def _complete(self, record: UploadRecord, receipt: Receipt, *, is_new: bool = False) -> None:
+        """Let the upload be complete; durable before its part goes.
+
+        Args:
+            is_new: its file has just been published: announced while the part says, to the next
+                start, that this may not have been done.
+        """
         self._moves.to(
             record,
             State.COMPLETE,
@@ -313,7 +339,9 @@ class Publisher:
             receipt=receipt,
         )
         self.earlier.published_now()
-        self._blobs.remove_part(record.id)
+        if is_new:
+            self._blobs.announce(receipt.published_as)
+        drop_part(self._blobs, record.id)
 
     def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:
         identity = self._blobs.identity(receipt.published_as)

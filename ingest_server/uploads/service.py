@@ -82,7 +82,9 @@ class UploadService:
         self.records = Records(store)
         self.standings = Standings(store, trusted_for_s=lambda: self.settings.scrub_s)
         template = NameTemplate(settings.name_template)
-        self.publisher = Publisher(store, self.standings, template, before_publish)
+        self.publisher = Publisher(
+            store, self.standings, template, before_publish, lead_s=settings.folder_lead_s
+        )
         self.completion = Completion(store, self.publisher)
         self.long_work = LongWork()
         read_later = self.completion.begin_reading

@@ -6,6 +6,8 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
+
 from edge_host.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
@@ -15,6 +17,8 @@ from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.uploads.room import Room
 from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,19 @@ class UploadStore:
         """
         if self.is_stopping():
             raise stopped()
+
+
+def drop_part(blobs: Blobs, upload_id: str) -> None:
+    """Let the bytes of an upload go, which is durably over; what stays goes at the next start."""
+    try:
+        blobs.remove_part(upload_id)
+    except OSError as error:
+        log.warning(
+            "part.left",
+            upload_id=upload_id,
+            error=f"its file cannot be removed ({error.strerror or error}) and takes up room: the "
+            "next start tries again; look at the disk",
+        )
 
 
 def stopped() -> Refused:

@@ -157,7 +157,9 @@ class CoreSite:
         self.audit = audit or Unaudited()
         self.before_publish = before_publish
         self.clock = HandClock()
-        self.settings = ReceiverSettings(**{"min_free_bytes": 0, "verify_wait_s": 30.0, **settings})
+        self.settings = ReceiverSettings(
+            **{"min_free_bytes": 0, "verify_wait_s": 30.0, "folder_lead_s": 0.0, **settings}
+        )
         self.start()
 
     def start(self) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from ingest_server.config import load
 from ingest_server.core import events
 from ingest_server.server import IngestServer
-from tests.support.crash_load import HOST, Client, Expected
+from tests.support.crash_load import HOST, MODIFIED_S, Client, Expected
+from tests.support.inotify import watching
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -27,6 +28,33 @@ SETTINGS = {
 def losses(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
     """Return a sentence for each broken promise; starts a server over *data_dir* and uses it."""
     found = [*_rows_without_bytes(data_dir), *_not_as_published(data_dir, expected)]
+    unannounced = set(_perhaps_unannounced(data_dir))
+    with watching(data_dir / "published") as watcher:
+        found += _after_a_start(data_dir, expected)
+    told = {path for path, _ in watcher.whole()}
+    found += [f"{path} is published, nobody was told" for path in unannounced - told]
+    found += [
+        f"{path} has lost the time of the recording"
+        for path in (data_dir / "published").rglob("*")
+        if path.is_file() and path.stat().st_mtime != MODIFIED_S
+    ]
+    return found
+
+
+def _perhaps_unannounced(data_dir: Path) -> Iterator[str]:
+    """Yield each published name whose upload was not over with its announcement."""
+    with closing(sqlite3.connect(data_dir / "state.db")) as connection:
+        rows = connection.execute(
+            "SELECT id, target FROM uploads WHERE state IN ('publishing', 'complete')"
+        ).fetchall()
+    for upload_id, target in rows:
+        if (data_dir / "parts" / f"{upload_id}.part").exists():
+            yield target
+
+
+def _after_a_start(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
+    """Return what a server that starts there answers wrongly."""
+    found: list[str] = []
     config = load(None, environ=SETTINGS, listen=f"{HOST}:0", data_dir=data_dir)
     server = IngestServer(config)
     server.start()

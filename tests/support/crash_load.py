@@ -21,6 +21,8 @@ from upload_protocol.ranges import ByteRange, RangeSet
 
 KIB = 1024
 HOST = "127.0.0.1"
+MODIFIED_AT = "2024-11-20T23:30:00Z"
+MODIFIED_S = 1732145400
 _INVERT = bytes(255 - value for value in range(256))
 
 
@@ -161,7 +163,13 @@ class Client:
         return answer.status, json.loads(content) if content else {}
 
     def create(self, name: str, length: int) -> str:
-        request = {"name": name, "folder": "", "length": length, "device": self.device}
+        request = {
+            "name": name,
+            "folder": "",
+            "length": length,
+            "device": self.device,
+            "modified_at": MODIFIED_AT,
+        }
         status, document = self.ask(
             "POST",
             "/v1/uploads",

@@ -1,7 +1,7 @@
 """A disk whose power can be cut at any instant, as often as one likes, while it goes on.
 
-An outer XFS holds a file that is the disk: a loop device over it with direct I/O, ext4 on that. What
-the ext4 has only in its page cache is not in the file. `CrashDisk.cut` clones the file with FICLONE,
+An outer XFS holds a file that is the disk: a loop device over it with direct I/O, ext4 or XFS on that.
+What it has only in its page cache is not in the file. `CrashDisk.cut` clones the file with FICLONE,
 which XFS does atomically while writes go on, so that the clone holds exactly what had reached the
 disk at that instant. (A plain copy mixes blocks of different instants.) Mounting the clone replays
 the journal: the reboot after the power cut.
@@ -24,13 +24,19 @@ from tests.support.requirements import missing, require, require_root
 
 FICLONE = 0x40049409
 MIB = 2**20
+_MAKERS = {
+    # Lazy initialisation would write to the disk at times of its own.
+    "ext4": ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
+    "xfs": ("mkfs.xfs", "-q", "-f"),
+}
 
 
 class CrashDisk:
     """Use in a ``with`` block; ``live`` is the mounted file system."""
 
-    def __init__(self, folder: Path, *, size: int = 512 * MIB) -> None:
+    def __init__(self, folder: Path, *, kind: str = "ext4", size: int = 512 * MIB) -> None:
         self._folder = folder
+        self._kind = kind
         self._size = size
         self._stack = ExitStack()
         self._cuts = 0
@@ -58,10 +64,8 @@ class CrashDisk:
         _run("mkfs.xfs", "-q", "-f", "-m", "reflink=1", backing)
         self._stack.enter_context(_mounted(backing, self._outer))
         _sparse(self._disk, self._size)
-        # Lazy initialisation would write to the disk at times of its own.
-        lazy = "lazy_itable_init=0,lazy_journal_init=0"
-        _run("mkfs.ext4", "-q", "-F", "-E", lazy, self._disk)
-        self._stack.enter_context(_mounted(self._disk, self.live, direct=True))
+        _run(*_MAKERS[self._kind], self._disk)
+        self._stack.enter_context(_mounted(self._disk, self.live, self._kind, direct=True))
 
     def cut(self) -> Path:
         """Return an image of the disk as it is at this instant; nothing waits for it."""
@@ -76,11 +80,13 @@ class CrashDisk:
         """Mount an image of a cut, its journal replayed; the image is gone afterwards."""
         with ExitStack() as stack:
             stack.callback(image.unlink)
-            yield stack.enter_context(_mounted(image, self._folder / image.stem))
+            yield stack.enter_context(_mounted(image, self._folder / image.stem, self._kind))
 
 
 @contextmanager
-def _mounted(image: Path, where: Path, *, direct: bool = False) -> Iterator[Path]:
+def _mounted(
+    image: Path, where: Path, kind: str = "xfs", *, direct: bool = False
+) -> Iterator[Path]:
     where.mkdir(exist_ok=True)
     how = ["--direct-io=on"] if direct else []
     try:
@@ -91,7 +97,9 @@ def _mounted(image: Path, where: Path, *, direct: bool = False) -> Iterator[Path
     try:
         if direct and _run("losetup", "--noheadings", "-O", "DIO", device) != "1":
             missing("the loop device does no direct I/O, so that its cuts would prove nothing")
-        _run("mount", "-o", "noatime", device, where)
+        # A clone has the identity of its original, which is mounted too; XFS minds.
+        options = "noatime,nouuid" if kind == "xfs" else "noatime"
+        _run("mount", "-o", options, device, where)
         try:
             yield where
         finally:

@@ -79,6 +79,10 @@ class Faulty:
         super().sync_published(target)
         self.step("after folders")
 
+    def announce(self, target: str) -> None:
+        self.step("before announcing")
+        super().announce(target)
+
     def remove_part(self, upload_id: str) -> None:
         self.step("before unlink")
         super().remove_part(upload_id)

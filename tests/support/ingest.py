@@ -81,7 +81,9 @@ def ingest(
 ) -> Iterator[Ingest]:
     """A server over SQLite and files below *data_dir*; without one, over memory."""
     clock = SystemClock()
-    chosen = ReceiverSettings(**{"min_free_bytes": 0, "max_length": 1 << 30, **settings})
+    chosen = ReceiverSettings(
+        **{"min_free_bytes": 0, "max_length": 1 << 30, "folder_lead_s": 0.0, **settings}
+    )
     state: StateStore
     blobs: Blobs
     if data_dir is None:

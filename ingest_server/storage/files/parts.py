@@ -172,14 +172,7 @@ class FileBlobs(PublishedFiles):
     def publish(self, upload_id: str, target: str) -> bool:
         """As `Blobs` says: the part file gets one more target, its bytes are not written again."""
         part = upload_id + _SUFFIX
-        *parents, leaf = target.split("/")
-        with self._walk(parents, make=True) as folders:
-            try:
-                os.link(part, leaf, src_dir_fd=self._parts, dst_dir_fd=folders[-1],
-                        follow_symlinks=False)  # fmt: skip
-            except FileExistsError:
-                return self.is_published_as(upload_id, target)
-        return True
+        return self._link(part, self._parts, target) or self.is_published_as(upload_id, target)
 
     def is_published_as(self, upload_id: str, target: str) -> bool:
         there = self._stat_published(target)

@@ -28,6 +28,11 @@ _NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
 """Why a link, or what else a person put in a file's place, cannot be opened."""
 
 
+_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+TRIES = 20
+"""How often a folder is made again that somebody clears away as empty before there is a name in it."""
+
+
 class PublishedFiles(Blobs):
     """What is published, whatever the bytes came from: ``published/``, and ``quarantine/``."""
 
@@ -154,29 +159,70 @@ class PublishedFiles(Blobs):
         return self._stat_published(target) is not None
 
     def publish_again(self, source: str, target: str) -> bool:
-        *parents, leaf = target.split("/")
         *source_parents, source_leaf = source.split("/")
-        with (
-            self._walk(source_parents, make=False) as there,
-            self._walk(parents, make=True) as folders,
-        ):
+        with self._walk(source_parents, make=False) as there:
+            return self._link(source_leaf, there[-1], target)
+
+    def _link(self, name: str, folder: int, target: str) -> bool:
+        """Give a file one more name below the published folder; False where somebody has it."""
+        *parents, leaf = target.split("/")
+        for left in reversed(range(TRIES)):
             try:
-                os.link(source_leaf, leaf, src_dir_fd=there[-1], dst_dir_fd=folders[-1],
-                        follow_symlinks=False)  # fmt: skip
+                with self._walk(parents, make=True) as folders:
+                    os.link(
+                        name,
+                        leaf,
+                        src_dir_fd=folder,
+                        dst_dir_fd=folders[-1],
+                        follow_symlinks=False,
+                    )
             except FileExistsError:
                 return False
-        return True
+            except FileNotFoundError:
+                if not left or stat_of(name, folder) is None:
+                    raise
+            else:
+                return True
+        raise AssertionError("the last try returns or raises")
+
+    def make_way(self, target: str) -> bool:
+        *parents, _leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False, far=True) as folders:
+                is_there = len(folders) == 1 + len(parents)
+            with self._walk(parents, make=True):
+                return not is_there
+        except OSError:  # publishing will tell
+            return False
 
     def sync_published(self, target: str) -> None:
+        """As `Blobs` says; where a folder was taken away, that is durable, as far as it is ours."""
         *parents, _leaf = target.split("/")
-        with self._disk.timed("publish"), self._walk(parents, make=False) as folders:
+        with self._disk.timed("publish"), self._walk(parents, make=False, far=True) as folders:
             # All of them, not only those made now: a crash may lie between making and this.
             for fd in reversed(folders):
                 os.fsync(fd)
 
+    def announce(self, target: str) -> None:
+        """As `Blobs` says: inotify tells of a file that was open for writing when it is closed."""
+        *parents, leaf = target.split("/")
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        # A program that watches is not what the file is there for: it may be gone by now, too.
+        with suppress(OSError), self._walk(parents, make=False) as folders:
+            found = stat_of(leaf, folders[-1])
+            if found is not None and stat.S_ISREG(found.st_mode):
+                os.close(os.open(leaf, flags, dir_fd=folders[-1]))
+
     @contextmanager
-    def _walk(self, parents: Sequence[str], *, make: bool) -> Iterator[list[int]]:
-        """Open each folder below the one before; the first is the published folder."""
+    def _walk(
+        self, parents: Sequence[str], *, make: bool, far: bool = False
+    ) -> Iterator[list[int]]:
+        """Open each folder below the one before; the first is the published folder.
+
+        Args:
+            make: where there is none.
+            far: as far as they are there.
+        """
         folders = [os.dup(self._published)]
         try:
             for name in parents:
@@ -186,6 +232,8 @@ class PublishedFiles(Blobs):
                 try:
                     folders.append(os.open(name, OPEN_FOLDER, dir_fd=folders[-1]))
                 except OSError as error:
+                    if far and error.errno in _NO_FOLDER:
+                        break
                     if error.errno == errno.ELOOP:  # a symbolic link: as good as a file
                         raise NotADirectoryError(errno.ENOTDIR, "a link", name) from error
                     raise

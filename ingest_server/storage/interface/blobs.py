@@ -168,6 +168,13 @@ class Blobs(Protocol):
         """Whether anything stands at *target*, published by this server or not."""
         ...
 
+    def make_way(self, target: str) -> bool:  # noqa: ARG002 # many stores have no folders
+        """Make the folders that *target* needs, if it can; returns whether one was made.
+
+        Programs that watch folders put a watch on a new one before anything is in it, then.
+        """
+        return False
+
     def publish(self, upload_id: str, target: str) -> bool:
         """Give the synced bytes of an upload a published name; not durable before `sync_published`.
 
@@ -186,8 +193,14 @@ class Blobs(Protocol):
         ...
 
     def sync_published(self, target: str) -> None:
-        """Make a published name durable. Repeatable."""
+        """Make a published name durable, or what somebody did to it meanwhile. Repeatable."""
         ...
+
+    def announce(self, target: str) -> None:
+        """Let programs that watch the folder see that this published file is whole. Never raises.
+
+        Its name is durable by then, and there is a receipt for it.
+        """
 
     def open_published(self, target: str) -> Part:
         """Return a hand on a published file, to be read.

@@ -1,7 +1,10 @@
 """A crash at any step: the next start finds exactly one published file, or none and all bytes."""
 
+import shutil
 import threading
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +13,11 @@ from ingest_server.core.record import State
 from ingest_server.storage.files.parts import FileBlobs
 from tests.support.core_site import CoreSite, InThread, on_disk
 from tests.support.faulty_blobs import failing
+from tests.support.inotify import watching
+from tests.support.processes import wait_for
 from upload_protocol.digests import Digest
 
-STEPS = ["before link", "after link", "after folders", "before unlink"]
+STEPS = ["before link", "after link", "after folders", "before announcing", "before unlink"]
 
 
 class PowerCut(BaseException):
@@ -28,9 +33,13 @@ def test_a_crash_while_publishing_ends_in_one_file(tmp_path, step):
     with pytest.raises(PowerCut):
         site.complete(upload, b"hello")
 
-    site.restart()
+    with watching(site.data_dir / "published") as watcher:
+        site.restart()
+        receipt = site.complete(upload, b"hello")
+        wait_for(watcher.whole, "watchers are told")
 
-    receipt = site.complete(upload, b"hello")
+    # Told again where the cut was after the first time: nobody can know that it was heard.
+    assert watcher.whole() == [(receipt.published_as, b"hello")]
     assert list(site.published().values()) == [b"hello"]
     assert (site.data_dir / "published" / receipt.published_as).read_bytes() == b"hello"
     assert not list((site.data_dir / "parts").iterdir())
@@ -53,6 +62,72 @@ def test_a_disk_error_while_publishing_is_gone_on_with_by_the_next_complete(site
 
 
 @on_disk
+def test_a_part_that_cannot_be_unlinked_is_no_fault_of_what_was_done(site):
+    site.blobs.fail["before unlink"] = failing(OSError(5, "Input/output error"))
+
+    receipt = site.upload(b"hello")
+    aborted = site.create("b.mp4", 5)
+    ended = site.receiver.abort("cam", aborted)
+
+    assert site.published() == {receipt.published_as: b"hello"}
+    assert ended.state == "aborted"
+    assert len(list((site.data_dir / "parts").iterdir())) == 2
+    site.restart()
+    assert list((site.data_dir / "parts").iterdir()) == []
+
+
+@on_disk
+@pytest.mark.parametrize("step", ["before link", "after link", "after folders"])
+def test_a_consumer_may_take_the_folder_away_while_a_file_gets_into_it(site, step):
+    day = site.data_dir / "published/cam/2026-11-21"
+    taken = []
+
+    def take() -> None:
+        del site.blobs.fail[step]
+        taken.extend(one.read_bytes() for one in day.glob("*"))
+        shutil.rmtree(day.parent, ignore_errors=True)
+
+    site.blobs.fail[step] = take
+
+    receipt = site.upload(b"hello")
+
+    assert taken or site.published() == {receipt.published_as: b"hello"}
+    assert taken in ([], [b"hello"])
+
+
+@on_disk
+def test_a_consumer_that_takes_everything_away_at_once_stops_nothing(site):
+    ended = threading.Event()
+    taken = []
+
+    def take(folder: Path) -> None:
+        for one in folder.iterdir():
+            with suppress(OSError):
+                if one.is_dir():
+                    take(one)
+                    one.rmdir()
+                else:
+                    taken.append(one.read_bytes())
+                    one.unlink()
+
+    def consume() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                take(site.data_dir / "published")
+        take(site.data_dir / "published")
+
+    consumer = InThread(consume)
+    try:
+        for number in range(30):
+            site.upload(b"%d" % number, f"{number}.mp4")
+    finally:
+        ended.set()
+        consumer.join()
+
+    assert sorted(taken) == sorted(b"%d" % number for number in range(30))
+
+
+@on_disk
 def test_a_name_taken_between_choice_and_link_leads_to_the_next_name(site):
     upload = site.create("a.mp4", 5)
     site.put(upload, 0, b"hello")
@@ -60,7 +135,7 @@ def test_a_name_taken_between_choice_and_link_leads_to_the_next_name(site):
     def take() -> None:
         del site.blobs.fail["before link"]
         path = site.data_dir / "published/cam/2026-11-21/a.mp4"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"someone else's")
 
     site.blobs.fail["before link"] = take
