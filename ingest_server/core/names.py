@@ -9,6 +9,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator
+from itertools import count
 
 from ingest_server.core.errors import Refused
 
@@ -101,11 +102,14 @@ def fitted(text: str, suffix: str = "") -> str:
 def numbered(path: str) -> Iterator[str]:
     """Yield *path*, then ``name-2.ext``, ``name-3.ext``, ... without end."""
     yield path
+    for number in count(2):
+        yield with_number(path, number)
+
+
+def with_number(path: str, number: int) -> str:
+    """Return *path* with ``-number`` before its extension."""
     parents, slash, leaf = path.rpartition("/")
-    number = 2
-    while True:
-        yield f"{parents}{slash}{fitted(leaf, f'-{number}')}"
-        number += 1
+    return f"{parents}{slash}{fitted(leaf, f'-{number}')}"
 
 
 class NameTemplate:

@@ -19,11 +19,12 @@ import structlog
 
 from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused, refused_by_disk
-from ingest_server.core.names import NameTemplate, numbered
+from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.moves import Moves
+from ingest_server.uploads.naming import Naming
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.store import UploadStore, drop_part
 from ingest_server.uploads.verify import Verifier
@@ -71,7 +72,7 @@ class Publisher:
         self.earlier = Earlier(store, standings)
         self._moves = Moves(store)
         self._verifier = Verifier(store, self._moves)
-        self._template = template
+        self._naming = Naming(store.state, template)
         self._before_publish = before_publish
         self._stopping = store.stopping
         self._lead_s = lead_s
@@ -170,7 +171,7 @@ class Publisher:
             before = self._blobs.part_identity(record.id)
             is_new = self._ask(record, live, digest)
             before = self._verifier.verify_touched(record, live, digest, before)
-            if is_new and self._blobs.make_way(self._first(record)):
+            if is_new and self._blobs.make_way(self._naming.first(record)):
                 self._stopping.wait(self._lead_s)
             with self._publishing:
                 return self._publish(record, live, digest, before)
@@ -200,17 +201,6 @@ class Publisher:
             self._moves.reopen(record.id, refused.code)
             raise
         return True
-
-    def _first(self, record: UploadRecord) -> str:
-        """Return the name that a file gets if nobody has it."""
-        moment = recorded_at(record.modified_at, record.created_at)
-        return self._template.path(
-            device=record.device,
-            folder=record.folder,
-            date=record.created_at[:10],
-            name=record.name,
-            recorded=None if moment is None else moment.date().isoformat(),
-        )
 
     def _publish(
         self, record: UploadRecord, live: Live, digest: Digest, before: str | None
@@ -263,7 +253,7 @@ class Publisher:
         Args:
             before: what the part file was when it was verified.
         """
-        first = self._first(record)
+        first = self._naming.first(record)
         try:
             return self._link(record, receipt, first, source, before)
         except NotADirectoryError:
@@ -279,7 +269,7 @@ class Publisher:
         source: Receipt | None,
         before: str | None,
     ) -> Receipt:
-        for target in numbered(first):
+        for target in self._naming.candidates(record, first):
             named = replace(receipt, published_as=target)
             if self._blobs.is_taken(target):
                 if self.earlier.is_forgotten(record, named):
@@ -294,7 +284,7 @@ class Publisher:
             )
             if self._blobs.publish(record.id, target):
                 return self._conclude(record, named, before)
-        raise AssertionError("numbered() never ends")
+        raise AssertionError("the candidates never end")
 
     def _conclude_from(self, record: UploadRecord, receipt: Receipt, source: Receipt) -> Receipt:
         """Complete an upload whose name is there; a crash before leaves a file to be adopted."""

@@ -65,6 +65,10 @@ class Faulty:
         self.step("read published")
         return super().open_published(target)
 
+    def is_taken(self, target: str) -> bool:
+        self.step("look")
+        return super().is_taken(target)
+
     def publish(self, upload_id: str, target: str) -> bool:
         self.step("before link")
         made = super().publish(upload_id, target)

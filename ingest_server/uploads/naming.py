@@ -1,0 +1,61 @@
+"""Which names a published file may get: the first choice, then those with a number.
+
+A camera may call every file the same. So numbers that uploads have had already are leapt over, by
+halving, instead of being tried one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ingest_server.core.names import NameTemplate, with_number
+from ingest_server.core.record import UploadRecord
+from ingest_server.core.recorded import recorded_at
+from ingest_server.storage.interface import Queries
+
+FIRST_NUMBER = 2
+
+
+class Naming:
+    """Proposes names; whether a file stands there is looked at by who publishes."""
+
+    def __init__(self, queries: Queries, template: NameTemplate) -> None:
+        self._queries = queries
+        self._template = template
+
+    def first(self, record: UploadRecord) -> str:
+        """Return the name that a file gets if nobody has it."""
+        moment = recorded_at(record.modified_at, record.created_at)
+        return self._template.path(
+            device=record.device,
+            folder=record.folder,
+            date=record.created_at[:10],
+            name=record.name,
+            recorded=None if moment is None else moment.date().isoformat(),
+        )
+
+    def candidates(self, record: UploadRecord, first: str) -> Iterator[str]:
+        """Yield *first*, then it with each number that no other upload has had, without end."""
+        yield first
+        number = FIRST_NUMBER
+        while True:
+            number = self._unused(record, first, number)
+            yield with_number(first, number)
+            number += 1
+
+    def _unused(self, record: UploadRecord, first: str, number: int) -> int:
+        """Return a number from *number* on that is unused; the next, where all up to it are used."""
+
+        def is_used(at: int) -> bool:
+            return self._queries.has_target(with_number(first, at), besides=record.id)
+
+        if not is_used(number):
+            return number
+        used, step = number, 1
+        while is_used(used + step):
+            used, step = used + step, step * 2
+        unused = used + step
+        while unused - used > 1:
+            middle = (used + unused) // 2
+            used, unused = (middle, unused) if is_used(middle) else (used, middle)
+        return unused
