@@ -24,6 +24,7 @@ from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
 from ingest_server.auth.gate import AuthenticationGate, Credentials
 from ingest_server.auth.tokens import TokenIssuer
+from ingest_server.base.health import readiness_answer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
@@ -283,8 +284,10 @@ class _Health:
 
     def on_get_ready(self, _req: falcon.Request, resp: falcon.Response) -> None:
         codes = ["stopping"] if self._is_stopping() else self._readiness()
-        resp.content_type, resp.text = "text/plain", ("\n".join(codes) or "ok") + "\n"
-        resp.status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
+        resp.status, resp.text = readiness_answer(codes)
+        resp.content_type = "text/plain"
+
+    on_head_live, on_head_ready = on_get_live, on_get_ready
 
 
 def _answer_refused(

@@ -22,6 +22,7 @@ from typing import Any
 
 import structlog
 
+from ingest_server.base.health import readiness_answer
 from ingest_server.core.errors import ServerError
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.listening import ListenError, remove_stale_socket
@@ -87,9 +88,8 @@ class MetricsListener:
                 content, content_type = self._metrics.exposition(accept)
             return HTTPStatus.OK, content_type, content
         if path == "/readyz":
-            codes = self._readiness()
-            status = HTTPStatus.SERVICE_UNAVAILABLE if codes else HTTPStatus.OK
-            return status, "text/plain", ("\n".join(codes) or "ok").encode() + b"\n"
+            status, text = readiness_answer(self._readiness())
+            return status, "text/plain", text.encode()
         if path == "/version":
             about = {"version": server_version(), "python": platform.python_version()}
             return HTTPStatus.OK, "application/json", json.dumps(about).encode()

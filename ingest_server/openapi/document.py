@@ -101,11 +101,17 @@ def _paths() -> dict[str, Schema]:
                 "document", "This document", "application/json", {"type": "object"}
             )
         },
-        "/livez": {"get": open_operation("live", "Does the process answer?", "text/plain")},
+        "/livez": {
+            "get": open_operation("live", "Does the process answer?", "text/plain"),
+            "head": open_operation("liveHead", "The same without a body", None),
+        },
         "/readyz": {
             "get": open_operation(
-                "ready", "Can it take uploads?", "text/plain", unready="One code per line."
-            )
+                "ready", "Is it worth a request?", "text/plain", unready="One code per line."
+            ),
+            "head": open_operation(
+                "readyHead", "The same without a body", None, unready="It is not."
+            ),
         },
     }
 

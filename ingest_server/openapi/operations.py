@@ -114,13 +114,15 @@ def operation(
 def open_operation(
     name: str,
     summary: str,
-    media_type: str,
+    media_type: str | None,
     schema: Mapping[str, Any] | None = None,
     unready: str | None = None,
 ) -> Schema:
-    """Return an operation that needs no credential."""
-    content = {media_type: {"schema": dict(schema or {"type": "string"})}}
-    answers: dict[str, Schema] = {"200": {"description": "Yes.", "content": content}}
+    """Return an operation that needs no credential; *media_type* None: answered without a body."""
+    body: Schema = {}
+    if media_type is not None:
+        body = {"content": {media_type: {"schema": dict(schema or {"type": "string"})}}}
+    answers: dict[str, Schema] = {"200": {"description": "Yes.", **body}}
     if unready is not None:
-        answers["503"] = {"description": unready, "content": content}
+        answers["503"] = {"description": unready, **body}
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
