@@ -130,7 +130,8 @@ def _of_upload(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
     if status != 200 or document["state"] not in known:
         yield f"it was created, and answers {status} {document.get('code', document.get('state'))}"
         return
-    if one.is_completing:
+    # Not open: its client asked to complete it between the ledger's instant and the cut.
+    if one.is_completing or document["state"] != "open":
         yield from _of_completion(client, data_dir, one)
         return
     received = RangeSet.from_pairs(document["received"])
