@@ -11,6 +11,8 @@ from upload_protocol.structured_fields import FieldError, parse_dictionary
 
 SHA_256 = "sha-256"
 """The one algorithm of the native protocol, by its name in the RFC 9530 registry."""
+SHA_512 = "sha-512"
+"""What other protocols may use as well."""
 
 
 class DigestError(ValueError):
@@ -45,15 +47,15 @@ class Digest:
         return cls(hashlib.sha256(data).digest())
 
 
-def find_digest(field: str, algorithms: Sequence[str]) -> tuple[str, bytes]:
-    """Return the first of *algorithms* that a digest field names, and its value.
+def find_digests(field: str, algorithms: Sequence[str]) -> dict[str, bytes]:
+    """Return those of *algorithms* that a digest field names, with their values; at least one.
 
     Members of other algorithms, whatever they hold, and parameters are passed over, as RFC 9530 asks
     (section 2); a field without any of *algorithms* is an error here, because a digest that is not
     checked protects nobody.
 
     Args:
-        algorithms: names of the RFC 9530 registry, the best first.
+        algorithms: names of the RFC 9530 registry.
 
     Raises:
         DigestError: the field is malformed, or holds none of them.
@@ -63,6 +65,7 @@ def find_digest(field: str, algorithms: Sequence[str]) -> tuple[str, bytes]:
         members = parse_dictionary(field)
     except FieldError as error:
         raise DigestError(malformed) from error
+    found = {}
     for algorithm in algorithms:
         if algorithm not in members:
             continue
@@ -71,7 +74,9 @@ def find_digest(field: str, algorithms: Sequence[str]) -> tuple[str, bytes]:
         if not isinstance(value, bytes) or len(value) != size:
             msg = f"the {algorithm} value is not the base64 of {size} bytes between colons"
             raise DigestError(msg)
-        return algorithm, value
+        found[algorithm] = value
+    if found:
+        return found
     if not all(isinstance(member.value, bytes) for member in members.values()):
         raise DigestError(malformed)
     msg = f"no {' or '.join(algorithms)} in the digest field {field[:120]!r}"
@@ -84,4 +89,4 @@ def parse_digest(field: str) -> Digest:
     Raises:
         DigestError: the field is malformed or holds no SHA-256.
     """
-    return Digest(find_digest(field, (SHA_256,))[1])
+    return Digest(find_digests(field, (SHA_256,))[SHA_256])

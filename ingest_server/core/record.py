@@ -13,6 +13,9 @@ from upload_protocol.headers import ContentRange
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import MAX_RANGES, ByteRange, RangeSet
 
+REPR_SHA_512 = "repr-sha-512"
+"""The key in an upload's metadata of the SHA-512 (hex) that its client says the whole file has."""
+
 
 class State(StrEnum):
     """Where an upload stands; the values are on the wire."""
@@ -72,6 +75,16 @@ class UploadRecord:
     rewrites: int = 0
     """How often recorded bytes were un-recorded to be overwritten: what was hashed or read of them
     at another count may not be what is stored."""
+
+    @property
+    def sha_512(self) -> str | None:
+        """What the client says that the whole file has, in hex."""
+        return self.metadata.get(REPR_SHA_512)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the client says what the whole file has."""
+        return self.digest is not None or self.sha_512 is not None
 
 
 def not_found() -> Refused:

@@ -24,7 +24,7 @@ class CorsRules:
 
 
 FILES = CorsRules(
-    methods="POST, HEAD, PATCH, DELETE, OPTIONS",
+    methods="POST, GET, HEAD, PATCH, DELETE, OPTIONS",
     headers="Authorization, Content-Type, Content-Digest, Content-Disposition, Idempotency-Key, "
     "Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, "
     "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Length, Upload-Metadata, "
@@ -32,7 +32,8 @@ FILES = CorsRules(
     exposed="Location, Repr-Digest, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, "
     "Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, Upload-Concat, "
     "Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Length, "
-    "Upload-Limit, Upload-Metadata, Upload-Offset, X-Request-Id",
+    "Upload-Limit, Upload-Metadata, Upload-Offset, Want-Content-Digest, Want-Repr-Digest, "
+    "X-Request-Id",
 )
 COMPAT = CorsRules(
     methods="GET, POST, PUT, OPTIONS",

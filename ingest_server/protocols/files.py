@@ -8,7 +8,7 @@ from http import HTTPStatus
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.protocols import cors, ietf, tus
+from ingest_server.protocols import cors, digest_fields, ietf, tus
 from ingest_server.protocols.requests import device_of, overriding
 from ingest_server.protocols.resumable import (
     IETF,
@@ -17,7 +17,7 @@ from ingest_server.protocols.resumable import (
     Resumable,
 )
 
-_METHODS = frozenset({"POST", "HEAD", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = frozenset({"POST", "GET", "HEAD", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Files:
@@ -61,10 +61,13 @@ class Files:
             req.method = override
         if self._speaks_tus and not (self._speaks_ietf and self._is_ietf(req)):
             resp.set_header(tus.RESUMABLE, tus.VERSION)
+        elif self._speaks_ietf and req.method == "POST":
+            ietf.begin_creating(resp)
         return cors.is_preflight(req)
 
     def end(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Drop an answer's content where only the override said that there must be none."""
+        """Say which digests are wanted; drop content that only the override says must not be."""
+        digest_fields.tell_wanted(req, resp)
         if req.method == "HEAD" and req.context.get("sent_method", "HEAD") != "HEAD":
             resp.data = resp.text = None
 
@@ -120,12 +123,17 @@ class _Uploading:
         self._files = files
 
     def on_options(self, _req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:  # noqa: ARG002 # each has the same
-        resp.set_header("Allow", "DELETE, HEAD, OPTIONS, PATCH")
+        resp.set_header("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH")
         self._files.options(resp)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         protocol = ietf if self._files.is_ietf(req, upload_id) else tus
         protocol.head(self._files.resumable, req, resp, upload_id)
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+        if not self._files.is_ietf(req, upload_id):
+            raise Refused("method-not-allowed", "tus asks for the offset by HEAD")
+        ietf.head(self._files.resumable, req, resp, upload_id)
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         protocol = ietf if self._files.is_ietf(req, upload_id) else tus

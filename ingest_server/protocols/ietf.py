@@ -14,11 +14,10 @@ from typing import Any, NoReturn
 
 import falcon
 
-from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import as_rfc3339
-from ingest_server.protocols import disposition
+from ingest_server.protocols import digest_fields, disposition, interop
 from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
     DONE,
@@ -35,14 +34,9 @@ from ingest_server.protocols.resumable import (
     set_created,
 )
 from upload_protocol import headers
-from upload_protocol.digests import Digest, DigestError, find_digest, parse_digest
 from upload_protocol.messages import CreateRequest, Receipt, UploadStatus
 from upload_protocol.structured_fields import FieldError, parse_item
 
-INTEROP_VERSION = "8"
-"""Of drafts 09 to 12; the draft asks for it until it is an RFC."""
-
-INTEROP = "Upload-Draft-Interop-Version"
 COMPLETE = "Upload-Complete"
 CONTENT_TYPE = "application/partial-upload"
 LAST = "ietf-last"
@@ -50,11 +44,15 @@ LAST = "ietf-last"
 all bytes of a known length are not the end of it in this protocol."""
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 
-_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
-
 
 def options(resumable: Resumable, resp: falcon.Response) -> None:
-    resp.set_header("Upload-Limit", _limit(resumable, None))
+    resp.set_header("Upload-Limit", _limit(resumable, None, interop.NEWEST))
+
+
+def begin_creating(resp: falcon.Response) -> None:
+    """Set what every answer to a creation has, whoever refuses it: the upload is not complete."""
+    resp.set_header(COMPLETE, "?0")
+    resp.set_header(interop.FIELD, str(interop.NEWEST))
 
 
 def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> None:
@@ -64,7 +62,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         Refused: the request cannot be read, or there is no room for the upload.
         DialectRefused: as the protocol words it.
     """
-    _begin(resp)
+    version = _begin(req, resp)
     is_last = _boolean(req, COMPLETE)
     if is_last is None:
         detail = f"send {COMPLETE}: ?1 with the whole file, ?0 with a part of it or nothing"
@@ -76,7 +74,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
     with _told_of_limits(resumable, resp):
         status, _ = resumable.create(req, wanted)
     set_created(resp, resumable.url(req, status.id))
-    resp.set_header("Upload-Limit", _limit(resumable, status))
+    resp.set_header("Upload-Limit", _limit(resumable, status, version))
     if status.state == State.OPEN:
         status = _append(resumable, req, resp, status, content, start=0)
     if is_last:
@@ -86,11 +84,11 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
 
 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-    _begin(resp)
+    version = _begin(req, resp)
     device = device_of(req)
     status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
     _tell(resp, status)
-    resp.set_header("Upload-Limit", _limit(resumable, status))
+    resp.set_header("Upload-Limit", _limit(resumable, status, version))
     if status.length is not None:
         resp.set_header(headers.UPLOAD_LENGTH, str(status.length))
     if status.receipt is not None:
@@ -105,7 +103,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
         Refused: the request cannot be read, or the upload takes no more.
         DialectRefused: as the protocol words it.
     """
-    _begin(resp)
+    version = _begin(req, resp)
     device = device_of(req)
     if media_type_of(req) != CONTENT_TYPE:
         resp.set_header("Accept-Patch", CONTENT_TYPE)
@@ -121,7 +119,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
     content = content_of(req)
     if status.state in DONE:
         if not is_last or not content.is_empty():
-            _refuse_length("the upload is complete; nothing can be appended")
+            _refuse_completed(version)
         _answer_receipt(resp, status.receipt)
         return
     status = _with_length(resumable, req, status, _length(req, start, content, is_last))
@@ -140,7 +138,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
 def delete(
     resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str
 ) -> None:
-    _begin(resp)
+    _begin(req, resp)
     resumable.terminate(device_of(req), known_id(upload_id))
     resp.status = HTTPStatus.NO_CONTENT
 
@@ -152,15 +150,19 @@ def was_to_end(record: UploadRecord, notes: Mapping[str, str]) -> bool:
 
 def is_spoken_in(req: falcon.Request) -> bool:
     """Return whether the request says by its headers that it is of this protocol."""
-    names = (COMPLETE, INTEROP)
+    names = (COMPLETE, interop.FIELD, interop.INCOMPLETE)
     return any(req.get_header(name) is not None for name in names) or (
         media_type_of(req) == CONTENT_TYPE
     )
 
 
-def _begin(resp: falcon.Response) -> None:
+def _begin(req: falcon.Request, resp: falcon.Response) -> int:
+    """Return the interop version to answer in."""
     resp.delete_header("Tus-Resumable")
-    resp.set_header(INTEROP, INTEROP_VERSION)
+    resp.set_header(interop.FIELD, str(interop.NEWEST))
+    version = interop.asked(req)
+    resp.set_header(interop.FIELD, str(version))
+    return version
 
 
 def _integer(req: falcon.Request, name: str) -> int | None:
@@ -230,7 +232,7 @@ def _append(
     device = device_of(req)
     try:
         with _told_of_limits(resumable, resp):
-            return resumable.append(device, status, start, content, _checksum(req))
+            return resumable.append(device, status, start, content, digest_fields.of_content(req))
     except Refused as refused:
         if refused.code == "too-large" and status.length is not None:
             resumable.drop(device, status.id)
@@ -261,7 +263,7 @@ def _answer_receipt(resp: falcon.Response, receipt: Receipt | None) -> None:
         resp.status = HTTPStatus.ACCEPTED
         resp.data = b'{"state":"verifying"}'
         return
-    resp.set_header("Repr-Digest", str(receipt.digest))
+    # No Repr-Digest: the content is this receipt, which has the file's digest.
     resp.data = json.dumps(receipt.to_json(), separators=(",", ":")).encode("ascii")
 
 
@@ -270,7 +272,7 @@ def _tell(resp: falcon.Response, status: UploadStatus) -> None:
     resp.set_header(COMPLETE, "?1" if status.state in DONE else "?0")
 
 
-def _limit(resumable: Resumable, status: UploadStatus | None) -> str:
+def _limit(resumable: Resumable, status: UploadStatus | None, version: int) -> str:
     found = []
     max_length = resumable.receiver.settings.max_length
     if max_length is not None:
@@ -278,7 +280,8 @@ def _limit(resumable: Resumable, status: UploadStatus | None) -> str:
     moment = None if status is None else expires(status)
     if moment is not None:
         left_s = (moment - resumable.clock.now_utc()).total_seconds()
-        found.append(f"max-age={max(0, int(left_s))}")
+        age = "expires" if version == 6 else "max-age"  # as it was called until the draft 06
+        found.append(f"{age}={max(0, int(left_s))}")
     return ", ".join(found) or "min-size=0"
 
 
@@ -288,16 +291,12 @@ def _told_of_limits(resumable: Resumable, resp: falcon.Response) -> Iterator[Non
         yield
     except Refused as refused:
         if refused.code == "too-large":
-            resp.set_header("Upload-Limit", _limit(resumable, None))
+            resp.set_header("Upload-Limit", _limit(resumable, None, interop.NEWEST))
         raise
 
 
 def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateRequest:
-    field = req.get_header("Repr-Digest")
-    try:
-        digest: Digest | None = None if field is None else parse_digest(field)
-    except DigestError as error:
-        raise Refused("malformed-request", f"Repr-Digest: {error}") from error
+    digest, noted = digest_fields.whole_file(req)
     media_type = media_type_of(req)
     named = req.get_header("Content-Disposition")
     written_at = disposition.parameters_of(named).get("modification-date", "")  # RFC 2183
@@ -307,19 +306,8 @@ def _wanted(req: falcon.Request, length: int | None, is_last: bool) -> CreateReq
         digest=digest,
         modified_at=as_rfc3339(written_at),
         media_type=media_type[:MAX_MEDIA_TYPE] if media_type not in {"", CONTENT_TYPE} else None,
-        metadata={PROTOCOL: IETF, **({LAST: "?1"} if is_last else {})},
+        metadata={PROTOCOL: IETF, **noted, **({LAST: "?1"} if is_last else {})},
     )
-
-
-def _checksum(req: falcon.Request) -> Checksum | None:
-    field = req.get_header(headers.CONTENT_DIGEST)
-    if field is None:
-        return None
-    try:
-        algorithm, value = find_digest(field, tuple(_ALGORITHMS))
-    except DigestError as error:
-        raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
-    return Checksum(_ALGORITHMS[algorithm], value)
 
 
 def _refuse_offset(provided: int, expected: int) -> NoReturn:
@@ -336,6 +324,14 @@ def _refuse_length(detail: str) -> NoReturn:
     raise DialectRefused(
         "inconsistent-length", detail, type_uri=PROBLEM_TYPES + "inconsistent-upload-length"
     )
+
+
+def _refuse_completed(version: int) -> NoReturn:
+    detail = "the upload is complete; nothing can be appended"
+    if version == 6:  # what it had a problem type of its own for
+        type_uri = PROBLEM_TYPES + "completed-upload"
+        raise DialectRefused("inconsistent-length", detail, type_uri=type_uri)
+    _refuse_length(detail)
 
 
 def _mismatched(detail: str) -> NoReturn:

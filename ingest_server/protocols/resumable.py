@@ -22,7 +22,7 @@ from edge_host.clock import Clock
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State
+from ingest_server.core.record import REPR_SHA_512, State
 from ingest_server.front.chunked import unmeasured_body_of
 from ingest_server.protocols.requests import body_with_length, device_of, link
 from ingest_server.uploads.service import UploadService
@@ -102,7 +102,11 @@ class Resumable:
         Raises:
             Refused: ``digest-required``.
         """
-        if self.receiver.settings.require_digest and wanted.digest is None:
+        if (
+            self.receiver.settings.require_digest
+            and wanted.digest is None
+            and REPR_SHA_512 not in wanted.metadata
+        ):
             detail = f"this server publishes nothing without a digest: {how}"
             raise Refused("digest-required", detail)
 

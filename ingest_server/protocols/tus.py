@@ -1,7 +1,7 @@
 """tus 1.0.0 with all of its extensions but checksum-trailer: WSGI has no trailers.
 
 A whole-file digest comes as the metadata ``sha256`` (hex, or the 32 bytes) or as ``Repr-Digest`` on
-the creation; the answer to the last byte says what was stored, as ``Repr-Digest``.
+the creation; the answer to the PATCH with the last byte says what was stored, as ``Repr-Digest``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import falcon
 
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.record import REPR_SHA_512, State, UploadRecord
 from ingest_server.core.recorded import as_rfc3339
+from ingest_server.protocols import digest_fields
 from ingest_server.protocols.requests import device_of, known_id, media_type_of, url_parts
 from ingest_server.protocols.resumable import (
     DONE,
@@ -37,7 +38,7 @@ from ingest_server.protocols.resumable import (
     set_created,
 )
 from upload_protocol import headers
-from upload_protocol.digests import Digest, DigestError, parse_digest
+from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.messages import CreateRequest, UploadStatus
 
@@ -56,6 +57,9 @@ CONCAT = "tus-concat"
 MAX_PARTS = 1000
 MODIFIED_AT = ("modified_at", "lastModified", "mtime")
 """Metadata keys that say when the file was last written, in any form that `as_rfc3339` reads."""
+
+_OURS = frozenset({PROTOCOL, RAW_METADATA, CONCAT, REPR_SHA_512})
+"""What a client's own metadata cannot set."""
 
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+\Z")
 _HEX = re.compile(rb"[0-9A-Fa-f]{64}\Z")
@@ -271,8 +275,9 @@ def _wanted(req: falcon.Request, length: int | None, concat: str) -> CreateReque
     pairs = parse_metadata(raw)
     # Bytes that are no UTF-8 come out percent-escaped, as names do.
     texts = {key: value.decode("utf-8", "surrogateescape") for key, value in pairs.items()}
-    kept = {key: value for key, value in texts.items() if value.isprintable()}
-    kept |= {PROTOCOL: TUS, RAW_METADATA: raw}
+    kept = {key: value for key, value in texts.items() if value.isprintable() and key not in _OURS}
+    digest, noted = _digest(req, pairs)
+    kept |= {PROTOCOL: TUS, RAW_METADATA: raw, **noted}
     if concat:
         kept[CONCAT] = concat
     media_type = texts.get("filetype") or texts.get("type") or None
@@ -280,7 +285,7 @@ def _wanted(req: falcon.Request, length: int | None, concat: str) -> CreateReque
         name=texts.get("filename") or texts.get("name") or UNNAMED,
         folder=_folder(texts),
         length=length,
-        digest=_digest(req, pairs),
+        digest=digest,
         modified_at=_modified_at(texts),
         media_type=None if media_type is None else media_type[:MAX_MEDIA_TYPE],
         metadata=kept,
@@ -300,15 +305,14 @@ def _modified_at(texts: Mapping[str, str]) -> str | None:
     return next((one for one in found if one is not None), None)
 
 
-def _digest(req: falcon.Request, pairs: Mapping[str, bytes]) -> Digest | None:
-    field = req.get_header("Repr-Digest")
-    try:
-        in_header = None if field is None else parse_digest(field)
-    except DigestError as error:
-        raise Refused("malformed-request", f"Repr-Digest: {error}") from error
+def _digest(
+    req: falcon.Request, pairs: Mapping[str, bytes]
+) -> tuple[Digest | None, dict[str, str]]:
+    """Return what the whole file is to have; see `digest_fields.whole_file`."""
+    in_header, noted = digest_fields.whole_file(req)
     value = pairs.get("sha256")
     if value is None:
-        return in_header
+        return in_header, noted
     if _HEX.match(value):
         value = bytes.fromhex(value.decode("ascii"))
     if len(value) != 32:
@@ -317,7 +321,7 @@ def _digest(req: falcon.Request, pairs: Mapping[str, bytes]) -> Digest | None:
     found = Digest(value)
     if in_header not in {None, found}:
         raise Refused("malformed-request", "Repr-Digest and the metadata sha256 differ")
-    return found
+    return found, noted
 
 
 def _create_final(
@@ -390,7 +394,8 @@ def _finish_if_whole(
     if not ends_by_itself(resumable.receiver.records.find(device, status.id)):
         return status
     receipt = resumable.finish(device, status.id, status.length, _mismatched)
-    if receipt is not None:
+    # Of a 201 it would be the digest of its own content, which is empty (RFC 9530, 3).
+    if receipt is not None and req.method != "POST":
         resp.set_header("Repr-Digest", str(receipt.digest))
     return resumable.receiver.status(device, status.id)
 

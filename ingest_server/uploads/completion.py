@@ -159,7 +159,7 @@ class Completion:
                 raise Refused(
                     "ranges-missing", f"{missing.total} bytes have not arrived", missing=missing
                 )
-            if claimed is None and needs_digest:
+            if claimed is None and not record.is_claimed and needs_digest:
                 raise Refused("digest-required", "this server publishes nothing without a digest")
             kept = replace(kept, digest=claimed, state=State.VERIFYING)
             transaction.save(kept)

@@ -206,7 +206,7 @@ class Publisher:
         self, record: UploadRecord, live: Live, digest: Digest, before: str | None
     ) -> Receipt:
         length = record.length or 0
-        is_claimed = record.digest is not None
+        is_claimed = record.is_claimed
         found = self.earlier.same(record, live, length, digest, is_claimed=is_claimed)
         if found is not None:
             return self.adopt(record, found)

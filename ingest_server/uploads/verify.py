@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import structlog
 
 from ingest_server.core import events
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.uploads.hashing import catch_up, digest_of
+from ingest_server.storage.interface import Part
+from ingest_server.uploads.hashing import catch_up, digest_of, sums_of
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.store import UploadStore, stopped
 from ingest_server.uploads.writers import Live
@@ -46,6 +49,7 @@ class Verifier:
             while not catch_up(live.running, part, lambda: length, self._is_stopping):
                 if self._is_stopping():
                     raise stopped()
+            sha_512 = self._sha_512(record, part, length)
         finally:
             part.close()
         found = live.running.follow(length)
@@ -55,13 +59,27 @@ class Verifier:
         digest = found.digest()
         self._observer.file_verified(self._clock.now_s() - started_s)
         if record.digest not in {None, digest}:
-            # The next look is at the disk: this hash is of what arrived.
-            live.running.drop()
-            self._moves.reopen(record.id, "digest-mismatch")
-            self._observer.digest_mismatched("file")
-            log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
-            raise Refused("digest-mismatch", f"the stored bytes have {digest}, not {record.digest}")
+            raise self._mismatched(record, live, f"{digest}, not {record.digest}")
+        if sha_512 != record.sha_512:
+            raise self._mismatched(record, live, f"the SHA-512 {sha_512}, not {record.sha_512}")
         return digest
+
+    def _sha_512(self, record: UploadRecord, part: Part, length: int) -> str | None:
+        """Return the SHA-512 of the stored bytes where the client has told one: one more reading."""
+        if record.sha_512 is None:
+            return None
+        hasher = hashlib.sha512()
+        sums_of(part, [(0, length)], self._is_stopping, hasher)
+        return hasher.hexdigest()
+
+    def _mismatched(self, record: UploadRecord, live: Live, what: str) -> Refused:
+        """Open the upload again, whose bytes are not what they should be; return what is answered."""
+        # The next look is at the disk: this hash is of what arrived.
+        live.running.drop()
+        self._moves.reopen(record.id, "digest-mismatch")
+        self._observer.digest_mismatched("file")
+        log.warning("upload.mismatched", upload_id=record.id, device_id=record.device)
+        return Refused("digest-mismatch", f"the stored bytes have {what}")
 
     def read_again(self, record: UploadRecord) -> str | None:
         """Refuse a half published file that has changed since it was verified.
