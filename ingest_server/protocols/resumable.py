@@ -22,7 +22,7 @@ from edge_host.clock import Clock
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import REPR_SHA_512, State
+from ingest_server.core.record import REPR_SHA_512, State, refuse_unless_there
 from ingest_server.front.chunked import unmeasured_body_of
 from ingest_server.protocols.requests import body_with_length, device_of, link
 from ingest_server.uploads.service import UploadService
@@ -40,6 +40,9 @@ UNNAMED = "unnamed"
 MAX_MEDIA_TYPE = 255
 REUSE_S = 60.0
 """How long a part that has been put into a file stays, for a client that wants it once more."""
+
+ENDED = "ended-by-client"
+"""The note of an upload whose client has deleted it after its last byte."""
 
 DONE = frozenset({"verifying", "publishing", "complete"})
 
@@ -86,6 +89,12 @@ class Resumable:
         # Hashed: any form of key will do, and none meets a key of the native protocol.
         key = hashlib.sha256(given.encode()).hexdigest() if given else secrets.token_hex(32)
         device, key = device_of(req) or ANONYMOUS, f"files.{key}"
+        status, is_new = self._create(device, key, wanted)
+        if not is_new:
+            self._refuse_ended(status)
+        return status, is_new
+
+    def _create(self, device: str, key: str, wanted: CreateRequest) -> tuple[UploadStatus, bool]:
         try:
             return self.receiver.create(device, key, wanted)
         except Refused as refused:
@@ -168,27 +177,37 @@ class Resumable:
         """Go on with a publishing that the disk broke off, so that nobody is told all is well.
 
         Raises:
-            Refused: the disk fails again.
+            Refused: the disk fails again, or the client has ended the upload.
         """
+        self._refuse_ended(status)
         if status.state != State.PUBLISHING:
             return status
         self.receiver.complete(device, status.id, CompleteRequest(status.length or 0, None))
         return self.receiver.status(device, status.id)
 
     def terminate(self, device: str | None, upload_id: str) -> None:
-        """End the upload for its client; what has been published is kept, and the client told so.
+        """End the upload as a resource of its client's; durable on return.
+
+        What was published, or is about to be, stays, and so does its row: scrub, retention and later
+        uploads of the same bytes go by it.
 
         Raises:
-            DialectRefused: it is published, or about to be.
+            Refused: there is none, or it has ended before.
         """
+        record = self.receiver.records.find(device, upload_id)
+        refuse_unless_there(record)
         try:
             self.receiver.abort(device, upload_id)
         except Refused as refused:
             if refused.code != "not-open":
                 raise
-            # 403 and not 409, on which clients try again.
-            detail = "the file is published, or about to be: no upload protocol deletes it"
-            raise DialectRefused("forbidden", detail) from refused
+            self.receiver.records.change_note(upload_id, ENDED, _end_once)
+
+    def _refuse_ended(self, status: UploadStatus) -> None:
+        # Also where the verification it ended beside has opened it again.
+        is_whole = status.state in DONE or status.received.prefix == status.length
+        if is_whole and self.receiver.records.note(status.id, ENDED) is not None:
+            raise _ended()
 
     def drop(self, device: str | None, upload_id: str) -> None:
         """End an upload that can come to no good, unless it has ended already."""
@@ -233,6 +252,17 @@ def content_of(req: falcon.Request) -> Content:
         return Content(chunked, None)
     body = body_with_length(req, if_none=0)
     return Content(body, body.remaining)
+
+
+def _end_once(before: str | None) -> str:
+    if before is not None:
+        raise _ended()
+    return "1"
+
+
+def _ended() -> Refused:
+    detail = "its client has ended this upload; what was published of it stays"
+    return Refused("upload-aborted", detail)
 
 
 def offset_of(status: UploadStatus) -> int:

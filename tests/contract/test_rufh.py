@@ -338,11 +338,22 @@ def test_a_cancelled_upload_is_gone(client):
     assert client.head(url).status_code == 410
 
 
-def test_a_published_file_is_not_deleted(client, server):
-    url = create(client, DATA, "?1").headers["Location"]
+def test_deleting_a_complete_upload_ends_the_upload_and_not_the_file(client, server):
+    key = {"Idempotency_Key": '"8e03978e-40d5-43dd-bc93"'}
+    url = create(client, DATA, "?1", **key).headers["Location"]
 
-    assert client.delete(url).status_code == 403
+    first = client.delete(url).status_code
+    ends = [client.delete(url), client.head(url), client.get(url)]
+    ends += [append(client, url, b"", len(DATA), "?1"), create(client, DATA, "?1", **key)]
+
+    assert (first, {answer.status_code for answer in ends}) == (204, {410})
     assert published(server) == {"unnamed": DATA}
+
+
+def test_a_second_cancellation_finds_nothing(client):
+    url = made(client, DATA[:5])
+
+    assert [client.delete(url).status_code for _ in range(3)] == [204, 410, 410]
 
 
 def test_an_unknown_upload_has_no_offset(client):

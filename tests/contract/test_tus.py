@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
+from ingest_server.protocols.resumable import ENDED
 from tests.support.core_site import BytesBody
 from tests.support.ingest import ingest
 from tests.support.plain import plain_client
@@ -540,12 +541,32 @@ def test_a_terminated_upload_is_gone(client):
     assert patch(client, url, DATA[5:], 5).status_code == 410
 
 
-def test_a_published_file_is_not_deleted(client, server):
+def test_deleting_a_complete_upload_ends_the_upload_and_not_the_file(client, server):
     url = made(client)
     patch(client, url, DATA)
 
-    assert client.delete(url, headers=TUS).status_code == 403
+    answers = [client.delete(url, headers=TUS) for _ in range(2)]
+    answers += [head(client, url), patch(client, url, b"x", len(DATA))]
+    native = client.get(f"/v1/uploads/{url.rpartition('/')[2]}").json()
+    same = patch(client, made(client), DATA)
+
+    assert [answer.status_code for answer in answers] == [204, 410, 410, 410]
     assert published(server) == {"unnamed": DATA}
+    assert native["state"] == "complete"  # for scrub, receipts and the next upload of these bytes
+    assert same.status_code == 204
+    assert client.delete(f"/v1/uploads/{native['id']}").status_code == 409
+
+
+def test_what_a_client_ended_while_it_was_verified_does_not_come_back(client, server):
+    """A verification that fails opens the upload again, with nobody left to end it."""
+    url = made(client)
+    upload_id = url.rpartition("/")[2]
+    server.receiver.records.write_note(upload_id, ENDED, "1")
+    where = ContentRange(ByteRange(0, len(DATA)), None)
+    server.receiver.receive(None, upload_id, where, BytesBody(DATA))
+
+    assert head(client, url).status_code == 410
+    assert published(server) == {}
 
 
 def test_an_expired_upload_is_gone(tmp_path):
