@@ -28,12 +28,14 @@ from ingest_server.base.health import readiness_answer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
+from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.protocols import enrolment, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
+from ingest_server.protocols.requests import SENT_PATH
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers, problems
@@ -142,13 +144,15 @@ def make_app(
 
 
 class _App(falcon.App[falcon.Request, falcon.Response]):
-    """Answers each request in a context of its own.
+    """Answers each request by its plain path, in a context of its own.
 
     What a thread is told about its request (who asks, whether they still may, the request's id) ends
     with it: what that thread does next is nobody's, not the last caller's.
     """
 
     def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        env[SENT_PATH] = env.get("PATH_INFO", "")
+        env["PATH_INFO"] = plain_path(env[SENT_PATH])
         return copy_context().run(super().__call__, env, start_response)
 
 

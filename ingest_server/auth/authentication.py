@@ -205,9 +205,11 @@ class OpenAuth:
         Raises:
             Refused: the Host is not one of this machine: a web page in somebody's browser may have sent it.
         """
-        match = _HOST.match(host or "")
+        if host is None:  # HTTP/1.0, and no browser: those always send one
+            return Caller(None)
+        match = _HOST.match(host)
         if match is None or match[1].lower() not in self._hosts:
-            detail = f"the Host {(host or '')[:80]!r} is not this server: add it to [auth] hosts"
+            detail = f"the Host {host[:80]!r} is not this server: add it to [auth] hosts"
             raise Refused("misdirected-request", detail)
         return Caller(None)
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from ingest_server.core.errors import Refused
 from upload_protocol.digests import Digest
-from upload_protocol.headers import ContentRange
+from upload_protocol.headers import MAX_OFFSET, ContentRange
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import MAX_RANGES, ByteRange, RangeSet
 
@@ -125,8 +125,10 @@ def check_length(length: int | None, max_length: int | None) -> None:
     Raises:
         Refused: ``too-large``.
     """
-    if length is not None and max_length is not None and length > max_length:
-        raise Refused("too-large", f"{length} bytes; the limit is {max_length} bytes")
+    limit = MAX_OFFSET if max_length is None else min(max_length, MAX_OFFSET)
+    if length is not None and length > limit:
+        said = f"more than {MAX_OFFSET}" if length > MAX_OFFSET else str(length)
+        raise Refused("too-large", f"{said} bytes; the limit is {limit} bytes")
 
 
 def check_range(record: UploadRecord, content: ContentRange, max_length: int | None) -> None:

@@ -58,7 +58,7 @@ def is_control(head: RequestHead) -> bool:
     """Whether the request is short but may wait for the disk."""
     if head.length or head.is_chunked:
         return is_gathered(head)
-    return head.method not in _LIGHT_METHODS or head.path.endswith(b"/blocks")
+    return head.method not in _LIGHT_METHODS or head.plain_path.endswith("/blocks")
 
 
 def is_light(head: RequestHead) -> bool:

@@ -17,7 +17,12 @@ from upload_protocol.headers import MAX_OFFSET, METHOD_OVERRIDE, whole_number
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[\x21-\x7e]*|\*) (HTTP/1\.[01])\r\n\Z")
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([\x21-\x7e]+) (HTTP/1\.[01])\r\n\Z")
+_ABSOLUTE = re.compile(
+    rb"[Hh][Tt][Tt][Pp][Ss]?://((?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)((?:/|\?|\Z).*)"
+)
+"""A target as a client sends it to a proxy (RFC 9112, 3.2.2): authority, path and query."""
+_SLASHES = re.compile("//+")
 # The spaces around the value are not named apart: three runs of them that could share a line of
 # blanks in any way would be tried in every way, which for 16 KiB holds up this process for ten minutes.
 _HEADER = re.compile(rb"([!#$%&'*+.^`|~0-9A-Za-z-]+):([\x21-\x7e\x80-\xff \t]*)\r\n\Z")
@@ -60,6 +65,10 @@ class RequestHead:
     headers: dict[bytes, bytes]
 
     @property
+    def plain_path(self) -> str:
+        return plain_path(self.path.decode("latin-1"))
+
+    @property
     def length(self) -> int:
         return int(self.headers.get(b"Content-Length", b"0"))
 
@@ -86,6 +95,11 @@ class RequestHead:
         return b"keep-alive" in wishes
 
 
+def plain_path(path: str) -> str:
+    """Return *path* as the resources here are named: without empty segments, in it and at its end."""
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
+
+
 def read_head(readline: Callable[[int], bytes]) -> RequestHead | None:
     """Read one request's head; None where the peer closed before it sent any.
 
@@ -107,11 +121,29 @@ def read_head(readline: Callable[[int], bytes]) -> RequestHead | None:
     if match is None:
         raise MalformedError("the request line is not 'METHOD /path HTTP/1.1'")
     method, target, version = match.groups()
+    authority, target = _split(target)
     headers = _read_headers(readline, left)
     path, _, query = target.partition(b"?")
     head = RequestHead(method, target, unquote_to_bytes(path), query, version, headers)
     _check_framing(head)
+    if authority is not None:
+        headers[b"Host"] = authority  # whatever the field says (RFC 9112, 3.2.2)
     return head
+
+
+def _split(target: bytes) -> tuple[bytes | None, bytes]:
+    """Return the authority of an absolute target, and the target in its plain form.
+
+    Raises:
+        MalformedError: it is of no form that a server is asked in.
+    """
+    if target.startswith(b"/") or target == b"*":
+        return None, target
+    match = _ABSOLUTE.match(target)
+    if match is None:
+        raise MalformedError("the target is neither a path nor the whole URL of one")
+    rest = match[2]
+    return match[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _read_headers(readline: Callable[[int], bytes], left: int) -> dict[bytes, bytes]:
@@ -153,7 +185,8 @@ def _check_framing(head: RequestHead) -> None:
         if found is None:
             raise MalformedError("Content-Length is not a whole number")
         if found > MAX_OFFSET:
-            raise MalformedError(f"Content-Length is more than {MAX_OFFSET}, past all files")
+            msg = f"Content-Length is more than {MAX_OFFSET}, past all files"
+            raise MalformedError(msg, "too-large")
         head.headers[b"Content-Length"] = b"%d" % found
     coding = head.headers.get(b"Transfer-Encoding")
     if coding is not None:

@@ -39,9 +39,7 @@ class Files:
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         if not (self._speaks_tus or self._speaks_ietf):
             return
-        creating = _Creating(self)
-        app.add_route(PATH, creating)
-        app.add_route(f"{PATH}/", creating)
+        app.add_route(PATH, _Creating(self))
         app.add_route(f"{PATH}/{{upload_id}}", _Uploading(self))
 
     def begin(self, req: falcon.Request, resp: falcon.Response) -> bool:

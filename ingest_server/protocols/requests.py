@@ -23,6 +23,9 @@ from upload_protocol.members import MessageError
 
 M = TypeVar("M")
 
+SENT_PATH = "edge_uploader.sent_path"
+"""In a request's environ: its path as the client sent it, which relative links begin at."""
+
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://([^/?#]*))?([^?#]*)")
 """RFC 3986, appendix B; it fits any text."""
 
@@ -59,11 +62,13 @@ def link(req: falcon.Request, public_url: str | None, path: str) -> str:
     """Return the URL of *path* for the client; absolute where it is known how it reaches the server.
 
     Behind a proxy that does not say it, it is relative to the request's: right whatever scheme, host
-    and prefix the client sees.
+    and prefix the client sees. So it is for a client of HTTP/1.0 that sends no Host.
     """
     base = public_url or req.env.get(LINK_BASE)
+    if base is None and not req.get_header("Host"):
+        base = ""
     if base == "":
-        return posixpath.relpath(path, posixpath.dirname(req.path))
+        return posixpath.relpath(path, posixpath.dirname(req.env[SENT_PATH]))
     return (base or f"{req.scheme}://{req.netloc}").rstrip("/") + path
 
 

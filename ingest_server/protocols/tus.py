@@ -39,7 +39,6 @@ from ingest_server.protocols.resumable import (
 )
 from upload_protocol import headers
 from upload_protocol.digests import Digest
-from upload_protocol.headers import MAX_OFFSET
 from upload_protocol.messages import CreateRequest, UploadStatus
 
 VERSION = "1.0.0"
@@ -201,7 +200,7 @@ def _number(req: falcon.Request, name: str) -> int | None:
     if text is None:
         return None
     found = headers.whole_number(text)
-    if found is None or found > MAX_OFFSET:
+    if found is None:
         raise Refused("malformed-request", f"{name} is not a whole number of bytes")
     return found
 

@@ -196,7 +196,7 @@ def test_a_name_that_is_no_id_is_as_unknown_as_any(wsgi, name):
     assert head(wsgi, f"/files/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("start", [0, 9, 11, 10**18])
+@pytest.mark.parametrize("start", [0, 9, 11, 10**18, "9" * 30])
 def test_another_offset_is_a_conflict_that_tells_the_right_one(client, start):
     url = made(client)
     patch(client, url, DATA[:10])
@@ -208,7 +208,7 @@ def test_another_offset_is_a_conflict_that_tells_the_right_one(client, start):
     assert offset(client, url) == 10
 
 
-@pytest.mark.parametrize("value", [None, "", "-1", "1.0", "0x1", "a", "1, 1", "9" * 30])
+@pytest.mark.parametrize("value", [None, "", "-1", "1.0", "0x1", "a", "1, 1"])
 def test_an_offset_that_is_no_number_is_a_bad_request(wsgi, value):
     url = made(wsgi)
     headers = dict(BYTES) if value is None else {**BYTES, "Upload-Offset": value}

@@ -19,8 +19,8 @@ from ingest_server.front import request_head as heads
 from ingest_server.front.address import parse_address
 from ingest_server.front.body import BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody
+from ingest_server.protocols import digest_fields, ietf, requests, tus
 from ingest_server.protocols import disposition as dispositions
-from ingest_server.protocols import ietf, requests, tus
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
 from upload_protocol.messages import (
@@ -169,9 +169,9 @@ def structured_fields(data: bytes) -> None:
         length = ietf._integer(req, name)
         assert length is None or 0 <= length < 10**15
         with suppress(Refused):
-            assert 0 <= (tus._number(req, name) or 0) <= headers.MAX_OFFSET
+            assert 0 <= (tus._number(req, name) or 0) <= headers.MAX_OFFSET + 1
     assert ietf._boolean(req, "Upload-Complete") in {None, True, False}
-    for read in (tus._checksum, ietf._checksum):
+    for read in (tus._checksum, digest_fields.of_content):
         with suppress(Refused):
             found = read(req)
             assert found is None or found.value

@@ -140,6 +140,12 @@ class DialectUploads:
         key = given if given and headers.is_idempotency_key(given) else secrets.token_hex(16)
         return self._create(device_of(req) or ANONYMOUS, key, name, length, metadata)
 
+    @property
+    def max_length(self) -> int:
+        """The bytes of the largest file that is taken."""
+        most = self.receiver.settings.max_length
+        return headers.MAX_OFFSET if most is None else min(most, headers.MAX_OFFSET)
+
     def beside(self, record: UploadRecord, role: str, length: int | None = None) -> UploadRecord:
         """Make, or find again, the second upload of that role that belongs to *record*."""
         metadata = {"role": role}
@@ -254,12 +260,15 @@ class DialectUploads:
 
 
 def content_range(value: str | None) -> tuple[int, int, int] | None:
-    """Return first, last and total of a Content-Range as these servers read it."""
+    """Return first, last and total of a Content-Range as these servers read it.
+
+    A total past all files is returned as such (`headers.whole_number`): its size is what is wrong.
+    """
     match = None if value is None else _CONTENT_RANGE.match(value)
     if match is None:
         return None
     first, last, total = (headers.whole_number(one) for one in match.groups())
-    if first is None or last is None or total is None or max(last, total) >= headers.MAX_OFFSET:
+    if first is None or last is None or total is None:
         return None
     return first, last, total
 

@@ -33,9 +33,8 @@ COMPLETE_PATH = "/compat/django/upload_complete"
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
-    for slash in ("", "/"):
-        app.add_route(PREFIX + slash, _Chunks(uploads))
-        app.add_route(COMPLETE_PATH + slash, _Complete(uploads))
+    app.add_route(PREFIX, _Chunks(uploads))
+    app.add_route(COMPLETE_PATH, _Complete(uploads))
 
 
 def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
@@ -160,11 +159,10 @@ def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int]
     if not value:
         return None
     found = content_range(value)
+    if found is not None and found[2] > uploads.max_length:
+        _fail(f"Size of file exceeds the limit ({uploads.max_length} bytes)")
     if found is None or not found[0] <= found[1] < found[2]:
         _fail("Error in request headers")
-    limit = uploads.receiver.settings.max_length
-    if limit is not None and found[2] > limit:
-        _fail(f"Size of file exceeds the limit ({limit} bytes)")
     return found[0], found[1] - found[0] + 1, found[2]
 
 

@@ -51,9 +51,8 @@ REQUIRED = ["This field is required."]
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
-    for slash in ("", "/"):
-        app.add_route(INIT_PATH + slash, _Init(uploads))
-        app.add_route(PREFIX + slash, _Chunks(uploads))
+    app.add_route(INIT_PATH, _Init(uploads))
+    app.add_route(PREFIX, _Chunks(uploads))
 
 
 def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
@@ -85,7 +84,7 @@ class _Init:
         length: int | None = None
         if not size:
             errors["file_size"] = ["This field is required"]
-        elif (length := _number(size)) is None:
+        elif (length := whole_number(size)) is None:
             errors["file_size"] = ["A valid integer is required."]
         if not name:
             errors["file_name"] = ["This field is required"]
@@ -96,10 +95,9 @@ class _Init:
             errors[HASH_FUNCTION] = ["Invalid hash function"]
         if errors or length is None or not name:
             raise DialectAnswer(400, errors)
-        limit = self.uploads.receiver.settings.max_length
-        if limit is not None and length > limit:
+        if length > self.uploads.max_length:
             text = "File size is greater than the maximum allowed file size"
-            raise DialectAnswer(400, [f"{text}, {_readable(limit)}."])
+            raise DialectAnswer(400, [f"{text}, {_readable(self.uploads.max_length)}."])
         return self.uploads.begin(req, name, length, **{HASH_FUNCTION: function})
 
 

@@ -43,9 +43,8 @@ NO_FILE = "No chunk file was submitted"
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     all_of_them, one = _All(uploads), _One(uploads)
-    for slash in ("", "/"):
-        app.add_route(PREFIX + slash, all_of_them)
-        app.add_route(PREFIX + "/{upload_id}" + slash, one)
+    app.add_route(PREFIX, all_of_them)
+    app.add_route(PREFIX + "/{upload_id}", one)
 
 
 def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
@@ -136,11 +135,10 @@ def _where(uploads: DialectUploads, req: falcon.Request) -> tuple[int, int, int]
     if found is None or found[1] < found[0]:
         _fail("Error in request headers")
     first, last, total = found
+    if total > uploads.max_length:
+        _fail(f"Size of file exceeds the limit ({uploads.max_length} bytes)")
     if last >= total:
         _fail(f"End of chunk exceeds reported total ({total} bytes)")
-    limit = uploads.receiver.settings.max_length
-    if limit is not None and total > limit:
-        _fail(f"Size of file exceeds the limit ({limit} bytes)")
     return first, last - first + 1, total
 
 

@@ -34,7 +34,7 @@ from ingest_server.protocols.compat.finishing import (
 from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.completion import Pending
-from upload_protocol.headers import MAX_OFFSET, whole_number
+from upload_protocol.headers import whole_number
 from upload_protocol.ranges import ByteRange
 
 PREFIX = "/compat/frago/upload"
@@ -44,9 +44,8 @@ CHUNK = "chunk:"
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
     all_of_them, one = _All(uploads), _One(uploads)
-    for slash in ("", "/"):
-        app.add_route(PREFIX + slash, all_of_them)
-        app.add_route(PREFIX + "/{upload_id}" + slash, one)
+    app.add_route(PREFIX, all_of_them)
+    app.add_route(PREFIX + "/{upload_id}", one)
 
 
 def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
@@ -72,7 +71,7 @@ class _All:
         if not name or not size:
             _fail("filename and total_size required")
         length = whole_number(size)
-        if length is None or length > MAX_OFFSET:
+        if length is None:
             _fail("total_size must be a whole number from 0")
         record = self.uploads.begin(req, name, length)
         document = {

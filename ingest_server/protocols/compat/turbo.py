@@ -57,10 +57,9 @@ MAX_ORDER = 10**9 - 1
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], uploads: DialectUploads) -> None:
-    for slash in ("", "/"):
-        app.add_route(PREFIX + slash, _All(uploads))
-        app.add_route(PREFIX + "/{upload_id}" + slash, _One(uploads))
-        app.add_route(PREFIX + "/complete/{upload_id}" + slash, _Complete(uploads))
+    app.add_route(PREFIX, _All(uploads))
+    app.add_route(PREFIX + "/{upload_id}", _One(uploads))
+    app.add_route(PREFIX + "/complete/{upload_id}", _Complete(uploads))
 
 
 def shape(method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:

@@ -110,12 +110,16 @@ def test_a_configured_name_is_answered_in_open_mode(host):
     assert authentication.OpenAuth(["Box.Local"]).authenticate(None, host).device is None
 
 
-@pytest.mark.parametrize("host", [None, "", "box.local", "localhost@evil", "[::1", "x:y"])
+@pytest.mark.parametrize("host", ["", "box.local", "localhost@evil", "[::1", "x:y"])
 def test_another_name_is_not(host):
     with pytest.raises(Refused) as refusal:
         authentication.OpenAuth().authenticate(None, host)
 
     assert refusal.value.code == "misdirected-request"
+
+
+def test_who_sends_no_host_is_no_browser():
+    assert authentication.OpenAuth().authenticate(None, None).device is None
 
 
 def test_a_caller_is_admitted_until_its_token_is_revoked(state, clock):
