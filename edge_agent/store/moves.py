@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Recording
-from edge_agent.core.upload import Event, State, advance
+from edge_agent.core.upload import Event, IllegalTransitionError, State, advance
 from edge_agent.store.database import Connection
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
@@ -41,15 +41,15 @@ class Moves:
         self._outbox = outbox
         self._notes = notes
         self._running = running
+        self._last_lost: tuple[str, State, Event] | None = None
 
     def do(self, run: Connection, move: Move) -> Recording:
         """Do *move*; return the recording as it is then.
 
         Raises:
-            IllegalTransitionError: the table has no such row.
             StaleRecordingError: another worker moved it meanwhile.
+            IllegalTransitionError: told that, its worker has come with the same move once more.
         """
-        state = advance(move.recording.state, move.event)
         now = _current(run, move.recording)
         is_receipt = move.event is Event.RECEIPT_STORED
         if now.state is not move.recording.state or (
@@ -57,6 +57,7 @@ class Moves:
             is_receipt and now.digest != move.recording.digest
         ):
             raise StaleRecordingError(now.id)
+        state = self._next_state(now, move.event)
         moved = _with_key(replace(now, state=state, **move.changes))
         if is_receipt:
             moved = replace(moved, receipt_s=self._running.now_s())
@@ -77,6 +78,22 @@ class Moves:
         for one in move.tell:
             self._outbox.write(run, one)
         return moved
+
+    def _next_state(self, now: Recording, event: Event) -> State:
+        """Return the state after *event*, which was decided on by an earlier look than *now*, perhaps.
+
+        Between the look that a decision rests on and the one that its move names, another worker may
+        have been faster: whoever lost is told so and looks again. Who then says the same of the same
+        state has not looked, and that is a bug.
+        """
+        try:
+            return advance(now.state, event)
+        except IllegalTransitionError:
+            lost = (now.id, now.state, event)
+            if lost == self._last_lost:
+                raise
+            self._last_lost = lost
+            raise StaleRecordingError(now.id) from None
 
     def change(
         self,

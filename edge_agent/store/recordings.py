@@ -234,8 +234,9 @@ class Store:
             changes: fields of `Recording`.
 
         Raises:
-            IllegalTransitionError: the table has no such row.
             StaleRecordingError: another worker moved it meanwhile; read it again.
+            IllegalTransitionError: the table has no such row, and who was told that it is stale
+                has come with the same move again.
             StoreError: not written; the recording is in its old state.
         """
         with self._database.transaction() as run:

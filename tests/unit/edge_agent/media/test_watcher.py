@@ -12,7 +12,7 @@ from edge_agent.base.errors import StoreError
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
-from edge_agent.core.upload import Event, State
+from edge_agent.core.upload import TRANSITIONS, Event, State
 from edge_agent.media.folder import NameRules
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
@@ -304,6 +304,30 @@ def test_a_file_that_vanishes_while_it_settles_fails(folder):
     folder.settle()
 
     assert folder.only().state is State.FAILED
+
+
+@pytest.mark.parametrize("event", [Event.DELETED, Event.KEEPING, Event.REJECTED])
+def test_a_file_that_the_janitor_settles_while_it_is_missed_costs_one_more_look(
+    folder, monkeypatch, event
+):
+    folder.write("a.mp4")
+    folder.settle()
+    verified = sent(folder, folder.only())
+    (folder.media / "a.mp4").unlink()
+    look_up = folder.store.numbered
+
+    def overtaken(seq):
+        # The janitor's thread moves it between the list of all and the look at this one.
+        if folder.store.get(verified.id).state is State.VERIFIED:
+            folder.store.advance(verified, event)
+        return look_up(seq)
+
+    monkeypatch.setattr(folder.store, "numbered", overtaken)
+    folder.settle()
+    folder.write("b.mp4")
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": TRANSITIONS[State.VERIFIED, event], "b.mp4": State.STABLE}
 
 
 def test_a_file_that_comes_back_is_tried_again(folder):

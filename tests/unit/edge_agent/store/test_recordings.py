@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Identity
-from edge_agent.core.upload import Event, IllegalTransitionError, State
+from edge_agent.core.upload import TRANSITIONS, Event, IllegalTransitionError, State
 from edge_agent.store.database import Database
 from edge_agent.store.recordings import Move, NewEvent
 from edge_agent.store.schema import MIGRATIONS
@@ -42,13 +42,51 @@ def test_everything_of_a_recording_comes_back_after_a_restart(path, store):
 def test_an_event_is_in_the_outbox_exactly_when_its_move_is_made(store):
     (seen,) = store.add([found()])
 
-    with pytest.raises(IllegalTransitionError):
+    with pytest.raises(StaleRecordingError):
         store.advance(seen, Event.RECEIPT_STORED, tell=[NewEvent("file.completed", {})])
     assert store.outbox.undelivered() == []
 
     store.advance(seen, Event.SETTLED, tell=[NewEvent("file.discovered", {"name": "a"})])
     (event,) = store.outbox.undelivered()
     assert (event.type, event.data, event.boot_id) == ("file.discovered", {"name": "a"}, "boot")
+
+
+ONE_WAY = {
+    State.SEEN: [],
+    State.GROWING: [Event.GREW],
+    State.STABLE: [Event.SETTLED],
+    State.SENDING: [Event.SETTLED, Event.UPLOAD_CREATED],
+    State.SENT: [Event.SETTLED, Event.UPLOAD_CREATED, Event.ALL_ACKNOWLEDGED],
+}
+ONE_WAY[State.VERIFIED] = [*ONE_WAY[State.SENT], Event.RECEIPT_STORED]
+ONE_WAY[State.RELEASED] = [*ONE_WAY[State.VERIFIED], Event.DELETED]
+ONE_WAY[State.KEPT] = [*ONE_WAY[State.VERIFIED], Event.KEEPING]
+ONE_WAY[State.FAILED] = [Event.REJECTED]
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_who_names_a_recording_that_another_has_moved_on_is_told_so_whatever_was_decided(
+    store, state
+):
+    (recording,) = store.add([found()])
+    for event in ONE_WAY[state]:
+        recording = store.advance(recording, event)
+    late = [event for event in Event if (state, event) not in TRANSITIONS]
+
+    for event in late:
+        with pytest.raises(StaleRecordingError):
+            store.advance(recording, event)
+    assert store.advance_all([Move(recording, event) for event in late]) == []
+    assert store.get(recording.id) == recording
+
+
+def test_who_says_the_same_again_of_the_same_state_has_a_bug(store):
+    (seen,) = store.add([found()])
+    with pytest.raises(StaleRecordingError):
+        store.advance(seen, Event.DELETED)
+
+    with pytest.raises(IllegalTransitionError):
+        store.advance(seen, Event.DELETED)
 
 
 def test_a_transaction_that_fails_leaves_nothing_behind(store):
