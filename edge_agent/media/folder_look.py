@@ -1,7 +1,8 @@
 """Looks at the whole folder: each file is known, or watched until it is finished, or new.
 
-A look takes as many steps as there is to ask the store about. One in which nothing changed asks
-nothing about its files and writes nothing. When to look is the watcher's business.
+A look takes as many steps as there is to look at: whatever the card holds, the watcher settles what is
+finished between two of them. One in which nothing changed asks nothing about its files and writes
+nothing. When to look is the watcher's business.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from edge_agent.store.recordings import Store
 log = structlog.get_logger()
 
 _MAX_LINES = 50
-_ASKED_AT_ONCE = 1000
+ASKED_AT_ONCE = 1000
 """Files that the store is asked about in one step: a second or so on a small board, so that the
 watchdog sees progress, and that what is found is remembered in batches."""
 _ADDED_AT_ONCE = 500
+_PASSED_AT_ONCE = 10_000
+"""Files in one step, known ones among them: a tenth of a second here, a second on a small board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,18 @@ class Looked:
 class _Walk:
     """A scan under way; it may take several steps."""
 
+    root: bytes
     scan: Scan
     entries: Iterator[tuple[bytes, Identity]]
-    unfinished: set[bytes] = field(default_factory=set)
-    """Paths that are watched and are there."""
+    unmet: set[bytes]
+    """Paths that were watched when it began, and that it has not come across."""
     fresh: list[Found] = field(default_factory=list)
     added: int = 0
     is_complete: bool = True
+    search: Iterator[bool] | None = None
+    """Behind the scan: for what is gone, a page at a time."""
+    owes_search: bool = False
+    """Whether something could not be judged as gone or there."""
 
 
 class FolderLook:
@@ -107,25 +115,38 @@ class FolderLook:
             StoreError: the look ends here; the next step begins another.
         """
         walk, self._walk = self._walk or self._begin(root), None  # None: if the store fails
+        if walk.search is None:
+            if self._pass_some(walk, now_s):
+                self._walk = walk
+                return None
+            walk.search = self._end(walk, now_s)
+        are_judged = next(walk.search, None)
+        if are_judged is not None:
+            walk.owes_search |= not are_judged
+            self._walk = walk
+            return None
+        self._owes_search = walk.owes_search
+        return Looked(walk.scan, walk.is_complete)
+
+    def _pass_some(self, walk: _Walk, now_s: float) -> bool:
+        """Go on with the scan for a step; return whether there may be more of it."""
         asked = 0
-        for path, identity in walk.entries:
+        for passed, (path, identity) in enumerate(walk.entries, 1):
             key = _key(path, identity)
             is_known = self._known.see(key)
+            walk.unmet.discard(path)
             if path in self._settler:
-                walk.unfinished.add(path)
                 self._settler.look(path, identity, now_s)
                 if self._settler.has_much_to_commit:
                     self.commit()
             elif not is_known:
                 asked += 1
-                self._ask(walk, key, found_below(root, path, identity), now_s)
-                if asked >= _ASKED_AT_ONCE:
-                    self._add(walk, now_s)
-                    self._walk = walk
-                    return None
+                self._ask(walk, key, found_below(walk.root, path, identity), now_s)
+            if asked >= ASKED_AT_ONCE or passed >= _PASSED_AT_ONCE:
+                self._add(walk, now_s)
+                return True
         self._add(walk, now_s)
-        self._end(walk, now_s)
-        return Looked(walk.scan, walk.is_complete)
+        return False
 
     def _begin(self, root: bytes) -> _Walk:
         if self._must_ask_anew:
@@ -134,30 +155,31 @@ class FolderLook:
             self._owes_search = True
         self._known.begin()
         scan = Scan(root, self._folder.rules.names, recursive=self._folder.rules.is_recursive)
-        return _Walk(scan, iter(scan))
+        return _Walk(root, scan, iter(scan), set(self._settler.paths()))
 
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
         """Compare a file that no scan has settled yet with what is remembered."""
         try:
             if self._reconciler.is_known(found, now_s):
                 self._known.add(key)
-            elif found.path in self._settler:
-                walk.unfinished.add(found.path)
-            else:
+            elif found.path not in self._settler:
                 walk.fresh.append(found)
         except StaleRecordingError:
             walk.is_complete = False  # another worker moved it this instant: look again
         if len(walk.fresh) >= _ADDED_AT_ONCE:
             self._add(walk, now_s)
 
-    def _end(self, walk: _Walk, now_s: float) -> None:
+    def _end(self, walk: _Walk, now_s: float) -> Iterator[bool]:
+        """End the scan; return the search for what is gone, if one is owed."""
         if walk.added > _MAX_LINES:
             log.info("folder.scanned", files_new=walk.added)
         self._owes_search |= self._known.end()
-        self._owes_search |= any(path not in walk.unfinished for path in self._settler.paths())
+        self._owes_search |= any(path in self._settler for path in walk.unmet)
         self._settler.take_up(now_s)
         if self._owes_search and not walk.scan.unreadable:
-            self._owes_search = not self._missing.find()
+            return self._missing.find()
+        walk.owes_search = self._owes_search
+        return iter(())
 
     def _add(self, walk: _Walk, now_s: float) -> None:
         """Remember what is new, and watch it; what there is no room for waits in the store."""
@@ -169,9 +191,7 @@ class FolderLook:
         say = log.info if walk.added <= _MAX_LINES else log.debug
         later: list[int] = []
         for recording in self._store.add(found):
-            if self._settler.watch(recording.path, recording.id, recording.identity, now_s):
-                walk.unfinished.add(recording.path)
-            else:
+            if not self._settler.watch(recording.path, recording.id, recording.identity, now_s):
                 self._known.add(_key(recording.path, recording.identity))
                 later.append(recording.seq)
             say(

@@ -5,7 +5,7 @@ Used by the watcher, in its thread, when a scan has not seen a file that was the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import structlog
 
@@ -21,6 +21,7 @@ from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 
+SEARCHED_AT_ONCE = 1000
 _UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
 
 
@@ -43,11 +44,13 @@ class MissingFiles:
         self._settler = settler
         self._renumbered = renumbered
 
-    def find(self) -> bool:
-        """Find recordings whose file is gone; return whether every one could be judged."""
-        after, is_complete = 0, True
-        while page := self._store.places(*_UNSENT_OR_KNOWN, after_seq=after, limit=1000):
-            after = page[-1][0]
+    def find(self) -> Iterator[bool]:
+        """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
+        after = 0
+        while page := self._store.places(
+            *_UNSENT_OR_KNOWN, after_seq=after, limit=SEARCHED_AT_ONCE
+        ):
+            after, are_judged = page[-1][0], True
             for seq, path, device in page:
                 if not is_gone(path, self._renumbered.get(device, device)):
                     continue
@@ -57,8 +60,8 @@ class MissingFiles:
                 try:
                     self._vanish(recording)
                 except StaleRecordingError:
-                    is_complete = False  # another worker moved it this instant
-        return is_complete
+                    are_judged = False  # another worker moved it this instant
+            yield are_judged
 
     def _vanish(self, recording: Recording) -> None:
         if recording.state is State.VERIFIED and recording.delete_allowed:

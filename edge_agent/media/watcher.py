@@ -115,12 +115,13 @@ class Watcher:
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
-        if self._all.is_under_way or now_s >= self._scan_due_s:
-            if not self._look_at_all(os.fsencode(root), now_s):
-                return 0.0
-        elif self._settler.look_at_due(now_s):
+        is_due = self._all.is_under_way or now_s >= self._scan_due_s
+        is_through = not is_due or self._look_at_all(os.fsencode(root), now_s)
+        if self._settler.look_at_due(now_s):
             self._is_hinted = True  # gone, or renamed: a scan tells
         self._all.commit()
+        if not is_through:
+            return 0.0
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
         look_s = self._settler.next_look_s()

@@ -8,10 +8,11 @@ import pytest
 
 from edge_agent.base.activity import Activity, Current
 from edge_agent.core.upload import State
+from edge_agent.media import folder_look, missing
 from edge_agent.media.seen_files import SeenFiles
 from edge_agent.media.stability_check import AT_ONCE, MAX_WATCHED
 from tests.support.agent_store import statements, store_over
-from tests.support.rim import StillClock, WatchedFolder
+from tests.support.rim import StillClock, WatchedFolder, watched_folder
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,50 @@ def test_a_scan_of_many_new_files_takes_several_steps_each_with_a_sign_of_life(f
 
     assert steps >= MANY // 1000
     assert count(folder) == {State.SEEN: MANY}
+
+
+@pytest.fixture
+def slow_board(tmp_path, monkeypatch):
+    """Forty recordings where a step looks at ten."""
+    monkeypatch.setattr(folder_look, "ASKED_AT_ONCE", 10)
+    monkeypatch.setattr(missing, "SEARCHED_AT_ONCE", 10)
+    with watched_folder(tmp_path) as folder:
+        for number in range(40):
+            folder.write(f"{number}.mp4")
+        yield folder
+
+
+def test_what_was_found_first_is_handed_on_while_the_others_are_still_being_found(slow_board):
+    folder = slow_board
+    folder.watcher.step(folder.clock.now)
+    folder.clock.now += 6.0
+
+    folder.watcher.step(folder.clock.now)
+    half_way = count(folder)
+    scan(folder)
+
+    assert half_way == {State.STABLE: 10, State.SEEN: 10}
+    assert folder.sender_woken == 1
+    assert sum(count(folder).values()) == 40
+
+
+def test_after_a_restart_what_is_new_is_handed_on_before_all_is_searched_for_what_is_gone(
+    slow_board,
+):
+    folder = slow_board
+    folder.settle()
+    (folder.media / "7.mp4").unlink()
+    folder.write("new.mp4")
+    folder.restart()
+
+    before_the_end = {}
+    while folder.watcher.step(folder.clock.now) == 0.0:
+        folder.clock.now += 2.0
+        before_the_end = folder.states()
+
+    assert before_the_end["new.mp4"] is State.STABLE
+    assert folder.states()["7.mp4"] is State.FAILED
+    assert count(folder) == {State.STABLE: 40, State.FAILED: 1}
 
 
 def test_a_file_that_changes_before_it_is_watched_has_its_own_settle_time(folder):
