@@ -98,6 +98,7 @@ class Agent:
         self.activity = Activity()
         self._reserve = Reserve(settings.state_dir)
         self._store = self._open_store(boot_id)
+        self._store.outbox.on_written = self.activity.touch
         self._apply_priorities(settings)
         self._folder = Folder(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)

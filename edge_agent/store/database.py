@@ -40,6 +40,7 @@ class Database:
         self._connection = connection
         self._reserve = reserve
         self._lock = threading.RLock()
+        self._after_commit: set[Callable[[], None]] = set()
         self.moved_aside = moved_aside
         """Where a damaged database was put when this one was opened."""
 
@@ -164,8 +165,16 @@ class Database:
                     self._reserve.write_failed()
                 msg = f"the state database cannot be written: {error}"
                 raise StoreError(msg) from error
+            finally:
+                calls, self._after_commit = self._after_commit, set()
             if self._reserve is not None:
                 self._reserve.written()
+        for call in calls:
+            call()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have *call* called, once and outside it, when the running transaction is on disk."""
+        self._after_commit.add(call)
 
 
 def _too_new(path: Path) -> Callable[[int, int], StoreTooNewError]:

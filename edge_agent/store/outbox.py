@@ -8,7 +8,7 @@ card.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -72,6 +72,8 @@ class Outbox:
         self._database = database
         self._clock = clock
         self._boot_id = boot_id
+        self.on_written: Callable[[], None] = lambda: None
+        """Called, in the thread that wrote it, when an event is on disk: must return at once."""
         # Of this much it is known that it fits: counting all that waits at every write would take
         # longer the more there is. What leaves meanwhile is noticed when these are used up.
         self._events_left = 0
@@ -129,9 +131,13 @@ class Outbox:
 
     def write(self, run: Connection, new: NewEvent) -> None:
         """Put an event into the outbox in the caller's transaction."""
+        self._database.after_commit(self._tell_reader)
         if self._events_left <= 0 or self._bytes_left <= 0:
             self._make_room(run)
         self._insert_event(run, new)
+
+    def _tell_reader(self) -> None:
+        self.on_written()
 
     def _insert_event(self, run: Connection, new: NewEvent) -> None:
         data = json.dumps(dict(new.data), separators=(",", ":"))

@@ -1,8 +1,13 @@
 """Events that wait for the broker: numbered, bounded, counted."""
 
+import sqlite3
+
+import pytest
+
+from edge_agent.core.upload import Event
 from edge_agent.store import outbox
-from edge_agent.store.recordings import NewEvent
-from tests.support.agent_store import open_store, statements
+from edge_agent.store.recordings import Move, NewEvent
+from tests.support.agent_store import found, open_store, statements
 
 
 def test_a_full_outbox_drops_low_events_first_and_says_so(store, monkeypatch):
@@ -64,3 +69,28 @@ def test_what_waits_is_not_counted_again_at_every_event(store, database):
 
     assert sum("INSERT INTO event" in one for one in executed) == 200
     assert sum("sum(length" in one for one in executed) == 1
+
+
+def test_whoever_reads_it_is_told_of_an_event_once_it_is_on_disk_whatever_wrote_it(path, store):
+    read_elsewhere = sqlite3.connect(path)
+    told = []
+
+    def read():
+        told.append(read_elsewhere.execute("SELECT count(*) FROM event").fetchone()[0])
+
+    store.outbox.on_written = read
+    event = NewEvent("file.completed", {})
+    (seen,) = store.add([found()])
+
+    store.outbox.tell(event, event)
+    store.advance_all([Move(seen, Event.GREW, tell=[event])])
+    growing = store.get(seen.id)
+    store.advance(growing, Event.SETTLED, tell=[event])
+    store.update(growing, failures=1, tell=[event])
+    store.update(growing, failures=2)
+    with pytest.raises(TypeError):
+        store.outbox.tell(event, NewEvent("no JSON", {"not": object()}))
+    store.update(growing, failures=3)
+
+    assert told == [2, 3, 4, 5]
+    read_elsewhere.close()
