@@ -265,7 +265,10 @@ class Agent:
         self.activity.problem(ProblemCode.CLOCK_UNSYNCED, present=not is_synced)
         with only_helps("status line", instead="systemd shows an older one"):
             try:
-                self._notifier.status(status_line(self._snapshots()))
+                document = self._snapshots()
+                self._notifier.status(status_line(document))
+                if document["queue"]["files"]:
+                    self._store.running.keep()
             except StoreError as error:
                 self._notifier.status(str(error))
         with only_helps("memory", instead="the C library keeps it"):

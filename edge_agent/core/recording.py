@@ -80,4 +80,8 @@ class Recording:
     priority: int = 0
     """The owner's; higher ones go first."""
     receipt_s: int | None = None
-    """When the server last stood by the receipt, in the agent's running time; None: long ago."""
+    """When the server last stood by the receipt, in the device's running time; None: long ago."""
+    seen_s: int = 0
+    """When it was seen first, in the device's running time."""
+    is_seen_at_true: bool = True
+    """Whether the clock that gave `seen_at` was set."""

@@ -55,7 +55,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         msg = f"the agent is not running, and there is no database in {settings.state_dir}: no agent has run with this state_dir yet"
         raise AgentError(msg)
     clock, activity = SystemClock(), Activity()
-    store = Store.open_read_only(path, clock=clock)
+    store = Store.open_read_only(path, clock=clock, boot_id=boot_id())
     try:
         snapshots = StateDocuments(
             store,

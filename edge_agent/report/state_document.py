@@ -101,7 +101,7 @@ class StateDocuments:
             "queue": {
                 "files": waiting,
                 "bytes": pending_bytes(counts),
-                "oldest_age_s": self._oldest_age_s(now) if waiting and is_synced else None,
+                "oldest_age_s": self._oldest_age_s(now, is_synced=is_synced) if waiting else None,
                 "failed": counts.get(State.FAILED, (0, 0))[0],
             },
             "current": None if view.current is None else _current(view.current),
@@ -117,11 +117,20 @@ class StateDocuments:
             "last_completed_at": totals.last_verified_at,
         }
 
-    def _oldest_age_s(self, now: datetime) -> int | None:
+    def _oldest_age_s(self, now: datetime, *, is_synced: bool) -> int | None:
+        """Return how long the oldest has waited: at least so long, where no clock says it exactly.
+
+        The wall clock knows how long the device was off, and only the device's running time is
+        right where nobody has set the clock, or had when the recording was seen.
+        """
         oldest = self._store.in_states(*PENDING, limit=1)
         if not oldest:
             return None
-        return max(0, int((now - datetime.fromisoformat(oldest[0].seen_at)).total_seconds()))
+        seen = oldest[0]
+        ages = [0, self._store.running.now_s() - seen.seen_s]
+        if is_synced and seen.is_seen_at_true:
+            ages.append(int((now - datetime.fromisoformat(seen.seen_at)).total_seconds()))
+        return max(ages)
 
     def _disk(self) -> dict[str, int | None]:
         space = self._folder.space()

@@ -67,14 +67,16 @@ class Store:
         outbox: Outbox,
         *,
         clock: Clock,
+        boot_id: str,
         queue: Queue | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._boot_id = boot_id
         self._queue = EveryRecording(database) if queue is None else queue
         self.outbox = outbox
         self.notes = Notes(database)
-        self.running = RunningTime(self.notes, clock)
+        self.running = RunningTime(self.notes, clock, boot_id)
         self._moves = Moves(outbox, self.notes, self.running)
         self.priority_of: Callable[[str, str], int] | None = None
         """Gives a new recording its priority, from folder and name; None: all have the same."""
@@ -92,10 +94,11 @@ class Store:
             StoreError: cannot be opened at all.
         """
         database = Database.open(path, MIGRATIONS, now=clock.now_utc(), reserve=reserve)
-        return cls(database, Outbox(database, clock=clock, boot_id=boot_id), clock=clock)
+        outbox = Outbox(database, clock=clock, boot_id=boot_id)
+        return cls(database, outbox, clock=clock, boot_id=boot_id)
 
     @classmethod
-    def open_read_only(cls, path: Path, *, clock: Clock) -> Self:
+    def open_read_only(cls, path: Path, *, clock: Clock, boot_id: str) -> Self:
         """Open for `status` beside a running agent or without one; writes nothing.
 
         Raises:
@@ -103,12 +106,15 @@ class Store:
             StoreError: it cannot be read.
         """
         database = Database.open_read_only(path, SCHEMA_VERSION)
-        return cls(database, Outbox(database, clock=clock, boot_id=""), clock=clock)
+        outbox = Outbox(database, clock=clock, boot_id=boot_id)
+        return cls(database, outbox, clock=clock, boot_id=boot_id)
 
     def only(self, ids: Collection[str]) -> Store:
         """Return the same memory, of which `in_states` and `due` tell the recordings *ids* alone."""
         chosen = Chosen(self.get, ids)
-        return Store(self._database, self.outbox, clock=self._clock, queue=chosen)
+        return Store(
+            self._database, self.outbox, clock=self._clock, boot_id=self._boot_id, queue=chosen
+        )
 
     @property
     def moved_aside(self) -> Path | None:
@@ -120,15 +126,21 @@ class Store:
 
     def add(self, found: Sequence[Found]) -> list[Recording]:
         """Remember new files in state SEEN, in one transaction, in the order given."""
-        seen_at = rfc3339(self._clock.now_utc())
+        seen = (
+            rfc3339(self._clock.now_utc()),
+            self._clock.is_synchronised(),
+            self.running.now_s(),
+        )
         with self._database.transaction() as run:
-            return [self._insert(run, one, seen_at) for one in found]
+            self.running.write(run)
+            return [self._insert(run, one, seen) for one in found]
 
-    def _insert(self, run: Connection, found: Found, seen_at: str) -> Recording:
+    def _insert(self, run: Connection, found: Found, seen: tuple[str, bool, int]) -> Recording:
         identity = found.identity
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
-            " ctime_ns, state, origin, seen_at, priority) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ctime_ns, state, origin, priority, seen_at, is_seen_at_true, seen_s)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
@@ -142,8 +154,8 @@ class Store:
                 identity.ctime_ns,
                 State.SEEN,
                 found.origin,
-                seen_at,
                 0 if self.priority_of is None else self.priority_of(found.folder, found.name),
+                *seen,
             ),
         ).fetchone()
         return to_recording(row)

@@ -1,6 +1,13 @@
-"""How long the agent has run in all its lives: ages that no wall clock is needed for (law L6)."""
+"""How long the device has run under the agent: ages that no wall clock is needed for (law L6).
+
+All lives of the agent, and what lies between two lives in one boot: there the monotonic clock went on. How
+long the device was off nobody can say.
+"""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 from edge_agent.base.clock import Clock
 from edge_agent.store.database import Connection
@@ -15,9 +22,10 @@ that, and a card bears six commits an hour."""
 class RunningTime:
     """Counts from what the last life wrote down, which is less than the truth and never more."""
 
-    def __init__(self, notes: Notes, clock: Clock) -> None:
+    def __init__(self, notes: Notes, clock: Clock, boot_id: str) -> None:
         self._notes = notes
         self._clock = clock
+        self._boot_id = boot_id
         self._began_s = clock.now_s()
         self._before_s: int | None = None
         self._written_s = 0
@@ -29,13 +37,26 @@ class RunningTime:
             StoreError: it cannot be read.
         """
         if self._before_s is None:
-            self._before_s = self._written_s = int(self._notes.get(_KEY) or 0)
+            self._before_s = self._written_s = self._earlier_s()
         return self._before_s + int(self._clock.now_s() - self._began_s)
+
+    def _earlier_s(self) -> int:
+        noted = self._notes.get(_KEY)
+        if not isinstance(noted, dict):  # by an earlier version
+            return int(noted or 0)
+        between_s = 0
+        if noted["boot_id"] == self._boot_id:
+            between_s = max(0, int(self._began_s - noted["monotonic_s"]))
+        return int(noted["s"]) + between_s
+
+    def _note(self) -> dict[str, Any]:
+        self._written_s = self.now_s()
+        monotonic_s = math.ceil(self._clock.now_s())
+        return {"s": self._written_s, "boot_id": self._boot_id, "monotonic_s": monotonic_s}
 
     def write(self, run: Connection) -> None:
         """Write it down in the caller's transaction."""
-        self._written_s = self.now_s()
-        self._notes.write(run, _KEY, self._written_s)
+        self._notes.write(run, _KEY, self._note())
 
     def keep(self) -> None:
         """Write it down if that is due.
@@ -43,7 +64,5 @@ class RunningTime:
         Raises:
             StoreError: it cannot be written.
         """
-        now_s = self.now_s()
-        if now_s - self._written_s >= _WRITTEN_EVERY_S:
-            self._notes.put(_KEY, now_s)
-            self._written_s = now_s
+        if self.now_s() - self._written_s >= _WRITTEN_EVERY_S:
+            self._notes.put(_KEY, self._note())

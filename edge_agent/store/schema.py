@@ -77,7 +77,13 @@ CREATE INDEX recording_ahead ON recording(state, priority DESC, seq) WHERE prior
 
 _RECEIPT_AGE = "ALTER TABLE recording ADD COLUMN receipt_s INTEGER;"
 
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES, _RECEIPT_AGE)
+_AGE = """
+ALTER TABLE recording ADD COLUMN seen_s INTEGER NOT NULL DEFAULT 0;
+UPDATE recording SET seen_s = coalesce((SELECT CAST(value AS INTEGER) FROM setting WHERE key = 'running_s'), 0);
+ALTER TABLE recording ADD COLUMN is_seen_at_true INTEGER NOT NULL DEFAULT 1;
+"""
+
+MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES, _RECEIPT_AGE, _AGE)
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -85,7 +91,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at, priority, receipt_s"
+    "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true"
 )
 
 
@@ -113,11 +119,13 @@ def to_recording(row: Sequence[Any]) -> Recording:
         verified_at=row[22],
         priority=row[23],
         receipt_s=row[24],
+        seen_s=row[25],
+        is_seen_at_true=bool(row[26]),
     )
 
 
 def changed_columns(before: Recording, after: Recording) -> dict[str, Any]:
-    """Return column -> value of what differs; `seq`, `id` and `seen_at` never do."""
+    """Return column -> value of what differs; `seq`, `id` and what tells when it was seen never do."""
     old, new = _values(before), _values(after)
     return {column: value for column, value in new.items() if value != old[column]}
 

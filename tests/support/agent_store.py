@@ -31,7 +31,8 @@ def found(name: bytes = b"a.mp4", inode: int = 7, **more: Any) -> Found:
 def store_over(path: Path, clock: Clock) -> tuple[Store, Database]:
     """Return the store in the file at *path*, as `Store.open` makes it, and its database."""
     database = Database.open(path, MIGRATIONS, now=clock.now_utc())
-    return Store(database, Outbox(database, clock=clock, boot_id="boot"), clock=clock), database
+    outbox = Outbox(database, clock=clock, boot_id="boot")
+    return Store(database, outbox, clock=clock, boot_id="boot"), database
 
 
 @contextmanager

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def states(here: Site) -> Counter[State]:
-    store = Store.open_read_only(here.agent.state_dir / DATABASE, clock=SystemClock())
+    store = Store.open_read_only(here.agent.state_dir / DATABASE, clock=SystemClock(), boot_id="")
     try:
         return Counter({state: files for state, (files, _) in store.counts().items()})
     finally:

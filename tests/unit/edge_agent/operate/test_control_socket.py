@@ -96,7 +96,7 @@ def test_status_is_the_state_document_and_the_files(site):
     assert answer["state"]["queue"] == {
         "files": 1,
         "bytes": 1,
-        "oldest_age_s": None,
+        "oldest_age_s": 0,
         "failed": 0,
     }
     (row,) = answer["files"]

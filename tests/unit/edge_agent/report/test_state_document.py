@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
         "limit_bytes_per_s": 0,
         "rate_bytes_per_s": 100,
         "eta_s": 5,
-        "queue": {"files": 2, "bytes": 2000, "oldest_age_s": None, "failed": 0},
+        "queue": {"files": 2, "bytes": 2000, "oldest_age_s": 0, "failed": 0},
         "current": {
             "file_id": recording.id,
             "name": "a.mp4",
@@ -219,14 +220,52 @@ def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
     assert document["problems"] == ["source_missing"]
 
 
-def test_an_age_is_told_only_by_a_clock_that_can_be_believed(board):
-    board.add("a.mp4")
-    unsynced = board.snapshot()["queue"]["oldest_age_s"]
-    board.clock.synchronised = True
-    board.clock.wall = board.clock.wall.replace(hour=1)
+def oldest_age_s(board, clock=None, boot_id="boot"):
+    """Return the age that an agent tells: this one, or another one that is started later."""
+    if clock is None:
+        return board.snapshot()["queue"]["oldest_age_s"]
+    later = Store.open(board.folder.parent / "agent.db", clock=clock, boot_id=boot_id)
+    folder = Folder(WatchSettings(folder=board.folder))
+    told = StateDocuments(later, Activity(), clock, boot_id=boot_id, folder=folder)()
+    later.close()
+    return told["queue"]["oldest_age_s"]
 
-    assert unsynced is None
-    assert board.snapshot()["queue"]["oldest_age_s"] == 3600
+
+def test_the_oldest_one_gets_older_though_nobody_has_set_the_clock(board):
+    board.add("a.mp4")
+    new = oldest_age_s(board)
+    board.clock.now += 7200.0
+
+    assert (new, oldest_age_s(board)) == (0, 7200)
+
+
+def test_an_age_is_not_told_by_a_clock_that_was_set_only_after_the_recording_was_seen(board):
+    board.add("a.mp4")
+    board.clock.now += 60.0
+    board.clock.synchronised = True
+    board.clock.wall = board.clock.wall.replace(year=2026)
+
+    assert oldest_age_s(board) == 60
+
+
+def test_where_the_clock_is_right_the_time_that_the_device_was_off_counts_too(board):
+    board.clock.synchronised = True
+    board.add("a.mp4")
+    off_since = board.clock.wall
+    later = StillClock(now=3.0, synchronised=True, wall=off_since + timedelta(days=3))
+
+    assert oldest_age_s(board, later, "next boot") == 3 * 86_400
+
+
+def test_where_no_clock_is_right_the_time_counts_that_the_device_is_known_to_have_run(board):
+    board.add("a.mp4")
+    board.clock.now += 3600.0
+    board.store.running.keep()
+    same_boot = StillClock(now=board.clock.now + 500.0)
+    next_boot = StillClock(now=10.0)
+
+    assert oldest_age_s(board, same_boot) == 4100
+    assert oldest_age_s(board, next_boot, "next boot") == 3600
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_full_disk_is_a_store_error_and_keeps_the_old_state(store, database):
 
 def test_beside_a_writer_it_can_be_read_and_not_written(path, store):
     (seen,) = store.add([found()])
-    reader = Store.open_read_only(path, clock=CLOCK)
+    reader = Store.open_read_only(path, clock=CLOCK, boot_id="boot")
 
     assert reader.get(seen.id) == seen
     with pytest.raises(StoreError):
