@@ -167,6 +167,7 @@ class Agent:
             activity=self.activity,
             clock=self._clock,
             boot_id=boot_id,
+            run_id=secrets.token_hex(8),
             jitter=secrets.SystemRandom().random,
             info={"version": own_version()},
         )

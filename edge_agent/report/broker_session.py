@@ -61,6 +61,7 @@ class BrokerSession:
         activity: Activity,
         clock: Clock,
         boot_id: str,
+        run_id: str,
         jitter: Callable[[], float],
         timing: Timing,
         wake: Callable[[], None],
@@ -72,6 +73,7 @@ class BrokerSession:
         self._activity = activity
         self._clock = clock
         self._boot_id = boot_id
+        self._run_id = run_id
         self._jitter = jitter
         self._timing = timing
         self._wake = wake
@@ -90,7 +92,6 @@ class BrokerSession:
         self._silent = 0
         self._is_guessing = False
         self._numbers_until = 0
-        self._first_number = 0
         self.number = 0
         """Of the session at hand; rises per device for ever."""
         self.limits: Connected | None = None
@@ -104,11 +105,6 @@ class BrokerSession:
     @property
     def session(self) -> MqttClient | None:
         return self._session
-
-    @property
-    def numbers(self) -> range:
-        """Return the numbers of all sessions of this process."""
-        return range(self._first_number, self.number + 1)
 
     def start(self) -> None:
         """Take up what is remembered of the broker.
@@ -209,7 +205,6 @@ class BrokerSession:
         self._answer_due_s = now_s + self._timing.connect_s
         self._is_reached = False
         self.number = self._next_number()
-        self._first_number = self._first_number or self.number
         try:
             login = read_login(self._settings, self._client_id)
         except BrokerError as error:
@@ -221,7 +216,9 @@ class BrokerSession:
             self._fallback, self._address, boot_id=self._boot_id, now_s=now_s
         )
         number = self.number
-        will = encode(offline(boot_id=self._boot_id, session=number, reason="lost"))
+        will = encode(
+            offline(boot_id=self._boot_id, run_id=self._run_id, session=number, reason="lost")
+        )
         self._session = MqttClient(
             login,
             Message(self._status_topic, will, is_retained=True),

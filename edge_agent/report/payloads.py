@@ -45,21 +45,29 @@ def encode(document: Mapping[str, Any]) -> bytes:
     )
 
 
-def online(*, boot_id: str, session: int, reason: str, ts: str) -> dict[str, Any]:
+def online(*, boot_id: str, run_id: str, session: int, reason: str, ts: str) -> dict[str, Any]:
     """Return the ``status`` of a connected agent; *reason* is ``start`` or ``reconnect``."""
-    return _status("online", boot_id, session) | {"reason": reason, "ts": ts}
+    return _status("online", boot_id, run_id, session) | {"reason": reason, "ts": ts}
 
 
-def offline(*, boot_id: str, session: int, reason: str, ts: str | None = None) -> dict[str, Any]:
+def offline(
+    *, boot_id: str, run_id: str, session: int, reason: str, ts: str | None = None
+) -> dict[str, Any]:
     """Return the ``status`` of an agent that left.
 
     With reason ``lost`` it is the last will: fixed when the session begins, so it bears no time.
     """
-    return _status("offline", boot_id, session) | {"reason": reason, "ts": ts}
+    return _status("offline", boot_id, run_id, session) | {"reason": reason, "ts": ts}
 
 
-def _status(status: str, boot_id: str, session: int) -> dict[str, Any]:
-    return {"v": VERSION, "status": status, "boot_id": boot_id, "session": session}
+def _status(status: str, boot_id: str, run_id: str, session: int) -> dict[str, Any]:
+    return {
+        "v": VERSION,
+        "status": status,
+        "boot_id": boot_id,
+        "run_id": run_id,
+        "session": session,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ class Presence:
 
     is_online: bool
     boot_id: str
+    run_id: str
+    """Of one process: containers of one host share its boot."""
     session: int
 
 
@@ -83,6 +93,7 @@ def read_presence(payload: bytes) -> Presence | None:
     return Presence(
         is_online=document["status"] == "online",
         boot_id=str(document.get("boot_id")),
+        run_id=str(document.get("run_id")),
         session=session if isinstance(session, int) else 0,
     )
 

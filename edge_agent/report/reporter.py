@@ -63,6 +63,7 @@ class Reporter:
         activity: Activity,
         clock: Clock,
         boot_id: str,
+        run_id: str,
         jitter: Callable[[], float],
         info: Mapping[str, Any] | None = None,
         timing: Timing | None = None,
@@ -71,6 +72,7 @@ class Reporter:
 
         Args:
             settings: with ``url`` None every method does nothing.
+            run_id: of this process and no other.
             snapshot: makes the ``state`` document; called from `step` only.
             jitter: a draw from ``[0, 1)``; the caller owns the randomness.
             info: what the ``info`` message says beside the device and the boot: no secret, no path.
@@ -85,6 +87,7 @@ class Reporter:
         self._clock = clock
         self._device_id = device_id
         self._boot_id = boot_id
+        self._run_id = run_id
         self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
         self._topics = Topics.of(settings.topic_prefix, device_id)
         self._info = payloads.encode(
@@ -114,6 +117,7 @@ class Reporter:
             activity=self._activity,
             clock=self._clock,
             boot_id=self._boot_id,
+            run_id=self._run_id,
             jitter=jitter,
             timing=self._timing,
             wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
@@ -214,6 +218,7 @@ class Reporter:
         say = payloads.online if status == "online" else payloads.offline
         document = say(
             boot_id=self._boot_id,
+            run_id=self._run_id,
             session=self._connection.number,
             reason=reason,
             ts=rfc3339(self._clock.now_utc()),
@@ -250,12 +255,12 @@ class Reporter:
         said = payloads.read_presence(payload)
         if said is None:
             return
-        if said == payloads.Presence(True, self._boot_id, self._connection.number):
+        number = self._connection.number
+        if said == payloads.Presence(True, self._boot_id, self._run_id, number):
             self._is_echoed = self._is_known = True
             self._refusals.taken(self._topics.status)
         elif said.is_online:
-            is_ours = said.boot_id == self._boot_id and said.session in self._connection.numbers
-            if self._is_known and not is_ours:
+            if self._is_known and said.run_id != self._run_id:
                 self._connection.contest(now_s)
         elif self._is_echoed and now_s - self._presented_s >= self._timing.min_gap_s:
             log.info("status.contradicted", session=self._connection.number)

@@ -1,6 +1,7 @@
 """A reporter with a real store, driven by a test; as a program, one that can be killed."""
 
 import random
+import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -70,6 +71,7 @@ class Reporting:
             activity=self.activity,
             clock=self.clock,
             boot_id=boot_id,
+            run_id=secrets.token_hex(8),
             jitter=random.Random(7).random,
             info={"agent": {"name": "edge_agent", "version": "0.1.0"}},
             timing=timing,

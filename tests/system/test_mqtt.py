@@ -249,13 +249,14 @@ def test_an_event_over_the_brokers_limit_is_set_aside_without_a_reconnect(tmp_pa
         assert len(documents(seen, STATUS)) == 1, "it reconnected"
 
 
-def test_two_agents_of_one_id_are_named_and_do_not_fight(broker, tmp_path):
+@pytest.mark.parametrize("boot_ids", [("a", "b"), ("one host", "one host")])
+def test_two_agents_of_one_id_are_named_and_do_not_fight(broker, tmp_path, boot_ids):
     seen: Seen = []
     patient = replace(QUICK, refused_base_s=60.0, refused_cap_s=60.0)
     with (
         listening(broker, seen),
-        Reporting(tmp_path / "a", broker.url, boot_id="a", timing=patient) as one,
-        Reporting(tmp_path / "b", broker.url, boot_id="b", timing=patient) as other,
+        Reporting(tmp_path / "a", broker.url, boot_id=boot_ids[0], timing=patient) as one,
+        Reporting(tmp_path / "b", broker.url, boot_id=boot_ids[1], timing=patient) as other,
     ):
         for _ in range(40):
             one.drive_for(0.05)

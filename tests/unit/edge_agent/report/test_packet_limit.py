@@ -189,6 +189,7 @@ def test_a_flood_that_nobody_has_read_yet_is_not_kept(tmp_path):
             activity=Activity(),
             clock=clock,
             boot_id="b",
+            run_id="r",
             jitter=lambda: 0.5,
             timing=Timing(),
             wake=woken.release,

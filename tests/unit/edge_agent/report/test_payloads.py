@@ -26,11 +26,13 @@ def test_topics_stand_below_prefix_version_and_device():
 
 
 def test_a_status_is_read_as_it_was_written():
-    birth = encode(online(boot_id="b", session=7, reason="start", ts="2026-11-21T00:00:00Z"))
-    will = encode(offline(boot_id="b", session=7, reason="lost"))
+    birth = encode(
+        online(boot_id="b", run_id="r", session=7, reason="start", ts="2026-11-21T00:00:00Z")
+    )
+    will = encode(offline(boot_id="b", run_id="r", session=7, reason="lost"))
 
-    assert read_presence(birth) == Presence(is_online=True, boot_id="b", session=7)
-    assert read_presence(will) == Presence(is_online=False, boot_id="b", session=7)
+    assert read_presence(birth) == Presence(is_online=True, boot_id="b", run_id="r", session=7)
+    assert read_presence(will) == Presence(is_online=False, boot_id="b", run_id="r", session=7)
 
 
 @pytest.mark.parametrize(
