@@ -117,6 +117,8 @@ class Wait:
     detail: str
     until_s: float | None = None
     """Monotonic; None: no known end."""
+    holds_all: bool = False
+    """Nothing at all is sent before it ends, whatever else a recording waits for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,9 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     is_current = view.current is not None and view.current.recording_id == recording.id
     if is_current:
         return view.blocked_by
+    holds_all = view.blocked_by is not None and view.blocked_by.holds_all
+    if holds_all and recording.state not in (State.SEEN, State.GROWING):
+        return view.blocked_by
     if (own := view.waits.get(recording.id)) is not None:
         return own
     if recording.origin == "watch" and ProblemCode.SOURCE_MISSING in view.problems:

@@ -152,6 +152,7 @@ class Lane:
         held_s = max(shared.reach.held_s(now_s), self._until_s - now_s)
         if held_s > 0:
             return held_s
+        shared.waits.release_over(now_s)
         picked = self._queue.pick(now_s)
         if picked is None:
             return self._rest(now_s)

@@ -130,7 +130,7 @@ class Reach:
         self._retries.count(recording)
         if self._link_failures >= _UNREACHABLE_AFTER or self.must_probe:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
-        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now")
+        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now", holds_all=True)
         wait_s = self._retries.delay_s(self._link_failures)
         return self._waits.hold_lane(Reason.LINK, str(error), wait_s)
 
@@ -139,7 +139,7 @@ class Reach:
         self.must_probe = True
         self._link_failures += 1
         self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
-        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now")
+        self.link_wait = Wait(Reason.LINK, f"{error}; tried again now", holds_all=True)
         return self._waits.hold_lane(
             Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
         )

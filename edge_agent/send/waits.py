@@ -54,7 +54,7 @@ class Waits:
         """Let everything wait; return the seconds until the next look."""
         wait_s = max(SHORTEST_WAIT_S, wait_s)
         until_s = self._clock.now_s() + wait_s
-        wait = Wait(reason, detail, until_s)
+        wait = Wait(reason, detail, until_s, holds_all=True)
         self._activity.block(wait)
         self.lane = RecordingWait(until_s, wait)
         if reason is not self._told:
@@ -93,6 +93,15 @@ class Waits:
     def release(self, recording_id: str) -> None:
         self._each.pop(recording_id, None)
         self._activity.wait(recording_id, None)
+
+    def release_over(self, now_s: float) -> None:
+        """Take waits that are over off the board, where they wait for a lane now; some at each call."""
+        looked_at = [(one, self._each.pop(one)) for one in list(islice(self._each, _LOOKED_AT))]
+        for one, hold in looked_at:
+            if hold.until_s > now_s:
+                self._each[one] = hold  # to the end: the next call looks at others
+            else:
+                self._activity.wait(one, None)
 
     def release_gone(self, is_pending: Callable[[str], bool]) -> None:
         """Forget recordings that others have taken out of the lane; some of them at each call."""

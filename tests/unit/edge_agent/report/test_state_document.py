@@ -11,7 +11,14 @@ from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.media.folder import Folder
 from edge_agent.operate.text import change_line, progress_line, size, status_page
-from edge_agent.report.state_document import LinkUse, StateDocuments, percent, status_line
+from edge_agent.report.state_document import (
+    LinkUse,
+    StateDocuments,
+    percent,
+    reason_of,
+    status_line,
+)
+from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
 
@@ -218,6 +225,49 @@ def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
 
     assert (document["state"], document["blocked_by"]) == ("blocked", "source_missing")
     assert document["problems"] == ["source_missing"]
+
+
+def test_what_holds_all_up_is_the_reason_of_each_recording_whatever_it_waited_for_before(board):
+    waiting = board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    growing = board.add("b.mp4")
+    own = Wait(Reason.BACKOFF, "the server lost it")
+    written = Wait(Reason.STILL_RECORDING, "a program has it open")
+    board.activity.wait(waiting.id, own)
+    board.activity.wait(growing.id, written)
+    for_itself = reason_of(waiting, board.activity.view())
+
+    link = Wait(Reason.LINK, "no route", holds_all=True)
+    board.activity.block(link)
+    view = board.activity.view()
+
+    assert for_itself == own
+    assert reason_of(waiting, view) == link
+    assert reason_of(growing, view) == written
+
+
+def test_where_each_waits_for_itself_each_has_its_own_reason(board):
+    first, second = (
+        board.store.advance(board.add(name), Event.SETTLED) for name in ("a.mp4", "b.mp4")
+    )
+    soon, late = Wait(Reason.BACKOFF, "the server lost it"), Wait(Reason.VERIFYING, "it verifies")
+    board.activity.wait(first.id, soon)
+    board.activity.wait(second.id, late)
+    board.activity.block(soon)
+
+    view = board.activity.view()
+
+    assert [reason_of(one, view) for one in (first, second)] == [soon, late]
+
+
+def test_a_wait_that_is_over_is_told_no_more_though_others_are_sent_first(board):
+    waits = Waits(board.activity, board.clock)
+    waits.hold("a", Reason.BACKOFF, "", 5.0)
+    waits.hold("b", Reason.BACKOFF, "", 50.0)
+
+    waits.release_over(board.clock.now + 6.0)
+
+    assert list(board.activity.waits) == ["b"]
+    assert waits.is_held("b", board.clock.now + 6.0)
 
 
 def oldest_age_s(board, clock=None, boot_id="boot"):
