@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
 from edge_host.settings import LayeredSettings
@@ -31,11 +32,6 @@ from upload_protocol.headers import is_device_id
 
 KIB = 1024
 MIB = 1024 * KIB
-
-_MEDIA = (
-    "mp4 mov m4v mkv webm ts mts m2ts mpg mpeg avi flv h264 264 h265 265 hevc mjpeg mjpg insv 360 "
-    "lrv lrf mcap bag wav jpg jpeg png tif tiff dng heic thm srt pts gpx csv json txt ulg bin"
-)
 
 
 class _Settings(BaseModel):
@@ -85,11 +81,12 @@ class WatchSettings(_Settings):
     folder: Path
     """Where the camera writes. It may be absent for a while (a card that is not plugged in)."""
 
-    patterns: Patterns = tuple(f"*.{ending}" for ending in _MEDIA.split())
-    """Names to send, upper or lower case alike: what cameras write, and the files beside it."""
+    patterns: Patterns = PATTERNS
+    """Names to send, upper or lower case alike: what recorders write, and the files beside it."""
 
-    ignore: Patterns = ("*.tmp", "*.part", "*.partial", "*.crdownload", "~*", "*.lock", "*.swp")
-    """Names never sent, even where `patterns` fit: unfinished by convention. Dotfiles are, too."""
+    ignore: Patterns = IGNORE
+    """Names never sent, even where `patterns` fit: unfinished by convention, or changing for ever.
+    Dotfiles are not sent, too."""
 
     recursive: bool = True
     """Whether subfolders count: cameras begin a new one every 999 files."""

@@ -110,10 +110,10 @@ def test_a_second_agent_is_refused_with_the_pid_of_the_first(agent):
 
 def test_a_reload_changes_what_it_can_and_an_invalid_one_changes_nothing(agent):
     start(agent)
-    agent.configure(watch={"patterns": ["*.xyz"]}, upload={"idle_timeout_seconds": 99})
+    agent.configure(watch={"patterns": ["*.qqq"]}, upload={"idle_timeout_seconds": 99})
     os.kill(agent.pid, signal.SIGHUP)
     wait_for(lambda: "config.applied" in events(agent), "the reload")
-    recording(agent.media / "a.xyz")
+    recording(agent.media / "a.qqq")
     wait_for(lambda: "upload.seen" in events(agent), "the new pattern")
     good = agent.config.read_text()
     agent.config.write_text(good.replace("[watch]", "[wacht]"))

@@ -638,16 +638,16 @@ def test_a_link_to_the_folder_is_resolved(tmp_path):
 
 
 def test_other_patterns_count_from_the_next_scan(folder):
-    folder.write("a.xyz")
+    folder.write("a.qqq")
     folder.settle()
     before = folder.states()
 
-    folder.folder.reconfigure(folder.settings.model_copy(update={"patterns": ("*.xyz",)}))
+    folder.folder.reconfigure(folder.settings.model_copy(update={"patterns": ("*.qqq",)}))
     folder.watcher.wake()
     folder.settle()
 
     assert before == {}
-    assert folder.states() == {"a.xyz": State.STABLE}
+    assert folder.states() == {"a.qqq": State.STABLE}
 
 
 def test_a_recording_that_is_moved_to_the_urgent_ones_becomes_urgent(tmp_path):
