@@ -46,6 +46,7 @@ from edge_agent.net.link_monitor import Figures
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
 from edge_agent.report.reporter import Reporter
+from edge_agent.report.standing_log import StandingLog
 from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
@@ -94,6 +95,7 @@ class Agent:
         self._clock = clock
         self._notifier = notifier
         self._ends_s: float | None = None
+        self._standing = StandingLog()
         self._lock = StateLock(settings.state_dir)
         self.activity = Activity()
         self._reserve = Reserve(settings.state_dir)
@@ -267,6 +269,7 @@ class Agent:
         with only_helps("status line", instead="systemd shows an older one"):
             try:
                 document = self._snapshots()
+                self._standing.look(document, now_s)
                 self._notifier.status(status_line(document))
                 if document["queue"]["files"]:
                     self._store.running.keep()

@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from edge_agent.base.helper import only_helps
+from edge_agent.core.left_out import WANTED, Cause, LeftOut
 
 
 class Reason(StrEnum):
@@ -34,6 +35,9 @@ class Reason(StrEnum):
     VERIFYING = "verifying"
     SOURCE_MISSING = "source_missing"
     DISK = "disk"
+    PERMISSION = "permission"
+    SOURCE_IO = "source_io"
+    CARD_ABSENT = "card_absent"
 
 
 class ProblemCode(StrEnum):
@@ -56,6 +60,10 @@ class ProblemCode(StrEnum):
     WATCH_LIMIT = "watch_limit"
     CONFIG = "config"
     SOURCE_MISSING = "source_missing"
+    CARD_ABSENT = "card_absent"
+    PERMISSION = "permission"
+    SOURCE_IO = "source_io"
+    LEFT_OUT = "left_out"
     INSECURE_TRANSPORT = "insecure_transport"
     WATCHER_FAILED = "watcher_failed"
     SENDER_FAILED = "sender_failed"
@@ -91,6 +99,17 @@ FAILURES: Mapping[ProblemCode, str] = MappingProxyType(
     }
 )
 """Of each worker that may fail at every step: what that means and what to do."""
+
+
+_LEFT_OUT: Mapping[Cause, ProblemCode] = MappingProxyType(
+    {
+        Cause.PATTERNS: ProblemCode.LEFT_OUT,
+        Cause.LINK: ProblemCode.LEFT_OUT,
+        Cause.ERROR: ProblemCode.LEFT_OUT,
+        Cause.PERMISSION: ProblemCode.PERMISSION,
+        Cause.SOURCE_IO: ProblemCode.SOURCE_IO,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +152,25 @@ class View:
     """Why the lane sends nothing; None while it sends or has nothing to send."""
     waits: Mapping[str, Wait]
     """Recording id -> why it waits; a pending recording that is not in it is queued."""
-    problems: frozenset[ProblemCode]
+    raised: frozenset[ProblemCode]
     beats: Mapping[str, float]
     """Worker -> monotonic seconds of its last progress or named wait."""
     limits: tuple[str, ...] = ()
     """What cannot be found out here, what that means and what to do: sentences for a person."""
+    left_out: tuple[LeftOut, ...] | None = None
+    """What the last look at the folder found and does not send; None before the first."""
+
+    folder: Wait | None = None
+    """Why nothing can be found in the watched folder; None: it is there."""
+
+    @property
+    def problems(self) -> frozenset[ProblemCode]:
+        """Those that were raised, and what follows from the folder and from what is left out."""
+        causes = {one.cause for one in self.left_out or ()}
+        found = {_LEFT_OUT[cause] for cause in causes - WANTED}
+        if self.folder is not None:
+            found.add(ProblemCode(self.folder.reason.value))
+        return self.raised | found
 
 
 class Activity:
@@ -155,7 +188,7 @@ class Activity:
             eta_s=None,
             blocked_by=None,
             waits=MappingProxyType({}),
-            problems=frozenset(),
+            raised=frozenset(),
             beats=MappingProxyType({}),
         )
         self._listeners: tuple[Callable[[], None], ...] = ()
@@ -242,11 +275,11 @@ class Activity:
     def problem(self, code: ProblemCode, present: bool) -> bool:
         """Raise or clear a problem; return whether that changed anything."""
         with self._lock:
-            before = self._view.problems
+            before = self._view.raised
             after = before | {code} if present else before - {code}
             if after == before:
                 return False
-            self._view = replace(self._view, problems=after)
+            self._view = replace(self._view, raised=after)
         self._announce()
         return True
 
@@ -256,6 +289,22 @@ class Activity:
             if self._view.limits == limits:
                 return
             self._view = replace(self._view, limits=limits)
+        self._announce()
+
+    def leave_out(self, left_out: tuple[LeftOut, ...] | None) -> None:
+        """Say what lies in the folder and is not sent, all of it; None: that cannot be told now."""
+        with self._lock:
+            if self._view.left_out == left_out:
+                return
+            self._view = replace(self._view, left_out=left_out)
+        self._announce()
+
+    def miss_folder(self, why: Wait | None) -> None:
+        """Say why nothing can be found in the watched folder; None: it is there."""
+        with self._lock:
+            if self._view.folder == why:
+                return
+            self._view = replace(self._view, folder=why)
         self._announce()
 
     def beat(self, worker: str, now_s: float) -> None:

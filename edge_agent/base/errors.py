@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from edge_agent.core.left_out import Cause
 from edge_host import errors
 from upload_protocol.messages import Problem
 from upload_protocol.ranges import RangeSet
@@ -69,7 +70,11 @@ class SourceVanishedError(SourceError):
 
 
 class SourceUnreadableError(SourceError):
-    """The file exists and cannot be read."""
+    """The file exists and cannot be read: ``why`` is what its ``errno`` says."""
+
+    def __init__(self, message: str, why: Cause) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class TransportError(AgentError):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.base.settings import WatchSettings
+from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
@@ -24,20 +25,37 @@ class NameRules:
     """Which names are recordings; upper and lower case alike."""
 
     def __init__(self, patterns: Iterable[str], ignore: Iterable[str]) -> None:
-        self._wanted = _any_of(patterns)
-        self._ignored = _any_of(ignore)
+        self._wanted = _AnyOf(patterns)
+        self._ignored = _AnyOf(ignore)
 
     def take(self, name: bytes) -> bool:
         """Return whether a file of that base name is sent."""
+        return self.why_not(name) is None
+
+    def why_not(self, name: bytes) -> Cause | None:
+        """Return why a file of that base name is not sent; None: it is."""
         if name.startswith(b"."):
-            return False
+            return Cause.HIDDEN
         text = os.fsdecode(name).lower()
-        return bool(self._wanted.match(text)) and not self._ignored.match(text)
+        if self._ignored.fits(text):
+            return Cause.IGNORED
+        return None if self._wanted.fits(text) else Cause.PATTERNS
 
 
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    parts = [fnmatch.translate(pattern.lower()) for pattern in patterns]
-    return re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
+class _AnyOf:
+    """Patterns, nearly all of them endings: those are compared at once, however many they are."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        lower = [pattern.lower() for pattern in patterns]
+        self._endings = tuple(one[1:] for one in lower if _IS_ENDING.match(one))
+        parts = [fnmatch.translate(one) for one in lower if not _IS_ENDING.match(one)]
+        self._others = re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
+
+    def fits(self, name: str) -> bool:
+        return name.endswith(self._endings) or bool(self._others.match(name))
+
+
+_IS_ENDING = re.compile(r"\*[^*?\[]+\Z")
 
 
 @dataclass(frozen=True, slots=True)

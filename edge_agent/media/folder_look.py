@@ -176,7 +176,7 @@ class FolderLook:
         self._owes_search |= self._known.end()
         self._owes_search |= any(path in self._settler for path in walk.unmet)
         self._settler.take_up(now_s)
-        if self._owes_search and not walk.scan.unreadable:
+        if self._owes_search and walk.scan.is_whole:
             return self._missing.find()
         walk.owes_search = self._owes_search
         return iter(())

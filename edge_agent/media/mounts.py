@@ -65,13 +65,39 @@ def kind_at(path: Path, mountinfo: bytes) -> str | None:
     )
 
 
+def mount_point_of(path: Path, mountinfo: bytes) -> bytes:
+    """Return where the file system is mounted that *path*, a real one, lies on; empty: at ``/``."""
+    wanted = _plain(path)
+    points = [one.point for one in _mounts(mountinfo) if _is_within(wanted, one.point)]
+    return max(points, key=len, default=b"")
+
+
+def mount_points(mountinfo: bytes) -> frozenset[bytes]:
+    """Return all places where something is mounted."""
+    return frozenset(one.point for one in _mounts(mountinfo))
+
+
+def fstab_points(fstab: bytes) -> Iterator[bytes]:
+    """Yield the places that fstab(5) has something for, but ``/``."""
+    for line in fstab.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and not fields[0].startswith(b"#") and fields[1].startswith(b"/"):
+            point = _unescaped(fields[1]).rstrip(b"/")
+            if point:
+                yield point
+
+
+def _unescaped(field: bytes) -> bytes:
+    return _ESCAPE.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), field)
+
+
 def _mounts(mountinfo: bytes) -> Iterator[_Mount]:
     for line in mountinfo.splitlines():
         before, _, after = line.partition(b" - ")
         fields = before.split(b" ", 5)
         if len(fields) < 6:
             continue
-        point = _ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), fields[4]).rstrip(b"/")
+        point = _unescaped(fields[4]).rstrip(b"/")
         kind = os.fsdecode(after.partition(b" ")[0])
         yield _Mount(fields[2], fields[3], point, kind)
 

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from edge_agent.core.left_out import Cause, LeftOut, Tally, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
@@ -17,6 +18,9 @@ from edge_agent.media.folder import NameRules
 from edge_agent.media.identity import identity_of
 from edge_agent.media.removal import PREFIX
 
+_ALL_READ = 0o444
+_LINKS_FOLLOWED = 1000
+"""In one walk, to see where they lead; each costs as much as some files."""
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
 
 
@@ -31,8 +35,10 @@ class Scan:
         """Inodes of the folders that were read."""
         self.aside: list[bytes] = []
         """Paths of recordings under the hidden names that they have until they are unlinked."""
-        self.unreadable: list[str] = []
-        """Folders that could not be read, with the reason, printable."""
+        self.is_whole = True
+        """Whether all of it could be looked at."""
+        self._left_out = Tally()
+        self._links = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, Identity]]:
         """Yield path and identity of each regular file that the rules take."""
@@ -43,30 +49,93 @@ class Scan:
                 yield from self._files(folder, waiting)
             except OSError as error:
                 if error.errno not in beneath.ABSENT or folder == self._root:
-                    self.unreadable.append(f"{printable(folder)}: {error.strerror}")
+                    self._miss(folder, error)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is not sent of what was found, and why."""
+        return self._left_out.result()
+
+    def _miss(self, path: bytes, error: OSError) -> None:
+        self.is_whole = False
+        why = os.strerror(error.errno) if error.errno else str(error)
+        self._left_out.add(cause_of(error.errno), f"{self._place(path)}: {why}")
+
+    def _leave(self, cause: Cause, path: bytes) -> None:
+        self._left_out.add(cause, self._place(path))
+
+    def _place(self, path: bytes) -> str:
+        return printable(path[len(self._root.rstrip(b"/")) + 1 :] or path)
 
     def _files(self, folder: bytes, waiting: list[bytes]) -> Iterator[tuple[bytes, Identity]]:
         above = folder.rstrip(b"/") + b"/"
         with beneath.folder(folder) as fd, os.scandir(fd) as entries:
             self.folders.add(os.fstat(fd).st_ino)
             for entry in entries:
-                name = os.fsencode(entry.name)
+                path = above + os.fsencode(entry.name)
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if self._recursive and _is_plain_folder(name):
-                            waiting.append(above + name)
+                        self._enter(path, waiting)
                     elif entry.is_file(follow_symlinks=False):
-                        if self._rules.take(name):
-                            yield above + name, identity_of(entry.stat(follow_symlinks=False))
-                        elif name.startswith(PREFIX):
-                            self.aside.append(above + name)
+                        found = self._file(path, entry, fd)
+                        if found is not None:
+                            yield path, found
+                    elif not entry.is_symlink():
+                        self._leave(Cause.SPECIAL, path)
+                    elif self._leads_out(path):
+                        self._leave(Cause.LINK, path)
                 except OSError as error:
                     if error.errno not in beneath.ABSENT:  # else: gone between the two calls
-                        self.unreadable.append(f"{printable(above + name)}: {error.strerror}")
+                        self._miss(path, error)
+
+    def _enter(self, path: bytes, waiting: list[bytes]) -> None:
+        name = os.path.basename(path)
+        if name.startswith(b"."):
+            self._leave(Cause.HIDDEN, path)
+        elif not self._recursive:
+            self._leave(Cause.NOT_RECURSIVE, path)
+        elif name not in _SYSTEM_FOLDERS:
+            waiting.append(path)
+
+    def _file(self, path: bytes, entry: os.DirEntry[str], folder: int) -> Identity | None:
+        """Return what the regular file *entry* of *folder* is, if the rules take it."""
+        name = os.path.basename(path)
+        if name.startswith(PREFIX):
+            self.aside.append(path)
+            return None
+        cause = self._rules.why_not(name)
+        if cause is not None:
+            self._leave(cause, path)
+            return None
+        found = entry.stat(follow_symlinks=False)
+        if not _is_readable(found, name, folder):
+            # Watched all the same: its rights may be mended before it is finished.
+            self._leave(Cause.PERMISSION, path)
+        return identity_of(found)
+
+    def _leads_out(self, link: bytes) -> bool:
+        """Return whether *link* leads to what is not found without it."""
+        self._links += 1
+        if self._links > _LINKS_FOLLOWED:
+            return True
+        end, root = os.path.realpath(link), self._root.rstrip(b"/")
+        if not end.startswith(root + b"/") or not os.path.lexists(end):
+            return end != root
+        return any(part.startswith(b".") for part in end[len(root) + 1 :].split(b"/"))
 
 
-def _is_plain_folder(name: bytes) -> bool:
-    return not name.startswith(b".") and name not in _SYSTEM_FOLDERS
+def _is_readable(found: os.stat_result, name: bytes, folder: int) -> bool:
+    """Return whether this user may read that file; the kernel is asked only where its mode leaves doubt."""
+    if found.st_mode & _ALL_READ == _ALL_READ:
+        return True
+    if os.access(name, os.R_OK, dir_fd=folder, effective_ids=True, follow_symlinks=False):
+        return True
+    try:
+        # Without `faccessat2` (Linux 5.8) the C library guesses from the mode, and knows no capability.
+        os.close(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder))
+    except OSError as error:
+        return cause_of(error.errno) is not Cause.PERMISSION
+    return True
 
 
 def is_gone(path: bytes, device: int) -> bool:

@@ -18,6 +18,7 @@ from edge_agent.base.errors import (
     SourceUnreadableError,
     SourceVanishedError,
 )
+from edge_agent.core.left_out import Cause, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.media import beneath
@@ -33,6 +34,12 @@ _FOLLOWED_BYTES = 4 * PIECE_BYTES
 """Hashed behind the lanes with each piece sent: more than is sent, so that the gap closes."""
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
+
+
+_ACTIONS = {
+    Cause.PERMISSION: "; give the agent's user access to it",
+    Cause.SOURCE_IO: "; the card may be dying: copy now what can still be read, then replace it",
+}
 
 
 @contextmanager
@@ -53,8 +60,8 @@ def _translate(error: OSError, path: bytes) -> SourceError:
         return SourceVanishedError(f"{name} is gone")
     if error.errno == errno.ELOOP:
         return SourceChangedError(f"{name}, or a folder on the way to it, is a symbolic link now")
-    why = os.strerror(error.errno) if error.errno else str(error)
-    return SourceUnreadableError(f"{name} cannot be read: {why}")
+    why, cause = os.strerror(error.errno) if error.errno else str(error), cause_of(error.errno)
+    return SourceUnreadableError(f"{name} cannot be read: {why}{_ACTIONS.get(cause, '')}", cause)
 
 
 class Source:

@@ -5,6 +5,7 @@ Beside the watcher, `edge-agent upload` uses this alone: it looks at single file
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.core.left_out import Cause, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
@@ -24,7 +26,9 @@ from edge_agent.core.stability import (
     observe,
 )
 from edge_agent.core.upload import Event, State
+from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
+from edge_agent.media.holders import Holders
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.store.outbox import NewEvent
@@ -74,6 +78,7 @@ class StabilityCheck:
         self._activity = activity
         self._probe = probe
         self._wake_sender = wake_sender
+        self._holders = Holders()
         self._unfinished: dict[bytes, _Unfinished] = {}
         self._moves: list[Move] = []
         self._has_backlog = False
@@ -211,12 +216,15 @@ class StabilityCheck:
             del self._unfinished[path]
             self._settle(one.recording_id, identity)
         elif one.watched != before or writer is Writer.SOMEBODY:
-            self._note_growing(one.recording_id, identity, writer)
+            detail = "it was written to a moment ago"
+            if writer is Writer.SOMEBODY:
+                file, quiet_s = (identity.device, identity.inode), now_s - one.watched.quiet_since_s
+                detail = self._holders.detail(path, file, quiet_s=quiet_s, now_s=now_s)
+            self._note_growing(one.recording_id, identity, detail)
         elif writer is Writer.UNKNOWN and len(self._unfinished) <= _MAX_LINES:
             # Each reason told copies all of them: not for a card full of another user's files.
             quiet_s = max(self._policy.settle_s, self._policy.fallback_settle_s)
-            detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
-            self._activity.wait(one.recording_id, Wait(Reason.STILL_RECORDING, detail))
+            self._activity.wait(one.recording_id, _unknown_writer(path, quiet_s))
 
     def _settle(self, recording_id: str, identity: Identity) -> None:
         recording = self._store.get(recording_id)
@@ -231,10 +239,7 @@ class StabilityCheck:
         event = NewEvent("file.discovered", told, subject=recording.id, is_low=True)
         self._moves.append(Move(recording, Event.SETTLED, {"identity": identity}, [event]))
 
-    def _note_growing(self, recording_id: str, identity: Identity, writer: Writer | None) -> None:
-        detail = "it was written to a moment ago"
-        if writer is Writer.SOMEBODY:
-            detail = "a program has it open for writing"
+    def _note_growing(self, recording_id: str, identity: Identity, detail: str) -> None:
         self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, detail))
         recording = self._store.get(recording_id)
         if recording is not None and recording.state is State.SEEN:
@@ -265,6 +270,17 @@ class StabilityCheck:
         if settled:
             self._wake_sender()
         return settled
+
+
+def _unknown_writer(path: bytes, quiet_s: float) -> Wait:
+    """Return why a file waits of which the kernel does not tell who writes to it."""
+    try:
+        os.close(beneath.open_file(path))
+    except OSError as error:
+        if cause_of(error.errno) is Cause.PERMISSION:
+            return Wait(Reason.PERMISSION, "this user may not read it: give the agent access to it")
+    detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
+    return Wait(Reason.STILL_RECORDING, detail)
 
 
 def _content(identity: Identity) -> Content:

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.errors import StoreError
+from edge_agent.core.left_out import WANTED, Cause, Told, cause_of, sentence
+from edge_agent.media import beneath
+from edge_agent.media.card import Card
 from edge_agent.media.folder import Folder
 from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.lease import LeaseProbe
@@ -23,11 +26,14 @@ from edge_agent.media.root_check import RootCheck
 from edge_agent.media.scan import Scan
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
+from edge_host.terminal import plain
 
 log = structlog.get_logger()
 
 WORKER = "watcher"
 _ABSENT_RETRY_S = 2.0
+_LONGEST_POINT = 100
+_AWAY = {Cause.PERMISSION: Reason.PERMISSION, Cause.SOURCE_IO: Reason.SOURCE_IO}
 _MIN_SCAN_GAP_S = 0.5
 _STORE_WAIT_S = 10.0
 _SCAN_S_PER_FILE = 1e-3
@@ -61,8 +67,9 @@ class Watcher:
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._store_retry_s: float | None = None
         self._is_root_lost = False
-        self._unreadable: list[str] = []
+        self._told = Told()
         self._folder = folder
+        self._card = Card(store.notes, folder.path)
 
     def wake(self) -> None:
         """Say that something in the folder, or its rules, may have changed; returns at once."""
@@ -132,17 +139,39 @@ class Watcher:
         """Return the folder's real path; None, and say so, while it is not there."""
         try:
             root = self._folder.real_path()
+            with beneath.folder(os.fsencode(root)):
+                pass  # it may be listed
         except OSError as error:
-            self._activity.problem(ProblemCode.SOURCE_MISSING, present=True)
+            why = self._why_away(error)
+            self._activity.miss_folder(why)
             if not self._is_root_lost:
-                self._lose_root(error.strerror or str(error))
+                self._lose_root(why.detail)
             self._scan_due_s = now_s
             return None
-        self._activity.problem(ProblemCode.SOURCE_MISSING, present=False)
         if self._is_root_lost:
             self._is_root_lost = False
             log.info("folder.restored", path=str(self._folder.path))
+            self._activity.miss_folder(None)
         return root
+
+    def _why_away(self, error: OSError) -> Wait:
+        reason = _AWAY.get(cause_of(error.errno), Reason.SOURCE_MISSING)
+        if reason is Reason.SOURCE_MISSING and (card := self._absent_card()) is not None:
+            return card
+        said = error.strerror or str(error)
+        detail = f"the watched folder is not there, or may not be entered: {said}"
+        return Wait(reason, detail)
+
+    def _absent_card(self) -> Wait | None:
+        """Return that the folder is a mount point with nothing mounted, if it is."""
+        point = self._card.absent(holds_files=self._all.files > 0)
+        if point is None:
+            return None
+        detail = (
+            f"nothing is mounted at {plain(point[:_LONGEST_POINT])}, where the card with the watched"
+            " folder belongs: put it in, or mount it; what is known and not sent waits for it"
+        )
+        return Wait(Reason.CARD_ABSENT, detail)
 
     def _lose_root(self, why: str) -> None:
         self._is_root_lost = True
@@ -151,6 +180,7 @@ class Watcher:
         self._lookout.stop()
         self._settler.clear()
         self._all.forget_all()
+        self._activity.leave_out(None)
 
     def _look_at_all(self, root: bytes, now_s: float) -> bool:
         """Do a step of a look at the whole folder; return whether it is through."""
@@ -160,7 +190,7 @@ class Watcher:
         if looked is None:
             return False
         self._plan_next_scan(now_s, is_complete=looked.is_complete)
-        self._tell_trouble(looked.scan)
+        self._tell_trouble(looked.scan, now_s)
         if looked.scan.aside:
             self.on_aside(looked.scan.aside)
         return True
@@ -178,13 +208,16 @@ class Watcher:
             if limit not in before:
                 log.warning("writers.unknown", why=limit)
 
-    def _tell_trouble(self, scan: Scan) -> None:
-        if scan.unreadable != self._unreadable:
-            self._unreadable = scan.unreadable
-            for one in scan.unreadable[:10]:
-                log.error(
-                    "folder.unreadable", path=one, action="give the agent's user access to it"
-                )
+    def _tell_trouble(self, scan: Scan, now_s: float) -> None:
+        card = self._absent_card()
+        if card is not None and self._activity.view().folder != card:
+            log.error("card.absent", path=str(self._folder.path), detail=card.detail)
+        self._activity.miss_folder(card)
+        left_out = scan.left_out
+        self._activity.leave_out(left_out)
+        for one in self._told.news(left_out, now_s):
+            say = log.info if one.cause in WANTED else log.warning
+            say("folder.left_out", cause=one.cause.value, files=one.count, detail=sentence(one))
         if self._lookout.compare(scan.folders):
             self._is_hinted = True
         self._activity.problem(ProblemCode.WATCH_LIMIT, present=self._lookout.is_limited)

@@ -10,7 +10,12 @@ from edge_agent.media.folder import Folder
 from edge_agent.operate.checks.broker import check_reporting
 from edge_agent.operate.checks.device import check_certificates, check_clock, check_congestion
 from edge_agent.operate.checks.finding import Finding
-from edge_agent.operate.checks.folders import check_folder, check_state_dir
+from edge_agent.operate.checks.folders import (
+    check_card,
+    check_folder,
+    check_left_out,
+    check_state_dir,
+)
 from edge_agent.operate.checks.link import check_link
 from edge_agent.operate.checks.server import check_server
 
@@ -23,7 +28,10 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     for warning in loaded.warnings:
         if not warning.startswith("[watch] folder:"):  # `check_folder` says it, and what to do
             yield Finding("WARN", "config", warning)
-    yield from check_folder(Folder(settings.watch), deletes=settings.retention.delete != "never")
+    watched = Folder(settings.watch)
+    yield from check_folder(watched, deletes=settings.retention.delete != "never")
+    yield from check_card(watched)
+    yield from check_left_out(watched)
     yield from check_state_dir(settings.state_dir)
     yield from check_clock(clock)
     yield from check_congestion(settings)

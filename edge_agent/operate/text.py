@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_agent.base.activity import FAILURES
+from edge_agent.core.left_out import from_document, sentence
 from edge_agent.report.state_document import status_line
 from edge_host.terminal import plain
 
@@ -56,6 +57,8 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         lines.append(f"problems: {', '.join(document['problems'])}")
         lines += [f"{code}: {FAILURES[code]}" for code in document["problems"] if code in FAILURES]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
+    left_out = from_document(document.get("left_out") or {})
+    lines += [f"left out ({one.cause}): {sentence(one)}" for one in left_out]
     if files:
         lines += ["", *_table(files)]
     hidden = queue["files"] - sum(not row["is_done"] and row["state"] != "failed" for row in files)

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_agent.base.activity import FAILURES, Activity, Current, ProblemCode, Reason, View, Wait
 from edge_agent.base.clock import Clock
+from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folder import Folder
@@ -32,6 +33,7 @@ _STATE_OF_REASON = {
     Reason.QUEUED: "idle",
     Reason.STILL_RECORDING: "idle",
 }
+_OF_SETTLING = frozenset({Reason.STILL_RECORDING, Reason.PERMISSION})
 _LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
 _ERRORS = _LAME | {ProblemCode.STORE}
 
@@ -114,6 +116,7 @@ class StateDocuments:
             "link": _link(link),
             "disk": self._disk(),
             "problems": sorted(view.problems),
+            "left_out": None if view.left_out is None else in_document(view.left_out),
             "last_completed_at": totals.last_verified_at,
         }
 
@@ -142,16 +145,19 @@ class StateDocuments:
 def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:
     """Return why nothing is sent although something waits; None while something is sent, or idle."""
     if view.blocked_by is not None:
-        return view.blocked_by
+        return _of_folder(view.blocked_by, view)
     if view.current is not None:
         return None
     if ProblemCode.STORE in view.problems:
         # What is found now cannot be remembered, so it is in no count of what waits.
         return Wait(Reason.DISK, "state_dir cannot be written: is its disk full or read-only?")
-    if ProblemCode.SOURCE_MISSING in view.problems:
-        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there, or may not be entered")
+    if view.folder is not None:
+        return view.folder
     unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
     if unfinished:
+        own = [one for one in view.waits.values() if one.reason in _OF_SETTLING]
+        if unfinished == len(own) == 1:
+            return own[0]
         if unfinished == 1:
             detail = "a recording is being written, or was a moment ago"
         else:
@@ -172,18 +178,26 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     is_current = view.current is not None and view.current.recording_id == recording.id
     if is_current:
         return view.blocked_by
+    is_watched = recording.origin == "watch"
     holds_all = view.blocked_by is not None and view.blocked_by.holds_all
     if holds_all and recording.state not in (State.SEEN, State.GROWING):
         return view.blocked_by
     if (own := view.waits.get(recording.id)) is not None:
-        return own
-    if recording.origin == "watch" and ProblemCode.SOURCE_MISSING in view.problems:
-        return Wait(Reason.SOURCE_MISSING, "the watched folder is not there, or may not be entered")
+        return _of_folder(own, view) if is_watched else own
+    if is_watched and view.folder is not None:
+        return view.folder
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
         return view.blocked_by
     return Wait(Reason.QUEUED, "other recordings are sent first")
+
+
+def _of_folder(wait: Wait, view: View) -> Wait:
+    """Return why the whole folder is away, where *wait* is for a file that is."""
+    if view.folder is not None and wait.reason is Reason.SOURCE_MISSING:
+        return view.folder
+    return wait
 
 
 def status_line(document: Mapping[str, Any]) -> str:
@@ -206,7 +220,16 @@ def _in_words(document: Mapping[str, Any]) -> str:
         speed = "" if rate is None else f" at {rate / 1e6:.1f} MB/s"
         return f"sending {current['name']} {current['percent']:.0f} %{speed}{tail}"
     failed = f", {queue['failed']} failed" if queue["failed"] else ""
-    return f"idle, {document['totals']['files_done']} sent so far{failed}"
+    return f"idle, {document['totals']['files_done']} sent so far{failed}{_left_out(document)}"
+
+
+def _left_out(document: Mapping[str, Any]) -> str:
+    count = sum(
+        one.count
+        for one in from_document(document.get("left_out") or {})
+        if one.cause not in WANTED
+    )
+    return f", {count} left out" if count else ""
 
 
 def _state(view: View, wait: Wait | None) -> str:

@@ -30,6 +30,7 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.core.left_out import Cause
 from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.send.conflicts import Conflicts
@@ -51,6 +52,10 @@ _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
 does not ask a full server thousands of times at once."""
 
+_UNREADABLE_REASONS = {
+    Cause.PERMISSION: Reason.PERMISSION,
+    Cause.SOURCE_IO: Reason.SOURCE_IO,
+}
 _BUSY_REASONS = {
     "quota": Reason.QUOTA,
     "server_full": Reason.SERVER_FULL,
@@ -107,13 +112,13 @@ class FailurePolicy:
             self._fail(recording, event, code, str(error), permanent=False)
             return 0.0
         failures = self._retries.count(recording)
+        reason = Reason.SOURCE_MISSING
         if isinstance(error, SourceUnreadableError):
-            self._tell_unreadable(recording, str(error))
-        return self._waits.hold(
-            recording.id, Reason.SOURCE_MISSING, str(error), self._retries.delay_s(failures)
-        )
+            reason = _UNREADABLE_REASONS.get(error.why, Reason.BACKOFF)
+            self._tell_unreadable(recording, reason, str(error))
+        return self._waits.hold(recording.id, reason, str(error), self._retries.delay_s(failures))
 
-    def _tell_unreadable(self, recording: Recording, detail: str) -> None:
+    def _tell_unreadable(self, recording: Recording, reason: Reason, detail: str) -> None:
         """Tell the log once: only a person can give the agent access, and others may go on for days."""
         if self._unreadable.get(recording.id) == detail:
             return
@@ -123,7 +128,7 @@ class FailurePolicy:
         log.warning(
             "upload.waiting",
             recording_id=recording.id,
-            reason=Reason.SOURCE_MISSING.value,
+            reason=reason.value,
             detail=detail,
         )
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 import structlog
 
-from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.clock import Clock
 
 SHORTEST_WAIT_S = 0.2
@@ -20,6 +20,10 @@ LONGEST_STEP_S = 30.0
 
 _LOOKED_AT = 100
 
+_TROUBLES = {
+    Reason.PERMISSION: ProblemCode.PERMISSION,
+    Reason.SOURCE_IO: ProblemCode.SOURCE_IO,
+}
 _OF_RULES = frozenset({Reason.PAUSED, Reason.METERED, Reason.SCHEDULE})
 
 log = structlog.get_logger()
@@ -39,6 +43,9 @@ class Waits:
         self._clock = clock
         self._each: dict[str, RecordingWait] = {}
         self.lane: RecordingWait | None = None
+        self._troubled: dict[ProblemCode, set[str]] = {code: set() for code in _TROUBLES.values()}
+        """Recordings that could not be read, until they are sent or gone: one that is tried again may
+        be read for minutes before the same sector comes."""
         self._told: Reason | None = None
         """What the log was told of last, since something got through."""
 
@@ -48,7 +55,16 @@ class Waits:
         wait = Wait(reason, detail, until_s)
         self._each[recording_id] = RecordingWait(until_s, wait)
         self._activity.wait(recording_id, wait)
+        if (code := _TROUBLES.get(reason)) is not None:
+            self._troubled[code].add(recording_id)
+            self._activity.problem(code, present=True)
         return 0.0
+
+    def _end_trouble(self, recording_id: str) -> None:
+        for code, recordings in self._troubled.items():
+            if recording_id in recordings:
+                recordings.remove(recording_id)
+                self._activity.problem(code, present=bool(recordings))
 
     def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
         """Let everything wait; return the seconds until the next look."""
@@ -93,6 +109,7 @@ class Waits:
     def release(self, recording_id: str) -> None:
         self._each.pop(recording_id, None)
         self._activity.wait(recording_id, None)
+        self._end_trouble(recording_id)
 
     def release_over(self, now_s: float) -> None:
         """Take waits that are over off the board, where they wait for a lane now; some at each call."""
@@ -112,6 +129,7 @@ class Waits:
                 self._each[one] = hold  # to the end: the next call looks at others
             else:
                 self._activity.wait(one, None)
+                self._end_trouble(one)
 
     def first(self) -> RecordingWait | None:
         """Return the hold of a recording that ends first."""

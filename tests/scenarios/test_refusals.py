@@ -1,9 +1,12 @@
 """What a refusal is about decides what follows: a file, its upload, or the way to the server."""
 
+import errno
+
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.core.upload import State
+from edge_agent.media.source import Source, _translate
 from tests.support.lane import scene
 from tests.support.link import FINE, problem
 
@@ -135,3 +138,35 @@ def test_L5_a_refusal_of_one_recordings_requests_holds_up_no_other(stage):
     assert stage.clock.now_s() - began_s < 60
     assert stage.lane.now(first).state is State.SENDING
     assert stage.lane.activity.waits[first.id].reason is Reason.LINK
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "problem_code"),
+    [
+        (errno.EIO, Reason.SOURCE_IO, ProblemCode.SOURCE_IO),
+        (errno.EACCES, Reason.PERMISSION, ProblemCode.PERMISSION),
+        (errno.ENOMEM, Reason.BACKOFF, None),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why_until_it_has_arrived(
+    stage, code, reason, problem_code
+):
+    recording = stage.lane.record("a.mp4", b"x" * 100 * KIB)
+
+    def refuse(path):
+        raise _translate(OSError(code, "no"), path)
+
+    stage.lane.open_source = refuse
+    stage.lane.run(until=lambda: recording.id in stage.lane.activity.waits)
+    wait, problems = stage.lane.activity.waits[recording.id], stage.lane.activity.problems
+    stage.lane.open_source = Source.open
+
+    stage.lane.run()
+
+    assert wait.reason is reason
+    assert problems == ({problem_code} if problem_code else frozenset())
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.lane.activity.problems == frozenset()

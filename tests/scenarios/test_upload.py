@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import SourceUnreadableError
+from edge_agent.core.left_out import Cause
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from tests.support.lane import scene
@@ -358,7 +359,9 @@ def test_why_everything_waits_is_one_line_in_the_log_until_something_gets_throug
 
 def test_a_file_that_cannot_be_read_is_one_line_in_the_log_and_goes_when_it_can_be(stage):
     def refuse(path):
-        raise SourceUnreadableError(f"{path.rpartition(b'/')[2].decode()} cannot be read: why")
+        raise SourceUnreadableError(
+            f"{path.rpartition(b'/')[2].decode()} cannot be read: why", Cause.SOURCE_IO
+        )
 
     recording = stage.lane.record("a.mp4", b"x" * 1000)
     stage.lane.open_source = refuse
@@ -370,6 +373,6 @@ def test_a_file_that_cannot_be_read_is_one_line_in_the_log_and_goes_when_it_can_
 
     told = [one for one in lines if one["event"] == "upload.waiting"]
     assert [(one["reason"], one["detail"]) for one in told] == [
-        ("source_missing", "a.mp4 cannot be read: why")
+        ("source_io", "a.mp4 cannot be read: why")
     ]
     assert stage.published() == {"a.mp4": b"x" * 1000}

@@ -9,14 +9,20 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from edge_agent.core.left_out import WANTED, Cause, sentence
 from edge_agent.core.stability import Writer
+from edge_agent.media.card import Card
 from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.mounts import kind_at, read_mountinfo
+from edge_agent.media.scan import Scan
 from edge_agent.operate.checks.finding import Finding
 
 _LOOKED_AT = 1000
 """Files in the watched folder, until one is found that belongs to the camera's user."""
+_SCANNED = 100_000
+"""Recordings looked at by one check: some seconds."""
+_UNREADABLE = frozenset({Cause.PERMISSION, Cause.SOURCE_IO})
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
 
 
@@ -41,6 +47,32 @@ def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
     yield check_open_files(
         folder.resolve(), may_write=may_write, recursive=watched.rules.is_recursive
     )
+
+
+def check_left_out(watched: Folder) -> Iterator[Finding]:
+    """Say what of it is not sent, and why."""
+    try:
+        root = os.fsencode(watched.real_path())
+    except OSError:
+        return  # `check_folder` has said it
+    scan = Scan(root, watched.rules.names, recursive=watched.rules.is_recursive)
+    taken = sum(1 for _ in islice(scan, _SCANNED))
+    found = scan.left_out
+    if not any(one.cause not in WANTED for one in found):
+        yield Finding(
+            "OK", "left out", f"{taken} files there match [watch] patterns and can be read"
+        )
+    for one in found:
+        level = "OK" if one.cause in WANTED else "FAIL" if one.cause in _UNREADABLE else "WARN"
+        yield Finding(level, "left out", sentence(one))
+
+
+def check_card(watched: Folder) -> Iterator[Finding]:
+    """Say whether something is to be mounted where the folder lies, and is not."""
+    point = Card(None, watched.path).absent(holds_files=False)
+    if point is not None:
+        text = f"nothing is mounted at {point}, where /etc/fstab has the card for it: put it in, or mount it"
+        yield Finding("FAIL", "card", text)
 
 
 def check_open_files(folder: Path, *, may_write: bool, recursive: bool) -> Finding:

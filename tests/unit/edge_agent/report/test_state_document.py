@@ -25,7 +25,7 @@ from tests.support.rim import StillClock
 KEYS = {
     "v", "ts", "seq", "boot_id", "clock", "state", "blocked_by", "blocked_detail", "paused",
     "limit_bytes_per_s", "rate_bytes_per_s", "eta_s", "queue", "current", "totals", "link", "disk",
-    "problems", "last_completed_at",
+    "problems", "left_out", "last_completed_at",
 }  # fmt: skip
 
 
@@ -150,6 +150,7 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "retransmit_percent": None,
         },
         "problems": ["insecure_transport"],
+        "left_out": None,
         "last_completed_at": None,
     }
 
@@ -219,7 +220,7 @@ def test_a_recording_that_is_still_written_is_the_reason_when_nothing_else_is(bo
 
 def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
     board.store.advance(board.add("a.mp4"), Event.SETTLED)
-    board.activity.problem(ProblemCode.SOURCE_MISSING, present=True)
+    board.activity.miss_folder(Wait(Reason.SOURCE_MISSING, "it is not there"))
 
     document = board.snapshot()
 
