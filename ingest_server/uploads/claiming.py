@@ -61,7 +61,7 @@ class Claiming:
             record, is_new = self._creation.make(planned, settings, brings_bytes=brings_bytes)
         if record.state is not State.OPEN:
             return Claimed(record, is_new)
-        outcome = self._completion.claim(record, length, digest, wait_s=settings.verify_wait_s)
+        outcome = self._completion.claim(record.id, length, digest, wait_s=settings.verify_wait_s)
         if isinstance(outcome, Pending):
             return Claimed(record, is_new, outcome)
         return Claimed(self._store.find(device, record.id), is_new)

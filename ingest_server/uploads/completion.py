@@ -69,19 +69,22 @@ class Completion:
             return outcome if isinstance(outcome, Pending) else _fitting(outcome, request)
 
     def claim(
-        self, record: UploadRecord, length: int, digest: Digest, *, wait_s: float
+        self, upload_id: str, length: int, digest: Digest, *, wait_s: float
     ) -> Receipt | Pending | None:
         """Complete an open upload by bytes that its device has published, instead of by its own.
 
-        None: there are no such bytes, or nobody can vouch for them; the upload is open, as it is
-        while it is `Pending`.
+        None: there are no such bytes, nobody can vouch for them, or the upload is open no more. It
+        stays open while it is `Pending`.
 
         Raises:
             Refused: the operator's check refuses the file, or the server stops.
         """
-        with self._live.hold(record.id) as live:
+        with self._live.hold(upload_id) as live:
             with live.deciding:
                 running = _unended(live.reading)
+                record = self._store.find(None, upload_id)
+                if record.state is not State.OPEN:
+                    return None
                 found = self._earlier(record, length, digest, live)
                 if found is not None:
                     return found

@@ -155,16 +155,17 @@ def head_of(upload_id, length, *more):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def test_it_is_asked_to_go_on_only_when_it_may(server, container):
+@pytest.mark.parametrize("more", [(), ("Content-Type: application/json",)])
+def test_it_is_asked_to_go_on_only_when_it_may(container, more):
     with httpx.Client(base_url=container.address.url) as client:
         upload_id = create(client).json()["id"]
     expect = "Expect: 100-continue"
 
     with Peer(container.address) as peer:
-        peer.send(head_of("0" * 32, len(DATA), expect))
+        peer.send(head_of("0" * 32, len(DATA), expect, *more))
         refused = peer.answer()
     with Peer(container.address) as peer:
-        peer.send(head_of(upload_id, len(DATA), expect) + DATA)
+        peer.send(head_of(upload_id, len(DATA), expect, *more) + DATA)
         taken = peer.answer()
 
     assert (refused.status, refused.interim) == (404, ())
