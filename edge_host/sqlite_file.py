@@ -42,6 +42,20 @@ def connect(path: Path, *, timeout_s: float, writes: bool = True) -> sqlite3.Con
     return connection
 
 
+def let_shrink(path: Path, *, timeout_s: float) -> None:
+    """Have an empty file give free pages back, in steps (``PRAGMA incremental_vacuum``).
+
+    Before anything is in it, the journal mode too. One that has rows keeps what it has: to change that takes
+    a VACUUM, for which everybody waits; it uses its free pages again.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    with closing(connect(path, timeout_s=timeout_s)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        make_durable(connection)
+
+
 def make_durable(connection: sqlite3.Connection) -> None:
     """Have each commit on disk when it returns.
 

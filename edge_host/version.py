@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
 
+@cache
 def own_version() -> str:
     """Return the installed version; ``0+source`` where the source runs without being installed."""
     # Folders only: to look into the archives that may be on the path loads what reads them.

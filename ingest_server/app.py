@@ -22,6 +22,7 @@ from edge_host.clock import Clock
 from ingest_server.auth import admitted, certificates
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
+from ingest_server.auth.contacts import Contacts
 from ingest_server.auth.gate import AuthenticationGate, Credentials
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.health import readiness_answer
@@ -89,6 +90,7 @@ def make_app(
     admission: Admission | None = None,
     audit: Audit | None = None,
     desk: TokenIssuer | None = None,
+    contacts: Contacts | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
@@ -98,6 +100,7 @@ def make_app(
         admission: how many requests may run at once; None: any number.
         audit: where it is noted who did what; None: in the log.
         desk: gives tokens to devices; None: they get them from the operator only.
+        contacts: where it is noted which devices were here; None: nowhere.
     """
     settings = settings or AppSettings()
     files = Files(
@@ -119,6 +122,7 @@ def make_app(
         ),
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
+        contacts=contacts,
     )
     app = _App(middleware=[middleware])
     app.add_error_handler(Exception, _answer_bug)
@@ -170,8 +174,10 @@ class _Middleware:
         pages: registry.Pages,
         admission: Admission,
         doorkeeper: AuthenticationGate,
+        contacts: Contacts | None,
     ) -> None:
         self._doorkeeper = doorkeeper
+        self._contacts = contacts
         self._admission = admission
         self._observer = observer
         self._auth = auth
@@ -204,6 +210,8 @@ class _Middleware:
         _check_version(req.path)
         native.take_override(req)
         req.context.caller = self._admit(req)
+        if self._contacts is not None and req.context.caller.device is not None:
+            self._contacts.note(req.context.caller.device, req.user_agent)
         req.context.admitted = self._admission.admit(
             req.context.caller.device,
             is_upload=is_upload(

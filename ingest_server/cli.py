@@ -1,4 +1,4 @@
-"""``ingest-server run | token | claim | webhook | list | verify``: the commands of whoever runs the server.
+"""What ``ingest-server`` does when it is called: the program, `run` and `verify`.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -6,14 +6,12 @@ Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,9 @@ from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
 from ingest_server.cli_access import AccessCommands
+from ingest_server.cli_room import RoomCommands
+from ingest_server.cli_text import shown
+from ingest_server.cli_uploads import UploadCommands
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError
 from ingest_server.storage.files.parts import FileBlobs
@@ -34,7 +35,6 @@ from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.upkeep.scrub_text import Bar
-from upload_protocol.messages import STATES
 
 if TYPE_CHECKING:
     from ingest_server.server import IngestServer
@@ -53,7 +53,6 @@ PROGRAM = Program(
     missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
 )
 DATABASE = "state.db"
-PAGE = 500
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -84,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS", help="127.0.0.1:8080, [::]:8080 or unix:PATH")
     run.set_defaults(command=_run)
 
-    AccessCommands(_open_state, _config, _table, PROGRAM.complain).add_parsers(commands, common)
+    AccessCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
+    UploadCommands(_open_state).add_parsers(commands, common)
+    RoomCommands(_open_state, _open_blobs, _config, PROGRAM.complain).add_parsers(commands, common)
 
     verify = commands.add_parser(
         "verify",
@@ -99,11 +100,6 @@ def _parser() -> argparse.ArgumentParser:
         "--no-quarantine", action="store_true", help="leave corrupt files where they are"
     )
     verify.set_defaults(command=_verify)
-
-    uploads = commands.add_parser("list", parents=[common], help="show uploads")
-    uploads.add_argument("--json", action="store_true", help="as a JSON array")
-    uploads.add_argument("--state", choices=sorted(STATES), help="only those in this state")
-    uploads.set_defaults(command=_list)
     return parser
 
 
@@ -191,59 +187,6 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
     log.info("config.reloaded", needs_restart=pending)
 
 
-# list
-
-
-def _list(options: argparse.Namespace) -> int:
-    state = _open_state(options)
-    found = []
-    try:
-        after = None
-        while True:
-            page = state.page(device=None, state=options.state, after=after, limit=PAGE)
-            found += page
-            if len(page) < PAGE:
-                break
-            after = page[-1].id
-    finally:
-        state.close()
-    found.sort(key=lambda one: one.created_at)
-    if options.json:
-        rows = [
-            {
-                "id": one.id,
-                "device": one.device,
-                "name": one.name,
-                "folder": one.folder,
-                "state": one.state.value,
-                "received_bytes": one.received.total,
-                "length": one.length,
-                "created_at": one.created_at,
-                "published_as": None if one.receipt is None else one.receipt.published_as,
-            }
-            for one in found
-        ]
-        print(json.dumps(rows, indent=2))
-        return EXIT_DONE
-    now = SystemClock().now_utc()
-    _table(
-        ("ID", "DEVICE", "NAME", "STATE", "PROGRESS", "BYTES", "AGE"),
-        [
-            (
-                one.id,
-                one.device,
-                _shown(one.name),
-                one.state.value,
-                _percent(one.received.total, one.length),
-                f"{one.received.total}/{'?' if one.length is None else one.length}",
-                _age(now, one.created_at),
-            )
-            for one in found
-        ],
-    )
-    return EXIT_DONE
-
-
 # verify
 
 
@@ -255,7 +198,7 @@ def _verify(options: argparse.Namespace) -> int:
         return EXIT_FAILED
     _become_owner(data_dir)
     state, blobs = SqliteState.open(data_dir / DATABASE), FileBlobs(data_dir)
-    report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, _shown)
+    report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
     try:
         blobs.look()
         sets_apart = not options.no_quarantine
@@ -268,37 +211,6 @@ def _verify(options: argparse.Namespace) -> int:
         state.close()
     print(scrub_text.document(report) if options.json else scrub_text.summary(report))
     return EXIT_DONE if report.is_whole and not report.has_faults else EXIT_FAILED
-
-
-def _percent(received: int, length: int | None) -> str:
-    if length is None:
-        return "?"
-    return "100 %" if received >= length else f"{100 * received // length} %"
-
-
-def _age(now: datetime, since: str) -> str:
-    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _shown(name: str) -> str:
-    """Return a name safe for a terminal: what does not print stands as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-MAX_PADDING = 48
-"""A longer cell moves the rest of its own line only, not of all lines."""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    found = [[len(row[i]) for row in (head, *rows)] for i in range(len(head))]
-    widths = [max(width for width in (*one, 0) if width <= MAX_PADDING) for one in found]
-    for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
 
 
 # The data folder
@@ -314,6 +226,13 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
     _make_folder(data_dir)
     _become_owner(data_dir)
     return SqliteState.open(data_dir / DATABASE)
+
+
+def _open_blobs(options: argparse.Namespace) -> FileBlobs:
+    """Look at the data folder, whose database is open, beside a server that may be running."""
+    blobs = FileBlobs(_config(options).server.data_dir)
+    blobs.look()
+    return blobs
 
 
 def _make_folder(data_dir: Path) -> None:

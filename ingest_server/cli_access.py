@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth import audit
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
+from ingest_server.cli_text import moment, print_table
 from ingest_server.config import ServerConfig
 from ingest_server.storage.interface import ClaimRecord, Delivery, StateStore
 from upload_protocol.headers import is_device_id
 
 OpenState = Callable[[argparse.Namespace], StateStore]
 ReadConfig = Callable[[argparse.Namespace], ServerConfig]
-Rows = Sequence[Sequence[str]]
-
-_SPAN = re.compile(r"([0-9]{1,6})([hdwy])\Z")
-_UNITS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
-
-
-def moment(text: str) -> str:
-    """Return *text*, a date or such as ``90d``, as a time in UTC; argparse reads with it.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither, or past the end of the calendar.
-    """
-    match = _SPAN.match(text)
-    try:
-        if match is not None:
-            found = SystemClock().now_utc() + timedelta(hours=int(match[1]) * _UNITS[match[2]])
-        else:
-            found = datetime.fromisoformat(text)
-            found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        msg = (
-            f"{text!r} is neither a date such as 2027-01-31 nor a time from now such as 12h or 90d"
-        )
-        raise argparse.ArgumentTypeError(msg) from None
-    return rfc3339(found)
 
 
 class AccessCommands:
@@ -54,12 +28,10 @@ class AccessCommands:
         self,
         open_state: OpenState,
         config: ReadConfig,
-        table: Callable[[Sequence[str], Rows], None],
         complain: Callable[[str], None],
     ) -> None:
         self._open_state = open_state
         self._config = config
-        self._table = table
         self._complain = complain
 
     def add_parsers(
@@ -207,7 +179,7 @@ class AccessCommands:
             ]
             print(json.dumps(rows, indent=2))
             return 0
-        self._table(
+        print_table(
             ("TOKEN", "DEVICE", "CREATED", "LAST USED", "EXPIRES", "SCOPES"),
             [
                 (
@@ -269,7 +241,7 @@ class AccessCommands:
             keys = ("claim_id", "created_at", "expires_at", "devices", "used", "revoked_at")
             print(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
             return 0
-        self._table(
+        print_table(
             ("CLAIM", "CREATED", "EXPIRES", "USED", "REVOKED"),
             [
                 (
@@ -315,7 +287,7 @@ class AccessCommands:
         if options.json:
             print(json.dumps([_document(one) for one in found], indent=2))
             return 0
-        self._table(
+        print_table(
             ("EVENT", "TYPE", "TIME", "TARGET", "STATE", "TRIES", "ERROR"),
             [
                 (

@@ -12,6 +12,7 @@ from edge_host.clock import Clock, SystemClock
 from ingest_server.app import AppSettings, make_app
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
+from ingest_server.auth.contacts import Contacts
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
@@ -106,6 +107,7 @@ class IngestServer:
             admission=self._admission,
             audit=self._audit,
             desk=self._desk(),
+            contacts=Contacts(self._state, self._clock),
         )
         server = self.config.server
         certificates = None

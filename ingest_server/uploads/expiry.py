@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import structlog
 
-from ingest_server.core.errors import Refused
+from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open
-from ingest_server.storage.interface import StateStore, Transaction
-from ingest_server.storage.interface.state import STEP
+from ingest_server.storage.interface import Blobs, StateStore, Transaction
+from ingest_server.storage.interface.keeping import STEP
 from ingest_server.uploads.store import UploadStore, drop_part
 
 KEEP_ENDED_S = 30 * 86400
@@ -96,17 +96,7 @@ class Expiry:
 
     def abort(self, record: UploadRecord) -> UploadRecord:
         """End an upload that its client gave up; ``aborted`` is durable before the bytes go."""
-        now_s = self._uptime.now_s()
-
-        def end(transaction: Transaction) -> UploadRecord:
-            found = transaction.get(record.id)
-            if found.state is State.ABORTED:
-                return found
-            refuse_unless_open(found)
-            kept = replace(found, state=State.ABORTED, touched_s=now_s)
-            transaction.save(kept)
-            return kept
-
+        end = _aborting(record.id, self._uptime.now_s())
         with self._live.hold(record.id) as live, live.deciding:
             with live.closed(Refused("upload-aborted", "the upload was aborted")):
                 kept = self._state.run(end)
@@ -115,3 +105,31 @@ class Expiry:
             self._observer.upload_aborted()
         log.info("upload.aborted", upload_id=record.id, device_id=record.device)
         return kept
+
+
+def abort_beside(state: StateStore, blobs: Blobs, upload_id: str) -> UploadRecord:
+    """End an upload as an operator wants it, beside a server that may be at work on it.
+
+    ``aborted`` is durable before the bytes go. A request that brings more is refused at its next seal, and
+    what it wrote until then is in a file without a name.
+
+    Raises:
+        Refused: there is no such upload, it has ended otherwise, or it is being published.
+    """
+    kept = state.run(_aborting(upload_id, state.uptime_s()))
+    with disk_refusals():
+        blobs.remove_part(upload_id)
+    return kept
+
+
+def _aborting(upload_id: str, now_s: float) -> Callable[[Transaction], UploadRecord]:
+    def end(transaction: Transaction) -> UploadRecord:
+        found = transaction.get(upload_id)
+        if found.state is State.ABORTED:
+            return found
+        refuse_unless_open(found)
+        kept = replace(found, state=State.ABORTED, touched_s=now_s)
+        transaction.save(kept)
+        return kept
+
+    return end

@@ -30,6 +30,7 @@ from edge_agent.net.link_monitor import BusyConnection
 from edge_agent.send.clients import responses
 from edge_agent.send.clients.breakage import what_broke
 from edge_agent.send.clients.responses import Answer
+from edge_host.version import own_version
 
 Carrier = httpx.BaseTransport
 """What carries requests: the network, or what a test puts in its place."""
@@ -87,7 +88,7 @@ class Exchange:
                 pool=None,
             ),
             headers={
-                "User-Agent": "edge-agent",
+                "User-Agent": f"edge-agent/{own_version()}",
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
             },

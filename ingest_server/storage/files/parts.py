@@ -169,6 +169,19 @@ class FileBlobs(PublishedFiles):
         os.rename(name, lost, src_dir_fd=self._parts)
         sync_folder(lost.parent)
 
+    def look(self) -> None:
+        """Hold the files beside a running server, which goes on holding the folder; until `close`.
+
+        Raises:
+            StorageError: there is no such folder, or it cannot be read.
+        """
+        try:
+            self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
+            self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
+        except OSError as error:
+            self.close()
+            raise StorageError(f"cannot read {self.data_dir}: {error}") from error
+
     def publish(self, upload_id: str, target: str) -> bool:
         """As `Blobs` says: the part file gets one more target, its bytes are not written again."""
         part = upload_id + _SUFFIX

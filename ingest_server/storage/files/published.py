@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ingest_server.core.errors import StorageError
 from ingest_server.core.names import numbered
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
@@ -44,17 +43,6 @@ class PublishedFiles(Blobs):
     @contextmanager
     def lend_published(self, target: str) -> Iterator[Path]:
         yield self.data_dir.absolute() / PUBLISHED / target
-
-    def look(self) -> None:
-        """Hold the published files only, beside a running server; until `close`.
-
-        Raises:
-            StorageError: there is no such folder, or it cannot be read.
-        """
-        try:
-            self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
-        except OSError as error:
-            raise StorageError(f"cannot read {self.data_dir / PUBLISHED}: {error}") from error
 
     def open_published(self, target: str) -> PartFile:
         *parents, leaf = target.split("/")

@@ -18,10 +18,13 @@ from ingest_server.storage.interface.rows import (
     Claimed,
     ClaimRecord,
     Delivery,
+    DeviceSummary,
     OpenUpload,
     Queue,
     Reading,
     Removal,
+    Sizes,
+    Summary,
     TokenRecord,
 )
 from ingest_server.storage.interface.state import Job, Queries, StateStore, Transaction
@@ -34,6 +37,7 @@ __all__ = [
     "ClaimRecord",
     "Claimed",
     "Delivery",
+    "DeviceSummary",
     "Job",
     "OpenUpload",
     "Outbox",
@@ -42,7 +46,9 @@ __all__ = [
     "Queue",
     "Reading",
     "Removal",
+    "Sizes",
     "StateStore",
+    "Summary",
     "TokenRecord",
     "Transaction",
 ]

@@ -21,6 +21,45 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """An upload as a list shows it."""
+
+    id: str
+    device: str
+    name: str
+    folder: str
+    state: str
+    received_bytes: int
+    length: int | None
+    created_at: str
+    published_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """A device that has uploads or a token, or was here."""
+
+    device: str
+    contact_at: str | None
+    """When it was last admitted, or made an upload; some minutes late."""
+    program: str
+    """What its program calls itself; empty: unknown."""
+    by_state: Mapping[str, int]
+    """Its uploads, counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a store of facts takes up, in bytes."""
+
+    stored: int = 0
+    free: int = 0
+    """Of these, what is used again before it grows."""
+    log: int = 0
+    """Beside these, what was committed and is not in its place yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenUpload:
     """What is asked of an open upload that may have been abandoned."""
 

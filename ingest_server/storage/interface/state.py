@@ -14,24 +14,23 @@ from typing import Any, Protocol, TypeVar
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
 from ingest_server.storage.interface.access import Access
+from ingest_server.storage.interface.keeping import STEP
 from ingest_server.storage.interface.outbox import Outbox
-from ingest_server.storage.interface.rows import Census, Claim, OpenUpload, Reading, Removal
+from ingest_server.storage.interface.rows import (
+    Census,
+    Claim,
+    DeviceSummary,
+    OpenUpload,
+    Reading,
+    Removal,
+    Sizes,
+    Summary,
+)
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
-
-STEP = 500
-"""Rows that one transaction lets go of: some ms, in which nobody else writes."""
-KEPT_ENDED = 256
-"""Uploads of one device that left no file (failed, expired, aborted) and are remembered: the newest."""
-KEPT_REPEATS = 16
-"""Uploads that were given the receipt of one and the same earlier file, and are remembered."""
-KEPT_EVENTS = 1000
-"""Events of one device that are kept whether somebody waits for them or not: the newest."""
-WAITING_EVENTS = 10_000
-"""Events of one device that are kept as long as somebody waits for them, or may say `replay`."""
 
 
 class Queries(Protocol):
@@ -145,6 +144,26 @@ class Queries(Protocol):
         """Return uploads in the order of their ids, from after *after*; None: any."""
         ...
 
+    def summaries(
+        self,
+        *,
+        device: str | None,
+        state: str | None,
+        since: str,
+        after: tuple[str, str] | None,
+        limit: int,
+    ) -> list[Summary]:
+        """Return uploads that were created from *since* on, in the order of their creation.
+
+        Args:
+            after: time of creation and id of the one before the first; None: the newest *limit*.
+        """
+        ...
+
+    def devices(self) -> list[DeviceSummary]:
+        """Return all devices, in the order of their ids."""
+        ...
+
     def in_states(self, *states: State) -> list[UploadRecord]:
         """Return every upload that is in one of *states*, all as of one moment.
 
@@ -246,6 +265,10 @@ class Transaction(Queries, Protocol):
         """
         ...
 
+    def note_contact(self, device: str, contact_at: str, program: str) -> None:
+        """Write down that a device was here, and what its program calls itself."""
+        ...
+
     def write_note(self, upload_id: str, key: str, value: str) -> None: ...
 
     def set_uptime(self, seconds: float) -> None: ...
@@ -256,6 +279,34 @@ class Transaction(Queries, Protocol):
         Returns:
             How many; fewer than *limit*: there are no more.
         """
+        ...
+
+    def forget_removed(self, before_s: float, removed_by: str, limit: int = STEP) -> int:
+        """Delete uploads whose published file the server has removed, long ago by either clock.
+
+        Args:
+            before_s: uptime before which they were complete.
+            removed_by: when the file was given up at the latest.
+        """
+        ...
+
+    def forget_texts(
+        self, before_s: float, *, after: str, limit: int = STEP
+    ) -> tuple[int, str | None]:
+        """Delete notes and metadata of uploads that were complete before uptime *before_s*.
+
+        All else of them stays. Metadata that says which dialect made the upload stays with it.
+
+        Args:
+            after: id of the last one that was looked at.
+
+        Returns:
+            How many had any, and where to go on; None: that was the last.
+        """
+        ...
+
+    def forget_contacts(self, before: str) -> int:
+        """Delete when devices were here that have neither a token nor an upload any more."""
         ...
 
 
@@ -327,6 +378,21 @@ class StateStore(Queries, Protocol):
         """Hold some of the disk back for when it is full; returns whether there is some.
 
         Given up by itself where a job would fail otherwise. Never raises.
+        """
+        ...
+
+    def sizes(self) -> Sizes:
+        """Return what the store takes up; cheap enough to be asked each few seconds."""
+        ...
+
+    def give_back(self) -> int:
+        """Give some of what is free inside the store back to the disk, in a short transaction.
+
+        Returns:
+            How many bytes; 0: there are none, or this store only uses them again itself.
+
+        Raises:
+            Refused: it failed.
         """
         ...
 

@@ -16,8 +16,8 @@ from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.core.events import Event
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.claims import Claims
-from ingest_server.storage.interface import Claim, Reading, Removal, StateStore, Transaction
-from ingest_server.storage.interface.state import (
+from ingest_server.storage.interface import Claim, Reading, Removal, Sizes, StateStore, Transaction
+from ingest_server.storage.interface.keeping import (
     KEPT_ENDED,
     KEPT_EVENTS,
     KEPT_REPEATS,
@@ -170,6 +170,9 @@ class MemoryTransaction(MemoryQueries, Transaction):
             key: one for key, one in tables.deliveries.items() if one.event.seq not in gone
         }
 
+    def note_contact(self, device: str, contact_at: str, program: str) -> None:
+        self.tables.contacts[device] = (contact_at, program)
+
     def write_note(self, upload_id: str, key: str, value: str) -> None:
         self.tables.notes[upload_id, key] = value
 
@@ -179,6 +182,48 @@ class MemoryTransaction(MemoryQueries, Transaction):
     def forget_ended(self, before_s: float, limit: int = STEP) -> int:
         gone = [one.id for one in self._ended() if one.touched_s < before_s][:limit]
         self._forget(set(gone))
+        return len(gone)
+
+    def forget_removed(self, before_s: float, removed_by: str, limit: int = STEP) -> int:
+        gone = [
+            one.id
+            for one in self.in_states(State.COMPLETE)
+            if one.removed_at is not None
+            and one.removed_at <= removed_by
+            and one.touched_s < before_s
+            and one.target not in self.tables.removals
+        ][:limit]
+        self._forget(set(gone))
+        return len(gone)
+
+    def forget_texts(
+        self, before_s: float, *, after: str, limit: int = STEP
+    ) -> tuple[int, str | None]:
+        tables, count = self.tables, 0
+        found = sorted(one for one in tables.uploads if one > after)[:limit]
+        for one in (tables.uploads[upload_id] for upload_id in found):
+            if one.state is not State.COMPLETE or one.touched_s >= before_s:
+                continue
+            noted = self.notes(one.id)
+            has_metadata = bool(one.metadata) and "protocol" not in one.metadata
+            if has_metadata:
+                tables.uploads[one.id] = replace(one, metadata={})
+            for key in noted:
+                del tables.notes[one.id, key]
+            count += bool(noted) or has_metadata
+        return count, found[-1] if len(found) == limit else None
+
+    def forget_contacts(self, before: str) -> int:
+        tables = self.tables
+        known = {one.device for one in tables.tokens.values()}
+        known |= {one.device for one in self._all()}
+        gone = [
+            device
+            for device, (at, _) in tables.contacts.items()
+            if at < before and device not in known
+        ]
+        for device in gone:
+            del tables.contacts[device]
         return len(gone)
 
 
@@ -251,6 +296,12 @@ class MemoryState(MemoryQueries, StateStore):
 
     def keep_reserve(self) -> bool:
         return True
+
+    def sizes(self) -> Sizes:
+        return Sizes()
+
+    def give_back(self) -> int:
+        return 0
 
     def commits(self) -> tuple[int, int]:
         return self._commits, self._commits

@@ -19,10 +19,12 @@ from ingest_server.storage.interface import (
     Claimed,
     ClaimRecord,
     Delivery,
+    DeviceSummary,
     OpenUpload,
     Queries,
     Reading,
     Removal,
+    Summary,
     TokenRecord,
 )
 from upload_protocol.digests import Digest
@@ -45,6 +47,8 @@ class Tables:
 
     uploads: dict[str, UploadRecord] = field(default_factory=dict)
     notes: dict[tuple[str, str], str] = field(default_factory=dict)
+    contacts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By device: when it was last here, and what its program calls itself."""
     removals: dict[str, Removal] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
     events: dict[int, tuple[Event, float]] = field(default_factory=dict)
@@ -65,6 +69,7 @@ class Tables:
             self,
             uploads=dict(self.uploads),
             notes=dict(self.notes),
+            contacts=dict(self.contacts),
             removals=dict(self.removals),
             readings=dict(self.readings),
             events=dict(self.events),
@@ -188,6 +193,44 @@ class MemoryQueries(Queries):
         ]
         return sorted(found, key=lambda one: one.id)[:limit]
 
+    def summaries(
+        self,
+        *,
+        device: str | None,
+        state: str | None,
+        since: str,
+        after: tuple[str, str] | None,
+        limit: int,
+    ) -> list[Summary]:
+        found = sorted(
+            (one.created_at, one.id, _summary(one))
+            for one in self._all()
+            if one.created_at >= since
+            and (one.created_at, one.id) > (after or ("", ""))
+            and device in {None, one.device}
+            and state in {None, one.state.value}
+        )
+        shown = found[-limit:] if after is None else found[:limit]
+        return [one for _, _, one in shown]
+
+    def devices(self) -> list[DeviceSummary]:
+        tables = self.tables
+        contact = {device: at for device, (at, _) in tables.contacts.items()}
+        for device, at in (
+            *((one.device, one.created_at) for one in self._all()),
+            *((one.device, one.last_used_at or "") for one in tables.tokens.values()),
+        ):
+            contact[device] = max(at, contact.get(device, ""))
+        return [
+            DeviceSummary(
+                device,
+                at or None,
+                tables.contacts.get(device, ("", ""))[1],
+                Counter(one.state.value for one in self._all() if one.device == device),
+            )
+            for device, at in sorted(contact.items())
+        ]
+
     def in_states(self, *states: State) -> list[UploadRecord]:
         return [one for one in self._all() if one.state in states]
 
@@ -228,6 +271,20 @@ class MemoryQueries(Queries):
 
     def _events(self, kinds: AbstractSet[str]) -> Iterator[Event]:
         return (event for event, _ in self.tables.events.values() if event.type in kinds)
+
+
+def _summary(record: UploadRecord) -> Summary:
+    return Summary(
+        record.id,
+        record.device,
+        record.name,
+        record.folder,
+        record.state.value,
+        record.received.total,
+        record.length,
+        record.created_at,
+        None if record.receipt is None else record.receipt.published_as,
+    )
 
 
 def _has_published(record: UploadRecord) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingest_server.core import events
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.interface.state import (
+from ingest_server.storage.interface.keeping import (
     KEPT_ENDED,
     KEPT_EVENTS,
     KEPT_REPEATS,
@@ -67,6 +67,45 @@ def forget_ended(transaction: SqlTransaction, before_s: float, limit: int) -> in
     for (upload_id,) in found:
         forget_upload(transaction, upload_id)
     return len(found)
+
+
+def forget_removed(
+    transaction: SqlTransaction, before_s: float, removed_by: str, limit: int
+) -> int:
+    """Forget uploads whose file was removed; see `Transaction.forget_removed`."""
+    found = transaction.rows(
+        "SELECT id FROM uploads WHERE state = 'complete' AND removed_at <= ? AND touched_s < ? "
+        "AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.path = uploads.target) LIMIT ?",
+        removed_by,
+        before_s,
+        limit,
+    )
+    for (upload_id,) in found:
+        forget_upload(transaction, upload_id)
+    return len(found)
+
+
+def forget_texts(
+    transaction: SqlTransaction, before_s: float, after: str, limit: int
+) -> tuple[int, str | None]:
+    """Forget notes and metadata of complete uploads; see `Transaction.forget_texts`."""
+    found = transaction.rows(
+        "SELECT id, state = 'complete' AND touched_s < ?, "
+        "metadata != '{}' AND json_extract(metadata, '$.protocol') IS NULL "
+        "FROM uploads WHERE id > ? ORDER BY id LIMIT ?",
+        before_s,
+        after,
+        limit,
+    )
+    count = 0
+    for upload_id, is_old, has_metadata in found:
+        if not is_old:
+            continue
+        gone = transaction.write("DELETE FROM notes WHERE upload_id = ?", upload_id)
+        if has_metadata:
+            gone += transaction.write("UPDATE uploads SET metadata = '{}' WHERE id = ?", upload_id)
+        count += gone > 0
+    return count, found[-1][0] if len(found) == limit else None
 
 
 def forget_upload(transaction: SqlTransaction, upload_id: str) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 
 from ingest_server.core import events
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.storage.interface import Census, OpenUpload, Queries, Reading, Removal
+from ingest_server.storage.interface import (
+    Census,
+    DeviceSummary,
+    OpenUpload,
+    Queries,
+    Reading,
+    Removal,
+    Summary,
+)
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -179,6 +187,57 @@ class SqlQueries(Queries):
             limit,
         )
 
+    def summaries(
+        self,
+        *,
+        device: str | None,
+        state: str | None,
+        since: str,
+        after: tuple[str, str] | None,
+        limit: int,
+    ) -> list[Summary]:
+        order = "created_at DESC, id DESC" if after is None else "created_at, id"
+        # The index has all that is asked for here: a row is read for what is shown only.
+        rows = self.rows(
+            "SELECT id, device, name, folder, state, received, length, created_at, "
+            "json_extract(receipt, '$.published_as') FROM uploads WHERE id IN ("
+            "SELECT id FROM uploads INDEXED BY uploads_by_creation WHERE created_at >= ? "
+            "AND (created_at, id) > (?, ?) AND (? IS NULL OR device = ?) "
+            f"AND (? IS NULL OR state = ?) ORDER BY {order} LIMIT ?) ORDER BY created_at, id",
+            max(since, (after or ("",))[0]),
+            *(after or ("", "")),
+            device,
+            device,
+            state,
+            state,
+            limit,
+        )
+        return [
+            Summary(one, of, name, folder, now, _total(received), length, created_at, published_as)
+            for one, of, name, folder, now, received, length, created_at, published_as in rows
+        ]
+
+    def devices(self) -> list[DeviceSummary]:
+        counted: dict[str, dict[str, int]] = {}
+        contact: dict[str, str] = {}
+        for device, state, count, newest in self.rows(
+            "SELECT device, state, count(*), max(created_at) "
+            "FROM uploads INDEXED BY uploads_by_creation GROUP BY device, state"
+        ):
+            counted.setdefault(device, {})[state] = count
+            contact[device] = max(newest, contact.get(device, ""))
+        programs: dict[str, str] = {}
+        for device, at, program in self.rows(
+            "SELECT device, contact_at, program FROM contacts "
+            "UNION ALL SELECT device, coalesce(last_used_at, ''), '' FROM tokens"
+        ):
+            contact[device] = max(at, contact.get(device, ""))
+            programs[device] = program or programs.get(device, "")
+        return [
+            DeviceSummary(one, at or None, programs.get(one, ""), counted.get(one, {}))
+            for one, at in sorted(contact.items())
+        ]
+
     def in_states(self, *states: State) -> list[UploadRecord]:
         marks = ", ".join("?" for _ in states)
         return self._all(f"WHERE state IN ({marks})", *(one.value for one in states))
@@ -218,6 +277,10 @@ class SqlQueries(Queries):
 
     def _all(self, where: str, *values: object) -> list[UploadRecord]:
         return [_record(row) for row in self.rows(_SELECT + where, *values)]
+
+
+def _total(received: str) -> int:
+    return sum(stop - start for start, stop in json.loads(received))
 
 
 def _record(row: tuple[Any, ...]) -> UploadRecord:

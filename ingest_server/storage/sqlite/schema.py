@@ -123,7 +123,7 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX uploads_by_length ON uploads (device, length) WHERE state = 'complete';
     """,
     """
-    CREATE INDEX uploads_by_creation ON uploads (created_at, id);
+    CREATE INDEX uploads_by_creation ON uploads (created_at, id, device, state);
     CREATE INDEX uploads_ended ON uploads (device, touched_s)
         WHERE state IN ('failed', 'expired', 'aborted');
     CREATE INDEX events_by_device ON events (device, seq);

@@ -19,11 +19,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_host import sqlite_file
-from ingest_server.core.errors import Refused, StateError, StateFailed, StateTooNewError
+from ingest_server.core.errors import (
+    Refused,
+    StateError,
+    StateFailed,
+    StateTooNewError,
+    refused_by_disk,
+)
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.interface import Claim, StateStore
+from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
@@ -36,6 +42,9 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another process: `ingest-server token add` holds it for ms."""
+
+GIVEN_BACK_PAGES = 512
+"""In one transaction: 2 MiB, some ms."""
 
 _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -85,6 +94,8 @@ class SqliteState(SqlQueries, StateStore):
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             # SQLite gives its other files the mode of this one: no stranger reads the hashes.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            if not self.path.stat().st_size:
+                sqlite_file.let_shrink(self.path, timeout_s=BUSY_TIMEOUT_S)
         with closing(self._connect()) as connection:
             _migrate(connection, self.path, self.read_only)
 
@@ -182,6 +193,32 @@ class SqliteState(SqlQueries, StateStore):
 
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
+
+    def sizes(self) -> Sizes:
+        """Return what the file and its log take up.
+
+        Raises:
+            Refused: the disk or the database failed.
+        """
+        try:
+            stored = self.path.stat().st_size
+            log = self.path.with_name(f"{self.path.name}-wal")
+            log_bytes = log.stat().st_size if log.exists() else 0
+        except OSError as error:
+            raise refused_by_disk(error) from error
+        [(pages,)] = self.rows("PRAGMA freelist_count")
+        [(page_bytes,)] = self.rows("PRAGMA page_size")
+        return Sizes(stored, int(pages) * int(page_bytes), log_bytes)
+
+    def give_back(self) -> int:
+        def job(transaction: SqlTransaction) -> int:
+            [(before,)] = transaction.rows("PRAGMA page_count")
+            transaction.rows(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})")
+            [(after,)] = transaction.rows("PRAGMA page_count")
+            [(page_bytes,)] = transaction.rows("PRAGMA page_size")
+            return int((before - after) * page_bytes)
+
+        return self.run(job)
 
     @property
     def events_dropped(self) -> int:

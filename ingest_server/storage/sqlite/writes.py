@@ -13,7 +13,7 @@ from ingest_server.core import events
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.interface import Claim, Reading, Removal, Transaction
-from ingest_server.storage.interface.state import STEP, WAITING_EVENTS
+from ingest_server.storage.interface.keeping import STEP, WAITING_EVENTS
 from ingest_server.storage.sqlite import forgetting
 from ingest_server.storage.sqlite.queries import COLUMNS, ORIGIN, SqlQueries
 
@@ -137,6 +137,14 @@ class SqlTransaction(SqlQueries, Transaction):
     def forget_events(self, before_s: float, limit: int = STEP) -> int:
         return forgetting.forget_events(self, before_s, limit)
 
+    def note_contact(self, device: str, contact_at: str, program: str) -> None:
+        self.write(
+            "INSERT OR REPLACE INTO contacts (device, contact_at, program) VALUES (?, ?, ?)",
+            device,
+            contact_at,
+            program,
+        )
+
     def write_note(self, upload_id: str, key: str, value: str) -> None:
         self.write(
             "INSERT INTO notes VALUES (?, ?, ?) "
@@ -151,6 +159,22 @@ class SqlTransaction(SqlQueries, Transaction):
 
     def forget_ended(self, before_s: float, limit: int = STEP) -> int:
         return forgetting.forget_ended(self, before_s, limit)
+
+    def forget_removed(self, before_s: float, removed_by: str, limit: int = STEP) -> int:
+        return forgetting.forget_removed(self, before_s, removed_by, limit)
+
+    def forget_texts(
+        self, before_s: float, *, after: str, limit: int = STEP
+    ) -> tuple[int, str | None]:
+        return forgetting.forget_texts(self, before_s, after, limit)
+
+    def forget_contacts(self, before: str) -> int:
+        return self.write(
+            "DELETE FROM contacts WHERE contact_at < ? "
+            "AND device NOT IN (SELECT device FROM tokens) "
+            "AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.device = contacts.device)",
+            before,
+        )
 
 
 def _values(record: UploadRecord) -> tuple[object, ...]:

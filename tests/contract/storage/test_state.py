@@ -18,7 +18,7 @@ from ingest_server.storage.interface import (
     Removal,
     TokenRecord,
 )
-from ingest_server.storage.interface.state import (
+from ingest_server.storage.interface.keeping import (
     KEPT_ENDED,
     KEPT_EVENTS,
     KEPT_REPEATS,
@@ -231,6 +231,59 @@ class TestRecords:
 
         gone = [number for number in range(KEPT_REPEATS + 3) if not state.find(record(number).id)]
         assert gone == [1, 2]
+
+    def test_texts_of_complete_uploads_are_forgotten_and_nothing_else_of_them(self, state):
+        old = replace(published(1, "a"), metadata={"k": "v"})
+        dialect = replace(published(2, "b"), metadata={"protocol": "tus", "k": "v"})
+        insert(state, old, dialect, record(3, metadata={"k": "v"}))
+        for number in (1, 2, 3):
+            state.run(lambda rows, number=number: rows.write_note(record(number).id, "k", "v"))
+
+        step = state.run(lambda rows: rows.forget_texts(99.0, after="", limit=2))
+        last = state.run(lambda rows: rows.forget_texts(99.0, after=record(2).id, limit=2))
+
+        assert (step, last) == ((2, record(2).id), (0, None))
+        assert state.get(old.id) == replace(old, metadata={})
+        assert state.get(dialect.id) == dialect
+        assert state.get(record(3).id).metadata == {"k": "v"}
+        assert [state.notes(record(number).id) for number in (1, 2, 3)] == [{}, {}, {"k": "v"}]
+        assert state.run(lambda rows: rows.forget_texts(10.0, after="")) == (0, None)
+
+    def test_an_upload_whose_file_was_removed_is_forgotten_once_the_name_is_gone(self, state):
+        insert(state, published(1, "a"), published(2, "b"))
+        removal = Removal("a", record(1).id, "identity")
+        state.run(lambda rows: rows.mark_removed(published(1, "a"), removal, "2026-11-21"))
+
+        early = state.run(lambda rows: rows.forget_removed(99.0, "2026-12-01"))
+        state.run(lambda rows: rows.end_removal("a"))
+        clocks = [("2026-11-20", 99.0), ("2026-12-01", 10.0)]
+        by_one_clock = [
+            state.run(lambda rows, by=by, before_s=before_s: rows.forget_removed(before_s, by))
+            for by, before_s in clocks
+        ]
+
+        assert (early, by_one_clock) == (0, [0, 0])
+        assert state.run(lambda rows: rows.forget_removed(99.0, "2026-12-01")) == 1
+        assert (state.find(record(1).id), state.find(record(2).id) is None) == (None, False)
+
+    def test_devices_are_those_with_uploads_or_a_token_and_those_that_were_here(self, state):
+        insert(state, record(1), record(2, state=State.FAILED), record(3, device="dog"))
+        state.access.add_token(TOKEN)
+        state.access.add_token(replace(TOKEN, token_id="t2", device="new", token_hash=b"h2"))
+        state.run(lambda rows: rows.note_contact("cam", "2026-11-22T10:00:00Z", "agent"))
+        state.run(lambda rows: rows.note_contact("gone", "2026-11-22T10:00:00Z", "x"))
+
+        found = state.devices()
+        forgotten = state.run(lambda rows: rows.forget_contacts("2026-11-23"))
+
+        assert [(one.device, one.contact_at, one.program, dict(one.by_state)) for one in found] == [
+            ("cam", "2026-11-22T10:00:00Z", "agent", {"open": 1, "failed": 1}),
+            ("dog", "2026-11-21T10:00:00Z", "", {"open": 1}),
+            ("gone", "2026-11-22T10:00:00Z", "x", {}),
+            ("new", None, "", {}),
+        ]
+        assert forgotten == 1
+        assert [one.device for one in state.devices()] == ["cam", "dog", "new"]
 
     def test_the_uptime_is_kept(self, state):
         assert state.uptime_s() == 0.0

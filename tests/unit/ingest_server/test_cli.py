@@ -10,28 +10,10 @@ import pytest
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from ingest_server.cli import main
 from tests.support.core_site import CoreSite
-from tests.support.in_process import as_it_was, beside, server_config
+from tests.support.in_process import beside
+from tests.support.operator import Operator
 from tests.support.processes import wait_for
 from upload_protocol.messages import CreateRequest
-
-
-class Operator:
-    """A configuration, its data folder, and the program."""
-
-    def __init__(self, folder, capsys) -> None:
-        self.config = server_config(folder, log={"format": "json"})
-        self.data_dir = folder / "data"
-        self._capsys = capsys
-
-    def run(self, command: str, *arguments) -> tuple[int, str, str]:
-        self._capsys.readouterr()
-        with as_it_was():
-            code = main([command, *map(str, arguments), "--config", str(self.config)])
-        told = self._capsys.readouterr()
-        return code, told.out, told.err
-
-    def said(self) -> str:
-        return self._capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,0 +1,221 @@
+"""``ingest-server abort | prune``: making room, beside a running server."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from edge_host.clock import SystemClock, rfc3339
+from ingest_server.auth import audit
+from ingest_server.auth.audit import Audit
+from ingest_server.cli_text import counted, shown, size, span
+from ingest_server.config import ServerConfig
+from ingest_server.core.errors import Refused
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.storage.interface import Blobs, StateStore, Transaction
+from ingest_server.storage.interface.keeping import STEP
+from ingest_server.uploads.expiry import abort_beside
+
+PAUSE_S = 0.02
+"""Between two steps: the server's own commits take their turn then."""
+
+
+class RoomCommands:
+    """The commands."""
+
+    def __init__(
+        self,
+        open_state: Callable[[argparse.Namespace], StateStore],
+        open_blobs: Callable[[argparse.Namespace], Blobs],
+        config: Callable[[argparse.Namespace], ServerConfig],
+        complain: Callable[[str], None],
+    ) -> None:
+        self._open_state = open_state
+        self._open_blobs = open_blobs
+        self._config = config
+        self._complain = complain
+
+    def add_parsers(
+        self,
+        commands: argparse._SubParsersAction[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        abort = commands.add_parser(
+            "abort",
+            parents=[common],
+            help="end unfinished uploads, and free their bytes at once",
+            description="Ends unfinished uploads and frees their bytes, at once. Published files "
+            "are never touched. A client that goes on with such an upload is told that it was "
+            "aborted, and sends the file anew if it still has it.",
+        )
+        abort.add_argument("upload_ids", metavar="UPLOAD_ID", nargs="*", help="as `list` shows it")
+        abort.add_argument("--device", metavar="DEVICE", help="all open uploads of this device")
+        abort.add_argument(
+            "--idle",
+            type=span,
+            metavar="TIME",
+            help="with --device: only those that got no byte for so long, such as 12h or 2d",
+        )
+        abort.set_defaults(command=self._abort)
+        prune = commands.add_parser(
+            "prune",
+            parents=[common],
+            help="let the database forget what is over; never what a published file is known by",
+            description="Lets the database forget: uploads that have ended without a file; those "
+            "whose file [retention] has removed; events that nobody waits for; notes and metadata "
+            "of complete uploads. Of a file that is still published its device, name, length, "
+            "digest, identity and receipt are kept for good. In small steps, beside a running "
+            "server. Without it the server forgets the first and third after 30 days by itself.",
+        )
+        prune.add_argument(
+            "--older-than",
+            type=span,
+            default=timedelta(days=30),
+            metavar="TIME",
+            help="what ended so long ago, counted while the server ran (default: 30d)",
+        )
+        prune.set_defaults(command=self._prune)
+
+    # abort
+
+    def _abort(self, options: argparse.Namespace) -> int:
+        if bool(options.upload_ids) == bool(options.device):
+            self._complain("name either uploads by their ids, or one --device")
+            return 2
+        if options.idle is not None and not options.device:
+            self._complain("--idle goes with --device")
+            return 2
+        state = self._open_state(options)
+        try:
+            wanted = options.upload_ids or _open_of(state, options.device, options.idle)
+            if not wanted:
+                idle = "" if options.idle is None else " that is idle for so long"
+                self._complain(f"device {options.device!r} has no open upload{idle}")
+                return 1
+            blobs = self._open_blobs(options)
+            try:
+                return self._abort_each(options, state, blobs, wanted)
+            finally:
+                blobs.close()
+        finally:
+            state.close()
+
+    def _abort_each(
+        self, options: argparse.Namespace, state: StateStore, blobs: Blobs, wanted: list[str]
+    ) -> int:
+        noted = self._audit(options)
+        aborted: list[UploadRecord] = []
+        for upload_id in wanted:
+            try:
+                record = abort_beside(state, blobs, upload_id)
+            except Refused as refused:
+                self._complain(f"{shown(upload_id)}: {_why_not(state, upload_id, refused)}")
+                continue
+            aborted.append(record)
+            print(f"{record.id}  {record.device}  {shown(record.name)}  aborted")
+            if noted is not None:
+                noted.note("upload.abort", device=record.device, object_=record.id)
+        came = sum(record.received.total for record in aborted)
+        if aborted:
+            print(
+                f"{counted(len(aborted), 'upload')} aborted, {size(came)} free again. Who goes on "
+                "with one is told so, and sends the file anew if it still has it."
+            )
+        return 0 if len(aborted) == len(wanted) else 1
+
+    def _audit(self, options: argparse.Namespace) -> Audit | None:
+        path = self._config(options).log.audit_file
+        audit.now_asking("cli")
+        return None if path is None else Audit(path, SystemClock().now_utc)
+
+    # prune
+
+    def _prune(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            before_s = state.uptime_s() - options.older_than.total_seconds()
+            before = rfc3339(SystemClock().now_utc() - options.older_than)
+            ended = _forgotten(state, lambda rows: rows.forget_ended(before_s))
+            removed = _forgotten(state, lambda rows: rows.forget_removed(before_s, before))
+            events = _forgotten(state, lambda rows: rows.forget_events(before_s))
+            texts = sum(_texts(state, before_s))
+            state.run(lambda rows: rows.forget_contacts(before))
+            given_back = sum(_given_back(state))
+            sizes, uptime_s = state.sizes(), state.uptime_s()
+        except OverflowError:
+            self._complain("--older-than goes back further than the calendar")
+            return 2
+        finally:
+            state.close()
+        if before_s <= 0:
+            print(
+                f"The server has run for {uptime_s / 86400:.1f} days in all, so nothing is older "
+                f"than {options.older_than.days} days; see --older-than."
+            )
+        print(
+            f"Forgotten: {counted(ended, 'upload')} that ended without a file, "
+            f"{counted(removed, 'upload')} whose file was removed, {counted(events, 'event')}, "
+            f"notes and metadata of {counted(texts, 'complete upload')}.\n"
+            f"Given back to the disk: {size(given_back)}. The database has {size(sizes.stored)}, "
+            f"{size(sizes.free)} of it free for what comes next."
+        )
+        return 0
+
+
+def _open_of(state: StateStore, device: str, idle: timedelta | None) -> list[str]:
+    idle_s = 0.0 if idle is None else idle.total_seconds()
+    by_s = state.uptime_s() - idle_s
+    return [one.id for one in state.open_uploads(device) if idle is None or one.touched_s <= by_s]
+
+
+def _why_not(state: StateStore, upload_id: str, refused: Refused) -> str:
+    found = state.state_of(upload_id)
+    if found is None:
+        return "there is no such upload; `ingest-server list` shows them"
+    if found is State.COMPLETE:
+        return "it is complete; what is published is removed by [retention], or by hand"
+    if refused.code == "not-open":
+        return f"it is {found.value}: it is published within moments, or open again"
+    return refused.detail
+
+
+def _forgotten(state: StateStore, forget: Callable[[Transaction], int]) -> int:
+    count = 0
+    while True:
+        found = state.run(forget)
+        count += found
+        if found < STEP:
+            return count
+        _let_others_write()
+
+
+def _texts(state: StateStore, before_s: float) -> Iterator[int]:
+    after: str | None = ""
+    while after is not None:
+        count, after = state.run(_TextsAfter(before_s, after))
+        yield count
+        _let_others_write()
+
+
+@dataclass(frozen=True, slots=True)
+class _TextsAfter:
+    """A step, as a job."""
+
+    before_s: float
+    after: str
+
+    def __call__(self, rows: Transaction) -> tuple[int, str | None]:
+        return rows.forget_texts(self.before_s, after=self.after)
+
+
+def _given_back(state: StateStore) -> Iterator[int]:
+    while given_back := state.give_back():
+        yield given_back
+        _let_others_write()
+
+
+def _let_others_write() -> None:
+    threading.Event().wait(PAUSE_S)

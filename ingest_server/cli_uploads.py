@@ -1,0 +1,175 @@
+"""``ingest-server list | devices``: what is there, and who was here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from edge_host.clock import SystemClock
+from ingest_server.cli_text import age, past, print_table, shown
+from ingest_server.storage.interface import DeviceSummary, StateStore, Summary
+from upload_protocol.messages import STATES
+
+OpenState = Callable[[argparse.Namespace], StateStore]
+Commands = argparse._SubParsersAction  # what argparse calls the result of add_subparsers
+
+PAGE = 1000
+"""Rows of one question: none of them keeps the database's log from being emptied for long."""
+
+
+class UploadCommands:
+    """The commands; they work beside a running server, and at once."""
+
+    def __init__(self, open_state: OpenState) -> None:
+        self._open_state = open_state
+
+    def add_parsers(
+        self,
+        commands: Commands[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        listed = commands.add_parser("list", parents=[common], help="show uploads, newest last")
+        listed.add_argument("--json", action="store_true", help="as a JSON array")
+        listed.add_argument("--state", choices=sorted(STATES), help="only those in this state")
+        listed.add_argument("--device", metavar="DEVICE", help="only those of this device")
+        listed.add_argument("--limit", type=_count, metavar="N", help="only the newest N of them")
+        listed.add_argument(
+            "--since", type=past, metavar="WHEN", help="made since then: 2027-01-31, 12h, 90d"
+        )
+        listed.set_defaults(command=self._list)
+        devices = commands.add_parser(
+            "devices", parents=[common], help="show devices: last contact, uploads, version"
+        )
+        devices.add_argument("--json", action="store_true", help="as a JSON array")
+        devices.set_defaults(command=self._devices)
+
+    # list
+
+    def _list(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            found = _newest(state, options) if options.limit else _all(state, options)
+            if options.json:
+                _print_json(found)
+            else:
+                now = SystemClock().now_utc()
+                head = ("ID", "DEVICE", "NAME", "STATE", "PROGRESS", "BYTES", "AGE")
+                print_table(head, (_upload_row(one, now) for one in found))
+        finally:
+            state.close()
+        return 0
+
+    # devices
+
+    def _devices(self, options: argparse.Namespace) -> int:
+        state = self._open_state(options)
+        try:
+            found = state.devices()
+        finally:
+            state.close()
+        if options.json:
+            print(json.dumps([_device_document(one) for one in found], indent=2))
+            return 0
+        now = SystemClock().now_utc()
+        print_table(
+            ("DEVICE", "LAST CONTACT", "OPEN", "FAILED", "COMPLETE", "PROGRAM"),
+            [
+                (
+                    one.device,
+                    "never" if one.contact_at is None else f"{age(now, one.contact_at)} ago",
+                    str(_open_of(one)),
+                    str(one.by_state.get("failed", 0)),
+                    str(one.by_state.get("complete", 0)),
+                    shown(one.program) or "-",
+                )
+                for one in found
+            ],
+        )
+        return 0
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:10]) < 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _newest(state: StateStore, options: argparse.Namespace) -> list[Summary]:
+    return state.summaries(
+        device=options.device,
+        state=options.state,
+        since=options.since or "",
+        after=None,
+        limit=options.limit,
+    )
+
+
+def _all(state: StateStore, options: argparse.Namespace) -> Iterator[Summary]:
+    after = ("", "")
+    while True:
+        page = state.summaries(
+            device=options.device,
+            state=options.state,
+            since=options.since or "",
+            after=after,
+            limit=PAGE,
+        )
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = (page[-1].created_at, page[-1].id)
+
+
+def _print_json(found: Iterable[Summary]) -> None:
+    """Print a JSON array, an element to a line as it comes."""
+    separator = "["
+    for one in found:
+        document = {
+            "id": one.id,
+            "device": one.device,
+            "name": one.name,
+            "folder": one.folder,
+            "state": one.state,
+            "received_bytes": one.received_bytes,
+            "length": one.length,
+            "created_at": one.created_at,
+            "published_as": one.published_as,
+        }
+        sys.stdout.write(f"{separator}\n  {json.dumps(document)}")
+        separator = ","
+    print("[]" if separator == "[" else "\n]")
+
+
+def _upload_row(one: Summary, now: datetime) -> tuple[str, ...]:
+    return (
+        one.id,
+        one.device,
+        shown(one.name),
+        one.state,
+        _percent(one.received_bytes, one.length),
+        f"{one.received_bytes}/{'?' if one.length is None else one.length}",
+        age(now, one.created_at),
+    )
+
+
+def _percent(received: int, length: int | None) -> str:
+    if length is None:
+        return "?"
+    return "100 %" if received >= length else f"{100 * received // length} %"
+
+
+def _open_of(one: DeviceSummary) -> int:
+    return sum(one.by_state.get(state, 0) for state in ("open", "verifying", "publishing"))
+
+
+def _device_document(one: DeviceSummary) -> dict[str, object]:
+    return {
+        "device": one.device,
+        "last_contact_at": one.contact_at,
+        "program": one.program or None,
+        "open": _open_of(one),
+        "uploads": dict(one.by_state),
+    }

@@ -1,0 +1,12 @@
+"""How much of what a device has made every store remembers."""
+
+STEP = 500
+"""Rows that one transaction lets go of: some ms, in which nobody else writes."""
+KEPT_ENDED = 256
+"""Uploads of one device that left no file (failed, expired, aborted) and are remembered: the newest."""
+KEPT_REPEATS = 16
+"""Uploads that were given the receipt of one and the same earlier file, and are remembered."""
+KEPT_EVENTS = 1000
+"""Events of one device that are kept whether somebody waits for them or not: the newest."""
+WAITING_EVENTS = 10_000
+"""Events of one device that are kept as long as somebody waits for them, or may say `replay`."""
