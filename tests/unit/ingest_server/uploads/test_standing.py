@@ -425,8 +425,7 @@ def test_l3_the_part_of_a_complete_upload_is_kept_where_another_file_has_its_nam
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
     site.blobs.fail["before unlink"] = failing(OSError(5, "Input/output error"))
-    with pytest.raises(Refused, match="storage-failed"):
-        site.complete(upload, DATA)
+    site.complete(upload, DATA)
     other = where(site, "cam/2026-11-21/a.mp4")
     other.unlink()
     other.write_bytes(DATA[::-1])  # of the same length
