@@ -22,13 +22,14 @@ from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
-from ingest_server import logs
+from ingest_server import cli_restore, logs
 from ingest_server.cli_access import AccessCommands
 from ingest_server.cli_room import RoomCommands
 from ingest_server.cli_text import shown
 from ingest_server.cli_uploads import UploadCommands
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
-from ingest_server.core.errors import Refused, ServerError, SettingError
+from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
+from ingest_server.data_folder import open_state
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -46,13 +47,13 @@ PROGRAM = Program(
     exit_codes={
         ConfigError: EXIT_CONFIG,
         SettingError: EXIT_CONFIG,
+        StateLostError: EXIT_CONFIG,
         ServerError: EXIT_FAILED,
         Refused: EXIT_FAILED,
     },
     libraries=frozenset({"falcon", "cheroot"}),
     missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
 )
-DATABASE = "state.db"
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -100,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "--no-quarantine", action="store_true", help="leave corrupt files where they are"
     )
     verify.set_defaults(command=_verify)
+
+    cli_restore.add_parser(commands, common, _existing_folder)
     return parser
 
 
@@ -193,11 +196,11 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> int:
     data_dir = _config(options).server.data_dir
     # A token makes the database; the first start of the server makes the folder.
-    if not ((data_dir / DATABASE).is_file() and (data_dir / PUBLISHED).is_dir()):
+    if not (data_dir / PUBLISHED).is_dir():
         PROGRAM.complain(f"nothing was ever stored in {data_dir}: no server has run with it")
         return EXIT_FAILED
     _become_owner(data_dir)
-    state, blobs = SqliteState.open(data_dir / DATABASE), FileBlobs(data_dir)
+    state, blobs = open_state(data_dir), FileBlobs(data_dir)
     report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
     try:
         blobs.look()
@@ -225,7 +228,22 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
         )
     _make_folder(data_dir)
     _become_owner(data_dir)
-    return SqliteState.open(data_dir / DATABASE)
+    return open_state(data_dir)
+
+
+def _existing_folder(options: argparse.Namespace) -> Path:
+    """Return the data folder, for a command that works on what is there, as its owner.
+
+    Raises:
+        ServerError: there is none.
+    """
+    data_dir = _config(options).server.data_dir
+    if not data_dir.is_dir():
+        raise ServerError(
+            f"There is no data folder {data_dir}: see [server] data_dir, or --data-dir."
+        )
+    _become_owner(data_dir)
+    return data_dir
 
 
 def _open_blobs(options: argparse.Namespace) -> FileBlobs:

@@ -18,6 +18,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
+from ingest_server.data_folder import open_state
 from ingest_server.event_targets import check_of, deliveries_of
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
@@ -28,7 +29,6 @@ from ingest_server.front.tls import server_context
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DATABASE = "state.db"
 DAY_S = 86400.0
 
 
@@ -58,8 +57,9 @@ class IngestServer:
         self._private: MetricsListener | None = None
         files = config.tls_files
         tls = None if files is None else server_context(files)
-        self._state = SqliteState.open(config.server.data_dir / DATABASE)
+        self._state = open_state(config.server.data_dir)
         try:
+            self._state.check(self._clock.now_s)
             observer, blobs = self._observed()
             self._audit = Audit(config.log.audit_file, self._clock.now_utc)
             check = check_of(config)

@@ -6,7 +6,8 @@
     └── ServerError           the server cannot start or go on; one sentence for an operator
         ├── StorageError      the data folder is not fit for use
         └── StateError        the database cannot be opened
-            └── StateTooNewError  it was written by a newer version
+            ├── StateTooNewError  it was written by a newer version
+            └── StateLostError    it is gone or damaged, and what it knew of is there
 
 Anything else is a bug here and is left to fly: the front answers 500 and logs it.
 """
@@ -121,6 +122,10 @@ class StorageError(ServerError):
 
 class StateError(ServerError):
     """The database cannot be opened."""
+
+
+class StateLostError(StateError):
+    """The database is gone or damaged, beside data that it knew: an operator has to choose the way on."""
 
 
 class StateTooNewError(StateError):

@@ -90,6 +90,7 @@ class Housekeeper:
                 self.count_rot()
                 self.watch_disk()
                 self._store.state.keep_reserve()
+                self.keep_copy()
                 if self.retention.is_due():
                     self.remove_old()
             except Refused as refused:
@@ -100,6 +101,16 @@ class Housekeeper:
     def watch_disk(self) -> bool:
         """Tell whoever listens when the disk gets low or has room again; returns which it is."""
         return self._disk_space.look(self._uploads.settings.min_free_bytes)
+
+    def keep_copy(self) -> bool:
+        """Keep a copy of the database where one is due; returns whether one was made."""
+        store = self._store
+        return store.state.keep_copy(
+            store.uptime.now_s(),
+            store.clock.now_utc().timestamp(),
+            self._uploads.settings.min_free_bytes,
+            store.stopping.wait,
+        )
 
     def remove_old(self) -> int:
         """Remove published files that were kept long enough; returns how many."""

@@ -396,6 +396,24 @@ class StateStore(Queries, Protocol):
         """
         ...
 
+    def keep_copy(
+        self,
+        uptime_s: float,  # noqa: ARG002 # by default another one's business
+        wall_s: float,  # noqa: ARG002
+        least_free: int,  # noqa: ARG002
+        wait: Callable[[float], bool],  # noqa: ARG002
+    ) -> bool:
+        """Keep a copy of everything where one is due, each day; returns whether one was made.
+
+        Never raises: what fails is logged, and tried again later.
+
+        Args:
+            uptime_s, wall_s: now, by either clock.
+            least_free: bytes that stay free on the disk.
+            wait: rests that long between two pieces; true once the server stops.
+        """
+        return False
+
     def commits(self) -> tuple[int, int]:
         """Return how many durable commits were made so far, and the jobs in them."""
         ...

@@ -18,11 +18,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from edge_host import sqlite_file
 from ingest_server.core.errors import (
     Refused,
     StateError,
     StateFailed,
+    StateLostError,
     StateTooNewError,
     refused_by_disk,
 )
@@ -32,6 +35,7 @@ from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sqlite.access import SqliteAccess
+from ingest_server.storage.sqlite.copies import Copies, fault_in
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
 from ingest_server.storage.sqlite.queries import SqlQueries
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
@@ -40,13 +44,19 @@ from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another process: `ingest-server token add` holds it for ms."""
 
 GIVEN_BACK_PAGES = 512
 """In one transaction: 2 MiB, some ms."""
 
+CHECK_S = 5.0
+"""How long a start looks for damage: some GB. Each daily copy is looked at whole."""
+
 _FULL = {sqlite3.SQLITE_FULL}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -57,6 +67,7 @@ class SqliteState(SqlQueries, StateStore):
         self.path = path
         self.read_only = read_only
         self._reserve = Reserve(path.parent)
+        self.copies = Copies(path)
         # Idle read connections. A pool and not one per thread, so that `close` reaches them all.
         # A list: its pop and append are atomic, and a queue's locks cost more than the read.
         self._idle: list[sqlite3.Connection] = []
@@ -86,8 +97,44 @@ class SqliteState(SqlQueries, StateStore):
                     raise
                 state._prepare()
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+                raise damaged(path, str(error)) from error
             raise StateError(f"cannot open the database {path}: {error}") from error
         return state
+
+    def check(self, now_s: Callable[[], float]) -> None:
+        """Read the database through, as far as a start may wait for that.
+
+        Args:
+            now_s: a clock that never goes back.
+
+        Raises:
+            StateLostError: it is damaged.
+            StateError: it cannot be read.
+        """
+        ends_s = now_s() + CHECK_S
+        try:
+            with closing(self._connect()) as connection:
+                fault = fault_in(connection, lambda: now_s() > ends_s)
+        except sqlite3.Error as error:
+            raise StateError(f"cannot read the database {self.path}: {error}") from error
+        if fault is not None:
+            raise damaged(self.path, fault)
+
+    @staticmethod
+    def is_unbegun(path: Path) -> bool:
+        """Whether there is no database at *path*, or an empty one; never true of what is damaged."""
+        try:
+            if path.stat().st_size == 0:
+                return True
+            with closing(
+                sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S, writes=False)
+            ) as connection:
+                return sqlite_file.version(connection) == 0
+        except FileNotFoundError:
+            return True
+        except (sqlite3.Error, OSError):
+            return False
 
     def _prepare(self) -> None:
         if not self.read_only:
@@ -149,6 +196,23 @@ class SqliteState(SqlQueries, StateStore):
 
     def keep_reserve(self) -> bool:
         return self._reserve.keep()
+
+    def keep_copy(
+        self, uptime_s: float, wall_s: float, least_free: int, wait: Callable[[float], bool]
+    ) -> bool:
+        if not self.copies.is_due(uptime_s, wall_s):
+            return False
+        try:
+            with closing(self._connect()) as source:
+                return self.copies.make(source, uptime_s, least_free, wait)
+        except (sqlite3.Error, OSError) as error:
+            log.error(  # noqa: TRY400 - a sentence, not a trace
+                "database.uncopied",
+                path=str(self.path),
+                error=f"no copy of the database was made ({error}); the earlier ones are kept, and "
+                "it is tried again in an hour",
+            )
+            return False
 
     def submit(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
         return self._writing().submit(job)
@@ -294,6 +358,14 @@ class SqliteWriter:
             self._connection.execute(statement)
         except sqlite3.Error as error:
             raise translated(error) from error
+
+
+def damaged(path: Path, fault: str) -> StateLostError:
+    """Return what an operator is told of a damaged database."""
+    return StateLostError(
+        f"The database {path} is damaged ({fault}). Nothing was thrown away. To go on from a "
+        "copy of it, run: ingest-server restore"
+    )
 
 
 def translated(error: sqlite3.Error) -> StateFailed:

@@ -190,3 +190,35 @@ def test_a_port_that_is_taken_is_1_and_one_sentence(operator):
     assert code == EXIT_FAILED
     assert address in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_lost_database_is_one_sentence_for_each_command_and_restore_is_the_way_on(
+    operator, stored
+):
+    stored.start()
+    stored.housekeeper.keep_copy()
+    stored.stop()
+    (operator.data_dir / "state.db").write_bytes(b"no database at all" * 500)
+
+    for command in (["run"], ["list"], ["token", "list"], ["verify"]):
+        code, _, err = operator.run(*command)
+        assert code == EXIT_CONFIG, command
+        [sentence] = err.splitlines()
+        assert "is damaged" in sentence
+        assert sentence.endswith("run: ingest-server restore")
+    code, out, _ = operator.run("restore")
+
+    assert code == EXIT_DONE
+    assert "state.db.copy-1" in out
+    assert "1 published files, 4 unfinished uploads" in out
+    assert "Tokens that were revoked since are valid again" in out
+    assert operator.run("list")[0] == EXIT_DONE
+    code, _, err = operator.run("restore")
+    assert (code, "nothing to restore" in err) == (EXIT_FAILED, True)
+
+
+def test_restore_without_a_data_folder_says_where_it_looked(operator):
+    code, _, err = operator.run("restore")
+
+    assert code == EXIT_FAILED
+    assert str(operator.data_dir) in err

@@ -1,0 +1,155 @@
+"""The database of a data folder, never begun anew beside what it knew, and the way back to a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from itertools import chain, count
+from pathlib import Path
+
+from edge_host.clock import SystemClock
+from ingest_server.core.errors import ServerError, StateError, StateLostError
+from ingest_server.storage.files.parts import LOST, PARTS, FileBlobs
+from ingest_server.storage.files.published import PUBLISHED, QUARANTINE, sync_folder
+from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
+from ingest_server.storage.sqlite.transactions import SqliteState
+
+DATABASE = "state.db"
+_WITH_IT = ("", "-wal", "-shm")
+"""What belongs to a database: the file, and what SQLite keeps beside it."""
+
+
+def open_state(data_dir: Path) -> SqliteState:
+    """Open the database; a new one only where there is nothing yet.
+
+    Raises:
+        StateLostError: it is gone or damaged, and there is data that it knew.
+        StateError: it cannot be opened.
+    """
+    path = data_dir / DATABASE
+    if SqliteState.is_unbegun(path) and (known := _what_it_knew(data_dir)) is not None:
+        raise StateLostError(
+            f"The database {path} is {'empty' if path.exists() else 'gone'}, but {known} is there, "
+            "which it knew. Nothing was changed: a new one would know no token and no upload. To go on "
+            "from a copy of it, run: ingest-server restore"
+        )
+    return SqliteState.open(path)
+
+
+def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple[SqliteState, str]:
+    """Put a copy in the place of a database that is gone or damaged, which is kept aside.
+
+    Durable on return; after a crash in between it is asked for again.
+
+    Args:
+        source: the copy; None: the newest that is whole.
+        begins_empty: with a new database instead.
+
+    Returns:
+        The database, and where it comes from, in words.
+
+    Raises:
+        ServerError: there is no need, no copy, or a server runs.
+    """
+    path = data_dir / DATABASE
+    holding = FileBlobs(data_dir)
+    holding.prepare()  # no server runs beside this
+    try:
+        _refuse_sound(path)
+        if begins_empty:
+            _put_aside(path)
+            return SqliteState.open(path), "nothing: it is new"
+        for copy in [source] if source is not None else Copies(path).all():
+            unfinished = path.with_name(f"{DATABASE}.restoring")
+            try:
+                _copy(copy, unfinished)
+                refuse_unfit(unfinished)
+            except (OSError, StateError) as error:
+                _remove(unfinished)
+                if source is not None:
+                    raise ServerError(f"{copy} cannot be used: {error}") from error
+                continue
+            _put_aside(path)
+            unfinished.rename(path)
+            sync_folder(data_dir)
+            return SqliteState.open(path), str(copy)
+    finally:
+        holding.close()
+    raise ServerError(
+        f"There is no copy of {path} that can be used. Name one of your own with --from FILE, or begin "
+        "without: ingest-server restore --empty. Published files stay; devices need new tokens, and "
+        "send unfinished uploads from the start."
+    )
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _what_it_knew(data_dir: Path) -> Path | None:
+    """Return something that only a server with a database can have left there."""
+    path = data_dir / DATABASE
+    for one in chain(Copies(path).all(), [path.with_name(f"{DATABASE}-wal")]):
+        if _has_content(one):
+            return one
+    for name in (PARTS, PUBLISHED, QUARANTINE):
+        with suppress(FileNotFoundError), os.scandir(data_dir / name) as found:
+            # A volume of its own has a folder lost+found from the first.
+            if any(one.name != LOST and not one.name.startswith(".") for one in found):
+                return data_dir / name
+    return None
+
+
+def _refuse_sound(path: Path) -> None:
+    """Refuse to replace a database that can be read.
+
+    Raises:
+        ServerError: it can; or nobody knows, since it is another's or a newer version's.
+    """
+    if SqliteState.is_unbegun(path):
+        return
+    try:
+        state = SqliteState.open(path)
+        try:
+            state.check(SystemClock().now_s)
+        finally:
+            state.close()
+    except StateLostError:
+        return
+    raise ServerError(
+        f"{path} can be read: there is nothing to restore. To go back to a copy all the same, move it "
+        "away first, with its -wal and -shm."
+    )
+
+
+def _put_aside(path: Path) -> None:
+    """Keep what is in the way under a name of its own; durable on return.
+
+    What belongs to the old database would spoil a copy: it is out of the way before that comes.
+    """
+    number = next(n for n in count(1) if not any(_aside(path, n, end).exists() for end in _WITH_IT))
+    for end in _WITH_IT:
+        with suppress(FileNotFoundError):
+            path.with_name(f"{path.name}{end}").rename(_aside(path, number, end))
+    sync_folder(path.parent)
+
+
+def _aside(path: Path, number: int, end: str) -> Path:
+    return path.with_name(f"{path.name}.damaged-{number}{end}")
+
+
+def _copy(copy: Path, to: Path) -> None:
+    _remove(to)
+    shutil.copyfile(copy, to)
+    to.chmod(0o640)  # it holds the hashes of tokens
+    fd = os.open(to, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _remove(path: Path) -> None:
+    for end in _WITH_IT:
+        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)

@@ -1,0 +1,46 @@
+"""The database of the running program is lost, and an operator brings it back."""
+
+import pytest
+
+from edge_host.command_line import EXIT_CONFIG
+from tests.support.crash_load import Client
+from tests.support.processes import Program, Server, wait_for
+from upload_protocol.ranges import ByteRange
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.timeout(180)
+def test_after_a_lost_database_nothing_begins_anew_and_devices_go_on_from_the_copy(tmp_path):
+    server = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
+    server.start()
+    try:
+        client = Client(server.port, "cam-1")
+        upload_id = client.create("a.mp4", 10)
+        client.put(upload_id, ByteRange(0, 5), b"01234", 10, with_digest=False)
+        copy = server.data_dir / "state.db.copy-1"
+        wait_for(copy.exists, "the first copy, a minute after the start", 90)
+        client.close()
+        server.kill()
+        for one in server.data_dir.glob("state.db*"):
+            if one != copy:
+                one.unlink()
+        Program.start(server)  # it is never ready
+        wait_for(lambda: server.child.ended() is not None, "it ends", 20)
+        assert server.child.ended() == EXIT_CONFIG
+        assert "ingest-server restore" in server.end_of_log()
+        assert not (server.data_dir / "state.db").exists()
+
+        told = server.run("restore")
+        server.start()
+        client = Client(server.port, "cam-1")
+        status, document = client.status(upload_id)
+        client.put(upload_id, ByteRange(5, 10), b"56789", 10, with_digest=False)
+        completed, _ = client.complete(upload_id, b"0123456789")
+        client.close()
+    finally:
+        server.close()
+
+    assert "1 unfinished uploads" in told
+    assert (status, document["received"]) == (200, [[0, 5]])
+    assert completed == 200
