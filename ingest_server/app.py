@@ -29,6 +29,7 @@ from ingest_server.base.health import readiness_answer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
+from ingest_server.front.queues import ASKED
 from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
@@ -209,11 +210,16 @@ class _Middleware:
             raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
         _check_version(req.path)
         native.take_override(req)
-        req.context.caller = self._admit(req)
-        if self._contacts is not None and req.context.caller.device is not None:
-            self._contacts.note(req.context.caller.device, req.user_agent)
+        caller = req.context.caller = self._admit(req)
+        if self._contacts is not None and caller.device is not None:
+            self._contacts.note(caller.device, req.user_agent)
+        asked = req.env.get(ASKED)  # of our own container
+        whose = caller.device or caller.token_id
+        if asked is not None and whose is not None:
+            asked.is_of(whose)
         req.context.admitted = self._admission.admit(
-            req.context.caller.device,
+            caller.device,
+            has_too_many=asked is not None and asked.has_too_many,
             is_upload=is_upload(
                 req.method,
                 req.content_length,

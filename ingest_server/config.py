@@ -147,7 +147,8 @@ class LimitsSection(_Section):
     """Bytes that unfinished uploads of one device may hold, reserved when one is created."""
 
     max_requests_per_device: Annotated[Count, Field(ge=1)] | None = None
-    """Requests of one device at once; one more is told to come back (429). Unset: any number."""
+    """Requests of one device that run or wait, of each kind; one more is told to come back (429).
+    Unset: any number waits."""
 
     require_digest: bool = False
     """Refuse to publish a file whose client gave no SHA-256."""

@@ -295,8 +295,12 @@ class IngestServer:
         )
         self._uploads.settings = _upload_settings(self.config)
         self._admission.max_requests_per_device = config.limits.max_requests_per_device
-        patience = _serving_settings(self.config).patience
-        self._http.settings = replace(self._http.settings, patience=patience)
+        serving = _serving_settings(self.config)
+        self._http.settings = replace(
+            self._http.settings,
+            patience=serving.patience,
+            max_requests_per_device=serving.max_requests_per_device,
+        )
         return pending
 
 
@@ -356,6 +360,7 @@ def _serving_settings(config: ServerConfig) -> ServingSettings:
         max_uploads=config.server.threads,
         stop_timeout_s=config.server.stop_timeout_s,
         behind_proxy=config.server.trust_proxy,
+        max_requests_per_device=config.limits.max_requests_per_device,
         patience=Patience(
             read_timeout_s=config.limits.read_timeout_s,
             min_rate=float(config.limits.min_rate),

@@ -1,14 +1,19 @@
 """How many requests run at once: uploads up to their number, and always room for all others.
 
-Three kinds of request:
+Four kinds of request, by what they cost:
 
 * an **upload** carries a body that comes as fast as its sender's link, so it may hold a thread for
-  hours. There are as many as configured; one more is refused at once (503), which its client
-  answers by waiting, while a queue would look to it like a dead link;
-* a **control** request (create, complete, abort, block digests) is short, but may wait for the disk.
-  A few run at once, and the others wait for their turn without a thread;
-* a **light** one (status, probe, health) is never refused and never waits behind the other two, nor
-  behind those of another address: of one address a few run at once, and the others wait their turn.
+  hours. There are as many as configured, three quarters of them for one device at most; one more is
+  refused at once (503, 429), which its client answers by waiting, while a queue would look to it like
+  a dead link;
+* a **reading** request (block digests, lists, what is put together of other uploads) reads or makes
+  megabytes for a line of text. Two run at once, one of each device: nobody else waits for it;
+* a **control** request (create, complete, abort) is short, but may wait for the disk. A few run at once,
+  and the others wait for their turn without a thread;
+* a **light** one (status, probe, health) is never refused and never waits behind the others.
+
+Those that wait go on in turn by device (`queues`): of each a few run at once, and whoever asks for much
+waits for itself. What comes without a good credential counts as its address.
 
 So a server needs as many threads as uploads and `RESERVED_THREADS` more.
 """
@@ -16,20 +21,25 @@ So a server needs as many threads as uploads and `RESERVED_THREADS` more.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from enum import Enum, auto
 
 from ingest_server.core.errors import Refused
 from ingest_server.front.request_head import RequestHead
 
 CONTROL_THREADS = 16
 """Control requests at once: what one disk and a few cores can do at the same time."""
+CONTROL_OF_ONE_DEVICE = 4
+CONTROL_OF_ONE_PEER = 12
+"""Of one address whose credentials nobody knows yet: whoever is known finds a turn beside them."""
 LIGHT_THREADS = 8
-RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS
+LIGHT_OF_ONE_DEVICE = 4
 LIGHT_OF_ONE_PEER = 8
 """Light requests of one address at once. Not fewer: behind one address there may be a whole site."""
+READING_THREADS = 2
+READING_OF_ONE = 1
+RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS + READING_THREADS
 
 GATHERED_BYTES = 16 * 1024
 """A JSON body up to this size is received before its request takes a thread."""
@@ -39,8 +49,17 @@ BUSY_RETRY_S = 5.0
 DEVICE_RETRY_S = 1.0
 
 _LIGHT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_READING = frozenset({"blocks", "uploads", "upload"})
+"""What a path ends with that asks for digests of blocks, or for a list, of any protocol."""
 
-T = TypeVar("T")
+
+class Cost(Enum):
+    """What a request may hold up."""
+
+    UPLOAD = auto()
+    READING = auto()
+    CONTROL = auto()
+    LIGHT = auto()
 
 
 def is_gathered(head: RequestHead) -> bool:
@@ -54,16 +73,15 @@ def is_gathered(head: RequestHead) -> bool:
     )
 
 
-def is_control(head: RequestHead) -> bool:
-    """Whether the request is short but may wait for the disk."""
+def cost_of(head: RequestHead) -> Cost:
+    """Return what kind of request it is."""
     if head.length or head.is_chunked:
-        return is_gathered(head)
-    return head.method not in _LIGHT_METHODS or head.plain_path.endswith("/blocks")
-
-
-def is_light(head: RequestHead) -> bool:
-    """Whether the request neither brings a body nor may wait for the disk."""
-    return not head.length and not head.is_chunked and not is_control(head)
+        return Cost.CONTROL if is_gathered(head) else Cost.UPLOAD
+    if head.method == b"GET" and head.plain_path.rpartition("/")[2] in _READING:
+        return Cost.READING
+    if head.headers.get(b"Upload-Concat", b"").startswith(b"final"):
+        return Cost.READING
+    return Cost.LIGHT if head.method in _LIGHT_METHODS else Cost.CONTROL
 
 
 def is_upload(
@@ -88,29 +106,42 @@ class Admission:
         self._max_uploads = max_uploads
         self._uploads = 0
         self._devices: Counter[str] = Counter()
+        self._senders: Counter[str] = Counter()
+        """Those of them that are uploads."""
         self._lock = threading.Lock()
 
     @property
     def uploads(self) -> int:
         return self._uploads
 
-    def admit(self, device: str | None, *, is_upload: bool) -> Admitted:
+    def admit(self, device: str | None, *, is_upload: bool, has_too_many: bool = False) -> Admitted:
         """Count a request in; `Admitted.leave` counts it out.
+
+        Args:
+            has_too_many: as many requests of the device as may run wait for their turn already.
 
         Raises:
             Refused: too many run already.
         """
         with self._lock:
             most = self.max_requests_per_device
-            if device is not None and most is not None and self._devices[device] >= most:
-                detail = f"{most} requests of this device run already, as many as are taken"
+            runs = 0 if device is None else self._devices[device]
+            if device is not None and most is not None and (has_too_many or runs >= most):
+                detail = f"{most} requests of this device run or wait already, as many as are taken"
                 raise Refused("too-many-requests", detail, retry_after_s=DEVICE_RETRY_S)
             if is_upload and self._uploads >= self._max_uploads:
                 detail = f"{self._max_uploads} uploads run already, as many as the server takes"
                 raise Refused("server-busy", detail, retry_after_s=BUSY_RETRY_S)
+            share = self._max_uploads - self._max_uploads // 4
+            if is_upload and device is not None and self._senders[device] >= share:
+                detail = (
+                    f"{share} uploads of this device run already; the rest is for other devices"
+                )
+                raise Refused("too-many-requests", detail, retry_after_s=BUSY_RETRY_S)
             self._uploads += is_upload
             if device is not None:
                 self._devices[device] += 1
+                self._senders[device] += is_upload
         return Admitted(self, device, is_upload)
 
     def _leave(self, device: str | None, is_upload: bool) -> None:
@@ -118,8 +149,9 @@ class Admission:
             self._uploads -= is_upload
             if device is not None:
                 self._devices[device] -= 1
+                self._senders[device] -= is_upload
                 if not self._devices[device]:
-                    del self._devices[device]
+                    del self._devices[device], self._senders[device]
 
 
 UNBOUNDED = Admission(1_000_000)
@@ -139,54 +171,3 @@ class Admitted:
         if not self._has_left:
             self._has_left = True
             self._admission._leave(self._device, self._is_upload)
-
-
-class Turns(Generic[T]):
-    """Who may go on, first come, first served; whoever may not waits here without a thread.
-
-    *most* at once for each name; those of different names do not wait for each other.
-    """
-
-    def __init__(self, most: int, go_on: Callable[[T], None]) -> None:
-        self._most = most
-        self._go_on = go_on
-        self._taken: Counter[str] = Counter()
-        self._waiting: dict[str, deque[T]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, name: str = "") -> bool:
-        """Begin a turn at once, if one is free; false otherwise."""
-        with self._lock:
-            is_free = self._taken[name] < self._most
-            self._taken[name] += is_free
-            return is_free
-
-    def ask(self, one: T, name: str = "") -> None:
-        """Let *one* go on, now or once somebody of that name ends a turn."""
-        with self._lock:
-            if self._taken[name] >= self._most:
-                self._waiting.setdefault(name, deque()).append(one)
-                return
-            self._taken[name] += 1
-        self._go_on(one)
-
-    def end(self, name: str = "") -> None:
-        """End a turn: the next one of that name goes on."""
-        with self._lock:
-            waiting = self._waiting.get(name)
-            if not waiting:
-                self._taken[name] -= 1
-                if not self._taken[name]:
-                    del self._taken[name]
-                return
-            following = waiting.popleft()
-            if not waiting:
-                del self._waiting[name]
-        self._go_on(following)
-
-    def dismiss(self) -> list[T]:
-        """Return all who wait, and forget them."""
-        with self._lock:
-            rest = [one for waiting in self._waiting.values() for one in waiting]
-            self._waiting.clear()
-        return rest

@@ -15,6 +15,8 @@ from cheroot import connections, wsgi
 from cheroot.server import HTTPConnection as Connection
 from cheroot.server import HTTPRequest as Request
 
+from ingest_server.front.queues import ASKED
+
 __all__ = ["ACCEPT_FAILED", "Connection", "Gateway", "Request", "Server"]
 
 ACCEPT_FAILED = "Error in HTTPServer.serve"
@@ -34,6 +36,11 @@ class Server(wsgi.Server):
 
 class Gateway(wsgi.Gateway_10):
     """cheroot's gateway, which can pause between two pieces of an answer."""
+
+    def get_environ(self) -> Any:
+        """Return cheroot's environ, and whose turn the request is."""
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call] # cheroot's
+        return {**environ, ASKED: self.req.conn.asked}
 
     def pieces(self) -> Generator[None, None, None]:
         """Let the application answer; yields behind each piece that was written."""

@@ -24,6 +24,7 @@ from ingest_server.front.address import ListenAddress, site_of
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import CONTINUE
 from ingest_server.front.head_reader import Gathered, HeadReader
+from ingest_server.front.queues import Asked
 from ingest_server.front.request import HttpRequest, refusal
 from ingest_server.front.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
 from upload_protocol import problems
@@ -59,7 +60,7 @@ class Phase(enum.Enum):
     HEAD = enum.auto()
     BODY = enum.auto()
     TURN = enum.auto()
-    """For its turn among the control requests, not for bytes."""
+    """For its turn, not for bytes."""
     ANSWER = enum.auto()
     """For the peer to read."""
     LINGER = enum.auto()
@@ -88,8 +89,8 @@ class HttpConnection(cheroot_parts.Connection):
         self.gathered: Gathered | None = None
         self.lingers = False
         self.is_accepted = False
-        self.turn: tuple[admission.Turns[HttpConnection], str] | None = None
-        """Whose turn it has, or waits for; and under which name."""
+        self.asked: Asked[HttpConnection] | None = None
+        """Of the request that is served, or waits for its turn."""
         self.answering: HttpRequest | None = None
         """The request whose answer is not out."""
         self._is_kept = False
@@ -146,9 +147,9 @@ class HttpConnection(cheroot_parts.Connection):
             self._is_kept = super().communicate()  # type: ignore[no-untyped-call] # cheroot's
         finally:
             self.gathered = None
-            if self.turn is not None:
-                (turns, name), self.turn = self.turn, None
-                turns.end(name)
+            if self.asked is not None:
+                asked, self.asked = self.asked, None
+                asked.end()
         if self.wfile.is_full:
             self._begin_to_answer()
             return True
@@ -158,18 +159,13 @@ class HttpConnection(cheroot_parts.Connection):
         head = None if self.gathered is None else self.gathered.head
         if head is None:
             return False
-        if admission.is_control(head):
-            self.turn = self.server.turns, ""
-        elif admission.is_light(head) and self._peer:
-            self.turn = self.server.light_turns, self._peer
-        if self.turn is None:
-            return False
-        turns, name = self.turn
-        return not turns.take(name)
+        certificate = (self.ssl_env or {}).get(CLIENT_NAME)
+        self.asked = self.server.queues.asked(head, self._peer, certificate)
+        return not self.asked.may_begin(self.server.settings.max_requests_per_device)
 
     @functools.cached_property
     def _peer(self) -> str:
-        """Who it is, as far as light requests of one peer are counted; "" for a proxy, who is many."""
+        """Who it is, as far as requests of one peer are counted; "" for a proxy, who is many."""
         address = self.remote_addr or ""
         is_proxy = self.server.settings.behind_proxy and ListenAddress(address).is_local
         return "" if is_proxy else site_of(address)

@@ -31,15 +31,11 @@ import structlog
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
-from ingest_server.front.admission import (
-    CONTROL_THREADS,
-    LIGHT_OF_ONE_PEER,
-    RESERVED_THREADS,
-    Turns,
-)
+from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.body import Patience
 from ingest_server.front.connection import LINGER_S, HttpConnection, Phase
 from ingest_server.front.listening import ListenError, remove_stale_socket
+from ingest_server.front.queues import Queues
 from ingest_server.front.request import HttpRequest
 
 log = structlog.get_logger()
@@ -71,6 +67,8 @@ class ServingSettings:
     behind_proxy: bool = False
     """Whether peers on this machine are a proxy, which stands for many and bounds each of them."""
     patience: Patience = field(default_factory=Patience)
+    max_requests_per_device: int | None = None
+    """How many of one device may run or wait for their turn, of each kind; None: any number wait."""
 
 
 class UploadServer(cheroot_parts.Server):
@@ -107,8 +105,7 @@ class UploadServer(cheroot_parts.Server):
         self.tls = tls
         """For connections from now on; may be replaced while running."""
         self.gateway = cheroot_parts.Gateway
-        self.turns: Turns[HttpConnection] = Turns(CONTROL_THREADS, self._take_turn)
-        self.light_turns: Turns[HttpConnection] = Turns(LIGHT_OF_ONE_PEER, self._take_turn)
+        self.queues: Queues[HttpConnection] = Queues(self._take_turn)
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
@@ -180,9 +177,8 @@ class UploadServer(cheroot_parts.Server):
 
     def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""
-        if conn.turn is not None and conn.phase is Phase.TURN:
-            turns, name = conn.turn
-            turns.ask(conn, name)
+        if conn.asked is not None and conn.phase is Phase.TURN:
+            conn.asked.wait(conn)
             return
         super().put_conn(conn)
 
@@ -236,7 +232,7 @@ class UploadServer(cheroot_parts.Server):
             if not self._wait_until_idle(CUT_GRACE_S):
                 self._shut_down_rest()
         self._wait_for(lambda: not self._lingering, LINGER_S)
-        for conn in [*self.turns.dismiss(), *self.light_turns.dismiss()]:
+        for conn in self.queues.dismiss():
             conn.close()
         was_listening = self.ready
         super().stop()

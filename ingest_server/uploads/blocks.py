@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
+
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import UploadRecord, end_of, refuse_unless_open
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.hashing import block_digests
-from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.store import UploadStore, stopped
 from upload_protocol.messages import BlockDigests
 from upload_protocol.ranges import ByteRange
 
@@ -34,8 +37,9 @@ def check_asked(size: int, start: int, limit: int) -> None:
 class Blocks:
     """Reads blocks from the disk, for one caller of an upload at a time."""
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, readers: FairPool) -> None:
         self._store = store
+        self._readers = readers
 
     def read(self, record: UploadRecord, size: int, start: int, limit: int) -> BlockDigests:
         """Return the digests of what is fully received among the blocks from *start* on.
@@ -50,7 +54,14 @@ class Blocks:
                 raise Refused("server-busy", "blocks of it are being read", retry_after_s=2)
             try:
                 live.seal()
-                return self._read(record.id, size, start, limit)
+                reading = self._readers.submit(
+                    record.device, lambda: self._read(record.id, size, start, limit)
+                )
+                return reading.result()
+            except CancelledError:
+                raise stopped() from None
+            except Refused as refused:
+                raise refused.again() from refused
             finally:
                 live.reading_blocks.release()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 
 import structlog
 
+from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import (
     State,
@@ -19,6 +19,7 @@ from ingest_server.core.record import (
     refuse_unless_there,
 )
 from ingest_server.storage.interface import Transaction
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
@@ -27,8 +28,10 @@ from upload_protocol.messages import CompleteRequest, Receipt
 
 log = structlog.get_logger()
 
-VERIFIERS = 2
-"""Verifications at once: each reads a disk and keeps a core busy."""
+PUBLISHERS = 4
+"""Completions at once whose bytes were hashed as they came; half of them may be one device's."""
+QUICK_BYTES = 8 * MIB
+"""What may be read by those: a moment's work. Who has more to read waits among the readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,18 @@ class Pending:
 class Completion:
     """Brings uploads from ``open`` to ``complete``."""
 
-    def __init__(self, store: UploadStore, publisher: Publisher) -> None:
+    def __init__(self, store: UploadStore, publisher: Publisher, readers: FairPool) -> None:
+        """Join the parts; *readers* are for whoever has much to read, and are not stopped here."""
         self._store = store
         self._state = store.state
         self._live = store.live
         self._publisher = publisher
-        self._verifiers = ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verify")
+        self._readers = readers
+        self._publishers = FairPool(PUBLISHERS, PUBLISHERS // 2, "publish")
 
     def stop(self) -> None:
         """Wait for what runs (it looks for the stop itself); what waits goes on at next start."""
-        self._verifiers.shutdown(cancel_futures=True)
+        self._publishers.stop()
 
     def complete(
         self, upload_id: str, request: CompleteRequest, *, wait_s: float, needs_digest: bool
@@ -174,7 +179,14 @@ class Completion:
     def finish_later(self, record: UploadRecord) -> Future[Receipt]:
         """Start verifying in the background; called under ``deciding`` or before requests come."""
         with self._live.hold(record.id) as live:
-            live.verification = self._later(record.id, lambda: self._publisher.finish(record, live))
+            live.running.agree(record.rewrites)
+            hashed = 0 if record.state is State.PUBLISHING else live.running.upto
+            live.verification = self._later(
+                record.device,
+                record.id,
+                lambda: self._publisher.finish(record, live),
+                reads=(record.length or 0) - hashed,
+            )
             return live.verification
 
     def begin_reading(self, upload_id: str, receipt: Receipt) -> None:
@@ -185,7 +197,12 @@ class Completion:
 
     def read_again_later(self, upload_id: str, receipt: Receipt, live: Live) -> Future[Receipt]:
         """Start reading the published file of a complete upload; called under ``deciding``."""
-        live.reading = self._later(upload_id, lambda: self._publisher.earlier.read_again(receipt))
+        live.reading = self._later(
+            receipt.device,
+            upload_id,
+            lambda: self._publisher.earlier.read_again(receipt),
+            reads=receipt.length,
+        )
         return live.reading
 
     def _claim_later(
@@ -210,10 +227,13 @@ class Completion:
                     raise missing
                 return published
 
-            live.reading = self._later(record.id, claim)
+            live.reading = self._later(record.device, record.id, claim, reads=length)
             return live.reading
 
-    def _later(self, upload_id: str, work: Callable[[], Receipt]) -> Future[Receipt]:
+    def _later(
+        self, device: str, upload_id: str, work: Callable[[], Receipt], *, reads: int
+    ) -> Future[Receipt]:
+        """Let *work* run in the background; *reads*: bytes that it may have to read first."""
         self._live.pin(upload_id)  # until the work is done, and before it begins
 
         def pinned() -> Receipt:
@@ -227,12 +247,12 @@ class Completion:
             finally:
                 self._live.unpin(upload_id)
 
+        pool = self._publishers if reads <= QUICK_BYTES else self._readers
         try:
-            # In the context of who asks: what is logged about it names the request.
-            return self._verifiers.submit(contextvars.copy_context().run, pinned)
-        except RuntimeError:  # the pool is closed
+            return pool.submit(device, pinned)
+        except Refused:
             self._live.unpin(upload_id)
-            raise Refused("stopping", "the server is stopping", retry_after_s=5) from None
+            raise
 
     def resume(self, record: UploadRecord) -> None:
         """Go on, in the background, with an upload that an earlier run left half done.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import structlog
 
+from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.hashing import catch_up
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
 
 log = structlog.get_logger()
+
+AT_ONCE = 256 * MIB
+"""Read of one upload before those of other devices have their turn."""
 
 
 class HashFollower:
@@ -21,33 +25,37 @@ class HashFollower:
 
     def __init__(self, store: UploadStore) -> None:
         self._store = store
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._thread = FairPool(1, 1, "hash")
 
     def stop(self) -> None:
         """Wait for the catch-up that runs; it looks for the stop itself."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.stop()
 
     def follow_later(self, record: UploadRecord, live: Live) -> None:
         """Let the running hash catch up in the background where requests came out of order."""
-        if record.received.prefix <= live.running.upto or live.is_followed:
+        begun = live.running.upto
+        if record.received.prefix <= begun or live.is_followed:
             return
         live.is_followed = True
 
         def follow() -> None:
-            try:
-                with self._store.live.hold(record.id) as held:
+            with self._store.live.hold(record.id) as held:
+                try:
                     part = self._store.blobs.open_part(record.id)
                     try:
                         catch_up(held.running, part, recorded_upto, self._store.is_stopping)
                     finally:
                         part.close()
-            except (OSError, Refused) as error:
-                log.debug("hash.abandoned", upload_id=record.id, error=str(error))
-            finally:
-                live.is_followed = False
+                except (OSError, Refused) as error:
+                    log.debug("hash.abandoned", upload_id=record.id, error=str(error))
+                finally:
+                    live.is_followed = False
+                if begun < held.running.upto:  # there may be more, behind those of other devices
+                    with suppress(Refused):
+                        self.follow_later(self._store.find(None, record.id), held)
 
         def recorded_upto() -> int:
-            return self._store.find(None, record.id).received.prefix
+            return min(self._store.find(None, record.id).received.prefix, begun + AT_ONCE)
 
-        with suppress(RuntimeError):  # the pool is closed: completing reads it all the same
-            self._thread.submit(follow)
+        with suppress(Refused):  # the server stops: completing reads it all the same
+            self._thread.submit(record.device, follow)

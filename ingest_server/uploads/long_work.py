@@ -7,16 +7,16 @@ did before, since it is the dialect's own refusal of the same bytes, is not done
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.store import stopped
 
 T = TypeVar("T")
@@ -37,27 +37,28 @@ class LongWork:
     """One piece of work at a time for each upload."""
 
     def __init__(self) -> None:
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="finish")
+        self._workers = FairPool(WORKERS, 1, "finish")
         self._lock = threading.Lock()
         self._found: dict[str, _Work] = {}
 
     def stop(self) -> None:
         """Wait for what runs: it looks for the stop itself; what waits is not begun."""
-        self._workers.shutdown(cancel_futures=True)
+        self._workers.stop()
 
     def join(
-        self, upload_id: str, key: Hashable, work: Callable[[], T], wait_s: float
+        self, device: str, upload_id: str, key: Hashable, work: Callable[[], T], wait_s: float
     ) -> T | Pending:
         """Return what *work* returned, or raise what it raised, once it has ended.
 
         Args:
+            device: whose upload it is: one piece of work of each device runs at once.
             key: what it depends on; the same key is the same work.
             wait_s: how long to wait for it.
 
         Raises:
             Refused: other work on the upload is running, or the server stops.
         """
-        mine = self._begin(upload_id, key, work)
+        mine = self._begin(device, upload_id, key, work)
         try:
             found: T = mine.future.result(wait_s)
         except FutureTimeoutError:
@@ -79,7 +80,7 @@ class LongWork:
             found = self._found.get(upload_id)
             return found is not None and not found.future.done()
 
-    def _begin(self, upload_id: str, key: Hashable, work: Callable[[], T]) -> _Work:
+    def _begin(self, device: str, upload_id: str, key: Hashable, work: Callable[[], T]) -> _Work:
         with self._lock:
             found = self._found.get(upload_id)
             if found is not None and found.key == key:
@@ -87,11 +88,7 @@ class LongWork:
             if found is not None and not found.future.done():
                 detail = "the upload is being finished with another checksum"
                 raise Refused("server-busy", detail, retry_after_s=5)
-            try:
-                # In the context of who asks: what is logged about it names the request.
-                future = self._workers.submit(contextvars.copy_context().run, work)
-            except RuntimeError:  # the pool is closed
-                raise stopped() from None
+            future = self._workers.submit(device, work)
             mine = self._found[upload_id] = _Work(key, future)
             self._drop_old()
         future.add_done_callback(lambda _: self._ended(upload_id, mine))

@@ -6,6 +6,7 @@ takes a newer one, and from then on nothing is recorded under this one.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ingest_server.core.errors import Refused
@@ -32,6 +33,7 @@ class Recording:
         self._where = where
         self._allowance = allowance
         self._claim: Claim | None = None
+        self._device = ""
 
     def begin(self) -> tuple[UploadRecord, Part]:
         """Take over the range; return the upload as it is from then on, and its bytes.
@@ -41,8 +43,13 @@ class Recording:
             OSError: its bytes cannot be had.
         """
         self._claim, record = self._store.state.claim(self._upload_id, self._where)
+        self._device = record.device
         refuse_unless_open(record)
         return record, self._store.blobs.open_part(self._upload_id, self._claim)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Return the device's turn at the disk and the database, for one seal."""
+        return self._store.seals.of(self._device)
 
     def record(self, gained: ByteRange) -> UploadRecord:
         """Record durable bytes; durable on return.
@@ -79,7 +86,8 @@ class Recording:
             transaction.save(kept)
             return kept
 
-        return self._store.state.run(job)
+        with self.turn():
+            return self._store.state.run(job)
 
     def end(self) -> None:
         """Let go of the claim, if there is one, and of the room."""

@@ -33,6 +33,7 @@ from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.concatenation import Concatenation
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.giving_way import GivingWay
 from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
@@ -55,6 +56,10 @@ from upload_protocol.messages import (
 )
 
 _Made = TypeVar("_Made")
+
+READERS = 2
+"""Whole files, or many blocks, read at once, those of one device one after the other: each keeps a
+disk and a core busy, and nobody else waits for it."""
 
 
 class UploadService:
@@ -85,7 +90,8 @@ class UploadService:
         self.publisher = Publisher(
             store, self.standings, template, before_publish, lead_s=settings.folder_lead_s
         )
-        self.completion = Completion(store, self.publisher)
+        self._readers = FairPool(READERS, 1, "read")
+        self.completion = Completion(store, self.publisher, self._readers)
         self.long_work = LongWork()
         read_later = self.completion.begin_reading
         self._statuses = Statuses(store, self.standings, read_later, lambda: self.settings)
@@ -97,7 +103,7 @@ class UploadService:
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
         self._claiming = Claiming(store, self._creation, self.publisher.earlier, self.completion)
-        self._blocks = Blocks(store)
+        self._blocks = Blocks(store, self._readers)
 
     def stop(self) -> None:
         """Cut what still runs and seal it; nothing new begins. Repeatable.
@@ -107,8 +113,9 @@ class UploadService:
         self._store.stopping.set()
         for live in self._store.live.all():
             live.end_writers(stopped())
-        self.long_work.stop()
+        self._readers.stop()
         self.completion.stop()
+        self.long_work.stop()
         self._receiver.stop()
 
     def create(self, device: str, key: str, request: CreateRequest) -> tuple[UploadStatus, bool]:

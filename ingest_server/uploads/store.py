@@ -10,6 +10,7 @@ import structlog
 
 from edge_host.clock import Clock
 from ingest_server.base.observer import NOBODY, Observer
+from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
@@ -19,6 +20,9 @@ from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
 
 log = structlog.get_logger()
+
+SEALS_OF_ONE = 4
+"""Seals of one device at once. They share a commit, so that more of them bring it nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class UploadStore:
     room: Room
     observer: Observer = NOBODY
     live: LiveUploads = field(default_factory=LiveUploads)
+    seals: Places = field(default_factory=lambda: Places(SEALS_OF_ONE))
+    """By device: one that sends over many connections is in nobody's way at the disk."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once nothing new is to begin."""
 

@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from ingest_server.core.errors import Refused
@@ -45,6 +45,7 @@ class Recording(Protocol):
     """A writer's way to the rows and the bytes of its range: `recording`."""
 
     def begin(self) -> tuple[UploadRecord, Part]: ...
+    def turn(self) -> AbstractContextManager[None]: ...
     def record(self, gained: ByteRange) -> UploadRecord: ...
     def unrecord(self, gone: ByteRange) -> UploadRecord: ...
     def end(self) -> None: ...
@@ -196,8 +197,9 @@ class Writer:
         if self.sealed == self.position:
             return
         try:
-            self._open_part.sync()
-            self.latest = self._recording.record(ByteRange(self.sealed, self.position))
+            with self._recording.turn():
+                self._open_part.sync()
+                self.latest = self._recording.record(ByteRange(self.sealed, self.position))
         except BaseException as error:
             # Never again for this writer: the next fdatasync would succeed and prove nothing.
             self._failure = error

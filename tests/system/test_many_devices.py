@@ -11,7 +11,7 @@ import pytest
 from benchmarks import many_devices
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.front.admission import CONTROL_THREADS, RESERVED_THREADS, Admission, Turns
+from ingest_server.front.admission import CONTROL_OF_ONE_PEER, RESERVED_THREADS, Admission
 from tests.contract.test_native_wire import CREATE, created, put_head
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest
@@ -244,7 +244,7 @@ def test_short_requests_that_wait_for_the_disk_leave_room_for_status(tmp_path):
     with serving(application, max_uploads=1) as server:
         try:
             with crowd(lambda: Peer(server.address), post) as peers:
-                for _ in range(CONTROL_THREADS):
+                for _ in range(CONTROL_OF_ONE_PEER):
                     assert waiting.acquire(timeout=5)
 
                 with Peer(server.address) as peer:
@@ -320,15 +320,15 @@ def test_a_stop_closes_those_who_get_to_wait_for_their_turn_while_it_stops():
             stack.enter_context(crowd(connect, b"no request\r\n\r\n", 1 + RESERVED_THREADS))
             for _ in range(1 + RESERVED_THREADS):
                 assert observer.waiting.acquire(timeout=5)
-            peers = stack.enter_context(crowd(connect, post, CONTROL_THREADS + 5))
-            while server.requests.qsize < CONTROL_THREADS + 5:
+            peers = stack.enter_context(crowd(connect, post, CONTROL_OF_ONE_PEER + 5))
+            while server.requests.qsize < CONTROL_OF_ONE_PEER + 5:
                 time.sleep(0.01)
 
             stopper.start()
-            while server.requests.qsize < CONTROL_THREADS + 5 + 1 + RESERVED_THREADS:
+            while server.requests.qsize < CONTROL_OF_ONE_PEER + 5 + 1 + RESERVED_THREADS:
                 time.sleep(0.01)  # until each thread has been told to end
             observer.go_on.set()
-            while threads_of_a_server() > CONTROL_THREADS:
+            while threads_of_a_server() > CONTROL_OF_ONE_PEER:
                 time.sleep(0.01)
             go_on.set()
 
@@ -387,35 +387,6 @@ def test_who_leaves_makes_room_and_leaves_once_only():
 
     assert refused.value.code == "server-busy"
     assert admission.uploads == 0
-
-
-def test_turns_are_taken_in_order_and_handed_on():
-    went = []
-    turns = Turns(1, went.append)
-    turns.ask("first")
-    turns.ask("second")
-    turns.ask("third")
-    assert (went, turns.take()) == (["first"], False)
-
-    turns.end()
-    turns.end()
-    assert went == ["first", "second", "third"]
-
-    turns.end()
-    assert turns.take()
-
-
-def test_turns_of_one_name_do_not_wait_for_those_of_another():
-    went = []
-    turns = Turns(1, went.append)
-    for one, name in (("a1", "a"), ("a2", "a"), ("b1", "b")):
-        turns.ask(one, name)
-    assert went == ["a1", "b1"]
-
-    turns.end("a")
-
-    assert went == ["a1", "b1", "a2"]
-    assert (turns.take("a"), turns.take("c")) == (False, True)
 
 
 @pytest.mark.slow

@@ -116,7 +116,8 @@ def once(
     found = receiver.records.find(None, record.id)
     key = (about, found.rewrites, found.received.total)
     try:
-        return receiver.long_work.join(record.id, key, work, receiver.settings.verify_wait_s)
+        wait_s = receiver.settings.verify_wait_s
+        return receiver.long_work.join(record.device, record.id, key, work, wait_s)
     except ChecksumMismatchError as error:
         raise ChecksumMismatchError from error
 

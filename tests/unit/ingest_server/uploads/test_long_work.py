@@ -33,11 +33,11 @@ def long_work():
 def test_who_asks_again_joins_what_runs_and_is_told_how_it_ended(long_work):
     work = Held()
 
-    told = [long_work.join("a", "md5", work, 0.0) for _ in range(5)]
+    told = [long_work.join("cam", "a", "md5", work, 0.0) for _ in range(5)]
     work.go.set()
 
     assert told == [Pending(1.0)] * 5
-    assert long_work.join("a", "md5", work, 20) == "done"
+    assert long_work.join("cam", "a", "md5", work, 20) == "done"
     assert work.runs == 1
 
 
@@ -47,7 +47,7 @@ def test_a_refusal_of_the_same_bytes_is_told_again_and_not_computed_again(long_w
 
     for _ in range(3):
         with pytest.raises(ValueError, match="not its checksum"):
-            long_work.join("a", "md5", work, 20)
+            long_work.join("cam", "a", "md5", work, 20)
 
     assert work.runs == 1
 
@@ -58,27 +58,29 @@ def test_what_the_disk_refused_is_tried_again(long_work):
 
     for _ in range(2):
         with pytest.raises(Refused, match="storage-failed"):
-            long_work.join("a", "md5", work, 20)
+            long_work.join("cam", "a", "md5", work, 20)
 
     assert work.runs == 2
 
 
-def test_another_work_on_the_upload_waits_for_the_first_and_another_upload_does_not(long_work):
+def test_another_work_on_the_upload_waits_for_the_first_and_that_of_another_device_does_not(
+    long_work,
+):
     work, other = Held(), Held("other")
     other.go.set()
-    long_work.join("a", "md5", work, 0.0)
+    long_work.join("cam", "a", "md5", work, 0.0)
 
     with pytest.raises(Refused, match="server-busy"):
-        long_work.join("a", "sha1", other, 20)
-    assert long_work.join("b", "sha1", other, 20) == "other"
+        long_work.join("cam", "a", "sha1", other, 20)
+    assert long_work.join("other", "b", "sha1", other, 20) == "other"
 
     work.go.set()
-    assert long_work.join("a", "md5", work, 20) == "done"
-    assert long_work.join("a", "sha1", other, 20) == "other"
+    assert long_work.join("cam", "a", "md5", work, 20) == "done"
+    assert long_work.join("cam", "a", "sha1", other, 20) == "other"
 
 
 def test_after_the_stop_nothing_begins(long_work):
     long_work.stop()
 
     with pytest.raises(Refused, match="stopping"):
-        long_work.join("a", "md5", Held(), 0.0)
+        long_work.join("cam", "a", "md5", Held(), 0.0)

@@ -1,0 +1,118 @@
+"""Who may go on, shared out by who asks: whoever has much to ask waits for itself, not others for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """Turns at something of which there is little; whoever waits for one holds no thread.
+
+    Those who wait under one name go in the order in which they came, the names in turn.
+    """
+
+    def __init__(
+        self, most: int | None, of_one: Callable[[str], int], go_on: Callable[[T], None]
+    ) -> None:
+        """Begin with every turn free.
+
+        Args:
+            most: turns at once; None: any number, the names are bounded alone.
+            of_one: how many of them somebody of that name may have.
+            go_on: called for who has waited, in the thread that ended a turn.
+        """
+        self._most = most
+        self._of_one = of_one
+        self._go_on = go_on
+        self._taken: Counter[str] = Counter()
+        self._all = 0
+        self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
+        """By name, the one whose turn is next first."""
+        self._lock = threading.Lock()
+
+    def take(self, name: str) -> bool:
+        """Begin a turn at once, if one is free; false otherwise."""
+        with self._lock:
+            return self._take(name)
+
+    def ask(self, one: T, name: str) -> None:
+        """Let *one* go on, now or once there is a turn for that name."""
+        with self._lock:
+            if not self._take(name):
+                self._waiting.setdefault(name, deque()).append(one)
+                return
+        self._go_on(one)
+
+    def end(self, name: str) -> None:
+        """End a turn of *name*: whoever may now go on does."""
+        with self._lock:
+            self._taken[name] -= 1
+            self._all -= 1
+            if not self._taken[name]:
+                del self._taken[name]
+            # Without a bound on all of them, only one of the same name can have waited for this.
+            names = [name] if self._most is None else list(self._waiting)
+            following = next(
+                (one for one in names if one in self._waiting and self._take(one)), None
+            )
+            if following is None:
+                return
+            waiting = self._waiting[following]
+            one = waiting.popleft()
+            self._waiting.move_to_end(following)
+            if not waiting:
+                del self._waiting[following]
+        self._go_on(one)
+
+    def asked(self, name: str) -> int:
+        """Return how many of that name have a turn or wait for one."""
+        with self._lock:
+            return self._taken[name] + len(self._waiting.get(name, ()))
+
+    def dismiss(self) -> list[T]:
+        """Return all who wait, and forget them."""
+        with self._lock:
+            rest = [one for waiting in self._waiting.values() for one in waiting]
+            self._waiting.clear()
+        return rest
+
+    def _take(self, name: str) -> bool:
+        is_free = self._most is None or self._all < self._most
+        if not is_free or self._taken[name] >= self._of_one(name):
+            return False
+        self._taken[name] += 1
+        self._all += 1
+        return True
+
+
+class Places:
+    """So many at once under one name; whoever comes then waits, with its thread."""
+
+    def __init__(self, of_one: int) -> None:
+        self._of_one = of_one
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[threading.Semaphore, int]] = {}
+        """For each name that is in use: its places, and how many have or want one."""
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Have a place under *name* for the body of this."""
+        with self._lock:
+            places, users = self._open.get(name) or (threading.Semaphore(self._of_one), 0)
+            self._open[name] = places, users + 1
+        try:
+            with places:
+                yield
+        finally:
+            with self._lock:
+                places, users = self._open[name]
+                if users > 1:
+                    self._open[name] = places, users - 1
+                else:
+                    del self._open[name]

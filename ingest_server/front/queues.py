@@ -1,0 +1,163 @@
+"""Where requests wait for their turn, by what they cost, and in turn by who asks.
+
+Who asks is known to the application only, once the request has a thread; so it tells, for each
+credential that it found to be good, whose it is, and the next request with that credential waits under
+the device's name. What nobody has vouched for waits under its address: a name in a wrong token takes
+no turn of the device that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ingest_server.base.turns import Turns
+from ingest_server.front.admission import (
+    CONTROL_OF_ONE_DEVICE,
+    CONTROL_OF_ONE_PEER,
+    CONTROL_THREADS,
+    LIGHT_OF_ONE_DEVICE,
+    LIGHT_OF_ONE_PEER,
+    READING_OF_ONE,
+    READING_THREADS,
+    Cost,
+    cost_of,
+)
+from ingest_server.front.request_head import RequestHead
+
+T = TypeVar("T")
+
+ASKED = "edge_uploader.asked"
+"""In a request's environ: the `Asked` of it."""
+MOST_KNOWN = 16384
+"""Credentials that are known by sight; the one that was not seen for longest is forgotten first."""
+
+_IDENTITY = (b"Authorization", b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
+"""What a client, or a proxy for it, says about who it is."""
+
+
+class KnownDevices:
+    """Whose each credential is, as far as the application has told."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, credential: bytes, name: str) -> None:
+        """Remember that *credential* was good, and whose."""
+        with self._lock:
+            self._names[credential] = name
+            self._names.move_to_end(credential)
+            while len(self._names) > MOST_KNOWN:
+                self._names.popitem(last=False)
+
+    def name_of(self, credential: bytes) -> str | None:
+        with self._lock:
+            return self._names.get(credential)
+
+
+class Asked(Generic[T]):
+    """One request, as far as its turn goes."""
+
+    def __init__(
+        self, known: KnownDevices, credential: bytes, turns: Turns[T] | None, name: str
+    ) -> None:
+        self.has_too_many = False
+        """Whether as many of its device wait as may; it is not to wait, but to be refused."""
+        self._known = known
+        self._credential = credential
+        self._turns = turns
+        self._name = name
+
+    def is_of(self, device: str) -> None:
+        """Hear that its credential is good, and of *device*."""
+        self._known.note(self._credential, device)
+
+    def may_begin(self, most: int | None) -> bool:
+        """Whether its turn has come, or it needs none.
+
+        Args:
+            most: how many of one device may run or wait; None: any number.
+        """
+        if self._turns is None:
+            return True
+        if most is not None and self._is_devices and self._turns.asked(self._name) >= most:
+            self.has_too_many, self._turns = True, None
+            return True
+        return self._turns.take(self._name)
+
+    def wait(self, one: T) -> None:
+        """Let *one* go on once it is its turn.
+
+        Raises:
+            RuntimeError: it needs none; a bug here.
+        """
+        if self._turns is None:
+            raise RuntimeError("a request waits that needs no turn")
+        self._turns.ask(one, self._name)
+
+    def end(self) -> None:
+        """Give its turn back."""
+        if self._turns is not None:
+            self._turns.end(self._name)
+
+    @property
+    def _is_devices(self) -> bool:
+        return _is_devices(self._name)
+
+
+class Queues(Generic[T]):
+    """The turns of one server; *go_on* is called with who has waited."""
+
+    def __init__(self, go_on: Callable[[T], None]) -> None:
+        self._known = KnownDevices()
+        self._turns: dict[Cost, Turns[T]] = {
+            Cost.CONTROL: Turns(
+                CONTROL_THREADS, _share(CONTROL_OF_ONE_DEVICE, CONTROL_OF_ONE_PEER), go_on
+            ),
+            Cost.LIGHT: Turns(None, _share(LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER), go_on),
+            Cost.READING: Turns(READING_THREADS, _share(READING_OF_ONE, READING_OF_ONE), go_on),
+        }
+
+    def asked(self, head: RequestHead, peer: str, certificate: str | None) -> Asked[T]:
+        """Return the turn of a request; it is neither taken nor waited for yet.
+
+        Args:
+            peer: whom it counts as if nobody knows its credential; "" for a proxy, who is many.
+            certificate: the common name of the client's certificate, if it showed one.
+        """
+        credential = _credential(head, peer, certificate)
+        device = self._known.name_of(credential)
+        name = f"address {peer}" if device is None else f"{_DEVICE}{device}"
+        cost = cost_of(head)
+        is_proxys = not peer and device is None
+        turns = None if cost is Cost.LIGHT and is_proxys else self._turns.get(cost)
+        return Asked(self._known, credential, turns, name)
+
+    def dismiss(self) -> list[T]:
+        """Return all who wait, and forget them."""
+        return [one for turns in self._turns.values() for one in turns.dismiss()]
+
+
+_DEVICE = "device "
+
+
+def _is_devices(name: str) -> bool:
+    return name.startswith(_DEVICE)
+
+
+def _share(of_device: int, of_address: int) -> Callable[[str], int]:
+    return lambda name: of_device if _is_devices(name) else of_address
+
+
+def _credential(head: RequestHead, peer: str, certificate: str | None) -> bytes:
+    """Return what stands for all that a request shows of who it is.
+
+    With where it comes from: what is believed of one peer is not of another.
+    """
+    shown = [head.headers.get(field, b"") for field in _IDENTITY]
+    shown += [peer.encode(), (certificate or "").encode()]
+    return hashlib.blake2b(b"\0".join(shown), digest_size=16).digest()

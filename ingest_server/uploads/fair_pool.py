@@ -1,0 +1,76 @@
+"""Threads that work for all devices in turn: one that has much to do is never in front of the others."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ingest_server.base.turns import Turns
+from ingest_server.uploads.store import stopped
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    device: str
+    future: Future[Any]
+    run: Callable[[], None]
+
+
+class FairPool:
+    """Runs jobs, each for a device."""
+
+    def __init__(self, threads: int, of_one: int, name: str) -> None:
+        """Make a pool that runs *of_one* jobs of one device at once, of its *threads*."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._turns: Turns[_Job] = Turns(threads, lambda _: of_one, self._begin)
+        self._closed = threading.Event()
+
+    def submit(self, device: str, work: Callable[[], T]) -> Future[T]:
+        """Let *work* run once it is the device's turn, in the context of who asks.
+
+        Raises:
+            Refused: ``stopping``.
+        """
+        if self._closed.is_set():
+            raise stopped()
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+
+        def run() -> None:
+            try:
+                if future.set_running_or_notify_cancel():
+                    try:
+                        future.set_result(context.run(work))
+                    except BaseException as error:  # noqa: BLE001 - handed to who waits
+                        future.set_exception(error)
+            finally:
+                self._turns.end(device)
+
+        self._turns.ask(_Job(device, future, run), device)
+        if self._closed.is_set():  # meanwhile: nobody would come for it
+            self._dismiss()
+        return future
+
+    def stop(self) -> None:
+        """Wait for what runs; what waits is cancelled, and not begun."""
+        self._closed.set()
+        self._dismiss()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _begin(self, job: _Job) -> None:
+        try:
+            begun = self._threads.submit(job.run)
+        except RuntimeError:  # stopped meanwhile
+            job.future.cancel()
+            return
+        begun.add_done_callback(lambda one: job.future.cancel() if one.cancelled() else None)
+
+    def _dismiss(self) -> None:
+        for job in self._turns.dismiss():
+            job.future.cancel()

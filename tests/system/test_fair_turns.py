@@ -1,0 +1,98 @@
+"""Requests take turns by device, at the socket: whoever asks for much waits for itself."""
+
+import contextlib
+import threading
+from collections import Counter
+
+import pytest
+
+from ingest_server.front.admission import (
+    CONTROL_OF_ONE_DEVICE,
+    CONTROL_OF_ONE_PEER,
+    LIGHT_OF_ONE_DEVICE,
+    READING_OF_ONE,
+    RESERVED_THREADS,
+)
+from ingest_server.front.queues import ASKED
+from tests.support.processes import wait_for
+from tests.support.raw_http import Peer, serving
+
+MANY = 2 * RESERVED_THREADS
+
+
+class Held:
+    """Answers at once, but for one device, and says whose each good credential is."""
+
+    def __init__(self, held: str) -> None:
+        self.let = threading.Event()
+        self.running: Counter[str] = Counter()
+        self._held = held
+
+    def __call__(self, environ, start_response):
+        device = environ.get("HTTP_AUTHORIZATION", "nobody")
+        if not device.startswith("wrong"):
+            environ[ASKED].is_of(device)
+        if environ["PATH_INFO"] != "/known":
+            self.running[device] += 1
+            if device == self._held:
+                self.let.wait(20)
+        start_response("204 No Content", [])
+        return []
+
+
+def request(line: str, device: str) -> bytes:
+    line, *fields = line.split("\n")
+    lines = [f"{line} HTTP/1.1", "Host: ingest", f"Authorization: {device}", *fields]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def ask(peer: Peer, line: str, device: str) -> int:
+    peer.send(request(line, device))
+    return peer.answer(has_body=False).status
+
+
+@contextlib.contextmanager
+def crowd(server, line: str, device: str):
+    """Many connections that have asked, all at once."""
+    with contextlib.ExitStack() as closing:
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(MANY)]
+        for peer in peers:
+            peer.send(request(line, device))
+        yield peers
+
+
+@pytest.mark.parametrize(
+    ("line", "share"),
+    [
+        ("POST /v1/uploads", CONTROL_OF_ONE_DEVICE),
+        ("DELETE /v1/uploads/1", CONTROL_OF_ONE_DEVICE),
+        ("GET /v1/uploads/1/blocks?size=1", READING_OF_ONE),
+        ("GET /v1/uploads?limit=1000", READING_OF_ONE),
+        ("GET /compat/frago/upload/", READING_OF_ONE),
+        ("POST /files\nUpload-Concat: final;/files/1 /files/2", READING_OF_ONE),
+        ("GET /v1/uploads/1", LIGHT_OF_ONE_DEVICE),
+    ],
+)
+def test_a_device_that_asks_for_much_has_its_share_and_another_is_answered_beside_it(line, share):
+    app = Held("greedy")
+    with serving(app, max_uploads=1) as server, Peer(server.address) as other:
+        for device in ("greedy", "other"):
+            assert ask(other, "GET /known", device) == 204
+        with crowd(server, line, "greedy") as peers:
+            wait_for(lambda: app.running["greedy"] == share, "its share runs")
+
+            assert ask(other, line, "other") == 204
+            assert app.running["greedy"] == share
+            app.let.set()
+            assert {peer.answer(has_body=False).status for peer in peers} == {204}
+
+
+def test_a_wrong_token_takes_no_turn_of_the_device_that_it_names():
+    app = Held("wrong other")
+    with serving(app, max_uploads=1) as server, Peer(server.address) as other:
+        assert ask(other, "GET /known", "other") == 204
+        with crowd(server, "POST /v1/uploads", "wrong other"):
+            wait_for(lambda: app.running["wrong other"] == CONTROL_OF_ONE_PEER, "its share runs")
+
+            assert ask(other, "POST /v1/uploads", "other") == 204
+            app.let.set()
