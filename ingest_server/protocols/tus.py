@@ -335,13 +335,19 @@ def _create_final(
     parts = _parts(resumable, device, concat)
     wanted = _wanted(req, sum(part.length or 0 for part in parts), concat)
     resumable.refuse_undigested(wanted, "send it as the metadata sha256")
-    status, _ = resumable.create(req, wanted)
+    status, is_new = resumable.create(req, wanted)
     record = resumable.receiver.records.find(device, status.id)
     if record.metadata.get(CONCAT) != concat:
         raise Refused("idempotency-key-reused", "the key was used with other parts")
     set_created(resp, resumable.url(req, status.id))
     if status.state == State.OPEN:
-        resumable.receiver.concatenate(device, status.id, [part.id for part in parts])
+        try:
+            resumable.receiver.concatenate(device, status.id, [part.id for part in parts])
+        except Refused as refused:
+            if is_new and refused.code == "too-large":
+                resumable.drop(device, status.id)
+                resp.delete_header("Location")
+            raise
         status = resumable.receiver.status(device, status.id)
     _finish_if_whole(resumable, req, resp, status)
     for part in parts:

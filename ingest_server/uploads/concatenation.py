@@ -1,17 +1,33 @@
-"""An upload made of others: their stored bytes are copied, none come from a client."""
+"""An upload made of others: their stored bytes are copied, none come from a client.
+
+What is written so is bounded by what was sent: each upload is copied `MAX_COPIES` times at most.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.ranges import ByteRange
 
 COPY_BYTES = 64 * MIB
 """Copied at once; in between, a copy can be superseded."""
+
+
+MAX_COPIES = 4
+"""How often a whole upload is copied, into all others together. A client that lost an answer asks for
+the file again, and may want a part twice; whatever it asks for, no more than this is written for each
+byte that it has sent."""
+
+COPIES = "copies"
+"""The note of how often an upload was, beside it."""
+COUNTED = "copies-counted"
+"""The note, beside an upload made of others, that their copies have been counted."""
 
 
 class _Nobody:
@@ -35,8 +51,9 @@ class Concatenation:
         """Copy *sources*, one behind the other, to the start of an upload; durable on return.
 
         Raises:
-            Refused: one of them is unknown or not whole.
+            Refused: one of them is unknown or not whole, or was copied as often as may be.
         """
+        self._store.state.run(lambda rows: _count(rows, upload_id, sources))
         start = 0
         for source in sources:
             found = self._store.find(None, source)
@@ -71,3 +88,24 @@ class Concatenation:
                         writer.close()
             finally:
                 part.close()
+
+
+def _count(transaction: Transaction, upload_id: str, sources: Sequence[str]) -> None:
+    """Count the copies of *sources* before the first byte is copied; once for each upload made.
+
+    Raises:
+        Refused: ``too-large``; nothing is counted.
+    """
+    if transaction.note(upload_id, COUNTED) is not None:
+        return
+    for source, times in Counter(sources).items():
+        copied = int(transaction.note(source, COPIES) or 0) + times
+        if copied > MAX_COPIES:
+            raise Refused(
+                "too-large",
+                f"the part {source} would be copied {copied} times, and is {MAX_COPIES} times at "
+                "most, so that a server writes no more than its clients send: send its bytes again, "
+                "as another part",
+            )
+        transaction.write_note(source, COPIES, str(copied))
+    transaction.write_note(upload_id, COUNTED, "1")

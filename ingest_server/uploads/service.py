@@ -248,9 +248,10 @@ class UploadService:
         does not see the bytes: verifying reads them.
 
         Raises:
-            Refused: one of them is unknown, not whole, or not open any more.
+            Refused: one of them is unknown, not whole, or not open any more, or was copied as often
+                as may be.
         """
-        for source in sources:
+        for source in dict.fromkeys(sources):
             refuse_unless_open(self._store.find(device, source))
             self.status(device, source)  # what still comes counts
         self._concatenation.fill(upload_id, sources)

@@ -637,6 +637,37 @@ def test_a_part_may_be_used_more_than_once(client, server):
     assert published(server) == {"twice": b"abcabc", "once": b"abc"}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_no_more_is_copied_of_a_part_than_was_sent_a_few_times(client, server, at_once):
+    (url,) = parts(client, b"abc")
+    wanted = [[url] * 5] if at_once else [[url]] * 5
+
+    answers = [
+        final(client, urls, Upload_Metadata=metadata(filename=f"{number}"))
+        for number, urls in enumerate(wanted)
+    ]
+
+    *before, last = answers
+    assert [one.status_code for one in before] == [201] * len(before)
+    assert (last.status_code, last.json()["code"]) == (413, "too-large")
+    assert "would be copied 5 times, and is 4 times at most" in last.json()["detail"]
+    assert "Location" not in last.headers
+    assert len(published(server)) == len(before)
+    left = server.receiver.listing(None, state="open", after=None, limit=9)[0]
+    assert [one.length for one in left] == [3]
+
+
+def test_the_same_final_upload_asked_for_again_is_copied_and_counted_once(client, server):
+    (url,) = parts(client, b"abc")
+    key = {"Idempotency_Key": "0123456789abcdef"}
+
+    answers = [final(client, [url] * 4, **key) for _ in range(3)]
+
+    assert {one.status_code for one in answers} == {201}
+    assert len({one.headers["Location"] for one in answers}) == 1
+    assert published(server) == {"unnamed": b"abc" * 4}
+
+
 def test_a_final_upload_takes_no_bytes(client):
     url = final(client, parts(client, b"abc")).headers["Location"]
 

@@ -10,7 +10,7 @@ import pytest
 from ingest_server.storage.sqlite.queries import COLUMNS
 from ingest_server.uploads.completion import QUICK_BYTES
 from ingest_server.uploads.listing import PAGE_BYTES
-from tests.support.secured import complete, create, put, secured
+from tests.support.secured import DATA, complete, create, put, secured
 from upload_protocol.ranges import MAX_RANGES
 
 MANY = 12
@@ -130,3 +130,22 @@ def test_more_requests_of_a_device_than_the_operator_wants_are_refused_while_oth
         assert {one.status_code for one in refused} == {429}
         assert "3 requests of this device run or wait already" in refused[0].json()["detail"]
         assert Counter(one.result().status_code for one in asked) == {429: MANY - 3, 200: 3}
+
+
+def test_what_is_written_of_a_part_is_bounded_by_what_was_sent_of_it(site):
+    client = site.device()
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(DATA))}
+    fields |= {"Upload-Concat": "partial", "Content-Type": "application/offset+octet-stream"}
+    part = client.post("/files", content=DATA, headers=fields).headers["Location"]
+    path = "/files/" + part.rpartition("/")[2]
+    final = {"Tus-Resumable": "1.0.0", "Upload-Concat": "final;" + " ".join([path] * 300)}
+
+    refused = client.post("/files", headers=final)
+    again = [
+        client.post("/files", headers=final | {"Upload-Concat": f"final;{path}"}) for _ in range(9)
+    ]
+
+    assert refused.status_code == 413
+    assert "300 times, and is 4 times at most" in refused.json()["detail"]
+    assert Counter(one.status_code for one in again) == {201: 4, 413: 5}
+    assert sum(len(one) for one in site.published().values()) <= 4 * len(DATA)
