@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,11 @@ from ingest_server.front.tls import server_context
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.interface import Level
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
+from ingest_server.upkeep.resources import Resources, usual
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
 
@@ -73,9 +76,15 @@ class IngestServer:
                 self._store, _upload_settings(config), before_publish=check, audit=self._audit
             )
             self._readiness = Readiness(self._state, blobs, self._clock)
-            self._housekeeper = Housekeeper(self._store, self._uploads, self._audit)
             self._admission = Admission(
                 config.server.threads, config.limits.max_requests_per_device
+            )
+            self._resources = Resources(
+                self._state,
+                usual(self._state, blobs, lambda: self._admission.uploads, config.server.threads),
+            )
+            self._housekeeper = Housekeeper(
+                self._store, self._uploads, self._audit, self._resources
             )
             self.app = self._app(observer)
             """The application, for a container that is not ours."""
@@ -156,6 +165,9 @@ class IngestServer:
                 free_bytes=blobs.free_bytes,
                 webhooks=self._state.outbox.queue,
                 commits=self._state.commits,
+                sizes=self._state.sizes,
+                levels=self._levels,
+                events_dropped=self._state.outbox.dropped,
             )
         )
         self._private = MetricsListener(
@@ -164,6 +176,9 @@ class IngestServer:
             lambda: ["stopping"] if self._http.draining else self._not_ready(),
         )
         return metrics, blobs
+
+    def _levels(self) -> Mapping[str, Level]:
+        return self._resources.levels()
 
     @property
     def metrics_address(self) -> ListenAddress | None:

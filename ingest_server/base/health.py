@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
-SERVES_ON = frozenset({"disk-full"})
-"""No new bytes are taken (507, with Retry-After). Completing, receipts, aborting and status work, and
+SERVES_ON = frozenset({"disk-full", "no-inodes"})
+"""No new bytes, or no new files, are taken (507, with Retry-After). Completing, receipts, aborting and status work, and
 are what makes room again."""
 
 

@@ -25,9 +25,15 @@ REMOVED = "ingest.file.removed"
 CLAIMED = "ingest.device.claimed"
 STORAGE_LOW = "ingest.storage.low"
 STORAGE_RECOVERED = "ingest.storage.recovered"
+RESOURCE_SCARCE = "ingest.resource.scarce"
+"""Something else than the bytes of the disk is about to run out."""
+RESOURCE_RECOVERED = "ingest.resource.recovered"
 
+RESOURCE = frozenset({RESOURCE_SCARCE, RESOURCE_RECOVERED})
 STORAGE = frozenset({STORAGE_LOW, STORAGE_RECOVERED})
-TYPES = STORAGE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
+TYPES = (
+    STORAGE | RESOURCE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
+)
 
 OF_STATE: Mapping[State, str] = MappingProxyType(
     {

@@ -8,7 +8,7 @@ says what each figure is for.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
-from ingest_server.storage.interface import Census, Queue
+from ingest_server.storage.interface import Census, Level, Queue, Sizes
 
 log = structlog.get_logger()
 
@@ -65,6 +65,10 @@ class Sources:
     commits: Callable[[], tuple[int, int]]
     """Transactions of the committer, and the jobs in them."""
     webhooks: Callable[[], Queue] | None = None
+    sizes: Callable[[], Sizes] | None = None
+    levels: Callable[[], Mapping[str, Level]] | None = None
+    """What there is only so much of."""
+    events_dropped: Callable[[], int] | None = None
 
 
 class Metrics(Observer):
@@ -231,7 +235,14 @@ class _Gauges(Collector):
         return ()  # else it would be collected when registered, before the server has started
 
     def collect(self) -> Iterator[Metric]:
-        for read in (self._uploads, self._storage, self._commits, self._webhooks):
+        for read in (
+            self._uploads,
+            self._storage,
+            self._commits,
+            self._webhooks,
+            self._sizes,
+            self._levels,
+        ):
             try:
                 # Read in full first: half of a source is no answer either.
                 found = list(read())
@@ -271,6 +282,12 @@ class _Gauges(Collector):
         if self._sources.webhooks is None:
             return
         backlog = self._sources.webhooks()
+        if self._sources.events_dropped is not None:
+            yield CounterMetricFamily(
+                "ingest_events_dropped",
+                "Events that were too many to wait for their targets.",
+                self._sources.events_dropped(),
+            )
         yield GaugeMetricFamily(
             "ingest_webhook_queue_length", "Deliveries that wait.", backlog.length
         )
@@ -279,6 +296,36 @@ class _Gauges(Collector):
             "Since the oldest of them came about; 0: there is none.",
             self._age_s(backlog.oldest),
         )
+
+    def _sizes(self) -> Iterator[Metric]:
+        if self._sources.sizes is None:
+            return
+        sizes = self._sources.sizes()
+        for name, text, count in (
+            ("ingest_state_bytes", "The database's file.", sizes.stored),
+            ("ingest_state_free_bytes", "Of it, what is used again.", sizes.free),
+            ("ingest_state_log_bytes", "The database's log beside it.", sizes.log),
+        ):
+            yield GaugeMetricFamily(name, text, count)
+
+    def _levels(self) -> Iterator[Metric]:
+        if self._sources.levels is None:
+            return
+        levels = self._sources.levels()
+        used = GaugeMetricFamily("ingest_resource_used", "Used now.", labels=["resource"])
+        bound = GaugeMetricFamily("ingest_resource_bound", "The most.", labels=["resource"])
+        for name, level in levels.items():
+            used.add_metric([name], level.used)
+            bound.add_metric([name], level.bound)
+        yield used
+        yield bound
+        if "inodes" in levels:
+            inodes = levels["inodes"]
+            yield GaugeMetricFamily(
+                "ingest_storage_free_inodes",
+                "Files that the disk still takes.",
+                max(0, inodes.bound - inodes.used),
+            )
 
     def _age_s(self, since: str | None) -> float:
         if since is None:

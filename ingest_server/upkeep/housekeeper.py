@@ -23,12 +23,19 @@ from ingest_server.core.record import State
 from ingest_server.upkeep import recovery
 from ingest_server.upkeep.disk_space import DiskSpace
 from ingest_server.upkeep.recovery import Recovery
+from ingest_server.upkeep.resources import Resources
 from ingest_server.upkeep.retention import Retention
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import Receipt
 
 EVERY_S = 60.0
+LOG_EVERY_S = 10.0
+"""How soon the database's log is cut once a reader that held it has gone."""
+LOG_CUT_BYTES = 16 * 1024 * 1024
+"""SQLite itself begins anew at 4 MiB; what is larger was held, or is one large transaction."""
+GIVEN_BACK_FROM_BYTES = 16 * 1024 * 1024
+"""Less free space inside the database is used again soon enough."""
 
 log = structlog.get_logger()
 
@@ -36,8 +43,15 @@ log = structlog.get_logger()
 class Housekeeper:
     """Keeps one data folder in order, in a thread of its own."""
 
-    def __init__(self, store: UploadStore, uploads: UploadService, audit: Audit) -> None:
+    def __init__(
+        self,
+        store: UploadStore,
+        uploads: UploadService,
+        audit: Audit,
+        resources: Resources | None = None,
+    ) -> None:
         """Join the parts; nothing happens before `recover`."""
+        self._resources = resources
         self._store = store
         self._uploads = uploads
         self._audit = audit
@@ -83,20 +97,50 @@ class Housekeeper:
             self._thread.join(timeout_s)
 
     def _keep_house(self) -> None:
-        while not self._store.stopping.wait(EVERY_S):
+        looks = 0
+        while not self._store.stopping.wait(LOG_EVERY_S):
+            looks += 1
             try:
-                self._store.keep_uptime()
-                self._uploads.expire()
-                self.count_rot()
-                self.watch_disk()
-                self._store.state.keep_reserve()
-                self.keep_copy()
-                if self.retention.is_due():
-                    self.remove_old()
+                self.cut_log()
+                if looks * LOG_EVERY_S >= EVERY_S:
+                    looks = 0
+                    self._keep_all()
             except Refused as refused:
                 log.warning("housekeeping.failed", error=str(refused))
             except Exception:
                 log.exception("housekeeping.failed")
+
+    def _keep_all(self) -> None:
+        self._store.keep_uptime()
+        self._uploads.expire()
+        self.count_rot()
+        self.watch_disk()
+        if self._resources is not None:
+            self._resources.look()
+        self._store.state.keep_reserve()
+        self.give_back()
+        self.keep_copy()
+        if self.retention.is_due():
+            self.remove_old()
+
+    def cut_log(self) -> int:
+        """Make the database's log small again if it is large; returns how large it still is."""
+        state = self._store.state
+        before = state.sizes().log
+        if before < LOG_CUT_BYTES:
+            return before
+        state.cut_log()
+        after = state.sizes().log
+        if after < before:
+            log.info("database.log_cut", before_bytes=before, bytes=after)
+        return after
+
+    def give_back(self) -> int:
+        """Give the disk a step of what is free inside the database if that is much; returns bytes."""
+        state = self._store.state
+        if state.sizes().free < GIVEN_BACK_FROM_BYTES:
+            return 0
+        return state.give_back()
 
     def watch_disk(self) -> bool:
         """Tell whoever listens when the disk gets low or has room again; returns which it is."""

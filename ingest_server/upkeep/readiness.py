@@ -35,14 +35,19 @@ class Readiness:
         self._storage: list[str] = []
 
     def codes(self, min_free_bytes: int) -> list[str]:
-        """Return what is wrong: ``database``, ``storage``, ``disk-full``; nothing: ready."""
+        """Return what is wrong: ``database``, ``storage``, ``disk-full``, ``no-inodes``; or nothing."""
         wrong = [] if self.database_writes(DATABASE_S) else ["database"]
         wrong += self._storage_codes()
         try:
             is_full = self._blobs.free_bytes() < min_free_bytes
+            files = self._blobs.files()
         except OSError:
             return sorted({*wrong, "storage"})
-        return sorted({*wrong, "disk-full"}) if is_full else wrong
+        if is_full:
+            wrong.append("disk-full")
+        if files is not None and files.is_used_up:
+            wrong.append("no-inodes")
+        return sorted(set(wrong))
 
     def is_alive(self) -> bool:
         """Return whether the database takes a write, given more time than to be called ready."""

@@ -87,6 +87,7 @@ class Creation:
         check_length(length, settings.max_length)
         if brings_bytes:
             self._room.check(length or 0, settings.min_free_bytes)
+        self._room.check_files()
 
         def insert(transaction: Transaction) -> UploadRecord:
             found = transaction.by_key(record.device, record.key)  # the same request, twice at once

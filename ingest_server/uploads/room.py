@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import threading
 
+import structlog
+
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import UploadRecord, missing_of
 from ingest_server.storage.interface import Blobs
+
+log = structlog.get_logger()
 
 
 class Room:
@@ -22,6 +26,8 @@ class Room:
         self._lock = threading.Lock()
         self._granted: dict[object, int] = {}
         """Bytes that each running request may write until it is looked at again."""
+        self._told: set[str] = set()
+        """What was said to be full, and nothing of it was taken since."""
 
     def check(self, needed: int, reserve: int) -> None:
         """Refuse *needed* bytes if the disk would be left with less than *reserve*.
@@ -31,6 +37,23 @@ class Room:
         """
         with self._lock:
             self._check(self, needed, reserve, None)
+
+    def check_files(self) -> None:
+        """Refuse one more file where the store has hardly a place for it, whatever its bytes.
+
+        Raises:
+            Refused: ``storage-full``.
+        """
+        with disk_refusals():
+            level = self._blobs.files()
+        if level is not None and level.is_used_up:
+            raise self._full(
+                "files",
+                f"the disk has no place for one more file: {level.used} of its inodes are used, at "
+                f"{level.bound} no more are given away, however many bytes are free",
+                None,
+            )
+        self._told.discard("files")
 
     def grant(
         self,
@@ -68,9 +91,17 @@ class Room:
         others = sum(self._granted.values()) - self._granted.get(holder, 0)
         if free - others - needed < reserve:
             beside = f", and running requests may write {others}" if others else ""
-            raise Refused(
-                "storage-full",
+            raise self._full(
+                "bytes",
                 f"{needed} bytes do not fit: {free} are free, {reserve} of them reserved{beside}",
-                missing=None if record is None else missing_of(record),
-                retry_after_s=60,
+                record,
             )
+        self._told.discard("bytes")
+
+    def _full(self, kind: str, detail: str, record: UploadRecord | None) -> Refused:
+        """Return the refusal; the first after something was taken is a line for the operator."""
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("storage.full", error=f"uploads are refused: {detail}")
+        missing = None if record is None else missing_of(record)
+        return Refused("storage-full", detail, missing=missing, retry_after_s=60)

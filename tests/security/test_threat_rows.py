@@ -20,6 +20,7 @@ import zipfile
 from contextlib import ExitStack
 from io import BytesIO
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ from tests.support.faulty_blobs import failing
 from tests.support.raw_http import Peer
 from tests.support.requirements import require_root
 from tests.support.secured import DATA, complete, create, put, secured, upload
+from tests.support.small_disk import small_disk as small
 from tests.unit.ingest_server.core.test_names import HOSTILE, inside
 from upload_protocol.digests import Digest
 
@@ -600,3 +602,40 @@ def test_a_connection_that_says_nothing_is_nobodys_problem(site):
     address = parse_address(site.server.url.removeprefix("http://"))
     with socket.create_connection((address.host, address.port)):
         assert site.device().get("/v1").status_code == 200
+
+
+@pytest.mark.slow
+def test_row_6_a_disk_without_inodes_says_so_before_it_has_none(tmp_path):
+    with small(tmp_path / "disk", size="1g", inodes=200) as disk:
+        metrics = {"listen": "127.0.0.1:0"}
+        with secured(disk.path / "site", metrics=metrics) as site:
+            client = site.device()
+            upload(client)
+            for number in range(150):
+                (disk.path / f"file-{number}").touch()
+            site.server._housekeeper._keep_all()
+            early = scraped(site)
+            number = 0
+            while (made := create(client, name=f"{number}.mp4")).status_code == 201:
+                number += 1
+            late = scraped(site)
+            ready = client.get("/readyz")
+
+            assert (made.status_code, made.json()["code"]) == (507, "storage-full")
+            assert "has no place for one more file" in made.json()["detail"]
+            assert early["ingest_storage_free_inodes"] > 0
+            assert late["ingest_storage_free_inodes"] == 0
+            assert late['ingest_resource_used{resource="inodes"}'] >= 190
+            assert (ready.status_code, ready.text) == (200, "no-inodes\n")
+            site.server._housekeeper._keep_all()
+            [(data,)] = site.state.rows("SELECT data FROM events WHERE subject = 'inodes'")
+            assert "hardly a place left for one more file" in json.loads(data)["detail"]
+            complete_all = client.get("/v1/uploads").json()["uploads"]
+            assert len(complete_all) == number
+
+
+def scraped(site) -> dict[str, float]:
+    with httpx.Client(trust_env=False) as client:
+        text = client.get(f"{site.server.metrics_address.url}/metrics").text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}

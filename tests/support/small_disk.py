@@ -30,10 +30,11 @@ class SmallDisk:
 
 
 @contextlib.contextmanager
-def small_disk(mount: Path, *, size: str) -> Iterator[SmallDisk]:
+def small_disk(mount: Path, *, size: str, inodes: int = 0) -> Iterator[SmallDisk]:
+    """Mount one; *inodes*: how many files it takes, 0: any number."""
     require_root()
     mount.mkdir(parents=True, exist_ok=True)
-    _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount)
+    _run("mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes={inodes}", "tmpfs", mount)
     try:
         yield SmallDisk(mount)
     finally:

@@ -25,10 +25,13 @@ from ingest_server.storage.files.published import (
     stat_of,
     sync_folder,
 )
-from ingest_server.storage.interface import Claim
+from ingest_server.storage.interface import Claim, Level
 
 PARTS = "parts"
 LOST = "lost+found"
+
+KEPT_BACK_INODES = 1000
+"""No new upload takes them: what has begun needs folders to be published in."""
 
 _FILE_MODE = 0o640
 _SUFFIX = ".part"
@@ -45,6 +48,7 @@ class FileBlobs(PublishedFiles):
     def __init__(self, data_dir: Path, disk: Disk = UNWATCHED) -> None:
         super().__init__(data_dir, disk)
         self._parts = self._lock = -1
+        self._counts_inodes = False
 
     def prepare(self) -> None:
         """Make the folders and hold them; nobody else may use them until `close`.
@@ -66,6 +70,8 @@ class FileBlobs(PublishedFiles):
             self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
             self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
             self._try_a_link()
+            # One that says 0 and has just taken a file does not count them.
+            self._counts_inodes = os.fstatvfs(self._parts).f_favail > 0
         except BlockingIOError as error:
             self.close()
             raise StorageError(
@@ -118,6 +124,14 @@ class FileBlobs(PublishedFiles):
         """Return the bytes that an ordinary process may still write."""
         found = os.fstatvfs(self._parts)
         return found.f_bavail * found.f_frsize
+
+    def files(self) -> Level | None:
+        """Return what the inodes allow, where the file system has a number of them."""
+        if not self._counts_inodes:
+            return None
+        found = os.fstatvfs(self._parts)
+        kept_back = min(KEPT_BACK_INODES, found.f_files // 20)
+        return Level(found.f_files - found.f_favail, found.f_files - kept_back)
 
     def create_part(self, upload_id: str) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

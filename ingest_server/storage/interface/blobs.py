@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ingest_server.storage.interface.rows import Claim
+from ingest_server.storage.interface.rows import Claim, Level
 
 
 class Part(Protocol):
@@ -110,6 +110,10 @@ class Blobs(Protocol):
 
     def free_bytes(self) -> int:
         """Return how many more bytes may be stored."""
+        ...
+
+    def files(self) -> Level | None:
+        """Return how many files there are, and may be, with some places kept back; None: any number."""
         ...
 
     # Uploads while they arrive

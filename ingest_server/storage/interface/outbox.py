@@ -62,6 +62,10 @@ class Outbox(Protocol):
         """Return how much waits; cheap enough to be asked each few seconds."""
         ...
 
+    def fullest(self) -> int:
+        """Return how many events are kept of the device that has most."""
+        ...
+
     def dropped(self) -> int:
         """Return how many events were dropped since this was opened, that somebody was to be told of.
 

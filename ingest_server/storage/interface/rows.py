@@ -49,6 +49,18 @@ class DeviceSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """How much is used of what there is only so much of."""
+
+    used: int
+    bound: int
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.used >= self.bound
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What a store of facts takes up, in bytes."""
 

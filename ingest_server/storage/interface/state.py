@@ -189,8 +189,12 @@ class Queries(Protocol):
         """Return the numbers of events after *seq* that tell of a published file gone bad."""
         ...
 
-    def last_of(self, kinds: AbstractSet[str]) -> str | None:
-        """Return the type of the newest event that is of one of these *kinds*."""
+    def last_of(self, kinds: AbstractSet[str], *, subject: str | None = None) -> str | None:
+        """Return the type of the newest event that is of one of these *kinds*.
+
+        Args:
+            subject: about that; None: about anything.
+        """
         ...
 
     def uptime_s(self) -> float:
@@ -251,7 +255,7 @@ class Transaction(Queries, Protocol):
         """Put an event into the outbox: it is true, and will be told, once this commits."""
         ...
 
-    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
+    def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
         """Put an event into the outbox that is no device's."""
         ...
 
@@ -383,6 +387,18 @@ class StateStore(Queries, Protocol):
 
     def sizes(self) -> Sizes:
         """Return what the store takes up; cheap enough to be asked each few seconds."""
+        ...
+
+    def cut_log(self) -> None:
+        """Make the log small again, as far as no reader holds it; nobody waits for this.
+
+        Raises:
+            Refused: it failed.
+        """
+        ...
+
+    def held_by(self) -> list[str]:
+        """Return, in words, the programs that read the store and may hold its log. Never raises."""
         ...
 
     def give_back(self) -> int:

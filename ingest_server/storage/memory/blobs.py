@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingest_server.core.names import numbered
-from ingest_server.storage.interface import Blobs, Part
+from ingest_server.storage.interface import Blobs, Level, Part
 
 ROOM = 1 << 40
 
@@ -63,6 +63,9 @@ class MemoryBlobs(Blobs):
         with self._lock:
             arriving = sum(self.part_length(one) or 0 for one in self.part_ids())
             return self.room - arriving - sum(len(one.data) for one in self.published.values())
+
+    def files(self) -> Level | None:
+        return None
 
     def set_aside(self, upload_id: str) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -110,6 +111,10 @@ class MemoryOutbox(Outbox):
     def queue(self) -> Queue:
         waiting = [one.event.time for one in self._all() if one.state == "pending"]
         return Queue(len(waiting), min(waiting, default=None))
+
+    def fullest(self) -> int:
+        events = self._state.tables.events.values()
+        return max(Counter(event.device for event, _ in events).values(), default=0)
 
     def dropped(self) -> int:
         return self._state.tables.events_dropped

@@ -120,8 +120,8 @@ class MemoryTransaction(MemoryQueries, Transaction):
         data = {**events.upload_data(record), **more}
         self.write_event(kind, subject=record.id, device=record.device, data=data)
 
-    def tell_of_server(self, kind: str, data: dict[str, Any]) -> None:
-        self.write_event(kind, subject="storage", device="", data=data)
+    def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
+        self.write_event(kind, subject=subject, device="", data=data)
 
     def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
         self.tables.last_seq += 1
@@ -299,6 +299,12 @@ class MemoryState(MemoryQueries, StateStore):
 
     def sizes(self) -> Sizes:
         return Sizes()
+
+    def cut_log(self) -> None:
+        """There is none."""
+
+    def held_by(self) -> list[str]:
+        return []
 
     def give_back(self) -> int:
         return 0

@@ -254,8 +254,9 @@ class MemoryQueries(Queries):
     def corruptions_after(self, seq: int) -> list[int]:
         return [one.seq for one in self._events({events.CORRUPTED}) if one.seq > seq]
 
-    def last_of(self, kinds: AbstractSet[str]) -> str | None:
-        return next((one.type for one in reversed(list(self._events(kinds)))), None)
+    def last_of(self, kinds: AbstractSet[str], *, subject: str | None = None) -> str | None:
+        found = (one for one in self._events(kinds) if subject in {None, one.subject})
+        return next((one.type for one in reversed(list(found))), None)
 
     def uptime_s(self) -> float:
         return self.tables.uptime_s

@@ -118,6 +118,12 @@ class SqliteOutbox(Outbox):
         )
         return Queue(*row)
 
+    def fullest(self) -> int:
+        [(count,)] = self._state.rows(
+            "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM events GROUP BY device)"
+        )
+        return int(count)
+
     def dropped(self) -> int:
         return self._state.events_dropped
 

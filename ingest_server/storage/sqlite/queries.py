@@ -144,10 +144,14 @@ class SqlQueries(Queries):
         )
         return [int(row[0]) for row in rows]
 
-    def last_of(self, kinds: AbstractSet[str]) -> str | None:
+    def last_of(self, kinds: AbstractSet[str], *, subject: str | None = None) -> str | None:
         marks = ", ".join("?" * len(kinds))
         row = self.row(
-            f"SELECT type FROM events WHERE type IN ({marks}) ORDER BY seq DESC LIMIT 1", *kinds
+            f"SELECT type FROM events WHERE type IN ({marks}) AND (? IS NULL OR subject = ?) "
+            "ORDER BY seq DESC LIMIT 1",
+            *kinds,
+            subject,
+            subject,
         )
         return None if row is None else str(row[0])
 

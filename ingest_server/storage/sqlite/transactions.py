@@ -34,6 +34,7 @@ from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.reserve import Reserve
+from ingest_server.storage.sqlite import write_ahead_log
 from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.copies import Copies, fault_in
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
@@ -266,18 +267,36 @@ class SqliteState(SqlQueries, StateStore):
         """
         try:
             stored = self.path.stat().st_size
-            log = self.path.with_name(f"{self.path.name}-wal")
-            log_bytes = log.stat().st_size if log.exists() else 0
+            file = self.path.with_name(f"{self.path.name}-wal")
+            log_bytes = file.stat().st_size if file.exists() else 0
         except OSError as error:
             raise refused_by_disk(error) from error
         [(pages,)] = self.rows("PRAGMA freelist_count")
         [(page_bytes,)] = self.rows("PRAGMA page_size")
         return Sizes(stored, int(pages) * int(page_bytes), log_bytes)
 
+    def cut_log(self) -> None:
+        """Make the log small again.
+
+        Raises:
+            StateFailed: the database failed.
+        """
+        try:
+            write_ahead_log.cut(self.path)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def held_by(self) -> list[str]:
+        return write_ahead_log.holders(self.path)
+
     def give_back(self) -> int:
         def job(transaction: SqlTransaction) -> int:
             [(before,)] = transaction.rows("PRAGMA page_count")
-            transaction.rows(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})")
+            [(free,)] = transaction.rows("PRAGMA freelist_count")
+            for _ in range(min(GIVEN_BACK_PAGES, free)):
+                # One page each time, whatever it is told: it has a step for each, and no columns, for
+                # want of which sqlite3 ends it after the first.
+                transaction.rows("PRAGMA incremental_vacuum(1)")
             [(after,)] = transaction.rows("PRAGMA page_count")
             [(page_bytes,)] = transaction.rows("PRAGMA page_size")
             return int((before - after) * page_bytes)
