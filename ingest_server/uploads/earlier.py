@@ -17,6 +17,9 @@ from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
+MOST_NAMES = 16
+"""That one content is given by linking: each further one touches what is known of all of them."""
+
 
 def changed() -> Refused:
     """Return what is answered for a complete upload whose file is not that any more."""
@@ -129,6 +132,13 @@ class Earlier:
             raise changed()
         return receipt
 
+    def sharing(self, record: UploadRecord, live: Live, source: Receipt) -> list[Receipt]:
+        """Return the receipts of files that may be further names of *source*."""
+        alike = self._alike(record, live, source.length, source.digest)
+        found = {receipt.upload_id: receipt for _, receipt in alike}
+        found.pop(source.upload_id, None)
+        return list(found.values())
+
     def published_now(self) -> None:
         """Hear that one more file is published; durably, and before another is looked for."""
         self._published = object()
@@ -142,12 +152,11 @@ class Earlier:
         found = self._state.published(record, length, digest)
         if not found:
             live.unpublished = asked
-        return [
-            (one, one.receipt)
-            for one in found
-            # Files without a byte have all the same, and nothing is spared by linking them.
-            if one.receipt is not None and (length > 0 or is_same_file(one, record))
-        ]
+        alike = [(one, one.receipt) for one in found if one.receipt is not None]
+        # Files without a byte have all the same, and nothing is spared by linking them.
+        if length == 0 or len({receipt.published_as for _, receipt in alike}) >= MOST_NAMES:
+            return [(one, receipt) for one, receipt in alike if is_same_file(one, record)]
+        return alike
 
 
 def is_same_file(one: UploadRecord, other: UploadRecord) -> bool:

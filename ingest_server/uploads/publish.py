@@ -123,13 +123,16 @@ class Publisher:
                 verified_at=rfc3339(self._clock.now_utc()),
                 verified_against="client",
             )
+            sharing = self.earlier.sharing(record, live, source)
             try:
-                return self._under_a_free_name(record, receipt, source)
+                made = self._under_a_free_name(record, receipt, source)
             except OSError as error:
                 if error.errno not in _NO_FURTHER_NAME:
                     raise refused_by_disk(error) from error
                 log.info("file.unlinked", path=source.published_as, error=error.strerror)
                 return None
+            self._standings.note_link(source, made, sharing)
+            return made
 
     def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         """Let the upload be complete with a receipt of an earlier one; durable on return."""
@@ -277,7 +280,7 @@ class Publisher:
                 continue
             if source is not None:
                 if self._blobs.publish_again(source.published_as, target):
-                    return self._conclude_from(record, named, source)
+                    return self._conclude_from(record, named)
                 continue
             record = self._moves.to(
                 record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
@@ -286,11 +289,10 @@ class Publisher:
                 return self._conclude(record, named, before)
         raise AssertionError("the candidates never end")
 
-    def _conclude_from(self, record: UploadRecord, receipt: Receipt, source: Receipt) -> Receipt:
+    def _conclude_from(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
         self._blobs.sync_published(receipt.published_as)
         self._complete(record, receipt, is_new=True)
-        self._standings.note_link(source, receipt)
         return self._completed(record, receipt)
 
     def _conclude(self, record: UploadRecord, receipt: Receipt, before: str | None) -> Receipt:

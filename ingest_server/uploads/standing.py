@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -139,26 +139,31 @@ class Standings:
         """Drop what was noted of a file that is not published after all."""
         self._noted.pop(upload_id, None)
 
-    def note_link(self, source: Receipt, made: Receipt) -> None:
-        """Let the reading of *source* stand for its new name too, as old as it is; durable."""
+    def note_link(self, source: Receipt, made: Receipt, sharing: Iterable[Receipt]) -> None:
+        """Let the reading of *source* stand for its new name too, as old as it is; durable.
+
+        Args:
+            sharing: may be further names of it; a new one changes all of them.
+        """
         reading = self._last(source.upload_id)
-        identity = self._blobs.identity(made.published_as)
-        if (
-            reading is None
-            or identity is None
-            or not self._blobs.is_unwritten(reading.identity, identity)
-        ):
+        if reading is None:
             return
-        found = [
-            replace(reading, upload_id=upload_id, identity=identity)
-            for upload_id in (source.upload_id, made.upload_id)
-        ]
+        others = [one for one in sharing if self._last_identity(one) == reading.identity]
+        found = []
+        for receipt in (source, made, *others):
+            identity = self._blobs.identity(receipt.published_as)
+            if identity is not None and self._blobs.is_unwritten(reading.identity, identity):
+                found.append(replace(reading, upload_id=receipt.upload_id, identity=identity))
 
         def save(transaction: Transaction) -> None:
             for one in found:
                 transaction.save_reading(one)
 
         self._state.run(save)
+
+    def _last_identity(self, receipt: Receipt) -> str | None:
+        reading = self._last(receipt.upload_id)
+        return None if reading is None else reading.identity
 
     def _last(self, upload_id: str) -> Reading | None:
         noted = self._noted.get(upload_id)  # first: it goes once the database has it

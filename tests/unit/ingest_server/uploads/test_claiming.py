@@ -8,7 +8,8 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
-from tests.support.core_site import CoreSite, InThread, new_key, on_disk
+from ingest_server.uploads.earlier import MOST_NAMES
+from tests.support.core_site import CoreSite, InThread, new_key, on_all_stores, on_disk
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest, CreateRequest, UploadStatus
@@ -193,6 +194,26 @@ def test_where_a_file_gets_no_further_name_the_bytes_are_to_be_sent(site, code):
     site.put(status.id, 0, DATA)
     second = site.complete(status.id, DATA)
     assert site.published()[second.published_as] == DATA
+
+
+@on_all_stores
+def test_a_further_name_leaves_the_receipts_of_all_others_standing(site):
+    receipts = [site.upload(DATA)]
+    for name in ("b.mp4", "c.mp4", "d.mp4"):
+        receipts.append(asked(site, name=name)[0].receipt)
+
+    for receipt in receipts:
+        assert site.receiver.status("cam", receipt.upload_id).receipt == receipt
+    assert READ not in site.blobs.seen
+
+
+def test_one_content_is_given_a_few_names_by_linking_and_no_more(site):
+    site.upload(DATA)
+    for number in range(MOST_NAMES - 1):
+        assert asked(site, name=f"{number}.mp4")[0].state == "complete"
+
+    assert asked(site, name="one-more.mp4")[0].state == "open"
+    assert asked(site)[0].state == asked(site, name="3.mp4")[0].state == "complete"
 
 
 def test_the_operators_check_is_asked_about_the_name_that_is_claimed(tmp_path):
