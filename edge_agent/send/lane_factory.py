@@ -11,6 +11,7 @@ from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
+from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.failures import FailurePolicy
 from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_counter import LaneCounter
@@ -51,6 +52,7 @@ class LaneFactory:
         pause: Callable[[float], object] | None,
     ) -> None:
         self._device_id = device_id
+        self._digest_first = DigestFirst()
         self.roster = roster = Roster()
         self.rates = rates = LaneRates()
         self.retries = retries = Retries(store, jitter=jitter)
@@ -118,5 +120,6 @@ class LaneFactory:
             body=shared.body,
             rates=self.rates,
             device_id=self._device_id,
+            digest_first=self._digest_first,
         )
         return Lane(member, shared, queue, steps)

@@ -13,6 +13,7 @@ from edge_agent.core.plan import least_bytes, next_range, request_bytes, share_b
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.send.body import ThrottledBody
+from edge_agent.send.digest_first import SMALL_BYTES
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
@@ -50,6 +51,8 @@ class LaneQueue:
         self._body = body
         self._rates = rates
         self._current_id: str | None = None
+        self._hashed_bytes = 0
+        """About how much was read only to ask for it since bytes were last sent."""
 
     def leave_current(self) -> None:
         """Take no recording before others because it was the last one."""
@@ -75,10 +78,41 @@ class LaneQueue:
                 # To help others with theirs can wait: what nobody has begun costs round trips first.
                 joined = joined or (recording, task)
                 continue
+            if task.kind is Kind.HASH and progress is not None and progress.must_ask:
+                ahead = self._instead_of_hashing(recording, elsewhere, now_s)
+                if ahead is not None:
+                    return self._take(*ahead)
+                self._hashed_bytes += min(recording.identity.length, SMALL_BYTES)
             return self._take(recording, task)
         return None if joined is None else self._take(*joined)
 
+    def _instead_of_hashing(
+        self, hashed: Recording, elsewhere: int, now_s: float
+    ) -> tuple[Recording, Task] | None:
+        """Return what goes on with the newest recording, before more of *hashed* is read to ask for it.
+
+        A card full of what the server has takes half an hour to read, and sends nothing. What was just
+        recorded waits for a second of that; longer only if it has to be asked for as well, and is
+        large.
+        """
+        if self._hashed_bytes < SMALL_BYTES:
+            return None
+        for newest in self._store.latest(*WORK, limit=1):
+            is_due = newest.id != hashed.id and newest.priority >= hashed.priority
+            if not is_due or self._waits.is_held(newest.id, now_s):
+                continue
+            progress = self._uploads.find(newest)
+            must_ask = progress is not None and progress.must_ask
+            task = self._task(newest, progress, elsewhere)
+            if task is not None and not (
+                task.kind is Kind.HASH and must_ask and newest.identity.length > SMALL_BYTES
+            ):
+                return newest, task
+        return None
+
     def _take(self, recording: Recording, task: Task) -> tuple[Recording, Task]:
+        if task.kind is Kind.SEND:
+            self._hashed_bytes = 0
         self._current_id = recording.id
         return recording, task
 
@@ -133,13 +167,18 @@ class LaneQueue:
             return None if progress is not None and progress.flights else Task(Kind.COMPLETE)
         if progress is None:
             return Task(Kind.ASK)
-        if progress.is_doing(Kind.CREATE, Kind.COMPARE, Kind.HASH, Kind.COMPLETE):
+        if progress.is_doing(Kind.CREATE, Kind.CLAIM, Kind.COMPARE, Kind.HASH, Kind.COMPLETE):
             return None
         if progress.received is None or progress.uncertain:
             if not progress.is_doing(Kind.ASK):
                 return Task(Kind.ASK)
             if progress.received is None:
                 return None
+        if progress.must_ask:
+            if progress.flights:
+                return None
+            is_hashed = progress.digest.upto >= progress.identity.length
+            return Task(Kind.CLAIM if is_hashed else Kind.HASH)
         if progress.next_block is not None:
             return None if progress.flights else Task(Kind.COMPARE)
         return self._sending_task(progress, elsewhere)

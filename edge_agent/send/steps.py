@@ -14,21 +14,22 @@ import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import TransportError, UploadLostError
+from edge_agent.base.errors import TransportError
 from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
-from edge_agent.send.clients.interface import CanAbort, LaneClient, Pending
-from edge_agent.send.description import description
+from edge_agent.send.clients.interface import LaneClient, Pending
+from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.opening import Opening, refuse_lost
 from edge_agent.send.receipts import check_receipt, keep_receipt
 from edge_agent.send.upload_progress import Flight, Kind, Task, UploadProgress
-from edge_agent.store.recordings import NewEvent, Store
+from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
-from upload_protocol.messages import CompleteRequest, UploadStatus
+from upload_protocol.messages import CompleteRequest
 from upload_protocol.ranges import ByteRange, RangeSet
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ class Verifying:
     """The server has everything and is still checking it."""
 
     wait_s: float
-    detail: str = "the server is verifying the recording"
+    detail: str
 
 
 class UploadSteps:
@@ -66,6 +67,7 @@ class UploadSteps:
         body: ThrottledBody,
         rates: LaneRates,
         device_id: str,
+        digest_first: DigestFirst,
     ) -> None:
         self._lane = lane
         self._store = store
@@ -75,7 +77,10 @@ class UploadSteps:
         self._lock = lock
         self._body = body
         self._rates = rates
-        self._device_id = device_id
+        self._digest_first = digest_first
+        self._opening = Opening(
+            client, store, lock=lock, device_id=device_id, digest_first=digest_first
+        )
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""
         self._unmeasured_bytes = 0
@@ -86,7 +91,9 @@ class UploadSteps:
         """Do the task of *flight*; `Verifying` if the server needs more time for it."""
         match flight.task:
             case Task(Kind.CREATE):
-                self._create(recording, progress, flight)
+                self._opening.create(recording, progress, flight)
+            case Task(Kind.CLAIM):
+                return self._claim(recording, source, progress, flight)
             case Task(Kind.ASK):
                 self._ask(recording, progress, flight)
             case Task(Kind.COMPARE):
@@ -99,57 +106,26 @@ class UploadSteps:
                 return self._complete(recording, progress)
         return None
 
-    def _create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
-        """Create the upload, or take up the one that the recording had before it changed."""
-        if recording.upload_id is not None:
-            self._take_up(recording, recording.upload_id, progress, flight)
-            return
-        key = recording.idempotency_key or self._store.give_key(recording)
-        request = description(recording, self._device_id)
-        with self._lock.opened():
-            status = self._client.create(request, key)
-        _refuse_lost(status)
-        self._begin(recording, status, progress, flight)
-
-    def _take_up(
-        self, recording: Recording, upload_id: str, progress: UploadProgress, flight: Flight
-    ) -> None:
-        with self._lock.opened():
-            status = self._client.status(upload_id)
-        if status.state == "open" and status.length in {None, recording.identity.length}:
-            # The server's bytes may be of the older content: completing will tell, repair mends.
-            self._begin(recording, status, progress, flight)
-            return
-        if status.state == "open" and isinstance(self._client, CanAbort):
-            with self._lock.opened():
-                self._client.abort_upload(upload_id)
-        self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
-
-    def _begin(
-        self, recording: Recording, status: UploadStatus, progress: UploadProgress, flight: Flight
-    ) -> None:
-        told = {
-            "file_id": recording.id,
-            "name": recording.name,
-            "length": recording.identity.length,
-            "upload_id": status.id,
-        }
-        self._store.advance(
-            recording,
-            Event.UPLOAD_CREATED,
-            upload_id=status.id,
-            digest=None,
-            tell=[NewEvent("file.started", told, subject=recording.id, is_low=True)],
+    def _claim(
+        self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
+    ) -> Verifying | None:
+        self._body.show(recording, progress)
+        pending = self._opening.claim(recording, progress, flight)
+        source.check(
+            recording.identity
+        )  # else the digest was asked for, and is not that of the file
+        return (
+            None
+            if pending is None
+            else _verifying(pending, "the server reads a file that may be this one")
         )
-        log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
-        self._learn(progress, status, flight)
 
     def _ask(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
         upload_id = _upload_id(recording)
         with self._lock.opened():
             status = self._client.status(upload_id)
-        _refuse_lost(status)
-        gained = self._learn(progress, status, flight)
+        refuse_lost(status)
+        gained = self._opening.learn(progress, status, flight)
         if self._unmeasured_s > 0:
             self._measure(min(gained, self._unmeasured_bytes), self._unmeasured_s)
         self._clear_failures(recording, progress)
@@ -175,7 +151,7 @@ class UploadSteps:
             self._unmeasured_bytes += flight.sent
             raise
         progress.to_replace = progress.to_replace.remove(where)
-        self._learn(progress, status, flight)
+        self._opening.learn(progress, status, flight)
         self._measure(where.length, self._clock.now_s() - began_s)
         if not progress.held.covers(where):
             # 200 without the bytes: nothing on the wire will change that, so wait and look again.
@@ -193,7 +169,7 @@ class UploadSteps:
             with self._lock.opened():
                 digest.catch_up(source, min(length, digest.upto + _READ_PER_STEP))
             source.check(recording.identity)
-        if digest.upto < length:
+        if digest.upto < length or progress.must_ask:
             return
         sent, resent = progress.counts
         self._store.advance(
@@ -231,11 +207,6 @@ class UploadSteps:
         progress.to_replace = RangeSet([*progress.to_replace, *found])
         progress.next_block = first + _BLOCKS_PER_STEP
 
-    def _learn(self, progress: UploadProgress, status: UploadStatus, flight: Flight) -> int:
-        progress.max_request_bytes = status.limits.max_request_bytes
-        progress.is_closed = status.state in {"verifying", "publishing", "complete"}
-        return progress.learn(status.received, flight)
-
     def _measure(self, gained: int, took_s: float) -> None:
         self._rates.of(self._lane).add(gained, took_s)
         self._unmeasured_s, self._unmeasured_bytes = 0.0, 0
@@ -262,9 +233,10 @@ class UploadSteps:
         with self._lock.opened():
             answer = self._client.complete(upload_id, request)
         if isinstance(answer, Pending):
-            asked_s = _VERIFYING_S if answer.retry_after_s is None else answer.retry_after_s
-            return Verifying(min(asked_s, _VERIFYING_LONGEST_S))
+            return _verifying(answer, "the server is verifying the recording")
         check_receipt(answer, digest, recording.identity.length)
+        if answer.upload_id != upload_id:
+            self._digest_first.was_there()
         duration_s = self._clock.now_s() - progress.started_s
         keep_receipt(
             self._store,
@@ -278,10 +250,9 @@ class UploadSteps:
         return None
 
 
-def _refuse_lost(status: UploadStatus) -> None:
-    if status.state in {"failed", "expired", "aborted"}:
-        msg = f"the upload is {status.state}"
-        raise UploadLostError(msg)
+def _verifying(pending: Pending, detail: str) -> Verifying:
+    asked_s = _VERIFYING_S if pending.retry_after_s is None else pending.retry_after_s
+    return Verifying(min(asked_s, _VERIFYING_LONGEST_S), detail)
 
 
 def _upload_id(recording: Recording) -> str:

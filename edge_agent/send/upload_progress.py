@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from edge_agent.core.recording import Identity
 from edge_agent.media.source import RunningDigest
+from upload_protocol.messages import UploadStatus
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -15,6 +16,8 @@ class Kind(Enum):
     """What a lane does with a recording in one step."""
 
     CREATE = auto()
+    CLAIM = auto()
+    """Ask by the digest whether the server has it already."""
     ASK = auto()
     COMPARE = auto()
     SEND = auto()
@@ -71,6 +74,9 @@ class UploadProgress:
     is_closed: bool = False
     """The server takes no more bytes: it verifies, or has published already."""
     digest: RunningDigest = field(default_factory=RunningDigest)
+    must_ask: bool | None = None
+    """Whether it is hashed, and asked for by its digest, before a byte is sent; None: nothing of the
+    kind was worth it so far."""
     to_replace: RangeSet = field(default_factory=RangeSet)
     """Bytes that the server holds and that a repair sends again."""
     next_block: int | None = None
@@ -139,6 +145,12 @@ class UploadProgress:
             for flight in tuple(self.flights.values())
             if flight.task.where is not None
         )
+
+    def learn_status(self, status: UploadStatus, flight: Flight) -> int:
+        """Take over what the server says of the upload; as `learn`."""
+        self.max_request_bytes = status.limits.max_request_bytes
+        self.is_closed = status.state in {"verifying", "publishing", "complete"}
+        return self.learn(status.received, flight)
 
     def learn(self, received: RangeSet, flight: Flight | None = None) -> int:
         """Take over what the server holds; return how many bytes more that is than before.

@@ -37,6 +37,10 @@ class Queue(Protocol):
         """
         ...
 
+    def latest(self, *states: State, limit: int) -> list[Recording]:
+        """Return the newest recordings in *states*, newest first."""
+        ...
+
 
 class EveryRecording:
     """The queue of all that is remembered."""
@@ -63,7 +67,6 @@ class EveryRecording:
         return page
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
-        """Return the newest recordings in *states*, newest first."""
         return self._by_state(states, "seq <= ?", _LAST_SEQ, "seq DESC", limit)
 
     def _ahead(
@@ -126,3 +129,6 @@ class Chosen:
         limit: int,
     ) -> list[Recording]:
         return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)
+
+    def latest(self, *states: State, limit: int) -> list[Recording]:
+        return self.in_states(*states)[::-1][:limit]

@@ -199,7 +199,7 @@ class Store:
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         """Return the newest recordings in *states*, newest first."""
-        return EveryRecording(self._database).latest(*states, limit=limit)
+        return self._queue.latest(*states, limit=limit)
 
     def places(self, *states: State, after_seq: int, limit: int) -> list[tuple[int, bytes, int]]:
         """Return number, path and device of recordings in *states*, oldest first."""

@@ -12,7 +12,7 @@ done: a request whose answer was lost may have done all of it.
 after a restart, and does its work once: `create` finds the upload of its key, `send` keeps what is there
 (of equal bytes), `complete` gives the same receipt.
 
-What not every server can do is a protocol of its own (`CanAbort`, `CanEnrol`), asked for where it is
+What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanEnrol`), asked for where it is
 needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
 `tests/contract/test_clients.py` is the suite that every client passes.
 """
@@ -131,6 +131,23 @@ class CanAbort(Protocol):
 
     def abort_upload(self, upload_id: str) -> None:
         """Give an upload up; one that the server does not know is given up already."""
+
+
+@runtime_checkable
+class CanAskByDigest(Protocol):
+    """The server may have a recording already, and says so by its digest."""
+
+    def ask_by_digest(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
+        """Create as `UploadClient.create`, or find what it has made, with a digest in *request*.
+
+        The upload is complete if this device has published these bytes, and open if not. `Pending`:
+        the server has to look first.
+
+        Raises:
+            RejectedError: the server never takes this file.
+            UploadLostError: the key belongs to another file (``idempotency-key-reused``).
+            ServerBusyError: not now.
+        """
 
 
 @runtime_checkable

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class NativeClient:
-    """A `LaneClient` that can abort and enrol, bound to one endpoint.
+    """A `LaneClient` that can abort, ask by digest and enrol, bound to one endpoint.
 
     Args:
         token: returns the device token, asked before each request so that a new one is used at once;
@@ -95,6 +95,16 @@ class NativeClient:
             fields={headers.IDEMPOTENCY_KEY: key},
         )
 
+    def ask_by_digest(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
+        answer = self._exchange.ask(
+            "POST",
+            headers.UPLOADS_PATH,
+            document=request.to_json(),
+            fields={headers.IDEMPOTENCY_KEY: key},
+        )
+        status = responses.read(answer, _new_status, now=self._utc())
+        return self._pending(answer) if answer.status == 202 else status
+
     def status(self, upload_id: str) -> UploadStatus:
         return self._ask("GET", headers.upload_path(upload_id), _status_of(upload_id))
 
@@ -131,9 +141,7 @@ class NativeClient:
             "POST", headers.complete_path(upload_id), document=request.to_json()
         )
         if answer.status == 202:
-            return Pending(
-                responses.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc())
-            )
+            return self._pending(answer)
         return responses.read(answer, Receipt.from_json, now=self._utc())
 
     def claim(self, claim_token: str, device: str, serial: str) -> str:
@@ -146,6 +154,9 @@ class NativeClient:
     def abort_upload(self, upload_id: str) -> None:
         with contextlib.suppress(UploadLostError):
             self._ask("DELETE", headers.upload_path(upload_id), lambda _: None, may_be_empty=True)
+
+    def _pending(self, answer: responses.Answer) -> Pending:
+        return Pending(responses.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc()))
 
     def _ask(
         self,

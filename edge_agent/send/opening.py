@@ -1,0 +1,137 @@
+"""Getting an upload for a recording: a new one, the one it had, or one that needs no bytes.
+
+Called with the lanes' lock held, which requests open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import structlog
+
+from edge_agent.base.errors import UploadLostError
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import Event
+from edge_agent.send.clients.interface import CanAbort, CanAskByDigest, LaneClient, Pending
+from edge_agent.send.description import description
+from edge_agent.send.digest_first import DigestFirst
+from edge_agent.send.lane_lock import LaneLock
+from edge_agent.send.upload_progress import Flight, UploadProgress
+from edge_agent.store.recordings import NewEvent, Store
+from upload_protocol.messages import UploadStatus
+
+log = structlog.get_logger()
+
+
+class Opening:
+    """What one lane asks before the first byte."""
+
+    def __init__(
+        self,
+        client: LaneClient,
+        store: Store,
+        *,
+        lock: LaneLock,
+        device_id: str,
+        digest_first: DigestFirst,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._lock = lock
+        self._device_id = device_id
+        self._digest_first = digest_first
+
+    def create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
+        """Create the upload, or take up the one that the recording had before it changed."""
+        if recording.upload_id is not None:
+            self._take_up(recording, recording.upload_id, progress, flight)
+            return
+        key = recording.idempotency_key or self._store.give_key(recording)
+        request = description(recording, self._device_id)
+        with self._lock.opened():
+            status = self._client.create(request, key)
+        refuse_lost(status)
+        self._begin(recording, status, progress, flight)
+
+    def _take_up(
+        self, recording: Recording, upload_id: str, progress: UploadProgress, flight: Flight
+    ) -> None:
+        with self._lock.opened():
+            status = self._client.status(upload_id)
+        if status.state == "open" and status.length in {None, recording.identity.length}:
+            # The server's bytes may be of the older content: completing will tell, repair mends.
+            self._begin(recording, status, progress, flight)
+            return
+        if status.state == "open" and isinstance(self._client, CanAbort):
+            with self._lock.opened():
+                self._client.abort_upload(upload_id)
+        self._store.update(recording, upload_id=None, idempotency_key=None, digest=None)
+
+    def _begin(
+        self, recording: Recording, status: UploadStatus, progress: UploadProgress, flight: Flight
+    ) -> None:
+        told = {
+            "file_id": recording.id,
+            "name": recording.name,
+            "length": recording.identity.length,
+            "upload_id": status.id,
+        }
+        self._store.advance(
+            recording,
+            Event.UPLOAD_CREATED,
+            upload_id=status.id,
+            digest=None,
+            tell=[NewEvent("file.started", told, subject=recording.id, is_low=True)],
+        )
+        log.info("upload.planned", recording_id=recording.id, upload_id=status.id)
+        self.learn(progress, status, flight)
+
+    def learn(self, progress: UploadProgress, status: UploadStatus, flight: Flight) -> int:
+        """Take over what the server says of the upload; return how many bytes more it holds."""
+        if status.ask_by_digest and progress.must_ask is None:
+            is_possible = isinstance(self._client, CanAskByDigest)
+            progress.must_ask = is_possible and self._digest_first.is_worth(
+                progress.identity.length
+            )
+        return progress.learn_status(status, flight)
+
+    def claim(
+        self, recording: Recording, progress: UploadProgress, flight: Flight
+    ) -> Pending | None:
+        """Ask whether the server has the bytes of the digest, which is known; else they are sent.
+
+        Returns:
+            How long to wait, if it has to look first.
+        """
+        key = recording.idempotency_key
+        if key is None or not isinstance(self._client, CanAskByDigest):
+            progress.must_ask = False
+            return None
+        digest = progress.digest.digest()
+        request = replace(description(recording, self._device_id), digest=digest)
+        with self._lock.opened():
+            answer = self._client.ask_by_digest(request, key)
+        if isinstance(answer, Pending):
+            return answer
+        refuse_lost(answer)
+        progress.must_ask = False
+        if answer.id != recording.upload_id:
+            self._store.update(recording, upload_id=answer.id)
+        self.learn(progress, answer, flight)
+        if progress.is_closed:
+            self._digest_first.was_there()
+            log.info("upload.spared", recording_id=recording.id, upload_id=answer.id)
+        else:
+            self._digest_first.was_not_there(recording.identity.length)
+        return None
+
+
+def refuse_lost(status: UploadStatus) -> None:
+    """Refuse an upload that has ended.
+
+    Raises:
+        UploadLostError: it has; another is to be made.
+    """
+    if status.state in {"failed", "expired", "aborted"}:
+        msg = f"the upload is {status.state}"
+        raise UploadLostError(msg)
