@@ -65,10 +65,10 @@ class Sources:
     commits: Callable[[], tuple[int, int]]
     """Transactions of the committer, and the jobs in them."""
     webhooks: Callable[[], Queue] | None = None
-    sizes: Callable[[], Sizes] | None = None
-    levels: Callable[[], Mapping[str, Level]] | None = None
+    sizes: Callable[[], Sizes] = Sizes
+    levels: Callable[[], Mapping[str, Level]] = dict
     """What there is only so much of."""
-    events_dropped: Callable[[], int] | None = None
+    events_dropped: Callable[[], int] = int
 
 
 class Metrics(Observer):
@@ -282,12 +282,6 @@ class _Gauges(Collector):
         if self._sources.webhooks is None:
             return
         backlog = self._sources.webhooks()
-        if self._sources.events_dropped is not None:
-            yield CounterMetricFamily(
-                "ingest_events_dropped",
-                "Events that were too many to wait for their targets.",
-                self._sources.events_dropped(),
-            )
         yield GaugeMetricFamily(
             "ingest_webhook_queue_length", "Deliveries that wait.", backlog.length
         )
@@ -298,8 +292,6 @@ class _Gauges(Collector):
         )
 
     def _sizes(self) -> Iterator[Metric]:
-        if self._sources.sizes is None:
-            return
         sizes = self._sources.sizes()
         for name, text, count in (
             ("ingest_state_bytes", "The database's file.", sizes.stored),
@@ -309,8 +301,6 @@ class _Gauges(Collector):
             yield GaugeMetricFamily(name, text, count)
 
     def _levels(self) -> Iterator[Metric]:
-        if self._sources.levels is None:
-            return
         levels = self._sources.levels()
         used = GaugeMetricFamily("ingest_resource_used", "Used now.", labels=["resource"])
         bound = GaugeMetricFamily("ingest_resource_bound", "The most.", labels=["resource"])
@@ -319,13 +309,15 @@ class _Gauges(Collector):
             bound.add_metric([name], level.bound)
         yield used
         yield bound
+        places = GaugeMetricFamily("ingest_storage_free_inodes", "Files that the disk still takes.")
         if "inodes" in levels:
-            inodes = levels["inodes"]
-            yield GaugeMetricFamily(
-                "ingest_storage_free_inodes",
-                "Files that the disk still takes.",
-                max(0, inodes.bound - inodes.used),
-            )
+            places.add_metric([], max(0, levels["inodes"].bound - levels["inodes"].used))
+        yield places
+        yield CounterMetricFamily(
+            "ingest_events_dropped",
+            "Events that were too many to wait for their targets.",
+            self._sources.events_dropped(),
+        )
 
     def _age_s(self, since: str | None) -> float:
         if since is None:
