@@ -79,8 +79,9 @@ class ServerSection(_Section):
     """Where a verified file goes below published/. Fields: device, folder, date and recorded
     (UTC), name."""
 
-    stop_timeout_s: Annotated[Seconds, Field(le=3600)] = 30.0
-    """How long running requests may finish at a stop; what is cut has its bytes kept."""
+    stop_timeout_s: Annotated[Seconds, Field(le=3600)] = 6.0
+    """How long running requests may finish at a stop; what is cut has its bytes kept. A container
+    is killed ten seconds after SIGTERM."""
 
     public_url: str | None = None
     """How clients reach the server where a proxy stands before it; unset: as the request says."""
