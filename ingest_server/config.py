@@ -38,6 +38,7 @@ from edge_host.settings import (
 from ingest_server.core.events import TYPES
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.interim import Interim
 from ingest_server.front.tls import TlsFiles
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
@@ -82,6 +83,10 @@ class ServerSection(_Section):
     stop_timeout_s: Annotated[Seconds, Field(le=3600)] = 6.0
     """How long running requests may finish at a stop; what is cut has its bytes kept. A container
     is killed ten seconds after SIGTERM."""
+
+    keep_alive_s: Annotated[Seconds, Field(gt=0, le=3600)] = 75.0
+    """Idle time before a connection is closed: longer than an agent's pause between requests, and
+    than a proxy in front keeps its own, or a request meets a connection that is just closing."""
 
     public_url: str | None = None
     """How clients reach the server where a proxy stands before it; unset: as the request says."""
@@ -183,6 +188,9 @@ class ProtocolsSection(_Section):
 
     ietf: bool = True
     """The IETF's resumable uploads (a draft still) at /files/."""
+
+    ietf_104: Interim = Interim.DIRECT
+    """Whether its interim answer with the upload's URL is sent: nginx takes that for the final one."""
 
     cors_origins: tuple[str, ...] = ()
     """Web pages that may upload from a browser; none, since any page could try."""

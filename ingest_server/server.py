@@ -374,6 +374,8 @@ def _serving_settings(config: ServerConfig) -> ServingSettings:
         address=config.address,
         max_uploads=config.server.threads,
         stop_timeout_s=config.server.stop_timeout_s,
+        keep_alive_s=config.server.keep_alive_s,
+        interim=config.protocols.ietf_104,
         behind_proxy=config.server.trust_proxy,
         max_requests_per_device=config.limits.max_requests_per_device,
         patience=Patience(

@@ -66,11 +66,15 @@ class SocketBody:
     ) -> None:
         self.remaining = length
         self.received = 0
+        self.takes_interim = False
+        """Whether `announce` sends anything."""
+        self._interim = b""
         self._connection = connection
         self._buffered = buffered
         self._patience = patience
         self._now_s = now_s
-        self._expects_continue = expects_continue
+        if expects_continue:
+            self._interim = CONTINUE
         self._interrupted = False
         self._finished = False
         self._lock = threading.Lock()
@@ -105,10 +109,16 @@ class SocketBody:
             raise BodyInterruptedError("the request was given up")
         if self._too_slow is not None:
             raise TimeoutError(self._too_slow)
-        if self._expects_continue:
+        if self._interim:
             # Only here, so that a refusal reaches a client that still holds its body back.
-            self._expects_continue = False
-            self._connection.sendall(CONTINUE)
+            answers, self._interim = self._interim, b""
+            self._connection.settimeout(self._patience.read_timeout_s)
+            self._connection.sendall(answers)
+
+    def announce(self, answer: bytes) -> None:
+        """Send an interim answer before the body is first read, to a peer that may get any."""
+        if self.takes_interim:
+            self._interim = answer + self._interim
 
     def _receive(self, buffer: memoryview, wanted: int) -> int:
         started_s = self._now_s()

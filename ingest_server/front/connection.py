@@ -166,9 +166,16 @@ class HttpConnection(cheroot_parts.Connection):
     @functools.cached_property
     def _peer(self) -> str:
         """Who it is, as far as requests of one peer are counted; "" for a proxy, who is many."""
+        is_many = self.server.settings.behind_proxy and self.is_proxys
+        return "" if is_many else site_of(self.remote_addr or "")
+
+    @functools.cached_property
+    def is_proxys(self) -> bool:
+        """Whether the peer is a proxy: on a Unix socket, or on this machine where one is believed."""
         address = self.remote_addr or ""
-        is_proxy = self.server.settings.behind_proxy and ListenAddress(address).is_local
-        return "" if is_proxy else site_of(address)
+        return not address or (
+            self.server.settings.behind_proxy and ListenAddress(address).is_local
+        )
 
     # What the peer has not yet taken of an answer.
 

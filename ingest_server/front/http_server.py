@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import ssl
@@ -34,6 +35,7 @@ from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.body import Patience
 from ingest_server.front.connection import LINGER_S, HttpConnection, Phase
+from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
 from ingest_server.front.queues import Queues
 from ingest_server.front.request import HttpRequest
@@ -42,9 +44,6 @@ log = structlog.get_logger()
 
 BACKLOG = 1024
 """Connections that the kernel holds for us: a whole fleet that comes back at once."""
-
-KEEP_ALIVE_S = 75
-"""Idle time before a connection is closed; longer than an agent's pause between requests."""
 
 CUT_GRACE_S = 5
 """After running requests were cut: time for them to seal and answer."""
@@ -64,6 +63,9 @@ class ServingSettings:
     """From the first byte of a request to the end of its headers: they are a few hundred bytes. As
     long again for a TLS handshake."""
     stop_timeout_s: float = 30.0
+    keep_alive_s: float = 75.0
+    """Idle time before a connection is closed; longer than an agent's pause between requests."""
+    interim: Interim = Interim.DIRECT
     behind_proxy: bool = False
     """Whether peers on this machine are a proxy, which stands for many and bounds each of them."""
     patience: Patience = field(default_factory=Patience)
@@ -96,7 +98,7 @@ class UploadServer(cheroot_parts.Server):
             numthreads=settings.max_uploads + RESERVED_THREADS,
             server_name="edge-uploader",
             request_queue_size=BACKLOG,
-            timeout=KEEP_ALIVE_S,
+            timeout=math.ceil(settings.keep_alive_s),
             shutdown_timeout=CUT_GRACE_S,
         )
         self.settings = settings

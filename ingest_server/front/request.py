@@ -13,6 +13,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.front import admission, cheroot_parts, request_head
 from ingest_server.front.body import SocketBody
 from ingest_server.front.chunked import ChunkedBody
+from ingest_server.front.interim import takes_interim
 from upload_protocol import headers, problems
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class HttpRequest(cheroot_parts.Request):
         self.body = self._body(head)
 
     def _body(self, head: request_head.RequestHead) -> SocketBody:
+        body = self._unread(head)
+        body.takes_interim = takes_interim(
+            head, self.server.settings.interim, from_proxy=self.conn.is_proxys
+        )
+        return body
+
+    def _unread(self, head: request_head.RequestHead) -> SocketBody:
         conn, server = self.conn, self.server
         patience, now_s = server.settings.patience, server.now_s
         expects = head.expects_continue and not admission.is_gathered(head)

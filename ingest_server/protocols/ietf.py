@@ -1,7 +1,8 @@
 """Resumable Uploads for HTTP, the IETF draft, on the same uploads as everything else.
 
-No ``104 (Upload Resumption Supported)``: WSGI sends no interim answers. A client that must not lose
-its first request creates with an empty one, or sends an Idempotency-Key and asks again.
+``104 (Upload Resumption Supported)``, with the upload's URL, goes out before the first byte of a creation
+is read: on our own server only, since WSGI sends no interim answers. Elsewhere a client that must not
+lose its first request creates with an empty one, or sends an Idempotency-Key and asks again.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import as_rfc3339
+from ingest_server.front.body import SocketBody
+from ingest_server.front.interim import interim_answer
 from ingest_server.protocols import digest_fields, disposition, interop
 from ingest_server.protocols.requests import device_of, known_id, media_type_of
 from ingest_server.protocols.resumable import (
@@ -35,7 +38,6 @@ from ingest_server.protocols.resumable import (
 )
 from upload_protocol import headers
 from upload_protocol.messages import CreateRequest, Receipt, UploadStatus
-from upload_protocol.structured_fields import FieldError, parse_item
 
 COMPLETE = "Upload-Complete"
 CONTENT_TYPE = "application/partial-upload"
@@ -63,7 +65,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         DialectRefused: as the protocol words it.
     """
     version = _begin(req, resp)
-    is_last = _boolean(req, COMPLETE)
+    is_last = interop.boolean(req, COMPLETE)
     if is_last is None:
         detail = f"send {COMPLETE}: ?1 with the whole file, ?0 with a part of it or nothing"
         raise Refused("malformed-request", detail)
@@ -75,12 +77,24 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         status, _ = resumable.create(req, wanted)
     set_created(resp, resumable.url(req, status.id))
     resp.set_header("Upload-Limit", _limit(resumable, status, version))
+    _announce(req, resp, status, content)
     if status.state == State.OPEN:
         status = _append(resumable, req, resp, status, content, start=0)
     if is_last:
         _finish(resumable, req, resp, status)
     else:
         _tell(resp, status)
+
+
+def _announce(
+    req: falcon.Request, resp: falcon.Response, status: UploadStatus, content: Content
+) -> None:
+    """Let the client know the upload before it has sent all: then it can go on after a cut."""
+    if isinstance(content.body, SocketBody) and interop.is_named(req):
+        names = ("Location", "Upload-Limit", interop.FIELD)
+        fields = {name: resp.get_header(name) or "" for name in names}
+        fields[headers.UPLOAD_OFFSET] = str(offset_of(status))
+        content.body.announce(interim_answer("104 Upload Resumption Supported", fields))
 
 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
@@ -108,7 +122,7 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
     if media_type_of(req) != CONTENT_TYPE:
         resp.set_header("Accept-Patch", CONTENT_TYPE)
         raise Refused("unsupported-media-type", f"send Content-Type: {CONTENT_TYPE}")
-    is_last, start = _boolean(req, COMPLETE), _integer(req, headers.UPLOAD_OFFSET)
+    is_last, start = interop.boolean(req, COMPLETE), interop.integer(req, headers.UPLOAD_OFFSET)
     if is_last is None or start is None:
         detail = f"send {COMPLETE} as ?0 or ?1, and {headers.UPLOAD_OFFSET} as a whole number"
         raise Refused("malformed-request", detail)
@@ -165,28 +179,9 @@ def _begin(req: falcon.Request, resp: falcon.Response) -> int:
     return version
 
 
-def _integer(req: falcon.Request, name: str) -> int | None:
-    """Return a field's integer from 0; what is none is ignored, as the draft asks."""
-    value = _item(req, name)
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if is_count else None
-
-
-def _boolean(req: falcon.Request, name: str) -> bool | None:
-    value = _item(req, name)
-    return value if isinstance(value, bool) else None
-
-
-def _item(req: falcon.Request, name: str) -> Any:
-    try:
-        return parse_item(req.get_header(name) or "").value
-    except FieldError:
-        return None
-
-
 def _length(req: falcon.Request, start: int, content: Content, is_last: bool) -> int | None:
     """Return the whole length as this request tells it, by one way or the other."""
-    told = _integer(req, headers.UPLOAD_LENGTH)
+    told = interop.integer(req, headers.UPLOAD_LENGTH)
     if not is_last or content.length is None:
         return told
     found = start + content.length

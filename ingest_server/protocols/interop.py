@@ -1,4 +1,4 @@
-"""The versions of the IETF draft (Resumable Uploads for HTTP) that this server speaks.
+"""The versions of the IETF draft (Resumable Uploads for HTTP) that this server speaks, and its fields.
 
 While it is a draft, each breaking change gets an interop version, and a client names the one that it
 speaks. What is spoken here was read: 6 and 8 in the drafts 05 and 11, 9 in the draft 12 and in peers that
@@ -6,6 +6,8 @@ speak it (looked at on 2026-11-28). The draft 13 (interop 10) was not to be had,
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import falcon
 
@@ -35,25 +37,37 @@ def asked(req: falcon.Request) -> int:
         if req.get_header(INCOMPLETE) is not None:
             raise _refused(f"sends {INCOMPLETE}, as interop version 3 ({_DRAFTS[3]}) had it")
         return NEWEST
-    version = _number(text)
+    version = integer(req, FIELD)
     if version in SPOKEN:
         return version
-    draft = _DRAFTS.get(version)
+    draft = None if version is None else _DRAFTS.get(version)
     named = repr(text[:20]) if draft is None else f"{version} ({draft})"
     raise _refused(f"names interop version {named}")
 
 
 def is_named(req: falcon.Request) -> bool:
     """Return whether the request itself names a version that is spoken here."""
-    return _number(req.get_header(FIELD) or "") in SPOKEN
+    return integer(req, FIELD) in SPOKEN
 
 
-def _number(text: str) -> int:
+def integer(req: falcon.Request, name: str) -> int | None:
+    """Return a field's integer from 0; what is none is ignored, as the draft asks."""
+    value = _item(req, name)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
+
+
+def boolean(req: falcon.Request, name: str) -> bool | None:
+    """Return a field's boolean; what is none is ignored."""
+    value = _item(req, name)
+    return value if isinstance(value, bool) else None
+
+
+def _item(req: falcon.Request, name: str) -> Any:
     try:
-        value = parse_item(text).value
+        return parse_item(req.get_header(name) or "").value
     except FieldError:
-        return -1
-    return value if isinstance(value, int) and not isinstance(value, bool) else -1
+        return None
 
 
 def _refused(what: str) -> Refused:

@@ -19,7 +19,7 @@ from ingest_server.front import request_head as heads
 from ingest_server.front.address import parse_address
 from ingest_server.front.body import BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody
-from ingest_server.protocols import digest_fields, ietf, requests, tus
+from ingest_server.protocols import digest_fields, interop, requests, tus
 from ingest_server.protocols import disposition as dispositions
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
@@ -166,11 +166,11 @@ def structured_fields(data: bytes) -> None:
     environ = testing.create_environ(headers=dict.fromkeys(names, text))
     req = falcon.Request(environ)
     for name in names[:2]:
-        length = ietf._integer(req, name)
+        length = interop.integer(req, name)
         assert length is None or 0 <= length < 10**15
         with suppress(Refused):
             assert 0 <= (tus._number(req, name) or 0) <= headers.MAX_OFFSET + 1
-    assert ietf._boolean(req, "Upload-Complete") in {None, True, False}
+    assert interop.boolean(req, "Upload-Complete") in {None, True, False}
     for read in (tus._checksum, digest_fields.of_content):
         with suppress(Refused):
             found = read(req)

@@ -17,6 +17,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings, UploadServer
+from ingest_server.front.interim import Interim
 from ingest_server.front.tls import TlsFiles, server_context
 from tests.support.certificates import Pair
 
@@ -80,7 +81,7 @@ class Peer:
         """Read one whole answer, with the interim ones before it."""
         interim = []
         while True:
-            head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+            head = self.head().split("\r\n")
             status = int(head[0].split(" ")[1])
             if status >= 200:
                 break
@@ -92,6 +93,10 @@ class Peer:
             self._pending += self._some()
         body, self._pending = self._pending[:length], self._pending[length:]
         return Answer(status, fields, body, tuple(interim))
+
+    def head(self) -> str:
+        """Read the head of one answer, interim or final."""
+        return self._until(b"\r\n\r\n").decode("latin-1")
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._pending:
@@ -128,6 +133,8 @@ def serving(
     client_ca: Path | None = None,
     observer: Observer = NOBODY,
     behind_proxy: bool = False,
+    interim: Interim = Interim.DIRECT,
+    keep_alive_s: float = 75.0,
 ) -> Iterator[UploadServer]:
     """Serve *app* on a port of the kernel's choice; over TLS with *keys*."""
     tls = None if keys is None else server_context(TlsFiles(keys.cert, keys.key, client_ca))
@@ -137,6 +144,8 @@ def serving(
         header_timeout_s=header_timeout_s,
         stop_timeout_s=stop_timeout_s,
         behind_proxy=behind_proxy,
+        interim=interim,
+        keep_alive_s=keep_alive_s,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
     server = UploadServer(settings, app, now_s=time.monotonic, tls=tls, observer=observer)

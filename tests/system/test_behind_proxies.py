@@ -4,32 +4,18 @@ What a proxy is told in its manual's first lines must do: a link that the server
 """
 
 import contextlib
-import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import urljoin
 
-import httpx
 import pytest
 
-from demo.ports import LOOPBACK, free_port
-from tests.support.certificates import Authority
+from demo.ports import LOOPBACK
 from tests.support.processes import Program, Server, wait_for
-from tests.support.requirements import require
+from tests.support.proxies import NAMES, Proxy, shipped, shortest
 
 pytestmark = pytest.mark.slow
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-MODULES = "/usr/lib/apache2/modules"
-APACHE_MODULES = [
-    "mpm_event",
-    "authz_core",
-    "ssl",
-    "headers",
-    "proxy",
-    "proxy_http",
-    "socache_shmcb",
-]
 TUS = {"Tus-Resumable": "1.0.0"}
 FORGED = {
     "X-Client-Verify": "SUCCESS",
@@ -39,115 +25,6 @@ FORGED = {
     "X-Forwarded-Prefix": "/evil",
     "X-Forwarded-Port": "1",
 }
-NAMES = ["nginx", "apache", "caddy", "haproxy"]
-
-
-class Proxy:
-    """One of them on a port of its own, in front of *upstream*."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder, self.port = name, folder, free_port()
-        self.url = f"https://localhost:{self.port}"
-        self.authority = Authority(folder / "ca")
-        self.pair = self.authority.server()
-        self.pem = folder / "server.pem"
-        self.pem.write_text(self.pair.cert.read_text() + self.pair.key.read_text())
-
-    def client(self, **headers: str) -> httpx.Client:
-        context = self.authority.client_context()
-        return httpx.Client(verify=context, base_url=self.url, headers=headers, trust_env=False)
-
-    @contextlib.contextmanager
-    def running(self, site: str):
-        """Run it with *site*, the configuration of the one place that it serves."""
-        command = getattr(self, f"_{self.name}")(site)
-        log = self.folder / "proxy.log"
-        home = {"HOME": str(self.folder), "PATH": "/usr/sbin:/usr/bin"}
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=home)
-        try:
-            wait_for(lambda: self._answers(process, log), f"{self.name} answers", 20)
-            yield self
-        finally:
-            process.terminate()
-            process.wait(15)
-
-    def _answers(self, process, log: Path) -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(httpx.HTTPError), self.client() as client:
-            return client.get("/livez").status_code == 200
-        return False
-
-    def _nginx(self, site: str):
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        places = "".join(f"{kind}_temp_path {self.folder}/{kind};\n" for kind in kinds)
-        config = self.folder / "nginx.conf"
-        config.write_text(
-            f"user root; daemon off; pid {self.folder}/nginx.pid; error_log stderr;\nevents {{}}\n"
-            f"http {{ access_log off;\n{places}{site} }}\n"
-        )
-        return [require("nginx"), "-p", self.folder, "-c", config]
-
-    def _caddy(self, site: str):
-        config = self.folder / "Caddyfile"
-        tls = f"\ttls {self.pair.cert} {self.pair.key}\n"
-        opening = f"https://localhost:{self.port} {{\n{tls}"
-        config.write_text("{\n admin off\n auto_https off\n}\n" + site.replace("SITE {\n", opening))
-        return [require("caddy"), "run", "--config", config, "--adapter", "caddyfile"]
-
-    def _haproxy(self, site: str):
-        config = self.folder / "haproxy.cfg"
-        config.write_text(f"global\n    maxconn 500\n{site}")
-        return [require("haproxy"), "-f", config, "-db"]
-
-    def _apache(self, site: str):
-        modules = "".join(f"LoadModule {m}_module {MODULES}/mod_{m}.so\n" for m in APACHE_MODULES)
-        config = self.folder / "apache.conf"
-        config.write_text(
-            f"ServerRoot {self.folder}\nServerName localhost\nPidFile {self.folder}/pid\n"
-            f"Listen {LOOPBACK}:{self.port}\nErrorLog {self.folder}/errors\n"
-            f"Mutex file:{self.folder} default\n{modules}{site}"
-        )
-        return [require("apache2"), "-f", config, "-DFOREGROUND"]
-
-
-def shortest(proxy: Proxy, upstream: str) -> str:
-    """Return the fewest lines, with the server at / and, its prefix taken away, below /ingest/."""
-    cert, key, at = proxy.pair.cert, proxy.pair.key, f"{LOOPBACK}:{proxy.port}"
-    return {
-        "nginx": f"server {{ listen {at} ssl; ssl_certificate {cert}; ssl_certificate_key {key};\n"
-        f"location / {{ proxy_pass {upstream}; }} location /ingest/ {{ proxy_pass {upstream}/; }} }}",
-        "caddy": f"SITE {{\n\treverse_proxy {upstream.removeprefix('http://')}\n}}\n",
-        "haproxy": "defaults\n    mode http\n    timeout connect 5s\n    timeout client 60s\n"
-        f"    timeout server 60s\nfrontend f\n    bind {at} ssl crt {proxy.pem}\n"
-        "    http-request replace-path /ingest(/)?(.*) /\\2 if { path_beg /ingest/ }\n"
-        "    default_backend b\nbackend b\n    server s " + upstream.removeprefix("http://") + "\n",
-        "apache": f"<VirtualHost {at}>\nSSLEngine on\nSSLCertificateFile {cert}\n"
-        f"SSLCertificateKeyFile {key}\nProxyPass /ingest/ {upstream}/\n"
-        f"ProxyPassReverse /ingest/ {upstream}/\nProxyPass / {upstream}/\n"
-        f"ProxyPassReverse / {upstream}/\n</VirtualHost>\n",
-    }[proxy.name]
-
-
-def shipped(proxy: Proxy, socket: Path) -> str:
-    """Return deploy/'s configuration with the places of this machine."""
-    path = {"nginx": "nginx/ingest-server.conf", "apache": "apache/ingest-server.conf"}
-    path |= {"caddy": "caddy/Caddyfile", "haproxy": "haproxy/haproxy.cfg"}
-    site = (DEPLOY / path[proxy.name]).read_text()
-    changes = {
-        "/run/ingest-server/http.sock": str(socket),
-        "listen 443 ssl": f"listen {LOOPBACK}:{proxy.port} ssl",
-        "<VirtualHost *:443>": f"<VirtualHost {LOOPBACK}:{proxy.port}>",
-        "bind :443 ssl": f"bind {LOOPBACK}:{proxy.port} ssl",
-        "\ningest.example.org {\n": "\nSITE {\n",
-        "/etc/edge-uploader/server.crt": str(proxy.pair.cert),
-        "/etc/edge-uploader/server.key": str(proxy.pair.key),
-        "/etc/edge-uploader/server.pem": str(proxy.pem),
-    }
-    for theirs, ours in changes.items():
-        site = site.replace(theirs, ours)
-    assert str(socket) in site
-    return site
 
 
 @pytest.fixture
@@ -214,3 +91,27 @@ def test_as_deploy_has_it_links_are_whole_and_what_a_client_forges_does_not_come
 
     assert answer.status_code == 401
     assert created.headers["Location"].startswith(f"{proxy.url}/files/")
+
+
+@pytest.mark.parametrize("form", ["shortest", "shipped"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_of_the_ietf_draft_gets_its_final_answer(tmp_path, open_folder, name, form):
+    """nginx takes a 104 for the final answer: none may go to a proxy."""
+    proxy, socket = Proxy(name, tmp_path), open_folder / "s"
+    at = {} if form == "shortest" else {"listen": f"unix:{socket}", "proxy_socket": socket}
+    headers = {"Upload-Draft-Interop-Version": "9", "Upload-Complete": "?1"}
+    with served(tmp_path, trust_proxy=True, **at) as server:
+        if form == "shipped":
+            socket.chmod(0o666)
+            site = shipped(proxy, socket)
+        else:
+            site = shortest(proxy, f"http://{LOOPBACK}:{server.port}")
+        token = server.new_token()
+        with proxy.running(site), proxy.client(Authorization=f"Bearer {token}") as device:
+            answers = [
+                device.post("/files/", headers=headers, content=b"x" * size)
+                for size in (10, 300_000, 10)
+            ]
+
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert [answer.json()["length"] for answer in answers] == [10, 300_000, 10]

@@ -112,7 +112,7 @@ def test_no_database_is_made_for_a_reader(tmp_path):
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path):
     (tmp_path / "state.db").write_bytes(b"this is not a database at all" * 100)
 
-    with pytest.raises(StateError, match="is damaged .file is not a database"):
+    with pytest.raises(StateError, match="is damaged"):
         SqliteState.open(tmp_path / "state.db")
 
 
