@@ -87,6 +87,11 @@ def leaf(name: str) -> str:
     return name.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
+def folded(name: str) -> str:
+    """Return what *name* has in common with those that Windows, macOS or Samba may take for it."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).upper().casefold())
+
+
 def fitted(text: str, suffix: str = "") -> str:
     """Return *text* cut to 255 bytes with *suffix* before its extension, which is kept."""
     stem, dot, extension = text.rpartition(".")

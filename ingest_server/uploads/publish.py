@@ -174,7 +174,7 @@ class Publisher:
             before = self._blobs.part_identity(record.id)
             is_new = self._ask(record, live, digest)
             before = self._verifier.verify_touched(record, live, digest, before)
-            if is_new and self._blobs.make_way(self._naming.first(record)):
+            if is_new and self._blobs.make_way(self._first_name(record)):
                 self._stopping.wait(self._lead_s)
             with self._publishing:
                 return self._publish(record, live, digest, before)
@@ -243,6 +243,9 @@ class Publisher:
             return self.adopt(record, found)
         return self._under_a_free_name(record, receipt, before=before)
 
+    def _first_name(self, record: UploadRecord) -> str:
+        return self._blobs.respelled(self._naming.first(record))
+
     def _under_a_free_name(
         self,
         record: UploadRecord,
@@ -256,7 +259,7 @@ class Publisher:
         Args:
             before: what the part file was when it was verified.
         """
-        first = self._naming.first(record)
+        first = self._first_name(record)
         try:
             return self._link(record, receipt, first, source, before)
         except NotADirectoryError:
@@ -277,6 +280,8 @@ class Publisher:
             if self._blobs.is_taken(target):
                 if self.earlier.is_forgotten(record, named):
                     return self.adopt(record, named)
+                continue
+            if self._blobs.has_twin(target):
                 continue
             if source is not None:
                 if self._blobs.publish_again(source.published_as, target):

@@ -16,6 +16,7 @@ from pathlib import Path
 from ingest_server.core.names import numbered
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
+from ingest_server.storage.files.twins import Twins
 from ingest_server.storage.interface import Blobs
 
 PUBLISHED = "published"
@@ -39,6 +40,7 @@ class PublishedFiles(Blobs):
         self.data_dir = data_dir
         self._disk = disk
         self._published = -1
+        self._twins = Twins()
 
     @contextmanager
     def lend_published(self, target: str) -> Iterator[Path]:
@@ -146,6 +148,27 @@ class PublishedFiles(Blobs):
     def is_taken(self, target: str) -> bool:
         return self._stat_published(target) is not None
 
+    def respelled(self, target: str) -> str:
+        *parents, leaf = target.split("/")
+        spelled: list[str] = []
+        for name in parents:
+            try:
+                with self._walk(spelled, make=False) as folders:
+                    is_there = stat_of(name, folders[-1]) is not None
+                    twin = None if is_there else self._twins.of(folders[-1], name)
+            except (FileNotFoundError, NotADirectoryError):
+                twin = None
+            spelled.append(twin or name)
+        return "/".join([*spelled, leaf])
+
+    def has_twin(self, target: str) -> bool:
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                return self._twins.of(folders[-1], leaf) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def publish_again(self, source: str, target: str) -> bool:
         *source_parents, source_leaf = source.split("/")
         with self._walk(source_parents, make=False) as there:
@@ -164,6 +187,7 @@ class PublishedFiles(Blobs):
                         dst_dir_fd=folders[-1],
                         follow_symlinks=False,
                     )
+                    self._twins.added(folders[-1], leaf)
             except FileExistsError:
                 return False
             except FileNotFoundError:
@@ -217,6 +241,7 @@ class PublishedFiles(Blobs):
                 if make:
                     with suppress(FileExistsError):
                         os.mkdir(name, FOLDER_MODE, dir_fd=folders[-1])
+                        self._twins.added(folders[-1], name)
                 try:
                     folders.append(os.open(name, OPEN_FOLDER, dir_fd=folders[-1]))
                 except OSError as error:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ingest_server.core.names import folded
 from ingest_server.storage.interface.rows import Claim, Level
 
 
@@ -178,6 +179,22 @@ class Blobs(Protocol):
         Programs that watch folders put a watch on a new one before anything is in it, then.
         """
         return False
+
+    def respelled(self, target: str) -> str:
+        """Return *target* with its folders as they are spelled here already, whatever their case."""
+        *parents, leaf = target.split("/")
+        for name in self.published_names():
+            there = name.split("/")[:-1]
+            for depth in range(min(len(parents), len(there)), 0, -1):
+                if list(map(folded, there[:depth])) == list(map(folded, parents[:depth])):
+                    parents[:depth] = there[:depth]
+                    break
+        return "/".join([*parents, leaf])
+
+    def has_twin(self, target: str) -> bool:
+        """Whether what stands beside *target* differs from it only in case, or in how it is encoded."""
+        wanted = folded(target)
+        return any(name != target and folded(name) == wanted for name in self.published_names())
 
     def publish(self, upload_id: str, target: str) -> bool:
         """Give the synced bytes of an upload a published name; not durable before `sync_published`.

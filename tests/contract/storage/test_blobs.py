@@ -268,3 +268,45 @@ class TestSharedByServices:
             old.sync()
 
         assert read(blobs.open_part(ID)) == b"0123456789"
+
+
+class TestTwins:
+    """Names that somebody who is blind to case takes for one."""
+
+    @pytest.mark.parametrize(
+        ("there", "target"),
+        [
+            ("cam/A.mp4", "cam/a.mp4"),
+            ("cam/clip.MP4", "cam/clip.mp4"),
+            ("cam/Ü.mp4", "cam/ü.mp4"),
+            ("cam/u\u0308.mp4", "cam/\u00dc.mp4"),
+            ("cam/Straße", "cam/STRASSE"),
+            ("A.mp4", "a.mp4"),
+        ],
+    )
+    def test_what_differs_only_in_case_is_a_twin(self, blobs, there, target):
+        publish(blobs, b"x", there)
+
+        assert blobs.has_twin(target)
+        assert not blobs.has_twin(there)
+
+    @pytest.mark.parametrize("target", ["cam/b.mp4", "other/a.mp4", "cam/A.mp4/a", "none/A.mp4"])
+    def test_another_name_is_none(self, blobs, target):
+        publish(blobs, b"x", "cam/A.mp4")
+
+        assert not blobs.has_twin(target)
+
+    def test_what_is_published_after_a_look_is_seen_too(self, blobs):
+        publish(blobs, b"x", "cam/one.mp4")
+        assert not blobs.has_twin("cam/two.mp4")
+        publish(blobs, b"y", "cam/TWO.mp4", OTHER)
+
+        assert blobs.has_twin("cam/two.mp4")
+
+    def test_a_folder_is_spelled_as_it_is(self, blobs):
+        publish(blobs, b"x", "cam/Flight 1/Raw/A.mp4")
+
+        assert blobs.respelled("cam/flight 1/RAW/b.mp4") == "cam/Flight 1/Raw/b.mp4"
+        assert blobs.respelled("cam/flight 1/new/b.mp4") == "cam/Flight 1/new/b.mp4"
+        assert blobs.respelled("cam/flight 2/raw/b.mp4") == "cam/flight 2/raw/b.mp4"
+        assert blobs.respelled("b.mp4") == "b.mp4"
