@@ -1,4 +1,4 @@
-"""The native protocol as an OpenAPI 3.1 document: what ``/v1/openapi.json`` serves.
+"""The protocols as an OpenAPI 3.1 document, the native one in full: what ``/v1/openapi.json`` serves.
 
 Made from the names, limits and problems that the code itself uses; the copy in ``docs/openapi.json``
 and every route are held to it by a test. The words are in `docs/protocol.md`; here is the form.
@@ -12,6 +12,7 @@ import json
 
 import falcon
 
+from ingest_server.openapi import other_protocols
 from ingest_server.openapi.json_schema import Schema, schema_of
 from ingest_server.openapi.operations import (
     ALWAYS,
@@ -30,6 +31,7 @@ from ingest_server.openapi.operations import (
     refusals,
     whole_number,
 )
+from ingest_server.openapi.other_protocols import BINARY
 from ingest_server.openapi.schemas import schemas
 from ingest_server.protocols import native
 from upload_protocol import headers
@@ -213,7 +215,7 @@ def _put() -> Schema:
         description=f"The same as POST with {headers.METHOD_OVERRIDE}: PUT.",
         requestBody={
             "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+            "content": {"application/octet-stream": {"schema": BINARY}},
         },
     )
 
@@ -292,7 +294,7 @@ def document() -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "edge-uploader: the native upload protocol",
+            "title": "edge-uploader: the upload protocols",
             "version": f"{headers.PROTOCOL_VERSION}.0",
             "license": {"name": "MIT", "identifier": "MIT"},
             "description": "An upload is a resource with a length, a set of received byte ranges "
@@ -302,7 +304,7 @@ def document() -> Schema:
         "servers": [{"url": "/"}],
         # Either a token, or none where the server is open to its own machine.
         "security": [{"token": []}, {}],
-        "paths": _paths(),
+        "paths": _paths() | other_protocols.paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
