@@ -69,3 +69,6 @@ def allow(
         resp.set_header("Access-Control-Allow-Methods", rules.methods)
         resp.set_header("Access-Control-Allow-Headers", rules.headers)
         resp.set_header("Access-Control-Max-Age", str(MAX_AGE_S))
+        # From a page of the internet to a server in a private network, as this one often is.
+        if req.get_header("Access-Control-Request-Private-Network") == "true":
+            resp.set_header("Access-Control-Allow-Private-Network", "true")

@@ -51,6 +51,18 @@ def test_a_preflight_needs_no_credential_and_says_what_is_allowed(client):
     )
 
 
+@pytest.mark.parametrize(("origin", "told"), [(PAGE, "true"), ("https://other.example", None)])
+@pytest.mark.parametrize("path", ["/files/", "/compat/frago/upload/"])
+def test_a_page_of_the_internet_may_reach_a_server_in_a_private_network(client, path, origin, told):
+    name = "Access-Control-Request-Private-Network"
+    with client(cors_origins=(PAGE,), compat=("frago",)) as page:
+        asked = page.options(path, headers={"Origin": origin, **PREFLIGHT, name: "true"})
+        unasked = page.options(path, headers={"Origin": origin, **PREFLIGHT})
+
+    assert asked.headers.get("Access-Control-Allow-Private-Network") == told
+    assert "Access-Control-Allow-Private-Network" not in unasked.headers
+
+
 def test_a_page_may_read_answers_and_refusals(client, site):
     token = {"Authorization": f"Bearer {site.token('cam-1')}"}
     with client(cors_origins=(PAGE,)) as page:

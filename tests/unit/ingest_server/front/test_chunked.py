@@ -56,6 +56,28 @@ def test_the_chunks_are_put_together(pair, size):
     assert body.readinto(memoryview(bytearray(1))) == 0
 
 
+def test_chunks_of_one_byte_that_are_here_are_taken_together(pair):
+    ours, _ = pair
+    body = chunked(ours, b"1\r\na\r\n" * 500 + b"0\r\n\r\n")
+    buffer = memoryview(bytearray(1000))
+
+    counts = [body.readinto(buffer), body.readinto(buffer)]
+
+    assert (counts, bytes(buffer[:500]), body.received) == ([500, 0], b"a" * 500, 500)
+    assert body.is_spent
+
+
+def test_what_came_before_an_odd_chunk_is_returned_before_it_is_refused(pair):
+    ours, theirs = pair
+    theirs.sendall(b"1\r\na\r\n1\r\nb\r\nnonsense\r\nc\r\n")
+    body = chunked(ours)
+    buffer = memoryview(bytearray(10))
+
+    assert bytes(buffer[: body.readinto(buffer)]) == b"ab"
+    with pytest.raises(BodyTruncatedError):
+        body.readinto(buffer)
+
+
 @pytest.mark.parametrize("cut", range(len(WHOLE)))
 def test_what_came_with_the_headers_is_part_of_it(pair, cut):
     ours, theirs = pair
