@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import json
 import socket
 import ssl
@@ -28,6 +27,7 @@ from edge_host.clock import Clock
 from ingest_server.core import events
 from ingest_server.core.events import Event
 from ingest_server.notify.deliveries import Outcome, Told
+from ingest_server.notify.public_address import is_public
 
 TIMEOUT_S = 15.0
 """For the whole request: a consumer takes the event and works on it later."""
@@ -37,7 +37,6 @@ MIN_SECRET = 24
 """Bytes of a secret, as Standard Webhooks asks for."""
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 # marks one, is none
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -61,20 +60,6 @@ def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of *host*."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
-
-
-def is_public(address: str) -> bool:
-    """Return whether *address* is one of the internet, in whatever disguise it comes."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if found.teredo is not None:
-            inner = found.teredo[1]
-        if found in _NAT64:
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 
 def read_secrets(path: Path) -> list[bytes]:

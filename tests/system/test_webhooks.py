@@ -21,7 +21,8 @@ from ingest_server.core.events import Event
 from ingest_server.hooks import RefuseUpload
 from ingest_server.notify import deliveries
 from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
-from ingest_server.notify.webhooks import Webhook, WebhookSettings, is_public, signature
+from ingest_server.notify.public_address import is_public
+from ingest_server.notify.webhooks import Webhook, WebhookSettings, signature
 from tests.support.certificates import Authority, Pair
 from tests.support.core_site import CoreSite
 from tests.support.processes import wait_for
@@ -226,7 +227,12 @@ def test_an_answer_is_done_again_or_never_again_and_no_redirect_is_followed(
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1",
      "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
-     "ff02::1"],
+     "ff02::1", "192.0.0.1", "192.0.0.8", "192.0.0.9", "192.0.0.170", "192.0.2.1", "192.31.196.1",
+     "192.52.193.1", "192.88.99.1", "192.175.48.1", "198.18.0.1", "198.19.255.255", "198.51.100.1",
+     "203.0.113.1", "240.0.0.1", "fec0::1", "feff::1", "3fff::1", "3fff:fff::1", "100::1",
+     "100:0:0:1::1", "64:ff9b:1::1", "2001::1", "2001:1::1", "2001:2::1", "2001:3::1", "2001:4:112::1",
+     "2001:10::1", "2001:20::1", "2001:30::1", "2001:db8::1", "2002:5db8:d70e::1",
+     "2620:4f:8000::1", "5f00::1", "4000::1", "::7f00:1", "::ffff:192.0.0.8", "64:ff9b::c000:8"],
 )  # fmt: skip
 def test_row_16_no_webhook_reaches_a_private_address(secret_file, address):
     assert not is_public(address)
@@ -243,7 +249,17 @@ def test_row_16_no_webhook_reaches_a_private_address(secret_file, address):
     assert "not an address of the internet" in told.error
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "93.184.215.14",
+        "192.0.1.1",
+        "2606:2800:21f:cb07:6820:80da:af6b:8b2c",
+        "2001:4860:4860::8888",
+        "64:ff9b::5db8:d70e",
+        "::ffff:93.184.215.14",
+    ],
+)
 def test_row_16_an_address_of_the_internet_may_be_told(address):
     assert is_public(address)
 
