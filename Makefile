@@ -16,15 +16,15 @@ WORKERS ?= 2
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
 
-# pip learned --group in 25.1; the one in a fresh venv may be older.
+# Two steps, since an editable installation has no hash: what it needs is checked, and is there by then.
+LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
-	@$(BIN)/python -c 'import pip,sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (25, 1))' \
-	  || $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@echo "Installing into $(VENV) (once, about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[agent,server]' --group dev
+	@$(BIN)/python -m pip install $(LOCKED) -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 setup: $(STAMP)
@@ -65,9 +65,13 @@ bench: $(STAMP) ## speed, CPU and memory on this machine
 bench-links: $(STAMP) ## beside rsync, rclone, curl and tus over emulated bad links (root; hours)
 	$(BIN)/python -m benchmarks.links $(ARGS)
 
-lock: $(STAMP) ## pin what the tests ran with
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
-	  --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header
+lock: $(STAMP) ## pin what the tests ran with, and what each side needs of it, by hash
+	$(COMPILE) pyproject.toml --all-extras --group dev -o constraints.txt
+	$(COMPILE) pyproject.toml --extra agent --group build -c constraints.txt -o constraints-agent.txt
+	$(COMPILE) pyproject.toml --extra server --group build -c constraints.txt -o constraints-server.txt
+	$(COMPILE) --group broker -c constraints.txt -o constraints-broker.txt
 
 clean: ## remove the environments and the demo's data
 	rm -rf $(VENV) .venv-device .venv-3.13 var build dist

@@ -23,7 +23,9 @@ def python() -> Path:
     print(f"installing the agent alone into {VENV} (once) ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[agent]"], check=True)
+    locked = ["--require-hashes", "--only-binary", ":all:", "-r", "constraints-agent.txt"]
+    subprocess.run([*pip, *locked], check=True)
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", "."], check=True)
     stamp.touch()
     return interpreter
 

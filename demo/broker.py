@@ -15,7 +15,8 @@ from pathlib import Path
 from demo.errors import DemoError
 from demo.ports import LOOPBACK
 
-_AMQTT = "amqtt>=0.11.3,<0.13"
+_LOCKED = Path("constraints-broker.txt")
+"""amqtt and what it brings along, by hash; of the versions that the programs use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def _mosquitto(program: Path, folder: Path, port: int) -> Broker:
 def _amqtt(folder: Path, port: int, say: Callable[[str], None]) -> Broker:
     if importlib.util.find_spec("amqtt") is None:
         say("No mosquitto here: installing the broker amqtt into this environment (once) ...")
-        _install(_AMQTT)
+        _install()
     config = folder / "amqtt.yaml"
     # JSON is YAML, and needs no library to write.
     settings = {
@@ -65,12 +66,10 @@ def _amqtt(folder: Path, port: int, say: Callable[[str], None]) -> Broker:
     return Broker("amqtt, MQTT 3.1.1", (program, "-c", config))
 
 
-def _install(requirement: str) -> None:
+def _install() -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = Path("constraints.txt")
-    if constraints.exists():  # what the broker brings along must not move what the programs use
-        command += ["-c", str(constraints)]
-    done = subprocess.run([*command, requirement], check=False, capture_output=True, text=True)
+    command += ["--require-hashes", "--only-binary", ":all:", "-r", str(_LOCKED)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         msg = (
             "There is no MQTT broker on this machine, and amqtt could not be installed:\n"
