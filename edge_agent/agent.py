@@ -193,6 +193,7 @@ class Agent:
             self._snapshots,
             folder=self._folder,
             wake_watcher=self._watcher.wake,
+            wake_sender=self._sender.wake,
             pause=self._sender.pause,
         )
 

@@ -108,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
         help="send files once and wait until they are verified; deletes nothing",
     )
     upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    upload.add_argument(
+        "--now",
+        action="store_true",
+        help="as they are, though a program may still write to them, or nobody can say",
+    )
     upload.set_defaults(command=_upload)
     return parser
 
@@ -240,7 +245,12 @@ def _upload(options: argparse.Namespace) -> int:
     catch_thread_errors()
     try:
         is_done = upload(
-            loaded.settings, options.files, clock=SystemClock(), boot_id=boot_id(), out=sys.stdout
+            loaded.settings,
+            options.files,
+            now=options.now,
+            clock=SystemClock(),
+            boot_id=boot_id(),
+            out=sys.stdout,
         )
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the progress line ends here

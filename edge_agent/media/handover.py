@@ -15,6 +15,7 @@ from edge_agent.media import beneath
 from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.identity import identity_of
 from edge_agent.media.retry import ANEW
+from edge_agent.media.stability_check import UNSETTLED, settling
 from edge_agent.store.recordings import Store
 
 
@@ -27,7 +28,7 @@ class Refusal:
 
 
 def hand_over(
-    store: Store, paths: Sequence[bytes], folder: Folder
+    store: Store, paths: Sequence[bytes], folder: Folder, *, now: bool = False
 ) -> tuple[list[Recording], list[Refusal]]:
     """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.
 
@@ -37,6 +38,7 @@ def hand_over(
     Args:
         paths: absolute.
         folder: the watched one: files in it keep their place below it.
+        now: as they are, whoever may still write to them. What is written later makes them wait, then.
     """
     root = os.path.realpath(os.fsencode(folder.path))
     taken: list[Recording] = []
@@ -51,6 +53,8 @@ def hand_over(
             refused.append(found)
             continue
         recording = _take(store, found)
+        if now and recording.state in UNSETTLED:
+            store.advance_all([settling(recording, found.identity)])
         if recording.id not in {one.id for one in taken}:
             taken.append(recording)
     return taken, refused

@@ -43,6 +43,9 @@ AT_ONCE = 500
 """Looks and moves per transaction: bounds what one step takes of memory and time."""
 
 
+UNSETTLED = frozenset({State.SEEN, State.GROWING})
+
+
 @dataclass(slots=True)
 class _Unfinished:
     recording_id: str
@@ -228,21 +231,15 @@ class StabilityCheck:
 
     def _settle(self, recording_id: str, identity: Identity) -> None:
         recording = self._store.get(recording_id)
-        if recording is None or recording.state not in (State.SEEN, State.GROWING):
-            return
-        told = {
-            "file_id": recording.id,
-            "name": recording.name,
-            "folder": recording.folder,
-            "length": identity.length,
-        }
-        event = NewEvent("file.discovered", told, subject=recording.id, is_low=True)
-        self._moves.append(Move(recording, Event.SETTLED, {"identity": identity}, [event]))
+        if recording is not None and recording.state in UNSETTLED:
+            self._moves.append(settling(recording, identity))
 
     def _note_growing(self, recording_id: str, identity: Identity, detail: str) -> None:
-        self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, detail))
         recording = self._store.get(recording_id)
-        if recording is not None and recording.state is State.SEEN:
+        if recording is None or recording.state not in UNSETTLED:
+            return  # on its way already: a person has decided
+        self._activity.wait(recording_id, Wait(Reason.STILL_RECORDING, detail))
+        if recording.state is State.SEEN:
             self._moves.append(Move(recording, Event.GREW, {"identity": identity}))
 
     def commit(self) -> list[Recording]:
@@ -281,6 +278,18 @@ def _unknown_writer(path: bytes, quiet_s: float) -> Wait:
             return Wait(Reason.PERMISSION, "this user may not read it: give the agent access to it")
     detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
     return Wait(Reason.STILL_RECORDING, detail)
+
+
+def settling(recording: Recording, identity: Identity) -> Move:
+    """Return the move of an unsettled *recording* that is finished as *identity* says."""
+    told = {
+        "file_id": recording.id,
+        "name": recording.name,
+        "folder": recording.folder,
+        "length": identity.length,
+    }
+    event = NewEvent("file.discovered", told, subject=recording.id, is_low=True)
+    return Move(recording, Event.SETTLED, {"identity": identity}, [event])
 
 
 def _content(identity: Identity) -> Content:

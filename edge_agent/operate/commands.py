@@ -41,6 +41,7 @@ class Commands:
         *,
         folder: Folder,
         wake_watcher: Callable[[], None],
+        wake_sender: Callable[[], None] = lambda: None,
         pause: Callable[[bool], object] | None = None,
     ) -> None:
         self._store = store
@@ -48,6 +49,7 @@ class Commands:
         self._snapshot = snapshot
         self._folder = folder
         self._wake_watcher = wake_watcher
+        self._wake_sender = wake_sender
         self._pause = pause
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
@@ -61,7 +63,8 @@ class Commands:
                 limits = self._activity.view().limits
                 yield {"state": self._snapshot(), "files": self.files(), "limits": limits}
             case "upload":
-                yield from self._upload(_paths(request.get("paths")), stopping)
+                paths, now = _paths(request.get("paths")), request.get("now") is True
+                yield from self._upload(paths, stopping, now=now)
             case "pause" | "resume" as what if self._pause is not None:
                 try:
                     self._pause(what == "pause")
@@ -78,12 +81,15 @@ class Commands:
     def files(self) -> list[dict[str, Any]]:
         return list_files(self._store, self._activity.view())
 
-    def _upload(self, paths: list[bytes], stopping: threading.Event) -> Iterator[object]:
+    def _upload(
+        self, paths: list[bytes], stopping: threading.Event, *, now: bool
+    ) -> Iterator[object]:
         try:
-            taken, refused = hand_over(self._store, paths, self._folder)
+            taken, refused = hand_over(self._store, paths, self._folder, now=now)
         except StoreError as error:
             raise RequestError(str(error)) from error
         self._wake_watcher()
+        self._wake_sender()
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         yield from self.follow([one.id for one in taken], stopping)
 

@@ -127,14 +127,17 @@ def _why(row: Mapping[str, Any]) -> str:
     return ""
 
 
-def progress_line(answer: Mapping[str, Any], width: int) -> str:
-    """Return the uploads of *answer* as one line of at most *width* characters."""
+def progress_line(answer: Mapping[str, Any], width: int) -> tuple[str, str | None]:
+    """Return the uploads of *answer* as one line of at most *width* characters.
+
+    Beside it, in full, why the one that it shows waits, where the line has not room for that.
+    """
     files = answer["files"]
     done = sum(row["is_done"] for row in files)
     counter = f"{done} of {len(files)} done" if len(files) > 1 else ""
     row = _foremost(files)
     if row is None:
-        return _fit([counter], width)
+        return _fit([counter], width), None
     # With what is in flight: a request may take ten seconds, and a bar that stands looks dead.
     sent = min(row["length"], (row["acknowledged"] or 0) + row["in_flight"])
     percent = 100.0 * sent / row["length"] if row["length"] else 0.0
@@ -146,7 +149,9 @@ def progress_line(answer: Mapping[str, Any], width: int) -> str:
         parts.append(f"{size(sent)} of {size(row['length'])}, {rate}/s")
         if answer["eta_s"] is not None:
             parts.append(f"{duration(answer['eta_s'])} left")
-    return _fit([*parts, counter], width)
+    line = _fit([*parts, counter], width)
+    is_cut = row["reason"] is not None and plain(parts[-1]) not in line
+    return line, change_line(row) if is_cut else None
 
 
 def _foremost(files: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

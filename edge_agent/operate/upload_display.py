@@ -19,6 +19,7 @@ def show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
     """
     is_terminal = out.isatty()
     told: dict[str, str] = {}
+    in_full: set[str] = set()
     all_taken = True
     answer: dict[str, Any] = {}
     for answer in answers:
@@ -30,7 +31,11 @@ def show(answers: Iterable[dict[str, Any]], out: TextIO) -> bool:
         if is_terminal:
             # A serial console does not know its width and says 0.
             width = (os.get_terminal_size(out.fileno()).columns or 80) - 1
-            print(f"\r\x1b[K{progress_line(answer, width)}", end="", file=out, flush=True)
+            line, cut_off = progress_line(answer, width)
+            if cut_off is not None and cut_off not in in_full:
+                in_full.add(cut_off)
+                print(f"\r\x1b[K{cut_off}", file=out)
+            print(f"\r\x1b[K{line}", end="", file=out, flush=True)
         for row in answer["files"]:
             is_final = row["is_done"] or row["state"] == "failed"
             line = _line(row, is_terminal=is_terminal)

@@ -37,31 +37,38 @@ _IDLE_S = 1.0
 
 
 def upload(
-    settings: AgentSettings, files: Sequence[Path], *, clock: Clock, boot_id: str, out: TextIO
+    settings: AgentSettings,
+    files: Sequence[Path],
+    *,
+    now: bool,
+    clock: Clock,
+    boot_id: str,
+    out: TextIO,
 ) -> bool:
-    """Send *files*; return whether all of them are verified now.
+    """Send *files*, *now* or when they are finished; return whether all of them are verified.
 
     Raises:
         AgentError: nothing could be begun; the message says why.
     """
     paths = [os.fsencode(file.absolute()) for file in files]
-    request = {"do": "upload", "paths": [os.fsdecode(path) for path in paths]}
+    request = {"do": "upload", "paths": [os.fsdecode(path) for path in paths], "now": now}
     try:
         return show(ask(settings.state_dir / SOCKET, request), out)
     except NotRunningError:
-        with contextlib.closing(_alone(settings, paths, clock=clock, boot_id=boot_id)) as answers:
+        alone = _alone(settings, paths, now=now, clock=clock, boot_id=boot_id)
+        with contextlib.closing(alone) as answers:
             return show(answers, out)
 
 
 def _alone(
-    settings: AgentSettings, paths: Sequence[bytes], *, clock: Clock, boot_id: str
+    settings: AgentSettings, paths: Sequence[bytes], *, now: bool, clock: Clock, boot_id: str
 ) -> Generator[dict[str, Any], None, None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(StateLock(settings.state_dir))
         store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
         folder = Folder(settings.watch)
-        taken, refused = hand_over(store, paths, folder)
+        taken, refused = hand_over(store, paths, folder, now=now)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         if not taken:
             return

@@ -289,6 +289,22 @@ def test_upload_beside_a_running_agent_hands_over_and_never_deletes(agent, serve
     assert "beside.mp4" in {path.name for path in server.published_files()}
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_upload_now_sends_what_a_program_has_open_as_it_is(agent, server, tmp_path, is_alone):
+    name = f"now-{is_alone}.mp4"
+    if not is_alone:
+        start(agent)
+    with (tmp_path / name).open("wb") as file:
+        file.write(content := os.urandom(MB))
+        file.flush()
+
+        done = run(agent, "upload", "--now", tmp_path / name)
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    (published,) = [path for path in server.published_files() if path.name == name]
+    assert published.read_bytes() == content
+
+
 def test_an_interrupted_upload_goes_on_where_it_was(agent, server, token, tmp_path):
     file = recording(tmp_path / "interrupted.mp4", 12 * MB)
     slow = [*PROGRAM, "upload", "--config", agent.config, "--max-rate", "2MB", file]

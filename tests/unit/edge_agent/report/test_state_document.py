@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pty
 from datetime import timedelta
 
 import pytest
@@ -11,6 +13,7 @@ from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.media.folder import Folder
 from edge_agent.operate.text import change_line, progress_line, size, status_page
+from edge_agent.operate.upload_display import show
 from edge_agent.report.state_document import (
     LinkUse,
     StateDocuments,
@@ -354,10 +357,33 @@ def test_the_progress_line_shows_what_moves_or_why_nothing_does():
     }
 
     assert progress_line(moving, 200) == (
-        "a.mp4  [########............] 42 %  420 B of 1.0 kB, 100 B/s  0:06 left  0 of 2 done"
+        "a.mp4  [########............] 42 %  420 B of 1.0 kB, 100 B/s  0:06 left  0 of 2 done",
+        None,
     )
-    assert "waiting (link): no route" in progress_line(stuck, 200)
-    assert len(progress_line(moving, 40)) == 40
+    assert "waiting (link): no route" in progress_line(stuck, 200)[0]
+    assert len(progress_line(moving, 40)[0]) == 40
+
+
+def test_a_reason_that_the_progress_line_has_no_room_for_is_shown_in_full_and_once():
+    detail = "the kernel cannot tell who writes to it: it must be quiet for 60 s"
+    waiting = {
+        "files": [row("a.mp4", state="seen", reason="still_recording", detail=detail)],
+        "rate_bytes_per_s": None,
+        "eta_s": None,
+        "done": False,
+    }
+    done = {**waiting, "files": [row("a.mp4", state="kept", is_done=True)], "done": True}
+    ours, theirs = pty.openpty()
+    with open(theirs, "w", encoding="utf-8") as out:
+        show([{"refused": []}, waiting, waiting, done], out)
+        shown = ""
+        while "verified" not in shown:
+            shown += os.read(ours, 65_536).decode()
+    os.close(ours)
+
+    assert progress_line(waiting, 200)[1] is None
+    assert len(detail) > 60
+    assert shown.count(f"/m/a.mp4: waiting (still_recording): {detail}\r\n") == 1
 
 
 def test_the_status_page_names_each_file_and_its_reason(board):
@@ -410,7 +436,7 @@ def test_what_a_server_has_said_does_nothing_on_a_terminal(board, said):
         change_line({**hostile, "state": "released", "is_done": True}),
         change_line(waiting),
         status_line(state),
-        progress_line({"files": [waiting], "rate_bytes_per_s": None, "eta_s": None}, 500),
+        progress_line({"files": [waiting], "rate_bytes_per_s": None, "eta_s": None}, 500)[0],
     ]
 
     assert [line for line in lines if not line.isprintable()] == []
