@@ -75,6 +75,8 @@ class RangeSet:
             ValueError: a pair is not two whole numbers that make a range.
         """
         ranges = []
+        is_plain = True
+        before = -1
         for pair in pairs:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 msg = f"not a pair of offsets: {pair!r}"
@@ -87,7 +89,11 @@ class RangeSet:
                 msg = f"an offset lies past the largest one: {MAX_OFFSET}"
                 raise ValueError(msg)
             ranges.append(ByteRange(start, stop))
-        return cls(ranges)
+            is_plain = is_plain and before < start
+            before = stop
+        # As `to_pairs` writes it, there is nothing to sort or to join; with a thousand ranges that
+        # is most of the work.
+        return cls._made_of(tuple(ranges)) if is_plain else cls(ranges)
 
     def to_pairs(self) -> list[list[int]]:
         return [[found.start, found.stop] for found in self._ranges]
