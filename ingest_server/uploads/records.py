@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -20,11 +22,30 @@ from ingest_server.storage.interface import Part, Transaction
 from ingest_server.uploads.hashing import sums_of
 from ingest_server.uploads.store import UploadStore
 
+T = TypeVar("T")
+
 PAGE = 16
 """Records that are held at once: one may be long, and nobody knows how long before it is read."""
 MOST_PAUSE_S = 0.1
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes of one upload, while a transaction changes them."""
+
+    _transaction: Transaction
+    _upload_id: str
+
+    def get(self, key: str) -> str | None:
+        return self._transaction.note(self._upload_id, key)
+
+    def all(self) -> dict[str, str]:
+        return self._transaction.notes(self._upload_id)
+
+    def set(self, key: str, value: str) -> None:
+        self._transaction.write_note(self._upload_id, key, value)
 
 
 class Records:
@@ -84,6 +105,10 @@ class Records:
             return value
 
         return self._state.run(job)
+
+    def change_notes(self, upload_id: str, change: Callable[[Notes], T]) -> T:
+        """Change several notes of an upload, all or nothing, alone among all requests; durable."""
+        return self._state.run(lambda transaction: change(Notes(transaction, upload_id)))
 
     def mismatched(self, upload_id: str) -> None:
         """Tell that stored bytes are not what a checksum of the client's own kind says; durable.

@@ -279,3 +279,41 @@ def test_a_name_is_data(wsgi):
 
     (path,) = wsgi.published()
     assert ".." not in path.split("/")
+
+
+def test_a_chunk_costs_the_same_however_many_came_before(wsgi):
+    rows, read = wsgi.server.state.rows, []
+
+    def counted(sql, *values):
+        found = rows(sql, *values)
+        read.append(len(found))
+        return found
+
+    unique_id = begin(wsgi.client, file_size=10_000)["unique_id"]
+    wsgi.server.state.rows = counted
+    costs = []
+    for number in range(60):
+        read.clear()
+        answer = send(wsgi.client, unique_id, number * 10, b"%010d" % number)
+        assert answer.json()["offset"] == number * 10 + 10
+        costs.append(sum(read))
+
+    assert costs[5] == costs[59]
+
+
+def test_a_chunk_that_is_replaced_by_a_shorter_one_is_where_the_client_goes_on(wsgi):
+    unique_id = begin(wsgi.client)["unique_id"]
+    for offset in (0, CHUNK):
+        send(wsgi.client, unique_id, offset)
+
+    shorter = send(wsgi.client, unique_id, 0, DATA[:50_000]).json()
+    ahead = send(wsgi.client, unique_id, CHUNK)
+    rest = [
+        send(wsgi.client, unique_id, at, DATA[at : at + 50_000], **more)
+        for at, more in [(50_000, {}), (100_000, {}), (150_000, {}), (200_000, {"final_hash": "x"})]
+    ]
+
+    assert (shorter["offset"], shorter["last_calculated_hash"]) == (50_000, md5(DATA[:50_000]))
+    assert ahead.json() == {"non_field_errors": ["Offset does not match"]}
+    assert [one.status_code for one in rest] == [200, 200, 200, 400]
+    assert rest[-2].json()["last_calculated_hash"] == chain(DATA[:200_000], size=50_000)

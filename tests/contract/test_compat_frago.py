@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
 from tests.support.plain import plain_client
@@ -506,3 +507,17 @@ def test_a_finish_that_outlasts_its_answer_goes_on_and_asking_again_tells_how_it
         assert (right[0].status_code, right[-1].status_code) == (202, 201)
         assert site.published() == {next(iter(site.published())): DATA}
         assert len(site.failures()) == 1
+
+
+def test_no_file_may_be_sent_in_so_many_chunks_that_their_notes_outweigh_it(wsgi):
+    frago, records = Frago(wsgi.client), wsgi.server.receiver.records
+    stored = frago.started["upload_id"].replace("-", "")
+    assert frago.put(0, 10).status_code == 200
+    assert records.note(stored, chunk_notes.COUNT) == "1"
+    records.write_note(stored, chunk_notes.COUNT, str(chunk_notes.FREE_CHUNKS))
+
+    again, refused = frago.put(0, 10), frago.put(10, 20)
+
+    assert again.json()["duplicate"] is True
+    assert (refused.status_code, refused.json()["code"]) == (409, "too-many-ranges")
+    assert "at most 10000 chunks: send larger ones" in refused.json()["error"]

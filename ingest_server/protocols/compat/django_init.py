@@ -12,7 +12,6 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NoReturn
 
 import falcon
@@ -20,7 +19,7 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
-from ingest_server.protocols.compat import finishing, sequential
+from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
     DialectUploads,
@@ -40,8 +39,6 @@ INIT_PATH = PREFIX + "/init"
 
 ALGORITHMS = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 HASH_FUNCTION = "hash_function"
-CHUNK = "chunk:"
-"""Notes ``chunk:START`` = ``[length, hash]`` of each verified chunk."""
 RETRIES = "retries"
 FAILED = "failed"
 FINAL_HASH = "final-hash"
@@ -143,18 +140,19 @@ class _Chunks:
             record = self.uploads.find(req, chunk.unique_id)
         except Refused as refused:
             raise _no_such_file() from refused
-        notes = self.uploads.receiver.records.notes(record.id)
-        seen = notes.get(f"{CHUNK}{chunk.offset}")
+        records = self.uploads.receiver.records
+        seen = records.note(record.id, f"{chunk_chain.CHUNK}{chunk.offset}")
         if record.state is State.COMPLETE and seen and json.loads(seen)[1] == chunk.chunk_hash:
             return record  # the answer to the last chunk was lost
-        if record.state is not State.OPEN or FAILED in notes:
+        if record.state is not State.OPEN or records.note(record.id, FAILED) is not None:
             raise _no_such_file()
-        if seen is None and chunk.offset != _offset(notes):
+        end = chunk_chain.so_far(self.uploads, record, _algorithm(record)).end
+        if chunk.offset > end or (seen is None and chunk.offset < end):
             raise DialectAnswer(400, {"non_field_errors": ["Offset does not match"]})
         return record
 
     def _take(self, record: UploadRecord, chunk: _Chunk, part: FilePart) -> None:
-        algorithm = ALGORITHMS[record.metadata[HASH_FUNCTION]]
+        algorithm = _algorithm(record)
         limit = min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset)
         try:
             checksum = Checksum(algorithm, bytes.fromhex(chunk.chunk_hash))
@@ -186,7 +184,7 @@ class _Chunks:
             length = self.uploads.fresh(held).received.prefix
             if length > min(self.uploads.settings.chunk_bytes, (record.length or 0) - chunk.offset):
                 _fail(f"The chunk of {length} bytes is too long")
-            hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
+            hasher = hashlib.new(_algorithm(record), usedforsecurity=False)
             self.uploads.receiver.records.sum_up(held.id, [(0, length)], hasher)
             if hasher.hexdigest() != chunk.chunk_hash:
                 self._retry_or_fail(record)
@@ -198,10 +196,15 @@ class _Chunks:
         return chunk, record
 
     def _note(self, record: UploadRecord, chunk: _Chunk, length: int) -> None:
-        records = self.uploads.receiver.records
-        value = json.dumps([length, chunk.chunk_hash])
-        records.write_note(record.id, f"{CHUNK}{chunk.offset}", value)
-        records.write_note(record.id, RETRIES, str(self.uploads.settings.retries))
+        verified = chunk_chain.Verified(chunk.offset, length, chunk.chunk_hash)
+        retries = str(self.uploads.settings.retries)
+        chunk_chain.go_on(
+            self.uploads,
+            record,
+            verified,
+            _algorithm(record),
+            lambda notes: notes.set(RETRIES, retries),
+        )
 
     def _retry_or_fail(self, record: UploadRecord) -> NoReturn:
         """Count a bad chunk; the last one that is allowed ends the upload."""
@@ -222,14 +225,17 @@ class _Chunks:
     def finish_if_whole(
         self, record: UploadRecord, final_hash: str | None
     ) -> Receipt | Pending | None:
-        notes = self.uploads.receiver.records.notes(record.id)
-        length = record.length or 0
-        if _offset(notes) != length:
+        length, so_far = (
+            record.length or 0,
+            chunk_chain.so_far(self.uploads, record, _algorithm(record)),
+        )
+        if so_far.end != length:
             return None
+        notes = self.uploads.receiver.records.notes(record.id)
         if final_hash and notes.get(FINAL_HASH) != final_hash:
             self.uploads.receiver.records.write_note(record.id, FINAL_HASH, final_hash)
         needs_hash = self.uploads.settings.require_checksum or bool(final_hash)
-        if needs_hash and (final_hash or "").strip().lower() != _chain(record, notes):
+        if needs_hash and (final_hash or "").strip().lower() != so_far.chain:
             self.uploads.receiver.records.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
         return finishing.once(
@@ -246,8 +252,8 @@ class _Chunks:
     def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
         """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
         whole = hashlib.sha256()
-        for start, length, chunk_hash in _chunks(notes):
-            hasher = hashlib.new(ALGORITHMS[record.metadata[HASH_FUNCTION]], usedforsecurity=False)
+        for start, length, chunk_hash in chunk_chain.in_order(notes):
+            hasher = hashlib.new(_algorithm(record), usedforsecurity=False)
             runs = [(start, length)]
             self.uploads.receiver.records.sum_up(record.id, runs, hasher, whole)
             if hasher.hexdigest() != chunk_hash:
@@ -257,10 +263,12 @@ class _Chunks:
 
 def was_to_end(uploads: DialectUploads, record: UploadRecord) -> bool:
     """Return whether the client has sent all chunks, and the hash of them all if it must."""
-    notes = uploads.receiver.records.notes(record.id)
-    if FAILED in notes or _offset(notes) != record.length:
+    records = uploads.receiver.records
+    is_failed = records.note(record.id, FAILED) is not None
+    if is_failed or chunk_chain.so_far(uploads, record, _algorithm(record)).end != record.length:
         return False
-    return FINAL_HASH in notes or not uploads.settings.require_checksum
+    has_hash = records.note(record.id, FINAL_HASH) is not None
+    return has_hash or not uploads.settings.require_checksum
 
 
 def finish(uploads: DialectUploads, record: UploadRecord) -> None:
@@ -289,6 +297,11 @@ def _read_chunk(form: Form) -> _Chunk:
     return _Chunk(fields["unique_id"], offset, chunk_hash)
 
 
+def _algorithm(record: UploadRecord) -> str:
+    """Return what the client hashes its chunks with, as hashlib names it."""
+    return ALGORITHMS[record.metadata[HASH_FUNCTION]]
+
+
 def _number(text: str) -> int | None:
     found = whole_number(text)
     return None if found is None or found > MAX_OFFSET else found
@@ -306,58 +319,33 @@ def _no_such_file() -> DialectAnswer:
     return DialectAnswer(400, {"non_field_errors": [text]})
 
 
-def _chunks(notes: Mapping[str, str]) -> list[tuple[int, int, str]]:
-    """Return start, length and hash of the verified chunks from the file's start, no gap."""
-    found = sorted(
-        (int(key.removeprefix(CHUNK)), *json.loads(value))
-        for key, value in notes.items()
-        if key.startswith(CHUNK)
-    )
-    for before, after in pairwise(found):
-        if before[0] + before[1] != after[0]:
-            msg = f"verified chunks end at {before[0] + before[1]} and go on at {after[0]}"
-            raise RuntimeError(msg)
-    return [(start, length, chunk_hash) for start, length, chunk_hash in found]
-
-
-def _offset(notes: Mapping[str, str]) -> int:
-    chunks = _chunks(notes)
-    return chunks[-1][0] + chunks[-1][1] if chunks else 0
-
-
-def _chain(record: UploadRecord, notes: Mapping[str, str]) -> str | None:
-    """Return the hash over all chunks: each step hashes the last value and the next chunk's."""
-    algorithm = ALGORITHMS[record.metadata[HASH_FUNCTION]]
-    found: str | None = None
-    for _, _, chunk_hash in _chunks(notes):
-        if found is None:
-            found = chunk_hash
-        else:
-            link = (found + chunk_hash).encode()
-            found = hashlib.new(algorithm, link, usedforsecurity=False).hexdigest()
-    return found
-
-
 def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
-    notes = uploads.receiver.records.notes(record.id)
-    offset, size = _offset(notes), record.length or 0
+    records, so_far, size = (
+        uploads.receiver.records,
+        chunk_chain.so_far(uploads, record, _algorithm(record)),
+        record.length or 0,
+    )
     if uploads.receiver.vouched(record) is not None:
         status = "SUCCESSFUL"
-    elif FAILED in notes or record.state in {State.ABORTED, State.EXPIRED, State.FAILED}:
+    elif (
+        record.state in {State.ABORTED, State.EXPIRED, State.FAILED}
+        or records.note(record.id, FAILED) is not None
+    ):
         status = "FAILED"
     else:
-        status = "UPLOADING" if any(key.startswith(CHUNK) for key in notes) else "INITIAL"
+        status = "UPLOADING" if chunk_notes.count(uploads, record, chunk_chain.CHUNK) else "INITIAL"
+    left = records.note(record.id, RETRIES)
     return {
         "unique_id": dashed(record.id),
-        "offset": offset,
+        "offset": so_far.end,
         "chunk_size": uploads.settings.chunk_bytes,
         "status": status,
         "original_file_size": size,
-        "current_file_size": offset,
-        "hr_current_file_size": _readable(offset),
+        "current_file_size": so_far.end,
+        "hr_current_file_size": _readable(so_far.end),
         "hr_original_file_size": _readable(size),
-        "last_calculated_hash": _chain(record, notes),
-        "retry_threshold": max(0, int(notes.get(RETRIES, uploads.settings.retries))),
+        "last_calculated_hash": so_far.chain,
+        "retry_threshold": max(0, int(uploads.settings.retries if left is None else left)),
     }
 
 

@@ -15,6 +15,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of
+from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import (
     ChunkSizeError,
     DialectAnswer,
@@ -105,7 +106,7 @@ class _One:
             _error("No chunk provided")
         is_repeat = self._take(record, start, length, part)
         form.finish()
-        self.uploads.receiver.records.write_note(record.id, f"{CHUNK}{start}", str(length))
+        chunk_notes.write(self.uploads, record, f"{CHUNK}{start}", str(length))
         document: dict[str, object] = {
             "status": True,
             "message": "Duplicate chunk already uploaded; skipped"

@@ -8,6 +8,7 @@ bytes in it replace the first.
 from __future__ import annotations
 
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import DialectUploads, StoredBody
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
@@ -37,9 +38,14 @@ def may_start(uploads: DialectUploads, record: UploadRecord, start: int) -> bool
 
 def acknowledge(uploads: DialectUploads, record: UploadRecord, start: int, length: int) -> None:
     """Note a chunk whose bytes are recorded; durable on return."""
-    records = uploads.receiver.records
-    records.write_note(record.id, f"{CHUNK}{start}", str(length))
-    records.write_note(record.id, ACKNOWLEDGED, str(start + length))
+    end = str(start + length)
+    chunk_notes.write(
+        uploads,
+        record,
+        f"{CHUNK}{start}",
+        str(length),
+        lambda notes: notes.set(ACKNOWLEDGED, end),
+    )
 
 
 def move(uploads: DialectUploads, held: UploadRecord, target: UploadRecord, start: int) -> int:

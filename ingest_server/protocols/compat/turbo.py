@@ -18,7 +18,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
-from ingest_server.protocols.compat import finishing, sequential
+from ingest_server.protocols.compat import chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
     DialectUploads,
@@ -111,7 +111,7 @@ class _One:
                 raise
             sequential.move(self.uploads, held, self._upload(record, where.place), where.start)
         value = json.dumps([where.place, where.start, where.length])
-        self.uploads.receiver.records.write_note(record.id, f"{ORDER}{order}", value)
+        chunk_notes.write(self.uploads, record, f"{ORDER}{order}", value)
         say(resp, _document(self.uploads, self.uploads.fresh(record)))
 
     def _open(self, req: falcon.Request, upload_id: str) -> UploadRecord:
@@ -263,14 +263,12 @@ def _chunks(notes: Mapping[str, str]) -> dict[int, _Chunk]:
 
 
 def _document(uploads: DialectUploads, record: UploadRecord) -> dict[str, object]:
-    notes = uploads.receiver.records.notes(record.id)
-    whole = record
-    if ASSEMBLED in notes:
-        whole = uploads.receiver.records.find(None, notes[ASSEMBLED])
+    assembled = uploads.receiver.records.note(record.id, ASSEMBLED)
+    whole = record if assembled is None else uploads.receiver.records.find(None, assembled)
     receipt = uploads.receiver.vouched(whole)
     return {
         "id": dashed(record.id),
-        "chunks_count": len(_chunks(notes)),
+        "chunks_count": chunk_notes.count(uploads, record, ORDER),
         "file": None if receipt is None else receipt.published_as,
         "filename": record.name,
         "created_at": record.created_at,
