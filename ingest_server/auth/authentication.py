@@ -171,13 +171,15 @@ class TokenAuth:
         noted = self._touched.get(record.token_id)
         if noted is not None and abs(now - noted) < LAST_USED_EVERY:
             return
+        used_at = record.last_used_at
+        if used_at is None or used_at <= rfc3339(now - LAST_USED_EVERY):
+            try:
+                self._tokens.touch_token(record.token_id, rfc3339(now))
+            except (Refused, ServerError) as error:
+                log.warning("token.touch_failed", token_id=record.token_id, error=str(error))
+                if used_at is None:
+                    return  # again with the next request: that it is in use is what protects it
         self._touched[record.token_id] = now
-        if record.last_used_at is not None and record.last_used_at > rfc3339(now - LAST_USED_EVERY):
-            return
-        try:
-            self._tokens.touch_token(record.token_id, rfc3339(now))
-        except (Refused, ServerError) as error:
-            log.warning("token.touch_failed", token_id=record.token_id, error=str(error))
 
 
 def _refuse_expired(record: TokenRecord, now: datetime) -> None:

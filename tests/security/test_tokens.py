@@ -174,8 +174,20 @@ def test_a_claim_whose_answer_was_lost_is_asked_again_and_counts_once(site):
     again = claim(site, shared)
 
     assert again.status_code == 201
-    assert status(site, lost) == 401
     assert status(site, again.json()["token"]) == 200
+    assert status(site, lost) == 401
+
+
+def test_a_repeated_claim_takes_over_no_token_that_its_device_uses(site):
+    """Whoever has a card knows the claim token, and perhaps the serial number of a board."""
+    shared = claim_token(site, devices=1)
+    victims = claim(site, shared).json()["token"]
+    thiefs = claim(site, shared).json()["token"]
+
+    found = [status(site, victims), status(site, thiefs), status(site, victims)]
+
+    assert found == [200, 401, 200]
+    assert claim(site, shared).status_code == 409
 
 
 @pytest.mark.parametrize("serial", ["SN1", "SN2"])

@@ -36,7 +36,7 @@ class Access(Protocol):
         ...
 
     def touch_token(self, token_id: str, used_at: str) -> None:
-        """Note when a token was used."""
+        """Note when a token was used; at its first use, what a repeated claim put beside it goes."""
         ...
 
     def confirm_token(self, token_id: str) -> bool:
@@ -76,9 +76,9 @@ class Access(Protocol):
     def claim(self, wanted: Claimed, token: TokenRecord, *, repeat_since: str) -> str | None:
         """Give *token* to a device that nobody has claimed.
 
-        A claim is repeated, with the token of the first answer gone, when the same serial asks
-        under the same claim since *repeat_since* and that token was never used: its answer was
-        lost.
+        A claim is repeated when the same serial asks under the same claim since *repeat_since* and
+        the token of the first answer was never used: that answer was lost, or somebody else asks.
+        So *token* stands beside that one, as its successor, and whichever is used first ends the other.
 
         Returns:
             None: done. Else why not: ``claimed``, or ``used-up``, or ``gone`` (the claim ended).

@@ -46,6 +46,8 @@ class MemoryAccess(Access):
         def job(transaction: MemoryTransaction) -> None:
             tokens = transaction.tables.tokens
             if token_id in tokens:
+                if tokens[token_id].last_used_at is None:
+                    _drop(transaction, lambda one: one.replaces == token_id)
                 tokens[token_id] = replace(tokens[token_id], last_used_at=used_at)
 
         self._state.run(job)
@@ -107,20 +109,20 @@ class MemoryAccess(Access):
             if earlier is not None:
                 if not _is_repeat(transaction, earlier, wanted, repeat_since):
                     return "claimed"
-                tables.tokens.pop(earlier.token_id)
-                tables.claimed[wanted.device] = replace(earlier, token_id=wanted.token_id)
-            elif any(one.device == wanted.device for one in tables.tokens.values()):
+                _drop(transaction, lambda one: one.replaces == earlier.token_id)
+                _add(transaction, replace(token, replaces=earlier.token_id))
+                return None
+            if any(one.device == wanted.device for one in tables.tokens.values()):
                 return "claimed"
-            elif claim.used >= claim.devices:
+            if claim.used >= claim.devices:
                 return "used-up"
-            else:
-                tables.claims[claim.claim_id] = (replace(claim, used=claim.used + 1), token_hash)
-                tables.claimed[wanted.device] = wanted
-                data = {"device": wanted.device, "claim_id": wanted.claim_id,
-                        "serial": wanted.serial}  # fmt: skip
-                transaction.write_event(
-                    events.CLAIMED, subject=wanted.device, device=wanted.device, data=data
-                )
+            tables.claims[claim.claim_id] = (replace(claim, used=claim.used + 1), token_hash)
+            tables.claimed[wanted.device] = wanted
+            data = {"device": wanted.device, "claim_id": wanted.claim_id,
+                    "serial": wanted.serial}  # fmt: skip
+            transaction.write_event(
+                events.CLAIMED, subject=wanted.device, device=wanted.device, data=data
+            )
             _add(transaction, token)
             return None
 

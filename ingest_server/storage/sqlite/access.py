@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ingest_server.core import events
@@ -53,7 +54,13 @@ class SqliteAccess(Access):
         )
 
     def touch_token(self, token_id: str, used_at: str) -> None:
-        self._write("UPDATE tokens SET last_used_at = ? WHERE token_id = ?", used_at, token_id)
+        def job(transaction: SqlTransaction) -> None:
+            unused = "SELECT token_id FROM tokens WHERE token_id = ? AND last_used_at IS NULL"
+            transaction.write(f"DELETE FROM tokens WHERE replaces = ({unused})", token_id)
+            touch = "UPDATE tokens SET last_used_at = ? WHERE token_id = ?"
+            transaction.write(touch, used_at, token_id)
+
+        self._state.run(job)
 
     def confirm_token(self, token_id: str) -> bool:
         def job(transaction: SqlTransaction) -> bool:
@@ -114,18 +121,14 @@ class SqliteAccess(Access):
             if earlier is not None:
                 if not _is_repeat(transaction, earlier, wanted, repeat_since):
                     return "claimed"
-                transaction.write("DELETE FROM tokens WHERE token_id = ?", earlier.token_id)
-                transaction.write(
-                    "UPDATE claimed SET token_id = ? WHERE device = ?",
-                    wanted.token_id,
-                    wanted.device,
-                )
-            elif transaction.rows("SELECT 1 FROM tokens WHERE device = ?", wanted.device):
+                transaction.write("DELETE FROM tokens WHERE replaces = ?", earlier.token_id)
+                _add_token(transaction, replace(token, replaces=earlier.token_id))
+                return None
+            if transaction.rows("SELECT 1 FROM tokens WHERE device = ?", wanted.device):
                 return "claimed"
-            elif ClaimRecord(*row).used >= ClaimRecord(*row).devices:
+            if ClaimRecord(*row).used >= ClaimRecord(*row).devices:
                 return "used-up"
-            else:
-                _add_claimed(transaction, wanted)
+            _add_claimed(transaction, wanted)
             _add_token(transaction, token)
             return None
 

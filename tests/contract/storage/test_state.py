@@ -791,10 +791,33 @@ class TestAccess:
         assert self.claim(state, "one", serial="other") == "claimed"
         assert self.claim(state, "one", since="2026-11-23") == "claimed"
         assert self.claim(state, "one", token_id="again") is None
-        assert [one.token_id for one in state.access.tokens()] == ["again"]
-        state.access.touch_token("again", "2026-11-22")
-        assert self.claim(state, "one", token_id="third") == "claimed"
+        assert self.claim(state, "one", token_id="third") is None
+        assert [one.token_id for one in state.access.tokens()] == ["third", "token-one"]
+        assert state.access.confirm_token("third")  # used
+        assert self.claim(state, "one", token_id="fourth") == "claimed"
+        assert [one.token_id for one in state.access.tokens()] == ["third"]
         assert state.access.find_claim(b"hash").used == 1
+
+    def test_a_repeated_claim_takes_nothing_from_a_token_in_use(self, state):
+        state.access.add_claim(CLAIM, b"hash")
+        self.claim(state, "one")
+        self.claim(state, "one", token_id="thiefs")
+
+        state.access.touch_token("token-one", "2026-11-22")
+
+        assert [one.token_id for one in state.access.tokens()] == ["token-one"]
+        assert not state.access.confirm_token("thiefs")
+        assert self.claim(state, "one", token_id="later") == "claimed"
+
+    def test_a_later_use_ends_no_rotation(self, state):
+        old = self.add(state, "t1")
+        state.access.touch_token("t1", "2026-11-21")
+        new = replace(old, token_id="t2", token_hash=b"t2", replaces="t1")
+        state.access.succeed(old, new)
+
+        state.access.touch_token("t1", "2026-11-22")
+
+        assert [one.token_id for one in state.access.tokens()] == ["t1", "t2"]
 
     def test_a_device_with_a_token_of_the_operators_is_not_claimed(self, state):
         state.access.add_claim(CLAIM, b"hash")

@@ -96,6 +96,18 @@ def test_a_note_that_cannot_be_written_stops_no_upload(state, clock):
     assert caller.device is not None
 
 
+def test_a_first_use_that_was_not_noted_is_noted_with_the_next_request(state, clock):
+    """It is what keeps a repeated claim from a token that its device uses."""
+    bearer = add(state)
+    tokens = authentication.TokenAuth(CannotWrite(state), clock)
+    tokens.authenticate(bearer, None)
+
+    tokens._tokens = state.access
+    tokens.authenticate(bearer, None)
+
+    assert state.access.tokens()[0].last_used_at is not None
+
+
 def test_a_refusal_repeats_nothing_of_the_credential(state, clock):
     secret = "edt_drone-1_" + "s" * 43
 
