@@ -153,6 +153,8 @@ class View:
     waits: Mapping[str, Wait]
     """Recording id -> why it waits; a pending recording that is not in it is queued."""
     raised: frozenset[ProblemCode]
+    held: Mapping[str, bool]
+    """Recordings whose file a lane has open -> whether it is known to be deleted."""
     beats: Mapping[str, float]
     """Worker -> monotonic seconds of its last progress or named wait."""
     limits: tuple[str, ...] = ()
@@ -189,6 +191,7 @@ class Activity:
             blocked_by=None,
             waits=MappingProxyType({}),
             raised=frozenset(),
+            held=MappingProxyType({}),
             beats=MappingProxyType({}),
         )
         self._listeners: tuple[Callable[[], None], ...] = ()
@@ -220,6 +223,10 @@ class Activity:
     @property
     def problems(self) -> frozenset[ProblemCode]:
         return self._view.problems
+
+    @property
+    def held(self) -> Mapping[str, bool]:
+        return self._view.held
 
     @property
     def beats(self) -> Mapping[str, float]:
@@ -306,6 +313,11 @@ class Activity:
                 return
             self._view = replace(self._view, folder=why)
         self._announce()
+
+    def hold(self, held: Mapping[str, bool]) -> None:
+        """Say which recordings' files are open, and whether they are deleted; no listener is told."""
+        with self._lock:
+            self._view = replace(self._view, held=MappingProxyType(dict(held)))
 
     def beat(self, worker: str, now_s: float) -> None:
         """Say that *worker* lives: it made progress, or it waits for a reason that it named.

@@ -13,6 +13,9 @@ SOURCE_MISSING = "source-missing"
 
 SOURCE_UNREADABLE = "source-unreadable"
 
+SOURCE_DELETED = "source-deleted"
+"""Of a recording whose file was deleted while it was sent: it is open, and read to its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -45,7 +45,9 @@ class Reconciler:
             StoreError: what is remembered of it could not be read or written.
         """
         before = self._store.newest_at(found.path)
-        if before is None or before.state is State.RELEASED:
+        is_held = before is not None and self._activity.held.get(before.id, False)
+        if before is None or before.state is State.RELEASED or is_held:
+            # Held: deleted, and still sent; what has its name now is another one.
             return self._is_renamed(found, now_s)
         identity = found.identity
         is_same = before.identity.is_same_content(identity)

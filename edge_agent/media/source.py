@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -75,7 +76,11 @@ class Source:
         self.path = path
         self.identity = identity
         """As it was when the file was opened."""
+        self.reads_on = False
+        """Whether `check` passes a file that was deleted since it was opened: its bytes are all here."""
         self._fd = fd
+        self._deleted: Identity | None = None
+        """As it was when it was found deleted, which moves its ctime."""
 
     @classmethod
     def open(cls, path: bytes) -> Source:
@@ -116,6 +121,11 @@ class Source:
     def fileno(self) -> int:
         return self._fd
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether `check` has found it deleted, and passed it."""
+        return self._deleted is not None
+
     def check(self, expected: Identity, *, folder: int | None = None) -> None:
         """Compare the open file, and what its path names now, with *expected*.
 
@@ -129,6 +139,8 @@ class Source:
             SourceChangedError: other bytes may be in it, or another file has its name.
             SourceVanishedError: nothing has its name any more.
         """
+        if self._passes_deleted(expected):
+            return
         with _translated(self.path):
             opened = identity_of(os.fstat(self._fd))
             if folder is None:
@@ -139,6 +151,28 @@ class Source:
         if not opened.is_same_file(named) or not _is_same(opened, expected):
             msg = f"{_label(self.path)} was changed: {_difference(opened, expected)}"
             raise SourceChangedError(msg)
+
+    def _passes_deleted(self, expected: Identity) -> bool:
+        """Return whether the file is read on though it has no name any more.
+
+        One that has another name was moved, and a name that is another file's was given to that.
+        """
+        if not self.reads_on:
+            return False
+        with _translated(self.path):
+            status = os.fstat(self._fd)
+            opened = identity_of(status)
+            if self._deleted is not None:
+                if opened != self._deleted:
+                    msg = f"{_label(self.path)} was written to after it was deleted"
+                    raise SourceChangedError(msg)
+                return True
+            if status.st_nlink or beneath.is_there(self.path):
+                return False
+        if not _is_same(opened, replace(expected, ctime_ns=opened.ctime_ns)):
+            return False
+        self._deleted = opened
+        return True
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly *length* bytes from *offset*.

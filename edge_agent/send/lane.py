@@ -29,6 +29,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
 from edge_agent.send.body import WORKER, ThrottledBody
 from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_queue import WORK, LaneQueue
@@ -77,6 +78,7 @@ class Shared:
     counter: LaneCounter
     waits: Waits
     uploads: UploadsUnderWay
+    held: HeldSources
     reach: Reach
     failures: FailurePolicy
     body: ThrottledBody
@@ -96,7 +98,7 @@ class Lane:
         self._shared = shared
         self._queue = queue
         self._steps = steps
-        self._in_hand = SourceInHand(shared.open_source)
+        self._in_hand = SourceInHand(self.number, shared.open_source, shared.held)
         self._has_store_failed = False
         self._failures = 0
         self._until_s = 0.0
@@ -164,6 +166,7 @@ class Lane:
         finally:
             shared.roster.busy.pop(self.number, None)
             shared.body.end(self.number)
+            shared.held.release(self._is_pending)
             shared.roster.wake_idle()
         return wait_s
 
@@ -216,7 +219,7 @@ class Lane:
         if outcome is not None:
             return shared.waits.hold(recording.id, Reason.VERIFYING, outcome.detail, outcome.wait_s)
         if task.kind is Kind.COMPLETE:
-            self._in_hand.let_go()  # whoever deletes it then has the space at once
+            self._in_hand.close()  # whoever deletes it then has the space at once
             shared.waits.release(recording.id)
             shared.uploads.drop(progress.recording_id)
             shared.on_verified()

@@ -13,6 +13,7 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
@@ -74,6 +75,7 @@ class LaneFactory:
             counter=counter,
             waits=waits,
             uploads=uploads,
+            held=HeldSources(store, activity, lambda: roster.count),
             reach=reach,
             failures=FailurePolicy(
                 store,
@@ -107,6 +109,7 @@ class LaneFactory:
             permission=self.permission,
             waits=shared.waits,
             uploads=shared.uploads,
+            held=shared.held,
             body=shared.body,
             rates=self.rates,
         )

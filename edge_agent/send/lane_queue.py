@@ -14,6 +14,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.digest_first import SMALL_BYTES
+from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
@@ -39,6 +40,7 @@ class LaneQueue:
         permission: Permission,
         waits: Waits,
         uploads: UploadsUnderWay,
+        held: HeldSources,
         body: ThrottledBody,
         rates: LaneRates,
     ) -> None:
@@ -48,6 +50,7 @@ class LaneQueue:
         self._permission = permission
         self._waits = waits
         self._uploads = uploads
+        self._held = held
         self._body = body
         self._rates = rates
         self._current_id: str | None = None
@@ -120,6 +123,10 @@ class LaneQueue:
         current = None if self._current_id is None else self._store.get(self._current_id)
         if current is not None and current.state in WORK and self._may_go_on(current):
             yield current
+        # Before what has a file: each keeps its room on the disk until it is through.
+        for deleted in map(self._store.get, self._held.deleted):
+            if deleted is not None and deleted.state in WORK and self._may_go_on(deleted):
+                yield deleted
         yield from self._due()
 
     def _may_go_on(self, current: Recording) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.base.errors import ReceiptRefusedError, TransportError, UploadLostError
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import SOURCE_DELETED, Recording
 from edge_agent.core.retention import ReceiptAnswer, Standing
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import UploadClient
@@ -68,16 +68,20 @@ def keep_receipt(
     Args:
         verified_at: RFC 3339, by our clock.
     """
-    store.advance(
+    now = store.get(recording.id)
+    is_gone = now is not None and now.problem == SOURCE_DELETED
+    verified = store.advance(
         recording,
         Event.RECEIPT_STORED,
         receipt=receipt,
         verified_at=verified_at,
         failures=0,
         problem=None,
-        detail=None,
-        tell=[_completed(recording, receipt, duration_s, attempts)],
+        detail="its file was deleted here while it was sent" if is_gone else None,
+        tell=[_completed(recording, receipt, duration_s, attempts, is_gone=is_gone)],
     )
+    if is_gone:
+        store.advance(verified, Event.SOURCE_VANISHED)
     log.info(
         "upload.verified",
         recording_id=recording.id,
@@ -90,7 +94,7 @@ def keep_receipt(
 
 
 def _completed(
-    recording: Recording, receipt: Receipt, duration_s: float, attempts: int
+    recording: Recording, receipt: Receipt, duration_s: float, attempts: int, *, is_gone: bool
 ) -> NewEvent:
     return NewEvent(
         "file.completed",
@@ -105,6 +109,7 @@ def _completed(
             "duration_s": round(duration_s, 3),
             "bytes_resent": recording.resent_bytes,
             "attempts": attempts,
+            "source_gone": is_gone,
         },
         subject=recording.id,
     )

@@ -209,6 +209,7 @@ class Sender:
         with self._lock:
             for lane in self._lanes:
                 lane.let_go()
+            self._factory.shared.held.close()
         for lane in self._lanes[1:]:
             lane.client.close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge_agent.base.errors import SourceVanishedError
 from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
+from edge_agent.send.held_sources import HeldSources
 
 
 class SourceInHand:
@@ -13,15 +15,22 @@ class SourceInHand:
 
     Args:
         open_source: opens the file at a path for reading.
+        held: of all lanes; takes what is deleted while it is in hand.
     """
 
-    def __init__(self, open_source: Callable[[bytes], Source]) -> None:
+    def __init__(
+        self, lane: int, open_source: Callable[[bytes], Source], held: HeldSources
+    ) -> None:
+        self._lane = lane
         self._open = open_source
+        self._held = held
         self._source: Source | None = None
         self._recording: Recording | None = None
 
     def take(self, recording: Recording) -> Source:
         """Return *recording*'s open file, whose identity has been compared just now.
+
+        It may have been deleted since a lane opened it.
 
         Raises:
             SourceError: it is not what it was; nothing is in hand then.
@@ -29,14 +38,34 @@ class SourceInHand:
         known = self._recording
         if known is None or (known.id, known.path) != (recording.id, recording.path):
             self.let_go()
+        deleted = self._held.find(recording)
+        if deleted is not None:
+            deleted.check(recording.identity)
+            return deleted
         if self._source is None:
             self._source = self._open(recording.path)
+            self._source.reads_on = True
             self._recording = recording
-        self._source.check(recording.identity)
-        return self._source
+            self._held.take_up(self._lane, recording)
+        source = self._source
+        source.check(recording.identity)
+        if source.is_deleted:
+            if not self._held.hold(self._lane, recording, source):
+                self.close()
+                msg = "it was deleted while it was sent, and is not held: the disk has no room for that"
+                raise SourceVanishedError(msg)
+            self._source = self._recording = None
+        return source
 
     def let_go(self) -> None:
-        """Close what is in hand, if anything is."""
+        """Close what is in hand, if anything is, and was not deleted."""
+        source, self._source = self._source, None
+        recording, self._recording = self._recording, None
+        if source is not None and recording is not None:
+            self._held.put_down(self._lane, recording, source)
+
+    def close(self) -> None:
+        """Close what is in hand, if anything is: nothing more is to be read of it."""
         source, self._source, self._recording = self._source, None, None
         if source is not None:
-            source.close()
+            self._held.close_one(self._lane, source)

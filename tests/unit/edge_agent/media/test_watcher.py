@@ -283,6 +283,38 @@ def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
     ]
 
 
+def test_a_file_that_vanishes_while_a_lane_has_it_open_is_no_failure(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    recording = folder.only()
+    (folder.media / "a.mp4").unlink()
+    folder.activity.hold({recording.id: True})
+    folder.settle()
+    while_held = folder.only().state
+
+    folder.activity.hold({})
+    folder.settle()
+
+    assert while_held is State.STABLE
+    assert folder.only().state is State.FAILED
+
+
+def test_a_name_that_is_used_again_while_the_deleted_file_is_still_sent_is_another_recording(
+    folder,
+):
+    folder.write("a.mp4")
+    folder.settle()
+    sending = folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    folder.activity.hold({sending.id: True})
+    (folder.media / "a.mp4").unlink()
+    folder.write("a.mp4", b"the next one")
+    folder.settle()
+
+    first, second = folder.store.in_states(*State)
+    assert (first.id, first.state) == (sending.id, State.SENDING)
+    assert (second.state, second.identity.length) == (State.STABLE, 12)
+
+
 def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
     folder.write("a.mp4")
     folder.watcher.step(folder.clock.now)

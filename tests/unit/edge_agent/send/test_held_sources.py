@@ -1,0 +1,162 @@
+"""What is deleted while it is sent is read to its end, while there is room to hold it."""
+
+import os
+
+import pytest
+
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.errors import LinkDownError
+from edge_agent.core.upload import State
+from edge_agent.media.source import Source
+from edge_agent.send.held_sources import HeldSources
+from tests.support.leftovers import open_descriptors
+from tests.support.memory_lane import memory_lane
+
+MIB = 2**20
+CONTENT = os.urandom(3 * MIB)
+
+
+@pytest.fixture
+def lane(tmp_path):
+    with memory_lane(tmp_path) as made:
+        yield made
+
+
+def at_first(duty, do):
+    """Return what befalls the first request of that duty: *do* is done, whose result befalls it."""
+    done = []
+
+    def befall(what):
+        if what == duty and not done:
+            done.append(what)
+            return do()
+        return None
+
+    return befall
+
+
+def open_files(lane):
+    return [path for _, path in open_descriptors() if path.startswith(str(lane.media))]
+
+
+def completed(lane):
+    return [one.data for one in lane.store.outbox.undelivered() if one.type == "file.completed"]
+
+
+@pytest.mark.parametrize("duty", ["create", "send"])
+def test_a_file_that_is_deleted_while_it_is_sent_arrives_whole_and_the_device_says_so(lane, duty):
+    recording = lane.record("a.mp4", CONTENT)
+    lane.befall = at_first(duty, (lane.media / "a.mp4").unlink)
+
+    lane.run()
+
+    assert lane.server.published == {"a.mp4": CONTENT}
+    now = lane.now(recording)
+    assert (now.state, now.problem) == (State.RELEASED, None)
+    assert now.detail == "its file was deleted here while it was sent"
+    assert [one["source_gone"] for one in completed(lane)] == [True]
+    assert open_files(lane) == []
+    assert lane.activity.held == {}
+
+
+def test_of_a_file_that_is_still_there_the_device_does_not_say_so(lane):
+    lane.record("a.mp4", CONTENT)
+
+    lane.run()
+
+    assert [one["source_gone"] for one in completed(lane)] == [False]
+
+
+def test_a_deleted_file_is_held_while_the_link_is_down_and_goes_first_when_it_is_back(lane):
+    deleted = lane.record("b.mp4", CONTENT)
+
+    def delete():
+        (lane.media / "b.mp4").unlink()
+        return LinkDownError("no route")
+
+    lane.befall = at_first("send", delete)
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+    held = dict(lane.activity.held)
+    lane.run()
+
+    assert held == {deleted.id: True}
+    assert lane.server.published == {"b.mp4": CONTENT}
+
+
+def test_on_a_disk_that_is_low_nothing_deleted_is_held(lane):
+    recording = lane.record("a.mp4", CONTENT)
+
+    def delete():
+        (lane.media / "a.mp4").unlink()
+        lane.activity.problem(ProblemCode.DISK_LOW, present=True)
+
+    lane.befall = at_first("send", delete)
+    lane.run(until=lambda: recording.id in lane.activity.waits)
+
+    assert lane.server.published == {}
+    assert open_files(lane) == []
+
+
+def test_what_is_held_is_let_go_when_the_disk_gets_low(lane):
+    recording = lane.record("a.mp4", CONTENT)
+
+    def delete():
+        (lane.media / "a.mp4").unlink()
+        return LinkDownError("no route")
+
+    lane.befall = at_first("send", delete)
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+    held = open_files(lane)
+    lane.activity.problem(ProblemCode.DISK_LOW, present=True)
+    lane.run(until=lambda: recording.id in lane.activity.waits)
+
+    assert len(held) == 1
+    assert open_files(lane) == []
+
+
+def test_there_are_at_most_as_many_as_there_are_lanes(lane):
+    held = HeldSources(lane.store, Activity(), lambda: 2)
+    taken = []
+    for lane_number in range(3):
+        recording = lane.record(f"{lane_number}.mp4", b"x")
+        source = Source.open(recording.path)
+        source.reads_on = True
+        held.take_up(lane_number, recording)
+        os.unlink(recording.path)
+        held.put_down(lane_number, recording, source)
+        taken.append(recording.id)
+
+    assert held.deleted == tuple(taken[:2])
+    assert len(open_files(lane)) == 2
+    held.close()
+    assert open_files(lane) == []
+
+
+def test_a_file_that_is_written_to_after_it_was_deleted_is_not_published(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    path = lane.media / "a.mp4"
+    with path.open("r+b") as recorder:
+
+        def delete():
+            path.unlink()
+            return LinkDownError("no route")
+
+        lane.befall = at_first("send", delete)
+        lane.run(until=lambda: lane.activity.blocked_by is not None)
+        recorder.write(b"other")
+        recorder.flush()
+        lane.run(until=lambda: lane.now(recording).state is State.SEEN)
+
+    assert lane.server.published == {}
+    assert open_files(lane) == []
+
+
+def test_a_file_that_was_moved_is_not_held_for_it_is_found_elsewhere(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    path = lane.media / "a.mp4"
+    lane.befall = at_first("send", lambda: path.rename(path.with_name("moved")) and None)
+
+    lane.run(until=lambda: recording.id in lane.activity.waits)
+
+    assert lane.server.published == {}
+    assert open_files(lane) == []
