@@ -39,6 +39,16 @@ class Identity:
         """
         return (self.length, self.mtime_ns) == (other.length, other.mtime_ns)
 
+    def is_doubtful(self, other: Identity) -> bool:
+        """Return whether *other* may have other bytes of the same number: some of its times differ.
+
+        The number of the inode is not looked at: FAT invents another whenever it likes, and on all
+        others a file that takes the place of another has another ctime.
+        """
+        return self.length == other.length and (
+            (self.mtime_ns, self.ctime_ns) != (other.mtime_ns, other.ctime_ns)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

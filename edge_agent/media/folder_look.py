@@ -7,7 +7,7 @@ nothing. When to look is the watcher's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -66,13 +66,19 @@ class FolderLook:
     """One look after the other. For the watcher's thread, but `ask_anew`."""
 
     def __init__(
-        self, folder: Folder, store: Store, activity: Activity, settler: StabilityCheck
+        self,
+        folder: Folder,
+        store: Store,
+        activity: Activity,
+        settler: StabilityCheck,
+        *,
+        on_doubt: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._store = store
         self._activity = activity
         self._settler = settler
-        self._reconciler = Reconciler(store, activity, settler)
+        self._reconciler = Reconciler(store, activity, settler, on_doubt)
         self._missing = MissingFiles(store, activity, settler, self._reconciler.renumbered)
         self._known = SeenFiles()
         self._walk: _Walk | None = None

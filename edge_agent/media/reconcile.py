@@ -7,6 +7,7 @@ a change by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -26,8 +27,20 @@ log = structlog.get_logger()
 class Reconciler:
     """Moves recordings by what a scan found."""
 
-    def __init__(self, store: Store, activity: Activity, settler: StabilityCheck) -> None:
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        settler: StabilityCheck,
+        on_doubt: Callable[[], None],
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            on_doubt: called when a verified recording has to be read to know what it is.
+        """
         self._store = store
+        self._on_doubt = on_doubt
         self._activity = activity
         self._settler = settler
         self.renumbered: dict[int, int] = {}
@@ -58,6 +71,12 @@ class Reconciler:
             return not self._settler.watch(found.path, before.id, identity, now_s)
         if before.state is State.FAILED and before.problem == SOURCE_MISSING:
             return not self._start_over(before, Event.RETRIED, found, now_s)
+        if before.state in (State.VERIFIED, State.KEPT) and (
+            is_same or before.identity.is_doubtful(identity)
+        ):
+            if before.identity.is_doubtful(identity):
+                self._on_doubt()
+            return True
         if before.state in (State.SENDING, State.SENT):
             is_same = _is_untouched(before.identity, identity)
             current = self._activity.current
@@ -88,8 +107,10 @@ class Reconciler:
                 "folder": found.folder,
                 "name": found.name,
             }
-            if before.state is not State.VERIFIED:
-                # Renaming moves ctime. What may be deleted keeps the strict identity instead.
+            if before.state in (State.VERIFIED, State.KEPT):
+                # Renaming moves ctime, and so does a new file that got the old one's number.
+                self._on_doubt()
+            else:
                 changes["identity"] = found.identity
             after = self._store.update(before, **changes)
             self._store.prioritise([after])  # moved to the urgent ones, perhaps
@@ -97,6 +118,8 @@ class Reconciler:
             log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
             if after.state is State.FAILED and after.problem == SOURCE_MISSING:
                 return not self._start_over(after, Event.RETRIED, found, now_s)
+            if after.state is State.SENT:  # its digest is of what was read under the old name
+                return not self._start_over(after, Event.SOURCE_CHANGED, found, now_s)
             if after.state in (State.SEEN, State.GROWING):
                 return not self._settler.watch(found.path, before.id, found.identity, now_s)
             return True

@@ -59,9 +59,11 @@ class Watcher:
         """Called, from any thread, when `step` has something to do: the runner sets it."""
         self.on_aside: Callable[[list[bytes]], None] = lambda _: None
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when a verified recording's file has other times than it had."""
         self._lookout = RootCheck(self.wake)
         self._settler = settler
-        self._all = FolderLook(folder, store, activity, settler)
+        self._all = FolderLook(folder, store, activity, settler, on_doubt=self._doubt)
         self._is_hinted = True
         self._scan_due_s = 0.0
         self._scan_gap_s = _MIN_SCAN_GAP_S
@@ -84,6 +86,9 @@ class Watcher:
         """
         self._all.ask_anew()
         self.wake()
+
+    def _doubt(self) -> None:
+        self.on_doubt()
 
     def stop(self) -> None:
         """End the threads that hints come from. `step` is not called any more."""

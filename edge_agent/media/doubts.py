@@ -1,0 +1,101 @@
+"""Verified recordings that may not be what was verified: their files have other times by now.
+
+Somebody has touched them, a card has another clock, or other bytes lie under the old name, and by length
+and times nobody can say which. So they are read and compared with the receipt, some at a time: what is
+the same stays as it is, without a word to the server; what is not is a new recording.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from edge_agent.base.errors import SourceChangedError, SourceError, StaleRecordingError
+from edge_agent.core.plan import MIB
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import Event, State
+from edge_agent.media.identity import identity_at
+from edge_agent.media.source import Source
+from edge_agent.media.verified_content import VerifiedContent
+from edge_agent.store.recordings import Store
+
+_PAGE = 100
+_REST_S_PER_BYTE = 1.0 / (64 * MIB)
+"""Nobody waits for this, and a camera may be writing to the same card."""
+
+
+class Doubts:
+    """For the janitor's thread, but `note`.
+
+    Args:
+        on_changed: told of a recording that is VERIFIED, and whose file is not the verified one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        content: VerifiedContent,
+        *,
+        on_changed: Callable[[Recording, SourceChangedError], object],
+    ) -> None:
+        self._store = store
+        self._content = content
+        self._on_changed = on_changed
+        self._is_noted = threading.Event()
+        self._after: int | None = None
+        """Number of the last recording that was looked at; None: there is nothing to look for."""
+
+    def note(self) -> None:
+        """Say that there is at least one such file; from any thread."""
+        self._is_noted.set()
+
+    def step(self) -> float | None:
+        """Look at some recordings, or read some of one; return how long to rest.
+
+        None: there is nothing more to look for.
+
+        Raises:
+            StoreError: what was found could not be read or written; it is found again.
+        """
+        if self._after is None:
+            if not self._is_noted.is_set():
+                return None
+            self._is_noted.clear()
+            self._after = 0
+        page = self._store.in_states(State.VERIFIED, State.KEPT, after_seq=self._after, limit=_PAGE)
+        for recording in page:
+            if _is_doubtful(recording):
+                return self._compare(recording)
+            self._after = recording.seq
+        if not page:
+            self._after = None
+        return 0.0
+
+    def _compare(self, recording: Recording) -> float:
+        rest_s = 0.0
+        try:
+            with Source.open(recording.path) as source:
+                self._content.is_still_there(recording, source)
+            rest_s = min(recording.identity.length, 64 * MIB) * _REST_S_PER_BYTE
+            now = self._store.get(recording.id)
+            if now is not None and now.identity == recording.identity:
+                return rest_s  # there is more of it to read
+        except SourceChangedError as error:
+            self._change(recording, error)
+        except (SourceError, StaleRecordingError):
+            pass  # gone, not readable, or moved by somebody else: not a matter of its bytes
+        self._after = recording.seq
+        return rest_s
+
+    def _change(self, recording: Recording, error: SourceChangedError) -> None:
+        if recording.state is State.KEPT:
+            recording = self._store.advance(recording, Event.KEEPING_NO_MORE)
+        self._content.forget(recording.id)
+        self._on_changed(recording, error)
+
+
+def _is_doubtful(recording: Recording) -> bool:
+    found = identity_at(recording.path)
+    return (
+        found is not None and not recording.delete_allowed and recording.identity.is_doubtful(found)
+    )

@@ -1,0 +1,71 @@
+"""Metadata stands for no content: other bytes are sent, and the same ones are not, whatever it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.recordings import MB
+from tests.support.site import site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+LONG_AGO_NS = 315_532_800 * 10**9
+"""What a camera without a clock writes, always."""
+
+
+def contents(here):
+    return {path.read_bytes() for path in here.server.published_files()}
+
+
+def totals(here):
+    state = here.agent.state()
+    return {"files_done": 0} if state is None else state["totals"]
+
+
+@pytest.mark.parametrize("how", ["in place", "made anew", "renamed over"])
+def test_L3_other_bytes_under_a_known_name_length_and_time_are_sent(tmp_path, how):
+    first, second = os.urandom(100_000), os.urandom(100_000)
+    with site(tmp_path) as here:
+        path = here.agent.media / "a.mp4"
+        path.write_bytes(first)
+        os.utime(path, ns=(LONG_AGO_NS, LONG_AGO_NS))
+        here.agent.start()
+        here.wait_until_published(1)
+        wait_for(lambda: totals(here)["files_done"] == 1, "the receipt is here")
+
+        written = path.with_name(".new") if how == "renamed over" else path
+        if how == "made anew":
+            path.unlink()
+        written.write_bytes(second)
+        os.utime(written, ns=(LONG_AGO_NS, LONG_AGO_NS))
+        written.rename(path)
+
+        wait_for(lambda: contents(here) == {first, second}, "the other bytes are published", 60)
+
+
+def test_a_device_that_lost_its_state_and_whose_card_has_another_clock_sends_no_byte_again(
+    tmp_path,
+):
+    with site(tmp_path) as here:
+        files = [here.agent.media / f"{number}.mp4" for number in range(5)]
+        for path in files:
+            path.write_bytes(os.urandom(MB))
+        here.agent.start()
+        here.wait_until_published(5)
+        wait_for(lambda: totals(here)["files_done"] == 5, "the receipts are here")
+        here.agent.stop()
+        shutil.rmtree(here.agent.state_dir)
+        for path in files:
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 3600))
+        sent = here.link.sent
+
+        here.agent.start()
+        wait_for(lambda: totals(here)["files_done"] == 5, "the receipts are here again")
+
+        assert totals(here)["bytes_sent"] == 0
+        assert here.link.sent - sent < MB // 10
+        assert len(here.server.published_files()) == 5
