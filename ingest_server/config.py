@@ -70,7 +70,7 @@ class ServerSection(_Section):
     """Only this machine, until the operator chose who may reach it. `[::]:8080`, `unix:PATH`."""
 
     data_dir: Path = Path("/var/lib/edge-uploader/server")
-    """Where uploads and the database lie; below it ``published/``, on the same filesystem."""
+    """Where uploads and the database lie; below it ``published/``, if need be on another volume."""
 
     threads: Annotated[Count, Field(ge=1, le=10_000)] = 256
     """Uploads received at once; one more is told to come back (503). Each has a thread, and about

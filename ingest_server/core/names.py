@@ -18,6 +18,9 @@ MAX_COMPONENT_BYTES = 255
 MAX_NAME_BYTES = 4096
 MAX_FOLDER_LEVELS = 32
 
+STAGING = ".ingest-server"
+"""A folder of the server's own among the published files, where they are copied to another volume."""
+
 FIELDS = frozenset({"device", "folder", "date", "recorded", "name"})
 
 # Not forbidden on Linux; forbidden where the published folder is often looked at from.
@@ -75,7 +78,7 @@ def component(raw: str) -> str:
         return "unnamed"
     if text.startswith(".") and not raw.startswith("."):
         text = f"unnamed{text}"  # only the extension is left of the name
-    if _RESERVED.match(text) or text.startswith(_MEANS_MORE):
+    if _RESERVED.match(text) or text.startswith(_MEANS_MORE) or text.casefold() == STAGING:
         text = f"_{text}"
     return fitted(text)
 

@@ -94,6 +94,8 @@ class Publisher:
             return None
         one, receipt = found
         if not is_same_file(one, record):
+            if not self._blobs.can_publish_again:
+                return None  # the bytes have to come
             asked = replace(record, length=length, digest=digest)
             with self._blobs.lend_published(receipt.published_as) as path:
                 self._before_publish(asked, path)
@@ -167,6 +169,7 @@ class Publisher:
             if record.state is State.PUBLISHING:
                 self._date(record)  # a crash may have taken it
                 before = self._verifier.read_again(record)
+                before = self._verifier.stage_again(record, before)
                 with self._publishing:
                     return self._resume(record, live, before)
             digest = self._verifier.verify(record, live)
@@ -174,8 +177,10 @@ class Publisher:
             before = self._blobs.part_identity(record.id)
             is_new = self._ask(record, live, digest)
             before = self._verifier.verify_touched(record, live, digest, before)
-            if is_new and self._blobs.make_way(self._first_name(record)):
-                self._stopping.wait(self._lead_s)
+            if is_new:
+                before = self._verifier.stage(record, digest, before)
+                if self._blobs.make_way(self._first_name(record)):
+                    self._stopping.wait(self._lead_s)
             with self._publishing:
                 return self._publish(record, live, digest, before)
         except OSError as error:

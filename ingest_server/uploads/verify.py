@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 
 import structlog
@@ -132,6 +133,35 @@ class Verifier:
             return now
         self._moves.reopen(record.id, "digest-mismatch")
         raise Refused("digest-mismatch", "the stored bytes changed after they were verified")
+
+    def stage(self, record: UploadRecord, digest: Digest, before: str | None) -> str | None:
+        """Bring verified bytes to where they will be published, and read them there.
+
+        Returns:
+            The identity of what will be published; *before* where nothing was to be done.
+
+        Raises:
+            Refused: the server stops.
+            OSError: the disk failed, or other bytes are read there.
+        """
+        hand = self._blobs.stage(record.id, self._is_stopping)
+        if hand is None:
+            return before
+        try:
+            identity = hand.identity()
+            hand.forget_cached()
+            if digest_of(hand, self._is_stopping) != digest or hand.identity() != identity:
+                raise OSError(errno.EIO, "the published volume gives other bytes than were written")
+        finally:
+            hand.close()
+        return identity
+
+    def stage_again(self, record: UploadRecord, before: str | None) -> str | None:
+        """Do what `stage` does for a half published upload whose name is not there; as it raises."""
+        receipt, target = record.receipt, record.target
+        if receipt is None or target is None or self._blobs.is_taken(target):
+            return before
+        return self.stage(record, receipt.digest, before)
 
     def fail(self, record: UploadRecord, receipt: Receipt, detail: str) -> Refused:
         """Let a half published upload fail, durably, since its file has changed; tell of it.

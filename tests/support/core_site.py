@@ -101,13 +101,19 @@ class HangingBody(BytesBody):
 class Files:
     """What `ingest-server` chooses: SQLite and files below one folder."""
 
-    def __init__(self, data_dir: Path, state: type[SqliteState] = SqliteState) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        state: type[SqliteState] = SqliteState,
+        blobs: type[FaultyFiles] = FaultyFiles,
+    ) -> None:
         self.data_dir = data_dir
         self._state = state
+        self._blobs = blobs
 
     def open(self) -> tuple[SqliteState, Faulty]:
         """Return them as the next run of a server has them."""
-        return self._state.open(self.data_dir / "state.db"), FaultyFiles(self.data_dir)
+        return self._state.open(self.data_dir / "state.db"), self._blobs(self.data_dir)
 
 
 class Memory:

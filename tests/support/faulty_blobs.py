@@ -69,6 +69,17 @@ class Faulty:
         self.step("look")
         return super().is_taken(target)
 
+    def stage(self, upload_id: str, is_stopping: Any) -> Any:
+        self.step("before staging")
+        staged = super().stage(upload_id, is_stopping)
+        try:
+            self.step("after staging")
+        except BaseException:
+            if staged is not None:
+                staged.close()
+            raise
+        return staged
+
     def publish(self, upload_id: str, target: str) -> bool:
         self.step("before link")
         made = super().publish(upload_id, target)
@@ -100,6 +111,13 @@ class FaultyFiles(Faulty, FileBlobs):
             byte = part.read(1)[0]
             part.seek(at)
             part.write(bytes([byte ^ 1]))
+
+
+class FaultyCopies(FaultyFiles):
+    """Files on a volume without hard links."""
+
+    def _try_a_link(self) -> bool:
+        return False
 
 
 class FaultyMemory(Faulty, OverwritingBlobs):

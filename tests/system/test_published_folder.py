@@ -1,10 +1,13 @@
 """The folder of published files as the program fills it, and a consumer sees it."""
 
+import subprocess
+
 import pytest
 
 from tests.support.crash_load import MODIFIED_S, Client
+from tests.support.file_systems import tmpfs
 from tests.support.inotify import watching
-from tests.support.processes import Server, wait_for
+from tests.support.processes import Program, Server, wait_for
 from upload_protocol.ranges import ByteRange
 
 pytestmark = pytest.mark.slow
@@ -50,3 +53,72 @@ def test_a_published_file_carries_the_recordings_time(server):
     client.close()
 
     assert (server.published / receipt["published_as"]).stat().st_mtime == MODIFIED_S
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A server whose published folder is a volume of its own."""
+    published = tmp_path / "data" / "published"
+    with tmpfs(published):
+        made = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
+        made.start()
+        yield made
+        made.close()
+
+
+def test_a_published_folder_on_another_volume_is_copied_to(elsewhere, tmp_path):
+    data = b"0123456789" * 400_000
+    with watching(elsewhere.published) as watcher:
+        client = Client(elsewhere.port, "cam-1")
+        receipts = [send(client, "a.mp4", data), send(client, "a.mp4", b"another")]
+        client.close()
+        wait_for(lambda: receipts[1]["published_as"] in dict(watcher.whole()), "it is told")
+    verified = elsewhere.run("verify")
+    elsewhere.stop()
+
+    files = elsewhere.published_files()
+    assert [one.read_bytes() for one in files] == [b"another", data]
+    assert {one.stat().st_mtime for one in files} == {MODIFIED_S}
+    assert [str(one.relative_to(elsewhere.published)) for one in files] == [
+        receipts[1]["published_as"],
+        receipts[0]["published_as"],
+    ]
+    assert list((elsewhere.data_dir / "parts").iterdir()) == []
+    told = [path for path, _ in watcher.whole() if not path.startswith(".ingest-server/")]
+    assert told == [receipt["published_as"] for receipt in receipts]
+    assert "2 of 2 published files are intact" in verified
+
+
+def test_a_volume_that_is_full_is_told_and_gone_on_with(tmp_path):
+    published = tmp_path / "data" / "published"
+    with tmpfs(published):
+        subprocess.run(["mount", "-o", "remount,size=1m", published], check=True)
+        server = Server(tmp_path, auth={"mode": "open"}, limits={"min_free": 0})
+        server.start()
+        try:
+            client = Client(server.port, "cam-1")
+            data = b"x" * 3_000_000
+            subprocess.run(["mount", "-o", "remount,size=8m", published], check=True)
+            upload_id = client.create("a.mp4", len(data))
+            client.put(upload_id, ByteRange(0, len(data)), data, len(data), with_digest=False)
+            subprocess.run(["mount", "-o", "remount,size=1m", published], check=True)
+            refused = client.complete(upload_id, data)
+            subprocess.run(["mount", "-o", "remount,size=8m", published], check=True)
+            status, receipt = client.complete(upload_id, data)
+            client.close()
+        finally:
+            server.close()
+        content = (published / receipt["published_as"]).read_bytes()
+
+    assert (refused[0], refused[1]["code"]) == (507, "storage-full")
+    assert (status, content) == (200, data)
+
+
+def test_a_volume_that_is_not_mounted_is_not_published_under(elsewhere):
+    elsewhere.stop()
+    subprocess.run(["umount", "--lazy", elsewhere.published], check=True)
+    Program.start(elsewhere)
+    wait_for(lambda: elsewhere.child.ended() is not None, "it ends", 20)
+
+    assert "mount it" in elsewhere.end_of_log()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", elsewhere.published], check=True)

@@ -91,6 +91,11 @@ class PartFile(Part):
             return None
         return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
+    def times_ns(self) -> tuple[int, int]:
+        """Return when it was last read and written."""
+        found = os.fstat(self._fd)
+        return found.st_atime_ns, found.st_mtime_ns
+
     def forget_cached(self) -> None:
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 

@@ -5,30 +5,35 @@ Names are opened relative to a folder that is held open, as in `published`.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+import structlog
 
 from ingest_server.core.errors import StorageError
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.files.published import (
     FOLDER_MODE,
+    NO_LINKS,
     OPEN_FOLDER,
     PUBLISHED,
     PublishedFiles,
     stat_of,
     sync_folder,
 )
+from ingest_server.storage.files.staging import Staging, probe_folder
 from ingest_server.storage.interface import Claim, Level
 
 PARTS = "parts"
 LOST = "lost+found"
+ELSEWHERE = "published.elsewhere"
+"""Says that published files are on another volume, which may not be mounted one day."""
 
 KEPT_BACK_INODES = 1000
 """No new upload takes them: what has begun needs folders to be published in."""
@@ -36,6 +41,8 @@ KEPT_BACK_INODES = 1000
 _FILE_MODE = 0o640
 _SUFFIX = ".part"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+log = structlog.get_logger()
 
 
 class FileBlobs(PublishedFiles):
@@ -49,6 +56,9 @@ class FileBlobs(PublishedFiles):
         super().__init__(data_dir, disk)
         self._parts = self._lock = -1
         self._counts_inodes = False
+        self._staging: Staging | None = None
+        self._moved: dict[str, tuple[str, str | None]] = {}
+        """Where copies of uploads were moved that are still in ``parts/``, and what they are."""
 
     def prepare(self) -> None:
         """Make the folders and hold them; nobody else may use them until `close`.
@@ -69,7 +79,7 @@ class FileBlobs(PublishedFiles):
                 sync_folder(self.data_dir.absolute().parent)
             self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
             self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
-            self._try_a_link()
+            self._find_a_way()
             # One that says 0 and has just taken a file does not count them.
             self._counts_inodes = os.fstatvfs(self._parts).f_favail > 0
         except BlockingIOError as error:
@@ -84,46 +94,67 @@ class FileBlobs(PublishedFiles):
             self.close()
             raise
 
-    def _try_a_link(self) -> None:
+    def _find_a_way(self) -> None:
+        """Publish by links where there are some, else by copies.
+
+        Raises:
+            StorageError: neither can be, or the volume of the published files is not mounted.
+        """
+        elsewhere = self.data_dir / ELSEWHERE
+        if self._try_a_link():
+            if elsewhere.exists():
+                raise StorageError(
+                    f"{self.data_dir / PUBLISHED} was another volume and is none now: mount it. If that "
+                    f"is to stay, move its files here and remove {elsewhere}"
+                )
+            return
+        try:
+            self._staging = Staging(self._published, self._disk)
+        except OSError as error:
+            raise StorageError(
+                f"{self.data_dir / PUBLISHED} cannot be published to: hard links from "
+                f"{self.data_dir / PARTS} lead nowhere there, and a copy cannot be moved into place "
+                f"without replacing anything ({error.strerror or error})"
+            ) from error
+        if os.fstat(self._parts).st_dev != os.fstat(self._published).st_dev:
+            elsewhere.touch(mode=_FILE_MODE)
+            sync_folder(self.data_dir)
+        log.info("published.copied", path=str(self.data_dir / PUBLISHED))
+
+    def _try_a_link(self) -> bool:
+        """Return whether a part file can get a published name."""
         name = f"{_SUFFIX}-{secrets.token_hex(8)}"
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._parts))
         try:
             os.link(name, name, src_dir_fd=self._parts, dst_dir_fd=self._published)
             os.unlink(name, dir_fd=self._published)
         except OSError as error:
-            if error.errno == errno.EXDEV:
-                raise StorageError(
-                    f"{self.data_dir / PUBLISHED} is on another filesystem than "
-                    f"{self.data_dir / PARTS}: keep both on one, and copy from there"
-                ) from error
-            raise StorageError(
-                f"{self.data_dir} is on a filesystem without hard links ({error.strerror}): "
-                "put data_dir on ext4, XFS, Btrfs or ZFS"
-            ) from error
+            if error.errno not in NO_LINKS:
+                raise
+            return False
         finally:
             os.unlink(name, dir_fd=self._parts)
+        return True
 
     def close(self) -> None:
+        if self._staging is not None:
+            self._staging.close()
+            self._staging = None
         for fd in (self._parts, self._published, self._lock):
             if fd >= 0:
                 os.close(fd)
         self._parts = self._published = self._lock = -1
 
     def probe(self) -> None:
-        name = f"{_SUFFIX}-{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=self._parts)
-        try:
-            os.write(fd, b"?")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-            os.unlink(name, dir_fd=self._parts)
+        probe_folder(self._parts, f"{_SUFFIX}-{secrets.token_hex(8)}")
+        if self._staging is not None:
+            self._staging.probe()
 
     def free_bytes(self) -> int:
         """Return the bytes that an ordinary process may still write."""
         found = os.fstatvfs(self._parts)
-        return found.f_bavail * found.f_frsize
+        free = found.f_bavail * found.f_frsize
+        return free if self._staging is None else min(free, self._staging.free_bytes())
 
     def files(self) -> Level | None:
         """Return what the inodes allow, where the file system has a number of them."""
@@ -138,7 +169,8 @@ class FileBlobs(PublishedFiles):
         with self._disk.timed("create"):
             fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)
             try:
-                os.fchmod(fd, _FILE_MODE)  # whatever the umask is
+                with suppress(PermissionError):  # not every file system has modes
+                    os.fchmod(fd, _FILE_MODE)  # whatever the umask is
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -149,6 +181,9 @@ class FileBlobs(PublishedFiles):
         yield self.data_dir.absolute() / PARTS / f"{upload_id}{_SUFFIX}"
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> PartFile:  # noqa: ARG002 # every hand writes to the one file
+        return self._opened(upload_id)
+
+    def _opened(self, upload_id: str) -> PartFile:
         # A part that is gone is no fault of the disk: opening is not watched.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         return PartFile(os.open(upload_id + _SUFFIX, flags, dir_fd=self._parts), self._disk)
@@ -164,6 +199,9 @@ class FileBlobs(PublishedFiles):
     def remove_part(self, upload_id: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(upload_id + _SUFFIX, dir_fd=self._parts)
+        if self._staging is not None:
+            self._moved.pop(upload_id, None)
+            self._staging.drop(upload_id)
 
     def part_ids(self) -> list[str]:
         return [
@@ -196,9 +234,43 @@ class FileBlobs(PublishedFiles):
             self.close()
             raise StorageError(f"cannot read {self.data_dir}: {error}") from error
 
+    @property
+    def can_publish_again(self) -> bool:
+        return self._staging is None
+
+    def stage(self, upload_id: str, is_stopping: Callable[[], bool]) -> PartFile | None:
+        if self._staging is None:
+            return None
+        part = self._opened(upload_id)
+        try:
+            return self._staging.take(upload_id, part, is_stopping)
+        finally:
+            part.close()
+
+    def sync_published(self, target: str) -> None:
+        super().sync_published(target)
+        if self._staging is not None:
+            self._staging.sync()
+
+    def announce(self, target: str) -> None:
+        """As `Blobs` says; a copy that was moved to its name has been announced by that."""
+        if self._staging is None or not self._staging.is_told_by_move:
+            super().announce(target)
+
     def publish(self, upload_id: str, target: str) -> bool:
-        """As `Blobs` says: the part file gets one more target, its bytes are not written again."""
-        part = upload_id + _SUFFIX
+        """As `Blobs` says: the part file gets one more name, or the copy of it that was staged its."""
+        staging, part = self._staging, upload_id + _SUFFIX
+        if staging is not None:
+            if self._moved.get(upload_id) == (target, self.identity(target)):
+                return True
+            is_ours = self._put(
+                target,
+                lambda folder, leaf: staging.move(upload_id, folder, leaf),
+                lambda: staging.has(upload_id),
+            )
+            if is_ours:
+                self._moved[upload_id] = target, self.identity(target)
+            return is_ours
         return self._link(part, self._parts, target) or self.is_published_as(upload_id, target)
 
     def is_published_as(self, upload_id: str, target: str) -> bool:

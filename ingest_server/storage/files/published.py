@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ingest_server.core.names import numbered
+from ingest_server.core.names import STAGING, numbered
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.files.twins import Twins
@@ -28,6 +28,8 @@ _NOT_OURS = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV}
 """Why a link, or what else a person put in a file's place, cannot be opened."""
 
 
+NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Another volume, or a file system without hard links."""
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 TRIES = 20
 """How often a folder is made again that somebody clears away as empty before there is a name in it."""
@@ -55,7 +57,7 @@ class PublishedFiles(Blobs):
     def published_names(self) -> Iterator[str]:
         root = self.data_dir / PUBLISHED
         for folder, folders, names in os.walk(root):
-            folders.sort()
+            folders[:] = sorted(one for one in folders if Path(folder) != root or one != STAGING)
             for name in sorted(names):
                 yield str((Path(folder) / name).relative_to(root))
 
@@ -71,7 +73,12 @@ class PublishedFiles(Blobs):
             there = self.data_dir / QUARANTINE / name
             there.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             with self._walk(parents, make=False) as folders, suppress(FileExistsError):
-                os.link(leaf, there, src_dir_fd=folders[-1], follow_symlinks=False)
+                try:
+                    os.link(leaf, there, src_dir_fd=folders[-1], follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in NO_LINKS:
+                        raise
+                    _copy_file(leaf, folders[-1], there)
                 for folder in (there.parent, *there.parent.relative_to(self.data_dir).parents):
                     sync_folder(self.data_dir / folder)
                 return f"{QUARANTINE}/{name}"
@@ -176,22 +183,31 @@ class PublishedFiles(Blobs):
 
     def _link(self, name: str, folder: int, target: str) -> bool:
         """Give a file one more name below the published folder; False where somebody has it."""
+
+        def link(to: int, leaf: str) -> None:
+            os.link(name, leaf, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)
+
+        return self._put(target, link, lambda: stat_of(name, folder) is not None)
+
+    def _put(
+        self, target: str, put: Callable[[int, str], None], is_there: Callable[[], bool]
+    ) -> bool:
+        """Have a file put where *target* is; False where somebody has that name.
+
+        Args:
+            put: does it, given the folder and the name in it.
+            is_there: whether there is still something to be put.
+        """
         *parents, leaf = target.split("/")
         for left in reversed(range(TRIES)):
             try:
                 with self._walk(parents, make=True) as folders:
-                    os.link(
-                        name,
-                        leaf,
-                        src_dir_fd=folder,
-                        dst_dir_fd=folders[-1],
-                        follow_symlinks=False,
-                    )
+                    put(folders[-1], leaf)
                     self._twins.added(folders[-1], leaf)
             except FileExistsError:
                 return False
             except FileNotFoundError:
-                if not left or stat_of(name, folder) is None:
+                if not left or not is_there():
                     raise
             else:
                 return True
@@ -270,6 +286,24 @@ def stat_of(name: str, folder: int) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _copy_file(leaf: str, folder: int, to: Path) -> None:
+    """Write the bytes of a file a second time, as a new file; durable on return."""
+    source = PartFile(os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        copy = PartFile(os.open(to, flags, 0o640))
+        try:
+            copy.copy_from(source, source.length, start=0, offset=0)
+            copy.sync()
+        except BaseException:
+            to.unlink()
+            raise
+        finally:
+            copy.close()
+    finally:
+        source.close()
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ is safe unless its docstring says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -173,6 +173,24 @@ class Blobs(Protocol):
         """Whether anything stands at *target*, published by this server or not."""
         ...
 
+    @property
+    def can_publish_again(self) -> bool:
+        """Whether `publish_again` works here."""
+        return True
+
+    def stage(self, upload_id: str, is_stopping: Callable[[], bool]) -> Part | None:  # noqa: ARG002 # most stores need nothing
+        """Bring the synced bytes of an upload to where published ones are, if that is elsewhere.
+
+        `publish` gives its name to what was staged last: durable on return.
+
+        Returns:
+            A hand to read them there; None: they are there already.
+
+        Raises:
+            Refused: the server stops.
+        """
+        return None
+
     def make_way(self, target: str) -> bool:  # noqa: ARG002 # many stores have no folders
         """Make the folders that *target* needs, if it can; returns whether one was made.
 
@@ -206,11 +224,15 @@ class Blobs(Protocol):
 
         Raises:
             NotADirectoryError: a file stands where *target* needs a folder.
+            FileNotFoundError: it has to be staged first, and was not, or was published by that.
         """
         ...
 
     def is_published_as(self, upload_id: str, target: str) -> bool:
-        """Whether *target* already stands for the bytes of this upload, which is still there too."""
+        """Whether *target* already stands for the bytes of this upload, which is still there too.
+
+        False also where the store cannot know without reading both.
+        """
         ...
 
     def sync_published(self, target: str) -> None:

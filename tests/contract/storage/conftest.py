@@ -7,6 +7,7 @@ from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
+from tests.support.faulty_blobs import FaultyCopies
 
 STATES = {
     "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
@@ -14,6 +15,7 @@ STATES = {
 }
 BLOBS = {
     "files": lambda folder: FileBlobs(folder / "data"),
+    "copied": lambda folder: FaultyCopies(folder / "data"),
     "memory": lambda folder: OverwritingBlobs(),
     "write-once": lambda folder: WriteOnceBlobs(part_bytes=4),
 }

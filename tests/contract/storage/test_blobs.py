@@ -36,8 +36,20 @@ def store(blobs, data: bytes, upload_id: str = ID) -> None:
     hand.close()
 
 
+def stage(blobs, upload_id: str = ID) -> str | None:
+    """Bring an upload to where it is published; return the identity of what will be."""
+    hand = blobs.stage(upload_id, lambda: False)
+    if hand is None:
+        return blobs.part_identity(upload_id)
+    try:
+        return hand.identity()
+    finally:
+        hand.close()
+
+
 def publish(blobs, data: bytes, target: str, upload_id: str = ID) -> None:
     store(blobs, data, upload_id)
+    stage(blobs, upload_id)
     assert blobs.publish(upload_id, target)
     blobs.sync_published(target)
     blobs.remove_part(upload_id)
@@ -159,11 +171,14 @@ class TestPublished:
     def test_publishing_never_overwrites_and_is_repeatable(self, blobs):
         store(blobs, b"one")
         store(blobs, b"two", OTHER)
+        stage(blobs)
+        stage(blobs, OTHER)
 
         assert blobs.publish(ID, "cam/day/a.mp4")
         assert blobs.publish(ID, "cam/day/a.mp4")  # it is this one already
         assert not blobs.publish(OTHER, "cam/day/a.mp4")
-        assert blobs.is_published_as(ID, "cam/day/a.mp4")
+        if blobs.can_publish_again:  # else they are two files, and both have to be read
+            assert blobs.is_published_as(ID, "cam/day/a.mp4")
         assert not blobs.is_published_as(OTHER, "cam/day/a.mp4")
         assert blobs.is_taken("cam/day/a.mp4")
         assert not blobs.is_taken("cam/other/a.mp4")
@@ -207,7 +222,7 @@ class TestPublished:
 
     def test_an_identity_tells_a_file_from_others_and_outlives_a_name_more_or_less(self, blobs):
         store(blobs, b"one")
-        before = blobs.part_identity(ID)
+        before = stage(blobs)
         blobs.publish(ID, "a")
         named = blobs.identity("a")
         blobs.remove_part(ID)

@@ -207,24 +207,6 @@ def test_a_second_server_on_the_folder_is_refused(site):
         FileBlobs(site.data_dir).prepare()
 
 
-def test_a_published_folder_on_another_filesystem_is_refused(tmp_path):
-    import os
-    import tempfile
-
-    if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is only one filesystem here")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
-
-        class Elsewhere(FileBlobs):
-            def _try_a_link(self) -> None:
-                os.close(self._published)
-                self._published = os.open(elsewhere, os.O_RDONLY | os.O_DIRECTORY)
-                super()._try_a_link()
-
-        with pytest.raises(StorageError, match="another filesystem"):
-            Elsewhere(tmp_path).prepare()
-
-
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 

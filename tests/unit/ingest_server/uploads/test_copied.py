@@ -1,0 +1,201 @@
+"""Where no link leads to the published folder: copied there, read back there, moved into place."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from ingest_server.core.errors import Refused, StorageError
+from ingest_server.storage.files.parts import ELSEWHERE, FileBlobs
+from ingest_server.storage.files.staging import Staging
+from tests.support.core_site import CoreSite, Files
+from tests.support.faulty_blobs import FaultyCopies, failing
+from tests.support.inotify import watching
+from tests.support.processes import wait_for
+from upload_protocol.messages import CompleteRequest, CreateRequest
+
+DATA = b"a recording" * 1000
+STEPS = [
+    *("before staging", "after staging", "before link", "after link", "after folders"),
+    *("before announcing", "before unlink"),
+]
+
+
+class PowerCut(BaseException):
+    """Nothing catches this."""
+
+
+def copying(folder: Path, **settings) -> CoreSite:
+    return CoreSite(Files(folder, blobs=FaultyCopies), **settings)
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = copying(tmp_path / "data")
+    yield made
+    made.stop()
+
+
+def staged(site) -> list[str]:
+    return [one.name for one in (site.data_dir / "published" / ".ingest-server").iterdir()]
+
+
+def sent(site, name: str = "a.mp4", **more) -> str:
+    upload = site.create(name, len(DATA), **more)
+    site.put(upload, 0, DATA)
+    return upload
+
+
+def test_a_file_is_published_as_elsewhere_and_nothing_of_the_way_is_left(site):
+    with watching(site.data_dir / "published") as watcher:
+        receipt = site.complete(sent(site, modified_at="2026-11-14T10:00:00Z"), DATA)
+        again = site.upload(b"other bytes")
+        wait_for(lambda: len(watcher.whole()) >= 4, "watchers are told")
+
+    file = site.data_dir / "published" / receipt.published_as
+    assert file.stat().st_nlink == 1
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert file.stat().st_mtime == 1794650400
+    assert again.published_as.endswith("/a-2.mp4")
+    assert site.published() == {receipt.published_as: DATA, again.published_as: b"other bytes"}
+    assert staged(site) == []
+    assert list((site.data_dir / "parts").iterdir()) == []
+    told = [path for path, _ in watcher.whole() if not path.startswith(".ingest-server/")]
+    assert told == [receipt.published_as, again.published_as]
+    assert site.complete(receipt.upload_id, DATA) == receipt
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_any_step_ends_in_one_file(tmp_path, step):
+    site = copying(tmp_path)
+    upload = sent(site)
+    site.blobs.fail[step] = failing(PowerCut())
+    with pytest.raises(PowerCut):
+        site.complete(upload, DATA)
+
+    site.restart()
+
+    receipt = site.complete(upload, DATA)
+    assert site.published() == {receipt.published_as: DATA}
+    assert staged(site) == []
+    assert list((site.data_dir / "parts").iterdir()) == []
+    assert site.upload(DATA) == receipt
+    site.stop()
+
+
+@pytest.mark.parametrize("step", STEPS[:5])
+def test_a_disk_error_at_any_step_is_gone_on_with_by_the_next_complete(site, step):
+    upload = sent(site)
+    site.blobs.fail[step] = failing(OSError(errno.ENOSPC, "full"))
+    with pytest.raises(Refused, match="storage-full"):
+        site.complete(upload, DATA)
+    site.blobs.fail.clear()
+
+    receipt = site.complete(upload, DATA)
+
+    assert site.published() == {receipt.published_as: DATA}
+
+
+def test_L3_what_the_other_volume_gives_back_is_what_counts(site):
+    upload = sent(site)
+
+    def rot() -> None:
+        [copy] = (site.data_dir / "published" / ".ingest-server").iterdir()
+        with copy.open("r+b") as file:
+            file.seek(5000)
+            file.write(b"\0")
+
+    site.blobs.fail["after staging"] = rot
+    with pytest.raises(Refused, match="other bytes than were written"):
+        site.complete(upload, DATA)
+    assert site.published() == {}
+    del site.blobs.fail["after staging"]
+
+    assert site.published() == {}
+    assert site.complete(upload, DATA).length == len(DATA)
+
+
+def test_L3_a_copy_that_is_written_to_before_its_receipt_gets_none(site):
+    upload = sent(site)
+
+    def write() -> None:
+        [copy] = (site.data_dir / "published" / "cam" / "2026-11-21").iterdir()
+        copy.write_bytes(b"x" * len(DATA))
+
+    site.blobs.fail["after folders"] = write
+
+    with pytest.raises(Refused, match="changed before it was published"):
+        site.complete(upload, DATA)
+
+
+def test_a_name_taken_between_choice_and_move_leads_to_the_next_name(site):
+    upload = sent(site)
+
+    def take() -> None:
+        del site.blobs.fail["before link"]
+        path = site.data_dir / "published/cam/2026-11-21/a.mp4"
+        path.write_bytes(b"someone else's")
+
+    site.blobs.fail["before link"] = take
+
+    assert site.complete(upload, DATA).published_as == "cam/2026-11-21/a-2.mp4"
+    assert site.published()["cam/2026-11-21/a.mp4"] == b"someone else's"
+
+
+def test_the_same_bytes_for_another_folder_have_to_be_sent(site):
+    site.complete(sent(site, folder="one"), DATA)
+    status, _ = site.receiver.create(
+        "cam", "a-key-of-its-own", CreateRequest("a.mp4", folder="two", length=len(DATA))
+    )
+    request = CompleteRequest(len(DATA), site.receiver.status("cam", status.id).digest)
+
+    with pytest.raises(Refused, match="ranges-missing"):
+        site.receiver.complete("cam", status.id, request)
+
+
+def test_a_name_cannot_lead_into_the_servers_own_folder(tmp_path):
+    site = copying(tmp_path, name_template="{folder}/{name}")
+    site.complete(sent(site, "b.copy", folder=".ingest-server"), DATA)
+    site.complete(sent(site, ".Ingest-Server", folder="."), DATA)
+
+    site.restart()
+
+    assert sorted(site.published()) == ["_.Ingest-Server", "_.ingest-server/b.copy"]
+    site.stop()
+
+
+def test_without_a_move_that_never_replaces_links_on_the_volume_do(site, monkeypatch):
+    monkeypatch.setattr("ingest_server.storage.files.staging._renameat2", None)
+
+    with watching(site.data_dir / "published") as watcher:
+        first, second = site.upload(b"one"), site.upload(b"two")
+        wait_for(lambda: second.published_as in dict(watcher.whole()), "watchers are told")
+
+    assert site.published() == {first.published_as: b"one", second.published_as: b"two"}
+    assert staged(site) == []
+
+
+def test_a_volume_on_which_nothing_is_safe_is_refused_in_one_sentence(tmp_path):
+    class Careless(FaultyCopies):
+        def _try_a_link(self) -> bool:
+            Staging._move, self.kept = _replace, Staging._move
+            return False
+
+    def _replace(self, name, folder, to) -> None:
+        (tmp_path / "published/.ingest-server" / name).replace(
+            tmp_path / "published/.ingest-server" / to
+        )
+
+    blobs = Careless(tmp_path)
+    try:
+        with pytest.raises(StorageError, match="without replacing"):
+            blobs.prepare()
+    finally:
+        Staging._move = blobs.kept
+
+
+def test_a_volume_that_is_not_mounted_any_more_is_not_published_under(tmp_path):
+    (tmp_path / ELSEWHERE).touch()
+
+    with pytest.raises(StorageError, match="mount it"):
+        FileBlobs(tmp_path).prepare()
