@@ -14,6 +14,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.earlier import MOST_NAMES
 from tests.support.core_site import CoreSite, InThread
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
@@ -358,6 +359,22 @@ def test_the_same_bytes_in_two_folders_are_two_files(site):
     assert claim(site, folder="day-2")[1] == second
     assert reads(site) == 0
     assert not list((site.data_dir / "parts").iterdir())
+
+
+def test_a_file_appears_in_no_more_folders_than_it_was_sent_for(site):
+    first = site.upload(DATA)
+    for number in range(2, MOST_NAMES + 1):
+        claim(site, folder=f"day-{number}")
+    assert len(site.published()) == MOST_NAMES
+
+    with pytest.raises(Refused, match="ranges-missing"):
+        claim(site, folder="one more")
+    upload = site.create(length=len(DATA), folder="one more")
+    site.put(upload, 0, DATA)
+
+    assert site.complete(upload, DATA).published_as != first.published_as
+    assert len(site.published()) == MOST_NAMES + 1
+    assert claim(site)[1] == first  # where it is already, it needs no bytes
 
 
 def test_bytes_sent_for_a_second_folder_are_a_file_of_their_own(site):
