@@ -146,7 +146,7 @@ class Completion:
         if found is None:
             return None
         with live.closed(Refused("not-open", "the file is published already")):
-            return self._publisher.adopt(record, found)
+            return self._publisher.placing.adopt(record, found)
 
     def _begin_verifying(
         self, record: UploadRecord, request: CompleteRequest, live: Live, *, needs_digest: bool

@@ -1,10 +1,4 @@
-"""From "all bytes are there" to a published file and a receipt.
-
-Each byte is written once: the part file gets a second name. The order, each step durable before
-the next: state ``publishing`` with the target -> link -> folders -> state ``complete`` with the
-receipt -> watchers are told -> the part's name goes. After a crash the same inode at the target says
-how far it got, and a part that is still there that watchers may not have been told.
-"""
+"""From "all bytes are there" to a published file and a receipt; its last steps are in `placing`."""
 
 from __future__ import annotations
 
@@ -25,8 +19,9 @@ from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.naming import Naming
+from ingest_server.uploads.placing import Placing
 from ingest_server.uploads.standing import Standings
-from ingest_server.uploads.store import UploadStore, drop_part
+from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.verify import Verifier
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
@@ -65,18 +60,25 @@ class Publisher:
         Args:
             lead_s: how long a new folder is there before its first file.
         """
-        self._observer = store.observer
         self._blobs = store.blobs
-        self._standings = standings
         self._clock = store.clock
         self.earlier = Earlier(store, standings)
         self._moves = Moves(store)
         self._verifier = Verifier(store, self._moves)
         self._naming = Naming(store.state, template)
+        self.placing = Placing(
+            store,
+            naming=self._naming,
+            moves=self._moves,
+            verifier=self._verifier,
+            earlier=self.earlier,
+            standings=standings,
+        )
         self._before_publish = before_publish
         self._stopping = store.stopping
         self._lead_s = lead_s
         # One at a time: two uploads of one file must not both find that it is not there yet.
+        self._standings = standings
         self._publishing = threading.Lock()
 
     def source(
@@ -117,7 +119,7 @@ class Publisher:
                 record, live, source.length, source.digest, is_claimed=True, may_read=False
             )
             if found is not None:
-                return self.adopt(record, found)
+                return self.placing.adopt(record, found)
             receipt = replace(
                 source,
                 upload_id=record.id,
@@ -127,7 +129,7 @@ class Publisher:
             )
             sharing = self.earlier.sharing(record, live, source)
             try:
-                made = self._under_a_free_name(record, receipt, source)
+                made = self.placing.under_a_free_name(record, receipt, source)
             except OSError as error:
                 if error.errno not in _NO_FURTHER_NAME:
                     raise refused_by_disk(error) from error
@@ -135,19 +137,6 @@ class Publisher:
                 return None
             self._standings.note_link(source, made, sharing)
             return made
-
-    def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
-        """Let the upload be complete with a receipt of an earlier one; durable on return."""
-        self._complete(record, receipt)
-        self._observer.upload_completed()
-        log.info(
-            "upload.completed",
-            upload_id=record.id,
-            device_id=record.device,
-            length_bytes=receipt.length,
-            is_repeat=True,
-        )
-        return receipt
 
     def paused(self) -> AbstractContextManager[bool]:
         """Let nothing be published meanwhile: a name keeps its file, a folder stays empty."""
@@ -179,7 +168,7 @@ class Publisher:
             before = self._verifier.verify_touched(record, live, digest, before)
             if is_new:
                 before = self._verifier.stage(record, digest, before)
-                if self._blobs.make_way(self._first_name(record)):
+                if self._blobs.make_way(self.placing.first_name(record)):
                     self._stopping.wait(self._lead_s)
             with self._publishing:
                 return self._publish(record, live, digest, before)
@@ -217,7 +206,7 @@ class Publisher:
         is_claimed = record.is_claimed
         found = self.earlier.same(record, live, length, digest, is_claimed=is_claimed)
         if found is not None:
-            return self.adopt(record, found)
+            return self.placing.adopt(record, found)
         receipt = Receipt(
             upload_id=record.id,
             device=record.device,
@@ -228,7 +217,7 @@ class Publisher:
             verified_against="client" if is_claimed else "none",
             published_as="",
         )
-        return self._under_a_free_name(record, receipt, before=before)
+        return self.placing.under_a_free_name(record, receipt, before=before)
 
     def _resume(self, record: UploadRecord, live: Live, before: str | None) -> Receipt:
         receipt, target = record.receipt, record.target
@@ -236,7 +225,7 @@ class Publisher:
             msg = f"upload {record.id} is publishing without a receipt"
             raise RuntimeError(msg)
         if self._blobs.is_published_as(record.id, target):
-            return self._conclude(record, receipt, before)
+            return self.placing.conclude(record, receipt, before)
         found = self.earlier.same(
             record,
             live,
@@ -245,122 +234,5 @@ class Publisher:
             is_claimed=receipt.verified_against == "client",
         )
         if found is not None:
-            return self.adopt(record, found)
-        return self._under_a_free_name(record, receipt, before=before)
-
-    def _first_name(self, record: UploadRecord) -> str:
-        return self._blobs.respelled(self._naming.first(record))
-
-    def _under_a_free_name(
-        self,
-        record: UploadRecord,
-        receipt: Receipt,
-        source: Receipt | None = None,
-        *,
-        before: str | None = None,
-    ) -> Receipt:
-        """Give the part file, or the published file of *source*, a name that nobody has.
-
-        Args:
-            before: what the part file was when it was verified.
-        """
-        first = self._first_name(record)
-        try:
-            return self._link(record, receipt, first, source, before)
-        except NotADirectoryError:
-            # A published file stands where this one needs a folder; nobody has this folder.
-            alone = f"{record.id}/{first.rpartition('/')[2]}"
-            return self._link(record, receipt, alone, source, before)
-
-    def _link(
-        self,
-        record: UploadRecord,
-        receipt: Receipt,
-        first: str,
-        source: Receipt | None,
-        before: str | None,
-    ) -> Receipt:
-        for target in self._naming.candidates(record, first):
-            named = replace(receipt, published_as=target)
-            if self._blobs.is_taken(target):
-                if self.earlier.is_forgotten(record, named):
-                    return self.adopt(record, named)
-                continue
-            if self._blobs.has_twin(target):
-                continue
-            if source is not None:
-                if self._blobs.publish_again(source.published_as, target):
-                    return self._conclude_from(record, named)
-                continue
-            record = self._moves.to(
-                record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
-            )
-            if self._blobs.publish(record.id, target):
-                return self._conclude(record, named, before)
-        raise AssertionError("the candidates never end")
-
-    def _conclude_from(self, record: UploadRecord, receipt: Receipt) -> Receipt:
-        """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
-        self._blobs.sync_published(receipt.published_as)
-        self._complete(record, receipt, is_new=True)
-        return self._completed(record, receipt)
-
-    def _conclude(self, record: UploadRecord, receipt: Receipt, before: str | None) -> Receipt:
-        """Complete a linked upload; *before*: what its part was when it was verified.
-
-        Raises:
-            Refused: it is not that any more; the upload has failed, and the file is left.
-        """
-        self._blobs.sync_published(receipt.published_as)
-        now = self._blobs.identity(receipt.published_as)
-        if None not in {before, now} and not self._blobs.is_unwritten(str(before), str(now)):
-            raise self._verifier.fail(record, receipt, "it was written to")
-        self._vouch(receipt, before, is_final=False)
-        try:
-            self._complete(record, receipt, is_new=True)
-        except BaseException:
-            self._standings.forget(receipt.upload_id)
-            raise
-        # Once more: taking the part's name away has changed the inode.
-        self._vouch(receipt, before, is_final=True)
-        return self._completed(record, receipt)
-
-    def _complete(self, record: UploadRecord, receipt: Receipt, *, is_new: bool = False) -> None:
-        """Let the upload be complete; durable before its part goes.
-
-        Args:
-            is_new: its file has just been published: announced while the part says, to the next
-                start, that this may not have been done.
-        """
-        self._moves.to(
-            record,
-            State.COMPLETE,
-            length=receipt.length,
-            digest=receipt.digest,
-            target=receipt.published_as,
-            receipt=receipt,
-        )
-        self.earlier.published_now()
-        if is_new:
-            self._blobs.announce(receipt.published_as)
-        drop_part(self._blobs, record.id)
-
-    def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:
-        identity = self._blobs.identity(receipt.published_as)
-        if (
-            identity is not None
-            and before is not None
-            and self._blobs.is_unwritten(before, identity)
-        ):
-            self._standings.note(receipt.upload_id, receipt.digest, identity, is_final=is_final)
-
-    def _completed(self, record: UploadRecord, receipt: Receipt) -> Receipt:
-        self._observer.upload_completed()
-        log.info(
-            "upload.completed",
-            upload_id=record.id,
-            device_id=record.device,
-            length_bytes=receipt.length,
-            path=receipt.published_as,
-        )
-        return receipt
+            return self.placing.adopt(record, found)
+        return self.placing.under_a_free_name(record, receipt, before=before)

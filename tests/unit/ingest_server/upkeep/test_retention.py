@@ -117,15 +117,15 @@ def test_a_new_upload_of_a_removed_file_is_published_anew(site):
 def test_a_receipt_is_not_given_for_a_file_that_is_removed_meanwhile(site, monkeypatch):
     site.upload(b"hello")
     site.clock.seconds += 20 * DAY_S
-    publisher = site.receiver.publisher
-    adopt = publisher.adopt
+    placing = site.receiver.publisher.placing
+    adopt = placing.adopt
 
     def late(record, receipt):
         sweep(site)
         return adopt(record, receipt)
 
     with monkeypatch.context() as patched:
-        patched.setattr(publisher, "adopt", late)
+        patched.setattr(placing, "adopt", late)
         upload_id = site.create(length=5)
         site.put(upload_id, 0, b"hello")
         with pytest.raises(Refused, match="being removed"):

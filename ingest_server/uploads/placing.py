@@ -1,0 +1,177 @@
+"""A verified upload gets a name that nobody has, and its receipt.
+
+Each byte is written once: the part file gets a second name. The order, each step durable before
+the next: state ``publishing`` with the target -> link -> folders -> state ``complete`` with the
+receipt -> watchers are told -> the part's name goes. After a crash the same inode at the target says
+how far it got, and a part that is still there that watchers may not have been told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import structlog
+
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.moves import Moves
+from ingest_server.uploads.naming import Naming
+from ingest_server.uploads.standing import Standings
+from ingest_server.uploads.store import UploadStore, drop_part
+from ingest_server.uploads.verify import Verifier
+from upload_protocol.messages import Receipt
+
+log = structlog.get_logger()
+
+
+class Placing:
+    """Gives names; whoever calls it holds the publishing lock."""
+
+    def __init__(
+        self,
+        store: UploadStore,
+        *,
+        naming: Naming,
+        moves: Moves,
+        verifier: Verifier,
+        earlier: Earlier,
+        standings: Standings,
+    ) -> None:
+        self._observer = store.observer
+        self._blobs = store.blobs
+        self._naming = naming
+        self._moves = moves
+        self._verifier = verifier
+        self._earlier = earlier
+        self._standings = standings
+
+    def first_name(self, record: UploadRecord) -> str:
+        """Return the name that is tried first, in folders as they are spelled already."""
+        return self._blobs.respelled(self._naming.first(record))
+
+    def under_a_free_name(
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        source: Receipt | None = None,
+        *,
+        before: str | None = None,
+    ) -> Receipt:
+        """Give the part file, or the published file of *source*, a name that nobody has.
+
+        Args:
+            before: what the part file was when it was verified.
+        """
+        first = self.first_name(record)
+        try:
+            return self._link(record, receipt, first, source, before)
+        except NotADirectoryError:
+            # A published file stands where this one needs a folder; nobody has this folder.
+            alone = f"{record.id}/{first.rpartition('/')[2]}"
+            return self._link(record, receipt, alone, source, before)
+
+    def _link(
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        first: str,
+        source: Receipt | None,
+        before: str | None,
+    ) -> Receipt:
+        for target in self._naming.candidates(record, first):
+            named = replace(receipt, published_as=target)
+            if self._blobs.is_taken(target):
+                if self._earlier.is_forgotten(record, named):
+                    return self.adopt(record, named)
+                continue
+            if self._blobs.has_twin(target):
+                continue
+            if source is not None:
+                if self._blobs.publish_again(source.published_as, target):
+                    return self._conclude_from(record, named)
+                continue
+            record = self._moves.to(
+                record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
+            )
+            if self._blobs.publish(record.id, target):
+                return self.conclude(record, named, before)
+        raise AssertionError("the candidates never end")
+
+    def conclude(self, record: UploadRecord, receipt: Receipt, before: str | None) -> Receipt:
+        """Complete a linked upload; *before*: what its part was when it was verified.
+
+        Raises:
+            Refused: it is not that any more; the upload has failed, and the file is left.
+        """
+        self._blobs.sync_published(receipt.published_as)
+        now = self._blobs.identity(receipt.published_as)
+        if None not in {before, now} and not self._blobs.is_unwritten(str(before), str(now)):
+            raise self._verifier.fail(record, receipt, "it was written to")
+        self._vouch(receipt, before, is_final=False)
+        try:
+            self._complete(record, receipt, is_new=True)
+        except BaseException:
+            self._standings.forget(receipt.upload_id)
+            raise
+        # Once more: taking the part's name away has changed the inode.
+        self._vouch(receipt, before, is_final=True)
+        return self._completed(record, receipt)
+
+    def _conclude_from(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        """Complete an upload whose name is there; a crash before leaves a file to be adopted."""
+        self._blobs.sync_published(receipt.published_as)
+        self._complete(record, receipt, is_new=True)
+        return self._completed(record, receipt)
+
+    def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        """Let the upload be complete with a receipt of an earlier one; durable on return."""
+        self._complete(record, receipt)
+        self._observer.upload_completed()
+        log.info(
+            "upload.completed",
+            upload_id=record.id,
+            device_id=record.device,
+            length_bytes=receipt.length,
+            is_repeat=True,
+        )
+        return receipt
+
+    def _complete(self, record: UploadRecord, receipt: Receipt, *, is_new: bool = False) -> None:
+        """Let the upload be complete; durable before its part goes.
+
+        Args:
+            is_new: its file has just been published: announced while the part says, to the next
+                start, that this may not have been done.
+        """
+        self._moves.to(
+            record,
+            State.COMPLETE,
+            length=receipt.length,
+            digest=receipt.digest,
+            target=receipt.published_as,
+            receipt=receipt,
+        )
+        self._earlier.published_now()
+        if is_new:
+            self._blobs.announce(receipt.published_as)
+        drop_part(self._blobs, record.id)
+
+    def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:
+        identity = self._blobs.identity(receipt.published_as)
+        if (
+            identity is not None
+            and before is not None
+            and self._blobs.is_unwritten(before, identity)
+        ):
+            self._standings.note(receipt.upload_id, receipt.digest, identity, is_final=is_final)
+
+    def _completed(self, record: UploadRecord, receipt: Receipt) -> Receipt:
+        self._observer.upload_completed()
+        log.info(
+            "upload.completed",
+            upload_id=record.id,
+            device_id=record.device,
+            length_bytes=receipt.length,
+            path=receipt.published_as,
+        )
+        return receipt
