@@ -74,14 +74,18 @@ def is_gathered(head: RequestHead) -> bool:
 
 
 def cost_of(head: RequestHead) -> Cost:
-    """Return what kind of request it is."""
-    if head.length or head.is_chunked:
-        return Cost.CONTROL if is_gathered(head) else Cost.UPLOAD
+    """Return what kind of request it is.
+
+    By what it asks for: what is not to bring anything costs no less for the body that it brings.
+    """
     if head.method == b"GET" and head.plain_path.rpartition("/")[2] in _READING:
         return Cost.READING
-    if head.headers.get(b"Upload-Concat", b"").startswith(b"final"):
+    if head.headers.get(b"Upload-Concat", b"").strip().startswith(b"final"):
         return Cost.READING
-    return Cost.LIGHT if head.method in _LIGHT_METHODS else Cost.CONTROL
+    if head.method in _LIGHT_METHODS:
+        return Cost.LIGHT
+    brings = (head.length or head.is_chunked) and head.method != b"DELETE"
+    return Cost.UPLOAD if brings and not is_gathered(head) else Cost.CONTROL
 
 
 def is_upload(

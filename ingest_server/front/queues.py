@@ -35,8 +35,8 @@ ASKED = "edge_uploader.asked"
 MOST_KNOWN = 16384
 """Credentials that are known by sight; the one that was not seen for longest is forgotten first."""
 
-_IDENTITY = (b"Authorization", b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
-"""What a client, or a proxy for it, says about who it is."""
+_OF_PROXY = (b"X-Client-Verify", b"X-Client-Dn", b"X-Proxy-Secret")
+"""What a proxy says about whose certificate it has checked."""
 
 
 class KnownDevices:
@@ -154,10 +154,13 @@ def _share(of_device: int, of_address: int) -> Callable[[str], int]:
 
 
 def _credential(head: RequestHead, peer: str, certificate: str | None) -> bytes:
-    """Return what stands for all that a request shows of who it is.
+    """Return what stands for what a request shows of who it is, however it is written.
 
-    With where it comes from: what is believed of one peer is not of another.
+    A token is known from wherever it comes. What a proxy says is believed of that proxy alone, and
+    counts only without a token: it would be for the client to vary else.
     """
-    shown = [head.headers.get(field, b"") for field in _IDENTITY]
-    shown += [peer.encode(), (certificate or "").encode()]
+    words = head.headers.get(b"Authorization", b"").split()
+    said = [head.headers.get(field, b"") for field in _OF_PROXY]
+    shown = [b"token", words[-1]] if words else [b"proxy", peer.encode(), *said]
+    shown.append((certificate or "").encode())
     return hashlib.blake2b(b"\0".join(shown), digest_size=16).digest()

@@ -29,6 +29,7 @@ class Creation:
         self._uptime = store.uptime
         self._clock = store.clock
         self._observer = store.observer
+        self._seals = store.seals
 
     def create(
         self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
@@ -99,14 +100,15 @@ class Creation:
             transaction.insert(record)
             return record
 
-        # The file first: a crash in between leaves an empty stray, not an upload without bytes.
-        with disk_refusals():
-            self._blobs.create_part(record.id)
-        try:
-            kept = self._state.run(insert)
-        except BaseException:
-            drop_part(self._blobs, record.id)
-            raise
+        with self._seals.of(record.device):
+            # The file first: a crash in between leaves an empty stray, not an upload without bytes.
+            with disk_refusals():
+                self._blobs.create_part(record.id)
+            try:
+                kept = self._state.run(insert)
+            except BaseException:
+                drop_part(self._blobs, record.id)
+                raise
         if kept.id != record.id:
             drop_part(self._blobs, record.id)
             return kept, False

@@ -37,7 +37,7 @@ class UploadStore:
     observer: Observer = NOBODY
     live: LiveUploads = field(default_factory=LiveUploads)
     seals: Places = field(default_factory=lambda: Places(SEALS_OF_ONE))
-    """By device: one that sends over many connections is in nobody's way at the disk."""
+    """Seals, and creations, by device: whoever sends over many connections is in nobody's way."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set once nothing new is to begin."""
 

@@ -29,7 +29,7 @@ class Held:
         self._held = held
 
     def __call__(self, environ, start_response):
-        device = environ.get("HTTP_AUTHORIZATION", "nobody")
+        device = environ.get("HTTP_AUTHORIZATION", "nobody").strip()
         if not device.startswith("wrong"):
             environ[ASKED].is_of(device)
         if environ["PATH_INFO"] != "/known":
@@ -67,6 +67,7 @@ def crowd(server, line: str, device: str):
         ("POST /v1/uploads", CONTROL_OF_ONE_DEVICE),
         ("DELETE /v1/uploads/1", CONTROL_OF_ONE_DEVICE),
         ("GET /v1/uploads/1/blocks?size=1", READING_OF_ONE),
+        ("GET /v1/uploads/1/blocks\nContent-Length: 1", READING_OF_ONE),
         ("GET /v1/uploads?limit=1000", READING_OF_ONE),
         ("GET /compat/frago/upload/", READING_OF_ONE),
         ("POST /files\nUpload-Concat: final;/files/1 /files/2", READING_OF_ONE),
@@ -87,12 +88,29 @@ def test_a_device_that_asks_for_much_has_its_share_and_another_is_answered_besid
             assert {peer.answer(has_body=False).status for peer in peers} == {204}
 
 
+def test_a_device_has_one_share_however_it_writes_its_token():
+    app = Held("greedy")
+    with serving(app, max_uploads=1) as server, Peer(server.address) as other:
+        assert ask(other, "GET /known", "greedy") == 204
+        said = [f"GET /v1/uploads/1\nX-Client-Dn: CN={n}" for n in range(MANY)]
+        with contextlib.ExitStack() as closing:
+            peers = [closing.enter_context(Peer(server.address)) for _ in said]
+            for number, (peer, line) in enumerate(zip(peers, said, strict=True)):
+                peer.send(request(line, " " * (number % 9) + "greedy"))
+            wait_for(lambda: app.running["greedy"] == LIGHT_OF_ONE_DEVICE, "its share runs")
+
+            assert ask(other, "GET /v1/uploads/1", "other") == 204
+            assert app.running["greedy"] == LIGHT_OF_ONE_DEVICE
+            app.let.set()
+            assert {peer.answer(has_body=False).status for peer in peers} == {204}
+
+
 def test_a_wrong_token_takes_no_turn_of_the_device_that_it_names():
-    app = Held("wrong other")
+    app = Held("wrong-other")
     with serving(app, max_uploads=1) as server, Peer(server.address) as other:
         assert ask(other, "GET /known", "other") == 204
-        with crowd(server, "POST /v1/uploads", "wrong other"):
-            wait_for(lambda: app.running["wrong other"] == CONTROL_OF_ONE_PEER, "its share runs")
+        with crowd(server, "POST /v1/uploads", "wrong-other"):
+            wait_for(lambda: app.running["wrong-other"] == CONTROL_OF_ONE_PEER, "its share runs")
 
             assert ask(other, "POST /v1/uploads", "other") == 204
             app.let.set()

@@ -160,7 +160,7 @@ def test_a_name_cannot_lead_into_the_servers_own_folder(tmp_path):
 
     site.restart()
 
-    assert sorted(site.published()) == ["_.Ingest-Server", "_.ingest-server/b.copy"]
+    assert sorted(site.published()) == ["_-2.Ingest-Server", "_.ingest-server/b.copy"]
     site.stop()
 
 
