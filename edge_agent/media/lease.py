@@ -63,6 +63,9 @@ _DOUBTED = MappingProxyType(
 )
 """Names for people: whatever is not in `_BELIEVED` is not believed."""
 
+_NUMBERS_INVENTED = frozenset({0x4D44, 0x2011BAB0})
+"""Of `_BELIEVED`: FAT and exFAT number files as they are looked up, and store no ctime."""
+
 # glibc's plain one fails on large disks where a long has 32 bits; musl has the plain one only.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _fstatfs = getattr(_LIBC, "fstatfs64", None) or _LIBC.fstatfs
@@ -177,6 +180,15 @@ class LeaseProbe:
             " device (ext4, say)"
         )
         return False
+
+
+def keeps_identity(fd: int) -> bool:
+    """Return whether no other bytes can have the inode, length, mtime and ctime that *fd* has.
+
+    Elsewhere another card, or another machine, may bring a file that looks the same in all four.
+    """
+    kind = _kind_of(fd)
+    return kind in _BELIEVED and kind not in _NUMBERS_INVENTED
 
 
 def _kind_of(fd: int) -> int:

@@ -1,8 +1,11 @@
 """Whether a file is still the verified one is a matter of its bytes, all of one content."""
 
+import os
+
 import pytest
 
 from edge_agent.base.errors import SourceChangedError
+from edge_agent.media.identity import identity_of
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import Source
 from edge_agent.media.verified_content import VerifiedContent
@@ -17,10 +20,8 @@ def stage(tmp_path):
         yield made
 
 
-def compared(stage, *, read_bytes):
-    return VerifiedContent(
-        stage.lane.store, PendingRemovals(stage.lane.activity), read_bytes=read_bytes
-    )
+def compared(stage, **more):
+    return VerifiedContent(stage.lane.store, PendingRemovals(stage.lane.activity), **more)
 
 
 def look(content, recording):
@@ -59,3 +60,20 @@ def test_L2_what_was_read_of_another_content_counts_for_nothing(stage):
     with pytest.raises(SourceChangedError, match="not the verified ones"):
         look(content, recording)
     assert stage.lane.now(recording).identity == recording.identity
+
+
+def test_L2_where_another_cards_file_may_look_the_same_its_bytes_are_read_before_it_goes(stage):
+    recording = verified(stage)
+    path = stage.lane.media / "a.mp4"
+    content = compared(stage, read_bytes=3000, is_kept=lambda _: False)
+
+    assert [look(content, recording) for _ in range(3)] == [False, False, True]
+
+    before = path.stat()
+    path.write_bytes(b"b" * len(DATA))  # as on another card: by all that is told of it the same
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other = stage.lane.store.update(recording, identity=identity_of(path.stat()))
+    content = compared(stage, read_bytes=3000, is_kept=lambda _: False)
+    assert not look(content, other)
+    with pytest.raises(SourceChangedError, match="not the verified ones"):
+        look(content, other)
