@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from ingest_server.core.errors import Refused
@@ -28,24 +29,44 @@ _ADOPT_BYTES = 16 * READ_BYTES
 
 
 class PendingHash:
-    """A private hash of the file's first ``position`` bytes."""
+    """A private hash of the file's first ``position`` bytes, and others that a dialect asks for."""
 
-    __slots__ = ("_hash", "generation", "position")
+    __slots__ = ("_hash", "_others", "generation", "position")
 
-    def __init__(self, found: hashlib._Hash, position: int, generation: int) -> None:
+    def __init__(
+        self,
+        found: hashlib._Hash,
+        position: int,
+        generation: int,
+        others: Mapping[str, hashlib._Hash] = MappingProxyType({}),
+    ) -> None:
         self._hash = found
+        self._others = others
         self.position = position
         self.generation = generation
 
+    @classmethod
+    def new(cls, generation: int, others: Iterable[str] = ()) -> PendingHash:
+        """Return one of no bytes."""
+        others_made = {name: hashlib.new(name, usedforsecurity=False) for name in others}
+        return cls(hashlib.sha256(), 0, generation, others_made)
+
     def update(self, data: bytes | memoryview) -> None:
         self._hash.update(data)
+        for other in self._others.values():
+            other.update(data)
         self.position += len(data)
 
     def copy(self) -> PendingHash:
-        return PendingHash(self._hash.copy(), self.position, self.generation)
+        others = {name: other.copy() for name, other in self._others.items()}
+        return PendingHash(self._hash.copy(), self.position, self.generation, others)
 
     def digest(self) -> Digest:
         return Digest(self._hash.digest())
+
+    def other(self, algorithm: str) -> hashlib._Hash | None:
+        """Return the hash of another algorithm, by hashlib's name; None: not asked for in time."""
+        return self._others.get(algorithm)
 
 
 class RunningHash:
@@ -57,7 +78,8 @@ class RunningHash:
         """Changes with each replacement of recorded bytes that this process knows of."""
         self._rewrites = 0
         """The upload's count of them, for what is hashed here."""
-        self._trail = PendingHash(hashlib.sha256(), 0, 0)
+        self._trail = PendingHash.new(0)
+        self._others: frozenset[str] = frozenset()
 
     @property
     def upto(self) -> int:
@@ -72,8 +94,24 @@ class RunningHash:
             if position is None or position == self._trail.position:
                 return self._trail.copy()
             if position == 0:
-                return PendingHash(hashlib.sha256(), 0, self._generation)
+                return self._new()
             return None
+
+    def ask_for(self, algorithm: str) -> None:
+        """Compute the hash of *algorithm*, one of hashlib's, as well from the first byte on.
+
+        Where bytes have been hashed already, it is computed once they are hashed anew, if at all.
+        """
+        name = hashlib.new(algorithm, usedforsecurity=False).name
+        with self._lock:
+            if name in self._others or name == "sha256":
+                return
+            self._others |= {name}
+            if self._trail.position == 0:
+                self._trail = self._new()
+
+    def _new(self) -> PendingHash:
+        return PendingHash.new(self._generation, self._others)
 
     def adopt(self, trail: PendingHash) -> bool:
         """Take over *trail*, whose bytes are all recorded by now.
@@ -98,7 +136,7 @@ class RunningHash:
             if rewrites != self._rewrites:
                 self._rewrites = rewrites
                 self._generation += 1
-                self._trail = PendingHash(hashlib.sha256(), 0, self._generation)
+                self._trail = self._new()
 
     def replaced(
         self, start: int, by: PendingHash | None = None, *, rewrites: int | None = None
@@ -120,7 +158,7 @@ class RunningHash:
                 by.generation += 1
             self._generation += 1
             if start < self._trail.position:
-                self._trail = PendingHash(hashlib.sha256(), 0, self._generation)
+                self._trail = self._new()
             else:
                 self._trail.generation = self._generation
 

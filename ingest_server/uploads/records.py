@@ -19,8 +19,9 @@ from ingest_server.core import events
 from ingest_server.core.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import Part, Transaction
-from ingest_server.uploads.hashing import sums_of
+from ingest_server.uploads.hashing import catch_up, sums_of
 from ingest_server.uploads.store import UploadStore
+from upload_protocol.digests import Digest
 
 T = TypeVar("T")
 
@@ -136,6 +137,32 @@ class Records:
         """
         with self.reading(upload_id) as part, disk_refusals():
             sums_of(part, runs, self._store.is_stopping, *hashers)
+
+    def ask_for(self, upload_id: str, algorithm: str) -> None:
+        """Have the hash of *algorithm*, one of hashlib's, computed as the bytes come."""
+        with self._store.live.hold(upload_id) as live:
+            live.running.ask_for(algorithm)
+
+    def running(
+        self, upload_id: str, length: int, algorithm: str
+    ) -> tuple[Digest, hashlib._Hash] | None:
+        """Return the SHA-256 and the other hash of the first *length* bytes, all of them recorded.
+
+        Only what was not hashed as it came is read. None: the other was not asked for in time.
+
+        Raises:
+            Refused: the bytes are gone, the disk fails, or the server stops.
+        """
+        with self._store.live.hold(upload_id) as live:
+            live.running.agree(self._state.get(upload_id).rewrites)
+            known = live.running.follow()
+            if known is None or known.other(algorithm) is None:
+                return None
+            with self.reading(upload_id) as part, disk_refusals():
+                catch_up(live.running, part, lambda: length, self._store.is_stopping)
+            trail = live.running.follow(length)
+            other = None if trail is None else trail.other(algorithm)
+            return None if trail is None or other is None else (trail.digest(), other)
 
     @contextmanager
     def reading(self, upload_id: str) -> Iterator[Part]:

@@ -521,3 +521,37 @@ def test_no_file_may_be_sent_in_so_many_chunks_that_their_notes_outweigh_it(wsgi
     assert again.json()["duplicate"] is True
     assert (refused.status_code, refused.json()["code"]) == (409, "too-many-ranges")
     assert "at most 10000 chunks: send larger ones" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(("algo", "reads"), [("md5", False), ("sha256", False), ("sha1", True)])
+def test_a_checksum_that_is_known_at_the_start_costs_no_read_at_the_finish(wsgi, algo, reads):
+    upload = Frago(wsgi.client)
+    upload.put_all()
+    opened, open_part = [], wsgi.server.store.blobs.open_part
+
+    class Noted:
+        def __init__(self, part):
+            self._part = part
+
+        def __getattr__(self, name):
+            return getattr(self._part, name)
+
+        def pread(self, length, offset):
+            opened.append(offset)
+            return self._part.pread(length, offset)
+
+    wsgi.server.store.blobs.open_part = lambda *a, **b: Noted(open_part(*a, **b))
+    answer = upload.finish(hashlib.new(algo, DATA).hexdigest(), algo)
+
+    assert (answer.status_code, bool(opened)) == (201, reads)
+    assert wsgi.only_published() == DATA
+
+
+def test_a_wrong_checksum_known_at_the_start_is_looked_for_on_the_disk_before_it_is_told(wsgi):
+    upload = Frago(wsgi.client)
+    upload.put_all()
+
+    assert upload.finish(md5(b"other")).status_code == 400
+    assert upload.put(0, CHUNK, data=DATA[:CHUNK]).status_code == 200
+    assert upload.finish().status_code == 201
+    assert wsgi.only_published() == DATA

@@ -216,6 +216,7 @@ class DialectUploads:
         if not length - SLACK_BYTES <= part.likely_length <= length + SLACK_BYTES:
             raise ChunkSizeError(length, part.skip())  # and nothing stored is touched
         part.announce(length)
+        finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
         where = ContentRange(ByteRange(start, start + length), total)
         try:
             self.receiver.receive(None, record.id, where, body or part)
@@ -249,6 +250,7 @@ class DialectUploads:
                 raise Refused("too-large", f"the file has {record.length} bytes only")
             return 0
         where = ContentRange(ByteRange(start, start + room), None)
+        finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
         self.receiver.receive(None, record.id, where, part, checksum, is_open_ended=True)
         return part.count
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
@@ -16,6 +17,9 @@ from upload_protocol.messages import CompleteRequest, Receipt
 
 SUMS = "checksums"
 """The note of what the stored bytes had when their checksum was verified."""
+
+_FINISHED_BY: Mapping[str, str | None] = MappingProxyType({"django": "md5", "django-init": None})
+"""The algorithm of the whole file's checksum where it is the dialect's; None: it is of another kind."""
 
 
 class ChecksumMismatchError(Exception):
@@ -67,6 +71,17 @@ class Checksum:
             raise ChecksumMismatchError from error
 
 
+def expect(receiver: UploadService, record: UploadRecord, dialect: str, chosen: str) -> None:
+    """Have what the client will most likely finish by computed as its bytes come.
+
+    Args:
+        chosen: the operator's algorithm, where the dialect has none of its own.
+    """
+    algorithm = _FINISHED_BY.get(dialect, chosen)
+    if algorithm is not None:
+        receiver.records.ask_for(record.id, algorithm)
+
+
 def finish(
     receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
 ) -> Receipt | Pending:
@@ -77,7 +92,8 @@ def finish(
 
     A checksum that is no SHA-256 is computed over the stored bytes together with their SHA-256,
     and it is the latter that is then verified and published by: the very bytes that had the
-    client's checksum, or none.
+    client's checksum, or none. Where the algorithm was known at the start, both were computed as the
+    bytes came.
 
     Raises:
         ChecksumMismatchError, UnknownAlgorithmError: the upload is open as before.
@@ -189,10 +205,15 @@ def _digest_of(
     if missing:
         raise Refused("ranges-missing", f"{missing.total} bytes have not arrived", missing=missing)
     theirs, ours = checksum.hasher(), hashlib.sha256()
-    receiver.records.sum_up(record.id, [(0, length)], theirs, ours)
+    running = receiver.records.running(record.id, length, theirs.name) if length else None
+    if running is not None and checksum.fits(running[1]):
+        digest, theirs = running
+    else:  # not known, or not what it should be: then the disk has the last word
+        receiver.records.sum_up(record.id, [(0, length)], theirs, ours)
+        digest = Digest(ours.digest())
     if not checksum.fits(theirs):
         receiver.records.mismatched(record.id)
         raise ChecksumMismatchError
-    sums = {"sha256": ours.hexdigest(), theirs.name: checksum.value.strip().lower()}
+    sums = {"sha256": digest.hex, theirs.name: checksum.value.strip().lower()}
     receiver.records.write_note(record.id, SUMS, json.dumps(sums))
-    return Digest(ours.digest())
+    return digest

@@ -138,3 +138,32 @@ def test_a_count_that_is_known_already_costs_nothing():
     running.agree(1)
 
     assert running.upto == 3
+
+
+def test_another_algorithm_is_computed_along_from_the_first_byte():
+    running = RunningHash()
+    running.ask_for("md5")
+    trail = running.follow(0)
+    trail.update(b"abc")
+    running.adopt(trail)
+    trail.update(b"never recorded")
+
+    found = running.follow(3)
+
+    assert found.other("md5").hexdigest() == hashlib.md5(b"abc").hexdigest()
+    assert found.digest() == Digest.of(b"abc")
+    assert found.other("sha1") is None
+
+
+def test_an_algorithm_that_is_asked_for_late_counts_once_the_bytes_are_hashed_anew():
+    running, stored = RunningHash(), Stored(b"abcdef")
+    trail = running.follow(0)
+    trail.update(b"abc")
+    running.adopt(trail)
+
+    running.ask_for("md5")
+    assert running.follow().other("md5") is None
+
+    running.replaced(0)
+    catch_up(running, stored, lambda: 6, lambda: False)
+    assert running.follow(6).other("md5").hexdigest() == hashlib.md5(b"abcdef").hexdigest()
