@@ -127,7 +127,7 @@ class Agent:
         )
         self._watcher = self._new_watcher()
         self._watcher.on_aside = self._janitor.found_aside
-        self._watcher.on_doubt = self._janitor.doubt
+        self._watcher.on_doubt = self._janitor.doubts.note
         self._janitor.on_replaced = self._watcher.ask_anew
         self._reporter = self._new_reporter(boot_id)
         self._runners = self._new_runners()

@@ -29,25 +29,29 @@ class Doubts:
 
     Args:
         on_changed: told of a recording that is VERIFIED, and whose file is not the verified one.
+        wake: called when there is something to do.
     """
 
     def __init__(
         self,
         store: Store,
         content: VerifiedContent,
-        *,
         on_changed: Callable[[Recording, SourceChangedError], object],
+        *,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._content = content
         self._on_changed = on_changed
+        self._wake = wake
         self._is_noted = threading.Event()
         self._after: int | None = None
         """Number of the last recording that was looked at; None: there is nothing to look for."""
 
     def note(self) -> None:
-        """Say that there is at least one such file; from any thread."""
+        """Say that there is at least one such file; returns at once, from any thread."""
         self._is_noted.set()
+        self._wake()
 
     def step(self) -> float | None:
         """Look at some recordings, or read some of one; return how long to rest.

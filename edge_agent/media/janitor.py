@@ -90,7 +90,7 @@ class Janitor:
         """Set by `wake`; the runner may wait on it and clear it."""
         self._pending = PendingRemovals(activity)
         self._content = VerifiedContent(store, self._pending)
-        self._doubts = Doubts(store, self._content, on_changed=self._on_changed)
+        self.doubts = Doubts(store, self._content, self._on_changed, wake=self.woken.set)
         self._receipts = OldReceipts(store, self._pending, ask)
         self._kept_seen = 0
         """Number of the last recording that was asked whether it is still to be kept."""
@@ -114,11 +114,6 @@ class Janitor:
         self._leaving.found(paths)
         self.woken.set()
 
-    def doubt(self) -> None:
-        """Say that verified files have other times by now; returns at once, from any thread."""
-        self._doubts.note()
-        self.woken.set()
-
     def put_all_back(self) -> None:
         """Give what was moved aside its name again: `step` is not called any more."""
         self._leaving.put_all_back()
@@ -129,7 +124,7 @@ class Janitor:
             self._disk.look(self._settings, now_s)
             self._leaving.restore_found()
             wait_s = self._work(now_s)
-            rest_s = self._doubts.step() if wait_s > 0 else None
+            rest_s = self.doubts.step() if wait_s > 0 else None
             wait_s = wait_s if rest_s is None else min(wait_s, rest_s)
         except StaleRecordingError:
             wait_s = 0.0  # somebody else moved it; the next step sees where to

@@ -179,7 +179,7 @@ def test_the_janitor_has_other_bytes_taken_for_a_new_recording(lane):
     asked = []
     lane.janitor.on_replaced = lambda: asked.append(True)
 
-    lane.janitor.doubt()
+    lane.janitor.doubts.note()
     for _ in range(5):
         lane.janitor.step(lane.clock.now_s())
 
