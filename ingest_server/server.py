@@ -25,6 +25,7 @@ from ingest_server.event_targets import check_of, deliveries_of
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
 from ingest_server.front.body import Patience
+from ingest_server.front.crowd import most_connections
 from ingest_server.front.http_server import ServingSettings, UploadServer
 from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret, trusting
 from ingest_server.front.tls import server_context
@@ -86,7 +87,13 @@ class IngestServer:
             )
             self._resources = Resources(
                 self._state,
-                usual(self._state, blobs, lambda: self._admission.uploads, config.server.threads),
+                usual(
+                    self._state,
+                    blobs,
+                    lambda: self._admission.uploads,
+                    config.server.threads,
+                    most_connections(config.server.threads),
+                ),
             )
             self._housekeeper = Housekeeper(
                 self._store, self._uploads, self._audit, self._resources

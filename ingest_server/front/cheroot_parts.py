@@ -7,6 +7,7 @@ to keep each of them, and the test of this module names each.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Generator
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ __all__ = ["ACCEPT_FAILED", "Connection", "Gateway", "Request", "Server"]
 
 ACCEPT_FAILED = "Error in HTTPServer.serve"
 """What its loop says to `error_log` when it could not accept a connection."""
+NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+ENDED_AT_ONCE = 16
+"""Idle connections that make room for new ones: to find them takes a look at all."""
 
 
 class Server(wsgi.Server):
@@ -66,6 +70,10 @@ class Parked(Protocol):
         """Whether it waits for the peer to take bytes, not to send some."""
 
     @property
+    def is_idle(self) -> bool:
+        """Whether its peer has asked for nothing that was not answered."""
+
+    @property
     def has_work(self) -> bool:
         """Whether it can go on at once, and no event of the socket would tell of it."""
 
@@ -102,18 +110,51 @@ class ParkedConnections(connections.ConnectionManager):
             except OSError:
                 self._remove_invalid_sockets()
                 continue
+            knocks = False
             for descriptor, conn in ready:
                 if conn is self.server:
-                    made = self._from_server_socket(self.server.socket)
-                    if made is not None:
-                        self.server.process_conn(made)
+                    knocks = True
                 else:
                     self._selector.unregister(descriptor)
                     self.server.process_conn(conn)
+            if knocks:  # last: what is open goes on, and ends, whether one more can come or not
+                self.accept()
             now_s = self.server.now_s()
             if now_s - looked_s > expiration_interval:
                 self._expire(now_s - self.server.timeout)
                 looked_s = now_s
+
+    def accept(self) -> None:
+        """Take one more connection, in the place of idle ones where there is none left for it.
+
+        Raises:
+            OSError: the listening socket failed.
+        """
+        if self.server.is_crowded() and not self.end_idle():
+            self.server.wait_for_room()
+            return
+        try:
+            made = self._from_server_socket(self.server.socket)
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTORS:
+                raise
+            if not self.end_idle():
+                self.server.wait_for_room()
+            return
+        if made is not None:
+            self.server.process_conn(made)
+
+    def end_idle(self) -> bool:
+        """End some of the connections that were idle for longest; returns whether there were any."""
+        idle = [
+            (conn.parked_s, descriptor, conn)
+            for descriptor, conn in self._selector.connections
+            if conn is not self.server and conn.is_idle
+        ]
+        for _, descriptor, conn in sorted(idle, key=lambda one: one[:2])[:ENDED_AT_ONCE]:
+            self._selector.unregister(descriptor)
+            conn.expire()
+        return bool(idle)
 
     def _expire(self, threshold: float) -> None:
         now_s = self.server.now_s()

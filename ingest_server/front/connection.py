@@ -108,6 +108,10 @@ class HttpConnection(cheroot_parts.Connection):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         server.remember(self)
 
+    @property
+    def is_idle(self) -> bool:
+        return self.phase is Phase.IDLE
+
     def communicate(self) -> bool:
         """Go on as far as is possible; true where the connection is to be parked again."""
         if self.phase is Phase.LINGER:

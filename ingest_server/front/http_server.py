@@ -35,6 +35,7 @@ from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.body import Patience
 from ingest_server.front.connection import LINGER_S, HttpConnection, Phase
+from ingest_server.front.crowd import Crowd
 from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
 from ingest_server.front.queues import Queues
@@ -114,6 +115,7 @@ class UploadServer(cheroot_parts.Server):
         self._open: set[HttpConnection] = set()
         self._running: set[HttpRequest] = set()
         self._lingering: set[HttpConnection] = set()
+        self._crowd = Crowd(settings.max_uploads, now_s)
         self._changed = threading.Condition()
 
     @property
@@ -207,6 +209,14 @@ class UploadServer(cheroot_parts.Server):
             if conn in self._lingering:
                 self._lingering.remove(conn)
                 self._changed.notify_all()
+
+    def is_crowded(self) -> bool:
+        """Whether as many connections are open as leave room for the files of what runs."""
+        return self._crowd.is_full(len(self._open))
+
+    def wait_for_room(self) -> None:
+        """Let the acceptor rest a moment: nobody is idle, and the next one knocks already."""
+        self._stopping.wait(ACCEPT_PAUSE_S)
 
     def enter(self, request: HttpRequest) -> None:
         with self._changed:

@@ -7,7 +7,6 @@ composition root makes. Bytes of the disk are in `disk_space`.
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -103,13 +102,18 @@ class Resources:
 
 
 def usual(
-    state: StateStore, blobs: Blobs, uploads: Callable[[], int], threads: int
+    state: StateStore,
+    blobs: Blobs,
+    uploads: Callable[[], int],
+    threads: int,
+    most_descriptors: int | None = None,
 ) -> list[Resource]:
     """Return what every server watches.
 
     Args:
         uploads: how many requests that carry bytes run at this moment.
         threads: how many of them may run at most.
+        most_descriptors: at which no more connections are taken; None: any number.
     """
     return [
         Resource("database-log", lambda: Level(state.sizes().log, LOG_BYTES), _log_means(state)),
@@ -124,10 +128,11 @@ def usual(
         ),
         Resource(
             "descriptors",
-            _descriptors,
+            lambda: _descriptors(most_descriptors),
             lambda: (
-                "at the bound no connection is taken any more: raise LimitNOFILE in the unit, or "
-                "limit the connections of one address in a proxy"
+                "at the bound idle connections are closed for new ones, and without an idle one no "
+                "more is taken: raise LimitNOFILE in the unit, or limit the connections of one "
+                "address in a proxy"
             ),
         ),
         Resource(
@@ -161,8 +166,5 @@ def _log_means(state: StateStore) -> Callable[[], str]:
     return means
 
 
-def _descriptors() -> Level | None:
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return None
-    return Level(len(os.listdir("/proc/self/fd")), most)
+def _descriptors(most: int | None) -> Level | None:
+    return None if most is None else Level(len(os.listdir("/proc/self/fd")), most)

@@ -110,7 +110,7 @@ def test_what_cannot_be_read_hides_nothing_else(site):
 
 
 def test_all_that_can_run_out_is_watched(site):
-    watched = usual(site.state, site.blobs, lambda: 3, 256)
+    watched = usual(site.state, site.blobs, lambda: 3, 256, 1000)
 
     levels = Resources(site.state, watched).levels()
 
@@ -118,6 +118,7 @@ def test_all_that_can_run_out_is_watched(site):
     assert {one.name for one in watched} == names
     assert levels.keys() >= names - {"inodes"}
     assert levels["upload-threads"] == Level(3, 256)
+    assert levels["descriptors"].bound == 1000
     assert 0 < levels["descriptors"].used <= len(os.listdir("/proc/self/fd")) + 1
     assert all(len(one.means()) > 60 for one in watched)
 
