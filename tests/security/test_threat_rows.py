@@ -254,6 +254,23 @@ def test_row_6_abandoned_uploads_are_bounded(tmp_path):
         )
 
 
+@pytest.mark.slow
+def test_row_6_what_a_device_gives_up_or_repeats_does_not_fill_the_database(tmp_path):
+    limits = {"max_open_uploads_per_device": 2, "quota": "1MB"}
+    with secured(tmp_path, limits=limits) as site:
+        client, rows = site.device(), site.state.rows
+        for _ in range(270):
+            made = create(client, length=1).json()["id"]
+            assert client.delete(f"/v1/uploads/{made}").status_code == 200
+        aborted = rows("SELECT count(*) FROM uploads")
+        for _ in range(20):
+            upload(client)
+
+        assert aborted == [(256,)]
+        assert rows("SELECT count(*) FROM uploads WHERE state = 'complete'") == [(17,)]
+        assert len(site.published()) == 1
+
+
 def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
     client = site.device()
     with ExitStack() as stack:
