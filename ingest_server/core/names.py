@@ -36,6 +36,7 @@ _MEANS_MORE = ("-", "~")
 """What a name must not begin with: an option to every tool, somebody's home to every shell."""
 _WINDOWS_PATH = re.compile(r"([A-Za-z]:[\\/]|\\\\)")
 _MAX_EXTENSION_BYTES = 32
+_NUMBER = re.compile(r"-([0-9]{1,18})(?:\.[^./]*)?\Z", re.ASCII)
 
 
 def as_text(raw: str) -> str:
@@ -114,6 +115,13 @@ def numbered(path: str) -> Iterator[str]:
         yield with_number(path, number)
 
 
+def without_number(path: str, numbered_path: str) -> str:
+    """Return *path* if *numbered_path* is it with a number, else *numbered_path* itself."""
+    found = _NUMBER.search(numbered_path)
+    is_numbered = found is not None and with_number(path, int(found[1])) == numbered_path
+    return path if is_numbered else numbered_path
+
+
 def with_number(path: str, number: int) -> str:
     """Return *path* with ``-number`` before its extension."""
     parents, slash, leaf = path.rpartition("/")
@@ -129,6 +137,8 @@ class NameTemplate:
 
     def __init__(self, template: str) -> None:
         self._template = template
+        self.tells_devices_apart = False
+        """Whether no two devices can come to one path."""
         try:
             parsed = list(string.Formatter().parse(template))
         except ValueError as error:
@@ -141,6 +151,7 @@ class NameTemplate:
             )
         if any(spec or conversion for _, _, spec, conversion in parsed):
             raise ValueError(f"name_template {template!r}: a field is a name only, as in {{name}}")
+        self.tells_devices_apart = "device" in used
         if "name" not in used:
             raise ValueError(f"name_template {template!r} must contain {{name}}")
         parts = template.split("/")

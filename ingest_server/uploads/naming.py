@@ -7,11 +7,13 @@ halving, instead of being tried one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from ingest_server.core.names import NameTemplate, with_number
+from ingest_server.core.names import NameTemplate, with_number, without_number
 from ingest_server.core.record import UploadRecord
 from ingest_server.core.recorded import recorded_at
 from ingest_server.storage.interface import Queries
+from upload_protocol.messages import Receipt
 
 FIRST_NUMBER = 2
 
@@ -33,6 +35,23 @@ class Naming:
             name=record.name,
             recorded=None if moment is None else moment.date().isoformat(),
         )
+
+    def told(self, receipt: Receipt) -> Receipt:
+        """Return a receipt as a device may see it.
+
+        Where devices share folders, a number, or a way around a file that stands where a folder is
+        needed, tells of another's file: then it is the name that a device alone would have got.
+        """
+        if self._template.tells_devices_apart:
+            return receipt
+        origin = self._queries.find(receipt.upload_id)
+        if origin is None:
+            return receipt
+        first = self.first(origin)
+        path = receipt.published_as
+        if path.startswith(f"{origin.id}/"):
+            return replace(receipt, published_as=first)
+        return replace(receipt, published_as=without_number(first, path))
 
     def candidates(self, record: UploadRecord, first: str) -> Iterator[str]:
         """Yield *first*, then it with each number that no other upload has had, without end."""

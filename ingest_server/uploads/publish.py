@@ -65,10 +65,10 @@ class Publisher:
         self.earlier = Earlier(store, standings)
         self._moves = Moves(store)
         self._verifier = Verifier(store, self._moves)
-        self._naming = Naming(store.state, template)
+        self.naming = Naming(store.state, template)
         self.placing = Placing(
             store,
-            naming=self._naming,
+            naming=self.naming,
             moves=self._moves,
             verifier=self._verifier,
             earlier=self.earlier,

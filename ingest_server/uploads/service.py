@@ -94,7 +94,13 @@ class UploadService:
         self.completion = Completion(store, self.publisher, self._readers)
         self.long_work = LongWork()
         read_later = self.completion.begin_reading
-        self._statuses = Statuses(store, self.standings, read_later, lambda: self.settings)
+        self._statuses = Statuses(
+            store,
+            self.standings,
+            read_later,
+            lambda: self.settings,
+            told=self.publisher.naming.told,
+        )
         self._store = store
         self._audit = audit or Unaudited()
         self._expiry = Expiry(store)
@@ -290,7 +296,8 @@ class UploadService:
             )
             if isinstance(outcome, Pending):
                 entry.result = "pending"
-            return outcome
+                return outcome
+            return self.publisher.naming.told(outcome)
 
     def abort(self, device: str | None, upload_id: str) -> UploadStatus:
         """End the upload; ``aborted`` is durable before its bytes are removed. Repeatable."""

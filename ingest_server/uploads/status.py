@@ -33,17 +33,21 @@ class Statuses:
         standings: Standings,
         read_later: Callable[[str, Receipt], None],
         settings: Callable[[], ReceiverSettings],
+        *,
+        told: Callable[[Receipt], Receipt],
     ) -> None:
         """Join the parts.
 
         Args:
             read_later: begins to read the published file of a complete upload, once.
             settings: returns those of now.
+            told: returns a receipt as a device may see it.
         """
         self._store = store
         self._standings = standings
         self._read_later = read_later
         self._settings = settings
+        self._told = told
 
     def asked(self, record: UploadRecord) -> UploadStatus:
         """Return the status of the one upload that is asked for; what its receipt needs is begun.
@@ -79,7 +83,7 @@ class Statuses:
         if state is State.COMPLETE and record.receipt is not None:
             # No receipt before the file has been read, none for one that has changed.
             state = _TOLD_AS[self._standings.of(record.receipt)]
-            receipt = record.receipt if state is State.COMPLETE else None
+            receipt = self._told(record.receipt) if state is State.COMPLETE else None
         return UploadStatus(
             id=record.id,
             device=record.device,

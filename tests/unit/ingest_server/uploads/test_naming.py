@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.support.core_site import CoreSite, on_disk
+from tests.support.core_site import BytesBody, CoreSite, new_key, on_disk
+from upload_protocol.digests import Digest
+from upload_protocol.headers import ContentRange
+from upload_protocol.messages import CompleteRequest, CreateRequest
+from upload_protocol.ranges import ByteRange
 
 DAY = "cam/2026-11-21"
 
@@ -65,3 +69,33 @@ def test_with_a_database_from_before_the_files_each_is_found_again(tmp_path, kep
     assert [one.published_as for one in again] == [one.published_as for one in receipts]
     assert new.published_as == f"{DAY}/a-{kept + 6}.mp4"
     site.stop()
+
+
+@pytest.mark.parametrize("template", ["{date}/{name}", "{name}", "{folder}/{name}"])
+def test_a_template_that_joins_devices_tells_none_of_anothers_file(tmp_path, template):
+    site = CoreSite(tmp_path / "data", name_template=template)
+    alone = CoreSite(tmp_path / "alone", name_template=template)
+    site.upload(b"of cam", "clip-7.mp4")
+    site.upload(b"of cam too", "folder")
+
+    told = [of_dog(site, b"of dog"), of_dog(site, b"another of dog", folder="folder")]
+    expected = [of_dog(alone, b"of dog"), of_dog(alone, b"another of dog", folder="folder")]
+
+    assert [one.published_as for one in told] == [one.published_as for one in expected]
+    assert len(site.published()) == 4
+    [last] = [one for one in site.state.receipts() if one.upload_id == told[1].upload_id]
+    assert site.published()[last.published_as] == b"another of dog"  # the operator is told
+    for one in (site, alone):
+        one.stop()
+
+
+def of_dog(site, data: bytes, folder: str = ""):
+    """Return the receipt that another device gets, which its status must have too."""
+    wanted = CreateRequest("clip-7.mp4", folder=folder, length=len(data))
+    status, _ = site.receiver.create("dog", new_key(), wanted)
+    where = ContentRange(ByteRange(0, len(data)), len(data))
+    site.receiver.receive("dog", status.id, where, BytesBody(data), None)
+    request = CompleteRequest(len(data), Digest.of(data))
+    receipt = site.receiver.complete("dog", status.id, request)
+    assert site.receiver.status("dog", status.id).receipt == receipt
+    return receipt
