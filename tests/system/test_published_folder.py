@@ -122,3 +122,17 @@ def test_a_volume_that_is_not_mounted_is_not_published_under(elsewhere):
 
     assert "mount it" in elsewhere.end_of_log()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", elsewhere.published], check=True)
+
+
+def test_a_rotten_file_on_another_volume_is_kept_apart_by_a_copy(elsewhere):
+    client = Client(elsewhere.port, "cam-1")
+    receipt = send(client, "a.mp4", b"0123456789")
+    client.close()
+    (elsewhere.published / receipt["published_as"]).write_bytes(b"012345678?")
+
+    with pytest.raises(AssertionError, match="quarantine"):
+        elsewhere.run("verify")  # which fails, and says why
+
+    assert elsewhere.published_files() == []
+    kept = elsewhere.data_dir / "quarantine" / receipt["published_as"]
+    assert kept.read_bytes() == b"012345678?"
