@@ -30,8 +30,8 @@ from tests.support.processes import Server
 DEVICES = 20
 EVERY_S = 0.5
 """How often each device brings a small file."""
-MEASURED_S = 6.0
-SETTLE_S = 1.5
+MEASURED_S = 4.0
+SETTLE_S = 1.0
 MAX_RATIO = 3.0
 FILE_BYTES = 4 * KIB
 PIECES = str([[at, at + 1] for at in range(0, 2000, 2)])
