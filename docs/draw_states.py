@@ -1,4 +1,4 @@
-"""Write docs/states.md from the state table and the code, so that the page cannot drift from them.
+"""Write docs/states.md from the state tables and the code, so that the page cannot drift from them.
 
 Usage: python docs/draw_states.py
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.core.upload import FINAL, TRANSITIONS, Event, State
+from ingest_server.core import record
 
 PAGE = Path(__file__).with_name("states.md")
 AGENT = Path(__file__).parents[1] / "edge_agent"
@@ -28,6 +29,43 @@ MEANING = {
     State.KEPT: "verified, and stays while `[retention] delete` says so, or for `edge-agent upload` sent it",
     State.FAILED: "kept for a person; `edge-agent status` names the problem",
 }
+
+
+ON_THE_SERVER = {
+    record.State.OPEN: "takes bytes",
+    record.State.VERIFYING: "takes no more; its bytes are read and compared with the digest",
+    record.State.PUBLISHING: "has its target and its receipt; the file may have its name already",
+    record.State.COMPLETE: "the file is published, its receipt is durable",
+    record.State.FAILED: "its bytes were lost, or the file changed while it was half published",
+    record.State.EXPIRED: "no byte came for `[expiry] idle_days`",
+    record.State.ABORTED: "its client gave it up",
+}
+
+STEPS = (
+    ("the bytes are read", "verifying", "reads them again"),
+    ("they have the recording's time", "verifying", "the same"),
+    (
+        "on another volume: a copy is there, and was read back",
+        "verifying",
+        "removes it, and begins anew",
+    ),
+    ("the folders are there", "verifying", "the same, but for an empty folder"),
+    (
+        "`publishing` and the target are durable",
+        "publishing",
+        "reads the part, and gives it its name",
+    ),
+    ("the file has its name", "publishing", "finds that it has, reads it, and goes on"),
+    ("its name is durable", "publishing", "the same"),
+    (
+        "`complete` and the receipt are durable",
+        "complete",
+        "tells who watches, and removes the part",
+    ),
+    ("who watches the folder is told", "complete", "the same: they are told once more"),
+    ("the part file is gone", "complete", "finds nothing to be done"),
+)
+"""What has been done of publishing, the state by then, and what a start does that finds it so."""
 
 
 class _Moves(ast.NodeVisitor):
@@ -72,6 +110,28 @@ def told(event: str) -> str:
     return str(Event[name]) if name in Event.__members__ else f"`{event}`, as its caller says"
 
 
+def on_the_server() -> Iterator[str]:
+    """Yield what the page says of an upload on the server."""
+    yield "# The life of an upload on the server"
+    yield ""
+    yield "From the table in `ingest_server/core/record.py`."
+    yield ""
+    yield from ("| state | meaning |", "|---|---|")
+    yield from (f"| `{state}` | {ON_THE_SERVER[state]} |" for state in record.State)
+    yield from ("", "```mermaid", "stateDiagram-v2", f"    [*] --> {record.State.OPEN}")
+    for before in record.State:
+        after = record.FOLLOWING[before]
+        yield from (f"    {before} --> {state}" for state in record.State if state in after)
+        if not after:
+            yield f"    {before} --> [*]"
+    yield from ("```", "", "## The steps of publishing", "")
+    yield "In this order, each durable before the next where the table says so (docs/adr/0015, 0016)."
+    yield ""
+    yield from ("| done | state | a start after a power cut |", "|---|---|---|")
+    yield from (f"| {done} | `{state}` | {then} |" for done, state, then in STEPS)
+    yield ""
+
+
 def page() -> str:
     """Return the whole page: what each state means, then the table as a diagram."""
     lines = [
@@ -109,6 +169,7 @@ def page() -> str:
         "|---|---|",
         *(f"| `{module}`: `{function}` | {told(event)} |" for module, function, event in callers()),
         "",
+        *on_the_server(),
     ]
     return "\n".join(lines)
 
