@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
@@ -10,14 +11,9 @@ from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
 from ingest_server.core.uptime import Uptime
 from ingest_server.notify import hooks
-from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Target
-from ingest_server.notify.webhooks import (
-    Webhook,
-    WebhookError,
-    WebhookSettings,
-    client_context,
-    read_secrets,
-)
+from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Target, do_nothing
+from ingest_server.notify.kept_connection import WebhookError, client_context
+from ingest_server.notify.webhooks import Webhook, WebhookSettings, read_secrets
 from ingest_server.storage.interface import StateStore
 from ingest_server.uploads.publish import BeforePublish, allow_all
 
@@ -43,6 +39,7 @@ def deliveries_of(
         SettingError: a hook cannot be loaded, or a webhook's secret or authority cannot be read.
     """
     targets: list[Target] = []
+    rests: dict[str, Callable[[], None]] = {}
     for key in hooks.TYPES:
         entry = getattr(config.hooks, key)
         if entry is not None:
@@ -56,12 +53,22 @@ def deliveries_of(
         settings = WebhookSettings(
             one.url, one.secret_file, frozenset(one.events), one.allow_private, one.ca_file
         )
-        targets.append(Webhook(settings, clock))
+        webhook = Webhook(settings, clock)
+        targets.append(webhook)
+        rests[webhook.name] = webhook.rest
     outbox = state.outbox
     uptime = Uptime(clock.now_s, state.uptime_s())
     draw = secrets.SystemRandom().random
     workers = [
-        DeliveryWorker(target, outbox, clock, uptime, draw=draw, observer=observer)
+        DeliveryWorker(
+            target,
+            outbox,
+            clock,
+            uptime,
+            draw=draw,
+            observer=observer,
+            rest=rests.get(target.name, do_nothing),
+        )
         for target in targets
     ]
     return Deliveries(outbox, workers)

@@ -7,7 +7,7 @@ other. How a target is told is not here: `webhooks` and `hooks` say that.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +31,14 @@ JITTER = 0.2
 MAX_RETRY_AFTER_S = WAITS_S[-1]
 """Longest wait that a target can ask for."""
 
+AT_ONCE = 500
+"""Events that are looked up together."""
+TELL_FOR_S = 5.0
+"""How long they are told before it is looked anew, for what an operator says meanwhile."""
+SETTLE_EVERY_S = 0.25
+"""How often it is made durable that events were told, while they are: each costs a sync of the disk.
+What was told since then is told again after a crash."""
+
 IDLE_S = 1.0
 DISABLED_S = 5.0
 
@@ -50,6 +58,10 @@ class Told:
     error: str = ""
     retry_after_s: float | None = None
     """When the target wants to be asked again, if it said so."""
+
+
+def do_nothing() -> None:
+    """As a target that keeps nothing between two events."""
 
 
 class Target(Protocol):
@@ -93,7 +105,14 @@ class DeliveryWorker:
         *,
         draw: Callable[[], float],
         observer: Observer = NOBODY,
+        rest: Callable[[], None] = do_nothing,
     ) -> None:
+        """Join the parts.
+
+        Args:
+            rest: lets go of what the target keeps while events come; nothing is due for now.
+        """
+        self._rest = rest
         self.target = target
         self._outbox = outbox
         self._clock = clock
@@ -101,28 +120,55 @@ class DeliveryWorker:
         self._draw = draw
         self._observer = observer
 
-    def step(self) -> float:
-        """Tell at most one event; returns the seconds until there may be something to do."""
+    def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
+        """Tell some events; returns the seconds until there may be something to do."""
         name = self.target.name
         taken = self._outbox.take_in(name, self.target.types)
         if name in self._outbox.disabled():
+            self._rest()
             return DISABLED_S
+        due = self._outbox.due(name, self._uptime.now_s(), AT_ONCE)
+        if due:
+            self._tell(due, is_stopping)
+            return 0.0
+        self._rest()
         delivery = self._outbox.next(name)
         if delivery is None:
             return 0.0 if taken else IDLE_S
-        left_s = delivery.next_try_s - self._uptime.now_s()
-        if left_s > 0:
-            return min(left_s, IDLE_S)
-        self._settle(delivery, self.target.tell(delivery.event))
-        return 0.0
+        return min(max(0.0, delivery.next_try_s - self._uptime.now_s()), IDLE_S)
+
+    def rest(self) -> None:
+        """Let go of what the target keeps: nothing is told any more."""
+        self._rest()
+
+    def _tell(self, due: Sequence[Delivery], is_stopping: Callable[[], bool]) -> None:
+        """Tell these events, until one fails, a while has passed or the server stops."""
+        settled_s = began_s = self._clock.now_s()
+        done: list[Delivery] = []
+        for delivery in due:
+            told = self.target.tell(delivery.event)
+            if told.outcome is not Outcome.DONE:
+                self._done(done)
+                self._settle(delivery, told)
+                return
+            done.append(delivery)
+            now_s = self._clock.now_s()
+            if now_s - settled_s >= SETTLE_EVERY_S:
+                self._done(done)
+                done, settled_s = [], now_s
+            if now_s - began_s >= TELL_FOR_S or is_stopping():
+                break
+        self._done(done)
+
+    def _done(self, told: Sequence[Delivery]) -> None:
+        if told:
+            self._outbox.done(*told)
+        for delivery in told:
+            self._observer.webhook_delivered("ok")
+            log.debug("event.delivered", event_id=delivery.event.id, target=self.target.name)
 
     def _settle(self, delivery: Delivery, told: Told) -> None:
         event = delivery.event
-        if told.outcome is Outcome.DONE:
-            self._outbox.done(delivery)
-            self._observer.webhook_delivered("ok")
-            log.debug("event.delivered", event_id=event.id, target=self.target.name)
-            return
         if told.outcome is Outcome.GONE:
             self._outbox.disable(self.target.name, rfc3339(self._clock.now_utc()))
             self._outbox.later(delivery, 0.0, told.error)
@@ -179,10 +225,11 @@ class Deliveries:
         pause_s = 0.0
         while not self._stop.wait(pause_s):
             try:
-                pause_s = worker.step()
+                pause_s = worker.step(self._stop.is_set)
             except Refused as refused:  # the database; it is busy or full
                 log.warning("events.delayed", target=worker.target.name, error=str(refused))
                 pause_s = DISABLED_S
             except Exception:
                 log.exception("events.failed", target=worker.target.name)
                 pause_s = DISABLED_S
+        worker.rest()

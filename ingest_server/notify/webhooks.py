@@ -1,8 +1,9 @@
 """Events as signed HTTP requests: the Standard Webhooks signature over a CloudEvents body.
 
-Only the operator's configuration names targets. An address is looked up once for each request, and
-only those very addresses are connected to, and only if they are public: a name that changes what it
-stands for cannot lead the server to itself or to its neighbours. Redirects are not followed.
+Only the operator's configuration names targets. An address is looked up once for each connection, and
+only those very addresses are connected to, and only if they are public (`kept_connection`): a name that
+changes what it stands for cannot lead the server to itself or to its neighbours. Redirects are not
+followed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,6 @@ import hashlib
 import hmac
 import http.client
 import json
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -27,7 +24,12 @@ from edge_host.clock import Clock
 from ingest_server.core import events
 from ingest_server.core.events import Event
 from ingest_server.notify.deliveries import Outcome, Told
-from ingest_server.notify.public_address import is_public
+from ingest_server.notify.kept_connection import (
+    KeptConnection,
+    Resolve,
+    WebhookError,
+    resolve,
+)
 
 TIMEOUT_S = 15.0
 """For the whole request: a consumer takes the event and works on it later."""
@@ -37,12 +39,6 @@ MIN_SECRET = 24
 """Bytes of a secret, as Standard Webhooks asks for."""
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 # marks one, is none
-
-Resolve = Callable[[str, int], Sequence[str]]
-
-
-class WebhookError(Exception):
-    """A webhook cannot be told; the message is fit for a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +50,6 @@ class WebhookSettings:
     """Whether it may be on this machine or in a private network, and plain http."""
     ca_file: Path | None = None
     """Whose certificates it may have; None: those of the authorities that the system trusts."""
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of *host*."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 def read_secrets(path: Path) -> list[bytes]:
@@ -91,20 +81,6 @@ def read_secrets(path: Path) -> list[bytes]:
     return found
 
 
-def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return what checks a target's certificate; the file is read anew, as one may be renewed.
-
-    Raises:
-        WebhookError: it cannot be read.
-    """
-    try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except ssl.SSLError as error:
-        raise WebhookError(f"the ca_file {ca_file} holds no certificate in PEM form") from error
-    except OSError as error:
-        raise WebhookError(f"the ca_file {ca_file} cannot be read: {error.strerror}") from error
-
-
 def signature(secret: bytes, event_id: str, timestamp: int, body: bytes) -> str:
     """Return one entry of ``webhook-signature`` (Standard Webhooks, HMAC-SHA256)."""
     signed = f"{event_id}.{timestamp}.".encode() + body
@@ -125,7 +101,7 @@ class Webhook:
         self._settings = settings
         self._timeout_s = timeout_s
         self._clock = clock
-        self._resolve = resolve
+        self._connection = KeptConnection(settings, clock, resolve=resolve, timeout_s=timeout_s)
 
     @property
     def name(self) -> str:
@@ -134,6 +110,10 @@ class Webhook:
     @property
     def types(self) -> AbstractSet[str]:
         return self._settings.types
+
+    def rest(self) -> None:
+        """Let the connection go: no event is waiting."""
+        self._connection.close()
 
     def tell(self, event: Event) -> Told:
         try:
@@ -179,80 +159,4 @@ class Webhook:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(signatures),
         }
-        split = urlsplit(self._settings.url)
-        path = (split.path or "/") + (f"?{split.query}" if split.query else "")
-        until_s = self._clock.now_s() + self._timeout_s
-        connection = self._connect(split.scheme, split.hostname or "", split.port, until_s)
-        sock = connection.sock
-        # The timeout of a socket is for each read; this one is for all of them.
-        is_late = threading.Event()
-        deadline = threading.Timer(until_s - self._clock.now_s(), _cut, (sock, is_late))
-        deadline.daemon = True
-        deadline.start()
-        try:
-            if isinstance(sock, ssl.SSLSocket):
-                sock.do_handshake()
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()  # its body is not read
-        except Exception as error:
-            if is_late.is_set():
-                raise TimeoutError from error
-            raise
-        else:
-            if is_late.is_set():  # a head that was cut looks like a whole one
-                raise TimeoutError
-            return answer.status, answer.headers.get("Retry-After")
-        finally:
-            deadline.cancel()
-            connection.close()
-
-    def _connect(
-        self, scheme: str, host: str, port: int | None, until_s: float
-    ) -> http.client.HTTPConnection:
-        is_tls = scheme == "https"
-        port = port or (443 if is_tls else 80)
-        addresses = self._resolve(host, port)
-        if not addresses:
-            raise WebhookError(f"{host} has no address")
-        if not self._settings.allow_private:
-            private = [one for one in addresses if not is_public(one)]
-            if private:
-                raise WebhookError(
-                    f"{host} is {private[0]}, not an address of the internet: set allow_private "
-                    "if that is meant"
-                )
-        context = client_context(self._settings.ca_file) if is_tls else None
-        sock = self._reach(addresses, port, until_s)
-        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-        try:
-            connection.sock = (
-                context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-                if context is not None
-                else sock
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return connection
-
-    def _reach(self, addresses: Sequence[str], port: int, until_s: float) -> socket.socket:
-        """Return a connection to the first of *addresses* that has one."""
-        for number, address in enumerate(addresses, 1):
-            left_s = until_s - self._clock.now_s()
-            if left_s <= 0:
-                break
-            try:
-                return socket.create_connection((address, port), left_s)
-            except OSError:
-                if number == len(addresses):
-                    raise
-        raise TimeoutError
-
-
-def _cut(sock: socket.socket, is_late: threading.Event) -> None:
-    is_late.set()
-    try:
-        # Below TLS, whose own shutdown takes the connection apart under the thread that reads it.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        return  # it ended in this moment
+        return self._connection.post(urlsplit(self._settings.url), body, headers)

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -278,6 +279,91 @@ def test_row_16_a_name_is_looked_up_once_so_that_it_cannot_change_in_between(sec
         assert target.tell(EVENT).outcome is Outcome.DONE
         assert asked == ["hooks.example"]
         assert told.seen[0][0]["host"].startswith("hooks.example:")
+
+
+class Keeping(http.server.ThreadingHTTPServer):
+    """A consumer that keeps connections, and closes each after so many events."""
+
+    daemon_threads = True
+
+    def __init__(self, events_each: int) -> None:
+        self.connections = 0
+        self.told: list[str] = []
+        keeping = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 5
+            count = 0
+
+            def setup(self):
+                keeping.connections += 1
+                super().setup()
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                keeping.told.append(self.headers["webhook-id"])
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+                self.count += 1
+                self.close_connection = self.count == events_each  # without a word
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+@pytest.mark.parametrize(("events_each", "connections"), [(100, 1), (4, 3)])
+def test_events_that_follow_each_other_share_a_connection_while_the_target_keeps_it(
+    secret_file, events_each, connections
+):
+    ids = [f"evt_{number}" for number in range(10)]
+    with Keeping(events_each) as told:
+        target = webhook(told.url, secret_file)
+        outcomes = {target.tell(replace(EVENT, id=one)).outcome for one in ids}
+        target.rest()
+
+    assert outcomes == {Outcome.DONE}
+    assert told.told == ids  # each once, though the target closed in between
+    assert told.connections == connections
+
+
+def test_many_events_are_noted_as_told_together_and_a_failure_between_them_is_not(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.DONE, Outcome.FAILED]
+    names = [f"{number}.mp4" for number in range(6)]
+    for name in names:
+        desk.site.create(name)
+
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == names
+    states = {one.event.data["name"]: one.state for one in desk.outbox.listing()}
+    assert states == {name: "pending" if name == "1.mp4" else "done" for name in names}
+
+
+def test_a_stop_is_looked_for_between_two_events_and_what_was_told_is_noted(desk):
+    for number in range(3):
+        desk.site.create(f"{number}.mp4")
+
+    desk.worker.step(is_stopping=lambda: True)
+
+    assert [one.state for one in desk.outbox.listing()] == ["done", "pending", "pending"]
 
 
 def test_over_https_with_ones_own_authority_an_event_arrives(tmp_path, secret_file):

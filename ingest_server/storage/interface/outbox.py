@@ -40,7 +40,14 @@ class Outbox(Protocol):
         """
         ...
 
-    def done(self, delivery: Delivery) -> None: ...
+    def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
+        """Return what is to be tried by uptime *now_s*, in the order in which it happened.
+
+        Nothing of an upload behind an event of it that has to wait for longer.
+        """
+        ...
+
+    def done(self, *deliveries: Delivery) -> None: ...
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         """Try again at uptime *next_try_s*."""

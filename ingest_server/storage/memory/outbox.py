@@ -72,8 +72,21 @@ class MemoryOutbox(Outbox):
                 oldest.setdefault(one.event.subject, one)
         return min(oldest.values(), key=lambda one: (one.next_try_s, one.event.seq), default=None)
 
-    def done(self, delivery: Delivery) -> None:
-        self._settle(delivery, "done", 0.0, None)
+    def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
+        found: list[Delivery] = []
+        held: set[str] = set()
+        for one in sorted(self._all(), key=lambda one: one.event.seq):
+            if one.target != target or one.state != "pending":
+                continue
+            if one.next_try_s > now_s:
+                held.add(one.event.subject)
+            elif one.event.subject not in held:
+                found.append(one)
+        return found[:limit]
+
+    def done(self, *deliveries: Delivery) -> None:
+        for delivery in deliveries:
+            self._settle(delivery, "done", 0.0, None)
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)

@@ -82,8 +82,23 @@ class SqliteOutbox(Outbox):
         )
         return None if row is None else _delivery(row)
 
-    def done(self, delivery: Delivery) -> None:
-        self._settle(delivery, "done", 0.0, None)
+    def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
+        rows = self._state.rows(
+            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({_DUE}) ORDER BY d.seq",
+            target,
+            target,
+            now_s,
+            now_s,
+            limit,
+        )
+        return [_delivery(row) for row in rows]
+
+    def done(self, *deliveries: Delivery) -> None:
+        def job(transaction: SqlTransaction) -> None:
+            for delivery in deliveries:
+                transaction.write(_SETTLE, *_settled(delivery, "done", 0.0, None))
+
+        self._state.run(job)
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)
@@ -92,16 +107,7 @@ class SqliteOutbox(Outbox):
         self._settle(delivery, "dead", 0.0, error)
 
     def _settle(self, delivery: Delivery, state: str, next_try_s: float, error: str | None) -> None:
-        self._write(
-            "UPDATE deliveries SET state = ?, tries = ?, next_try_s = ?, error = ? "
-            "WHERE target = ? AND seq = ?",
-            state,
-            delivery.tries + 1,
-            next_try_s,
-            error,
-            delivery.target,
-            delivery.event.seq,
-        )
+        self._write(_SETTLE, *_settled(delivery, state, next_try_s, error))
 
     def disable(self, target: str, now: str) -> None:
         self._write("UPDATE targets SET disabled_at = ? WHERE name = ?", now, target)
@@ -165,11 +171,28 @@ _NEWS = (
     "SELECT e.seq, e.type, e.subject FROM events e "
     "WHERE e.seq > (SELECT taken_in FROM targets WHERE name = ?) ORDER BY e.seq"
 )
+_DUE = (
+    "SELECT w.seq FROM deliveries w WHERE w.target = ? AND w.state = 'pending' "
+    "AND w.next_try_s <= ? AND NOT EXISTS ("
+    "SELECT 1 FROM deliveries o WHERE o.target = w.target AND o.subject = w.subject "
+    "AND o.seq < w.seq AND o.state = 'pending' AND o.next_try_s > ?) ORDER BY w.seq LIMIT ?"
+)
+_SETTLE = (
+    "UPDATE deliveries SET state = ?, tries = ?, next_try_s = ?, error = ? "
+    "WHERE target = ? AND seq = ?"
+)
 _SELECT = (
     "SELECT d.target, d.state, d.tries, d.next_try_s, d.error, "
     "e.seq, e.id, e.type, e.time, e.subject, e.device, e.data "
     "FROM deliveries d JOIN events e ON e.seq = d.seq"
 )
+
+
+def _settled(
+    delivery: Delivery, state: str, next_try_s: float, error: str | None
+) -> tuple[object, ...]:
+    tries, seq = delivery.tries + 1, delivery.event.seq
+    return state, tries, next_try_s, error, delivery.target, seq
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

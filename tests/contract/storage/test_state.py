@@ -625,6 +625,30 @@ class TestEvents:
         assert (again.event, again.tries, again.next_try_s) == (first.event, 1, 50.0)
         assert again.error == "busy"
 
+    def test_what_is_due_comes_in_the_order_in_which_it_happened(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1), record(2))
+        state.run(lambda rows: rows.save(record(1, state=State.ABORTED)))
+        state.run(lambda rows: rows.save(record(2, state=State.ABORTED)))
+        state.outbox.take_in("ops", events.TYPES)
+
+        def due(now_s=0.0, limit=9):
+            found = state.outbox.due("ops", now_s, limit)
+            return [(one.event.subject, one.event.type) for one in found]
+
+        one = [(record(1).id, kind) for kind in (events.CREATED, events.ABORTED)]
+        two = [(record(2).id, kind) for kind in (events.CREATED, events.ABORTED)]
+        everything = [one[0], two[0], one[1], two[1]]
+        assert due() == everything
+        assert due(limit=3) == everything[:3]
+        assert state.outbox.due("nobody", 0.0, 9) == []
+
+        state.outbox.later(state.outbox.due("ops", 0.0, 1)[0], 50.0, "busy")
+        assert due() == two  # nothing of the one whose event waits
+        assert due(50.0) == everything
+        state.outbox.done(*state.outbox.due("ops", 50.0, 3))
+        assert due(50.0) == everything[3:]
+
     def test_what_was_given_up_is_told_again_when_somebody_says_so(self, state):
         state.outbox.register("ops")
         insert(state, record(1), record(2))
