@@ -130,6 +130,7 @@ class _Uploading:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         if not self._files.is_ietf(req, upload_id):
+            resp.set_header("Allow", "DELETE, HEAD, OPTIONS, PATCH")
             raise Refused("method-not-allowed", "tus asks for the offset by HEAD")
         ietf.head(self._files.resumable, req, resp, upload_id)
 
