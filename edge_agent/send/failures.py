@@ -314,6 +314,8 @@ class FailurePolicy:
             event,
             problem=code,
             detail=detail,
+            upload_id=None,
+            idempotency_key=None,
             tell=[*(also or []), NewEvent("file.failed", told, subject=recording.id)],
         )
         log.error("upload.failed", recording_id=recording.id, code=code, detail=detail)

@@ -29,6 +29,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
 from edge_agent.send.body import WORKER, ThrottledBody
 from edge_agent.send.failures import FailurePolicy
+from edge_agent.send.giving_up import GivingUp
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
@@ -98,6 +99,9 @@ class Lane:
         self._shared = shared
         self._queue = queue
         self._steps = steps
+        self._giving_up = GivingUp(
+            shared.store.given_up, member.client, clock=shared.clock, lock=shared.lock
+        )
         self._in_hand = SourceInHand(self.number, shared.open_source, shared.held)
         self._has_store_failed = False
         self._failures = 0
@@ -154,6 +158,8 @@ class Lane:
         held_s = max(shared.reach.held_s(now_s), self._until_s - now_s)
         if held_s > 0:
             return held_s
+        if self.number == 0 and not shared.reach.must_probe:
+            self._giving_up.tell_of_one()
         shared.waits.release_over(now_s)
         picked = self._queue.pick(now_s)
         if picked is None:

@@ -11,6 +11,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, IllegalTransitionError, State, advance
 from edge_agent.store.database import Connection
+from edge_agent.store.given_up import GivenUp
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.running_time import RunningTime
@@ -152,6 +153,8 @@ def _write(run: Connection, before: Recording, after: Recording) -> None:
     changed = changed_columns(before, after)
     if not changed:
         return
+    if before.upload_id is not None and after.upload_id != before.upload_id:
+        GivenUp.add(run, before.upload_id)
     # Names of `schema`'s own; every value is bound.
     columns = ", ".join(f"{column} = ?" for column in changed)
     run.execute(f"UPDATE recording SET {columns} WHERE seq = ?", (*changed.values(), after.seq))

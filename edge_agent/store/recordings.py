@@ -25,6 +25,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.database import Connection, Database
+from edge_agent.store.given_up import GivenUp
 from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
@@ -76,6 +77,7 @@ class Store:
         self._queue = EveryRecording(database) if queue is None else queue
         self.outbox = outbox
         self.notes = Notes(database)
+        self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
         self._moves = Moves(outbox, self.notes, self.running)
         self.priority_of: Callable[[str, str], int] | None = None

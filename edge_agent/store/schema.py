@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import notes, outbox
+from edge_agent.store import given_up, notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -83,7 +83,14 @@ UPDATE recording SET seen_s = coalesce((SELECT CAST(value AS INTEGER) FROM setti
 ALTER TABLE recording ADD COLUMN is_seen_at_true INTEGER NOT NULL DEFAULT 1;
 """
 
-MIGRATIONS = (_RECORDINGS + outbox.SCHEMA + notes.SCHEMA, _TALLY, _PRIORITIES, _RECEIPT_AGE, _AGE)
+MIGRATIONS = (
+    _RECORDINGS + outbox.SCHEMA + notes.SCHEMA,
+    _TALLY,
+    _PRIORITIES,
+    _RECEIPT_AGE,
+    _AGE,
+    given_up.SCHEMA,
+)
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
