@@ -28,6 +28,7 @@ MEANING = {
     State.RELEASED: "the file is gone from the device",
     State.KEPT: "verified, and stays while `[retention] delete` says so, or for `edge-agent upload` sent it",
     State.FAILED: "kept for a person; `edge-agent status` names the problem",
+    State.OVERWRITTEN: "deleted by its recorder, which keeps a ring of files, before it was sent; counted",
 }
 
 

@@ -1,6 +1,7 @@
 """The life of one recording, as a table.
 
-    SEEN -> (GROWING ->) STABLE -> SENDING -> SENT -> VERIFIED (<-> KEPT) -> RELEASED,  and FAILED
+    SEEN -> (GROWING ->) STABLE -> SENDING -> SENT -> VERIFIED (<-> KEPT) -> RELEASED,  and FAILED,
+    OVERWRITTEN
 
 Rules that the table keeps, and `tests/properties/test_state_table.py` proves:
 
@@ -40,6 +41,8 @@ class State(StrEnum):
     """Verified, and stays on the device as long as the configuration says so."""
     FAILED = "failed"
     """Kept for a person: the problem code says why."""
+    OVERWRITTEN = "overwritten"
+    """Deleted by its recorder, which keeps a ring of files, before it was sent: counted, no more."""
 
 
 class Event(StrEnum):
@@ -53,12 +56,15 @@ class Event(StrEnum):
     UPLOAD_LOST = "upload lost"
     SOURCE_CHANGED = "source changed"
     SOURCE_VANISHED = "source vanished"
+    SOURCE_OVERWRITTEN = "source overwritten"
     REJECTED = "rejected"
     RETRIED = "retried"
     DELETED = "deleted"
     KEEPING = "keeping"
     KEEPING_NO_MORE = "keeping no more"
 
+
+_UNSENT = (State.SEEN, State.GROWING, State.STABLE, State.SENDING, State.SENT)
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
     {
@@ -92,6 +98,8 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.VERIFIED, Event.REJECTED): State.FAILED,
         (State.VERIFIED, Event.KEEPING): State.KEPT,
         (State.KEPT, Event.KEEPING_NO_MORE): State.VERIFIED,
+        **{(state, Event.SOURCE_OVERWRITTEN): State.OVERWRITTEN for state in _UNSENT},
+        (State.OVERWRITTEN, Event.RETRIED): State.SEEN,
         (State.FAILED, Event.RETRIED): State.SEEN,
         (State.FAILED, Event.SOURCE_CHANGED): State.SEEN,
     }
@@ -100,7 +108,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
 FINAL = frozenset({State.RELEASED})
 """States that nothing leads out of."""
 
-PENDING = frozenset({State.SEEN, State.GROWING, State.STABLE, State.SENDING, State.SENT})
+PENDING = frozenset(_UNSENT)
 """States in which the server does not hold the recording yet."""
 
 

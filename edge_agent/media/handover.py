@@ -80,7 +80,7 @@ def _take(store: Store, found: Found) -> Recording:
         return store.add([found])[0]
     is_same = before.identity.is_same_content(found.identity)
     try:
-        if before.state is State.FAILED:
+        if before.state in (State.FAILED, State.OVERWRITTEN):
             return store.advance(before, Event.RETRIED, identity=found.identity, **ANEW)
         if before.state in (State.VERIFIED, State.KEPT) and not is_same:
             if before.state is State.VERIFIED:

@@ -14,6 +14,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_MISSING, Recording
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.media.rings import Rings
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.outbox import NewEvent
@@ -43,10 +44,11 @@ class MissingFiles:
         self._activity = activity
         self._settler = settler
         self._renumbered = renumbered
+        self._rings = Rings()
 
     def find(self) -> Iterator[bool]:
         """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
-        after = 0
+        after, self._rings = 0, Rings()
         while page := self._store.places(
             *_UNSENT_OR_KNOWN, after_seq=after, limit=SEARCHED_AT_ONCE
         ):
@@ -73,6 +75,22 @@ class MissingFiles:
         if recording.state is State.VERIFIED:
             self._store.advance(recording, Event.SOURCE_VANISHED)
             return
+        path = printable(recording.path)
+        if recording.origin == "watch" and self._rings.has_overwritten(recording):
+            told = {
+                "file_id": recording.id,
+                "name": recording.name,
+                "length": recording.identity.length,
+            }
+            self._store.advance(
+                recording,
+                Event.SOURCE_OVERWRITTEN,
+                upload_id=None,
+                idempotency_key=None,
+                tell=[NewEvent("file.overwritten", told, subject=recording.id, is_low=True)],
+            )
+            log.info("upload.overwritten", recording_id=recording.id, path=path)
+            return
         detail = "the file was deleted or moved away before it was sent"
         told = {
             "file_id": recording.id,
@@ -89,5 +107,4 @@ class MissingFiles:
             detail=detail,
         )
         self._activity.touch()
-        path = printable(recording.path)
         log.warning("upload.failed", recording_id=recording.id, path=path, error=detail)

@@ -59,7 +59,7 @@ class Reconciler:
         """
         before = self._store.newest_at(found.path)
         is_held = before is not None and self._activity.held.get(before.id, False)
-        if before is None or before.state is State.RELEASED or is_held:
+        if before is None or is_held or _is_over(before, found):
             # Held: deleted, and still sent; what has its name now is another one.
             return self._is_renamed(found, now_s)
         identity = found.identity
@@ -69,7 +69,7 @@ class Reconciler:
             self.renumbered[before.identity.device] = identity.device
         if before.state in (State.SEEN, State.GROWING):
             return not self._settler.watch(found.path, before.id, identity, now_s)
-        if before.state is State.FAILED and before.problem == SOURCE_MISSING:
+        if _was_missed(before):
             return not self._start_over(before, Event.RETRIED, found, now_s)
         if before.state in (State.VERIFIED, State.KEPT) and (
             is_same or before.identity.is_doubtful(identity)
@@ -116,7 +116,7 @@ class Reconciler:
             self._store.prioritise([after])  # moved to the urgent ones, perhaps
             self._settler.forget(before.path)
             log.info("upload.renamed", recording_id=before.id, path=printable(found.path))
-            if after.state is State.FAILED and after.problem == SOURCE_MISSING:
+            if _was_missed(after):
                 return not self._start_over(after, Event.RETRIED, found, now_s)
             if after.state is State.SENT:  # its digest is of what was read under the old name
                 return not self._start_over(after, Event.SOURCE_CHANGED, found, now_s)
@@ -140,6 +140,19 @@ class Reconciler:
         self._store.advance(before, event, **changes)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
         return self._settler.watch(found.path, before.id, found.identity, now_s)
+
+
+def _was_missed(recording: Recording) -> bool:
+    """Return whether its file was gone, so that it goes on when that is back."""
+    is_missing = recording.state is State.FAILED and recording.problem == SOURCE_MISSING
+    return is_missing or recording.state is State.OVERWRITTEN
+
+
+def _is_over(before: Recording, found: Found) -> bool:
+    """Return whether nothing more comes of what had this name, so that *found* is another one."""
+    if before.state is State.OVERWRITTEN:  # a ring of files uses names again
+        return not before.identity.is_same_content(found.identity)
+    return before.state is State.RELEASED
 
 
 def _is_untouched(before: Identity, now: Identity) -> bool:

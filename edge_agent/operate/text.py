@@ -49,6 +49,11 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         f"waiting: {_files(queue['files'])}, {size(queue['bytes'])}; failed: {queue['failed']};"
         f" sent so far: {_files(totals['files_done'])}"
     )
+    if overwritten := totals.get("files_overwritten"):
+        lines.append(
+            f"overwritten by the recorder before they were sent: {_files(overwritten)};"
+            " the link is slower than what is recorded, or the recorder keeps too little"
+        )
     if (link := _link_line(document)) is not None:
         lines.append(link)
     if queue["failed"]:

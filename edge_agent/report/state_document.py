@@ -112,6 +112,7 @@ class StateDocuments:
                 "bytes_resent": totals.bytes_resent,
                 "files_done": totals.files_verified,
                 "files_failed": totals.files_failed,
+                "files_overwritten": totals.files_overwritten,
             },
             "link": _link(link),
             "disk": self._disk(),

@@ -17,8 +17,9 @@ from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.running_time import RunningTime
 from edge_agent.store.schema import COLUMNS, changed_columns, to_recording
 
-_KEEP_RELEASED = 1000
-"""Released recordings remembered, for `status` and for people; older ones are forgotten."""
+_PAST = frozenset({State.RELEASED, State.OVERWRITTEN})
+_KEEP_PAST = 1000
+"""Recordings remembered in each of these, for `status` and for people; older ones are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,10 @@ class Moves:
             )
         elif moved.state is State.FAILED:
             self._notes.count(run, files_failed=1)
-        elif moved.state is State.RELEASED:
-            _forget_old_released(run)
+        elif moved.state is State.OVERWRITTEN:
+            self._notes.count(run, files_overwritten=1)
+        if moved.state in _PAST:
+            _forget_old(run, moved.state)
         for one in move.tell:
             self._outbox.write(run, one)
         return moved
@@ -132,11 +135,11 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def _forget_old_released(run: Connection) -> None:
+def _forget_old(run: Connection, state: State) -> None:
     run.execute(
         "DELETE FROM recording WHERE state = ? AND seq <= (SELECT seq FROM recording"
         " WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-        (State.RELEASED, State.RELEASED, _KEEP_RELEASED),
+        (state, state, _KEEP_PAST),
     )
 
 

@@ -19,6 +19,7 @@ class Totals:
 
     files_verified: int = 0
     files_failed: int = 0
+    files_overwritten: int = 0
     bytes_sent: int = 0
     bytes_resent: int = 0
     last_verified_at: str | None = None

@@ -283,6 +283,83 @@ def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
     ]
 
 
+def ring(folder, *names: str) -> list[Path]:
+    """Write settled files of a ring, each a second younger than the one before."""
+    paths = [folder.write(name) for name in names]
+    for age, path in enumerate(paths):
+        os.utime(path, (1000 + age, 1000 + age))
+    folder.settle()
+    return paths
+
+
+def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_no_failure(folder):
+    first, second, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4", "seg_3.mp4", "seg_10.mp4")
+    sending = folder.store.advance(
+        folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32
+    )
+    first.unlink()
+    second.unlink()
+    folder.settle()
+
+    assert folder.states() == {
+        "seg_1.mp4": State.OVERWRITTEN,
+        "seg_2.mp4": State.OVERWRITTEN,
+        "seg_3.mp4": State.STABLE,
+        "seg_10.mp4": State.STABLE,
+    }
+    totals = folder.store.notes.totals()
+    assert (totals.files_overwritten, totals.files_failed) == (2, 0)
+    told = [one for one in folder.store.outbox.undelivered() if one.type == "file.overwritten"]
+    assert [one.data["name"] for one in told] == ["seg_1.mp4", "seg_2.mp4"]
+    assert told[0].subject == sending.id
+    assert folder.store.given_up.next() == "a" * 32
+
+
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        (("seg_1.mp4", "seg_2.mp4"), ("seg_2.mp4",)),
+        (("seg_1.mp4", "seg_2.mp4"), ("seg_1.mp4", "seg_2.mp4")),
+        (("seg_1.mp4", "flight.mp4"), ("seg_1.mp4",)),
+        (("seg_1.mp4", "seg_2.mp4", "seg_3.mp4"), ("seg_2.mp4",)),
+    ],
+    ids=["the newest", "all of them", "of another series", "from the middle"],
+)
+def test_what_no_ring_takes_is_a_failure_for_a_person(folder, names, gone):
+    ring(folder, *names)
+    for name in gone:
+        (folder.media / name).unlink()
+    folder.settle()
+
+    assert {folder.named(name).state for name in gone} == {State.FAILED}
+
+
+def test_a_name_of_the_ring_that_is_used_again_is_another_recording(folder):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4")
+    first.unlink()
+    folder.settle()
+    folder.write("seg_1.mp4", b"the next round")
+    folder.settle()
+
+    found = [(one.name, one.state) for one in folder.store.in_states(*State)]
+    assert found == [
+        ("seg_1.mp4", State.OVERWRITTEN),
+        ("seg_2.mp4", State.STABLE),
+        ("seg_1.mp4", State.STABLE),
+    ]
+
+
+def test_what_was_taken_for_overwritten_and_comes_back_is_sent(folder):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4")
+    away = folder.media.parent / "away"
+    first.rename(away)
+    folder.settle()
+    away.rename(first)
+    folder.settle()
+
+    assert folder.states() == {"seg_1.mp4": State.STABLE, "seg_2.mp4": State.STABLE}
+
+
 def test_a_file_that_vanishes_while_a_lane_has_it_open_is_no_failure(folder):
     folder.write("a.mp4")
     folder.settle()

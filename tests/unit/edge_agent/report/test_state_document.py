@@ -143,7 +143,13 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "percent": 42.0,
             "attempt": 2,
         },
-        "totals": {"bytes_sent": 0, "bytes_resent": 0, "files_done": 0, "files_failed": 0},
+        "totals": {
+            "bytes_sent": 0,
+            "bytes_resent": 0,
+            "files_done": 0,
+            "files_failed": 0,
+            "files_overwritten": 0,
+        },
         "link": {
             "iface": None,
             "metered": None,

@@ -62,6 +62,7 @@ ONE_WAY[State.VERIFIED] = [*ONE_WAY[State.SENT], Event.RECEIPT_STORED]
 ONE_WAY[State.RELEASED] = [*ONE_WAY[State.VERIFIED], Event.DELETED]
 ONE_WAY[State.KEPT] = [*ONE_WAY[State.VERIFIED], Event.KEEPING]
 ONE_WAY[State.FAILED] = [Event.REJECTED]
+ONE_WAY[State.OVERWRITTEN] = [Event.SOURCE_OVERWRITTEN]
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -1,0 +1,52 @@
+"""Recorders that keep a ring of files: the oldest goes when a new one begins, sent or not."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+
+from edge_agent.core.recording import Recording
+from edge_agent.media import beneath
+
+_NEVER_NS = 2**63
+_DIGITS = re.compile(rb"[0-9]+")
+
+
+class Rings:
+    """What lies beside missing files, looked at once for each folder. For one search."""
+
+    def __init__(self) -> None:
+        self._folders: dict[bytes, dict[bytes, int]] = {}
+        """Folder -> series of names -> modification time of its oldest file, in ns."""
+
+    def has_overwritten(self, recording: Recording) -> bool:
+        """Return whether the missing file of *recording* was the oldest of a series that goes on.
+
+        Names that differ in their digits alone are a series. Any doubt is False.
+        """
+        folder, _, name = recording.path.rpartition(b"/")
+        if folder not in self._folders:
+            self._folders[folder] = _oldest_of_series(folder)
+        oldest_ns = self._folders[folder].get(_series(name))
+        return oldest_ns is not None and oldest_ns > recording.identity.mtime_ns
+
+
+def _series(name: bytes) -> bytes:
+    return _DIGITS.sub(b"#", name)
+
+
+def _oldest_of_series(folder: bytes) -> dict[bytes, int]:
+    oldest: dict[bytes, int] = {}
+    try:
+        with beneath.folder(folder) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone between two calls, as they go here
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        series = _series(os.fsencode(entry.name))
+                        oldest[series] = min(status.st_mtime_ns, oldest.get(series, _NEVER_NS))
+    except OSError:
+        return {}
+    return oldest
