@@ -231,7 +231,7 @@ def test_run_sends_what_is_in_the_folder_and_ends_with_0_at_sigterm(device, tmp_
         "bytes_resent": 0,
         "files_done": 1,
         "files_failed": 0,
-            "files_overwritten": 0,
+        "files_overwritten": 0,
     }
     assert answers["state"]["state"] == "idle"
     # Whether this machine's clock is synchronised is its own business; nothing else is wrong.
