@@ -6,13 +6,17 @@ while we watched counts, by the monotonic clock: a modification time may lie in 
 
 Where the kernel cannot say who writes, quiet time alone must do, so it is longer: recorders buffer
 256 KiB (33 s at 64 kbit/s) or flush every 30 s. So it is for an empty file, which some recorders
-make minutes before the first frame.
+make minutes before the first frame. What was seen to grow after a pause, it or others of its series, must
+be quiet for several such pauses.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+_PAUSES = 5
+"""How many of its longest pauses a file must be quiet: appended to every 9 s, it is finished after 45."""
 
 
 class Writer(Enum):
@@ -58,6 +62,8 @@ class Finding:
     is_finished: bool
     look_again_s: float
     """Seconds until another look can say more; 0 when finished."""
+    needed_s: float = 0.0
+    """How long it must be quiet, where it has been for the settle time and that is not enough."""
 
 
 def observe(before: Watched | None, content: Content, now_s: float) -> Watched:
@@ -81,6 +87,7 @@ def judge(
     policy: SettlePolicy,
     *,
     is_named: bool = False,
+    pause_s: float = 0.0,
 ) -> Finding:
     """Return whether the recording is finished, and when to look again.
 
@@ -90,16 +97,18 @@ def judge(
         now_s: monotonic.
         policy: how long quiet is.
         is_named: a person has named it, so no first frame is to come if it is empty.
+        pause_s: after which its like was seen to grow on; 0: that was never seen.
     """
     quiet_s = now_s - watched.quiet_since_s
     if quiet_s < policy.settle_s:
         return Finding(is_finished=False, look_again_s=policy.settle_s - quiet_s)
     if writer is None or writer is Writer.SOMEBODY:
         return Finding(is_finished=False, look_again_s=policy.settle_s)
-    needed_s = policy.settle_s
+    needed_s = max(policy.settle_s, _PAUSES * pause_s)
     if writer is Writer.UNKNOWN or (watched.content.length == 0 and not is_named):
-        needed_s = max(policy.settle_s, policy.fallback_settle_s)
+        needed_s = max(needed_s, policy.fallback_settle_s)
     if quiet_s < needed_s:
         # In steps: a file that grows meanwhile is noticed, not only at the end of a long wait.
-        return Finding(is_finished=False, look_again_s=min(needed_s - quiet_s, policy.settle_s))
+        look_again_s = min(needed_s - quiet_s, policy.settle_s)
+        return Finding(is_finished=False, look_again_s=look_again_s, needed_s=needed_s)
     return Finding(is_finished=True, look_again_s=0.0)

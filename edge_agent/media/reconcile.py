@@ -82,10 +82,15 @@ class Reconciler:
             current = self._activity.current
             if not is_same and current is not None and current.recording_id == before.id:
                 raise StaleRecordingError(before.id)  # the sender is about to notice
-        if is_same:
-            if before.state is State.STABLE and before.identity != identity:
-                self._store.update(before, identity=identity)
-            return True
+        if not is_same:
+            return self._is_changed_known(before, found, now_s)
+        if before.state is State.STABLE and before.identity != identity:
+            self._store.update(before, identity=identity)
+        return True
+
+    def _is_changed_known(self, before: Recording, found: Found, now_s: float) -> bool:
+        """Move a recording whose file has other content now; returns and raises as `is_known`."""
+        self._settler.pauses.learn(found.path, before.identity, found.identity)
         if before.state is State.VERIFIED:
             # The receipt is for other bytes: these are a new recording.
             self._store.advance(before, Event.SOURCE_CHANGED)

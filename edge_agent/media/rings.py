@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from contextlib import suppress
 
 from edge_agent.core.recording import Recording
+from edge_agent.core.series import series_of
 from edge_agent.media import beneath
 
 _NEVER_NS = 2**63
-_DIGITS = re.compile(rb"[0-9]+")
 
 
 class Rings:
@@ -19,22 +18,18 @@ class Rings:
 
     def __init__(self) -> None:
         self._folders: dict[bytes, dict[bytes, int]] = {}
-        """Folder -> series of names -> modification time of its oldest file, in ns."""
+        """Folder -> series -> modification time of its oldest file, in ns."""
 
     def has_overwritten(self, recording: Recording) -> bool:
         """Return whether the missing file of *recording* was the oldest of a series that goes on.
 
         Names that differ in their digits alone are a series. Any doubt is False.
         """
-        folder, _, name = recording.path.rpartition(b"/")
+        folder = recording.path.rpartition(b"/")[0]
         if folder not in self._folders:
             self._folders[folder] = _oldest_of_series(folder)
-        oldest_ns = self._folders[folder].get(_series(name))
+        oldest_ns = self._folders[folder].get(series_of(recording.path))
         return oldest_ns is not None and oldest_ns > recording.identity.mtime_ns
-
-
-def _series(name: bytes) -> bytes:
-    return _DIGITS.sub(b"#", name)
 
 
 def _oldest_of_series(folder: bytes) -> dict[bytes, int]:
@@ -45,7 +40,7 @@ def _oldest_of_series(folder: bytes) -> dict[bytes, int]:
                 with suppress(FileNotFoundError):  # gone between two calls, as they go here
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
-                        series = _series(os.fsencode(entry.name))
+                        series = series_of(folder + b"/" + os.fsencode(entry.name))
                         oldest[series] = min(status.st_mtime_ns, oldest.get(series, _NEVER_NS))
     except OSError:
         return {}

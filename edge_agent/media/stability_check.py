@@ -31,6 +31,7 @@ from edge_agent.media.folder import Folder
 from edge_agent.media.holders import Holders
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.pauses import Pauses
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
 
@@ -82,6 +83,7 @@ class StabilityCheck:
         self._probe = probe
         self._wake_sender = wake_sender
         self._holders = Holders()
+        self.pauses = Pauses(store.notes)
         self._unfinished: dict[bytes, _Unfinished] = {}
         self._moves: list[Move] = []
         self._has_backlog = False
@@ -173,6 +175,8 @@ class StabilityCheck:
         identity = identity_at(recording.path)
         if identity is None:
             return False
+        if recording.idempotency_key is not None:  # it was finished once
+            self.pauses.learn(recording.path, recording.identity, identity)
         is_named = recording.origin == "command"
         if not self.watch(recording.path, recording.id, identity, now_s, is_named=is_named):
             return True
@@ -213,7 +217,10 @@ class StabilityCheck:
         writer = None
         if needs_probe(one.watched, now_s, self._policy):
             writer = self._probe.writer(path)
-        verdict = judge(one.watched, writer, now_s, self._policy, is_named=one.is_named)
+        pause_s = self.pauses.of(path)
+        verdict = judge(
+            one.watched, writer, now_s, self._policy, is_named=one.is_named, pause_s=pause_s
+        )
         one.look_at_s = now_s + verdict.look_again_s
         if verdict.is_finished:
             del self._unfinished[path]
@@ -224,10 +231,13 @@ class StabilityCheck:
                 file, quiet_s = (identity.device, identity.inode), now_s - one.watched.quiet_since_s
                 detail = self._holders.detail(path, file, quiet_s=quiet_s, now_s=now_s)
             self._note_growing(one.recording_id, identity, detail)
-        elif writer is Writer.UNKNOWN and len(self._unfinished) <= _MAX_LINES:
+        elif verdict.needed_s and len(self._unfinished) <= _MAX_LINES:
             # Each reason told copies all of them: not for a card full of another user's files.
-            quiet_s = max(self._policy.settle_s, self._policy.fallback_settle_s)
-            self._activity.wait(one.recording_id, _unknown_writer(path, quiet_s))
+            if writer is Writer.UNKNOWN:
+                wait = _unknown_writer(path, verdict.needed_s)
+            else:
+                wait = _too_early(pause_s, verdict.needed_s)
+            self._activity.wait(one.recording_id, wait)
 
     def _settle(self, recording_id: str, identity: Identity) -> None:
         recording = self._store.get(recording_id)
@@ -267,6 +277,14 @@ class StabilityCheck:
         if settled:
             self._wake_sender()
         return settled
+
+
+def _too_early(pause_s: float, quiet_s: float) -> Wait:
+    """Return why a file waits to which nobody writes."""
+    why = "it is empty"
+    if pause_s:
+        why = f"it, or one named like it, grew again after a pause of {pause_s:g} s"
+    return Wait(Reason.STILL_RECORDING, f"{why}: it must be quiet for {quiet_s:g} s")
 
 
 def _unknown_writer(path: bytes, quiet_s: float) -> Wait:

@@ -481,6 +481,61 @@ def test_a_settled_file_that_is_written_again_settles_again(folder):
     assert after.identity.length == 16
 
 
+def append(folder, path: Path, after_s: float) -> None:
+    """Let time pass, and a logger open the file, write a line and close it."""
+    folder.pass_time(after_s)
+    before = path.stat()
+    with path.open("ab") as file:
+        file.write(b"12:00:00,48.1,11.5\n")
+    written_ns = before.st_mtime_ns + round(after_s * 1e9)
+    os.utime(path, ns=(written_ns, written_ns))
+    folder.watcher.wake()
+
+
+def test_a_file_that_grows_after_a_pause_is_waited_for_until_its_end(folder):
+    log = folder.write("gps-2026-11-28.csv")
+    lengths = []
+    for _ in range(8):
+        append(folder, log, 9.0)
+        lengths += [one.identity.length for one in folder.store.in_states(State.STABLE)]
+        for recording in folder.store.in_states(State.STABLE):
+            sent(folder, recording)
+    while_written = folder.states()
+    reason = folder.activity.waits[folder.store.in_states(State.GROWING)[0].id]
+    folder.pass_time(60.0)
+
+    assert lengths == [9]
+    assert while_written == {log.name: State.GROWING}
+    assert reason.reason is Reason.STILL_RECORDING
+    assert folder.store.in_states(State.STABLE)[0].identity.length == log.stat().st_size
+
+
+def test_what_is_named_like_a_file_that_grew_after_a_pause_is_waited_for_from_the_start(folder):
+    append(folder, folder.write("gps-2026-11-28.csv"), 9.0)
+    folder.settle()
+    folder.restart()
+    folder.write("gps-2026-11-29.csv")
+    folder.write("flight.mp4")
+    folder.watcher.wake()
+    folder.pass_time(20.0)
+
+    states = folder.states()
+    told = folder.activity.waits[folder.named("gps-2026-11-29.csv").id].detail
+    assert states["gps-2026-11-29.csv"] is State.SEEN
+    assert states["flight.mp4"] is State.STABLE
+    assert "grew again after a pause of 9 s: it must be quiet for 45 s" in told
+    folder.settle()
+    assert folder.states()["gps-2026-11-29.csv"] is State.STABLE
+
+
+@pytest.mark.parametrize("pause_s", [700.0, 86_400.0])
+def test_a_file_that_is_taken_up_again_much_later_waits_no_longer(folder, pause_s):
+    append(folder, folder.write("flights.csv"), pause_s)
+    folder.pass_time(7.0)
+
+    assert folder.states() == {"flights.csv": State.STABLE}
+
+
 def test_a_verified_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(folder):
     folder.write("a.mp4")
     folder.settle()
