@@ -13,6 +13,9 @@ SOURCE_MISSING = "source-missing"
 
 SOURCE_UNREADABLE = "source-unreadable"
 
+SOURCE_CHANGED = "source-changed"
+"""Of a verified recording whose file was written to before it was let go: that is another one now."""
+
 SOURCE_DELETED = "source-deleted"
 """Of a recording whose file was deleted while it was sent: it is open, and read to its end."""
 
@@ -63,6 +66,8 @@ class Found:
     identity: Identity
     origin: str = "watch"
     """``watch``: released by the retention rules; ``command``: sent once, never deleted by us."""
+    supersedes: str | None = None
+    """What the server calls the file's content of before, which it keeps; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +103,10 @@ class Recording:
     """When it was seen first, in the device's running time."""
     is_seen_at_true: bool = True
     """Whether the clock that gave `seen_at` was set."""
+    supersedes: str | None = None
+    """What the server calls the file's content of before, as in `Found`."""
+
+    @property
+    def published_as(self) -> str | None:
+        """What the server calls it; None: it does not hold it."""
+        return None if self.receipt is None else self.receipt.published_as

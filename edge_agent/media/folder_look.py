@@ -8,7 +8,7 @@ nothing. When to look is the watcher's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -169,7 +169,7 @@ class FolderLook:
             if self._reconciler.is_known(found, now_s):
                 self._known.add(key)
             elif found.path not in self._settler:
-                walk.fresh.append(found)
+                walk.fresh.append(replace(found, supersedes=self._reconciler.superseded))
         except StaleRecordingError:
             walk.is_complete = False  # another worker moved it this instant: look again
         if len(walk.fresh) >= _ADDED_AT_ONCE:

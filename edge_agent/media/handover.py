@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
@@ -85,7 +85,7 @@ def _take(store: Store, found: Found) -> Recording:
         if before.state in (State.VERIFIED, State.KEPT) and not is_same:
             if before.state is State.VERIFIED:
                 store.advance(before, Event.SOURCE_CHANGED)
-            return store.add([found])[0]
+            return store.add([replace(found, supersedes=before.published_as)])[0]
     except StaleRecordingError:
         return _take(store, found)  # another worker moved it this instant
     return before

@@ -24,7 +24,7 @@ from edge_agent.base.errors import (
     StoreError,
 )
 from edge_agent.base.settings import RetentionSettings
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import SOURCE_CHANGED, Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
@@ -279,7 +279,9 @@ class Janitor:
     def _on_changed(self, recording: Recording, error: SourceChangedError) -> float:
         """Never deleted: what is there now is another recording, and the next scan finds it."""
         self._forget(recording)
-        self._store.advance(recording, Event.SOURCE_CHANGED, detail=str(error))
+        self._store.advance(
+            recording, Event.SOURCE_CHANGED, problem=SOURCE_CHANGED, detail=str(error)
+        )
         log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
         self.on_replaced()
         return 0.0

@@ -15,7 +15,7 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import SOURCE_MISSING, Found, Identity, Recording
+from edge_agent.core.recording import SOURCE_CHANGED, SOURCE_MISSING, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.stability_check import StabilityCheck
@@ -45,6 +45,8 @@ class Reconciler:
         self._settler = settler
         self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
+        self.superseded: str | None = None
+        """What the server calls the earlier content of the file that was compared last."""
 
     def is_known(self, found: Found, now_s: float) -> bool:
         """Compare a file with what is remembered of its path, and move that.
@@ -57,9 +59,12 @@ class Reconciler:
             StaleRecordingError: another worker is at it, or was this instant: look again.
             StoreError: what is remembered of it could not be read or written.
         """
+        self.superseded = None
         before = self._store.newest_at(found.path)
         is_held = before is not None and self._activity.held.get(before.id, False)
         if before is None or is_held or _is_over(before, found):
+            if before is not None and before.problem == SOURCE_CHANGED:
+                self.superseded = before.published_as
             # Held: deleted, and still sent; what has its name now is another one.
             return self._is_renamed(found, now_s)
         identity = found.identity
@@ -96,6 +101,7 @@ class Reconciler:
             self._store.advance(before, Event.SOURCE_CHANGED)
         elif before.state is not State.KEPT:
             return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
+        self.superseded = before.published_as
         return False
 
     def _is_renamed(self, found: Found, now_s: float) -> bool:

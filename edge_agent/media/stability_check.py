@@ -305,6 +305,7 @@ def settling(recording: Recording, identity: Identity) -> Move:
         "name": recording.name,
         "folder": recording.folder,
         "length": identity.length,
+        "supersedes": recording.supersedes,
     }
     event = NewEvent("file.discovered", told, subject=recording.id, is_low=True)
     return Move(recording, Event.SETTLED, {"identity": identity}, [event])

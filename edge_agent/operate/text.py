@@ -123,12 +123,13 @@ def _shortened(name: str) -> str:
 def _why(row: Mapping[str, Any]) -> str:
     if row["reason"] is not None:
         return f"{row['reason']}: {row['detail']}"
-    if row["problem"] is not None:
+    if row["problem"] is not None and not row["is_done"]:
         # What the server said begins with the same code.
         code = f"{row['problem']}: "
         return code + str(row["detail"]).removeprefix(code)
     if row["published_as"] is not None:
-        return f"published as {row['published_as']}"
+        earlier = row.get("supersedes")
+        return f"published as {row['published_as']}" + (f", after {earlier}" if earlier else "")
     return ""
 
 

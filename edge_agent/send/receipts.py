@@ -110,6 +110,7 @@ def _completed(
             "bytes_resent": recording.resent_bytes,
             "attempts": attempts,
             "source_gone": is_gone,
+            "supersedes": recording.supersedes,
         },
         subject=recording.id,
     )

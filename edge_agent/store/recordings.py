@@ -141,8 +141,8 @@ class Store:
         identity = found.identity
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
-            " ctime_ns, state, origin, priority, seen_at, is_seen_at_true, seen_s)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ctime_ns, state, origin, supersedes, priority, seen_at, is_seen_at_true, seen_s)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
@@ -156,6 +156,7 @@ class Store:
                 identity.ctime_ns,
                 State.SEEN,
                 found.origin,
+                found.supersedes,
                 0 if self.priority_of is None else self.priority_of(found.folder, found.name),
                 *seen,
             ),

@@ -83,6 +83,8 @@ UPDATE recording SET seen_s = coalesce((SELECT CAST(value AS INTEGER) FROM setti
 ALTER TABLE recording ADD COLUMN is_seen_at_true INTEGER NOT NULL DEFAULT 1;
 """
 
+_VERSIONS = "ALTER TABLE recording ADD COLUMN supersedes TEXT;"
+
 MIGRATIONS = (
     _RECORDINGS + outbox.SCHEMA + notes.SCHEMA,
     _TALLY,
@@ -90,6 +92,7 @@ MIGRATIONS = (
     _RECEIPT_AGE,
     _AGE,
     given_up.SCHEMA,
+    _VERSIONS,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
@@ -98,7 +101,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true"
+    "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true, supersedes"
 )
 
 
@@ -128,11 +131,12 @@ def to_recording(row: Sequence[Any]) -> Recording:
         receipt_s=row[24],
         seen_s=row[25],
         is_seen_at_true=bool(row[26]),
+        supersedes=row[27],
     )
 
 
 def changed_columns(before: Recording, after: Recording) -> dict[str, Any]:
-    """Return column -> value of what differs; `seq`, `id` and what tells when it was seen never do."""
+    """Return column -> value of what differs; `seq`, `id` and what tells when it was seen, and what before, never do."""
     old, new = _values(before), _values(after)
     return {column: value for column, value in new.items() if value != old[column]}
 

@@ -61,6 +61,29 @@ def test_a_recording_is_published_as_recorded_and_an_operator_sees_it_happen(
         assert set(last["problems"]) <= {"clock_unsynced"}  # a container has no time server
 
 
+def test_a_log_that_goes_on_after_it_was_sent_is_published_beside_it_and_says_what_it_follows(
+    tmp_path, broker
+):
+    with Listener(broker) as operator, site(tmp_path, mqtt={"url": broker.url}) as here:
+        here.agent.start()
+        log = here.agent.media / "gps.csv"
+        log.write_bytes(b"12:00:00,48.1,11.5\n")
+        here.wait_until_published(1)
+        with log.open("ab") as file:
+            file.write(b"12:00:09,48.2,11.5\n")
+        here.wait_until_published(2)
+        wait_for(lambda: operator.events("gps.csv").count("file.completed") == 2, "both are told")
+
+        told = [
+            document["data"]
+            for document in operator.documents("event")
+            if document["type"].endswith("file.completed")
+        ]
+        earlier, later = told
+        assert (earlier["supersedes"], later["supersedes"]) == (None, earlier["published_as"])
+        assert (here.server.published / later["published_as"]).read_bytes() == log.read_bytes()
+
+
 def test_two_cameras_at_once_are_both_published(tmp_path):
     with site(tmp_path) as here:
         here.agent.start()

@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.base.activity import Current, ProblemCode, Reason
 from edge_agent.base.errors import StoreError
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import SOURCE_CHANGED, Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import TRANSITIONS, Event, State
@@ -18,6 +18,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
 from edge_agent.media.scan import Scan, is_gone
 from edge_agent.media.stability_check import identity_at
+from edge_agent.operate.commands import describe
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
@@ -479,6 +480,47 @@ def test_a_settled_file_that_is_written_again_settles_again(folder):
     assert after.id == known.id
     assert after.state is State.STABLE
     assert after.identity.length == 16
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_later_version_says_which_earlier_one_it_supersedes(folder, kept):
+    log = folder.write("gps.csv")
+    folder.settle()
+    first = sent(folder, folder.only())
+    if kept:
+        folder.store.advance(first, Event.KEEPING)
+    append(folder, log, 9.0)
+    folder.settle()
+
+    (second,) = folder.store.in_states(State.STABLE)
+    told = [one.data for one in folder.store.outbox.undelivered() if one.type == "file.discovered"]
+    assert (first.supersedes, second.supersedes) == (None, "d/x")
+    assert [one["supersedes"] for one in told] == [None, "d/x"]
+    later = sent(folder, second)
+    row = describe(later, folder.activity.view())
+    assert (row["supersedes"], row["published_as"]) == ("d/x", "d/x")
+
+
+def test_a_version_that_the_janitor_noticed_is_superseded_too(folder):
+    log = folder.write("gps.csv")
+    folder.settle()
+    first = sent(folder, folder.only())
+    folder.store.advance(first, Event.SOURCE_CHANGED, problem=SOURCE_CHANGED)
+    append(folder, log, 9.0)
+    folder.settle()
+
+    assert [one.supersedes for one in folder.store.in_states(State.STABLE)] == ["d/x"]
+
+
+def test_a_name_that_is_used_again_after_its_file_was_deleted_supersedes_nothing(folder):
+    path = folder.write("gps.csv")
+    folder.settle()
+    folder.store.advance(sent(folder, folder.only()), Event.DELETED)
+    path.unlink()
+    folder.write("gps.csv", b"another flight")
+    folder.settle()
+
+    assert [one.supersedes for one in folder.store.in_states(State.STABLE)] == [None]
 
 
 def append(folder, path: Path, after_s: float) -> None:

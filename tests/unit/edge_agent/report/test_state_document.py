@@ -398,6 +398,7 @@ def test_the_status_page_names_each_file_and_its_reason(board):
         row("a.mp4", reason="still_recording", detail="it is open", percent=0.0),
         row("b.mp4", state="failed", problem="too-large", detail="too-large: 10 GB at most"),
         row("c.mp4", state="kept", published_as="d/c.mp4", is_done=True, percent=100.0),
+        row("l.csv", state="kept", published_as="d/l-2.csv", supersedes="d/l.csv", is_done=True),
     ]
 
     page = status_page(
@@ -409,6 +410,7 @@ def test_the_status_page_names_each_file_and_its_reason(board):
     assert "too-large: 10 GB at most" in page
     assert "too-large: too-large" not in page, "the server's words begin with the code"
     assert "published as d/c.mp4" in page
+    assert "published as d/l-2.csv, after d/l.csv" in page
     assert "open files: a limit" in page
 
 
