@@ -58,9 +58,10 @@ class SqlQueries(Queries):
         return self._one("WHERE device = ? AND key = ?", device, key)
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
+        # The plus keeps SQLite from the index of lengths: a camera's files may all have one.
         return self._all(
             "WHERE state = 'complete' AND removed_at IS NULL AND digest = ? AND device = ? "
-            "AND length = ? ORDER BY name != ?, folder != ?, created_at, id LIMIT 16",
+            "AND +length = ? ORDER BY name != ?, folder != ?, created_at, id LIMIT 16",
             digest.value,
             record.device,
             length,
