@@ -55,6 +55,7 @@ from edge_agent.send.wiring import (
     make_receipt_client,
     make_sender,
     make_transport,
+    make_way,
 )
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
@@ -105,7 +106,8 @@ class Agent:
         self._folder = Folder(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)
         self._link = make_link_watch(settings, clock)
-        self._transport = make_transport(settings, clock, self._link)
+        self._way = make_way(settings, self._store, clock)
+        self._transport = make_transport(settings, clock, self._link, way=self._way)
         self._receipt_client = make_receipt_client(settings, clock)
         self._janitor = Janitor(
             self._store,
@@ -123,6 +125,7 @@ class Agent:
             self.activity,
             clock,
             link=self._link,
+            way=self._way,
             on_verified=self._janitor.wake,
         )
         self._watcher = self._new_watcher()
@@ -311,7 +314,7 @@ class Agent:
         )
 
     def _link_use(self) -> LinkUse:
-        seen, figures = self._sender.link_in_use, Figures()
+        seen, figures, learned = self._sender.link_in_use, Figures(), self._way.learned
         with only_helps("figures of the link", instead="they are null"):
             figures = self._link.figures()
         return LinkUse(
@@ -322,6 +325,9 @@ class Agent:
             rtt_s=figures.rtt_s,
             in_flight_bytes=figures.in_flight_bytes,
             resent_share=figures.resent_share,
+            max_request=learned.max_request,
+            is_posted=learned.as_post,
+            max_segment=learned.max_segment,
         )
 
     def _reload(self, reload: Callable[[], Loaded]) -> None:

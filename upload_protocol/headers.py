@@ -24,6 +24,7 @@ UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
 METHOD_OVERRIDE = "X-HTTP-Method-Override"
 REQUEST_ID = "X-Request-Id"
+METHOD_OVERRIDE = "X-HTTP-Method-Override"
 RETRY_AFTER = "Retry-After"
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/(\*|[0-9]+)\Z")

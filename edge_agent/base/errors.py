@@ -15,7 +15,8 @@ AgentError
     ├── ClockError         our clock is wrong: wait until it is set
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
-    │   └── ChannelError      an ingest server refuses how it is asked: never the file's fault
+    │   ├── ChannelError      an ingest server refuses how it is asked: never the file's fault
+│   └── ForeignRefusalError  something on the way refuses the body of a request: another size, or method
     ├── ServerBusyError    busy, full or broken: wait as told, or by our own backoff
     ├── UnauthorizedError  our login is not taken: wait for a person, never hammer, never "uploaded"
     ├── UploadLostError    not known, or known no more: create anew
@@ -110,6 +111,18 @@ class ChannelError(NotOurServerError):
             " is kept and goes on by itself: check [server] url and proxy, what is on the way, and the"
             " versions of agent and server"
         )
+
+
+class ForeignRefusalError(NotOurServerError):
+    """Something between us and the server refused a body of ``length`` bytes with ``status``."""
+
+    def __init__(self, status: int, length: int, advice: str = "") -> None:
+        super().__init__(
+            f"answer {status} without a problem document to a request with {length} bytes: not from the"
+            f" ingest server, but from a proxy or gateway on the way{advice}"
+        )
+        self.status = status
+        self.length = length
 
 
 class ServerBusyError(TransportError):

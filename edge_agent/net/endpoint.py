@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ from edge_agent.base.errors import ConfigError
 from edge_agent.core.packets import CongestionControl
 from edge_agent.net import socket_options
 from edge_agent.net.httpx_transport import HttpxTransport
+from edge_agent.net.way import Way
 
 log = structlog.get_logger()
 
@@ -31,6 +32,8 @@ class Endpoint:
     idle_timeout_s: float = 60.0
     congestion_control: CongestionControl = "auto"
     dscp: int = 0
+    way: Way = field(default_factory=Way)
+    """What was learned of the way there; shared by all lanes over it."""
 
     @property
     def files(self) -> tls.TlsFiles:
@@ -63,6 +66,7 @@ def transport_to(connection: Endpoint) -> httpx.BaseTransport:
             _Contexts(connection),
             proxy=proxy,
             options=options,
+            way=connection.way,
             on_informational=lambda status, _: log.debug("answer.informational", status=status),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:

@@ -14,6 +14,7 @@ from edge_agent.net.early_answer import OnInformational
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.socket_options import SocketOption
 from edge_agent.net.stream import Backend, tell_nobody
+from edge_agent.net.way import Way
 
 _KEEPALIVE_S = 30.0
 
@@ -35,11 +36,12 @@ class HttpxTransport(httpx.BaseTransport):
         *,
         proxy: str | None,
         options: list[SocketOption],
+        way: Way | None = None,
         on_informational: OnInformational = tell_nobody,
     ) -> None:
         self._context = context
         self._proxy = None if proxy is None else _proxy(proxy)
-        self._backend = Backend(SHARED, options, on_informational=on_informational)
+        self._backend = Backend(SHARED, options, way=way, on_informational=on_informational)
         self._used = context()
         self._pool = self._new_pool(self._used)
 

@@ -22,6 +22,7 @@ from edge_agent.net.early_answer import EarlyAnswer, OnInformational
 from edge_agent.net.idle_socket import IdleSocket
 from edge_agent.net.resolver import Resolver
 from edge_agent.net.socket_options import SocketOption
+from edge_agent.net.way import Way
 
 _CLOCK = SystemClock()
 """httpcore hands no clock down."""
@@ -62,6 +63,7 @@ class Backend(httpcore.NetworkBackend):
 
     Args:
         options: set on each socket before it is connected.
+        way: says what else is.
         on_informational: called from the thread that sends; must return at once.
     """
 
@@ -70,8 +72,10 @@ class Backend(httpcore.NetworkBackend):
         names: Resolver,
         options: Iterable[SocketOption] = (),
         *,
+        way: Way | None = None,
         on_informational: OnInformational = tell_nobody,
     ) -> None:
+        self._way = Way() if way is None else way
         self._names = names
         self._options = tuple(options)
         self._on_informational = on_informational
@@ -89,7 +93,8 @@ class Backend(httpcore.NetworkBackend):
         with _named(httpcore.ConnectTimeout, httpcore.ConnectError):
             addresses = self._names.addresses(host, port, timeout)
             left_s = None if timeout is None else timeout - (_CLOCK.now_s() - began_s)
-            live = dial(addresses, options=self._options, timeout_s=left_s, clock=_CLOCK)
+            options = (*self._options, *self._way.options())
+            live = dial(addresses, options=options, timeout_s=left_s, clock=_CLOCK)
         return Stream(live, self._on_informational)
 
 

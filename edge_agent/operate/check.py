@@ -16,7 +16,8 @@ from edge_agent.operate.checks.folders import (
     check_left_out,
     check_state_dir,
 )
-from edge_agent.operate.checks.link import check_link
+from edge_agent.operate.checks.link import check_link, is_costly
+from edge_agent.operate.checks.requests import check_requests
 from edge_agent.operate.checks.server import check_server
 
 
@@ -36,6 +37,11 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     yield from check_clock(clock)
     yield from check_congestion(settings)
     yield from check_certificates(settings, clock)
-    yield from check_server(settings, clock)
+    is_there = True
+    for finding in check_server(settings, clock):
+        is_there &= finding.level != "FAIL"
+        yield finding
     yield check_link(settings, clock)
+    if is_there:
+        yield from check_requests(settings, clock, is_metered=is_costly(settings, clock))
     yield from check_reporting(settings)

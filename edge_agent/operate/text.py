@@ -89,6 +89,12 @@ def _link_line(document: Mapping[str, Any]) -> str | None:
         parts.append(f"{link['retransmit_percent']:.1f} % sent again")
     if link["lanes"]:
         parts.append(f"{link['lanes']} connection{'s' if link['lanes'] > 1 else ''}")
+    if link.get("max_request"):
+        parts.append(f"something on the way lets {size(link['max_request'])} through at once")
+    if link.get("method") == "POST":
+        parts.append("and no PUT")
+    if link.get("max_segment"):
+        parts.append(f"packets of {link['max_segment']} bytes, for fuller ones are lost (MTU)")
     return ", ".join(parts)
 
 

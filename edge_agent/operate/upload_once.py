@@ -29,7 +29,7 @@ from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.operate.upload_display import show
-from edge_agent.send.wiring import make_link_watch, make_sender, make_transport
+from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
 from edge_agent.store.recordings import Store
 
 _JOIN_S = 3.0
@@ -76,9 +76,10 @@ def _alone(
         chosen = store.only(ids)
         activity = Activity()
         link = make_link_watch(settings, clock)
-        transport = make_transport(settings, clock, link)
+        way = make_way(settings, store, clock)
+        transport = make_transport(settings, clock, link, way=way)
         stack.callback(transport.close)
-        sender = make_sender(settings, chosen, transport, activity, clock, link=link)
+        sender = make_sender(settings, chosen, transport, activity, clock, link=link, way=way)
         settler = StabilityCheck(folder, chosen, activity, LeaseProbe(), wake_sender=sender.wake)
         runners = [
             WorkerThread("settler", lambda now_s: _settle(settler, now_s), clock=clock),

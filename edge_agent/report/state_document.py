@@ -51,6 +51,12 @@ class LinkUse:
     rtt_s: float | None = None
     in_flight_bytes: int | None = None
     resent_share: float | None = None
+    max_request: int | None = None
+    """What something on the way lets through at once; None: no limit was met."""
+    is_posted: bool = False
+    """Bodies go as POST, for PUT is refused on the way."""
+    max_segment: int | None = None
+    """Data of a packet at most, for fuller ones are lost on the way."""
 
 
 class StateDocuments:
@@ -262,6 +268,9 @@ def _link(link: LinkUse) -> dict[str, Any]:
         "lanes": link.lanes,
         "in_flight": link.in_flight_bytes,
         "retransmit_percent": None if share is None else round(100 * share, 1),
+        "max_request": link.max_request,
+        "method": "POST" if link.is_posted else "PUT",
+        "max_segment": link.max_segment,
     }
 
 

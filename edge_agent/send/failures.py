@@ -16,6 +16,7 @@ from edge_agent.base.errors import (
     ChannelError,
     ClockError,
     ConflictError,
+    ForeignRefusalError,
     LinkBackError,
     LinkDownError,
     NotOurServerError,
@@ -33,12 +34,13 @@ from edge_agent.base.errors import (
 from edge_agent.core.left_out import Cause
 from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
 from edge_agent.core.upload import Event, State
+from edge_agent.net.way import Way
 from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
 from edge_agent.send.upload_progress import UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
-from edge_agent.send.waits import Waits
+from edge_agent.send.waits import SHORTEST_WAIT_S, Waits
 from edge_agent.store.recordings import NewEvent, Store
 
 log = structlog.get_logger()
@@ -76,7 +78,9 @@ class FailurePolicy:
         reach: Reach,
         retries: Retries,
         conflicts: Conflicts,
+        way: Way,
     ) -> None:
+        self._way = way
         self._store = store
         self._activity = activity
         self._waits = waits
@@ -158,7 +162,7 @@ class FailurePolicy:
             case ChannelError():
                 return self._on_channel(recording, error)
             case LinkDownError() | NotOurServerError():
-                return self._reach.on_link_down(recording, error, began_s, has_others=has_others)
+                return self._on_link(recording, error, began_s, has_others=has_others)
             case ServerBusyError():
                 return self._on_busy(recording, error)
             case UnauthorizedError():
@@ -201,6 +205,33 @@ class FailurePolicy:
             longer_s = wait_s + self._retries.delay_s(self._retries.count(recording))
             self._waits.hold(recording.id, Reason.LINK, str(error), longer_s)
         return wait_s
+
+    def _on_link(
+        self, recording: Recording, error: TransportError, began_s: float, *, has_others: bool
+    ) -> float | None:
+        """Wait for the link; where a body was refused on the way, go on with what may pass instead."""
+        if not isinstance(error, ForeignRefusalError):
+            return self._reach.on_link_down(recording, error, began_s, has_others=has_others)
+        if self._way.refused(error.status, error.length):
+            self._reach.must_probe = True  # whoever answers now may be nobody of ours
+            known = self._way.learned
+            log.warning(
+                "link.limited",
+                status=error.status,
+                refused_bytes=error.length,
+                max_request=known.max_request,
+                method="POST" if known.as_post else "PUT",
+                action="none: requests are made so that they pass; larger ones are tried again in a day",
+            )
+            detail = f"{error}; another size or method is tried now"
+            return self._waits.hold_lane(Reason.LINK, detail, SHORTEST_WAIT_S)
+        least = self._way.least_request
+        advice = (
+            f"; nothing smaller is tried, for [upload] min_request is {least} bytes: lower it"
+            " (64KiB at least), or let the proxy take longer bodies (client_max_body_size in nginx) and PUT"
+        )
+        refused = ForeignRefusalError(error.status, error.length, advice)
+        return self._reach.on_link_down(recording, refused, began_s, has_others=has_others)
 
     def _on_busy(self, recording: Recording, error: ServerBusyError) -> float:
         reason = _BUSY_REASONS[error.blocked_by]

@@ -8,6 +8,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.media.source import Source
+from edge_agent.net.way import Way
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
@@ -51,11 +52,12 @@ class LaneFactory:
         lane_policy: LanePolicy,
         link_policy: LinkPolicy,
         pause: Callable[[float], object] | None,
+        way: Way,
     ) -> None:
         self._device_id = device_id
         self._digest_first = DigestFirst()
         self.roster = roster = Roster()
-        self.rates = rates = LaneRates()
+        self.rates = rates = LaneRates(way)
         self.retries = retries = Retries(store, jitter=jitter)
         lock = LaneLock()
         waits = Waits(activity, clock)
@@ -85,6 +87,7 @@ class LaneFactory:
                 reach=reach,
                 retries=retries,
                 conflicts=Conflicts(clock),
+                way=way,
             ),
             body=ThrottledBody(
                 activity,

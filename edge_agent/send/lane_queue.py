@@ -196,9 +196,8 @@ class LaneQueue:
             lanes = self._roster.count
             rate = self._rates.expected(self._lane)
             rtt_s = self._rates.rtt_s
-            limit = request_bytes(
-                rate, self._rates.sizing, rtt_s=rtt_s, server_max=progress.max_request_bytes
-            )
+            most = self._rates.way.limit(progress.max_request_bytes)
+            limit = request_bytes(rate, self._rates.sizing, rtt_s=rtt_s, server_max=most)
             share = share_bytes(
                 wanted.total,
                 elsewhere,

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 from edge_agent.core.plan import RequestSizing
 from edge_agent.core.progress import Rate
+from edge_agent.net.way import Way
 
 
 class LaneRates:
     """What is known of the lanes' rates; touched with the lanes' lock held, read while bodies go out."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: Way | None = None) -> None:
+        self.way = Way() if way is None else way
+        """What was learned of the way to the server."""
         self._rates: dict[int, Rate] = {}
         self.window_rates: dict[int, float] = {}
         """What lanes can move per second by their windows, where that is known."""

@@ -32,6 +32,7 @@ from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.core.plan import RequestSizing
 from edge_agent.media.source import Source
+from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.lane import Lane
 from edge_agent.send.lane_factory import LaneFactory
@@ -69,6 +70,7 @@ class Sender:
         link_policy: what the owner of the device allows. Default: all that the settings say.
         pause: sleeps, for the rate limit; must end early when the agent stops. Default: does.
         run: makes a lane's thread and starts it.
+        way: that of the clients.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Sender:
         link_policy: LinkPolicy | None = None,
         pause: Callable[[float], object] | None = None,
         run: Callable[[Lane, Clock], WorkerThread] = run_lane,
+        way: Way | None = None,
     ) -> None:
+        self._way = Way() if way is None else way
         self._clock = clock
         self._more = more
         self._run = run
@@ -109,6 +113,7 @@ class Sender:
             lane_policy=LanePolicy() if lane_policy is None else lane_policy,
             link_policy=LinkPolicy(store, clock) if link_policy is None else link_policy,
             pause=pause,
+            way=self._way,
         )
         self._lock = self._factory.shared.lock
         self._roster, self._permission = self._factory.roster, self._factory.permission
@@ -151,6 +156,7 @@ class Sender:
             self._factory.rates.sizing = RequestSizing(
                 settings.min_request, settings.max_request, settings.request_seconds
             )
+            self._way.least_request = settings.min_request
             self._permission.change(
                 OwnerRules((), settings.slots(), settings.max_rate),
                 links=None if links is None else [link.rule() for link in links],

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
+from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
+from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 
+_NOTE, _MEMORY = "way", "memory of the way"
 _ASK_S = 5.0
 """For questions that are asked again, so that patience is not needed."""
 
@@ -31,8 +35,9 @@ def make_transport(
     link: LinkMonitor | None = None,
     *,
     with_token: bool = True,
+    way: Way | None = None,
 ) -> NativeClient:
-    """Return a lane to the configured server, watched by *link*.
+    """Return a lane to the configured server, watched by *link*, over *way*.
 
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
@@ -48,10 +53,27 @@ def make_transport(
             idle_timeout_s=settings.upload.idle_timeout_seconds,
             congestion_control=settings.upload.congestion_control,
             dscp=settings.upload.dscp,
+            way=Way() if way is None else way,
         ),
         token=lambda: read_secret(FOR_SERVER, server.token_file) if with_token else None,
         utc=clock.now_utc,
         watch=link,
+    )
+
+
+def make_way(settings: AgentSettings, store: Store, clock: Clock) -> Way:
+    """Return what is learned of the way to the server, as it was remembered for this URL."""
+    server = settings.server
+    address = address_of(server.proxy or server.url)
+    url = f"{server.proxy} {server.url}"
+    kept: dict[str, Any] = {}
+    with only_helps(_MEMORY, instead="its limits are found out anew"):
+        kept = store.notes.get(_NOTE) or {}
+    return Way(
+        interface=lambda: interface_to(address[0], SHARED.known(*address)),
+        now_s=clock.now_s,
+        remembered=kept.get("ways") if kept.get("url") == url else None,
+        keep=lambda ways: store.notes.put(_NOTE, {"url": url, "ways": ways}),
     )
 
 
@@ -73,7 +95,7 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
 def answers(settings: AgentSettings, clock: Clock) -> bool:
     """Return whether the server answers, with however bad news; asked once, and not for long."""
     try:
-        with make_transport(_hasty(settings), clock) as transport:
+        with make_transport(hasty(settings), clock) as transport:
             transport.probe(secrets.token_hex(16))
     except (LinkDownError, ConfigError):
         return False  # a certificate in the middle of being renewed cannot ask: soon again
@@ -88,10 +110,11 @@ def make_receipt_client(settings: AgentSettings, clock: Clock) -> NativeClient:
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
     """
-    return make_transport(_hasty(settings), clock)
+    return make_transport(hasty(settings), clock)
 
 
-def _hasty(settings: AgentSettings) -> AgentSettings:
+def hasty(settings: AgentSettings) -> AgentSettings:
+    """Return *settings* for questions that are asked again, so that patience is not needed."""
     upload = settings.upload.model_copy(update={"idle_timeout_seconds": _ASK_S})
     return settings.model_copy(update={"upload": upload})
 
@@ -104,6 +127,7 @@ def make_sender(
     clock: Clock,
     *,
     link: LinkMonitor,
+    way: Way,
     on_verified: Callable[[], None] = lambda: None,
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
@@ -121,7 +145,8 @@ def make_sender(
         clock=clock,
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,
-        more=lambda: make_transport(settings, clock, link),
+        more=lambda: make_transport(settings, clock, link, way=way),
+        way=way,
         link_policy=policy,
         on_verified=on_verified,
     )

@@ -22,6 +22,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.mounts import Space
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy
@@ -63,6 +64,7 @@ class Lane:
         self.store = Store.open(self.base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.activity.subscribe(self._note)
+        self.way = Way(interface=self._interface)
         self.transport = self._connect()
         self.sender = Sender(
             self.store,
@@ -75,13 +77,14 @@ class Lane:
             jitter=self._draw,
             pause=self.clock.pass_s,
             on_verified=self._verified,
+            way=self.way,
             link_policy=LinkPolicy(self.store, self.clock, interface=self.interface),
         )
         self.janitor = self.new_janitor()
 
     def _connect(self) -> LaneClient:
         return NativeClient(
-            Endpoint(url="http://127.0.0.1"),
+            Endpoint(url="http://127.0.0.1", way=self.way),
             token=self._token,
             utc=self.clock.now_utc,
             via=self.link,
@@ -107,6 +110,9 @@ class Lane:
 
     def _token(self) -> str | None:
         return self.token()
+
+    def _interface(self) -> str | None:
+        return self.interface()
 
     def _open_source(self, path: bytes) -> Source:
         return self.open_source(path)

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import http.server
+import os
 import threading
 import time
 
@@ -24,6 +25,8 @@ class Between(http.server.BaseHTTPRequestHandler):
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests += 1
+        if self.is_refused(len(body)):
+            return
         if self.server.portal is not None:
             status, page = self.server.portal, b"<html>Uploaded. Please log in.</html>"
             self.answer(status, page, {"Content-Type": "text/html", "Location": "/login"})
@@ -42,6 +45,17 @@ class Between(http.server.BaseHTTPRequestHandler):
             self.answer(
                 found.status, found.read(), {"Content-Type": found.getheader("Content-Type")}
             )
+
+    def is_refused(self, length):
+        """Refuse as gateways do: what is too long for them, and methods beside GET and POST."""
+        allowed = self.server.allows
+        if allowed is None or (self.command in {"GET", "POST"} and length <= allowed):
+            self.command = self.headers.get("X-HTTP-Method-Override") or self.command
+            return False
+        status = 413 if length > allowed else 405
+        self.server.refused.append((status, self.command, length))
+        self.answer(status, b"<html>nginx</html>", {"Content-Type": "text/html"})
+        return True
 
     def answer(self, status, body, head):
         self.send_response(status)
@@ -70,6 +84,7 @@ def between(folder, **tables):
         proxy = http.server.ThreadingHTTPServer((LOOPBACK, 0), Between)
         proxy.daemon_threads = True
         proxy.behind, proxy.portal, proxy.requests, proxy.swallowed = server.port, None, 0, 0
+        proxy.allows, proxy.refused = None, []
         stack.enter_context(proxy)
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()
@@ -123,3 +138,27 @@ def test_a_login_page_in_the_middle_of_an_upload_is_the_reason_and_nothing_count
         assert "login page" in state["blocked_detail"] or "200" in state["blocked_detail"]
         assert asked < 30  # the backoff of this configuration ends at half a second
         assert len(server.published_files()) == 1
+
+
+def test_a_gateway_that_takes_small_posts_only_is_learned_said_and_remembered(tmp_path):
+    with between(tmp_path) as (server, proxy, agent):
+        proxy.allows = 300_000
+        (agent.media / "a.mp4").write_bytes(os.urandom(2 * MB))
+        agent.start()
+        wait_for(lambda: len(server.published_files()) == 1, "the first")
+        learned, page = agent.state()["link"], agent.run("status")
+        refused, proxy.refused = proxy.refused, []
+        agent.stop()
+        (agent.media / "b.mp4").write_bytes(os.urandom(2 * MB))
+        agent.start()
+        wait_for(lambda: len(server.published_files()) == 2, "the second")
+        refused_again, proxy.refused = proxy.refused, []
+        checked, left_open = agent.run("check"), server.open_uploads(agent.token)
+
+    assert {status for status, _, _ in refused} == {405, 413}
+    assert (learned["max_request"], learned["method"]) == (262144, "POST")
+    assert "lets 262.1 kB through at once, and no PUT" in page
+    assert refused_again == []
+    assert "WARN  requests: something on the way answers 413 to 1.0 MB; " in checked
+    assert "of at most 262.1 kB, as POST in place of PUT: that works" in checked
+    assert left_open == {}

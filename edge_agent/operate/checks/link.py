@@ -14,12 +14,30 @@ from edge_agent.operate.text import size
 
 def check_link(settings: AgentSettings, clock: Clock) -> Finding:
     """Say over which link the agent would send now, and what the owner's rules make of it."""
-    address = address_of(settings.server.proxy or settings.server.url)
-    interface = interface_to(address[0], SHARED.known(*address))
+    interface = _interface(settings)
     if interface is None:
         return Finding("WARN", "link", "no way leads to the server now: the agent waits for one")
+    verdict = _verdict(settings, clock, interface)
+    text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
+    if verdict.blocked_by is not None:
+        return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
+    return Finding("OK", "link", text)
+
+
+def is_costly(settings: AgentSettings, clock: Clock) -> bool:
+    """Return whether a rule of the owner's says that bytes to the server cost money now."""
+    interface = _interface(settings)
+    return interface is not None and _verdict(settings, clock, interface).is_metered
+
+
+def _interface(settings: AgentSettings) -> str | None:
+    address = address_of(settings.server.proxy or settings.server.url)
+    return interface_to(address[0], SHARED.known(*address))
+
+
+def _verdict(settings: AgentSettings, clock: Clock, interface: str) -> SendingRules:
     local = clock.now_utc().astimezone() if clock.is_synchronised() else None
-    verdict = decide(
+    return decide(
         rules=[one.rule() for one in settings.link],
         timetable=settings.upload.slots(),
         max_rate=settings.upload.max_rate,
@@ -28,10 +46,6 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
         used_today=0,
         is_paused=False,
     )
-    text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
-    if verdict.blocked_by is not None:
-        return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
-    return Finding("OK", "link", text)
 
 
 def _rules_in_words(verdict: SendingRules) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Self, TypeVar
 
 from edge_agent.base.errors import (
+    ForeignRefusalError,
     LinkDownError,
     NotOurServerError,
     UploadLostError,
@@ -30,6 +31,8 @@ from upload_protocol.messages import (
 from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
+
+_NO_SUCH_METHOD = frozenset({"method-not-allowed", "not-found"})
 
 
 class NativeClient:
@@ -57,6 +60,7 @@ class NativeClient:
     ) -> None:
         self._utc = utc
         self._may_expect = True
+        self._way = endpoint.way
         self._exchange = Exchange(endpoint, token=token, via=via, watch=watch)
         # Of the connection: see `LaneClient`.
         self.abort = self._exchange.abort
@@ -118,13 +122,19 @@ class NativeClient:
         }
         if self._exchange.is_in_doubt and self._may_expect:
             fields["Expect"] = "100-continue"  # ask before a body is sent that may be refused again
+        method, overridden = self._instead_of("PUT")
         answer = self._exchange.ask(
-            "PUT", headers.content_path(upload_id), body=body, fields=fields
+            method, headers.content_path(upload_id), body=body, fields=fields | overridden
         )
         self._exchange.is_in_doubt = not 200 <= answer.status < 300
         if answer.status == 417:
             self._may_expect = False
             raise LinkDownError("something on the way does not know Expect: 100-continue")
+        if responses.is_foreign_refusal(answer):
+            raise ForeignRefusalError(answer.status, where.length)
+        if overridden and responses.problem_code(answer) in _NO_SUCH_METHOD:
+            self._way.does_not_know_post()
+            raise LinkDownError("the server is too old to take POST in place of PUT: upgrade it")
         return responses.read(answer, _status_of(upload_id), now=self._utc())
 
     def blocks(
@@ -144,6 +154,12 @@ class NativeClient:
             return self._pending(answer)
         return responses.read(answer, Receipt.from_json, now=self._utc())
 
+    def _instead_of(self, method: str) -> tuple[str, dict[str, str]]:
+        """Return what goes in place of *method*, and with which header, where that does not pass."""
+        if not self._way.learned.as_post:
+            return method, {}
+        return "POST", {headers.METHOD_OVERRIDE: method}
+
     def claim(self, claim_token: str, device: str, serial: str) -> str:
         document = {"claim_token": claim_token, "device": device, "serial": serial}
         return self._ask("POST", headers.CLAIM_PATH, _token_of, document=document)
@@ -152,8 +168,15 @@ class NativeClient:
         return self._ask("POST", headers.ROTATE_PATH, _token_of)
 
     def abort_upload(self, upload_id: str) -> None:
+        method, fields = self._instead_of("DELETE")
         with contextlib.suppress(UploadLostError):
-            self._ask("DELETE", headers.upload_path(upload_id), lambda _: None, may_be_empty=True)
+            self._ask(
+                method,
+                headers.upload_path(upload_id),
+                lambda _: None,
+                fields=fields,
+                may_be_empty=True,
+            )
 
     def _pending(self, answer: responses.Answer) -> Pending:
         return Pending(responses.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc()))

@@ -40,6 +40,10 @@ _MAX_PARTS = 16 * 1024
 """Arrays, objects and members in an answer. As values they take many times the memory of their text; a
 status of 1024 ranges has 3,100, 4096 block digests have 4,100."""
 
+_OF_A_BODY = frozenset({400, 403, 405, 406, 408, 411, 413, 414, 415, 416, 422, 431, 501})
+"""What proxies answer to a body that is too long or too slow for them, or to a method that they forbid. Not
+404, which is a wrong URL, and not 401 and 407, which want a login."""
+
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
 
@@ -132,6 +136,11 @@ def _problem(answer: Answer) -> Problem | None:
         return Problem.from_json(_document(answer))
     except MessageError:
         return None
+
+
+def is_foreign_refusal(answer: Answer) -> bool:
+    """Return whether something on the way refused the body of a request, or its method."""
+    return answer.status in _OF_A_BODY and _problem(answer) is None
 
 
 def problem_code(answer: Answer) -> str | None:

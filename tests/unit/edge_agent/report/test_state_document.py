@@ -66,7 +66,9 @@ def board(tmp_path):
 
 def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
     unknown = board.snapshot()
-    board.link = LinkUse("wwan0", True, 100_000, 4, 0.1804, 65536, 0.0213)
+    board.link = LinkUse(
+        "wwan0", True, 100_000, 4, 0.1804, 65536, 0.0213, 1 << 20, is_posted=True, max_segment=1220
+    )
     known = board.snapshot()
 
     assert known["link"] == {
@@ -76,6 +78,9 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
         "lanes": 4,
         "in_flight": 65536,
         "retransmit_percent": 2.1,
+        "max_request": 1 << 20,
+        "method": "POST",
+        "max_segment": 1220,
     }
     assert known["limit_bytes_per_s"] == 100_000
     assert set(unknown["link"]) == set(known["link"])
@@ -83,7 +88,8 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
     page = status_page({"running": True, "state": known, "files": [], "limits": []}, "d")
     assert (
         "link: wwan0 (metered), limited to 100.0 kB/s, round trip 180 ms, 2.1 % sent again,"
-        " 4 connections" in page
+        " 4 connections, something on the way lets 1.0 MB through at once, and no PUT,"
+        " packets of 1220 bytes, for fuller ones are lost (MTU)" in page
     )
 
 
@@ -157,6 +163,9 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "lanes": 0,
             "in_flight": None,
             "retransmit_percent": None,
+            "max_request": None,
+            "method": "PUT",
+            "max_segment": None,
         },
         "problems": ["insecure_transport"],
         "left_out": None,

@@ -1,0 +1,135 @@
+"""What was learned of the way to the server, for each interface that leads there.
+
+Something on the way may take requests of a certain size only, or no PUT, or lose packets of full size and
+say nothing. No setting could say so beforehand: it is found out by what is refused or lost, used from then
+on, and found out anew after a day, for such things get mended.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from edge_agent.base.helper import only_helps
+from edge_agent.net.socket_options import SocketOption
+
+KIB = 1024
+_GOOD_FOR_S = 86_400.0
+_OF_SIZE = frozenset({408, 413})
+"""Answers that are about how long a body is, or how long it takes; what others are about is tried."""
+_SEGMENTS = (1220, 536)
+"""What fits into the least MTU of IPv6 (1280), then into that of IPv4 (576)."""
+_MOST_INTERFACES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Of one way."""
+
+    max_request: int | None = None
+    """Bytes of the largest request that may pass."""
+    as_post: bool = False
+    """PUT is refused: POST with ``X-HTTP-Method-Override`` goes in its place."""
+    no_post: bool = False
+    """The server does not know that."""
+    max_segment: int | None = None
+    """Bytes of data in a packet: fuller ones are lost."""
+
+
+_NOTHING = Learned()
+
+
+class Way:
+    """Safe to use from several threads.
+
+    Args:
+        interface: returns which one leads to the server now.
+        now_s: monotonic.
+        remembered: as `keep` had it.
+        keep: called with all that is learned, when that changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        interface: Callable[[], str | None] = lambda: None,
+        now_s: Callable[[], float] = lambda: 0.0,
+        remembered: Mapping[str, Mapping[str, Any]] | None = None,
+        keep: Callable[[dict[str, dict[str, Any]]], object] = lambda _: None,
+    ) -> None:
+        self._interface = interface
+        self._now_s = now_s
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._learned: dict[str, tuple[Learned, float]] = {}
+        self.least_request = 256 * KIB
+        """No smaller request is tried, whatever is refused."""
+        for name, one in (remembered or {}).items():
+            known = {field.name: one[field.name] for field in fields(Learned) if field.name in one}
+            self._learned[name] = (Learned(**known), now_s())
+
+    @property
+    def learned(self) -> Learned:
+        """What holds on the way in use."""
+        with self._lock:
+            found, since_s = self._learned.get(self._name(), (_NOTHING, 0.0))
+        return _NOTHING if self._now_s() - since_s > _GOOD_FOR_S else found
+
+    def limit(self, server_max: int | None) -> int | None:
+        """Return the most bytes that a request may have, where the server takes *server_max*."""
+        limits = [one for one in (server_max, self.learned.max_request) if one is not None]
+        return min(limits, default=None)
+
+    def options(self) -> tuple[SocketOption, ...]:
+        """Return what is set on a socket before it is connected, beside what all have."""
+        segment = self.learned.max_segment
+        return () if segment is None else ((socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment),)
+
+    def refused(self, status: int, length: int) -> bool:
+        """Take in that somebody on the way refused a body of *length* bytes.
+
+        Returns:
+            Whether there is something else to try.
+        """
+        known = self.learned
+        if status not in _OF_SIZE and not known.as_post and not known.no_post:
+            self._learn(replace(known, as_post=True))
+            return True
+        if known.max_request is not None and length > known.max_request:
+            return True  # it left before that was known
+        if length <= self.least_request:
+            return False
+        smaller = 1 << ((length - 1).bit_length() - 1)
+        self._learn(replace(known, max_request=max(self.least_request, smaller)))
+        return True
+
+    def does_not_know_post(self) -> None:
+        """The server itself says that it takes no POST in place of PUT."""
+        self._learn(replace(self.learned, as_post=False, no_post=True))
+
+    def lost_full_packets(self) -> bool:
+        """Take in that full packets vanish; return whether smaller ones are left to try."""
+        known = self.learned
+        smaller = [one for one in _SEGMENTS if known.max_segment is None or one < known.max_segment]
+        if not smaller:
+            return False
+        self._learn(replace(known, max_segment=smaller[0]))
+        return True
+
+    def _name(self) -> str:
+        return self._interface() or ""
+
+    def _learn(self, what: Learned) -> None:
+        with self._lock:
+            self._learned.pop(self._name(), None)
+            self._learned[self._name()] = (what, self._now_s())
+            while len(self._learned) > _MOST_INTERFACES:
+                del self._learned[next(iter(self._learned))]
+            kept = {name: asdict(one) for name, (one, _) in self._learned.items()}
+        with only_helps(
+            "memory of the way", instead="its limits are found out anew after a restart"
+        ):
+            self._keep(kept)

@@ -1,0 +1,92 @@
+"""Requests as uploads make them: what answers a question may still refuse, or swallow, a body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import (
+    ConfigError,
+    ForeignRefusalError,
+    LinkDownError,
+    ServerBusyError,
+    TransportError,
+)
+from edge_agent.base.settings import AgentSettings
+from edge_agent.core.plan import MIB, RequestSizing, request_bytes
+from edge_agent.net.way import Way
+from edge_agent.operate.checks.finding import Finding
+from edge_agent.operate.text import size
+from edge_agent.send.enrolment import has_token
+from edge_agent.send.trial import Trial
+
+_TRIES = 12
+
+
+def check_requests(settings: AgentSettings, clock: Clock, *, is_metered: bool) -> Iterator[Finding]:
+    """Send bodies of the size that uploads have, to an upload that is given up again.
+
+    Args:
+        is_metered: the link costs money: the first and small one does.
+    """
+    if settings.server.claim_token_file is not None and not has_token(settings.server):
+        return
+    way = Way()
+    way.least_request = settings.upload.min_request
+    trial = Trial(settings, clock, way)
+    with suppress(ConfigError), closing(trial):  # `check_server` has said what is wrong there
+        first = _fitting(trial, MIB)
+        yield first
+        if first.level != "FAIL" and not is_metered and trial.rate is not None:
+            upload = settings.upload
+            sizing = RequestSizing(upload.min_request, upload.max_request, upload.request_seconds)
+            largest = request_bytes(trial.rate, sizing, server_max=way.limit(trial.server_max))
+            if largest > MIB:
+                yield _fitting(trial, largest)
+
+
+def _fitting(trial: Trial, length: int) -> Finding:
+    """Send *length* bytes at once, or what passes instead, as the agent finds it out."""
+    wanted = length
+    why: list[str] = []
+    for _ in range(_TRIES):
+        length = min(length, trial.way.limit(trial.server_max) or length)
+        try:
+            trial.send(length)
+        except ForeignRefusalError as error:
+            why.append(f"something on the way answers {error.status} to {size(error.length)}")
+            if not trial.way.refused(error.status, error.length):
+                least = trial.way.least_request
+                text = (
+                    f"{why[-1]}; smaller ones than [upload] min_request ({least} bytes) are not tried:"
+                    " lower it, or let the proxy take longer bodies, and PUT"
+                )
+                return Finding("FAIL", "requests", text)
+        except ServerBusyError as error:
+            return Finding("WARN", "requests", f"could not be tried: {error}")
+        except LinkDownError as error:
+            why.append("full packets are lost on the way (an MTU below 1500 that nobody tells)")
+            if not trial.way.lost_full_packets():
+                text = f"one of {size(length)} does not get through, though the server answers: {error}"
+                return Finding("FAIL", "requests", text)
+        except TransportError as error:
+            return Finding("FAIL", "requests", f"one of {size(length)} is refused: {error}")
+        else:
+            return _passed(trial.way, wanted, length, why)
+    return Finding("FAIL", "requests", f"none gets through: {'; '.join(why)}")
+
+
+def _passed(way: Way, wanted: int, length: int, why: list[str]) -> Finding:
+    known = way.learned
+    if not why:
+        return Finding("OK", "requests", f"one of {size(length)} got through")
+    found = [f"of at most {size(length)}"] if length < wanted else []
+    if known.as_post:
+        found.append("as POST in place of PUT")
+    if known.max_segment is not None:
+        found.append(
+            f"in packets of {known.max_segment} bytes (set the MTU of the interface, or let ICMP pass)"
+        )
+    text = f"{'; '.join(why)}; the agent sends them {', '.join(found)}: that works"
+    return Finding("WARN", "requests", text)
