@@ -105,8 +105,8 @@ class Agent:
         self._apply_priorities(settings)
         self._folder = Folder(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)
-        self._link = make_link_watch(settings, clock)
         self._way = make_way(settings, self._store, clock)
+        self._link = make_link_watch(settings, clock, self._way)
         self._transport = make_transport(settings, clock, self._link, way=self._way)
         self._receipt_client = make_receipt_client(settings, clock)
         self._janitor = Janitor(

@@ -28,6 +28,9 @@ class Flow:
     rtt_s: float
     retry_s: float
     """How long the kernel waits before it tries a lost packet again; doubles with each try."""
+    gained: int = 0
+    """Bytes acknowledged since the request began."""
+    timeouts: int = 0
 
 
 class Silence:
@@ -36,7 +39,10 @@ class Silence:
     The kernel's own time since the last byte was sent does not do: it counts each retry anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began_s: float = 0.0, acked_bytes: int = 0) -> None:
+        self.began_s = began_s
+        self.acked_before = acked_bytes
+        """On the same connection, before the request began."""
         self._acked_bytes = -1
         self._since_s = 0.0
 

@@ -24,11 +24,13 @@ import structlog
 from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.core import stall
+from edge_agent.core.full_packets import FullPackets
 from edge_agent.net import tcp_info
 from edge_agent.net.knock import Knock, SocketAddress
 from edge_agent.net.resolver import SHARED, Resolver
 from edge_agent.net.rtnetlink import LinkNews
 from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
+from edge_agent.net.way import Way
 
 log = structlog.get_logger()
 
@@ -68,6 +70,7 @@ class LinkMonitor:
         ask: asks our server something over a new connection; False: it was not our server. May block
             for seconds.
         on_return: called when the link or the server was away and now answers.
+        way: told when full packets are lost.
     """
 
     def __init__(
@@ -78,7 +81,10 @@ class LinkMonitor:
         on_return: Callable[[], None],
         clock: Clock,
         names: Resolver = SHARED,
+        way: Way | None = None,
     ) -> None:
+        self._way = Way() if way is None else way
+        self._full_packets = FullPackets()
         self._knock = Knock(address, names)
         self._ask = ask
         self.on_return = on_return
@@ -114,8 +120,11 @@ class LinkMonitor:
 
     def begin(self, line: BusyConnection) -> None:
         """A request is about to be sent on *line*."""
+        live = line.live_socket()
+        info = None if live is None else tcp_info.read(live)
+        acked_bytes = 0 if info is None else info.acked_bytes
         with self._lock:
-            self._busy[line] = stall.Silence()
+            self._busy[line] = stall.Silence(self._clock.now_s(), acked_bytes)
         self._wake()
 
     def end(self, line: BusyConnection, *, was_answered: bool | None) -> None:
@@ -233,7 +242,9 @@ class LinkMonitor:
                     last_ack_s=info.last_ack_s,
                 )
                 retry_s = info.retry_s if info.outstanding else KEEPALIVE_AGAIN_S
-                flow = stall.Flow(outstanding, silent_s, info.rtt_s, retry_s)
+                # On a connection that was made since, all of it.
+                gained = info.acked_bytes - min(silence.acked_before, info.acked_bytes)
+                flow = stall.Flow(outstanding, silent_s, info.rtt_s, retry_s, gained, info.timeouts)
                 flows.append((line, live, flow))
         return flows
 
@@ -241,6 +252,7 @@ class LinkMonitor:
         """Return whether some connection is silent."""
         is_silent = False
         for _, live, flow in self._flows(now_s):
+            self._full_packets.moved(flow.gained)
             if stall.is_silent(flow):
                 is_silent = True
             else:
@@ -288,6 +300,7 @@ class LinkMonitor:
         for line, _, flow in self._flows(self._clock.now_s()):
             if stall.is_lost(flow):
                 log.info("link.cut", silent_s=round(flow.silent_s, 2), retry_s=flow.retry_s)
+                self._suspect_packets(line, flow)
                 line.cut()
         with self._lock:
             was_lost, self._lost_s = self._lost_s is not None, None
@@ -295,6 +308,22 @@ class LinkMonitor:
             log.info("link.returned")
             self._ask_the_other_side()
             self.on_return()
+
+    def _suspect_packets(self, line: BusyConnection, flow: stall.Flow) -> None:
+        """Let the next connections send smaller packets, if it is the full ones that are lost."""
+        with self._lock:
+            silence = self._busy.get(line)
+        if silence is None or not self._full_packets.stood_still(
+            silence.began_s, self._clock.now_s(), gained=flow.gained, timeouts=flow.timeouts
+        ):
+            return
+        if self._way.lost_full_packets():
+            log.warning(
+                "link.limited",
+                max_segment=self._way.learned.max_segment,
+                action="packets of full size are lost on the way, and nobody says so (MTU): smaller ones"
+                " are sent for a day; set the MTU of the interface, or let ICMP pass",
+            )
 
 
 def _median(values: list[float]) -> float:

@@ -17,7 +17,7 @@ _WORDS = struct.Struct("=24I")
 _BYTES_ACKED = struct.Struct("=Q")
 _SHORTEST_RTT = struct.Struct("=I")
 _SENT = struct.Struct("=QQ")
-_PROBES = 3
+_TIMEOUTS, _PROBES = 2, 3
 _RTO, _MSS, _UNACKED, _LAST_ACK, _RTT, _WINDOW = (0, 2, 4, 12, 15, 18)
 
 
@@ -32,6 +32,8 @@ class TcpInfo:
     """How long the kernel waits before it tries a lost packet again; doubles with each try."""
     acked_bytes: int
     """Of the whole connection, headers and TLS included."""
+    timeouts: int = 0
+    """How often in a row the oldest of them was sent again for nothing."""
     probes: int = 0
     """Keepalives that were sent and not answered."""
     in_flight_bytes: int = 0
@@ -67,6 +69,7 @@ def _read(live: socket.socket) -> TcpInfo | None:
         rtt_s=words[_RTT] / 1_000_000,
         retry_s=words[_RTO] / 1_000_000,
         acked_bytes=_BYTES_ACKED.unpack_from(raw, 120)[0],
+        timeouts=raw[_TIMEOUTS],
         probes=raw[_PROBES],
         in_flight_bytes=words[_UNACKED] * words[_MSS],
         sent_bytes=sent,

@@ -77,8 +77,8 @@ def make_way(settings: AgentSettings, store: Store, clock: Clock) -> Way:
     )
 
 
-def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
-    """Return what looks after the lanes; it runs when it is started.
+def make_link_watch(settings: AgentSettings, clock: Clock, way: Way) -> LinkMonitor:
+    """Return what looks after the lanes over *way*; it runs when it is started.
 
     Raises:
         ConfigError: a file for TLS or the proxy cannot be used.
@@ -89,6 +89,7 @@ def make_link_watch(settings: AgentSettings, clock: Clock) -> LinkMonitor:
         ask=lambda: answers(settings, clock),
         on_return=lambda: None,
         clock=clock,
+        way=way,
     )
 
 

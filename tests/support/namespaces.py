@@ -17,7 +17,9 @@ class Wire:
     def __init__(self) -> None:
         tag = uuid.uuid4().hex[:6]
         self.device, self.server = f"ef-{tag}-a", f"ef-{tag}-b"
+        self._switch = f"ef-{tag}-s"
         self._wire = f"ef{tag}"
+        self._ends = (("a", self.device, "10.78.0.1"), ("b", self.server, SERVER_ADDRESS))
 
     def make(self) -> None:
         for space in (self.device, self.server):
@@ -27,8 +29,7 @@ class Wire:
 
     def plug_in(self) -> None:
         _ip("link", "add", f"{self._wire}a", "type", "veth", "peer", "name", f"{self._wire}b")
-        ends = (("a", self.device, "10.78.0.1"), ("b", self.server, SERVER_ADDRESS))
-        for end, space, address in ends:
+        for end, space, address in self._ends:
             _ip("link", "set", f"{self._wire}{end}", "netns", space)
             _ip("link", "set", f"{self._wire}{end}", "name", end, inside=space)
             _ip("addr", "add", f"{address}/24", "dev", end, inside=space)
@@ -50,6 +51,25 @@ class Wire:
         command = ["ip", "netns", "exec", self.device, "tc", "qdisc", "replace", "dev", "a", *shape]
         subprocess.run(command, check=True, timeout=10, capture_output=True)
 
+    def swallow_full_packets(self) -> None:
+        """Put a switch between the two that loses packets above 1280 bytes, and says nothing of it."""
+        self.pull_out()
+        _ip("netns", "add", self._switch)
+        _ip("link", "add", "both", "type", "bridge", inside=self._switch)
+        _ip("link", "set", "dev", "both", "up", inside=self._switch)
+        for end, space, address in self._ends:
+            own, other = f"{self._wire}{end}", f"{self._wire}{end}s"
+            _ip("link", "add", own, "type", "veth", "peer", "name", other)
+            _ip("link", "set", own, "netns", space)
+            _ip("link", "set", other, "netns", self._switch)
+            _ip("link", "set", own, "name", end, "gso_max_segs", "1", inside=space)
+            _ip("link", "set", other, "master", "both", "up", inside=self._switch)
+            _ip("addr", "add", f"{address}/24", "dev", end, inside=space)
+            _ip("link", "set", "dev", end, "up", inside=space)
+        _ip("link", "set", "dev", "b", "mtu", "1280", inside=self.server)  # what is longer is lost
+        route = ("10.78.0.0/24", "dev", "b", "src", SERVER_ADDRESS, "advmss", "1460")
+        _ip("route", "replace", *route, inside=self.server)
+
     def carried(self) -> int:
         """Return the bytes that left the device over the link since it was plugged in."""
         command = ["ip", "-n", self.device, "-json", "-stats", "link", "show", "dev", "a"]
@@ -58,7 +78,7 @@ class Wire:
         return found[0]["stats64"]["tx"]["bytes"] if found else 0
 
     def unmake(self) -> None:
-        for space in (self.device, self.server):
+        for space in (self.device, self.server, self._switch):
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip("netns", "del", space)
 

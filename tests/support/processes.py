@@ -213,8 +213,8 @@ class Agent(Program):
             "log": {"format": "json"},
         }
         self.configure(**tables)
-        self._program = (python or sys.executable, "-m", "edge_agent")
-        super().__init__("agent", folder, [*self._program, "run", "--config", self.config])
+        self.program = (python or sys.executable, "-m", "edge_agent")
+        super().__init__("agent", folder, [*self.program, "run", "--config", self.config])
 
     def configure(self, **tables: dict[str, Any]) -> None:
         """Change settings for the next start."""
@@ -244,7 +244,7 @@ class Agent(Program):
     def run(self, *arguments: str) -> str:
         """Run ``edge-agent ARGUMENTS`` beside it; return its standard output."""
         done = subprocess.run(
-            [*self._program, *arguments, "--config", self.config],
+            [*self.program, *arguments, "--config", self.config],
             capture_output=True,
             text=True,
             timeout=30,
