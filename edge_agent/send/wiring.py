@@ -24,7 +24,7 @@ from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 
-_NOTE, _MEMORY = "way", "memory of the way"
+_NOTE, _MEMORY = "limits_of_ways", "memory of the way"
 _ASK_S = 5.0
 """For questions that are asked again, so that patience is not needed."""
 
@@ -66,13 +66,14 @@ def make_way(settings: AgentSettings, store: Store, clock: Clock) -> Way:
     server = settings.server
     address = address_of(server.proxy or server.url)
     url = f"{server.proxy} {server.url}"
-    kept: dict[str, Any] = {}
+    remembered: dict[str, Any] | None = None
     with only_helps(_MEMORY, instead="its limits are found out anew"):
         kept = store.notes.get(_NOTE) or {}
+        remembered = kept["ways"] if kept.get("url") == url else None
     return Way(
         interface=lambda: interface_to(address[0], SHARED.known(*address)),
         now_s=clock.now_s,
-        remembered=kept.get("ways") if kept.get("url") == url else None,
+        remembered=remembered,
         keep=lambda ways: store.notes.put(_NOTE, {"url": url, "ways": ways}),
     )
 

@@ -1,0 +1,26 @@
+"""What is remembered of the way to the server stands beside what else is remembered of it."""
+
+from edge_agent.base.settings import AgentSettings
+from edge_agent.media.retry import retry_on_new_way
+from edge_agent.net.way import Learned
+from edge_agent.send.wiring import make_way
+from edge_agent.store.recordings import Store
+from tests.support.rim import StillClock
+
+MIB = 1 << 20
+
+
+def test_limits_of_the_way_are_remembered_for_the_url_and_beside_the_login(tmp_path):
+    def settings(port):
+        server = {"url": f"http://127.0.0.1:{port}"}
+        return AgentSettings(device_id="d", watch={"folder": tmp_path}, server=server)
+
+    clock = StillClock()
+    store = Store.open(tmp_path / "agent.db", clock=clock, boot_id="boot")
+    retry_on_new_way(store, "login")
+    make_way(settings(1), store, clock).refused(413, 2 * MIB)
+    retry_on_new_way(store, "login")
+
+    assert make_way(settings(1), store, clock).learned == Learned(max_request=MIB)
+    assert make_way(settings(2), store, clock).learned == Learned()
+    store.close()
