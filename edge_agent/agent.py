@@ -328,6 +328,7 @@ class Agent:
             max_request=learned.max_request,
             is_posted=learned.as_post,
             max_segment=learned.max_segment,
+            other=self._way.other,
         )
 
     def _reload(self, reload: Callable[[], Loaded]) -> None:

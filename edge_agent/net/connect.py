@@ -81,8 +81,8 @@ def _begin(address: Address, options: Iterable[SocketOption]) -> socket.socket:
     try:
         attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option in options:
-            # What the other family does not know is not worth a failure.
-            with contextlib.suppress(OSError):
+            # What the other family does not know is not worth a failure; another interface is.
+            with contextlib.suppress(*() if option[1] == socket.SO_BINDTODEVICE else (OSError,)):
                 attempt.setsockopt(*option)
         code = attempt.connect_ex(peer)
         if code not in {0, errno.EINPROGRESS}:

@@ -43,6 +43,8 @@ class HttpxTransport(httpx.BaseTransport):
         self._proxy = None if proxy is None else _proxy(proxy)
         self._backend = Backend(SHARED, options, way=way, on_informational=on_informational)
         self._used = context()
+        self._way = Way() if way is None else way
+        self._device = self._way.device
         self._pool = self._new_pool(self._used)
 
     def _new_pool(self, context: ssl.SSLContext) -> httpcore.ConnectionPool:
@@ -56,10 +58,10 @@ class HttpxTransport(httpx.BaseTransport):
         )
 
     def _renew(self) -> None:
-        context = self._context()
-        if context is not self._used:
+        context, device = self._context(), self._way.device
+        if context is not self._used or device != self._device:
             self._pool.close()
-            self._used = context
+            self._used, self._device = context, device
             self._pool = self._new_pool(context)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -27,6 +27,7 @@ from edge_agent.core import stall
 from edge_agent.core.full_packets import FullPackets
 from edge_agent.net import tcp_info
 from edge_agent.net.knock import Knock, SocketAddress
+from edge_agent.net.other_ways import OtherWays
 from edge_agent.net.resolver import SHARED, Resolver
 from edge_agent.net.rtnetlink import LinkNews
 from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
@@ -71,6 +72,7 @@ class LinkMonitor:
             for seconds.
         on_return: called when the link or the server was away and now answers.
         way: told when full packets are lost.
+        others: looks for another way while the server is away.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class LinkMonitor:
         clock: Clock,
         names: Resolver = SHARED,
         way: Way | None = None,
+        others: OtherWays | None = None,
     ) -> None:
         self._way = Way() if way is None else way
         self._full_packets = FullPackets()
+        self.others = OtherWays(self._way, lambda _: False) if others is None else others
         self._knock = Knock(address, names)
         self._ask = ask
         self.on_return = on_return
@@ -186,6 +190,8 @@ class LinkMonitor:
             self._on_news(now_s)
         if self._knock.fileno() in ready:
             self._on_connected()
+        if self.others.go_on(now_s, self._lost_s):
+            self._returned()
         if self._look_at_lines(now_s) or self._lost_s is not None:
             self._knock.go_on(now_s, 0.0 if self._lost_s is None else now_s - self._lost_s)
         else:
@@ -217,6 +223,9 @@ class LinkMonitor:
         knock_s = self._knock.wait_s(now_s, is_wanted=self._lost_s is not None)
         if knock_s is not None:
             waits.append(knock_s)
+        others_s = self.others.wait_s(now_s, self._lost_s)
+        if others_s is not None:
+            waits.append(others_s)
         return max(0.0, min(waits)) if waits else None
 
     def _lines(self) -> list[tuple[BusyConnection, socket.socket, stall.Silence]]:
@@ -302,6 +311,11 @@ class LinkMonitor:
                 log.info("link.cut", silent_s=round(flow.silent_s, 2), retry_s=flow.retry_s)
                 self._suspect_packets(line, flow)
                 line.cut()
+        if self._lost_s is not None:
+            self.others.leave("the server answers over the kernel's own way")
+        self._returned()
+
+    def _returned(self) -> None:
         with self._lock:
             was_lost, self._lost_s = self._lost_s is not None, None
         if was_lost:

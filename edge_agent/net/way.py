@@ -65,6 +65,10 @@ class Way:
         self._keep = keep
         self._lock = threading.Lock()
         self._learned: dict[str, tuple[Learned, float]] = {}
+        self.device: str | None = None
+        """The interface that connections are bound to; None: the kernel chooses."""
+        self.other: str | None = None
+        """What is known of other interfaces while the usual one leads nowhere; for people."""
         self.least_request = 256 * KIB
         """No smaller request is tried, whatever is refused."""
         for name, one in (remembered or {}).items():
@@ -85,8 +89,26 @@ class Way:
 
     def options(self) -> tuple[SocketOption, ...]:
         """Return what is set on a socket before it is connected, beside what all have."""
-        segment = self.learned.max_segment
-        return () if segment is None else ((socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment),)
+        segment, device = self.learned.max_segment, self.device
+        found: list[SocketOption] = []
+        if segment is not None:
+            found.append((socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment))
+        if device is not None:
+            found.append((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0"))
+        return tuple(found)
+
+    @property
+    def usual(self) -> str | None:
+        """Return the interface that the kernel chooses."""
+        return self._interface()
+
+    def interface(self) -> str | None:
+        """Return the one over which connections are made now."""
+        return self.device or self._interface()
+
+    def use(self, device: str | None) -> None:
+        """Bind new connections to *device*; None: to none."""
+        self.device = device
 
     def refused(self, status: int, length: int) -> bool:
         """Take in that somebody on the way refused a body of *length* bytes.
@@ -120,7 +142,7 @@ class Way:
         return True
 
     def _name(self) -> str:
-        return self._interface() or ""
+        return self.interface() or ""
 
     def _learn(self, what: Learned) -> None:
         with self._lock:

@@ -56,6 +56,8 @@ def status_page(answer: Mapping[str, Any], device_id: str) -> str:
         )
     if (link := _link_line(document)) is not None:
         lines.append(link)
+    if other := document["link"].get("other"):
+        lines.append(f"other links: {other}")
     if queue["failed"]:
         lines.append("failed ones are kept; once the cause is mended: edge-agent retry --all")
     if document["problems"]:

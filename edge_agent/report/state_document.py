@@ -57,6 +57,8 @@ class LinkUse:
     """Bodies go as POST, for PUT is refused on the way."""
     max_segment: int | None = None
     """Data of a packet at most, for fuller ones are lost on the way."""
+    other: str | None = None
+    """What is known of other interfaces while the usual one leads nowhere."""
 
 
 class StateDocuments:
@@ -271,6 +273,7 @@ def _link(link: LinkUse) -> dict[str, Any]:
         "max_request": link.max_request,
         "method": "POST" if link.is_posted else "PUT",
         "max_segment": link.max_segment,
+        "other": link.other,
     }
 
 

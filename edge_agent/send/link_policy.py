@@ -41,6 +41,26 @@ class LinkInUse:
     verdict: SendingRules = field(default_factory=SendingRules)
 
 
+def why_not_used(name: str, links: Sequence[LinkRule], tunnel: str | None) -> str | None:
+    """Return why the interface *name* is not used in place of the usual one; None: it may be.
+
+    It may where a rule names it and does not forbid it, and where it is not metered and the usual way is no
+    tunnel: whoever sends through a VPN does not want to be seen beside it.
+
+    Args:
+        tunnel: the usual way, if it is one.
+    """
+    rule = next((one for one in links if one.fits(name)), None)
+    if rule is not None:
+        if rule.metered and rule.daily_bytes is None:
+            return f'[[link]] match = "{rule.match}" says that it is metered, without daily_bytes'
+        if any(one.strip("*?") for one in rule.match.split("|")):
+            return None
+    if tunnel is not None:
+        return f"the way leads through {tunnel}, a tunnel, and would lead past it"
+    return None
+
+
 class LinkPolicy:
     """Says what is allowed. Not for several threads at once: the lanes ask with their lock held."""
 

@@ -14,13 +14,15 @@ from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.interfaces import tunnel_among
 from edge_agent.net.link_monitor import LinkMonitor, address_of
+from edge_agent.net.other_ways import OtherWays
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
-from edge_agent.send.link_policy import LinkPolicy, OwnerRules
+from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
 from edge_agent.store.recordings import Store
 
@@ -91,13 +93,23 @@ def make_link_watch(settings: AgentSettings, clock: Clock, way: Way) -> LinkMoni
         on_return=lambda: None,
         clock=clock,
         way=way,
+        others=OtherWays(way, lambda device: answers(settings, clock, device)),
     )
 
 
-def answers(settings: AgentSettings, clock: Clock) -> bool:
-    """Return whether the server answers, with however bad news; asked once, and not for long."""
+def answers(settings: AgentSettings, clock: Clock, device: str | None = None) -> bool:
+    """Return whether the server answers, with however bad news; asked once, and not for long.
+
+    Args:
+        device: the interface to ask over; None: the one that the kernel chooses.
+    """
+    way = Way()
+    if device is not None:
+        if (settings.server.proxy or "").lower().startswith("https"):
+            return False  # there a connection cannot be bound (`endpoint`)
+        way.use(device)
     try:
-        with make_transport(hasty(settings), clock) as transport:
+        with make_transport(hasty(settings), clock, way=way) as transport:
             transport.probe(secrets.token_hex(16))
     except (LinkDownError, ConfigError):
         return False  # a certificate in the middle of being renewed cannot ask: soon again
@@ -133,10 +145,7 @@ def make_sender(
     on_verified: Callable[[], None] = lambda: None,
 ) -> Sender:
     """Return the sender; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
-    address = address_of(settings.server.proxy or settings.server.url)
-    policy = LinkPolicy(
-        store, clock, interface=lambda: interface_to(address[0], SHARED.known(*address))
-    )
+    policy = LinkPolicy(store, clock, interface=way.interface)
     policy.rules = OwnerRules([one.rule() for one in settings.link])
     sender = Sender(
         store,
@@ -153,4 +162,7 @@ def make_sender(
         on_verified=on_verified,
     )
     link.on_return = sender.link_returned
+    link.others.may_use = lambda name: why_not_used(
+        name, policy.rules.links, tunnel_among(way.usual, interface_to(""))
+    )
     return sender

@@ -51,6 +51,17 @@ class Wire:
         command = ["ip", "netns", "exec", self.device, "tc", "qdisc", "replace", "dev", "a", *shape]
         subprocess.run(command, check=True, timeout=10, capture_output=True)
 
+    def lead_astray(self) -> None:
+        """Let the kernel's way from the device to the server be an interface that swallows everything."""
+        _ip("link", "add", "dead", "type", "veth", "peer", "name", "end", inside=self.device)
+        for end in ("dead", "end"):
+            _ip("link", "set", "dev", end, "up", inside=self.device)
+        _ip("addr", "add", "10.79.0.1/24", "dev", "dead", inside=self.device)
+        _ip("route", "add", f"{SERVER_ADDRESS}/32", "dev", "dead", inside=self.device)
+
+    def lead_right(self) -> None:
+        _ip("link", "del", "dev", "dead", inside=self.device)
+
     def swallow_full_packets(self) -> None:
         """Put a switch between the two that loses packets above 1280 bytes, and says nothing of it."""
         self.pull_out()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.schedule import SendingRules, decide
+from edge_agent.net.interfaces import that_are_up, tunnel_among
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
 from edge_agent.net.route import interface_to
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.text import size
+from edge_agent.send.link_policy import why_not_used
+from edge_agent.send.wiring import answers
 
 
 def check_link(settings: AgentSettings, clock: Clock) -> Finding:
@@ -22,6 +27,23 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
     if verdict.blocked_by is not None:
         return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
     return Finding("OK", "link", text)
+
+
+def check_other_links(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
+    """Say over which other interfaces the server answers, and whether the agent would use them."""
+    usual = _interface(settings)
+    rules = [one.rule() for one in settings.link]
+    tunnel = tunnel_among(usual, interface_to(""))
+    for name in that_are_up():
+        if name == usual or not answers(settings, clock, name):
+            continue
+        why = why_not_used(name, rules, tunnel)
+        text = f"the server answers over {name}, though not over {usual}"
+        if why is None:
+            yield Finding("WARN", "other links", f"{text}; the agent uses it until {usual} works")
+        else:
+            text += f'; it is not used: {why}; a [[link]] rule with match = "{name}" would use it'
+            yield Finding("WARN", "other links", text)
 
 
 def is_costly(settings: AgentSettings, clock: Clock) -> bool:

@@ -81,6 +81,7 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
         "max_request": 1 << 20,
         "method": "POST",
         "max_segment": 1220,
+        "other": None,
     }
     assert known["limit_bytes_per_s"] == 100_000
     assert set(unknown["link"]) == set(known["link"])
@@ -166,6 +167,7 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "max_request": None,
             "method": "PUT",
             "max_segment": None,
+            "other": None,
         },
         "problems": ["insecure_transport"],
         "left_out": None,
