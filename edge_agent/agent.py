@@ -59,6 +59,7 @@ from edge_agent.send.wiring import (
 )
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
+from edge_agent.store.loss import lost
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from edge_agent.store.reserve import Reserve
@@ -142,8 +143,9 @@ class Agent:
         self._reserve.on_need = lambda needed: self.activity.problem(
             ProblemCode.STATE_FULL, present=needed
         )
-        self._reserve.take()
         path = self._settings.state_dir / DATABASE
+        self._lost = lost(path)
+        self._reserve.take()
         return Store.open(path, clock=self._clock, boot_id=boot_id, reserve=self._reserve)
 
     def _new_snapshots(self, boot_id: str) -> StateDocuments:
@@ -222,12 +224,7 @@ class Agent:
             self._stop()
 
     def _start(self) -> None:
-        if self._store.moved_aside is not None:
-            log.error(
-                "store.moved_aside",
-                path=str(self._store.moved_aside),
-                action="none: it was damaged, and is made anew from the folder and the server",
-            )
+        self._tell_of_loss()
         insecure = is_insecure(self._settings.server.url)
         self.activity.problem(ProblemCode.INSECURE_TRANSPORT, present=insecure)
         self._tell("agent.started", {"version": own_version()})
@@ -254,6 +251,21 @@ class Agent:
             server=self._settings.server.url,
             state_dir=str(self._settings.state_dir),
         )
+
+    def _tell_of_loss(self) -> None:
+        """Say that what was remembered is gone, with what went with it, if it is."""
+        aside = self._store.moved_aside
+        how = "was damaged" if aside is not None else self._lost
+        if how is None:
+            return
+        log.error(
+            "store.lost",
+            detail=f"the state database {how}: events that no broker had yet and the counters went with it",
+            moved_to=None if aside is None else str(aside),
+            action="none: it is made anew from the folder and the server; no recording is lost",
+        )
+        moved_to = None if aside is None else aside.name
+        self._tell("agent.state_lost", {"detail": f"agent.db {how}", "moved_to": moved_to})
 
     def _tick_s(self) -> float:
         watchdog_s = self._notifier.watchdog_s

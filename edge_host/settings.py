@@ -11,8 +11,10 @@ value came from. The words are each program's own (`Words`).
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -59,6 +61,27 @@ class Words:
     """With ``{variable}``."""
     not_json: str
     """Likewise: a list or a table is JSON in a variable."""
+
+
+_CLASH_LINE = re.compile(r"\(at line (\d+), column")
+_KEY_OF_LINE = re.compile(r"\s*([\w.\"'-]{1,60})\s*=|\s*(\[{1,2}[\w.\"' -]{1,60}\]{1,2})", re.ASCII)
+
+
+def _clashing_key(path: Path, error: tomllib.TOMLDecodeError) -> str:
+    """Return which key of a TOML file is there twice, as an end of the sentence; else nothing.
+
+    The parser names the place alone. Only what is a key or the head of a table is shown: behind it may
+    stand a secret.
+    """
+    if not str(error).startswith("Cannot "):
+        return ""
+    place = _CLASH_LINE.search(str(error))
+    with suppress(OSError, IndexError):
+        lines = path.read_bytes().decode("utf-8", "replace").rstrip().splitlines()
+        found = _KEY_OF_LINE.match(lines[int(place[1]) - 1 if place is not None else -1])
+        if found is not None:
+            return f"; {found[1] or found[2]} clashes with what stands above it"
+    return ""
 
 
 class Layers:
@@ -112,7 +135,7 @@ class Layers:
         except UnicodeDecodeError as error:
             problem = words.not_text.format(path=path, byte=error.start)
         except tomllib.TOMLDecodeError as error:
-            problem = words.not_toml.format(path=path, why=error)
+            problem = words.not_toml.format(path=path, why=f"{error}{_clashing_key(path, error)}")
         raise words.error([problem])
 
     def add_environment(

@@ -128,7 +128,7 @@ class ForeignRefusalError(NotOurServerError):
 class ServerBusyError(TransportError):
     """Retry after ``retry_after_s``, or by our own backoff if None.
 
-    ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``. ``concerns_all``: the server as a
+    ``blocked_by`` is ``server_busy``, ``server_full``, ``quota``, or ``link``: it was not the server. ``concerns_all``: the server as a
     whole, not perhaps this one upload.
     """
 

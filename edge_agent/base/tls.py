@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_agent.base import ciphers
 from edge_agent.base.errors import ConfigError
+from edge_agent.core.printable import without_codes
 from edge_host.certificates import PairError, load_pair
 
 
@@ -72,7 +73,7 @@ def _usable_ca(files: TlsFiles) -> str | None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=files.ca_file)
     except OSError as error:  # ssl.SSLError is one
-        msg = f"{files.table}.ca_file: {files.ca_file} cannot be used: {error}"
+        msg = f"{files.table}.ca_file: {files.ca_file} cannot be used: {without_codes(str(error))}"
         raise ConfigError([msg]) from error
     return str(files.ca_file)
 

@@ -1,6 +1,11 @@
-"""Names of files as text: a Linux name is bytes, and travels as JSON."""
+"""Names of files as text: a Linux name is bytes, and travels as JSON. And words of libraries, for people."""
 
 from __future__ import annotations
+
+import re
+
+_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|(?<!\s)\s*\(_ssl\.c:\d+\)$")
+"""What OpenSSL and the kernel put around their words."""
 
 
 def printable(name: bytes) -> str:
@@ -16,3 +21,8 @@ def printable(name: bytes) -> str:
         else one
         for one in text
     )
+
+
+def without_codes(text: str) -> str:
+    """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
+    return _CODES.sub("", text) or text

@@ -150,7 +150,11 @@ class Way:
             self._learned[self._name()] = (what, self._now_s())
             while len(self._learned) > _MOST_INTERFACES:
                 del self._learned[next(iter(self._learned))]
-            kept = {name: asdict(one) for name, (one, _) in self._learned.items()}
+            # Whether the server knows POST for PUT is asked anew at each start: it may be upgraded.
+            kept = {
+                name: asdict(replace(one, no_post=False))
+                for name, (one, _) in self._learned.items()
+            }
         with only_helps(
             "memory of the way", instead="its limits are found out anew after a restart"
         ):

@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_agent.core.printable import without_codes
 from edge_agent.report.broker_login import Login
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, PacketRefusedError
 
@@ -320,7 +321,7 @@ def _why(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with the broker ({error.reason or error})"
+        return f"no TLS with the broker ({error.reason or without_codes(str(error))})"
     if isinstance(error, socket.gaierror):
         return "the broker's name cannot be resolved"
     if isinstance(error, TimeoutError):

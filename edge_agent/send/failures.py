@@ -62,6 +62,7 @@ _BUSY_REASONS = {
     "quota": Reason.QUOTA,
     "server_full": Reason.SERVER_FULL,
     "server_busy": Reason.SERVER_BUSY,
+    "link": Reason.LINK,
 }
 
 
@@ -230,6 +231,8 @@ class FailurePolicy:
             f"; nothing smaller is tried, for [upload] min_request is {least} bytes: lower it"
             " (64KiB at least), or let the proxy take longer bodies (client_max_body_size in nginx) and PUT"
         )
+        if self._way.learned.no_post:
+            advice += "; upgrade the server: this one takes no POST in place of PUT"
         refused = ForeignRefusalError(error.status, error.length, advice)
         return self._reach.on_link_down(recording, refused, began_s, has_others=has_others)
 

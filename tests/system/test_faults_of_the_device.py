@@ -205,3 +205,32 @@ def eject(card):
     wait_for(
         lambda: subprocess.run(["umount", card], check=False).returncode == 0, "it unmounts", 5
     )
+
+
+def files_done(agent):
+    state = agent.state()
+    return None if state is None else state["totals"]["files_done"]
+
+
+@pytest.mark.parametrize("how", ["was emptied", "is gone"])
+def test_a_state_that_is_lost_between_two_runs_is_said_and_nothing_is_sent_twice(tmp_path, how):
+    with site(tmp_path) as here:
+        make_recording(here.agent.media / "a.mp4", seconds=0.2)
+        here.agent.start()
+        here.wait_until_published(1)
+        wait_for(lambda: files_done(here.agent) == 1, "the receipt is stored")
+        here.agent.stop()
+        told_before = [line for line in here.agent.log() if line["event"] == "store.lost"]
+        for path in here.agent.state_dir.glob("agent.db*"):
+            path.unlink()
+        if how == "was emptied":
+            (here.agent.state_dir / "agent.db").touch()
+        here.agent.start()
+        wait_for(lambda: files_done(here.agent) == 1, "it is known again")
+        told = [line["detail"] for line in here.agent.log() if line["event"] == "store.lost"]
+
+    assert told_before == []
+    assert told == [
+        f"the state database {how}: events that no broker had yet and the counters went with it"
+    ]
+    assert len(here.server.published_files()) == 1

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from edge_agent.base.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
-
-_CODES = re.compile(r"^\[(?:SSL(?:: [A-Z0-9_]+)?|Errno -?\d+)\] ?|(?<!\s)\s*\(_ssl\.c:\d+\)$")
-"""What OpenSSL and the kernel put around their words."""
+from edge_agent.core.printable import without_codes
 
 
 def what_broke(error: Exception) -> tuple[TransportError, bool]:
     """Return what *error* means to us, and whether somebody was there: then the link works."""
-    text = _plain(str(error))
+    text = without_codes(str(error))
     lowered = str(error).lower().replace("_", " ")
     if "certificate is not yet valid" in lowered:
         return ClockError(
-            "the server's certificate is not yet valid by the clock of this device: its time is wrong;"
-            " enable an NTP client (timedatectl set-ntp true) or set it by hand, and sending goes on"
-            " by itself"
+            "the server's certificate is not yet valid by the clock of this device: either that is behind"
+            " (edge-agent check tells; timedatectl set-ntp true, or set it by hand), or the clock where"
+            " the certificate was made is ahead; sending goes on by itself"
         ), True
     if "certificate verify failed" in lowered:
         if "mismatch" in lowered:
@@ -33,8 +29,3 @@ def what_broke(error: Exception) -> tuple[TransportError, bool]:
         ), True
     kind = type(error).__name__
     return LinkDownError(f"{kind}: {text}" if text else kind), False
-
-
-def _plain(text: str) -> str:
-    """Return the words of OpenSSL or the kernel without their codes, which tell a person nothing."""
-    return _CODES.sub("", text) or text

@@ -40,6 +40,9 @@ _MAX_PARTS = 16 * 1024
 """Arrays, objects and members in an answer. As values they take many times the memory of their text; a
 status of 1024 ranges has 3,100, 4096 block digests have 4,100."""
 
+_OF_A_BUSY_ONE = frozenset({429, 502, 503, 504})
+"""What a proxy says, too, while the server behind it is busy or starts anew."""
+
 _OF_A_BODY = frozenset({400, 403, 405, 406, 408, 411, 413, 414, 415, 416, 422, 431, 501})
 """What proxies answer to a body that is too long or too slow for them, or to a method that they forbid. Not
 404, which is a wrong URL, and not 401 and 407, which want a login."""
@@ -117,9 +120,19 @@ def _busy(status: int, problem: Problem | None, wait_s: float | None) -> ServerB
         blocked_by = "quota"
     elif status == 507:
         blocked_by = "server_full"
+    elif problem is None and status not in _OF_A_BUSY_ONE:
+        blocked_by = "link"
     else:
         blocked_by = "server_busy"
-    what = f"answer {status}" if problem is None else f"{problem.code}: {problem.detail}"
+    if problem is not None:
+        what = f"{problem.code}: {problem.detail}"
+    elif blocked_by == "link":
+        what = (
+            f"answer {status} without a problem document: not from the ingest server, but from a proxy"
+            " on the way, or from another program at [server] url"
+        )
+    else:
+        what = f"answer {status}"
     return ServerBusyError(
         what,
         retry_after_s=wait_s,

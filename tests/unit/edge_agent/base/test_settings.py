@@ -204,6 +204,9 @@ def test_a_misspelt_variable_and_a_misspelt_option_are_problems(tmp_path):
     [
         (b"a = = 1", r"not valid TOML: .*line 1"),
         (b"a = '\xff'", r"not UTF-8 text \(byte 5\)"),
+        (b"a = 1\na = 'secret'\n", r"line 2.*\); a clashes with what stands above it$"),
+        (b"[watch]\na = 1\n[watch]\n", r"line 3.*\); \[watch\] clashes with what stands above it$"),
+        (b"a = 1\na = 'secret'", r"; a clashes with what stands above it$"),
     ],
 )
 def test_a_broken_file_is_one_sentence_with_the_place(tmp_path, content, expected):
