@@ -190,8 +190,9 @@ class LinkMonitor:
             self._on_news(now_s)
         if self._knock.fileno() in ready:
             self._on_connected()
-        if self.others.go_on(now_s, self._lost_s):
-            self._returned()
+        with only_helps("other links", instead="the kernel's own way is waited for"):
+            if self.others.go_on(now_s, self._lost_s):
+                self._returned()
         if self._look_at_lines(now_s) or self._lost_s is not None:
             self._knock.go_on(now_s, 0.0 if self._lost_s is None else now_s - self._lost_s)
         else:

@@ -1,9 +1,11 @@
 """When other interfaces are asked over, which one is used, and when it is left."""
 
+import threading
+
 import pytest
 
 from edge_agent.net.interfaces import is_tunnel, that_are_up
-from edge_agent.net.other_ways import OtherWays
+from edge_agent.net.other_ways import OtherWays, in_a_thread
 from edge_agent.net.way import Way
 
 
@@ -15,8 +17,22 @@ class Machine:
         self.asked: list[str | None] = []
         self.forbidden: dict[str, str] = {}
         self.way = Way(interface=lambda: "wlan0")
-        self.others = OtherWays(self.way, self.ask, candidates=lambda: ["eth0", "wlan0", "wwan0"])
+        self.others = OtherWays(
+            self.way,
+            self.ask,
+            candidates=lambda: ["eth0", "wlan0", "wwan0"],
+            begin=self.begin,
+        )
         self.others.may_use = self.forbidden.get
+
+    def begin(self, work):
+        work()
+        return lambda: True
+
+    def look(self, now_s, lost_s):
+        """Let it ask, and take in the answers."""
+        assert not self.others.go_on(now_s, lost_s)
+        return self.others.go_on(now_s, lost_s)
 
     def ask(self, device):
         self.asked.append(device)
@@ -31,29 +47,29 @@ def machine():
 def test_nobody_is_asked_while_the_server_answers_or_was_away_for_seconds(machine):
     assert machine.others.wait_s(100.0, None) is None
     assert machine.others.wait_s(100.0, 95.0) == 3.0
-    assert not machine.others.go_on(100.0, 95.0)
+    assert not machine.look(100.0, 95.0)
     assert machine.asked == []
 
 
 def test_the_first_that_works_and_may_be_used_is_used_until_the_usual_one_works(machine):
     machine.works = {"wwan0"}
 
-    assert machine.others.go_on(100.0, 90.0)
+    assert machine.look(100.0, 90.0)
     assert machine.asked == ["eth0", "wwan0"]
     assert (machine.way.device, machine.way.interface()) == ("wwan0", "wwan0")
     assert machine.others.wait_s(101.0, None) == 59.0
 
-    machine.others.go_on(161.0, None)
+    machine.look(161.0, None)
     assert machine.way.device == "wwan0"
     machine.works = {None, "wwan0"}
-    machine.others.go_on(222.0, None)
+    machine.look(222.0, None)
     assert (machine.way.device, machine.way.other) == (None, None)
 
 
 def test_one_that_may_not_be_used_is_named_with_the_rule_that_would(machine):
     machine.works, machine.forbidden["wwan0"] = {"wwan0"}, "it is metered"
 
-    assert not machine.others.go_on(100.0, 90.0)
+    assert not machine.look(100.0, 90.0)
 
     assert machine.way.device is None
     assert machine.way.other == (
@@ -65,12 +81,31 @@ def test_one_that_may_not_be_used_is_named_with_the_rule_that_would(machine):
 
 def test_one_that_stops_working_is_left(machine):
     machine.works = {"wwan0"}
-    machine.others.go_on(100.0, 90.0)
+    machine.look(100.0, 90.0)
     machine.works = set()
 
-    machine.others.go_on(200.0, 185.0)
+    machine.look(200.0, 185.0)
 
     assert machine.way.device is None
+
+
+def test_whoever_watches_waits_for_no_answer(machine):
+    may_answer = threading.Event()
+    others = OtherWays(
+        machine.way, lambda _: may_answer.wait(30), candidates=lambda: ["wwan0"], begin=in_a_thread
+    )
+    others.may_use = lambda _: None
+
+    before = [others.go_on(100.0 + second, 90.0) for second in range(3)]
+    may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "other-ways":
+            thread.join(30)
+
+    assert before == [False] * 3
+    assert others.wait_s(103.0, 90.0) == 0.25
+    assert others.go_on(103.0, 90.0)
+    assert machine.way.device == "wwan0"
 
 
 def interface(net, name, *, kind=1, flags="0x1003", state="up", **files):
