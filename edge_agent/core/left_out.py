@@ -15,7 +15,7 @@ from typing import Any
 
 _EXAMPLES = 2
 _LONGEST = 60
-"""Characters of an example: this goes into a message of at most 8 KiB."""
+"""Bytes of an example, all of which go into a message of at most 8 KiB."""
 _ENDINGS = 6
 _ENDINGS_COUNTED = 100
 _ENDING = re.compile(r"[a-z0-9]{1,10}\Z")
@@ -105,10 +105,12 @@ class Tally:
 
 
 def _shortened(path: str) -> str:
-    if len(path) <= _LONGEST:
+    text = path.encode()
+    if len(text) <= _LONGEST:
         return path
     half = (_LONGEST - 3) // 2
-    return f"{path[:half]}...{path[-half:]}"
+    first, last = text[:half].decode("utf-8", "ignore"), text[-half:].decode("utf-8", "ignore")
+    return f"{first}...{last}"
 
 
 _SENTENCES: Mapping[Cause, tuple[str, str]] = MappingProxyType(

@@ -44,7 +44,7 @@ def test_a_million_of_them_and_endless_hostile_names_stay_small():
 
     document = json.dumps(in_document(made.result()), ensure_ascii=False)
 
-    assert len(document.encode()) < 6 * 1024
+    assert len(document.encode()) < 3 * 1024
 
 
 def test_a_name_without_a_sane_ending_suggests_no_pattern():
