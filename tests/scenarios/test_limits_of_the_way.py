@@ -3,6 +3,7 @@
 import pytest
 
 from edge_agent.base.activity import ProblemCode
+from edge_agent.base.errors import UploadLostError
 from edge_agent.core.upload import State
 from edge_agent.net.way import Learned
 from tests.support.lane import scene
@@ -144,3 +145,18 @@ def test_each_link_has_limits_of_its_own(stage):
 
     assert other == Learned()
     assert stage.lane.way.learned.max_request == 256 * KIB
+
+
+def test_where_delete_is_refused_too_an_upload_that_is_given_up_is_left_to_expire(stage):
+    recording = stage.lane.record("a.mp4", b"x" * MIB)
+    stage.lane.run(until=lambda: stage.lane.now(recording).upload_id is not None)
+    upload_id = stage.lane.now(recording).upload_id
+    stage.link.schedule = lambda request: page(405) if request.method == "DELETE" else FINE
+
+    stage.lane.transport.abort_upload(upload_id)
+
+    assert stage.lane.transport.status(upload_id).state == "open"
+    stage.link.schedule = lambda _: FINE
+    stage.lane.transport.abort_upload(upload_id)
+    with pytest.raises(UploadLostError):
+        stage.lane.transport.status(upload_id)

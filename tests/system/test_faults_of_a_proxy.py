@@ -50,7 +50,8 @@ class Between(http.server.BaseHTTPRequestHandler):
         """Refuse as gateways do: what is too long for them, and methods beside GET and POST."""
         allowed = self.server.allows
         if allowed is None or (self.command in {"GET", "POST"} and length <= allowed):
-            self.command = self.headers.get("X-HTTP-Method-Override") or self.command
+            if self.headers.get("X-HTTP-Method-Override") == "PUT":
+                self.command = "PUT"
             return False
         status = 413 if length > allowed else 405
         self.server.refused.append((status, self.command, length))
@@ -161,4 +162,4 @@ def test_a_gateway_that_takes_small_posts_only_is_learned_said_and_remembered(tm
     assert refused_again == []
     assert "WARN  requests: something on the way answers 413 to 1.0 MB; " in checked
     assert "of at most 262.1 kB, as POST in place of PUT: that works" in checked
-    assert left_open == {}
+    assert set(left_open) == {"edge-agent-check"}  # it expires: nothing stands in for DELETE
