@@ -299,7 +299,8 @@ class Transaction(Queries, Protocol):
     ) -> tuple[int, str | None]:
         """Delete notes and metadata of uploads that were complete before uptime *before_s*.
 
-        All else of them stays. Metadata that says which dialect made the upload stays with it.
+        All else of them stays: metadata that says which dialect made the upload, and notes that are one
+        of their kind. Those of which there are many have a colon in their keys.
 
         Args:
             after: id of the last one that was looked at.

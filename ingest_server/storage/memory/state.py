@@ -204,7 +204,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
         for one in (tables.uploads[upload_id] for upload_id in found):
             if one.state is not State.COMPLETE or one.touched_s >= before_s:
                 continue
-            noted = self.notes(one.id)
+            noted = [key for key in self.notes(one.id) if ":" in key]
             has_metadata = bool(one.metadata) and "protocol" not in one.metadata
             if has_metadata:
                 tables.uploads[one.id] = replace(one, metadata={})

@@ -101,7 +101,9 @@ def forget_texts(
     for upload_id, is_old, has_metadata in found:
         if not is_old:
             continue
-        gone = transaction.write("DELETE FROM notes WHERE upload_id = ?", upload_id)
+        gone = transaction.write(
+            "DELETE FROM notes WHERE upload_id = ? AND instr(key, ':')", upload_id
+        )
         if has_metadata:
             gone += transaction.write("UPDATE uploads SET metadata = '{}' WHERE id = ?", upload_id)
         count += gone > 0

@@ -237,7 +237,8 @@ class TestRecords:
         dialect = replace(published(2, "b"), metadata={"protocol": "tus", "k": "v"})
         insert(state, old, dialect, record(3, metadata={"k": "v"}))
         for number in (1, 2, 3):
-            state.run(lambda rows, number=number: rows.write_note(record(number).id, "k", "v"))
+            for key in ("chunk:0", "ended"):
+                state.run(lambda rows, n=number, key=key: rows.write_note(record(n).id, key, "v"))
 
         step = state.run(lambda rows: rows.forget_texts(99.0, after="", limit=2))
         last = state.run(lambda rows: rows.forget_texts(99.0, after=record(2).id, limit=2))
@@ -246,7 +247,8 @@ class TestRecords:
         assert state.get(old.id) == replace(old, metadata={})
         assert state.get(dialect.id) == dialect
         assert state.get(record(3).id).metadata == {"k": "v"}
-        assert [state.notes(record(number).id) for number in (1, 2, 3)] == [{}, {}, {"k": "v"}]
+        ended, both = {"ended": "v"}, {"chunk:0": "v", "ended": "v"}
+        assert [state.notes(record(number).id) for number in (1, 2, 3)] == [ended, ended, both]
         assert state.run(lambda rows: rows.forget_texts(10.0, after="")) == (0, None)
 
     def test_an_upload_whose_file_was_removed_is_forgotten_once_the_name_is_gone(self, state):
