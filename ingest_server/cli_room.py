@@ -150,10 +150,10 @@ class RoomCommands:
             return 2
         finally:
             state.close()
-        if before_s <= 0:
+        if before_s <= 0 and options.older_than:
             print(
                 f"The server has run for {uptime_s / 86400:.1f} days in all, so nothing is older "
-                f"than {options.older_than.days} days; see --older-than."
+                f"than {options.older_than / timedelta(days=1):g} days; see --older-than."
             )
         print(
             f"Forgotten: {counted(ended, 'upload')} that ended without a file, "
