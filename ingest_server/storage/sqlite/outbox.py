@@ -74,10 +74,8 @@ class SqliteOutbox(Outbox):
 
     def next(self, target: str) -> Delivery | None:
         row = self._state.row(
-            f"{_SELECT} WHERE d.target = ? AND d.state = 'pending' AND NOT EXISTS ("
-            "SELECT 1 FROM deliveries o WHERE o.target = d.target AND o.subject = d.subject "
-            "AND o.seq < d.seq AND o.state = 'pending') "
-            "ORDER BY d.next_try_s, d.seq LIMIT 1",
+            f"{_SELECT} WHERE d.target = ? AND d.seq = ({_FIRST})",
+            target,
             target,
         )
         return None if row is None else _delivery(row)
@@ -171,11 +169,17 @@ _NEWS = (
     "SELECT e.seq, e.type, e.subject FROM events e "
     "WHERE e.seq > (SELECT taken_in FROM targets WHERE name = ?) ORDER BY e.seq"
 )
+# By name: the planner would go through all that was ever told, for each that waits.
+_WAITING = "INDEXED BY deliveries_waiting WHERE"
+_PENDING = f"SELECT w.seq FROM deliveries w {_WAITING} w.target = ? AND w.state = 'pending'"
+_EARLIER = (
+    f"SELECT 1 FROM deliveries o {_WAITING} o.target = w.target AND o.subject = w.subject "
+    "AND o.seq < w.seq AND o.state = 'pending'"
+)
+_FIRST = f"{_PENDING} AND NOT EXISTS ({_EARLIER}) ORDER BY w.next_try_s, w.seq LIMIT 1"
 _DUE = (
-    "SELECT w.seq FROM deliveries w WHERE w.target = ? AND w.state = 'pending' "
-    "AND w.next_try_s <= ? AND NOT EXISTS ("
-    "SELECT 1 FROM deliveries o WHERE o.target = w.target AND o.subject = w.subject "
-    "AND o.seq < w.seq AND o.state = 'pending' AND o.next_try_s > ?) ORDER BY w.seq LIMIT ?"
+    f"{_PENDING} AND w.next_try_s <= ? AND NOT EXISTS ({_EARLIER} AND o.next_try_s > ?) "
+    "ORDER BY w.seq LIMIT ?"
 )
 _SETTLE = (
     "UPDATE deliveries SET state = ?, tries = ?, next_try_s = ?, error = ? "
