@@ -45,18 +45,18 @@ def test_the_second_of_two_twins_gets_a_name_of_its_own(data_dir):
 
 
 def test_a_twin_from_before_a_restart_is_seen(tmp_path):
-    with ingest(tmp_path, name_template="{name}") as server:
+    with ingest(tmp_path, name_template="{device}/{name}") as server:
         upload(server, "Ü.mp4", b"one")
-    with ingest(tmp_path, name_template="{name}") as server:
-        assert upload(server, "ü.mp4", b"two") == "ü-2.mp4"
+    with ingest(tmp_path, name_template="{device}/{name}") as server:
+        assert upload(server, "ü.mp4", b"two") == "drone-1/ü-2.mp4"
 
 
 def test_a_twin_that_a_consumer_took_away_is_in_nobodys_way(tmp_path):
-    with ingest(tmp_path, name_template="{name}") as server:
+    with ingest(tmp_path, name_template="{device}/{name}") as server:
         upload(server, "A.mp4", b"one")
-        (tmp_path / "published" / "A.mp4").unlink()
+        (tmp_path / "published" / "drone-1" / "A.mp4").unlink()
 
-        assert upload(server, "a.mp4", b"two") == "a.mp4"
+        assert upload(server, "a.mp4", b"two") == "drone-1/a.mp4"
 
 
 def test_a_folder_whose_twin_is_a_file_gets_a_place_of_its_own(tmp_path):
