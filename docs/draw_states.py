@@ -126,7 +126,7 @@ def on_the_server() -> Iterator[str]:
         if not after:
             yield f"    {before} --> [*]"
     yield from ("```", "", "## The steps of publishing", "")
-    yield "In this order, each durable before the next where the table says so (docs/adr/0015, 0016)."
+    yield "In this order, each durable before the next where the table says so (docs/adr/0016, 0020)."
     yield ""
     yield from ("| done | state | a start after a power cut |", "|---|---|---|")
     yield from (f"| {done} | `{state}` | {then} |" for done, state, then in STEPS)

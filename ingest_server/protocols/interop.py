@@ -1,8 +1,9 @@
 """The versions of the IETF draft (Resumable Uploads for HTTP) that this server speaks, and its fields.
 
 While it is a draft, each breaking change gets an interop version, and a client names the one that it
-speaks. What is spoken here was read: 6 and 8 in the drafts 05 and 11, 9 in the draft 12 and in peers that
-speak it (looked at on 2026-11-28). The draft 13 (interop 10) was not to be had, so 10 is not claimed.
+speaks. 8 is spoken by the draft's text; 6 and 9 by what is known of what differs in the drafts 05 and 12,
+and by peers that name them (looked at on 2026-11-28). The draft 13 (interop 10) was not to be had, so 10
+is not claimed.
 """
 
 from __future__ import annotations
