@@ -9,9 +9,9 @@ import pytest
 
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from ingest_server.cli import main
+from tests.support.console import Operator
 from tests.support.core_site import CoreSite
 from tests.support.in_process import beside
-from tests.support.operator import Operator
 from tests.support.processes import wait_for
 from upload_protocol.messages import CreateRequest
 

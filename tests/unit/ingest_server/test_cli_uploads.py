@@ -9,9 +9,9 @@ import pytest
 from edge_host.command_line import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from ingest_server.cli import main
 from ingest_server.core import events
+from tests.support.console import Operator
 from tests.support.core_site import CoreSite, InThread, new_key
 from tests.support.in_process import server
-from tests.support.operator import Operator
 from upload_protocol.messages import CreateRequest
 
 DAY_S = 86400.0
