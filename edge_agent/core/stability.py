@@ -7,7 +7,7 @@ while we watched counts, by the monotonic clock: a modification time may lie in 
 Where the kernel cannot say who writes, quiet time alone must do, so it is longer: recorders buffer
 256 KiB (33 s at 64 kbit/s) or flush every 30 s. So it is for an empty file, which some recorders
 make minutes before the first frame. What was seen to grow after a pause, it or others of its series, must
-be quiet for several such pauses.
+be quiet for several such pauses, and for some minutes at most: a device is switched off after its flight.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from enum import Enum
 
 _PAUSES = 5
 """How many of its longest pauses a file must be quiet: appended to every 9 s, it is finished after 45."""
+_LONGEST_QUIET_S = 180.0
+"""No pause, however long, makes it more."""
 
 
 class Writer(Enum):
@@ -104,7 +106,7 @@ def judge(
         return Finding(is_finished=False, look_again_s=policy.settle_s - quiet_s)
     if writer is None or writer is Writer.SOMEBODY:
         return Finding(is_finished=False, look_again_s=policy.settle_s)
-    needed_s = max(policy.settle_s, _PAUSES * pause_s)
+    needed_s = max(policy.settle_s, min(_PAUSES * pause_s, _LONGEST_QUIET_S))
     if writer is Writer.UNKNOWN or (watched.content.length == 0 and not is_named):
         needed_s = max(needed_s, policy.fallback_settle_s)
     if quiet_s < needed_s:

@@ -95,7 +95,7 @@ class Reconciler:
 
     def _is_changed_known(self, before: Recording, found: Found, now_s: float) -> bool:
         """Move a recording whose file has other content now; returns and raises as `is_known`."""
-        self._settler.pauses.learn(found.path, before.identity, found.identity)
+        self._settler.pauses.learn(found.path, before.identity, found.identity, now_s)
         if before.state is State.VERIFIED:
             # The receipt is for other bytes: these are a new recording.
             self._store.advance(before, Event.SOURCE_CHANGED)

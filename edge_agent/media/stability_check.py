@@ -176,7 +176,7 @@ class StabilityCheck:
         if identity is None:
             return False
         if recording.idempotency_key is not None:  # it was finished once
-            self.pauses.learn(recording.path, recording.identity, identity)
+            self.pauses.learn(recording.path, recording.identity, identity, now_s)
         is_named = recording.origin == "command"
         if not self.watch(recording.path, recording.id, identity, now_s, is_named=is_named):
             return True
@@ -214,6 +214,8 @@ class StabilityCheck:
         """Take in what the file at *path* is now. `commit` makes what follows durable."""
         one = self._unfinished[path]
         before, one.watched = one.watched, observe(one.watched, _content(identity), now_s)
+        if one.watched != before:
+            self.pauses.grew(path, now_s - before.quiet_since_s)
         writer = None
         if needs_probe(one.watched, now_s, self._policy):
             writer = self._probe.writer(path)
@@ -225,6 +227,7 @@ class StabilityCheck:
         if verdict.is_finished:
             del self._unfinished[path]
             self._settle(one.recording_id, identity)
+            self.pauses.finished(path, one.watched.quiet_since_s)
         elif one.watched != before or writer is Writer.SOMEBODY:
             detail = "it was written to a moment ago"
             if writer is Writer.SOMEBODY:
