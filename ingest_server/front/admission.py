@@ -80,12 +80,18 @@ def cost_of(head: RequestHead) -> Cost:
     """
     if head.method == b"GET" and head.plain_path.rpartition("/")[2] in _READING:
         return Cost.READING
-    if head.headers.get(b"Upload-Concat", b"").strip().startswith(b"final"):
+    has_body = head.length > 0 or head.is_chunked
+    # With a body it is refused as such: it may hold the thread of an upload, but no turn at reading.
+    if head.method == b"POST" and not has_body and _concatenates(head):
         return Cost.READING
     if head.method in _LIGHT_METHODS:
         return Cost.LIGHT
-    brings = (head.length or head.is_chunked) and head.method != b"DELETE"
+    brings = has_body and head.method != b"DELETE"
     return Cost.UPLOAD if brings and not is_gathered(head) else Cost.CONTROL
+
+
+def _concatenates(head: RequestHead) -> bool:
+    return head.headers.get(b"Upload-Concat", b"").strip().startswith(b"final")
 
 
 def is_upload(
