@@ -8,6 +8,7 @@ Rules that the table keeps, and `tests/properties/test_state_table.py` proves:
 * Only VERIFIED leads to RELEASED: nothing is let go without the server's receipt (law L2).
 * Every state but RELEASED has a way out, FAILED and KEPT among them: nothing is stuck for ever.
 * A source that changed goes back to SEEN, whatever had been sent of it.
+* SENT needs no file any more: that it is gone ends nothing.
 
 Who moves a recording is listed in `docs/states.md`, which a test holds to the code.
 
@@ -64,7 +65,8 @@ class Event(StrEnum):
     KEEPING_NO_MORE = "keeping no more"
 
 
-_UNSENT = (State.SEEN, State.GROWING, State.STABLE, State.SENDING, State.SENT)
+_LOST_WITH_THEIR_FILE = (State.SEEN, State.GROWING, State.STABLE, State.SENDING)
+_UNSENT = (*_LOST_WITH_THEIR_FILE, State.SENT)
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
     {
@@ -90,7 +92,6 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.SENT, Event.RANGES_MISSING): State.SENDING,
         (State.SENT, Event.UPLOAD_LOST): State.STABLE,
         (State.SENT, Event.SOURCE_CHANGED): State.SEEN,
-        (State.SENT, Event.SOURCE_VANISHED): State.FAILED,
         (State.SENT, Event.REJECTED): State.FAILED,
         (State.VERIFIED, Event.DELETED): State.RELEASED,
         (State.VERIFIED, Event.SOURCE_VANISHED): State.RELEASED,
@@ -98,7 +99,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.VERIFIED, Event.REJECTED): State.FAILED,
         (State.VERIFIED, Event.KEEPING): State.KEPT,
         (State.KEPT, Event.KEEPING_NO_MORE): State.VERIFIED,
-        **{(state, Event.SOURCE_OVERWRITTEN): State.OVERWRITTEN for state in _UNSENT},
+        **{(state, Event.SOURCE_OVERWRITTEN): State.OVERWRITTEN for state in _LOST_WITH_THEIR_FILE},
         (State.OVERWRITTEN, Event.RETRIED): State.SEEN,
         (State.FAILED, Event.RETRIED): State.SEEN,
         (State.FAILED, Event.SOURCE_CHANGED): State.SEEN,

@@ -68,8 +68,9 @@ class MissingFiles:
     def _vanish(self, recording: Recording) -> None:
         if recording.state is State.VERIFIED and recording.delete_allowed:
             return  # the janitor is at it
-        if recording.id in self._activity.held:
-            raise StaleRecordingError(recording.id)  # a lane has it open: it is read to its end
+        if recording.state is State.SENT or recording.id in self._activity.held:
+            # The server has all of it, or a lane has it open and reads it to its end: look again.
+            raise StaleRecordingError(recording.id)
         self._settler.forget(recording.path)
         self._activity.wait(recording.id, None)
         if recording.state is State.VERIFIED:

@@ -189,8 +189,12 @@ class Lane:
         try:
             shared.counter.review(began_s)
             self._probe_if_in_doubt()
-            source = self._in_hand.take(recording)
-            outcome = self._steps.perform(recording, source, progress, flight)
+            if task.kind is Kind.COMPLETE:
+                is_gone = self._in_hand.is_gone(recording)
+                outcome = self._steps.complete(recording, progress, is_gone=is_gone)
+            else:
+                source = self._in_hand.take(recording)
+                outcome = self._steps.perform(recording, source, progress, flight)
         except SourceError as error:
             self._give_up(progress)
             return self._on_source_error(recording, error)

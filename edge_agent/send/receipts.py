@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.base.errors import ReceiptRefusedError, TransportError, UploadLostError
-from edge_agent.core.recording import SOURCE_DELETED, Recording
+from edge_agent.core.recording import Recording
 from edge_agent.core.retention import ReceiptAnswer, Standing
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import UploadClient
@@ -62,14 +62,14 @@ def keep_receipt(
     verified_at: str,
     duration_s: float,
     attempts: int,
+    is_gone: bool,
 ) -> None:
     """Make *receipt* durable, with the event that tells of it, in one transaction.
 
     Args:
         verified_at: RFC 3339, by our clock.
+        is_gone: there is no file to let go: it was deleted here meanwhile.
     """
-    now = store.get(recording.id)
-    is_gone = now is not None and now.problem == SOURCE_DELETED
     verified = store.advance(
         recording,
         Event.RECEIPT_STORED,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge_agent.base.errors import SourceVanishedError
+from edge_agent.base.errors import SourceChangedError, SourceError, SourceVanishedError
 from edge_agent.core.recording import Recording
+from edge_agent.media.scan import is_gone
 from edge_agent.media.source import Source
 from edge_agent.send.held_sources import HeldSources
 
@@ -56,6 +57,21 @@ class SourceInHand:
                 raise SourceVanishedError(msg)
             self._source = self._recording = None
         return source
+
+    def is_gone(self, recording: Recording) -> bool:
+        """Return whether the file of *recording*, all of whose bytes the server has, is deleted by now.
+
+        It need not be read any more: whether it can be, or is there, is no matter.
+
+        Raises:
+            SourceChangedError: it is there, and is not what was sent.
+        """
+        try:
+            return self.take(recording).is_deleted
+        except SourceChangedError:
+            raise
+        except SourceError:
+            return is_gone(recording.path, recording.identity.device)
 
     def let_go(self) -> None:
         """Close what is in hand, if anything is, and was not deleted."""

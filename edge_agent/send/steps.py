@@ -88,7 +88,7 @@ class UploadSteps:
     def perform(
         self, recording: Recording, source: Source, progress: UploadProgress, flight: Flight
     ) -> Verifying | None:
-        """Do the task of *flight*; `Verifying` if the server needs more time for it."""
+        """Do the task of *flight*, any but COMPLETE; `Verifying` if the server needs more time for it."""
         match flight.task:
             case Task(Kind.CREATE):
                 self._opening.create(recording, progress, flight)
@@ -100,10 +100,8 @@ class UploadSteps:
                 self._compare(_upload_id(recording), source, progress)
             case Task(Kind.SEND, ByteRange() as where):
                 self._send(recording, source, progress, flight, where)
-            case Task(Kind.HASH):
-                self._hash(recording, source, progress)
             case _:
-                return self._complete(recording, progress)
+                self._hash(recording, source, progress)
         return None
 
     def _claim(
@@ -218,8 +216,16 @@ class UploadSteps:
             if recording.failures:
                 self._store.update(recording, failures=0)
 
-    def _complete(self, recording: Recording, progress: UploadProgress) -> Verifying | None:
+    def complete(
+        self, recording: Recording, progress: UploadProgress, *, is_gone: bool
+    ) -> Verifying | None:
         """Ask for the receipt and make it durable, with the event that tells of it.
+
+        Args:
+            is_gone: the file was deleted since.
+
+        Returns:
+            `Verifying` if the server needs more time for it.
 
         Raises:
             ReceiptRefusedError: the receipt is not for these bytes; the recording stays as it is.
@@ -245,6 +251,7 @@ class UploadSteps:
             verified_at=rfc3339(self._clock.now_utc()),
             duration_s=duration_s,
             attempts=progress.attempts,
+            is_gone=is_gone,
         )
         self._activity.problem(ProblemCode.CHECKSUM, present=False)
         return None

@@ -64,6 +64,11 @@ def test_a_changed_source_starts_over_whatever_was_sent(state):
     assert advance(state, Event.SOURCE_CHANGED) is State.SEEN
 
 
+@pytest.mark.parametrize("event", [Event.SOURCE_VANISHED, Event.SOURCE_OVERWRITTEN])
+def test_what_the_server_has_whole_is_not_given_up_for_its_file(event):
+    assert (State.SENT, event) not in TRANSITIONS
+
+
 @pytest.mark.parametrize("state", sorted(FINAL))
 def test_nothing_leads_out_of_a_final_state(state):
     assert reachable(state) == {state}

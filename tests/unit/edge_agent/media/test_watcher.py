@@ -316,6 +316,26 @@ def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_n
     assert folder.store.given_up.next() == "a" * 32
 
 
+@pytest.mark.parametrize("is_of_a_ring", [True, False])
+def test_what_the_server_has_whole_is_not_given_up_when_its_file_goes(folder, is_of_a_ring):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4" if is_of_a_ring else "flight.mp4")
+    store = folder.store
+    digest = Digest(bytes(32))
+    sending = store.advance(folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32)
+    before = store.advance(sending, Event.ALL_ACKNOWLEDGED, digest=digest)
+    first.unlink()
+    folder.settle()
+    while_sent = folder.named("seg_1.mp4")
+
+    receipt = Receipt("a" * 32, "d", "seg_1.mp4", 9, digest, "now", "client", "d/x")
+    store.advance(while_sent, Event.RECEIPT_STORED, receipt=receipt)
+    folder.settle()
+
+    assert while_sent == before
+    assert store.given_up.next() is None
+    assert folder.named("seg_1.mp4").state is State.RELEASED
+
+
 @pytest.mark.parametrize(
     ("names", "gone"),
     [

@@ -1,6 +1,7 @@
 """What is deleted while it is sent is read to its end, while there is room to hold it."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,37 @@ def test_a_deleted_file_is_held_while_the_link_is_down_and_goes_first_when_it_is
 
     assert held == {deleted.id: True}
     assert lane.server.published == {"b.mp4": CONTENT}
+
+
+@pytest.mark.parametrize("origin", ["watch", "command"])
+def test_of_what_the_server_has_whole_the_receipt_is_fetched_though_the_file_is_gone(lane, origin):
+    recording = lane.record("a.mp4", CONTENT, origin=origin)
+    lane.befall = at_first("complete", lambda: LinkDownError("no route"))
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+    (lane.media / "a.mp4").unlink()
+
+    lane.run()
+
+    assert lane.server.published == {"a.mp4": CONTENT}
+    now = lane.now(recording)
+    assert (now.state, now.receipt.length) == (State.RELEASED, len(CONTENT))
+    assert [one["source_gone"] for one in completed(lane)] == [True]
+    assert lane.store.given_up.next() is None
+    assert lane.events("file.failed") == []
+
+
+def test_of_what_the_server_has_whole_the_receipt_is_fetched_while_the_card_is_out(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    lane.befall = at_first("complete", lambda: LinkDownError("no route"))
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+    on_another = replace(recording.identity, device=recording.identity.device + 1)
+    lane.store.update(lane.now(recording), identity=on_another)
+    (lane.media / "a.mp4").rename(lane.base / "out.mp4")
+
+    lane.run()
+
+    assert lane.now(recording).state is State.VERIFIED
+    assert [one["source_gone"] for one in completed(lane)] == [False]
 
 
 def test_on_a_disk_that_is_low_nothing_deleted_is_held(lane):
