@@ -86,8 +86,6 @@ class MissingFiles:
             self._store.advance(
                 recording,
                 Event.SOURCE_OVERWRITTEN,
-                upload_id=None,
-                idempotency_key=None,
                 tell=[NewEvent("file.overwritten", told, subject=recording.id, is_low=True)],
             )
             log.info("upload.overwritten", recording_id=recording.id, path=path)

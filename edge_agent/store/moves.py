@@ -136,11 +136,20 @@ def new_key() -> str:
 
 
 def _forget_old(run: Connection, state: State) -> None:
-    run.execute(
-        "DELETE FROM recording WHERE state = ? AND seq <= (SELECT seq FROM recording"
-        " WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-        (state, state, _KEEP_PAST),
-    )
+    oldest = run.execute(
+        "SELECT seq FROM recording WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+        (state, _KEEP_PAST),
+    ).fetchone()
+    if oldest is None:
+        return
+    forgotten = run.execute(
+        "DELETE FROM recording WHERE state = ? AND seq <= ? RETURNING upload_id",
+        (state, oldest[0]),
+    ).fetchall()
+    if state is State.OVERWRITTEN:  # until here its card might have come back
+        for (upload_id,) in forgotten:
+            if upload_id is not None:
+                GivenUp.add(run, upload_id)
 
 
 def _current(run: Connection, recording: Recording) -> Recording:

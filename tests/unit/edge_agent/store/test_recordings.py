@@ -100,6 +100,24 @@ def test_a_transaction_that_fails_leaves_nothing_behind(store):
     assert store.outbox.undelivered() == []
 
 
+def test_the_upload_of_what_was_overwritten_is_given_up_when_the_recording_is_forgotten(store):
+    seen = store.add([found(b"%d.mp4" % n, inode=n) for n in range(1002)])
+    first, second, *others = seen
+    for one, upload_id in ((first, "a" * 32), (second, None)):
+        stable = store.advance(one, Event.SETTLED)
+        sending = store.advance(stable, Event.UPLOAD_CREATED, upload_id=upload_id)
+        store.advance(sending, Event.SOURCE_OVERWRITTEN)
+    store.advance_all([Move(one, Event.SOURCE_OVERWRITTEN) for one in others[:998]])
+    before = (store.numbered(first.seq).upload_id, store.given_up.next())
+    store.advance_all([Move(one, Event.SOURCE_OVERWRITTEN) for one in others[998:]])
+
+    assert before == ("a" * 32, None)
+    assert [store.numbered(one.seq) for one in (first, second)] == [None, None]
+    assert store.given_up.next() == "a" * 32
+    store.given_up.forget("a" * 32)
+    assert store.given_up.next() is None
+
+
 def test_a_move_from_a_state_that_is_past_is_refused(store):
     (seen,) = store.add([found()])
     store.advance(seen, Event.SETTLED)
