@@ -86,6 +86,8 @@ class MissingFiles:
             self._store.advance(
                 recording,
                 Event.SOURCE_OVERWRITTEN,
+                problem=None,
+                detail=None,
                 tell=[NewEvent("file.overwritten", told, subject=recording.id, is_low=True)],
             )
             log.info("upload.overwritten", recording_id=recording.id, path=path)

@@ -103,7 +103,12 @@ class FailurePolicy:
             ]
             # The upload stays: if the length is the same, the blocks that differ will mend it.
             self._store.advance(
-                recording, Event.SOURCE_CHANGED, digest=None, tell=tell if was_sent else ()
+                recording,
+                Event.SOURCE_CHANGED,
+                digest=None,
+                problem=None,  # what was said of it was about the other bytes
+                detail=None,
+                tell=tell if was_sent else (),
             )
             log.info("upload.source_changed", recording_id=recording.id, detail=str(error))
             self._let_go(recording)

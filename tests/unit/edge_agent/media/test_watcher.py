@@ -298,10 +298,12 @@ def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_n
     sending = folder.store.advance(
         folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32
     )
+    sending = folder.store.update(sending, problem="source-deleted", detail="it was held")
     first.unlink()
     second.unlink()
     folder.settle()
 
+    assert folder.store.get(sending.id).problem is None
     assert folder.states() == {
         "seg_1.mp4": State.OVERWRITTEN,
         "seg_2.mp4": State.OVERWRITTEN,

@@ -146,6 +146,34 @@ def test_what_is_held_is_let_go_when_the_disk_gets_low(lane):
     assert open_files(lane) == []
 
 
+@pytest.mark.parametrize("end", ["a power cut", "a low disk"])
+def test_another_file_under_the_name_of_one_that_was_held_is_not_said_to_be_deleted(lane, end):
+    recording = lane.record("a.mp4", CONTENT)
+    path = lane.media / "a.mp4"
+
+    def delete():
+        path.unlink()
+        return LinkDownError("no route")
+
+    lane.befall = at_first("send", delete)
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+    while_held = lane.now(recording).problem
+    path.write_bytes(b"the next one")
+    if end == "a power cut":
+        lane.restart()
+    else:
+        lane.activity.problem(ProblemCode.DISK_LOW, present=True)
+    lane.run(until=lambda: lane.now(recording).state is State.SEEN)
+    begun_anew = lane.settle(recording)
+    lane.run()
+
+    assert while_held == "source-deleted"
+    assert (begun_anew.problem, begun_anew.detail) == (None, None)
+    assert lane.server.published == {"a.mp4": b"the next one"}
+    assert lane.now(recording).state is State.VERIFIED
+    assert [one["source_gone"] for one in completed(lane)] == [False]
+
+
 def test_there_are_at_most_as_many_as_there_are_lanes(lane):
     held = HeldSources(lane.store, Activity(), lambda: 2)
     taken = []
