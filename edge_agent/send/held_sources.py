@@ -41,7 +41,7 @@ class HeldSources:
         return tuple(self._deleted)
 
     def take_up(self, lane: int, recording: Recording) -> None:
-        """Note that *lane* opens a recording's file: whoever misses the file asks whether it is held."""
+        """Note that *lane* is about to open a recording's file: whoever misses the file asks whether it is held."""
         self._in_hand[lane] = recording.id
         self._tell()
 
@@ -58,6 +58,10 @@ class HeldSources:
     def close_one(self, lane: int, source: Source) -> None:
         """Close what *lane* has open: nothing more is to be read of it."""
         source.close()
+        self.has_none(lane)
+
+    def has_none(self, lane: int) -> None:
+        """Note that *lane* has nothing open."""
         self._in_hand.pop(lane, None)
         self._tell()
 

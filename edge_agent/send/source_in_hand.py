@@ -44,10 +44,9 @@ class SourceInHand:
             deleted.check(recording.identity)
             return deleted
         if self._source is None:
-            self._source = self._open(recording.path)
+            self._source = self._open_noted(recording)
             self._source.reads_on = True
             self._recording = recording
-            self._held.take_up(self._lane, recording)
         source = self._source
         source.check(recording.identity)
         if source.is_deleted:
@@ -57,6 +56,15 @@ class SourceInHand:
                 raise SourceVanishedError(msg)
             self._source = self._recording = None
         return source
+
+    def _open_noted(self, recording: Recording) -> Source:
+        """Open its file, noted before: whoever misses it from here on leaves it to this lane."""
+        self._held.take_up(self._lane, recording)
+        try:
+            return self._open(recording.path)
+        except SourceError:
+            self._held.has_none(self._lane)
+            raise
 
     def is_gone(self, recording: Recording) -> bool:
         """Return whether the file of *recording*, all of whose bytes the server has, is deleted by now.

@@ -115,6 +115,30 @@ def test_of_what_the_server_has_whole_the_receipt_is_fetched_while_the_card_is_o
     assert [one["source_gone"] for one in completed(lane)] == [False]
 
 
+def test_who_misses_a_file_knows_of_each_that_is_open_from_before_it_is(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    held = []
+
+    def open_source(path):
+        held.append(dict(lane.activity.held))
+        return Source.open(path)
+
+    lane.open_source = open_source
+    lane.run()
+
+    assert held == [{recording.id: False}]
+    assert lane.activity.held == {}
+
+
+def test_a_file_that_cannot_be_opened_is_not_said_to_be_open(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    (lane.media / "a.mp4").unlink()
+
+    lane.run(until=lambda: recording.id in lane.activity.waits)
+
+    assert lane.activity.held == {}
+
+
 def test_on_a_disk_that_is_low_nothing_deleted_is_held(lane):
     recording = lane.record("a.mp4", CONTENT)
 
