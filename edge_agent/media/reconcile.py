@@ -118,12 +118,13 @@ class Reconciler:
                 "folder": found.folder,
                 "name": found.name,
             }
-            if before.state in (State.VERIFIED, State.KEPT):
-                # Renaming moves ctime, and so does a new file that got the old one's number.
-                self._on_doubt()
-            else:
+            is_verified = before.state in (State.VERIFIED, State.KEPT)
+            if not is_verified:
                 changes["identity"] = found.identity
             after = self._store.update(before, **changes)
+            if is_verified:
+                # Renaming moves ctime, and so does a new file that got the old one's number.
+                self._on_doubt()  # not before it can be looked for under this path
             self._store.prioritise([after])  # moved to the urgent ones, perhaps
             self._settler.forget(before.path)
             log.info("upload.renamed", recording_id=before.id, path=printable(found.path))

@@ -105,6 +105,17 @@ def test_a_verified_file_of_other_times_is_doubted_once_and_not_taken_for_new(
     assert folder.only().state is before.state
 
 
+def test_a_renamed_file_is_doubted_when_it_can_be_found_under_its_new_name(folder):
+    verified(folder, is_kept=False)
+    names = []
+    folder.watcher.on_doubt = lambda: names.append(folder.only().name)
+
+    rename(folder.media / "a.mp4", b"")
+    folder.settle()
+
+    assert names == ["b.mp4"]
+
+
 def test_a_verified_file_that_nobody_touched_is_not_doubted(folder):
     verified(folder, is_kept=True)
 
