@@ -10,10 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from edge_agent.base.errors import SourceChangedError, SourceError, StaleRecordingError
+from edge_agent.base.errors import (
+    SourceChangedError,
+    SourceError,
+    SourceVanishedError,
+    StaleRecordingError,
+)
 from edge_agent.core.plan import MIB
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
+from edge_agent.media import beneath
 from edge_agent.media.identity import identity_at
 from edge_agent.media.source import Source
 from edge_agent.media.verified_content import VerifiedContent
@@ -22,6 +28,8 @@ from edge_agent.store.recordings import Store
 _PAGE = 100
 _REST_S_PER_BYTE = 1.0 / (64 * MIB)
 """Nobody waits for this, and a camera may be writing to the same card."""
+_AGAIN_S = 600.0
+"""After this, what could not be read is looked at once more: a card that had a fault for a moment."""
 
 
 class Doubts:
@@ -47,35 +55,38 @@ class Doubts:
         self._is_noted = threading.Event()
         self._after: int | None = None
         """Number of the last recording that was looked at; None: there is nothing to look for."""
+        self._again_s: float | None = None
+        """When all are looked at again, for one could not be read; None: each was settled."""
 
     def note(self) -> None:
         """Say that there is at least one such file; returns at once, from any thread."""
         self._is_noted.set()
         self._wake()
 
-    def step(self) -> float | None:
+    def step(self, now_s: float) -> float | None:
         """Look at some recordings, or read some of one; return how long to rest.
 
-        None: there is nothing more to look for.
+        None: there is nothing more to look for by now.
 
         Raises:
             StoreError: what was found could not be read or written; it is found again.
         """
         if self._after is None:
-            if not self._is_noted.is_set():
+            is_due = self._again_s is not None and now_s >= self._again_s
+            if not is_due and not self._is_noted.is_set():
                 return None
             self._is_noted.clear()
-            self._after = 0
+            self._after, self._again_s = 0, None
         page = self._store.in_states(State.VERIFIED, State.KEPT, after_seq=self._after, limit=_PAGE)
         for recording in page:
             if _is_doubtful(recording):
-                return self._compare(recording)
+                return self._compare(recording, now_s)
             self._after = recording.seq
         if not page:
             self._after = None
         return 0.0
 
-    def _compare(self, recording: Recording) -> float:
+    def _compare(self, recording: Recording, now_s: float) -> float:
         rest_s = 0.0
         try:
             with Source.open(recording.path) as source:
@@ -86,8 +97,10 @@ class Doubts:
                 return rest_s  # there is more of it to read
         except SourceChangedError as error:
             self._change(recording, error)
-        except (SourceError, StaleRecordingError):
-            pass  # gone, not readable, or moved by somebody else: not a matter of its bytes
+        except SourceVanishedError:
+            pass  # a matter for whoever misses it
+        except (SourceError, StaleRecordingError):  # not readable, or moved by somebody else
+            self._again_s = now_s + _AGAIN_S
         self._after = recording.seq
         return rest_s
 
@@ -99,7 +112,9 @@ class Doubts:
 
 
 def _is_doubtful(recording: Recording) -> bool:
+    if recording.delete_allowed:
+        return False
     found = identity_at(recording.path)
-    return (
-        found is not None and not recording.delete_allowed and recording.identity.is_doubtful(found)
-    )
+    if found is None:
+        return beneath.is_there(recording.path)  # by all that can be told
+    return recording.identity.is_doubtful(found)

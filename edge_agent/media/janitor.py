@@ -124,7 +124,7 @@ class Janitor:
             self._disk.look(self._settings, now_s)
             self._leaving.restore_found()
             wait_s = self._work(now_s)
-            rest_s = self.doubts.step() if wait_s > 0 else None
+            rest_s = self.doubts.step(now_s) if wait_s > 0 else None
             wait_s = wait_s if rest_s is None else min(wait_s, rest_s)
         except StaleRecordingError:
             wait_s = 0.0  # somebody else moved it; the next step sees where to

@@ -1,5 +1,6 @@
 """A verified file that has other times by now is read, and is a new recording only if it is another one."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
+from edge_agent.media import beneath
 from edge_agent.media.doubts import Doubts
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import Source
@@ -142,7 +144,7 @@ def sweep(lane: Lane, *, read_bytes: int = 1 << 26) -> list[Recording]:
     doubts = Doubts(lane.store, content, on_changed=lambda one, _: changed.append(one))
     doubts.note()
     for _ in range(100):
-        if doubts.step() is None:
+        if doubts.step(lane.clock.now_s()) is None:
             return changed
     raise AssertionError("it does not come to an end")
 
@@ -198,6 +200,36 @@ def test_the_janitor_has_other_bytes_taken_for_a_new_recording(lane):
     assert asked == [True]
 
 
+@pytest.mark.parametrize("can_be_seen", [True, False], ids=["no read", "no look"])
+def test_what_cannot_be_read_for_a_moment_is_looked_at_again(lane, monkeypatch, can_be_seen):
+    recording = recorded(lane, "a.mp4", DATA, is_kept=True)
+    overwrite(lane.media / "a.mp4", OTHER)
+    changed: list[str] = []
+    content = VerifiedContent(lane.store, PendingRemovals(lane.activity))
+    doubts = Doubts(lane.store, content, on_changed=lambda one, _: changed.append(one.id))
+    doubts.note()
+
+    def looks(now_s: float) -> None:
+        while doubts.step(now_s) is not None:
+            pass
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as bad_card:
+        bad_card.setattr(beneath, "open_file", fail)
+        if not can_be_seen:
+            bad_card.setattr(beneath, "status", fail)
+        looks(0.0)
+    looks(599.0)
+    before = list(changed)
+    looks(600.0)
+    looks(1200.0)
+
+    assert before == []
+    assert changed == [recording.id]
+
+
 def test_each_step_reads_one_file_and_rests_for_as_long_as_it_was_large(lane):
     for number in range(5):
         recorded(lane, f"{number}.mp4", DATA + bytes([number]), is_kept=True)
@@ -215,7 +247,7 @@ def test_each_step_reads_one_file_and_rests_for_as_long_as_it_was_large(lane):
         on_changed=lambda one, _: None,
     )
     doubts.note()
-    steps = [doubts.step() for _ in range(5)]
+    steps = [doubts.step(0.0) for _ in range(5)]
 
     assert read == [f"{number}.mp4" for number in range(5)]
     assert all(0 < rest_s < 0.01 for rest_s in steps)
