@@ -7,6 +7,7 @@ nothing. When to look is the watcher's business.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -160,7 +161,12 @@ class FolderLook:
             self._known.clear()
             self._owes_search = True
         self._known.begin()
-        scan = Scan(root, self._folder.rules.names, recursive=self._folder.rules.is_recursive)
+        scan = Scan(
+            root,
+            self._folder.rules.names,
+            recursive=self._folder.rules.is_recursive,
+            configured=os.path.normpath(os.fsencode(self._folder.path.absolute())),
+        )
         return _Walk(root, scan, iter(scan), set(self._settler.paths()))
 
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:

@@ -1,11 +1,13 @@
 """Looking through the watched folder: which files in it could be recordings.
 
-Never follows a symbolic link, so nothing outside the folder is ever found. Holds one folder open, and
+Never follows a symbolic link, so nothing outside the folder is ever found, nor waited for: what a link
+leads to is told by its text. Holds one folder open, and
 its entries, at a time, however many files there are; no longer than the walk lasts.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -20,15 +22,19 @@ from edge_agent.media.removal import PREFIX
 
 _ALL_READ = 0o444
 _LINKS_FOLLOWED = 1000
-"""In one walk, to see where they lead; each costs as much as some files."""
+"""In one walk, to see whether there is what they lead to; each costs as much as some files."""
 _SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
 
 
 class Scan:
     """One walk through a folder; iterate once, then read what it noticed."""
 
-    def __init__(self, root: bytes, rules: NameRules, *, recursive: bool) -> None:
+    def __init__(
+        self, root: bytes, rules: NameRules, *, recursive: bool, configured: bytes | None = None
+    ) -> None:
         self._root = root
+        self._tops = tuple(one.rstrip(b"/") for one in (root, configured) if one is not None)
+        """What the folder is called: the real path, and the one that a recorder may know."""
         self._rules = rules
         self._recursive = recursive
         self.folders: set[int] = set()
@@ -82,7 +88,7 @@ class Scan:
                             yield path, found
                     elif not entry.is_symlink():
                         self._leave(Cause.SPECIAL, path)
-                    elif self._leads_out(path):
+                    elif self._leads_out(path, os.fsencode(os.readlink(entry.name, dir_fd=fd))):
                         self._leave(Cause.LINK, path)
                 except OSError as error:
                     if error.errno not in beneath.ABSENT:  # else: gone between the two calls
@@ -113,15 +119,34 @@ class Scan:
             self._leave(Cause.PERMISSION, path)
         return identity_of(found)
 
-    def _leads_out(self, link: bytes) -> bool:
-        """Return whether *link* leads to what is not found without it."""
+    def _leads_out(self, link: bytes, target: bytes) -> bool:
+        """Return whether *link* leads to what is not found without it, as far as its text says.
+
+        Looked at is only what lies below: a server that is dead would be waited for without end. What
+        is a link itself, or lies behind one, is judged with that one.
+        """
         self._links += 1
         if self._links > _LINKS_FOLLOWED:
             return True
-        end, root = os.path.realpath(link), self._root.rstrip(b"/")
-        if not end.startswith(root + b"/") or not os.path.lexists(end):
-            return end != root
-        return any(part.startswith(b".") for part in end[len(root) + 1 :].split(b"/"))
+        end = os.path.normpath(os.path.join(os.path.dirname(link), target))
+        for top in self._tops:
+            if end == top:
+                return False
+            if end.startswith(top + b"/"):
+                below = end[len(top) + 1 :]
+                if any(part.startswith(b".") for part in below.split(b"/")):
+                    return True
+                return not _is_there(self._tops[0] + b"/" + below)
+        return True
+
+
+def _is_there(path: bytes) -> bool:
+    """Return whether *path* names something, or leads over a link."""
+    try:
+        beneath.status(path)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return True
 
 
 def _is_readable(found: os.stat_result, name: bytes, folder: int) -> bool:

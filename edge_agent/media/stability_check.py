@@ -231,8 +231,8 @@ class StabilityCheck:
         elif one.watched != before or writer is Writer.SOMEBODY:
             detail = "it was written to a moment ago"
             if writer is Writer.SOMEBODY:
-                file, quiet_s = (identity.device, identity.inode), now_s - one.watched.quiet_since_s
-                detail = self._holders.detail(path, file, quiet_s=quiet_s, now_s=now_s)
+                quiet_s = now_s - one.watched.quiet_since_s
+                detail = self._holders.detail(path, identity.inode, quiet_s=quiet_s, now_s=now_s)
             self._note_growing(one.recording_id, identity, detail)
         elif verdict.needed_s and len(self._unfinished) <= _MAX_LINES:
             # Each reason told copies all of them: not for a card full of another user's files.

@@ -28,10 +28,8 @@ def open_in_a_program(path, mode):
 
 
 def detail(path, *, quiet_s=HOUR_S, holders=None, now_s=0.0):
-    found = os.stat(path)
     holders = holders or Holders()
-    file = (found.st_dev, found.st_ino)
-    return holders.detail(os.fsencode(path), file, quiet_s=quiet_s, now_s=now_s)
+    return holders.detail(os.fsencode(path), os.stat(path).st_ino, quiet_s=quiet_s, now_s=now_s)
 
 
 def test_the_program_that_holds_it_is_named_and_since_when(recording):
@@ -79,3 +77,22 @@ def test_one_look_serves_for_a_minute(recording):
 
     assert before == soon
     assert f"pid {child.pid}" in later
+
+
+@pytest.mark.parametrize("has_inodes", [True, False])
+def test_no_file_that_a_program_holds_is_touched(tmp_path, recording, has_inodes):
+    """What /proc says is made here: a link in it that was followed would lead to the recording."""
+    proc = tmp_path / "proc" / "7"
+    (proc / "fd").mkdir(parents=True)
+    (proc / "fdinfo").mkdir()
+    (proc / "comm").write_text("recorder\n")
+    inode = recording.stat().st_ino
+    (proc / "fd" / "3").symlink_to(recording)
+    (proc / "fdinfo" / "3").write_text(
+        "pos:\t0\nflags:\t0100002\nmnt_id:\t29\n" + f"ino:\t{inode}\n" * has_inodes
+    )
+    recording.unlink()
+
+    said = Holders(proc.parent).detail(os.fsencode(recording), inode, quiet_s=HOUR_S, now_s=0.0)
+
+    assert "recorder (pid 7) has it open for writing" in said

@@ -69,6 +69,40 @@ def test_a_link_is_left_out_only_where_it_leads_to_what_is_not_found_anyway(tmp_
     assert left_out[Cause.LINK][0] == 4
 
 
+def test_what_a_link_leads_to_outside_the_folder_is_never_asked_for(tmp_path, monkeypatch):
+    """On a server that is dead the kernel would wait for it without end."""
+    media, server = tmp_path / "media", tmp_path / "server"
+    write(media / "a.mp4")
+    (media / "nas").symlink_to(server)
+    (media / "film.mp4").symlink_to("../server/film.mp4")
+    (media / "below.mp4").symlink_to("nas/film.mp4")
+    touched = []
+    for name in ("lstat", "stat", "readlink"):
+        asked = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda path, *a, _do=asked, **k: touched.append(path) or _do(path, *a, **k)
+        )
+
+    taken, left_out = look(media)
+
+    assert taken == [b"a.mp4"]
+    assert left_out == {Cause.LINK: (2, {"nas", "film.mp4"})}
+    assert [path for path in touched if b"server" in os.fsencode(path)] == []
+
+
+def test_a_link_may_call_the_folder_as_the_owner_does(tmp_path):
+    media, card = tmp_path / "media", tmp_path / "card"
+    write(card / "a.mp4")
+    media.symlink_to(card)
+    (card / "last.mp4").symlink_to(media / "a.mp4")
+    (card / "gone.mp4").symlink_to(media / "b.mp4")
+    rules = NameRules(["*.mp4"], [])
+    scan = Scan(os.fsencode(card), rules, recursive=True, configured=os.fsencode(media))
+
+    assert [path for path, _ in scan] == [os.fsencode(card / "a.mp4")]
+    assert [(one.cause, one.examples) for one in scan.left_out] == [(Cause.LINK, ("gone.mp4",))]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_this_user_may_not_read_is_named_and_the_rest_is_found():
     with tempfile.TemporaryDirectory() as folder:
