@@ -129,6 +129,8 @@ class SendingRules:
     detail: str = ""
     max_rate: int | None = None
     rule: LinkRule | None = None
+    holds_every_link: bool = False
+    """Whether nothing may be sent over any other link either."""
 
     @property
     def min_priority(self) -> int:
@@ -166,7 +168,8 @@ def decide(
     elif slot is not None and slot.max_rate:
         rates.append(slot.max_rate)
     blocked_by, detail = _blocked(rule, slot, interface, local, used_today, is_paused=is_paused)
-    return SendingRules(blocked_by, detail, min(rates, default=None), rule)
+    holds_every_link = is_paused or (slot is not None and slot.max_rate == 0)
+    return SendingRules(blocked_by, detail, min(rates, default=None), rule, holds_every_link)
 
 
 def _blocked(

@@ -1,8 +1,8 @@
 """Another interface over which the server answers while the way that the kernel chose does not.
 
 A wireless network without an uplink keeps the best route for hours, and the modem beside it idle. So while
-the server is away it is asked over each other interface that is up. Whether one that works is used is the
-owner's to say (`may_use`); else people are told that it works.
+the server is away it is asked over each other interface that is up and that the owner lets be used
+(`may_use`). One that may not be is asked over once in each outage, so that people are told that it works.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class OtherWays:
         self._begin = begin
         self.may_use: Callable[[str], str | None] = lambda _: "nobody has allowed it"
         """Returns why the owner does not want it used; None: it may be."""
+        self.is_beside_tunnel: Callable[[], bool] = lambda: False
+        """Returns whether the usual way is one: then only what may be used is asked over."""
+        self.is_wanted: Callable[[], bool] = lambda: True
+        """Returns whether anything is to be sent now; if not, nothing is asked."""
+        self._outage_s: float | None = None
+        self._asked_once: set[str] = set()
+        """Interfaces that may not be used and were asked over in this outage."""
+        self._refused: list[str] = []
+        """Those of them over which the server answered."""
         self._next_s = 0.0
         self._ended: Ended | None = None
         """Of the question that is under way."""
@@ -87,9 +96,8 @@ class OtherWays:
             self._way.other = None
         elif not self.wait_s(now_s, lost_s):
             self._next_s = now_s + _AGAIN_S
-            usual = self._way.usual
-            others = [name for name in self._candidates() if name != usual]
-            self._ask_over([None] if lost_s is None else others)
+            if self.is_wanted():
+                self._ask_over([None] if lost_s is None else self._to_ask(lost_s))
         return False
 
     def leave(self, why: str) -> None:
@@ -98,6 +106,19 @@ class OtherWays:
             log.info("link.left", interface=self._way.device, detail=why)
             self._way.use(None)
         self._way.other = None
+
+    def _to_ask(self, lost_s: float) -> list[str]:
+        """Return the other interfaces over which the server is asked now."""
+        if lost_s != self._outage_s:
+            self._outage_s, self._asked_once, self._refused = lost_s, set(), []
+        usual = self._way.usual
+        others = [name for name in self._candidates() if name != usual]
+        allowed = [name for name in others if self.may_use(name) is None]
+        once = [name for name in others if name not in allowed and name not in self._asked_once]
+        if self.is_beside_tunnel():
+            once = []
+        self._asked_once.update(once)
+        return allowed + once
 
     def _ask_over(self, devices: Sequence[Device]) -> None:
         answered: list[Device] = []
@@ -121,8 +142,7 @@ class OtherWays:
 
     def _choose(self, now_s: float, found: Sequence[str]) -> bool:
         usual = self._way.usual
-        refused = {name: why for name in found if (why := self.may_use(name)) is not None}
-        chosen = next((name for name in found if name not in refused), None)
+        chosen = next((name for name in found if self.may_use(name) is None), None)
         if chosen is not None:
             if self._way.device != chosen:
                 log.warning("link.other_used", interface=chosen, instead_of=usual)
@@ -132,7 +152,9 @@ class OtherWays:
         self._next_s = now_s + _AGAIN_S
         self._way.use(None)
         before, self._way.other = self._way.other, None
-        for name, why in list(refused.items())[:1]:
+        self._refused += found
+        reasons = [(name, why) for name in self._refused if (why := self.may_use(name)) is not None]
+        for name, why in reasons[:1]:
             self._way.other = (
                 f"the server answers over {name}, which is not used: {why}; a [[link]] rule with"
                 f' match = "{name}" would use it'

@@ -162,7 +162,11 @@ def make_sender(
         on_verified=on_verified,
     )
     link.on_return = sender.link_returned
-    link.others.may_use = lambda name: why_not_used(
-        name, policy.rules.links, tunnel_among(way.usual, interface_to(""))
-    )
+
+    def tunnel() -> str | None:
+        return tunnel_among(way.usual, interface_to(""))
+
+    link.others.may_use = lambda name: why_not_used(name, policy.rules.links, tunnel())
+    link.others.is_beside_tunnel = lambda: tunnel() is not None
+    link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
     return sender

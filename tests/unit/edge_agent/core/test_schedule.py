@@ -71,6 +71,28 @@ def test_a_metered_link_carries_nothing_and_says_so():
     assert verdict(rules=[METERED], interface=None).blocked_by is None
 
 
+def test_a_pause_and_the_timetable_hold_every_link_and_a_links_own_rule_holds_that_one():
+    shut = Slot(Window.parse("00:00-24:00"), 0)
+    at_night = LinkRule("wwan*", windows=(Window.parse("22:00-06:00"),))
+
+    assert [
+        (one.blocked_by, one.holds_every_link)
+        for one in (
+            verdict(is_paused=True),
+            verdict(timetable=[shut]),
+            verdict(rules=[at_night]),
+            verdict(rules=[METERED]),
+            verdict(),
+        )
+    ] == [
+        ("paused", True),
+        ("schedule", True),
+        ("schedule", False),
+        ("metered", False),
+        (None, False),
+    ]
+
+
 def test_a_budget_lets_a_metered_link_carry_so_much_a_day():
     rule = LinkRule("wwan*", metered=True, daily_bytes=1000)
 

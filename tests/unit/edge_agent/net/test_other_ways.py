@@ -79,6 +79,49 @@ def test_one_that_may_not_be_used_is_named_with_the_rule_that_would(machine):
     assert machine.others.wait_s(101.0, 90.0) == 29.0
 
 
+def test_one_that_may_not_be_used_is_asked_over_once_in_each_outage(machine):
+    machine.works, machine.forbidden["wwan0"] = {"wwan0"}, "it is metered"
+
+    for now_s in (100.0, 131.0, 162.0):
+        machine.look(now_s, 90.0)
+    told = machine.way.other
+    machine.look(900.0, 800.0)
+
+    assert machine.asked == ["eth0", "wwan0", "eth0", "eth0", "eth0", "wwan0"]
+    assert "the server answers over wwan0" in told
+
+
+def test_one_that_is_allowed_meanwhile_is_used(machine):
+    machine.works, machine.forbidden["wwan0"] = {"wwan0"}, "it is metered"
+    machine.look(100.0, 90.0)
+    machine.forbidden.clear()
+
+    assert machine.look(131.0, 90.0)
+    assert machine.way.device == "wwan0"
+
+
+def test_nobody_is_asked_beside_a_tunnel_but_over_what_may_be_used(machine):
+    machine.others.is_beside_tunnel = lambda: True
+    machine.works, machine.forbidden["wwan0"] = {"wwan0"}, "it leads past the tunnel"
+
+    machine.look(100.0, 90.0)
+
+    assert (machine.asked, machine.way.other) == (["eth0"], None)
+
+
+def test_nobody_is_asked_while_nothing_is_to_be_sent(machine):
+    machine.works, is_paused = {"wwan0"}, [True]
+    machine.others.is_wanted = lambda: not is_paused[0]
+
+    machine.look(100.0, 90.0)
+    while_paused = list(machine.asked)
+    wait_s = machine.others.wait_s(101.0, 90.0)
+    is_paused[0] = False
+
+    assert (while_paused, wait_s) == ([], 29.0)
+    assert machine.look(131.0, 90.0)
+
+
 def test_one_that_stops_working_is_left(machine):
     machine.works = {"wwan0"}
     machine.look(100.0, 90.0)
