@@ -6,7 +6,7 @@ halving, instead of being tried one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ingest_server.core.names import NameTemplate, with_number, without_number
@@ -53,21 +53,29 @@ class Naming:
             return replace(receipt, published_as=first)
         return replace(receipt, published_as=without_number(first, path))
 
-    def candidates(self, record: UploadRecord, first: str) -> Iterator[str]:
-        """Yield *first*, then it with each number that no other upload has had, without end."""
+    def candidates(
+        self, record: UploadRecord, first: str, is_passed_by: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Yield *first*, then it with each number that no other upload has had, without end.
+
+        Args:
+            is_passed_by: whether a name with a number is not to be had, though no upload had it.
+        """
+
+        def is_used(number: int) -> bool:
+            name = with_number(first, number)
+            return self._queries.has_target(name, besides=record.id) or is_passed_by(name)
+
         yield first
         number = FIRST_NUMBER
         while True:
-            number = self._unused(record, first, number)
+            number = self._unused(is_used, number)
             yield with_number(first, number)
             number += 1
 
-    def _unused(self, record: UploadRecord, first: str, number: int) -> int:
+    @staticmethod
+    def _unused(is_used: Callable[[int], bool], number: int) -> int:
         """Return a number from *number* on that is unused; the next, where all up to it are used."""
-
-        def is_used(at: int) -> bool:
-            return self._queries.has_target(with_number(first, at), besides=record.id)
-
         if not is_used(number):
             return number
         used, step = number, 1

@@ -78,13 +78,20 @@ class Placing:
         source: Receipt | None,
         before: str | None,
     ) -> Receipt:
-        for target in self._naming.candidates(record, first):
+        has_twins = False
+
+        def is_twin(name: str) -> bool:
+            # Asked only where there are some: what is taken away leaves its number free else.
+            return has_twins and self._blobs.may_have_twin(name)
+
+        for target in self._naming.candidates(record, first, is_twin):
             named = replace(receipt, published_as=target)
             if self._blobs.is_taken(target):
                 if self._earlier.is_forgotten(record, named):
                     return self.adopt(record, named)
                 continue
             if self._blobs.has_twin(target):
+                has_twins = True
                 continue
             if source is not None:
                 if self._blobs.publish_again(source.published_as, target):

@@ -1,5 +1,7 @@
 """Two names that differ only in case are two files to everybody, on whatever system they look."""
 
+import os
+
 import httpx
 import pytest
 
@@ -65,3 +67,24 @@ def test_a_folder_whose_twin_is_a_file_gets_a_place_of_its_own(tmp_path):
 
         assert upload(server, "a.mp4", b"two", "raw").endswith("/a.mp4")
         assert sorted(server.published().values()) == [b"one", b"two"]
+
+
+def test_a_twin_of_hundreds_is_numbered_past_them_without_listing_the_folder_each_time(
+    tmp_path, monkeypatch
+):
+    with ingest(tmp_path, name_template="{device}/{name}") as server:
+        upload(server, "rec.mp4", b"first")
+        for number in range(2, 301):
+            (tmp_path / "published" / "drone-1" / f"rec-{number}.mp4").write_bytes(b"?")
+    with ingest(tmp_path, name_template="{device}/{name}") as server:
+        listed = []
+        real = os.listdir
+        monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or real(folder))
+
+        one = upload(server, "REC.mp4", b"one")
+        after_one = len(listed)
+        two = upload(server, "REC.mp4", b"two")
+
+    assert (one, two) == ("drone-1/REC-301.mp4", "drone-1/REC-302.mp4")
+    assert after_one <= 3, "once for each folder on the way, and once for the twin"
+    assert len(listed) == after_one, "the twin is known by its name"

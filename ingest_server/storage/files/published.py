@@ -176,6 +176,15 @@ class PublishedFiles(Blobs):
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def may_have_twin(self, target: str) -> bool:
+        *parents, leaf = target.split("/")
+        try:
+            with self._walk(parents, make=False) as folders:
+                is_there = stat_of(leaf, folders[-1]) is not None
+                return not is_there and self._twins.is_likely(folders[-1], leaf)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def publish_again(self, source: str, target: str) -> bool:
         *source_parents, source_leaf = source.split("/")
         with self._walk(source_parents, make=False) as there:

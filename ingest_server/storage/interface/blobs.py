@@ -214,6 +214,10 @@ class Blobs(Protocol):
         wanted = folded(target)
         return any(name != target and folded(name) == wanted for name in self.published_names())
 
+    def may_have_twin(self, target: str) -> bool:
+        """As `has_twin`, at the same price in any folder; it may be true of a twin that is gone."""
+        return self.has_twin(target)
+
     def publish(self, upload_id: str, target: str) -> bool:
         """Give the synced bytes of an upload a published name; not durable before `sync_published`.
 
