@@ -130,16 +130,20 @@ class Placing:
         self._complete(record, receipt, is_new=True)
         return self._completed(record, receipt)
 
-    def adopt(self, record: UploadRecord, receipt: Receipt) -> Receipt:
-        """Let the upload be complete with a receipt of an earlier one; durable on return."""
-        self._complete(record, receipt)
+    def adopt(self, record: UploadRecord, receipt: Receipt, *, is_new: bool = False) -> Receipt:
+        """Let the upload be complete with a file that is there already; durable on return.
+
+        Args:
+            is_new: watchers may not have been told of it.
+        """
+        self._complete(record, receipt, is_new=is_new)
         self._observer.upload_completed()
         log.info(
             "upload.completed",
             upload_id=record.id,
             device_id=record.device,
             length_bytes=receipt.length,
-            is_repeat=True,
+            is_repeat=not is_new,
         )
         return receipt
 

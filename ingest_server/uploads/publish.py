@@ -226,6 +226,9 @@ class Publisher:
             raise RuntimeError(msg)
         if self._blobs.is_published_as(record.id, target):
             return self.placing.conclude(record, receipt, before)
+        if self.earlier.is_forgotten(record, replace(receipt, published_as=target)):
+            # A copy tells by nothing but its bytes that it was put there before the crash.
+            return self.placing.adopt(record, replace(receipt, published_as=target), is_new=True)
         found = self.earlier.same(
             record,
             live,

@@ -83,6 +83,48 @@ def test_a_crash_at_any_step_ends_in_one_file(tmp_path, step):
     site.stop()
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_ends_in_one_file_though_a_consumer_made_a_better_name_free(tmp_path, step):
+    site = copying(tmp_path)
+    other = site.upload(b"other bytes")
+    upload = sent(site)
+    site.blobs.fail[step] = failing(PowerCut())
+    with pytest.raises(PowerCut):
+        site.complete(upload, DATA)
+    was_there = [name for name, data in site.published().items() if data == DATA]
+    (tmp_path / "published" / other.published_as).unlink()
+
+    site.restart()
+
+    receipt = site.complete(upload, DATA)
+    assert site.published() == {receipt.published_as: DATA}
+    assert was_there in ([], [receipt.published_as])
+    assert staged(site) == []
+    site.stop()
+
+
+@pytest.mark.parametrize("is_told_by_move", [True, False])
+def test_watchers_are_told_of_a_file_that_a_crash_left_without_a_receipt(
+    tmp_path, monkeypatch, is_told_by_move
+):
+    if not is_told_by_move:
+        monkeypatch.setattr("ingest_server.storage.files.staging._renameat2", None)
+    site = copying(tmp_path)
+    upload = sent(site)
+    site.blobs.fail["after link"] = failing(PowerCut())
+    with watching(tmp_path / "published") as watcher:
+        with pytest.raises(PowerCut):
+            site.complete(upload, DATA)
+        site.restart()
+        receipt = site.complete(upload, DATA)
+        wait_for(lambda: receipt.published_as in dict(watcher.whole()), "watchers are told")
+
+    assert [path for path, _ in watcher.whole() if path == receipt.published_as] == [
+        receipt.published_as
+    ]
+    site.stop()
+
+
 @pytest.mark.parametrize("step", STEPS[:5])
 def test_a_disk_error_at_any_step_is_gone_on_with_by_the_next_complete(site, step):
     upload = sent(site)
