@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from ingest_server.base.settings import GIB, KIB, MIB
 from ingest_server.core.errors import Refused, disk_refusals
@@ -18,6 +20,8 @@ MAX_BLOCK = 64 * MIB
 MAX_BLOCKS = 4096
 BYTES_PER_ANSWER = GIB
 """Bytes hashed for one answer: some seconds of a disk, not minutes."""
+BUSY_RETRY_S = 5.0
+"""When to ask again for what has not begun: whoever reads whole files needs minutes, or hours."""
 
 
 def check_asked(size: int, start: int, limit: int) -> None:
@@ -37,15 +41,24 @@ def check_asked(size: int, start: int, limit: int) -> None:
 class Blocks:
     """Reads blocks from the disk, for one caller of an upload at a time."""
 
-    def __init__(self, store: UploadStore, readers: FairPool) -> None:
+    def __init__(
+        self, store: UploadStore, readers: FairPool, *, wait_s: Callable[[], float]
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            wait_s: how long a request waits until its reading begins, in seconds.
+        """
         self._store = store
         self._readers = readers
+        self._wait_s = wait_s
 
     def read(self, record: UploadRecord, size: int, start: int, limit: int) -> BlockDigests:
         """Return the digests of what is fully received among the blocks from *start* on.
 
         Raises:
-            Refused: somebody else reads blocks of it, or its bytes change meanwhile.
+            Refused: somebody else reads blocks of it, its bytes change meanwhile, or whole files are
+                read first.
         """
         check_asked(size, start, limit)
         refuse_unless_open(record)
@@ -57,13 +70,24 @@ class Blocks:
                 reading = self._readers.submit(
                     record.device, lambda: self._read(record.id, size, start, limit)
                 )
-                return reading.result()
+                return self._outcome(reading)
             except CancelledError:
                 raise stopped() from None
             except Refused as refused:
                 raise refused.again() from refused
             finally:
                 live.reading_blocks.release()
+
+    def _outcome(self, reading: Future[BlockDigests]) -> BlockDigests:
+        """Return what was read, once it was begun in time: then it takes some seconds at most."""
+        try:
+            return reading.result(self._wait_s())
+        except FutureTimeoutError:
+            if reading.cancel():
+                raise Refused(
+                    "server-busy", "whole files are being read first", retry_after_s=BUSY_RETRY_S
+                ) from None
+        return reading.result()
 
     def _read(self, upload_id: str, size: int, start: int, limit: int) -> BlockDigests:
         record = self._store.state.get(upload_id)

@@ -109,7 +109,7 @@ class UploadService:
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
         self._claiming = Claiming(store, self._creation, self.publisher.earlier, self.completion)
-        self._blocks = Blocks(store, self._readers)
+        self._blocks = Blocks(store, self._readers, wait_s=lambda: self.settings.verify_wait_s)
 
     def stop(self) -> None:
         """Cut what still runs and seal it; nothing new begins. Repeatable.

@@ -5,12 +5,15 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing
 from itertools import count
 
 import pytest
 
 from ingest_server.core.errors import Refused
+from ingest_server.uploads.blocks import Blocks
+from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.service import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread, on_disk
 from tests.support.faulty_blobs import failing
@@ -435,6 +438,61 @@ def test_one_at_a_time_may_ask_for_the_blocks_of_an_upload(site):
     assert list(first.blocks) == [0]
     assert refused[0] > 0
     assert site.receiver.blocks("cam", upload, size=4096, start=0, limit=9) == first
+
+
+def test_blocks_wait_a_moment_for_whole_files_that_are_read_and_are_asked_for_again(site):
+    upload = site.create(length=10_000)
+    site.put(upload, 0, b"x" * 5000)
+    go, readers = threading.Event(), FairPool(1, 1, "read")
+    blocks = Blocks(site.store, readers, wait_s=lambda: 0.0)
+    record = site.receiver.records.find("cam", upload)
+    readers.submit("other", lambda: go.wait(20))
+    try:
+        for _ in range(2):
+            with pytest.raises(Refused, match="server-busy: whole files are being read") as caught:
+                blocks.read(record, 4096, 0, 9)
+            assert caught.value.retry_after_s > 0
+        # What was given up is not read any more.
+        site.blobs.fail["open"] = failing(AssertionError("read for nobody"))
+        go.set()
+        readers.submit("cam", lambda: None).result(20)
+        site.blobs.fail.clear()
+    finally:
+        go.set()
+        readers.stop()
+
+    found = site.receiver.blocks("cam", upload, size=4096, start=0, limit=9)
+    assert list(found.blocks) == [0]
+
+
+class Begun(Future):
+    """Runs already when somebody would give it up, and ends then."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._work = work
+        self.set_running_or_notify_cancel()
+
+    def cancel(self) -> bool:
+        self.set_result(self._work())
+        return False
+
+
+class BegunAtOnce(FairPool):
+    def submit(self, device, work):
+        return Begun(work)
+
+
+def test_blocks_whose_reading_has_begun_are_told_however_long_it_takes(site):
+    upload = site.create(length=10_000)
+    site.put(upload, 0, b"x" * 5000)
+    record = site.receiver.records.find("cam", upload)
+    readers = BegunAtOnce(1, 1, "read")
+
+    found = Blocks(site.store, readers, wait_s=lambda: 0.0).read(record, 4096, 0, 9)
+
+    readers.stop()
+    assert list(found.blocks) == [0]
 
 
 def test_blocks_that_were_replaced_while_they_were_read_are_not_told(site):
