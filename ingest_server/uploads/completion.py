@@ -179,15 +179,25 @@ class Completion:
     def finish_later(self, record: UploadRecord) -> Future[Receipt]:
         """Start verifying in the background; called under ``deciding`` or before requests come."""
         with self._live.hold(record.id) as live:
-            live.running.agree(record.rewrites)
-            hashed = 0 if record.state is State.PUBLISHING else live.running.upto
             live.verification = self._later(
                 record.device,
                 record.id,
                 lambda: self._publisher.finish(record, live),
-                reads=(record.length or 0) - hashed,
+                reads=self._to_read(record, live),
             )
             return live.verification
+
+    def _to_read(self, record: UploadRecord, live: Live) -> int:
+        """Return how many bytes may have to be read to finish an upload."""
+        length = record.length or 0
+        live.running.agree(record.rewrites)
+        hashed = 0 if record.state is State.PUBLISHING else live.running.upto
+        is_read_whole = length > QUICK_BYTES and (
+            record.sha_512 is not None  # another hash than the running one
+            or not self._store.blobs.can_publish_again  # a copy is published, and read back
+            or self._publisher.earlier.may_be_read(record, live)
+        )
+        return length if is_read_whole else length - hashed
 
     def begin_reading(self, upload_id: str, receipt: Receipt) -> None:
         """Let the published file of a complete upload be read in the background, once."""

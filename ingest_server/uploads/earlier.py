@@ -85,6 +85,16 @@ class Earlier:
         alike = self._alike(record, live, length, digest)
         return any(self._standings.of(receipt) in wanted for _, receipt in alike)
 
+    def may_be_read(self, record: UploadRecord, live: Live) -> bool:
+        """Whether `same` may have to read a file for an upload whose bytes are hashed."""
+        length = record.length or 0
+        found = live.running.follow(length)
+        digest = record.digest or (None if found is None else found.digest())
+        return digest is not None and any(
+            is_same_file(one, record) and self._standings.of(receipt) is Standing.DOUBTFUL
+            for one, receipt in self._alike(record, live, length, digest)
+        )
+
     def sound(
         self, record: UploadRecord, live: Live, length: int, digest: Digest
     ) -> tuple[UploadRecord, Receipt] | None:
