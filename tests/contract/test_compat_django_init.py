@@ -4,7 +4,9 @@ import hashlib
 
 import pytest
 
+from ingest_server.protocols.compat.chunk_chain import SO_FAR, TRIES
 from ingest_server.protocols.compat.dialect import CompatSettings
+from ingest_server.uploads.records import Notes, Records
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
 
 INIT = "/compat/django-init/upload/init/"
@@ -317,3 +319,60 @@ def test_a_chunk_that_is_replaced_by_a_shorter_one_is_where_the_client_goes_on(w
     assert ahead.json() == {"non_field_errors": ["Offset does not match"]}
     assert [one.status_code for one in rest] == [200, 200, 200, 400]
     assert rest[-2].json()["last_calculated_hash"] == chain(DATA[:200_000], size=50_000)
+
+
+def test_while_a_chunk_is_replaced_no_other_request_waits_until_all_chunks_are_read(
+    wsgi, monkeypatch
+):
+    def read_all(_):
+        raise AssertionError("all notes are read in the transaction that others wait for")
+
+    unique_id = begin(wsgi.client)["unique_id"]
+    for offset in (0, CHUNK):
+        send(wsgi.client, unique_id, offset, b"x" * CHUNK)
+    monkeypatch.setattr(Notes, "all", read_all)
+
+    replaced = send(wsgi.client, unique_id, 0).json()
+
+    assert replaced["last_calculated_hash"] == chain(DATA[:CHUNK] + b"x" * CHUNK)
+    assert replaced["offset"] == 2 * CHUNK
+
+
+def test_two_chunks_that_are_replaced_at_once_both_count(wsgi, monkeypatch):
+    unique_id = begin(wsgi.client)["unique_id"]
+    for offset in (0, CHUNK):
+        send(wsgi.client, unique_id, offset, b"x" * CHUNK)
+    read, meanwhile = Records.notes, [CHUNK]
+
+    def notes(records, upload_id):
+        found = read(records, upload_id)
+        while meanwhile:
+            assert send(wsgi.client, unique_id, meanwhile.pop()).status_code == 200
+        return found
+
+    monkeypatch.setattr(Records, "notes", notes)
+
+    replaced = send(wsgi.client, unique_id, 0).json()
+
+    assert replaced["last_calculated_hash"] == chain(DATA[: 2 * CHUNK])
+    assert send_all(wsgi.client, unique_id)["status"] == "SUCCESSFUL"
+    assert wsgi.only_published() == DATA
+
+
+def test_chunks_that_are_replaced_all_the_time_are_asked_for_again(wsgi, monkeypatch):
+    unique_id = begin(wsgi.client)["unique_id"]
+    send(wsgi.client, unique_id, 0, b"x" * CHUNK)
+    read, times = Records.notes, []
+
+    def notes(records, upload_id):
+        times.append(len(times))
+        records.write_note(upload_id, SO_FAR, f'[{CHUNK}, "{len(times)}"]')
+        return read(records, upload_id)
+
+    monkeypatch.setattr(Records, "notes", notes)
+
+    refused = send(wsgi.client, unique_id, 0)
+
+    assert refused.json()["code"] == "server-busy"
+    assert int(refused.headers["Retry-After"]) > 0
+    assert len(times) == TRIES

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import DialectUploads
@@ -20,6 +21,12 @@ CHUNK = "chunk:"
 """Notes ``chunk:START`` = ``[length, hash]`` of each verified chunk."""
 SO_FAR = "so-far"
 """The note of where the verified chunks end and what the chain of them has, ``[end, hash]``."""
+TRIES = 5
+"""How often all chunks are summed up for one that is replaced, while others are."""
+
+
+class _NotSummedUpError(Exception):
+    """All chunks have to be summed up first, or anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +67,37 @@ def go_on(
         also: what else is noted with it.
 
     Raises:
-        Refused: there are too many chunks.
+        Refused: there are too many chunks, or others are replaced at the same time.
     """
     key, value = f"{CHUNK}{chunk.start}", json.dumps([chunk.length, chunk.chunk_hash])
+    records = uploads.receiver.records
+    summed_up: tuple[str | None, SoFar] | None = None
+    """What all chunks come to with this one, and what was noted of them when they were read."""
 
     def move(notes: Notes) -> None:
         noted, before = notes.get(SO_FAR), notes.get(key)
         found = None if noted is None else SoFar(*json.loads(noted))
         if found is not None and before is None and found.end == chunk.start:
             found = found.then(chunk.length, chunk.chunk_hash, algorithm)
-        elif (
-            found is None or before != value
-        ):  # replaced: the hashes of all that follows hang on it
-            found = _summed_up(notes.all() | {key: value}, algorithm)
+        elif found is None or before != value:
+            # The hashes of all that follows hang on it.
+            if summed_up is None or summed_up[0] != noted:
+                raise _NotSummedUpError
+            found = summed_up[1]
         notes.set(SO_FAR, json.dumps([found.end, found.chain]))
         also(notes)
 
-    chunk_notes.write(uploads, record, key, value, move)
+    for _ in range(TRIES):
+        try:
+            chunk_notes.write(uploads, record, key, value, move)
+        except _NotSummedUpError:
+            # Not in the transaction, for which all others wait: there may be a great many.
+            noted = records.note(record.id, SO_FAR)
+            found = _summed_up(records.notes(record.id) | {key: value}, algorithm)
+            summed_up = noted, found
+        else:
+            return
+    raise Refused("server-busy", "chunks of it are being replaced", retry_after_s=1)
 
 
 def so_far(uploads: DialectUploads, record: UploadRecord, algorithm: str) -> SoFar:
