@@ -49,7 +49,7 @@ faults = st.one_of(
 
 
 @settings(
-    max_examples=examples(120),
+    max_examples=examples(75),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
