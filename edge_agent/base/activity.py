@@ -161,6 +161,8 @@ class View:
     """What cannot be found out here, what that means and what to do: sentences for a person."""
     left_out: tuple[LeftOut, ...] | None = None
     """What the last look at the folder found and does not send; None before the first."""
+    standing: frozenset[Cause] = frozenset()
+    """Causes of it that the look before found as well: what is renamed a moment later is no trouble."""
 
     folder: Wait | None = None
     """Why nothing can be found in the watched folder; None: it is there."""
@@ -168,8 +170,7 @@ class View:
     @property
     def problems(self) -> frozenset[ProblemCode]:
         """Those that were raised, and what follows from the folder and from what is left out."""
-        causes = {one.cause for one in self.left_out or ()}
-        found = {_LEFT_OUT[cause] for cause in causes - WANTED}
+        found = {_LEFT_OUT[cause] for cause in self.standing - WANTED}
         if self.folder is not None:
             found.add(ProblemCode(self.folder.reason.value))
         return self.raised | found
@@ -298,13 +299,21 @@ class Activity:
             self._view = replace(self._view, limits=limits)
         self._announce()
 
-    def leave_out(self, left_out: tuple[LeftOut, ...] | None) -> None:
-        """Say what lies in the folder and is not sent, all of it; None: that cannot be told now."""
+    def leave_out(self, left_out: tuple[LeftOut, ...] | None) -> bool:
+        """Say what lies in the folder and is not sent, all of it; None: that cannot be told now.
+
+        Returns:
+            Whether some of it is a problem if the next look finds it, too.
+        """
+        causes = {one.cause for one in left_out or ()}
         with self._lock:
-            if self._view.left_out == left_out:
-                return
-            self._view = replace(self._view, left_out=left_out)
-        self._announce()
+            before = self._view.left_out, self._view.standing
+            standing = frozenset(causes & {one.cause for one in before[0] or ()})
+            if before != (left_out, standing):
+                self._view = replace(self._view, left_out=left_out, standing=standing)
+        if before != (left_out, standing):
+            self._announce()
+        return bool(causes - standing - WANTED)
 
     def miss_folder(self, why: Wait | None) -> None:
         """Say why nothing can be found in the watched folder; None: it is there."""

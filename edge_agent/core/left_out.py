@@ -181,11 +181,16 @@ class Told:
 
     def news(self, found: Sequence[LeftOut], now_s: float) -> list[LeftOut]:
         """Return what is to be told now: new, twice as much as before, or told a day ago."""
-        self._told = {one.cause: self._told[one.cause] for one in found if one.cause in self._told}
+        # Kept although it is not there now: a file that is written beside and renamed comes and goes.
+        self._told = {
+            cause: (count, told_s)
+            for cause, (count, told_s) in self._told.items()
+            if now_s - told_s < self._AGAIN_S
+        }
         fresh = []
         for one in found:
-            count, told_s = self._told.get(one.cause, (0, now_s))
-            if count == 0 or one.count >= 2 * count or now_s - told_s >= self._AGAIN_S:
+            count, _ = self._told.get(one.cause, (0, now_s))
+            if count == 0 or one.count >= 2 * count:
                 self._told[one.cause] = (one.count, now_s)
                 fresh.append(one)
         return fresh

@@ -219,7 +219,8 @@ class Watcher:
             log.error("card.absent", path=str(self._folder.path), detail=card.detail)
         self._activity.miss_folder(card)
         left_out = scan.left_out
-        self._activity.leave_out(left_out)
+        if self._activity.leave_out(left_out):
+            self._is_hinted = True  # another look tells whether it stands
         for one in self._told.news(left_out, now_s):
             say = log.info if one.cause in WANTED else log.warning
             say("folder.left_out", cause=one.cause.value, files=one.count, detail=sentence(one))

@@ -91,4 +91,14 @@ def test_the_log_hears_what_is_new_what_has_doubled_and_each_day_what_stands():
     ]
     assert news(4, 3 + DAY_S)
     assert told.news([], 4 + DAY_S) == []
-    assert news(4, 5 + DAY_S)
+    assert not news(4, 5 + DAY_S)
+
+
+def test_what_comes_and_goes_is_told_once_a_day():
+    told = Told()
+    looks = [((LeftOut(Cause.PATTERNS, 1, ("a.new",)),) if n % 2 else ()) for n in range(100)]
+
+    said = [len(told.news(found, now_s)) for now_s, found in enumerate(looks)]
+
+    assert sum(said) == 1
+    assert len(told.news(looks[1], DAY_S + 1)) == 1

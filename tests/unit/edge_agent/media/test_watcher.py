@@ -947,3 +947,25 @@ def test_a_recording_that_is_moved_to_the_urgent_ones_becomes_urgent(tmp_path):
         folder.settle()
 
         assert (before, folder.only().priority) == (0, 10)
+
+
+def test_what_is_there_for_one_look_is_no_problem_and_what_two_find_is_one(folder):
+    seen = []
+    folder.activity.subscribe(lambda: seen.append(folder.activity.problems))
+    for _ in range(5):
+        passing = folder.write("status.json.new")
+        folder.watcher.wake()
+        folder.watcher.step(folder.clock.now)
+        passing.unlink()
+        folder.pass_time(3.0)
+    passed_by = set().union(*seen)
+    folder.write("status.json.new")
+    folder.watcher.wake()
+    folder.pass_time(5.0)
+    stands = folder.activity.problems
+    (folder.media / "status.json.new").unlink()
+    folder.watcher.wake()
+    folder.pass_time(5.0)
+
+    assert (passed_by, stands) == (set(), {ProblemCode.LEFT_OUT})
+    assert folder.activity.problems == set()
