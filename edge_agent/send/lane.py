@@ -152,6 +152,8 @@ class Lane:
         shared = self._shared
         if self.number >= shared.roster.count:
             return _ASLEEP_S
+        if self.number == 0:
+            shared.waits.end_troubles(self._is_pending)
         forbidden = shared.permission.may_send(now_s)
         if forbidden is not None:
             return self._hold_forbidden(forbidden)

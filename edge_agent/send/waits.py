@@ -19,6 +19,8 @@ LONGEST_STEP_S = 30.0
 
 
 _LOOKED_AT = 100
+_TROUBLES_LOOKED_AT = 10
+"""At each step, busy ones too."""
 
 _TROUBLES = {
     Reason.PERMISSION: ProblemCode.PERMISSION,
@@ -43,7 +45,9 @@ class Waits:
         self._clock = clock
         self._each: dict[str, RecordingWait] = {}
         self.lane: RecordingWait | None = None
-        self._troubled: dict[ProblemCode, set[str]] = {code: set() for code in _TROUBLES.values()}
+        self._troubled: dict[ProblemCode, dict[str, None]] = {
+            code: {} for code in _TROUBLES.values()
+        }
         """Recordings that could not be read, until they are sent or gone: one that is tried again may
         be read for minutes before the same sector comes."""
         self._told: Reason | None = None
@@ -56,14 +60,14 @@ class Waits:
         self._each[recording_id] = RecordingWait(until_s, wait)
         self._activity.wait(recording_id, wait)
         if (code := _TROUBLES.get(reason)) is not None:
-            self._troubled[code].add(recording_id)
+            self._troubled[code][recording_id] = None
             self._activity.problem(code, present=True)
         return 0.0
 
     def _end_trouble(self, recording_id: str) -> None:
         for code, recordings in self._troubled.items():
             if recording_id in recordings:
-                recordings.remove(recording_id)
+                del recordings[recording_id]
                 self._activity.problem(code, present=bool(recordings))
 
     def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
@@ -122,14 +126,21 @@ class Waits:
 
     def release_gone(self, is_pending: Callable[[str], bool]) -> None:
         """Forget recordings that others have taken out of the lane; some of them at each call."""
-        looked_at = list(islice(self._each, _LOOKED_AT))
-        for one in looked_at:
+        for one in list(islice(self._each, _LOOKED_AT)):
             hold = self._each.pop(one)
             if is_pending(one):
                 self._each[one] = hold  # to the end: the next call looks at others
             else:
                 self._activity.wait(one, None)
-                self._end_trouble(one)
+
+    def end_troubles(self, is_pending: Callable[[str], bool]) -> None:
+        """Forget what could not be read and was taken out of the lane; some of them at each call."""
+        for recordings in self._troubled.values():
+            for one in list(islice(recordings, _TROUBLES_LOOKED_AT)):
+                if is_pending(one):
+                    recordings[one] = recordings.pop(one)  # to the end
+                else:
+                    self._end_trouble(one)
 
     def first(self) -> RecordingWait | None:
         """Return the hold of a recording that ends first."""

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
-from edge_agent.core.upload import State
+from edge_agent.core.upload import Event, State
 from edge_agent.media.source import Source, _translate
 from tests.support.lane import scene
 from tests.support.link import FINE, problem
@@ -170,3 +170,21 @@ def test_a_file_that_cannot_be_read_says_why_until_it_has_arrived(
     assert problems == ({problem_code} if problem_code else frozenset())
     assert stage.lane.now(recording).state is State.VERIFIED
     assert stage.lane.activity.problems == frozenset()
+
+
+def test_a_file_that_could_not_be_read_and_is_no_more_to_be_sent_is_no_problem_any_more(stage):
+    recording = stage.lane.record("a.mp4", b"x" * 100 * KIB)
+
+    def refuse(path):
+        raise _translate(OSError(errno.EACCES, "no"), path)
+
+    stage.lane.open_source = refuse
+    stage.lane.run(until=lambda: recording.id in stage.lane.activity.waits)
+    stage.clock.pass_s(3600.0)
+    stage.lane.sender.pause(True)  # so that nothing tries it again
+    before = stage.lane.activity.problems
+    stage.lane.store.advance(stage.lane.now(recording), Event.SOURCE_CHANGED)
+
+    stage.lane.sender.step(stage.clock.now_s())
+
+    assert (before, stage.lane.activity.problems) == ({ProblemCode.PERMISSION}, frozenset())

@@ -291,6 +291,21 @@ def test_a_wait_that_is_over_is_told_no_more_though_others_are_sent_first(board)
     assert waits.is_held("b", board.clock.now + 6.0)
 
 
+def test_a_file_that_could_not_be_read_is_no_problem_once_it_is_out_of_the_lane(board):
+    waits = Waits(board.activity, board.clock)
+    for one in ("a", "b", *(f"more-{number}" for number in range(20))):
+        waits.hold(one, Reason.PERMISSION, "", 5.0)
+    waits.release_over(board.clock.now + 6.0)
+    raised = []
+
+    for pending in ({"a", "b"}, {"b"}, set()):
+        for _ in range(3):
+            waits.end_troubles(pending.__contains__)
+        raised.append(board.activity.problems)
+
+    assert raised == [{ProblemCode.PERMISSION}, {ProblemCode.PERMISSION}, set()]
+
+
 def oldest_age_s(board, clock=None, boot_id="boot"):
     """Return the age that an agent tells: this one, or another one that is started later."""
     if clock is None:
