@@ -22,6 +22,7 @@ from edge_agent.send.enrolment import has_token
 from edge_agent.send.trial import Trial
 
 _TRIES = 12
+_FULL_PACKETS = "full packets are lost on the way (an MTU below 1500 that nobody tells)"
 
 
 def check_requests(settings: AgentSettings, clock: Clock, *, is_metered: bool) -> Iterator[Finding]:
@@ -50,11 +51,15 @@ def _fitting(trial: Trial, length: int) -> Finding:
     """Send *length* bytes at once, or what passes instead, as the agent finds it out."""
     wanted = length
     why: list[str] = []
+    broken: list[str] = []
+    """Tries in a row, up to now, of which nobody said why they did not get through."""
     for _ in range(_TRIES):
         length = min(length, trial.way.limit(trial.server_max) or length)
         try:
             trial.send(length)
         except ForeignRefusalError as error:
+            why += broken
+            broken.clear()
             why.append(f"something on the way answers {error.status} to {size(error.length)}")
             if not trial.way.refused(error.status, error.length):
                 least = trial.way.least_request
@@ -66,18 +71,22 @@ def _fitting(trial: Trial, length: int) -> Finding:
         except ServerBusyError as error:
             return Finding("WARN", "requests", f"could not be tried: {error}")
         except LinkDownError as error:
-            why.append("full packets are lost on the way (an MTU below 1500 that nobody tells)")
+            text = f"one of {size(length)} does not get through, though the server answers: {error}"
             if not trial.way.lost_full_packets():
-                text = f"one of {size(length)} does not get through, though the server answers: {error}"
                 return Finding("FAIL", "requests", text)
+            broken.append(text)
         except TransportError as error:
             return Finding("FAIL", "requests", f"one of {size(length)} is refused: {error}")
         else:
-            return _passed(trial.way, wanted, length, why)
+            # Only where the next try, with smaller packets, passes it is known what broke the one before.
+            if broken:
+                why.append(_FULL_PACKETS)
+            return _passed(trial.way, wanted, length, why, is_mtu=bool(broken))
+    why += broken
     return Finding("FAIL", "requests", f"none gets through: {'; '.join(why)}")
 
 
-def _passed(way: Way, wanted: int, length: int, why: list[str]) -> Finding:
+def _passed(way: Way, wanted: int, length: int, why: list[str], *, is_mtu: bool) -> Finding:
     known = way.learned
     if not why:
         return Finding("OK", "requests", f"one of {size(length)} got through")
@@ -85,8 +94,7 @@ def _passed(way: Way, wanted: int, length: int, why: list[str]) -> Finding:
     if known.as_post:
         found.append("as POST in place of PUT")
     if known.max_segment is not None:
-        found.append(
-            f"in packets of {known.max_segment} bytes (set the MTU of the interface, or let ICMP pass)"
-        )
+        action = " (set the MTU of the interface, or let ICMP pass)" if is_mtu else ""
+        found.append(f"in packets of {known.max_segment} bytes{action}")
     text = f"{'; '.join(why)}; the agent sends them {', '.join(found)}: that works"
     return Finding("WARN", "requests", text)
