@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.earlier import Earlier
 from ingest_server.uploads.store import UploadStore
+from upload_protocol.digests import Digest
 from upload_protocol.messages import CreateRequest
 
 
@@ -45,7 +47,8 @@ class Claiming:
         """Make an upload, or find the one that *key* has made, or that has published this very file.
 
         Raises:
-            Refused: see `UploadService.create`; or the operator's check refuses the file.
+            Refused: see `UploadService.create`; or the operator's check refuses the file; or the
+                key's upload is complete with other bytes.
         """
         length, digest = request.length, request.digest
         if length is None or digest is None:
@@ -60,8 +63,16 @@ class Claiming:
                 brings_bytes = not self._earlier.may_have(planned, live, length, digest)
             record, is_new = self._creation.make(planned, settings, brings_bytes=brings_bytes)
         if record.state is not State.OPEN:
-            return Claimed(record, is_new)
+            return Claimed(_with_these_bytes(record, digest), is_new)
         outcome = self._completion.claim(record.id, length, digest, wait_s=settings.verify_wait_s)
         if isinstance(outcome, Pending):
             return Claimed(record, is_new, outcome)
-        return Claimed(self._store.find(device, record.id), is_new)
+        # It may have been completed by another request, which named another digest.
+        return Claimed(_with_these_bytes(self._store.find(device, record.id), digest), is_new)
+
+
+def _with_these_bytes(record: UploadRecord, digest: Digest) -> UploadRecord:
+    """Return the upload unless it is complete with other bytes than those that are asked for."""
+    if record.receipt is not None and record.receipt.digest != digest:
+        raise Refused("idempotency-key-reused", "the key was used for other bytes")
+    return record

@@ -134,6 +134,27 @@ def test_while_the_file_is_read_the_upload_takes_bytes_and_the_same_request_tell
     assert site.blobs.seen.count(READ) == 1
 
 
+def test_a_key_that_comes_with_another_digest_is_never_answered_with_the_first_ones_receipt(site):
+    first, other = site.upload(DATA), DATA[::-1]
+    forget_readings(site)
+    site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
+    key = new_key()
+
+    with site.receiver.standings._reading:  # as if it took its time
+        status, _, pending = asked(site, key=key)
+        assert pending is not None
+        running = site.store.live.pin(status.id).reading
+        site.receiver.settings = replace(site.receiver.settings, verify_wait_s=20.0)
+        joining = InThread(lambda: asked(site, other, key=key))
+    running.result(20)
+
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        joining.join(20)
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        asked(site, other, key=key)
+    assert asked(site, key=key)[0].receipt == first
+
+
 def test_an_upload_that_was_made_without_a_digest_is_claimed_with_one(site):
     receipt = site.upload(DATA)
     key = new_key()
