@@ -116,10 +116,10 @@ def numbered(path: str) -> Iterator[str]:
 
 
 def without_number(path: str, numbered_path: str) -> str:
-    """Return *path* if *numbered_path* is it with a number, else *numbered_path* itself."""
-    found = _NUMBER.search(numbered_path)
-    is_numbered = found is not None and with_number(path, int(found[1])) == numbered_path
-    return path if is_numbered else numbered_path
+    """Return *path* if *numbered_path* is it, but for a number and its case, else that itself."""
+    found, there = _NUMBER.search(numbered_path), folded(numbered_path)
+    is_numbered = found is not None and folded(with_number(path, int(found[1]))) == there
+    return path if is_numbered or folded(path) == there else numbered_path
 
 
 def with_number(path: str, number: int) -> str:

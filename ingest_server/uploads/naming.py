@@ -39,8 +39,9 @@ class Naming:
     def told(self, receipt: Receipt) -> Receipt:
         """Return a receipt as a device may see it.
 
-        Where devices share folders, a number, or a way around a file that stands where a folder is
-        needed, tells of another's file: then it is the name that a device alone would have got.
+        Where devices share folders, a number, the spelling of a folder, or a way around a file that
+        stands where a folder is needed, tells of another's file: then it is the name that a device
+        alone would have got.
         """
         if self._template.tells_devices_apart:
             return receipt

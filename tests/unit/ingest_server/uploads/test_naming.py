@@ -89,9 +89,25 @@ def test_a_template_that_joins_devices_tells_none_of_anothers_file(tmp_path, tem
         one.stop()
 
 
-def of_dog(site, data: bytes, folder: str = ""):
+def test_a_device_is_not_told_how_another_has_spelled_what_they_share(tmp_path):
+    site = CoreSite(tmp_path, name_template="{folder}/{name}")
+    for name in ("x.mp4", "Y.MP4"):
+        upload = site.create(name, 6, folder="Raw")
+        site.put(upload, 0, b"of cam")
+        site.complete(upload, b"of cam")
+
+    told = [
+        of_dog(site, name.encode(), "raw", name).published_as for name in ("x.mp4", "y.mp4", "z")
+    ]
+
+    assert told == ["raw/x.mp4", "raw/y.mp4", "raw/z"]
+    assert {"Raw/x-2.mp4", "Raw/y-2.mp4", "Raw/z"} <= set(site.published())
+    site.stop()
+
+
+def of_dog(site, data: bytes, folder: str = "", name: str = "clip-7.mp4"):
     """Return the receipt that another device gets, which its status must have too."""
-    wanted = CreateRequest("clip-7.mp4", folder=folder, length=len(data))
+    wanted = CreateRequest(name, folder=folder, length=len(data))
     status, _ = site.receiver.create("dog", new_key(), wanted)
     where = ContentRange(ByteRange(0, len(data)), len(data))
     site.receiver.receive("dog", status.id, where, BytesBody(data), None)
