@@ -144,7 +144,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
         gone = [
             seq
             for seq, (_, uptime_s) in tables.events.items()
-            if uptime_s < before_s and seq not in kept
+            if uptime_s < before_s and seq <= self._taken_in() and seq not in kept
         ][:limit]
         self._forget_events(set(gone))
         return len(gone)
@@ -154,7 +154,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
         if tables.last_seq % TRIMMED_EACH:
             return
         mine = sorted(seq for seq, (one, _) in tables.events.items() if one.device == device)
-        taken_in = min((one.taken_in for one in tables.targets.values()), default=tables.last_seq)
+        taken_in = self._taken_in()
         waiting = {one.event.seq for one in tables.deliveries.values() if one.state != "done"}
         gone = set(mine[:-WAITING_EVENTS])
         gone |= {one for one in mine[:-KEPT_EVENTS] if one <= taken_in and one not in waiting}
@@ -162,6 +162,11 @@ class MemoryTransaction(MemoryQueries, Transaction):
         tables.events_dropped += sum(1 for one in gone if one > taken_in or one in pending)
         if gone:
             self._forget_events(gone)
+
+    def _taken_in(self) -> int:
+        """Return up to which event each target has taken them in."""
+        tables = self.tables
+        return min((one.taken_in for one in tables.targets.values()), default=tables.last_seq)
 
     def _forget_events(self, gone: set[int]) -> None:
         tables = self.tables

@@ -117,11 +117,12 @@ def forget_upload(transaction: SqlTransaction, upload_id: str) -> None:
 
 def forget_events(transaction: SqlTransaction, before_s: float, limit: int) -> int:
     """Forget old events that nobody waits for; see `Transaction.forget_events`."""
+    is_pending = _IS_WAITED_FOR.format(states="= 'pending'")
     # Their numbers grow with the uptime: only what is old is looked at, not what is kept.
     found = transaction.rows(
         "SELECT seq FROM events WHERE seq < coalesce((SELECT seq FROM events WHERE uptime_s >= ? "
-        "ORDER BY seq LIMIT 1), 1 << 62) AND NOT EXISTS (SELECT 1 FROM deliveries d "
-        "WHERE d.seq = events.seq AND d.state = 'pending') "
+        "ORDER BY seq LIMIT 1), 1 << 62) "
+        f"AND NOT ({is_pending}) "
         f"AND NOT coalesce({_SAYS_HOW_THE_DISK_IS}, 0) LIMIT ?",
         before_s,
         limit,

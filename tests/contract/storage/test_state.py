@@ -717,15 +717,29 @@ class TestEvents:
         for kind in (events.STORAGE_LOW, events.STORAGE_RECOVERED):
             state.run(lambda rows, kind=kind: rows.tell_of_server(kind, {}))
         state.run(lambda rows: rows.set_uptime(100.0))
+        state.outbox.take_in("ops", set())
         insert(state, record(3))
 
         state.run(lambda rows: rows.forget_events(50.0))
 
         assert state.last_of({events.STORAGE_LOW}) is None
         assert state.last_of(events.STORAGE) == events.STORAGE_RECOVERED
+        assert state.last_of({events.CREATED}, subject=record(2).id) is None
         state.outbox.take_in("ops", events.TYPES)
         subjects = {one.event.subject for one in state.outbox.listing()}
-        assert subjects == {record(1).id, "storage", record(3).id}
+        assert subjects == {record(1).id, record(3).id}
+
+    def test_old_events_that_a_target_has_not_taken_in_yet_are_kept_for_it(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1))
+        state.outbox.register("later")
+        state.outbox.take_in("later", set())
+        state.run(lambda rows: rows.set_uptime(100.0))
+
+        assert state.run(lambda rows: rows.forget_events(200.0)) == 0
+        state.outbox.take_in("ops", events.TYPES)
+
+        assert [one.event.subject for one in state.outbox.listing()] == [record(1).id]
 
 
 class TestAccess:
