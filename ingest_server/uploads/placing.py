@@ -175,6 +175,8 @@ class Placing:
             and self._blobs.is_unwritten(before, identity)
         ):
             self._standings.note(receipt.upload_id, receipt.digest, identity, is_final=is_final)
+        elif is_final:
+            self._standings.forget(receipt.upload_id)
 
     def _completed(self, record: UploadRecord, receipt: Receipt) -> Receipt:
         self._observer.upload_completed()

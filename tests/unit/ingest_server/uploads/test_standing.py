@@ -438,6 +438,18 @@ def test_a_file_edited_before_the_store_was_done_with_it_is_read_first(site):
         site.complete(upload, DATA)
 
 
+@pytest.mark.parametrize("is_taken_away", [True, False])
+def test_what_cannot_be_vouched_for_in_the_end_is_not_remembered(site, is_taken_away):
+    def meddle() -> None:
+        file = where(site, "cam/2026-11-21/a.mp4")
+        file.unlink() if is_taken_away else file.write_bytes(DATA[::-1])
+
+    site.blobs.fail["before unlink"] = meddle
+    site.upload(DATA)
+
+    assert site.receiver.standings._noted == {}
+
+
 def test_l3_the_part_of_a_complete_upload_is_kept_where_another_file_has_its_name(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
