@@ -6,9 +6,13 @@ What is written so is bounded by what was sent: each upload is copied `MAX_COPIE
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 from ingest_server.base.settings import MIB
+from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.receive import BodyReceiver
@@ -27,7 +31,7 @@ byte that it has sent."""
 COPIES = "copies"
 """The note of how often an upload was, beside it."""
 COUNTED = "copies-counted"
-"""The note, beside an upload made of others, that their copies have been counted."""
+"""The note, beside an upload made of others, of how many of its parts have been counted as copied."""
 
 
 class _Nobody:
@@ -40,30 +44,56 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How many parts are copied or have been begun, now or when it was tried before."""
+
+    begun: int
+
+    def is_at(self, number: int) -> None:
+        self.begun = max(self.begun, number)
+
+
 class Concatenation:
     """Copies whole uploads into another."""
 
     def __init__(self, store: UploadStore, receiver: BodyReceiver) -> None:
         self._store = store
         self._receiver = receiver
+        # Else one that gives way would take back the count of what the other goes on to copy.
+        self._filling = Places(1)
 
     def fill(self, upload_id: str, sources: Sequence[str]) -> None:
         """Copy *sources*, one behind the other, to the start of an upload; durable on return.
 
         Raises:
-            Refused: one of them is unknown or not whole, or was copied as often as may be.
+            Refused: one of them is unknown or not whole, or was copied as often as may be, or the disk is
+                full or failed; of which no byte was written is not counted then.
         """
-        self._store.state.run(lambda rows: _count(rows, upload_id, sources))
-        start = 0
-        for source in sources:
-            found = self._store.find(None, source)
-            if found.length is None or found.received.prefix != found.length:
-                raise Refused("ranges-missing", f"the upload {source} is not whole yet")
-            if found.length:
-                self._copy(source, upload_id, ByteRange(start, start + found.length))
-            start += found.length
+        with self._filling.of(upload_id):
+            counted = self._store.state.run(lambda rows: _count(rows, upload_id, sources))
+            progress, start = _Progress(counted), 0
+            try:
+                for number, source in enumerate(sources, 1):
+                    found = self._store.find(None, source)
+                    if found.length is None or found.received.prefix != found.length:
+                        raise Refused("ranges-missing", f"the upload {source} is not whole yet")
+                    if found.length:
+                        where = ByteRange(start, start + found.length)
+                        self._copy(source, upload_id, where, partial(progress.is_at, number))
+                    start += found.length
+                    progress.is_at(number)
+            finally:
+                if progress.begun < len(sources):
+                    with suppress(Refused):  # why it failed is what counts
+                        self._store.state.run(
+                            lambda rows: _uncount(rows, upload_id, sources, progress.begun)
+                        )
 
-    def _copy(self, source: str, upload_id: str, where: ByteRange) -> None:
+    def _copy(
+        self, source: str, upload_id: str, where: ByteRange, begin: Callable[[], None]
+    ) -> None:
+        """Copy what is missing; *begin* is called before anything is written."""
         record = self._store.find(None, upload_id)
         with self._store.live.hold(upload_id) as live, disk_refusals():
             part = self._store.blobs.open_part(source)
@@ -80,6 +110,7 @@ class Concatenation:
                             while writer.position < gap.stop:
                                 size = min(COPY_BYTES, gap.stop - writer.position)
                                 allowance.renew(size)
+                                begin()
                                 writer.copy(part, writer.position - where.start, size)
                             writer.finish()
                         finally:
@@ -90,15 +121,17 @@ class Concatenation:
                 part.close()
 
 
-def _count(transaction: Transaction, upload_id: str, sources: Sequence[str]) -> None:
+def _count(transaction: Transaction, upload_id: str, sources: Sequence[str]) -> int:
     """Count the copies of *sources* before the first byte is copied; once for each upload made.
+
+    Returns:
+        How many were counted before.
 
     Raises:
         Refused: ``too-large``; nothing is counted.
     """
-    if transaction.note(upload_id, COUNTED) is not None:
-        return
-    for source, times in Counter(sources).items():
+    counted = int(transaction.note(upload_id, COUNTED) or 0)
+    for source, times in Counter(sources[counted:]).items():
         copied = int(transaction.note(source, COPIES) or 0) + times
         if copied > MAX_COPIES:
             raise Refused(
@@ -108,4 +141,18 @@ def _count(transaction: Transaction, upload_id: str, sources: Sequence[str]) -> 
                 "as another part",
             )
         transaction.write_note(source, COPIES, str(copied))
-    transaction.write_note(upload_id, COUNTED, "1")
+    transaction.write_note(upload_id, COUNTED, str(len(sources)))
+    return counted
+
+
+def _uncount(
+    transaction: Transaction, upload_id: str, sources: Sequence[str], counted: int
+) -> None:
+    """Count only the first *counted* copies: of each of them a byte was written.
+
+    The others are counted when they are tried again.
+    """
+    for source, times in Counter(sources[counted:]).items():
+        copied = int(transaction.note(source, COPIES) or 0) - times
+        transaction.write_note(source, COPIES, str(max(0, copied)))
+    transaction.write_note(upload_id, COUNTED, str(counted))

@@ -4,6 +4,8 @@ import pytest
 
 from ingest_server.auth import admitted
 from ingest_server.core.errors import Refused
+from ingest_server.uploads import concatenation
+from ingest_server.uploads.concatenation import MAX_COPIES
 from tests.support.core_site import BytesBody, CoreSite, HangingBody, InThread, Memory
 from tests.support.faulty_blobs import FaultyMemory
 
@@ -96,6 +98,68 @@ def test_a_concatenation_leaves_the_reserve_free():
         site.receiver.concatenate("cam", target, [source, source])
 
     assert site.blobs.free_bytes() >= 100
+    site.stop()
+
+
+def test_a_copy_for_which_there_was_no_room_counts_for_none():
+    site = small(room=1000)
+    source = site.create("part", 150)
+    site.put(source, 0, b"x" * 150)
+    for number in range(MAX_COPIES + 1):
+        site.blobs.room = 1000
+        whole = site.create(f"{number}", 150)
+        site.blobs.room = 300
+        with pytest.raises(Refused, match="storage-full"):
+            site.receiver.concatenate("cam", whole, [source])
+    site.blobs.room = 1000
+
+    again = site.create("again", 150 * MAX_COPIES)
+    site.receiver.concatenate("cam", again, [source] * MAX_COPIES)
+
+    assert site.received(again) == [[0, 150 * MAX_COPIES]]
+    with pytest.raises(Refused, match=r"too-large: .* would be copied 5 times"):
+        site.receiver.concatenate("cam", site.create("more", 150), [source])
+    site.stop()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch, begun):
+    monkeypatch.setattr(concatenation, "COPY_BYTES", 100)
+    site = small(room=10_000)
+    source = site.create("part", 150)
+    site.put(source, 0, b"x" * 150)
+    upload = site.create("whole", 600)
+    # Room for the first part, and for a piece of the second or not.
+    site.blobs.room = 500 if begun else 400
+    with pytest.raises(Refused, match="storage-full"):
+        site.receiver.concatenate("cam", upload, [source] * 4)
+    assert site.blobs.free_bytes() == 100
+    with pytest.raises(Refused, match="storage-full"):  # before a byte is written, this time
+        site.receiver.concatenate("cam", upload, [source] * 4)
+    site.blobs.room = 10_000
+
+    more = [source] * (2 if begun else 3)
+    site.receiver.concatenate("cam", site.create("other", 150 * len(more)), more)
+    with pytest.raises(Refused, match=r"too-large: .* would be copied"):
+        site.receiver.concatenate("cam", site.create("more", 150), [source])
+    site.stop()
+
+
+def test_what_failed_is_counted_once_when_it_is_asked_for_again():
+    site = small(room=1000)
+    source, upload = site.create("part", 150), site.create("whole", 300)
+    site.put(source, 0, b"x" * 150)
+    site.blobs.room = 200
+    with pytest.raises(Refused, match="storage-full"):
+        site.receiver.concatenate("cam", upload, [source] * 2)
+    site.blobs.room = 10_000
+    for _ in range(3):
+        site.receiver.concatenate("cam", upload, [source] * 2)
+
+    site.receiver.concatenate("cam", site.create("other", 300), [source] * 2)
+
+    with pytest.raises(Refused, match="too-large"):
+        site.receiver.concatenate("cam", site.create("third", 150), [source])
     site.stop()
 
 
