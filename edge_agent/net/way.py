@@ -2,7 +2,7 @@
 
 Something on the way may take requests of a certain size only, or no PUT, or lose packets of full size and
 say nothing. No setting could say so beforehand: it is found out by what is refused or lost, used from then
-on, and found out anew after a day, for such things get mended.
+on, and found out anew after a day of running, in however many runs, for such things get mended.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _OF_SIZE = frozenset({408, 413})
 _SEGMENTS = (1220, 536)
 """What fits into the least MTU of IPv6 (1280), then into that of IPv4 (576)."""
 _MOST_INTERFACES = 16
+_SINCE = "since_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Way:
 
     Args:
         interface: returns which one leads to the server now.
-        now_s: monotonic.
+        now_s: monotonic, and over all runs where what was learned is remembered.
         remembered: as `keep` had it.
         keep: called with all that is learned, when that changes.
     """
@@ -73,7 +74,7 @@ class Way:
         """No smaller request is tried, whatever is refused."""
         for name, one in (remembered or {}).items():
             known = {field.name: one[field.name] for field in fields(Learned) if field.name in one}
-            self._learned[name] = (Learned(**known), now_s())
+            self._learned[name] = (Learned(**known), min(now_s(), one.get(_SINCE, now_s())))
 
     @property
     def learned(self) -> Learned:
@@ -152,8 +153,8 @@ class Way:
                 del self._learned[next(iter(self._learned))]
             # Whether the server knows POST for PUT is asked anew at each start: it may be upgraded.
             kept = {
-                name: asdict(replace(one, no_post=False))
-                for name, (one, _) in self._learned.items()
+                name: {**asdict(replace(one, no_post=False)), _SINCE: round(since_s)}
+                for name, (one, since_s) in self._learned.items()
             }
         with only_helps(
             "memory of the way", instead="its limits are found out anew after a restart"

@@ -69,12 +69,14 @@ def make_way(settings: AgentSettings, store: Store, clock: Clock) -> Way:
     address = address_of(server.proxy or server.url)
     url = f"{server.proxy} {server.url}"
     remembered: dict[str, Any] | None = None
+    before_s = 0.0
     with only_helps(_MEMORY, instead="its limits are found out anew"):
         kept = store.notes.get(_NOTE) or {}
         remembered = kept["ways"] if kept.get("url") == url else None
+        before_s = store.running.now_s() - clock.now_s()
     return Way(
         interface=lambda: interface_to(address[0], SHARED.known(*address)),
-        now_s=clock.now_s,
+        now_s=lambda: before_s + clock.now_s(),
         remembered=remembered,
         keep=lambda ways: store.notes.put(_NOTE, {"url": url, "ways": ways}),
     )

@@ -42,6 +42,27 @@ def test_what_was_learned_is_known_after_a_restart_and_forgotten_after_a_day(des
     assert again.learned == Learned()
 
 
+def test_a_day_of_running_counts_over_all_runs(desk):
+    desk.way().refused(413, 1024 * KIB)
+
+    learned = []
+    for _ in range(3):
+        desk.now_s += DAY_S / 2.5
+        learned.append(desk.way().learned)
+
+    assert learned == [Learned(max_request=512 * KIB)] * 2 + [Learned()]
+
+
+def test_a_store_that_counts_anew_makes_nothing_last_for_longer_than_a_day(desk):
+    desk.now_s = 100 * DAY_S
+    desk.way().refused(413, 1024 * KIB)
+    desk.now_s = 0.0
+    way = desk.way()
+
+    desk.now_s = DAY_S + 1
+    assert way.learned == Learned()
+
+
 def test_a_request_that_left_before_the_limit_was_known_lowers_nothing(desk):
     way = desk.way()
     way.refused(413, 1024 * KIB)

@@ -46,3 +46,22 @@ def test_other_interfaces_are_asked_over_only_while_something_may_be_sent(tmp_pa
     link.stop()
     client.close()
     store.close()
+
+
+def test_limits_of_the_way_are_found_out_anew_after_a_day_of_running_in_several_runs(tmp_path):
+    settings = AgentSettings(
+        device_id="d", watch={"folder": tmp_path}, server={"url": "http://127.0.0.1:1"}
+    )
+    learned = []
+    for boot in range(4):
+        clock = StillClock()
+        store = Store.open(tmp_path / "agent.db", clock=clock, boot_id=f"boot {boot}")
+        way = make_way(settings, store, clock)
+        if boot == 0:
+            way.refused(413, 2 * MIB)
+        learned.append(way.learned)
+        clock.now += 10 * 3600.0
+        store.running.keep()
+        store.close()
+
+    assert learned == [Learned(max_request=MIB)] * 3 + [Learned()]
