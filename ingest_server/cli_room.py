@@ -108,14 +108,19 @@ class RoomCommands:
     ) -> int:
         noted = self._audit(options)
         aborted: list[UploadRecord] = []
+        are_refused = False
         for upload_id in wanted:
             try:
-                record = abort_beside(state, blobs, upload_id)
+                record, is_new = abort_beside(state, blobs, upload_id)
             except Refused as refused:
+                are_refused = True
                 self._complain(f"{shown(upload_id)}: {_why_not(state, upload_id, refused)}")
                 continue
+            before = "" if is_new else " before"
+            print(f"{record.id}  {record.device}  {shown(record.name)}  aborted{before}")
+            if not is_new:
+                continue
             aborted.append(record)
-            print(f"{record.id}  {record.device}  {shown(record.name)}  aborted")
             if noted is not None:
                 noted.note("upload.abort", device=record.device, object_=record.id)
         came = sum(record.received.total for record in aborted)
@@ -124,7 +129,7 @@ class RoomCommands:
                 f"{counted(len(aborted), 'upload')} aborted, {size(came)} free again. Who goes on "
                 "with one is told so, and sends the file anew if it still has it."
             )
-        return 0 if len(aborted) == len(wanted) else 1
+        return 1 if are_refused else 0
 
     def _audit(self, options: argparse.Namespace) -> Audit | None:
         path = self._config(options).log.audit_file

@@ -99,37 +99,40 @@ class Expiry:
         end = _aborting(record.id, self._uptime.now_s())
         with self._live.hold(record.id) as live, live.deciding:
             with live.closed(Refused("upload-aborted", "the upload was aborted")):
-                kept = self._state.run(end)
+                kept, is_new = self._state.run(end)
             drop_part(self._blobs, record.id)
-        if record.state is not State.ABORTED:
+        if is_new:
             self._observer.upload_aborted()
         log.info("upload.aborted", upload_id=record.id, device_id=record.device)
         return kept
 
 
-def abort_beside(state: StateStore, blobs: Blobs, upload_id: str) -> UploadRecord:
+def abort_beside(state: StateStore, blobs: Blobs, upload_id: str) -> tuple[UploadRecord, bool]:
     """End an upload as an operator wants it, beside a server that may be at work on it.
 
     ``aborted`` is durable before the bytes go. A request that brings more is refused at its next seal, and
     what it wrote until then is in a file without a name.
 
+    Returns:
+        The upload, and whether it was ended now.
+
     Raises:
         Refused: there is no such upload, it has ended otherwise, or it is being published.
     """
-    kept = state.run(_aborting(upload_id, state.uptime_s()))
+    kept, is_new = state.run(_aborting(upload_id, state.uptime_s()))
     with disk_refusals():
         blobs.remove_part(upload_id)
-    return kept
+    return kept, is_new
 
 
-def _aborting(upload_id: str, now_s: float) -> Callable[[Transaction], UploadRecord]:
-    def end(transaction: Transaction) -> UploadRecord:
+def _aborting(upload_id: str, now_s: float) -> Callable[[Transaction], tuple[UploadRecord, bool]]:
+    def end(transaction: Transaction) -> tuple[UploadRecord, bool]:
         found = transaction.get(upload_id)
         if found.state is State.ABORTED:
-            return found
+            return found, False
         refuse_unless_open(found)
         kept = replace(found, state=State.ABORTED, touched_s=now_s)
         transaction.save(kept)
-        return kept
+        return kept, True
 
     return end

@@ -130,6 +130,16 @@ def test_an_upload_is_aborted_by_its_id_and_why_another_is_not_is_said(operator,
     assert list(site.published().values()) == [b"x" * 20]
 
 
+def test_an_upload_that_was_aborted_before_makes_no_room_a_second_time(operator, site):
+    half = site.create("half.mp4", 2000)
+    site.put(half, 0, b"x" * 1500)
+    operator.run("abort", half)
+
+    code, out, _ = operator.run("abort", half)
+
+    assert (code, out.splitlines()) == (0, [f"{half}  cam  half.mp4  aborted before"])
+
+
 def test_all_that_a_device_left_idle_is_aborted_at_once(operator, site):
     old = [make(site, "cam", f"{number}.mp4") for number in range(2)]
     site.clock.seconds += 2 * DAY_S
