@@ -6,6 +6,8 @@ KEPT_ENDED = 256
 """Uploads of one device that left no file (failed, expired, aborted) and are remembered: the newest."""
 KEPT_REPEATS = 16
 """Uploads that were given the receipt of one and the same earlier file, and are remembered."""
+MOST_ALIKE = 16
+"""Uploads of the same bytes that are looked at: fewer than there may be."""
 KEPT_EVENTS = 1000
 """Events of one device that are kept whether somebody waits for them or not: the newest."""
 WAITING_EVENTS = 10_000

@@ -70,8 +70,8 @@ class Queries(Protocol):
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
         """Return complete uploads of these bytes by the device of *record*, not removed; 16 at most.
 
-        Those of its name and folder first, oldest first; then of its name in other folders; then
-        those of other names.
+        Those of its name and folder first: the newest, since an old file may have changed, in the
+        order in which they were made; then of its name in other folders; then those of other names.
         """
         ...
 

@@ -27,6 +27,7 @@ from ingest_server.storage.interface import (
     Summary,
     TokenRecord,
 )
+from ingest_server.storage.interface.keeping import MOST_ALIKE
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -112,7 +113,8 @@ class MemoryQueries(Queries):
                 one.id,
             )
         )
-        return found[:16]
+        own = sum((one.name, one.folder) == (record.name, record.folder) for one in found)
+        return found[max(0, own - MOST_ALIKE) :][:MOST_ALIKE]
 
     def has_published(self, device: str, length: int) -> bool:
         return any((one.device, one.length) == (device, length) for one in self._standing())

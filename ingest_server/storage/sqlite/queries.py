@@ -18,6 +18,7 @@ from ingest_server.storage.interface import (
     Removal,
     Summary,
 )
+from ingest_server.storage.interface.keeping import MOST_ALIKE
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -58,15 +59,21 @@ class SqlQueries(Queries):
         return self._one("WHERE device = ? AND key = ?", device, key)
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
-        # The plus keeps SQLite from the index of lengths: a camera's files may all have one.
+        asked = (digest.value, record.device, length, record.name, record.folder)
+        own = "name = ?4 AND folder = ?5 ORDER BY created_at DESC, id DESC"
+        found = self._alike(own, *asked, MOST_ALIKE)[::-1]
+        for others in ("name = ?4 AND folder != ?5", "name != ?4"):
+            if len(found) < MOST_ALIKE:
+                found += self._alike(others, *asked, MOST_ALIKE - len(found))
+        return found
+
+    def _alike(self, which: str, *asked: object) -> list[UploadRecord]:
+        # It ends after a few rows, however many have these bytes: as all files without any have. The
+        # plus keeps SQLite from the index of lengths: a camera's files may all have one.
         return self._all(
-            "WHERE state = 'complete' AND removed_at IS NULL AND digest = ? AND device = ? "
-            "AND +length = ? ORDER BY name != ?, folder != ?, created_at, id LIMIT 16",
-            digest.value,
-            record.device,
-            length,
-            record.name,
-            record.folder,
+            "WHERE state = 'complete' AND removed_at IS NULL AND digest = ?1 AND device = ?2 "
+            f"AND +length = ?3 AND {which} LIMIT ?6",
+            *asked,
         )
 
     def has_published(self, device: str, length: int) -> bool:

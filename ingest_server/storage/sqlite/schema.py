@@ -134,6 +134,11 @@ MIGRATIONS: Sequence[str] = (
         program TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    DROP INDEX uploads_by_digest;
+    CREATE INDEX uploads_by_digest ON uploads (digest, device, name, folder, created_at, id)
+        WHERE state = 'complete' AND removed_at IS NULL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -308,6 +308,16 @@ class TestPublished:
         assert [int(one.id, 16) for one in under_another_name] == [1, 2, 0]
         assert state.published(record(9), 6, DIGEST) == []
 
+    def test_of_many_of_one_name_the_newest_are_found_in_their_order_and_none_but_them(self, state):
+        insert(state, replace(published(99, "other"), name="other"))
+        for number in range(1, 21):
+            insert(state, published(number, "a", by=1 if number < 19 else 19))
+
+        found = state.published(record(200), 5, DIGEST)
+
+        assert [int(one.id, 16) for one in found] == list(range(5, 21))
+        assert int(found[-1].receipt.upload_id, 16) == 19
+
     def test_that_a_device_has_published_something_of_a_length_is_known(self, state):
         insert(state, published(1, "a"), record(3))
         removed = replace(published(2, "b"), length=6, removed_at="2026-11-21T10:00:00Z")
