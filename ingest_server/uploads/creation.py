@@ -94,9 +94,10 @@ class Creation:
             found = transaction.by_key(record.device, record.key)  # the same request, twice at once
             if found is not None:
                 return _same_upload(found, record.name, length)
-            refuse_over_number(transaction, record.device, settings.max_open_uploads_per_device)
+            # The quota first: what gives way for that makes a place too, and none goes in vain.
             quota = settings.quota_bytes
             refuse_over_quota(transaction, record.device, record.id, length or 0, quota)
+            refuse_over_number(transaction, record.device, settings.max_open_uploads_per_device)
             transaction.insert(record)
             return record
 

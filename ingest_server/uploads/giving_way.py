@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import structlog
 
 from ingest_server.core.errors import Refused
+from ingest_server.core.record import end_of
 from ingest_server.storage.interface import OpenUpload
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.limits import HeldByOthersError
@@ -58,10 +59,13 @@ class GivingWay:
         self._is_at_work = is_at_work
         self._refusals: dict[str, _Refusals] = {}
 
-    def let_one_go(self, device: str, *, besides: str = "") -> bool:
+    def let_one_go(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> bool:
         """End the upload of *device* that was idle for longest, if it was for long enough.
 
+        None ends in vain: only where as many as make the room were idle for that long.
+
         Args:
+            refused: says what room is to be made.
             besides: the upload that is to go on.
 
         Returns:
@@ -71,11 +75,10 @@ class GivingWay:
             Refused: the database failed.
         """
         now_s, first_s = self._uptime.now_s(), self._first_refused_s(device)
-        for one in self._idle(device, first_s):
-            if one.id == besides:
-                continue
-            if _goes_at_s(one, first_s) > now_s:
-                return False
+        enough = self._enough(refused, device, besides)
+        if not enough or _goes_at_s(enough[-1], first_s) > now_s:
+            return False
+        for one in enough:
             if self._expiry.end(one.id, one.touched_s + 1.0):
                 log.warning(
                     "upload.gave_way",
@@ -88,17 +91,20 @@ class GivingWay:
                 return True
         return False
 
-    def explained(self, refused: HeldByOthersError, device: str) -> Refused:
+    def explained(self, refused: HeldByOthersError, device: str, *, besides: str = "") -> Refused:
         """Return *refused* with when to come back, and what makes room before."""
         now_s, first_s = self._uptime.now_s(), self._first_refused_s(device)
         uploads = self._state.open_uploads(device)
         wait_s = MOVING_RETRY_S
         when = "others of them are going on"
         is_moving = any(now_s - one.touched_s <= MOVING_S for one in uploads if one.has_bytes)
-        if uploads and not is_moving:
-            goes_at_s = min(_goes_at_s(one, first_s) for one in uploads)
-            wait_s = max(1.0, goes_at_s - now_s)
-            when = f"the one that is idle for longest gives way in {math.ceil(wait_s / 60)} min"
+        enough = self._enough(refused, device, besides)
+        if enough and not is_moving:
+            wait_s = max(1.0, _goes_at_s(enough[-1], first_s) - now_s)
+            who = "the one that is idle for longest gives way"
+            if len(enough) > 1:
+                who = f"the {len(enough)} that are idle for longest give way"
+            when = f"{who} in {math.ceil(wait_s / 60)} min"
         return Refused(
             refused.code,
             f"{refused.detail}; complete or abort some, or have the operator do it with "
@@ -120,8 +126,8 @@ class GivingWay:
             device = self._state.device_of(upload_id)
             if device is None:
                 raise
-            if not self.let_one_go(device, besides=upload_id):
-                raise self.explained(refused, device) from refused
+            if not self.let_one_go(refused, device, besides=upload_id):
+                raise self.explained(refused, device, besides=upload_id) from refused
             raise Refused(
                 refused.code,
                 f"{refused.detail}; one of them has given way just now: try again",
@@ -129,9 +135,22 @@ class GivingWay:
                 retry_after_s=1.0,
             ) from refused
 
-    def _idle(self, device: str, first_s: float) -> list[OpenUpload]:
-        found = [one for one in self._state.open_uploads(device) if not self._is_at_work(one.id)]
-        return sorted(found, key=lambda one: _goes_at_s(one, first_s))
+    def _enough(self, refused: HeldByOthersError, device: str, besides: str) -> list[OpenUpload]:
+        """Return the uploads that make the room, idle for longest first; none: all would not."""
+        first_s, short = self._first_refused_s(device), refused.short_bytes
+        found: list[OpenUpload] = []
+        for one in sorted(
+            self._state.open_uploads(device), key=lambda one: _goes_at_s(one, first_s)
+        ):
+            if one.id == besides or self._is_at_work(one.id):
+                continue
+            found.append(one)
+            record = self._state.find(one.id)
+            if record is not None:
+                short -= end_of(record.received) if record.length is None else record.length
+            if short <= 0:
+                return found
+        return []
 
     def _first_refused_s(self, device: str) -> float:
         now_s = self._uptime.now_s()

@@ -19,6 +19,9 @@ from ingest_server.storage.interface import Queries, StateStore, Transaction
 class HeldByOthersError(Refused):
     """What other unfinished uploads of the device hold leaves no place; see `giving_way`."""
 
+    short_bytes = 0
+    """How many of them are in the way; 0: it is their number."""
+
 
 def refuse_over_number(queries: Queries, device: str, limit: int) -> None:
     """Refuse one more upload of a device that has *limit* open ones.
@@ -51,11 +54,13 @@ def refuse_over_quota(
         )
     reserved = queries.reserved_bytes(device, besides=upload_id)
     if reserved + length > quota:
-        raise HeldByOthersError(
+        held = HeldByOthersError(
             "quota-exceeded",
             f"{length} bytes do not fit the device's quota of {quota} bytes: its other unfinished "
             f"uploads hold {reserved}",
         )
+        held.short_bytes = reserved + length - quota
+        raise held
 
 
 def learn_length(

@@ -173,7 +173,7 @@ class UploadService:
             try:
                 return create()
             except HeldByOthersError as refused:
-                if not self._giving_way.let_one_go(device):
+                if not self._giving_way.let_one_go(refused, device):
                     raise self._giving_way.explained(refused, device) from refused
 
     def status(self, device: str | None, upload_id: str) -> UploadStatus:

@@ -84,6 +84,24 @@ def test_a_quota_that_abandoned_uploads_hold_comes_back_too(site):
     assert state(site, held) == "expired"
 
 
+def test_none_gives_way_where_all_that_are_idle_make_no_room_together(site):
+    idle = [site.create(f"{number}.mp4", 200) for number in range(2)]
+    site.put(idle[0], 0, b"x")
+    site.clock.seconds += HOUR_S
+    refusal(site, 1000)
+    site.clock.seconds += HOUR_S
+    kept = site.create("kept.mp4", 500)
+
+    refused = refusal(site, 600)
+
+    assert (refused.code, refused.retry_after_s) == ("quota-exceeded", HOUR_S)
+    assert refused.detail.endswith("the 3 that are idle for longest give way in 60 min")
+    assert [state(site, one) for one in (*idle, kept)] == ["open"] * 3
+    site.clock.seconds += HOUR_S
+    site.create("new.mp4", 600)
+    assert [state(site, one) for one in (*idle, kept)] == ["expired"] * 3
+
+
 def test_what_no_quota_can_hold_takes_no_place_from_anything(site):
     held = site.create("held.mp4", 10)
     site.clock.seconds += 100 * HOUR_S
