@@ -54,12 +54,12 @@ class Refused(Exception):  # noqa: N818 - an answer to the client, not a fault
         Args:
             missing: what is missing now; None: as it was.
         """
-        return type(self)(
-            self.problem.code,
-            self.detail,
-            missing=self.missing if missing is None else missing,
-            retry_after_s=self.retry_after_s,
-        )
+        # Not by its initializer: a subclass has one of its own, and members that it does not take.
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        if missing is not None:
+            made.missing = RangeSet(islice(missing, MAX_MISSING_RANGES))
+        return made
 
     @property
     def code(self) -> str:
