@@ -210,10 +210,15 @@ class _Middleware:
             raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
         _check_version(req.path)
         native.take_override(req)
-        caller = req.context.caller = self._admit(req)
+        asked = req.env.get(ASKED)  # of our own container
+        try:
+            caller = req.context.caller = self._admit(req)
+        except Refused as refused:
+            if asked is not None and refused.code == "unauthorized":
+                asked.is_nobodys()
+            raise
         if self._contacts is not None and caller.device is not None:
             self._contacts.note(caller.device, req.user_agent)
-        asked = req.env.get(ASKED)  # of our own container
         whose = caller.device or caller.token_id
         if asked is not None and whose is not None:
             asked.is_of(whose)

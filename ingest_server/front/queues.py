@@ -54,6 +54,11 @@ class KnownDevices:
             while len(self._names) > MOST_KNOWN:
                 self._names.popitem(last=False)
 
+    def forget(self, credential: bytes) -> None:
+        """Forget *credential*, which is good no more, or never was."""
+        with self._lock:
+            self._names.pop(credential, None)
+
     def name_of(self, credential: bytes) -> str | None:
         with self._lock:
             return self._names.get(credential)
@@ -75,6 +80,10 @@ class Asked(Generic[T]):
     def is_of(self, device: str) -> None:
         """Hear that its credential is good, and of *device*."""
         self._known.note(self._credential, device)
+
+    def is_nobodys(self) -> None:
+        """Hear that its credential is not good: the next one with it counts as its address."""
+        self._known.forget(self._credential)
 
     def may_begin(self, most: int | None) -> bool:
         """Whether its turn has come, or it needs none.

@@ -26,11 +26,14 @@ class Held:
     def __init__(self, held: str) -> None:
         self.let = threading.Event()
         self.running: Counter[str] = Counter()
+        self.revoked: set[str] = set()
         self._held = held
 
     def __call__(self, environ, start_response):
         device = environ.get("HTTP_AUTHORIZATION", "nobody").strip()
-        if not device.startswith("wrong"):
+        if device in self.revoked or device.startswith("wrong"):
+            environ[ASKED].is_nobodys()
+        else:
             environ[ASKED].is_of(device)
         if environ["PATH_INFO"] != "/known":
             self.running[device] += 1
@@ -113,4 +116,16 @@ def test_a_wrong_token_takes_no_turn_of_the_device_that_it_names():
             wait_for(lambda: app.running["wrong-other"] == CONTROL_OF_ONE_PEER, "its share runs")
 
             assert ask(other, "POST /v1/uploads", "other") == 204
+            app.let.set()
+
+
+def test_a_revoked_token_takes_turns_of_its_address():
+    app = Held("greedy")
+    with serving(app, max_uploads=1) as server, Peer(server.address) as other:
+        assert ask(other, "GET /known", "greedy") == 204
+        app.revoked.add("greedy")
+        assert ask(other, "GET /known", "greedy") == 204
+        with crowd(server, "POST /v1/uploads", "greedy"):
+            wait_for(lambda: app.running["greedy"] == CONTROL_OF_ONE_PEER, "its share runs")
+
             app.let.set()

@@ -4,6 +4,7 @@ import structlog
 from falcon import testing
 
 from ingest_server.auth import admitted
+from ingest_server.front.queues import ASKED
 from tests.support.ingest import ingest
 
 
@@ -18,3 +19,32 @@ def test_a_thread_that_answered_a_request_works_for_nobody_afterwards():
     assert answer.status_code == 201
     assert admitted.question() is admitted.for_itself
     assert structlog.contextvars.get_contextvars() == {}
+
+
+class Asked:
+    """Hears whose a credential is."""
+
+    has_too_many = False
+
+    def __init__(self) -> None:
+        self.heard: list[str | None] = []
+
+    def is_of(self, device: str) -> None:
+        self.heard.append(device)
+
+    def is_nobodys(self) -> None:
+        self.heard.append(None)
+
+
+def test_the_front_hears_whose_a_credential_is_and_that_it_is_good_no_more():
+    with ingest(mode="token") as server:
+        authorization = f"Bearer {server.token('cam')}"
+        client = testing.TestClient(server.app, headers={"Authorization": authorization})
+        asked = Asked()
+        answers = []
+        for _ in range(2):
+            answers.append(client.simulate_get("/v1/uploads", extras={ASKED: asked}))
+            server.state.access.revoke("cam")
+
+    assert [one.status_code for one in answers] == [200, 401]
+    assert asked.heard == ["cam", None]
