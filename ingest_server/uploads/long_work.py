@@ -38,7 +38,8 @@ class LongWork:
 
     def __init__(self) -> None:
         self._workers = FairPool(WORKERS, 1, "finish")
-        self._lock = threading.Lock()
+        # Reentrant: to submit something while the pool stops ends others, who are forgotten here.
+        self._lock = threading.RLock()
         self._found: dict[str, _Work] = {}
 
     def stop(self) -> None:

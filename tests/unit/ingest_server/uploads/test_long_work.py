@@ -5,6 +5,7 @@ import pytest
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.long_work import LongWork
+from tests.support.core_site import InThread
 
 
 class Held:
@@ -84,3 +85,27 @@ def test_after_the_stop_nothing_begins(long_work):
 
     with pytest.raises(Refused, match="stopping"):
         long_work.join("cam", "a", "md5", Held(), 0.0)
+
+
+class StopsMeanwhile(threading.Event):
+    """Is set between the first look at it and the next."""
+
+    def is_set(self) -> bool:
+        was_set = super().is_set()
+        self.set()
+        return was_set
+
+
+def test_what_is_begun_while_the_server_stops_ends_with_what_waited(long_work):
+    running, waits = Held(), Held()
+    long_work.join("cam", "a", "md5", running, 0.0)
+    long_work.join("cam", "b", "md5", waits, 0.0)
+    long_work._workers._closed = StopsMeanwhile()
+
+    late = InThread(lambda: long_work.join("cam", "c", "md5", Held(), 0.0))
+
+    with pytest.raises(Refused, match="stopping"):
+        late.join(5)
+    assert not long_work.is_at("b")
+    assert long_work.is_at("a")
+    running.go.set()
