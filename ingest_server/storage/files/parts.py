@@ -101,12 +101,14 @@ class FileBlobs(PublishedFiles):
             StorageError: neither can be, or the volume of the published files is not mounted.
         """
         elsewhere = self.data_dir / ELSEWHERE
-        if self._try_a_link():
-            if elsewhere.exists():
-                raise StorageError(
-                    f"{self.data_dir / PUBLISHED} was another volume and is none now: mount it. If that "
-                    f"is to stay, move its files here and remove {elsewhere}"
-                )
+        is_elsewhere = os.fstat(self._parts).st_dev != os.fstat(self._published).st_dev
+        has_links = self._try_a_link()
+        if elsewhere.exists() and (has_links or not is_elsewhere):
+            raise StorageError(
+                f"{self.data_dir / PUBLISHED} was another volume and is none now: mount it. If that "
+                f"is to stay, move its files here and remove {elsewhere}"
+            )
+        if has_links:
             return
         try:
             self._staging = Staging(self._published, self._disk)
@@ -116,7 +118,7 @@ class FileBlobs(PublishedFiles):
                 f"{self.data_dir / PARTS} lead nowhere there, and a copy cannot be moved into place "
                 f"without replacing anything ({error.strerror or error})"
             ) from error
-        if os.fstat(self._parts).st_dev != os.fstat(self._published).st_dev:
+        if is_elsewhere:
             elsewhere.touch(mode=_FILE_MODE)
             sync_folder(self.data_dir)
         log.info("published.copied", path=str(self.data_dir / PUBLISHED))

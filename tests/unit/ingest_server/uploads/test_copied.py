@@ -241,3 +241,12 @@ def test_a_volume_that_is_not_mounted_any_more_is_not_published_under(tmp_path):
 
     with pytest.raises(StorageError, match="mount it"):
         FileBlobs(tmp_path).prepare()
+
+
+def test_nor_where_there_are_no_links_either(tmp_path):
+    (tmp_path / ELSEWHERE).touch()
+
+    with pytest.raises(StorageError, match="mount it"):
+        FaultyCopies(tmp_path).prepare()
+
+    assert list((tmp_path / "published").iterdir()) == []
