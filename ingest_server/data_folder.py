@@ -90,7 +90,10 @@ def _has_content(path: Path) -> bool:
 def _what_it_knew(data_dir: Path) -> Path | None:
     """Return something that only a server with a database can have left there."""
     path = data_dir / DATABASE
-    for one in chain(Copies(path).all(), [path.with_name(f"{DATABASE}-wal")]):
+    # Beside a database that was made and never filled, a -wal has what a power cut took of its first
+    # transaction: nothing was told to anybody before that was in the database itself.
+    wal = [] if _has_content(path) else [path.with_name(f"{DATABASE}-wal")]
+    for one in chain(Copies(path).all(), wal):
         if _has_content(one):
             return one
     for name in (PARTS, PUBLISHED, QUARANTINE):

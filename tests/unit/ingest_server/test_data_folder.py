@@ -7,6 +7,7 @@ import pytest
 
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import ServerError, StateLostError
+from ingest_server.core.record import State
 from ingest_server.data_folder import open_state, restore
 from tests.support.core_site import CoreSite
 
@@ -200,3 +201,51 @@ def test_a_crash_while_restoring_leaves_what_can_be_restored_again(folder):
 
     assert names(folder) == ["first.mp4"]
     assert (folder / "state.db.damaged-2-wal").read_bytes() == b"of the old one"
+
+
+@pytest.fixture
+def cut_off(tmp_path):
+    """A database as a power cut leaves it in the midst of its very first transaction."""
+    made, folder = tmp_path / "made", tmp_path / "folder"
+    made.mkdir()
+    folder.mkdir()
+    with closing(sqlite3.connect(made / "state.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 3000,)] * 100)
+        for name in ("state.db", "state.db-wal"):
+            (folder / name).write_bytes((made / name).read_bytes())
+    assert (folder / "state.db").stat().st_size > 0
+    assert (folder / "state.db-wal").stat().st_size > 0
+    return folder
+
+
+def test_a_power_cut_in_the_first_transaction_of_all_is_gone_on_from(cut_off):
+    state = open_state(cut_off)
+
+    assert state.in_states(State.OPEN) == []
+    state.close()
+
+
+@pytest.mark.parametrize("fault", [remove, truncate])
+def test_a_log_whose_database_is_gone_is_what_it_knew(cut_off, fault):
+    log = (cut_off / "state.db-wal").read_bytes()
+    fault(cut_off)
+    (cut_off / "state.db-wal").write_bytes(log)
+
+    with pytest.raises(StateLostError, match=r"state\.db-wal is there"):
+        open_state(cut_off)
+
+
+def test_what_was_told_is_in_the_database_itself_once_it_is_made(tmp_path):
+    """So that a log that is lost, beside one that was never filled, has told nobody anything."""
+    state = open_state(tmp_path)
+    made = (tmp_path / "state.db").read_bytes()
+    state.close()
+
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "state.db").write_bytes(made)
+    with closing(sqlite3.connect(tmp_path / "alone" / "state.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] > 0
