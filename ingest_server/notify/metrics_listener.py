@@ -33,6 +33,7 @@ log = structlog.get_logger()
 TIMEOUT_S = 5.0
 POLL_S = 0.1
 """How soon it notices a stop."""
+ACCEPT_PAUSE_S = 0.2
 
 
 class MetricsListener:
@@ -76,6 +77,7 @@ class MetricsListener:
     def stop(self) -> None:
         if self._http is None or self._thread is None:
             return
+        self._http.stopping.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -109,6 +111,7 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def __init__(self, address: ListenAddress, answer: Answer) -> None:
         self.answer = answer
+        self.stopping = threading.Event()
         if address.path:
             remove_stale_socket(Path(address.path))
             self.address_family = socket.AF_UNIX
@@ -122,6 +125,14 @@ class _Server(ThreadingMixIn, TCPServer):
             # The file gets the socket's mode less the umask: never wider than meant.
             os.fchmod(self.socket.fileno(), 0o660)
         super().server_bind()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError:
+            # Out of descriptors, most likely: the loop would try again without a pause.
+            self.stopping.wait(ACCEPT_PAUSE_S)
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 # its signature
         log.warning("metrics.failed", error=repr(sys.exception()))

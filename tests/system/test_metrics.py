@@ -1,12 +1,15 @@
 """Figures, readiness and request ids of a server that really ran."""
 
 import base64
+import errno
 import hashlib
 import http.client
 import io
 import json
 import logging
 import socket
+import socketserver
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +25,7 @@ from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.notify.metrics import Metrics, Sources
-from ingest_server.notify.metrics_listener import MetricsListener
+from ingest_server.notify.metrics_listener import ACCEPT_PAUSE_S, MetricsListener
 from ingest_server.server import IngestServer
 from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.interface import Census, Queue
@@ -463,3 +466,36 @@ def test_a_request_that_cannot_be_read_has_an_id_in_its_answer_and_its_line(tmp_
     assert answer.json["request_id"] == answer.headers["X-Request-Id"] == refused["request_id"]
     found = Figures.of(content.decode())
     assert found.value("ingest_http_refusals_total", code="malformed-request") == 1
+
+
+class Paused(threading.Event):
+    """Notes how long somebody would wait for it, and waits for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout)
+        return False
+
+
+def test_the_private_listener_rests_while_it_has_no_descriptor_for_who_knocks(metrics, monkeypatch):
+    listener = MetricsListener(parse_address("127.0.0.1:0"), metrics, list)
+    listener.start()
+    pausing = listener._http.stopping = Paused()
+    accept, fails = socketserver.TCPServer.get_request, [errno.EMFILE] * 3
+
+    def get_request(server):
+        if fails:
+            raise OSError(fails.pop(), "no descriptor")
+        return accept(server)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", get_request)
+    try:
+        answer = httpx.get(f"http://{listener.address}/version")
+    finally:
+        listener.stop()
+
+    assert answer.status_code == 200
+    assert pausing.pauses == [ACCEPT_PAUSE_S] * 3
