@@ -1,5 +1,9 @@
 """How much of what a device has made every store remembers."""
 
+from __future__ import annotations
+
+from ingest_server.core.record import UploadRecord
+
 STEP = 500
 """Rows that one transaction lets go of: some ms, in which nobody else writes."""
 KEPT_ENDED = 256
@@ -12,3 +16,13 @@ KEPT_EVENTS = 1000
 """Events of one device that are kept whether somebody waits for them or not: the newest."""
 WAITING_EVENTS = 10_000
 """Events of one device that are kept as long as somebody waits for them, or may say `replay`."""
+
+
+def nearest(found: list[UploadRecord], record: UploadRecord) -> list[UploadRecord]:
+    """Return those of *found* that are looked at for *record*; see `Queries.published`."""
+
+    def order(one: UploadRecord) -> tuple[bool, bool, str, str]:
+        return one.name != record.name, one.folder != record.folder, one.created_at, one.id
+
+    own = sum((one.name, one.folder) == (record.name, record.folder) for one in found)
+    return sorted(found, key=order)[max(0, own - MOST_ALIKE) :][:MOST_ALIKE]

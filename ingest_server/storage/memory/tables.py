@@ -27,7 +27,7 @@ from ingest_server.storage.interface import (
     Summary,
     TokenRecord,
 )
-from ingest_server.storage.interface.keeping import MOST_ALIKE
+from ingest_server.storage.interface.keeping import nearest
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -105,16 +105,7 @@ class MemoryQueries(Queries):
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
         wanted = (record.device, length, digest)
         found = [one for one in self._standing() if (one.device, one.length, one.digest) == wanted]
-        found.sort(
-            key=lambda one: (
-                one.name != record.name,
-                one.folder != record.folder,
-                one.created_at,
-                one.id,
-            )
-        )
-        own = sum((one.name, one.folder) == (record.name, record.folder) for one in found)
-        return found[max(0, own - MOST_ALIKE) :][:MOST_ALIKE]
+        return nearest(found, record)
 
     def has_published(self, device: str, length: int) -> bool:
         return any((one.device, one.length) == (device, length) for one in self._standing())

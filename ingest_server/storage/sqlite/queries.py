@@ -18,7 +18,7 @@ from ingest_server.storage.interface import (
     Removal,
     Summary,
 )
-from ingest_server.storage.interface.keeping import MOST_ALIKE
+from ingest_server.storage.interface.keeping import nearest
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -31,6 +31,20 @@ _SELECT = f"SELECT {COLUMNS} FROM uploads "
 _VERIFIED_AT = "json_extract(receipt, '$.verified_at')"
 ORIGIN = "json_extract(receipt, '$.upload_id')"
 """Which upload published the file."""
+
+# Each ends after a few rows, however many have these bytes: as all files without any have. The plus keeps
+# SQLite from the index of lengths: a camera's files may all have one.
+_ALIKE = " UNION ALL ".join(
+    "SELECT id FROM (SELECT id FROM uploads WHERE state = 'complete' AND removed_at IS NULL "
+    f"AND digest = ?1 AND device = ?2 AND +length = ?3 AND {which} LIMIT 16)"
+    for which in (
+        "name = ?4 AND folder = ?5 ORDER BY created_at DESC, id DESC",
+        "name = ?4 AND folder < ?5",
+        "name = ?4 AND folder > ?5",
+        "name < ?4",
+        "name > ?4",
+    )
+)
 
 
 class SqlQueries(Queries):
@@ -59,22 +73,15 @@ class SqlQueries(Queries):
         return self._one("WHERE device = ? AND key = ?", device, key)
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
-        asked = (digest.value, record.device, length, record.name, record.folder)
-        own = "name = ?4 AND folder = ?5 ORDER BY created_at DESC, id DESC"
-        found = self._alike(own, *asked, MOST_ALIKE)[::-1]
-        for others in ("name = ?4 AND folder != ?5", "name != ?4"):
-            if len(found) < MOST_ALIKE:
-                found += self._alike(others, *asked, MOST_ALIKE - len(found))
-        return found
-
-    def _alike(self, which: str, *asked: object) -> list[UploadRecord]:
-        # It ends after a few rows, however many have these bytes: as all files without any have. The
-        # plus keeps SQLite from the index of lengths: a camera's files may all have one.
-        return self._all(
-            "WHERE state = 'complete' AND removed_at IS NULL AND digest = ?1 AND device = ?2 "
-            f"AND +length = ?3 AND {which} LIMIT ?6",
-            *asked,
+        found = self._all(
+            f"WHERE id IN ({_ALIKE} LIMIT 16)",
+            digest.value,
+            record.device,
+            length,
+            record.name,
+            record.folder,
         )
+        return nearest(found, record)
 
     def has_published(self, device: str, length: int) -> bool:
         found = self.rows(
