@@ -53,9 +53,8 @@ class Child:
             self._process.kill()
         self._process.wait()
 
-    def stop(self, timeout_s: float) -> bool:
-        """Ask, wait *timeout_s*, then kill; return whether asking was enough."""
-        self.ask_to_stop()
+    def ends_within(self, timeout_s: float) -> bool:
+        """Wait *timeout_s*, then kill; return whether waiting was enough."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -73,5 +72,13 @@ class Child:
 
 
 def stop_all(children: Sequence[tuple[Child, float]]) -> list[str]:
-    """Stop children in order, each within its seconds; return the names of those that were killed."""
-    return [child.name for child, timeout_s in children if not child.stop(timeout_s)]
+    """Stop children, each within its seconds; return the names of those that were killed.
+
+    The first one, which says good-bye to the others, and then those together.
+    """
+    killed = []
+    for together in (children[:1], children[1:]):
+        for child, _ in together:
+            child.ask_to_stop()
+        killed += [child.name for child, timeout_s in together if not child.ends_within(timeout_s)]
+    return killed

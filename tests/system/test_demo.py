@@ -112,7 +112,7 @@ def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(de
     told = [verb for verb in verbs if verb in {"finished", "sending", "verified"}]
     assert told == ["finished", "sending", "verified"]
     assert "Traceback" not in demo.text
-    assert "was killed" not in demo.text
+    assert "was killed" not in demo.text, demo.text[-300:]
 
 
 def test_make_run_in_a_terminal_ends_by_ctrl_c_with_all_its_processes(tmp_path):
@@ -143,7 +143,7 @@ def test_ctrl_c_with_an_upload_under_way_ends_in_ten_seconds_and_it_goes_on_next
         wait_for(lambda: " %" in demo.text, "progress is told")
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(10) == 0
-        assert "was killed" not in demo.text
+        assert "was killed" not in demo.text, demo.text[-300:]
 
         demo = Demo(tmp_path)
         demo.wait_for_text("verified")
