@@ -38,7 +38,7 @@ demo: $(STAMP) ## record a short video into ./media (in a second terminal)
 test: $(STAMP) ## all tests, a quarter of an hour
 	$(PYTEST)
 
-test-fast: $(STAMP) ## all but the slow ones, a minute and a half
+test-fast: $(STAMP) ## all but the slow ones, under three minutes
 	$(PYTEST) -m "not slow" --hypothesis-profile=fast --budget=2
 
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
