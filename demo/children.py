@@ -53,6 +53,11 @@ class Child:
             self._process.kill()
         self._process.wait()
 
+    def stop(self, timeout_s: float) -> bool:
+        """Ask, wait *timeout_s*, then kill; return whether asking was enough."""
+        self.ask_to_stop()
+        return self.ends_within(timeout_s)
+
     def ends_within(self, timeout_s: float) -> bool:
         """Wait *timeout_s*, then kill; return whether waiting was enough."""
         try:
