@@ -232,6 +232,11 @@ class FileBlobs(PublishedFiles):
         try:
             self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
             self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
+        except FileNotFoundError as error:
+            self.close()
+            raise StorageError(
+                f"nothing was ever stored in {self.data_dir}: no server has run with it"
+            ) from error
         except OSError as error:
             self.close()
             raise StorageError(f"cannot read {self.data_dir}: {error}") from error

@@ -268,3 +268,11 @@ def test_who_was_admitted_is_a_device_that_was_here_with_its_program(operator, t
             [shown] = json.loads(operator.run("devices", "--json")[1])
             assert (shown["device"], shown["program"]) == ("drone-1", agent[:80])
             assert shown["last_contact_at"] is not None
+
+
+def test_where_no_server_has_run_abort_says_so(operator):
+    code, _, err = operator.run("abort", "0" * 32)
+
+    assert code == EXIT_FAILED
+    assert f"nothing was ever stored in {operator.data_dir}: no server has run with it" in err
+    assert "Errno" not in err
