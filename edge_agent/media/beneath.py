@@ -29,7 +29,6 @@ _AT_FDCWD = -100
 _RESOLVE_NO_SYMLINKS = 0x04
 _NOT_OFFERED = frozenset({errno.ENOSYS, errno.EPERM})
 """EPERM: filters for system calls written before `openat2` refuse it so."""
-_RENAME_NOREPLACE = 1
 
 
 class _OpenHow(ctypes.Structure):
@@ -46,15 +45,6 @@ _syscall.argtypes = (
     ctypes.c_size_t,
 )
 _syscall.restype = ctypes.c_long
-_renameat2 = getattr(_libc, "renameat2", None)  # glibc 2.28
-if _renameat2 is not None:
-    _renameat2.argtypes = (
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_uint,
-    )
 
 
 def open_file(path: bytes) -> int:
@@ -102,25 +92,6 @@ def is_there(path: bytes) -> bool:
     except OSError as error:
         return error.errno not in ABSENT
     return True
-
-
-def rename_if_free(fd: int, name: bytes, free: bytes) -> bool:
-    """Rename *name* to *free* in the folder *fd*, never over a file of that name.
-
-    Returns:
-        False: neither the kernel nor the file system can promise that; nothing was done.
-
-    Raises:
-        OSError: FileExistsError if there is such a file.
-    """
-    if _renameat2 is None:
-        return False
-    if _renameat2(fd, name, fd, free, _RENAME_NOREPLACE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(code, os.strerror(code), name)
 
 
 def _open(path: bytes, flags: int) -> int:

@@ -25,6 +25,7 @@ from edge_agent.media import beneath
 from edge_agent.media.identity import identity_of
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.source import Source
+from edge_host.renaming import rename_if_free
 
 PREFIX = b".edge-agent-leaving-"
 _NAME_BYTES = 255
@@ -79,7 +80,7 @@ def move_aside(path: bytes, source: Source, expected: Identity) -> Aside:
     away = hidden.rpartition(b"/")[2]
     with beneath.folder(folder) as fd:
         source.check(expected, folder=fd)
-        if not beneath.rename_if_free(fd, name, away):
+        if not rename_if_free(name, away, src_dir_fd=fd, dst_dir_fd=fd):
             with suppress(FileNotFoundError):
                 os.stat(away, dir_fd=fd, follow_symlinks=False)
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), hidden)
@@ -127,7 +128,7 @@ def put_back(hidden: bytes, name: bytes | None = None) -> bytes:
     wanted = name or there.removeprefix(PREFIX)
     with beneath.folder(folder) as fd:
         try:
-            is_done = beneath.rename_if_free(fd, there, wanted)
+            is_done = rename_if_free(there, wanted, src_dir_fd=fd, dst_dir_fd=fd)
         except FileExistsError:
             is_done = False
         if not is_done:

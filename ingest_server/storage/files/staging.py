@@ -7,12 +7,12 @@ a move that never replaces anything.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
 
+from edge_host.renaming import rename_if_free
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import STAGING
 from ingest_server.storage.files.observed import Disk
@@ -23,18 +23,6 @@ _SUFFIX = ".copy"
 _PIECE_BYTES = 8 * 1024 * 1024
 """Copied between two looks at whether the server stops."""
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_RENAME_NOREPLACE = 1
-_NOT_KNOWN = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""The file system, or the kernel, has no move that never replaces."""
-_libc = ctypes.CDLL(None, use_errno=True)
-_renameat2 = getattr(_libc, "renameat2", None)  # glibc 2.28
-if _renameat2 is not None:
-    _renameat2.argtypes = (
-        *(ctypes.c_int, ctypes.c_char_p),
-        *(ctypes.c_int, ctypes.c_char_p),
-        ctypes.c_uint,
-    )
 
 
 class Staging:
@@ -129,15 +117,10 @@ class Staging:
         os.fsync(self._folder)
 
     def _move(self, name: str, folder: int, to: str) -> None:
-        if _renameat2 is not None:
-            done = _renameat2(
-                self._folder, os.fsencode(name), folder, os.fsencode(to), _RENAME_NOREPLACE
-            )
-            if done == 0:
-                return
-            number = ctypes.get_errno()
-            if number not in _NOT_KNOWN:
-                raise OSError(number, os.strerror(number), to)
+        if rename_if_free(
+            os.fsencode(name), os.fsencode(to), src_dir_fd=self._folder, dst_dir_fd=folder
+        ):
+            return
         self.is_told_by_move = False
         os.link(name, to, src_dir_fd=self._folder, dst_dir_fd=folder, follow_symlinks=False)
         os.unlink(name, dir_fd=self._folder)

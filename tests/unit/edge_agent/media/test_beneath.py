@@ -143,14 +143,3 @@ def test_what_is_opened_is_closed_again(place):
         beneath.is_there(os.fsencode(place / name))
 
     assert set(os.listdir("/proc/self/fd")) == before
-
-
-def test_a_file_is_never_renamed_over_another(place):
-    (place / "real/sub/other.mp4").write_bytes(b"another")
-    with beneath.folder(os.fsencode(place / "real/sub")) as fd:
-        with pytest.raises(FileExistsError):
-            beneath.rename_if_free(fd, b"clip.mp4", b"other.mp4")
-        assert beneath.rename_if_free(fd, b"clip.mp4", b"new.mp4")
-
-    assert (place / "real/sub/other.mp4").read_bytes() == b"another"
-    assert (place / "real/sub/new.mp4").read_bytes() == b"a recording"

@@ -15,7 +15,7 @@ import pytest
 
 from edge_agent.base.errors import SourceChangedError, SourceVanishedError
 from edge_agent.core.stability import Writer
-from edge_agent.media import beneath
+from edge_agent.media import removal
 from edge_agent.media.identity import identity_of
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import (
@@ -209,14 +209,14 @@ def test_what_is_put_back_hits_no_new_file_of_its_name(clip):
     assert not path.rpartition(b"/")[2].startswith(b".")
 
 
-def promises_nothing(*_: object) -> bool:
+def promises_nothing(*_: object, **__: object) -> bool:
     return False
 
 
 def test_where_the_file_system_promises_nothing_it_is_put_back_under_a_name_that_nobody_uses(
     clip, monkeypatch
 ):
-    monkeypatch.setattr(beneath, "rename_if_free", promises_nothing)
+    monkeypatch.setattr(removal, "rename_if_free", promises_nothing)
     moved = aside(clip)
     assert not clip.exists()
 
@@ -229,7 +229,7 @@ def test_where_the_file_system_promises_nothing_it_is_put_back_under_a_name_that
 def test_what_an_earlier_run_left_aside_is_not_overwritten(clip, monkeypatch):
     for offered in (True, False):
         if not offered:
-            monkeypatch.setattr(beneath, "rename_if_free", promises_nothing)
+            monkeypatch.setattr(removal, "rename_if_free", promises_nothing)
         left = hidden_path(os.fsencode(clip))
         with open(left, "wb") as file:
             file.write(b"left aside")

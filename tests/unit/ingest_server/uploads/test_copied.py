@@ -108,7 +108,7 @@ def test_watchers_are_told_of_a_file_that_a_crash_left_without_a_receipt(
     tmp_path, monkeypatch, is_told_by_move
 ):
     if not is_told_by_move:
-        monkeypatch.setattr("ingest_server.storage.files.staging._renameat2", None)
+        monkeypatch.setattr("edge_host.renaming._renameat2", None)
     site = copying(tmp_path)
     upload = sent(site)
     site.blobs.fail["after link"] = failing(PowerCut())
@@ -207,7 +207,7 @@ def test_a_name_cannot_lead_into_the_servers_own_folder(tmp_path):
 
 
 def test_without_a_move_that_never_replaces_links_on_the_volume_do(site, monkeypatch):
-    monkeypatch.setattr("ingest_server.storage.files.staging._renameat2", None)
+    monkeypatch.setattr("edge_host.renaming._renameat2", None)
 
     with watching(site.data_dir / "published") as watcher:
         first, second = site.upload(b"one"), site.upload(b"two")
