@@ -154,7 +154,7 @@ class Retention:
     def _finish(self, removal: Removal) -> bool:
         """Take the name away, if it is still that file's, and forget that it was to be done."""
         try:
-            with self._publisher.paused():
+            with self._publisher.paused(removal.path):
                 is_gone = self._blobs.remove_published(removal.path, removal.identity)
         except OSError as error:  # still marked: the next sweep tries again
             log.warning("retention.failed", path=removal.path, error=str(error))

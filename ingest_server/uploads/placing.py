@@ -8,10 +8,16 @@ how far it got, and a part that is still there that watchers may not have been t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
+from ingest_server.base.turns import Places
+from ingest_server.core.errors import Refused
+from ingest_server.core.names import folded
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.earlier import Earlier
 from ingest_server.uploads.moves import Moves
@@ -25,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Placing:
-    """Gives names; whoever calls it holds the publishing lock."""
+    """Gives names; whoever calls it holds the lock of the bytes (`publish`)."""
 
     def __init__(
         self,
@@ -44,10 +50,36 @@ class Placing:
         self._verifier = verifier
         self._earlier = earlier
         self._standings = standings
+        self._folders = Places(1)
+        """Of each folder one name is given at a time, so that no two find the same one free."""
 
-    def first_name(self, record: UploadRecord) -> str:
-        """Return the name that is tried first, in folders as they are spelled already."""
-        return self._blobs.respelled(self._naming.first(record))
+    @contextmanager
+    def alone_beside(self, *targets: str) -> Iterator[None]:
+        """Let nobody else give or take a name in the folders of these, however they are spelled.
+
+        Whoever has some asks for no others: these are taken in one order.
+        """
+        with ExitStack() as held:
+            for folder in sorted({folded(_folder_of(target)) for target in targets}):
+                held.enter_context(self._folders.of(folder))
+            yield
+
+    def make_way(self, record: UploadRecord) -> tuple[str, bool]:
+        """Make the folders of the name that is tried first, where they can be made.
+
+        Returns:
+            That name, its folders as they are spelled already, and whether one had to be made.
+        """
+        *parents, leaf = self._naming.first(record).split("/")
+        way, has_made = "/".join(parents), False
+        if not self._blobs.is_taken(way):
+            way = ""
+            for name in parents:
+                with self.alone_beside(_joined(way, name)):
+                    found = self._blobs.respelled(_joined(way, name, leaf))
+                    has_made |= self._blobs.make_way(found)
+                way = _folder_of(found)
+        return _joined(way, leaf), has_made
 
     def under_a_free_name(
         self,
@@ -61,14 +93,18 @@ class Placing:
 
         Args:
             before: what the part file was when it was verified.
+
+        Raises:
+            Refused: the file of *source* is not sound any more, or the database failed.
         """
-        first = self.first_name(record)
+        first, _ = self.make_way(record)
         try:
-            return self._link(record, receipt, first, source, before)
+            conclude = self._link(record, receipt, first, source, before)
         except NotADirectoryError:
             # A published file stands where this one needs a folder; nobody has this folder.
-            alone = f"{record.id}/{first.rpartition('/')[2]}"
-            return self._link(record, receipt, alone, source, before)
+            alone = _joined(record.id, first.rpartition("/")[2])
+            conclude = self._link(record, receipt, alone, source, before)
+        return conclude()
 
     def _link(
         self,
@@ -77,7 +113,22 @@ class Placing:
         first: str,
         source: Receipt | None,
         before: str | None,
-    ) -> Receipt:
+    ) -> Callable[[], Receipt]:
+        """Give the name; what is returned does the rest, for which nobody has to wait."""
+        folders = [first] if source is None else [first, source.published_as]
+        with self.alone_beside(*folders):
+            if source is not None and not self._earlier.is_sound(source, may_read=False):
+                raise Refused("server-busy", "the published file has just changed", retry_after_s=1)
+            return self._link_alone(record, receipt, first, source, before)
+
+    def _link_alone(
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        first: str,
+        source: Receipt | None,
+        before: str | None,
+    ) -> Callable[[], Receipt]:
         has_twins = False
 
         def is_twin(name: str) -> bool:
@@ -88,20 +139,20 @@ class Placing:
             named = replace(receipt, published_as=target)
             if self._blobs.is_taken(target):
                 if self._earlier.is_forgotten(record, named):
-                    return self.adopt(record, named)
+                    return partial(self.adopt, record, named)
                 continue
             if self._blobs.has_twin(target):
                 has_twins = True
                 continue
             if source is not None:
                 if self._blobs.publish_again(source.published_as, target):
-                    return self._conclude_from(record, named)
+                    return partial(self._conclude_from, record, named)
                 continue
             record = self._moves.to(
                 record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
             if self._blobs.publish(record.id, target):
-                return self.conclude(record, named, before)
+                return partial(self.conclude, record, named, before)
         raise AssertionError("the candidates never end")
 
     def conclude(self, record: UploadRecord, receipt: Receipt, before: str | None) -> Receipt:
@@ -188,3 +239,11 @@ class Placing:
             path=receipt.published_as,
         )
         return receipt
+
+
+def _joined(*names: str) -> str:
+    return "/".join(name for name in names if name)
+
+
+def _folder_of(target: str) -> str:
+    return target.rpartition("/")[0]

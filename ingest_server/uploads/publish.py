@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from edge_host.clock import rfc3339
+from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord
@@ -77,9 +77,10 @@ class Publisher:
         self._before_publish = before_publish
         self._stopping = store.stopping
         self._lead_s = lead_s
-        # One at a time: two uploads of one file must not both find that it is not there yet.
         self._standings = standings
-        self._publishing = threading.Lock()
+        self._contents = Places(1)
+        """Of the same bytes of a device one upload is published at a time: two of one file must not
+        both find that it is not there yet."""
 
     def source(
         self, record: UploadRecord, live: Live, length: int, digest: Digest
@@ -112,9 +113,7 @@ class Publisher:
         Raises:
             Refused: *source* is not sound any more, or the disk failed.
         """
-        with self._publishing:
-            if not self.earlier.is_sound(source, may_read=False):
-                raise Refused("server-busy", "the published file has just changed", retry_after_s=1)
+        with self._alone_with(record, source.digest):
             found = self.earlier.same(
                 record, live, source.length, source.digest, is_claimed=True, may_read=False
             )
@@ -138,9 +137,14 @@ class Publisher:
             self._standings.note_link(source, made, sharing)
             return made
 
-    def paused(self) -> AbstractContextManager[bool]:
-        """Let nothing be published meanwhile: a name keeps its file, a folder stays empty."""
-        return self._publishing
+    def paused(self, target: str) -> AbstractContextManager[None]:
+        """Let nothing be published beside *target* meanwhile: the name keeps its file."""
+        return self.placing.alone_beside(target)
+
+    def _alone_with(
+        self, record: UploadRecord, digest: Digest | None
+    ) -> AbstractContextManager[None]:
+        return self._contents.of(f"{digest} {record.device}")
 
     def finish(self, record: UploadRecord, live: Live) -> Receipt:
         """Verify and publish an upload in ``verifying``, or go on with one in ``publishing``.
@@ -159,7 +163,7 @@ class Publisher:
                 self._date(record)  # a crash may have taken it
                 before = self._verifier.read_again(record)
                 before = self._verifier.stage_again(record, before)
-                with self._publishing:
+                with self._alone_with(record, record.digest):
                     return self._resume(record, live, before)
             digest = self._verifier.verify(record, live)
             self._date(record)
@@ -168,9 +172,10 @@ class Publisher:
             before = self._verifier.verify_touched(record, live, digest, before)
             if is_new:
                 before = self._verifier.stage(record, digest, before)
-                if self._blobs.make_way(self.placing.first_name(record)):
+                _, has_made = self.placing.make_way(record)
+                if has_made:
                     self._stopping.wait(self._lead_s)
-            with self._publishing:
+            with self._alone_with(record, digest):
                 return self._publish(record, live, digest, before)
         except OSError as error:
             self._moves.reopen(record.id)

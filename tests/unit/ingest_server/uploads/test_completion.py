@@ -208,7 +208,9 @@ def test_long_verification_is_pending_and_goes_on(tmp_path):
     request = CompleteRequest(len(DATA), Digest.of(DATA))
     live = site.store.live.pin(upload)
 
-    with site.receiver.publisher.paused():  # as if it took its time
+    publisher = site.receiver.publisher
+    name = publisher.naming.first(site.store.find("cam", upload))
+    with publisher.paused(name):  # as if it took its time
         pending = site.receiver.complete("cam", upload, request)
         assert isinstance(pending, Pending)
         assert site.receiver.status("cam", upload).state == "verifying"

@@ -108,7 +108,9 @@ def test_an_abort_while_it_is_verified_is_refused_and_the_file_published(site):
     upload = site.create(length=len(DATA))
     site.put(upload, 0, DATA)
     site.receiver.settings = type(site.settings)(min_free_bytes=0, verify_wait_s=0.0)
-    with site.receiver.publisher.paused():  # as if it took its time
+    publisher = site.receiver.publisher
+    name = publisher.naming.first(site.store.find("cam", upload))
+    with publisher.paused(name):  # as if it took its time
         site.receiver.complete("cam", upload, CompleteRequest(len(DATA), Digest.of(DATA)))
 
         with pytest.raises(Refused, match="not-open"):
