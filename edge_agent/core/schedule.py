@@ -150,6 +150,7 @@ def decide(
     local: datetime | None,
     used_today: int,
     is_paused: bool,
+    ordered_rate: int | None = None,
 ) -> SendingRules:
     """Return what is allowed; the first rule and the first slot that fit count, the least rate wins.
 
@@ -157,12 +158,13 @@ def decide(
         interface: over which the way to the server leads; None: not known, so that no rule fits.
         local: local wall time; None: not to be believed, so that no window counts.
         used_today: bytes that `interface` has carried since midnight.
+        ordered_rate: what a person has ordered beside the configuration; None: nothing.
     """
     rule = next((one for one in rules if one.fits(interface)), None)
     slot = None
     if local is not None:
         slot = next((one for one in timetable if one.window.holds(local)), None)
-    rates = [rate for rate in (rule.max_rate if rule else None,) if rate is not None]
+    rates = [rate for rate in (rule.max_rate if rule else None, ordered_rate) if rate is not None]
     if slot is None and max_rate is not None:
         rates.append(max_rate)
     elif slot is not None and slot.max_rate:
@@ -182,7 +184,7 @@ def _blocked(
     is_paused: bool,
 ) -> tuple[str | None, str]:
     if is_paused:
-        return "paused", 'paused by a person; "edge-agent resume" goes on'
+        return "paused", "paused by a person"
     if slot is not None and slot.max_rate == 0:
         return "schedule", "the timetable allows nothing at this time"
     if rule is None:

@@ -14,7 +14,6 @@ from edge_agent.media.folder import Folder
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
-from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.store.recordings import Store
 
 
@@ -40,11 +39,11 @@ def pause(settings: AgentSettings, *, paused: bool) -> bool:
     try:
         next(iter(ask(settings.state_dir / SOCKET, {"do": "pause" if paused else "resume"})))
     except NotRunningError:
-        clock = SystemClock()
         with contextlib.closing(StateLock(settings.state_dir)):
-            store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id())
+            path = settings.state_dir / DATABASE
+            store = Store.open(path, clock=SystemClock(), boot_id=boot_id())
             with contextlib.closing(store):
-                LinkPolicy(store, clock).pause(paused=paused)
+                store.orders.pause() if paused else store.orders.resume()
         return False
     return True
 
@@ -64,7 +63,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
             boot_id=boot_id(),
             folder=Folder(settings.watch),
             link=lambda: LinkUse(limit_bytes_per_s=int(settings.upload.max_rate or 0)),
-            is_paused=lambda: LinkPolicy(store, clock).is_paused,
+            is_paused=lambda: store.orders.paused() is not None,
         )
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())

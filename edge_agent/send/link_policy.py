@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from edge_agent.base.clock import Clock
@@ -21,7 +21,7 @@ _LOOK_S = 2.0
 _REMEMBER_BYTES = 8 * 1024 * 1024
 """What a power cut may make a day's budget forget."""
 
-_PAUSED, _CARRIED = "paused", "carried"
+_CARRIED = "carried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,7 @@ class LinkPolicy:
 
     @property
     def is_paused(self) -> bool:
-        return bool(self._store.notes.get(_PAUSED))
-
-    def pause(self, *, paused: bool) -> None:
-        """Remember durably that a person wants nothing sent, or wants it again."""
-        self._store.notes.put(_PAUSED, True if paused else None)
-        self._looked_s = None
+        return self._store.orders.paused() is not None
 
     def ask_anew(self) -> None:
         """Something changed: the next `look` does not answer from memory."""
@@ -103,6 +98,8 @@ class LinkPolicy:
         self._looked_s = now_s
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
         interface = self._interface()
+        orders = self._store.orders
+        paused = orders.paused()
         self._verdict = decide(
             rules=self.rules.links,
             timetable=self.rules.timetable,
@@ -110,8 +107,11 @@ class LinkPolicy:
             interface=interface,
             local=local,
             used_today=self._used_today(interface, local, sent_bytes),
-            is_paused=self.is_paused,
+            is_paused=paused is not None,
+            ordered_rate=orders.limit(),
         )
+        if paused is not None:
+            self._verdict = replace(self._verdict, detail=paused.detail)
         self.last = LinkInUse(interface, self._verdict)
         return self._verdict
 

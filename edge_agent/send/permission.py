@@ -64,9 +64,17 @@ class Permission:
         self._forbid(found.blocked_by, found.detail)
         return Wait(Reason(found.blocked_by), found.detail)
 
-    def pause(self, now_s: float, *, paused: bool) -> None:
+    def pause(
+        self, now_s: float, *, paused: bool, for_s: float | None = None, reason: str | None = None
+    ) -> None:
         """Let nothing be sent until told otherwise, across restarts too, or let it go on."""
-        self._policy.pause(paused=paused)
+        orders = self._store.orders
+        orders.pause(for_s=for_s, reason=reason) if paused else orders.resume()
+        self.obey(now_s)
+
+    def obey(self, now_s: float) -> None:
+        """A person's orders are others than at the last look: let them hold at once."""
+        self._policy.ask_anew()
         self.may_send(now_s)
 
     def change(self, rules: OwnerRules, *, links: Sequence[LinkRule] | None) -> None:

@@ -7,6 +7,7 @@ Which calls, in which order::
     sender.wake()             # a recording is STABLE; any thread, as often as one likes
     sender.reconfigure(...)   # new settings, for the next request on
     sender.pause(True)        # and False; remembered across restarts
+    sender.obey()             # other orders in the store are others: a rate
     sender.abort()            # break all requests off; `resume` goes on
     sender.close()            # for good; then close the first client, which whoever made it owns
 
@@ -178,10 +179,20 @@ class Sender:
         """Over which link the lanes send, and what holds on it."""
         return self._permission.link_in_use
 
-    def pause(self, paused: bool) -> None:
-        """Send nothing until told otherwise, across restarts too, or go on."""
+    def pause(self, paused: bool, *, for_s: float | None = None, reason: str | None = None) -> None:
+        """Send nothing for *for_s* or until told otherwise, across restarts too, or go on."""
         with self._lock:
-            self._permission.pause(self._clock.now_s(), paused=paused)
+            self._permission.pause(self._clock.now_s(), paused=paused, for_s=for_s, reason=reason)
+        self.wake()
+
+    def obey(self) -> None:
+        """A person's orders (`Store.orders`) are others now: let them hold at once.
+
+        Raises:
+            StoreError: they cannot be read; the next unit of work looks again.
+        """
+        with self._lock:
+            self._permission.obey(self._clock.now_s())
         self.wake()
 
     def link_returned(self) -> None:

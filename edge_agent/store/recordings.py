@@ -28,6 +28,7 @@ from edge_agent.store.database import Connection, Database
 from edge_agent.store.given_up import GivenUp
 from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
+from edge_agent.store.orders import Orders
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
 from edge_agent.store.queue import Chosen, EveryRecording, Queue
 from edge_agent.store.reserve import Reserve
@@ -79,6 +80,7 @@ class Store:
         self.notes = Notes(database)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
+        self.orders = Orders(database, self.notes, self.running, clock)
         self._moves = Moves(outbox, self.notes, self.running)
         self.priority_of: Callable[[str, str], int] | None = None
         """Gives a new recording its priority, from folder and name; None: all have the same."""

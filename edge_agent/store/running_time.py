@@ -58,11 +58,11 @@ class RunningTime:
         """Write it down in the caller's transaction."""
         self._notes.write(run, _KEY, self._note())
 
-    def keep(self) -> None:
+    def keep(self, *, every_s: float = _WRITTEN_EVERY_S) -> None:
         """Write it down if that is due.
 
         Raises:
             StoreError: it cannot be written.
         """
-        if self.now_s() - self._written_s >= _WRITTEN_EVERY_S:
+        if self.now_s() - self._written_s >= every_s:
             self._notes.put(_KEY, self._note())

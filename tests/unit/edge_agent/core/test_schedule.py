@@ -199,7 +199,7 @@ def test_a_window_over_the_night_from_sunday_holds_on_monday_morning_only():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"is_paused": True}, ("paused", 'paused by a person; "edge-agent resume" goes on')),
+        ({"is_paused": True}, ("paused", "paused by a person")),
         (
             {"timetable": [Slot(Window.parse("00:00-24:00"), 0)]},
             ("schedule", "the timetable allows nothing at this time"),

@@ -135,3 +135,28 @@ def test_a_rule_that_comes_to_hold_while_a_body_goes_out_breaks_it_off(lane):
 
     assert lane.activity.blocked_by.reason is Reason.METERED
     assert lane.transport.body_bytes < len(data)
+
+
+@pytest.mark.parametrize(
+    ("configured", "ordered", "held"), [(None, 900, 900), (500, 900, 500), (900, 500, 500)]
+)
+def test_an_ordered_rate_holds_at_once_and_never_lifts_the_configured_one(
+    lane, configured, ordered, held
+):
+    asked = Asked(lane)
+    asked.rules(max_rate=configured)
+
+    lane.store.orders.set_limit(ordered)
+    asked.permission.obey(lane.clock.now_s())
+
+    assert asked.permission.link_in_use.verdict.max_rate == held
+
+
+def test_a_pause_that_is_over_lets_the_next_look_send(lane):
+    asked = Asked(lane)
+    asked.permission.pause(lane.clock.now_s(), paused=True, for_s=60)
+    assert asked.answer().reason is Reason.PAUSED
+
+    lane.clock.pass_s(60)
+
+    assert asked.answer() is None
