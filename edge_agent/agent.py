@@ -7,7 +7,7 @@ Which calls, in which order::
         agent.run(reload)                    # the main thread: signals, systemd, SIGHUP; returns on SIGTERM
 
 Inside, `run` starts the reporter, the control socket, the link's watch and then the workers (watcher,
-sender, janitor, enrolment), and stops them in the opposite sense within five seconds: requests are broken
+sender, janitor, commands, enrolment), and stops them in the opposite sense within five seconds: requests are broken
 off, farewells are said, the store is closed last. Decides nothing about uploads.
 
 Not supported: `run` twice, two agents on one `state_dir`, a second watched folder; what `settings_reload`
@@ -34,7 +34,7 @@ from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import is_insecure
 from edge_agent.base.settings_loading import Loaded
-from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.base.state_lock import DATABASE, StateLock
 from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.folder import Folder
 from edge_agent.media.janitor import Janitor
@@ -42,12 +42,11 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
-from edge_agent.net.link_monitor import Figures
-from edge_agent.operate.commands import Commands
-from edge_agent.operate.control_socket import ControlServer
+from edge_agent.operate.agent_commands import AgentCommands
+from edge_agent.operate.link_use import link_use
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.standing_log import StandingLog
-from edge_agent.report.state_document import LinkUse, StateDocuments, status_line
+from edge_agent.report.state_document import StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
 from edge_agent.send.wiring import (
@@ -133,11 +132,23 @@ class Agent:
         self._watcher.on_aside = self._janitor.found_aside
         self._watcher.on_doubt = self._janitor.doubts.note
         self._janitor.on_replaced = self._watcher.ask_anew
+        self._commands = AgentCommands(
+            settings,
+            self._store,
+            self.activity,
+            self._snapshots,
+            clock=clock,
+            boot_id=boot_id,
+            folder=self._folder,
+            sender=self._sender,
+            watcher=self._watcher,
+        )
         self._reporter = self._new_reporter(boot_id)
+        self._commands.intervals.append(self._reporter.tell_every)
         self._runners = self._new_runners()
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
-        self._control = ControlServer(settings.state_dir / SOCKET, self._new_commands())
+        self._commands.wake_runner = self._runners["commands"].wake
 
     def _open_store(self, boot_id: str) -> Store:
         self._reserve.on_need = lambda needed: self.activity.problem(
@@ -155,7 +166,7 @@ class Agent:
             self._clock,
             boot_id=boot_id,
             folder=self._folder,
-            link=self._link_use,
+            link=lambda: link_use(self._sender, self._link, self._way),
             is_paused=lambda: self._sender.is_paused,
         )
 
@@ -187,21 +198,11 @@ class Agent:
             self._worker("sender", sender.step, sender.woken),
             self._worker("janitor", janitor.step, janitor.woken),
             self._worker("reporter", self._reporter.step),
+            self._worker("commands", self._commands.desk.step),
         ]
         if self._settings.server.claim_token_file is not None:
             runners.append(self._worker("enrolment", self._new_enrolment().step))
         return {one.name: one for one in runners}
-
-    def _new_commands(self) -> Commands:
-        return Commands(
-            self._store,
-            self.activity,
-            self._snapshots,
-            folder=self._folder,
-            wake_watcher=self._watcher.wake,
-            wake_sender=self._sender.wake,
-            pause=self._sender.pause,
-        )
 
     def run(self, reload: Callable[[], Loaded]) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP reloads. The caller has blocked these signals.
@@ -231,8 +232,7 @@ class Agent:
         self.activity.subscribe(self._reporter.wake)
         with only_helps("reporter", instead="nobody is told over MQTT"):
             self._reporter.start()
-        with only_helps("control socket", instead="status and upload work without the agent only"):
-            self._control.start()
+        self._commands.start()
         with only_helps("link watch", instead="the kernel alone notices dead connections"):
             self._link.start()
         for name, runner in self._runners.items():
@@ -325,24 +325,6 @@ class Agent:
             on_token=self._sender.wake,
         )
 
-    def _link_use(self) -> LinkUse:
-        seen, figures, learned = self._sender.link_in_use, Figures(), self._way.learned
-        with only_helps("figures of the link", instead="they are null"):
-            figures = self._link.figures()
-        return LinkUse(
-            interface=seen.interface,
-            is_metered=None if seen.interface is None else seen.verdict.is_metered,
-            limit_bytes_per_s=seen.verdict.max_rate or 0,
-            lanes=figures.lanes,
-            rtt_s=figures.rtt_s,
-            in_flight_bytes=figures.in_flight_bytes,
-            resent_share=figures.resent_share,
-            max_request=learned.max_request,
-            is_posted=learned.as_post,
-            max_segment=learned.max_segment,
-            other=self._way.other,
-        )
-
     def _reload(self, reload: Callable[[], Loaded]) -> None:
         self._notifier.reloading(self._clock.now_s())
         problems: list[str] = []
@@ -366,6 +348,7 @@ class Agent:
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
+        self._commands.desk.reconfigure(change.settings.commands)
         log.info(
             "config.applied", changed=list(change.applied), needs_restart=list(change.needs_restart)
         )
@@ -392,8 +375,7 @@ class Agent:
             runner.stop()
         self._sender.abort()
         self._receipt_client.abort()
-        with only_helps("control socket", instead="it ends with the process"):
-            self._control.stop()
+        self._commands.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
         late = [
             runner.name

@@ -22,6 +22,8 @@ _LIVE = frozenset(
         "upload.max_lanes",
         "upload.backoff_base_seconds",
         "upload.backoff_cap_seconds",
+        "commands.allowed",
+        "commands.settings",
         "retention.delete",
         "retention.keep_free",
         "log.level",

@@ -69,6 +69,7 @@ class ProblemCode(StrEnum):
     SENDER_FAILED = "sender_failed"
     JANITOR_FAILED = "janitor_failed"
     REPORTER_FAILED = "reporter_failed"
+    COMMANDS_FAILED = "commands_failed"
     ENROLMENT_FAILED = "enrolment_failed"
 
 
@@ -91,6 +92,10 @@ FAILURES: Mapping[ProblemCode, str] = MappingProxyType(
         ProblemCode.REPORTER_FAILED: (
             "what tells the broker fails at each try: recordings are sent, nobody is told over MQTT,"
             f" events are kept; {_REPORT_IT}"
+        ),
+        ProblemCode.COMMANDS_FAILED: (
+            "what goes on with commands fails at each try: recordings are sent, a command that takes long"
+            f" is not done, a pause for a time ends all the same; {_REPORT_IT}"
         ),
         ProblemCode.ENROLMENT_FAILED: (
             "what claims a token fails at each try: nothing is sent before there is one;"

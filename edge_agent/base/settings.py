@@ -7,6 +7,7 @@ what they are, not for what the machine holds: a folder may be on a card that is
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from edge_agent.base.recording_names import IGNORE, PATTERNS
+from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
 from edge_host.settings import LayeredSettings
@@ -299,6 +301,30 @@ class MqttSettings(_Settings):
         return prefix
 
 
+class CommandSettings(_Settings):
+    """What may be done here from far away, whichever way it comes: MQTT, or the server's answer.
+
+    A person at the device needs no permission.
+    """
+
+    allowed: Patterns = tuple(one for one in VOCABULARY if one not in GUARDED)
+    """Commands that are executed. ``cancel``, ``upload_log`` and ``reload`` are not among them unless
+    they are named here; an empty list: none."""
+
+    settings: Patterns = tuple(SETTINGS)
+    """What may be wanted for good."""
+
+    @field_validator("allowed")
+    @classmethod
+    def _known_commands(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _among(names, VOCABULARY)
+
+    @field_validator("settings")
+    @classmethod
+    def _known_settings(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _among(names, SETTINGS)
+
+
 class RetentionSettings(_Settings):
     """When a recording that the server holds is let go."""
 
@@ -345,6 +371,7 @@ class AgentSettings(LayeredSettings):
     priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
     mqtt: MqttSettings = MqttSettings()
+    commands: CommandSettings = CommandSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
@@ -356,6 +383,12 @@ class AgentSettings(LayeredSettings):
             mended = _mended_device_id(device_id)
             raise ValueError(f'{message}; try "{mended}"' if mended else message)
         return device_id
+
+
+def _among(names: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{unknown[0][:64]!r} is none of {', '.join(known)}")
+    return names
 
 
 def _slot(line: str) -> Slot:

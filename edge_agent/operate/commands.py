@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edge_agent.base.activity import Activity, View
 from edge_agent.base.errors import StoreError
+from edge_agent.core.command import Command, UnfitError, arguments
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
-from edge_agent.media.retry import retry_all, retry_named
+from edge_agent.operate.command_handlers import Handlers, Outcome, carry_out
 from edge_agent.report.state_document import percent, reason_of
 from edge_agent.store.recordings import Store
 
@@ -27,7 +29,11 @@ _DONE = (State.VERIFIED, State.KEPT, State.RELEASED)
 
 
 class RequestError(Exception):
-    """A request that makes no sense; the text says why."""
+    """A request that makes no sense, or cannot be done; the text says why."""
+
+    def __init__(self, message: str, code: str = "malformed") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Commands:
@@ -42,7 +48,7 @@ class Commands:
         folder: Folder,
         wake_watcher: Callable[[], None],
         wake_sender: Callable[[], None] = lambda: None,
-        pause: Callable[[bool], object] | None = None,
+        handlers: Handlers = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._activity = activity
@@ -50,7 +56,7 @@ class Commands:
         self._folder = folder
         self._wake_watcher = wake_watcher
         self._wake_sender = wake_sender
-        self._pause = pause
+        self._handlers = handlers
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
         """Yield the answers to one request, the last one soon after *stopping* is set.
@@ -65,18 +71,24 @@ class Commands:
             case "upload":
                 paths, now = _paths(request.get("paths")), request.get("now") is True
                 yield from self._upload(paths, stopping, now=now)
-            case "pause" | "resume" as what if self._pause is not None:
-                try:
-                    self._pause(what == "pause")
-                except StoreError as error:
-                    raise RequestError(str(error)) from error
-                yield {"paused": what == "pause"}
             case "retry":
                 yield self._retry(request.get("ids"))
+            case str() as what if what in self._handlers:
+                args = {key: value for key, value in request.items() if key != "do"}
+                yield self._do(what, args).result
             case _:
-                raise RequestError(
-                    "unknown request: status, upload, pause, resume and retry are known"
-                )
+                known = ", ".join(("status", "upload", "retry", *self._handlers))
+                raise RequestError(f"unknown request: {known} are known")
+
+    def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:
+        """Have done what a person at the device says: no time to check, and nothing to allow."""
+        try:
+            outcome = carry_out(self._handlers, Command("here", cmd, arguments(cmd, args)))
+        except UnfitError as error:
+            raise RequestError(str(error)) from None
+        if outcome.status == "failed":
+            raise RequestError(outcome.message, outcome.code)
+        return outcome
 
     def files(self) -> list[dict[str, Any]]:
         return list_files(self._store, self._activity.view())
@@ -96,12 +108,20 @@ class Commands:
     def _retry(self, ids: object) -> dict[str, Any]:
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
             raise RequestError('"ids" must be a list of file_id; an empty one means all')
-        try:
-            done = retry_named(self._store, ids) if ids else retry_all(self._store)
-        except StoreError as error:
-            raise RequestError(str(error)) from error
-        self._wake_watcher()
-        return {"retried": done.retried, "away": done.away, "unknown": list(done.unknown)}
+        if not ids:
+            return {**self._do("retry_failed", {}).result, "unknown": []}
+        retried, away, unknown = 0, 0, []
+        for one in dict.fromkeys(ids):
+            try:
+                done = self._do("retry", {"file_id": one}).result
+            except RequestError as error:
+                if error.code == "store":
+                    raise
+                done = {"retried": 0, "away": 0}
+            retried, away = retried + done["retried"], away + done["away"]
+            if not done["retried"] and not done["away"]:
+                unknown.append(one)
+        return {"retried": retried, "away": away, "unknown": unknown}
 
     def follow(self, ids: Iterable[str], stopping: threading.Event) -> Iterator[dict[str, Any]]:
         """Yield how the recordings *ids* are doing, until each is verified or has failed."""

@@ -13,9 +13,6 @@ from typing import Any, Literal, Protocol
 Via = Literal["mqtt", "server"]
 """The way that brought a command, and that its acknowledgement goes back."""
 
-MAX_COMMAND_BYTES = 4096
-"""A command or a desired document that is longer is refused unread."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ack:

@@ -157,6 +157,11 @@ class Reporter:
         self._pace.changed()
         self.wake_runner()
 
+    def tell_every(self, interval_s: float) -> None:
+        """Tell the state so often while something goes on; from any thread."""
+        self._pace.tell_every(interval_s)
+        self.wake_runner()
+
     def stop(self, timeout_s: float) -> None:
         """Say ``offline`` with reason ``shutdown`` and disconnect, within *timeout_s*.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edge_agent.report.timing import Timing, state_wait_s
@@ -22,6 +23,11 @@ class StatePace:
     def changed(self) -> None:
         """Say that a look would find something new; from any thread."""
         self._is_changed = True
+
+    def tell_every(self, interval_s: float) -> None:
+        """Tell so often while something goes on, from the next look on; from any thread."""
+        self._timing = replace(self._timing, interval_s=interval_s)
+        self._due_s = 0.0
 
     def forget(self) -> None:
         """Say that the session is over: the next one has been told nothing."""

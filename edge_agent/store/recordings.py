@@ -24,6 +24,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.given_up import GivenUp
 from edge_agent.store.moves import Move, Moves, new_key
@@ -80,6 +81,7 @@ class Store:
         self.notes = Notes(database)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
+        self.commands = CommandLog(database, self.running)
         self.orders = Orders(database, self.notes, self.running, clock)
         self._moves = Moves(outbox, self.notes, self.running)
         self.priority_of: Callable[[str, str], int] | None = None
@@ -200,7 +202,17 @@ class Store:
         ]
         if changed:
             with self._database.transaction() as run:
-                run.executemany("UPDATE recording SET priority = ? WHERE seq = ?", changed)
+                run.executemany(
+                    "UPDATE recording SET priority = ? WHERE seq = ? AND is_chosen = 0", changed
+                )
+
+    def choose_priority(self, recording: Recording, priority: int) -> None:
+        """Give one its priority, on a person's word: no rule changes it afterwards."""
+        with self._database.transaction() as run:
+            run.execute(
+                "UPDATE recording SET priority = ?, is_chosen = 1 WHERE seq = ?",
+                (priority, recording.seq),
+            )
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         """Return the newest recordings in *states*, newest first."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import given_up, notes, outbox
+from edge_agent.store import command_log, given_up, notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -85,6 +85,9 @@ ALTER TABLE recording ADD COLUMN is_seen_at_true INTEGER NOT NULL DEFAULT 1;
 
 _VERSIONS = "ALTER TABLE recording ADD COLUMN supersedes TEXT;"
 
+# A priority that a person gave to one recording outlives other rules of the owner's.
+_CHOSEN = "ALTER TABLE recording ADD COLUMN is_chosen INTEGER NOT NULL DEFAULT 0;"
+
 MIGRATIONS = (
     _RECORDINGS + outbox.SCHEMA + notes.SCHEMA,
     _TALLY,
@@ -93,6 +96,7 @@ MIGRATIONS = (
     _AGE,
     given_up.SCHEMA,
     _VERSIONS,
+    command_log.SCHEMA + _CHOSEN,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 

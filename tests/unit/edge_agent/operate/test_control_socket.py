@@ -14,6 +14,7 @@ from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import Event, State
 from edge_agent.media.folder import Folder
+from edge_agent.operate.command_handlers import RecordingHandlers
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import (
     MAX_REQUEST_BYTES,
@@ -26,6 +27,16 @@ from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
 from tests.support.rim import StillClock
+
+
+class Idle:
+    """Nothing is sent, so that nothing is to be steered."""
+
+    def pause(self, paused, *, for_s=None, reason=None): ...
+
+    def obey(self): ...
+
+    def wake(self): ...
 
 
 class Site:
@@ -53,6 +64,7 @@ class Site:
             snapshots,
             folder=folder,
             wake_watcher=self.woken.set,
+            handlers=RecordingHandlers(self.store, Idle(), wake_watcher=self.woken.set).handlers(),
         )
         self.server = ControlServer(self.path, self.desk)
         self.server.start()

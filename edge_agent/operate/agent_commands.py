@@ -1,0 +1,107 @@
+"""The commands of a running agent, joined to what they act on: the desk, and the control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import Clock
+from edge_agent.base.helper import only_helps
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.state_lock import SOCKET
+from edge_agent.media.folder import Folder
+from edge_agent.media.watcher import Watcher
+from edge_agent.operate.command_desk import CommandDesk
+from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
+from edge_agent.operate.commands import Commands
+from edge_agent.operate.control_socket import ControlServer
+from edge_agent.report.command_port import CommandPort
+from edge_agent.report.state_document import StateDocuments
+from edge_agent.send.sender import Sender
+from edge_agent.store.recordings import Store
+
+
+class AgentCommands:
+    """Made once per agent; `step` and `woken` are a worker's."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        store: Store,
+        activity: Activity,
+        snapshots: StateDocuments,
+        *,
+        clock: Clock,
+        boot_id: str,
+        folder: Folder,
+        sender: Sender,
+        watcher: Watcher,
+    ) -> None:
+        self.announcements: list[Callable[[], None]] = [activity.touch]
+        """Called when a command wants everything told anew: each way adds its own."""
+        self.listeners: list[Callable[[], None]] = []
+        """Called, from any thread, when there is an answer to tell: each way adds its own."""
+        self.intervals: list[Callable[[float], None]] = []
+        """Called with the seconds between two messages when others are wanted: each way adds its own."""
+        self._store, self._sender = store, sender
+        self.wake_runner: Callable[[], None] = lambda: None
+        """Called when `desk.step` has something to do: the runner sets it."""
+        handlers = {
+            **SendingHandlers(
+                store,
+                sender,
+                wake_watcher=watcher.wake,
+                announce=lambda: _call(self.announcements),
+            ).handlers(),
+            **RecordingHandlers(store, sender, wake_watcher=watcher.wake).handlers(),
+        }
+        self.desk = CommandDesk(
+            store,
+            handlers,
+            settings.commands,
+            clock=clock,
+            boot_id=boot_id,
+            interval_s=settings.mqtt.state_interval_seconds,
+            wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
+            on_orders=self._obey,
+        )
+        self.port: CommandPort = self.desk
+        """What brings commands sees of it."""
+        self.desk.on_change = lambda: _call(self.listeners)
+        here = Commands(
+            store,
+            activity,
+            snapshots,
+            folder=folder,
+            wake_watcher=watcher.wake,
+            wake_sender=sender.wake,
+            handlers=handlers,
+        )
+        self._control = ControlServer(settings.state_dir / SOCKET, here)
+
+    def _obey(self) -> None:
+        self._sender.obey()
+        self._tell_intervals()
+
+    def _tell_intervals(self) -> None:
+        interval_s = self._store.orders.interval_s()
+        if interval_s is not None:
+            for one in self.intervals:
+                one(interval_s)
+
+    def start(self) -> None:
+        """Let what was ordered before hold, and listen to people at the device."""
+        with only_helps("wanted interval", instead="the configured one holds"):
+            self._tell_intervals()
+        with only_helps("control socket", instead="status and upload work without the agent only"):
+            self._control.start()
+
+    def stop(self) -> None:
+        with only_helps("control socket", instead="it ends with the process"):
+            self._control.stop()
+
+
+def _call(listeners: list[Callable[[], None]]) -> None:
+    for one in tuple(listeners):
+        with only_helps("listener of commands", instead="it hears of the next change"):
+            one()

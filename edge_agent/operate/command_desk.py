@@ -1,0 +1,223 @@
+"""Where commands from far away are decided: checked, written down, executed, acknowledged.
+
+The order of the checks is part of what is promised (docs/commands.md): a command that is retained, out of
+form, known, out of time, one too many or not allowed changes nothing, and its sender is told which it was.
+What passes is durable before it is executed, and its answer is durable before it is told: a command runs
+once, whichever way brings it first, and one that a power cut interrupts is executed at the next start.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import StoreError
+from edge_agent.base.settings import CommandSettings
+from edge_agent.core.command import Allowance, Command, Refusal, read_command, refused_time
+from edge_agent.operate.command_answers import CommandAnswers
+from edge_agent.operate.command_handlers import Handlers, Outcome, carry_out
+from edge_agent.operate.wanted_settings import WantedSettings
+from edge_agent.report.command_port import Ack, Via
+from edge_agent.store.command_log import KEPT_S, Taken
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
+
+_A_MINUTE_S = 60.0
+_MOST_A_MINUTE = 10
+"""Of each way: a flood over one does not shut out an operator who comes by the other."""
+_CALM_S = 30.0
+_STORE_WAIT_S = 10.0
+
+
+class CommandDesk:
+    """A `report.command_port.CommandPort`, and a worker for what takes long.
+
+    Args:
+        interval_s: how often the state is told where nobody wants otherwise.
+        wake: has `step` run soon.
+        on_orders: called when the orders in the store are others, not by a handler: settings were
+            wanted, or the time of one is over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Handlers,
+        settings: CommandSettings,
+        *,
+        clock: Clock,
+        boot_id: str,
+        interval_s: float = 30.0,
+        wake: Callable[[], None] = lambda: None,
+        on_orders: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._settings = settings
+        self._clock = clock
+        self._answers = CommandAnswers(store.commands, clock=clock, boot_id=boot_id)
+        self._wake = wake
+        self._on_orders = on_orders
+        self._wanted = WantedSettings(
+            store, settings.settings, clock=clock, interval_s=interval_s, on_applied=on_orders
+        )
+        self._lock = threading.Lock()
+        self._executing: set[str] = set()
+        self._allowances: dict[Via, Allowance] = {}
+        self._log_lines = Allowance(_MOST_A_MINUTE, _A_MINUTE_S)
+        self.on_change: Callable[[], None] = lambda: None
+
+    def reconfigure(self, settings: CommandSettings) -> None:
+        """Go by *settings* from the next command on."""
+        self._settings = settings
+        self._wanted.settable = settings.settings
+
+    @property
+    def allowed(self) -> list[str]:
+        """The commands that would be executed here."""
+        return [one for one in self._settings.allowed if one in self._handlers]
+
+    def take(
+        self, raw: bytes, via: Via, *, is_retained: bool = False, now_s: float | None = None
+    ) -> None:
+        """Decide on one command, as `CommandPort.take` says."""
+        if is_retained:
+            self._tell_log("command.ignored", via=via, detail="it is a retained message")
+            return
+        read = read_command(raw)
+        if isinstance(read, Refusal):
+            self._refuse(read, via)
+            return
+        try:
+            with self._lock:
+                is_admitted = self._admit(read, via, now_s)
+        except StoreError as error:
+            self._refuse(_refused(read, "store", f"it cannot be written down: {error}"), via)
+            return
+        if is_admitted:
+            self._begin(read)
+
+    def _admit(self, command: Command, via: Via, now_s: float | None) -> bool:
+        """Write *command* down as one to be executed, or answer why it is not."""
+        known = self._store.commands.find(command.id)
+        if known is not None:
+            self._answers.repeat(known, via)
+            self.on_change()
+            return False
+        if now_s is None and self._clock.is_synchronised():
+            now_s = self._clock.now_utc().timestamp()
+        refusal = refused_time(command, now_s) or self._refused_here(command, via)
+        if refusal is None and not self._store.commands.add(command, via):
+            refusal = _refused(command, "rate", "too many commands were taken in the last hours")
+        if refusal is not None:
+            self._refuse(refusal, via)
+            return False
+        self._executing.add(command.id)
+        log.info("command.taken", id=command.id, cmd=command.cmd, via=via)
+        return True
+
+    def _refused_here(self, command: Command, via: Via) -> Refusal | None:
+        allowance = self._allowances.setdefault(via, Allowance(_MOST_A_MINUTE, _A_MINUTE_S))
+        if not allowance.take(self._clock.now_s()):
+            message = f"more than {_MOST_A_MINUTE} commands in a minute; send it again later"
+            return _refused(command, "rate", message)
+        if command.cmd not in self._settings.allowed:
+            message = f"the owner of this device does not allow {command.cmd}: [commands] allowed"
+            return _refused(command, "forbidden", message)
+        if command.cmd not in self._handlers:
+            return _refused(command, "unsupported", f"this agent cannot {command.cmd}")
+        return None
+
+    def _begin(self, command: Command) -> None:
+        try:
+            if self._handlers[command.cmd].is_long():
+                self._answer(command, Outcome("it is under way", status="accepted"))
+                self._wake()
+            else:
+                self._answer(command, carry_out(self._handlers, command))
+        except StoreError as error:
+            # It is written down, so that `step` executes it, again perhaps, and answers then.
+            log.warning("command.failed", id=command.id, error=str(error), wait_s=_CALM_S)
+        finally:
+            self._executing.discard(command.id)
+
+    def _answer(
+        self, command: Command, outcome: Outcome, before: Mapping[str, Any] | None = None
+    ) -> None:
+        if self._answers.write(command, outcome, before=before):
+            facts = {"id": command.id, "cmd": command.cmd, "status": outcome.status}
+            log.info("command.answered", **facts, code=outcome.code, detail=outcome.message)
+            self.on_change()
+
+    def _refuse(self, refusal: Refusal, via: Via) -> None:
+        facts = {"id": refusal.id, "cmd": refusal.cmd, "code": refusal.code}
+        self._tell_log("command.refused", via=via, **facts, detail=refusal.message)
+        self._answers.refuse(refusal, via)
+        self.on_change()
+
+    def _tell_log(self, event: str, **facts: object) -> None:
+        """Log it, unless nonsense comes by the dozen."""
+        if self._log_lines.take(self._clock.now_s()):
+            log.warning(event, **facts)
+
+    def acks(self, via: Via, limit: int = 20) -> list[Ack]:
+        """Return what is not told yet over *via*, as `CommandPort.acks` says."""
+        return self._answers.untold(via, limit)
+
+    def told(self, via: Via, acks: Iterable[Ack]) -> None:
+        """Have *acks* not told again over *via*."""
+        self._answers.told(via, acks)
+
+    def desire(self, raw: bytes, via: Via) -> None:
+        """Take a document of wanted settings, as `CommandPort.desire` says."""
+        log.debug("settings.came", via=via)
+        if self._wanted.desire(raw):
+            self.on_change()
+
+    def reported(self) -> dict[str, Any] | None:
+        """Return the settings that hold, and what became of the last wanted ones."""
+        return self._wanted.reported()
+
+    def step(self, _now_s: float) -> float:
+        """Do what takes long and end what is over; return the seconds until the next look."""
+        try:
+            wait_s = self._go_on()
+            if over := self._store.orders.end_over():
+                log.info("order.ended", orders=over)
+                self._on_orders()
+            if self._wanted.look() or over:
+                self.on_change()
+        except StoreError as error:
+            log.warning("command.failed", error=str(error), wait_s=_STORE_WAIT_S)
+            return _STORE_WAIT_S
+        return wait_s
+
+    def _go_on(self) -> float:
+        """Go on with what has no final answer: what takes long, and what a power cut interrupted."""
+        wait_s = _CALM_S
+        for one in self._store.commands.unfinished():
+            if one.command.id in self._executing:
+                continue
+            outcome = self._outcome(one)
+            self._answer(one.command, outcome, one.ack)
+            if outcome.status == "accepted":
+                wait_s = min(wait_s, outcome.again_s)
+        return wait_s
+
+    def _outcome(self, one: Taken) -> Outcome:
+        if self._store.running.now_s() - one.taken_s >= KEPT_S:
+            message = "not done within a day; what goes on by itself goes on"
+            return Outcome(message, status="failed", code="timeout")
+        if one.command.cmd not in self._handlers:  # of a version that knew more
+            message = f"this agent cannot {one.command.cmd}"
+            return Outcome(message, status="failed", code="unsupported")
+        return carry_out(self._handlers, one.command)
+
+
+def _refused(command: Command, code: str, message: str) -> Refusal:
+    return Refusal("rejected", code, message, command.id, command.cmd)
