@@ -22,14 +22,15 @@ from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
-from ingest_server import cli_restore, logs
-from ingest_server.cli_access import AccessCommands
-from ingest_server.cli_room import RoomCommands
-from ingest_server.cli_text import shown
-from ingest_server.cli_uploads import UploadCommands
+from ingest_server import logs
+from ingest_server.assembly.data_folder import open_state
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
-from ingest_server.data_folder import open_state
+from ingest_server.operate import restore
+from ingest_server.operate.access import AccessCommands
+from ingest_server.operate.room import RoomCommands
+from ingest_server.operate.text import shown
+from ingest_server.operate.uploads import UploadCommands
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(command=_verify)
 
-    cli_restore.add_parser(commands, common, _existing_folder)
+    restore.add_parser(commands, common, _existing_folder)
     return parser
 
 

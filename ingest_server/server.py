@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_host.clock import Clock, SystemClock
-from ingest_server.app import AppSettings, make_app
+from ingest_server.app import make_app
+from ingest_server.assembly.data_folder import open_state
+from ingest_server.assembly.event_targets import check_of, deliveries_of
+from ingest_server.assembly.settings import (
+    app_settings,
+    needs_restart,
+    serving_settings,
+    upload_settings,
+)
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
 from ingest_server.auth.contacts import Contacts
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
-from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError
-from ingest_server.data_folder import open_state
-from ingest_server.event_targets import check_of, deliveries_of
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
-from ingest_server.front.body import Patience
 from ingest_server.front.crowd import most_connections
-from ingest_server.front.http_server import ServingSettings, UploadServer
+from ingest_server.front.http_server import UploadServer
 from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret, trusting
 from ingest_server.front.tls import server_context
-from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.interface import Level
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DAY_S = 86400.0
 SWITCH_S = 0.0005
 """How long one thread computes before another that wants to goes on. A request lets go of the
 interpreter at each call of the disk or the network, some fifty times, and with Python's own 5 ms waits
@@ -79,7 +81,7 @@ class IngestServer:
         self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
         try:
             self._uploads = UploadService(
-                self._store, _upload_settings(config), before_publish=check, audit=self._audit
+                self._store, upload_settings(config), before_publish=check, audit=self._audit
             )
             self._readiness = Readiness(self._state, blobs, self._clock)
             self._admission = Admission(
@@ -101,7 +103,7 @@ class IngestServer:
             self.app = self._app(observer)
             """The application, for a container that is not ours."""
             self._http = UploadServer(
-                _serving_settings(config),
+                serving_settings(config),
                 self.app,
                 now_s=self._clock.now_s,
                 tls=tls,
@@ -115,7 +117,7 @@ class IngestServer:
         """Set when the server died by itself."""
 
     def _app(self, observer: Observer) -> App:
-        settings = _app_settings(self.config)
+        settings = app_settings(self.config)
         self._left_whole = AbandonedUploads(self._uploads, settings.compat_settings)
         app: App = make_app(
             self._uploads,
@@ -309,7 +311,7 @@ class IngestServer:
         Raises:
             TlsError: the certificate's files cannot be used; nothing is changed.
         """
-        pending = _needs_restart(self.config, config)
+        pending = needs_restart(self.config, config)
         if self._http.tls is not None and config.tls_files is not None:
             # Read again even where the paths are the same: a renewed one has its old name.
             self._http.tls = server_context(config.tls_files)
@@ -321,79 +323,12 @@ class IngestServer:
                 "log": config.log.model_copy(update={"audit_file": self.config.log.audit_file}),
             }
         )
-        self._uploads.settings = _upload_settings(self.config)
+        self._uploads.settings = upload_settings(self.config)
         self._admission.max_requests_per_device = config.limits.max_requests_per_device
-        serving = _serving_settings(self.config)
+        serving = serving_settings(self.config)
         self._http.settings = replace(
             self._http.settings,
             patience=serving.patience,
             max_requests_per_device=serving.max_requests_per_device,
         )
         return pending
-
-
-def _needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
-    found = []
-    for section in ("server", "auth", "protocols", "compat", "metrics", "hooks"):
-        before, after = getattr(old, section), getattr(new, section)
-        found += [
-            f"[{section}] {key}"
-            for key in type(before).model_fields
-            if getattr(before, key) != getattr(after, key)
-        ]
-    if old.webhook != new.webhook:
-        found.append("[[webhook]]")
-    if old.log.audit_file != new.log.audit_file:
-        found.append("[log] audit_file")
-    if (old.tls_files is None) != (new.tls_files is None):
-        found.append("[tls] cert_file")
-    return found
-
-
-def _app_settings(config: ServerConfig) -> AppSettings:
-    compat = config.compat
-    return AppSettings(
-        config.server.public_url,
-        tus=config.protocols.tus,
-        ietf=config.protocols.ietf,
-        cors_origins=config.protocols.cors_origins,
-        compat=config.protocols.compat,
-        compat_settings=CompatSettings(
-            checksum=compat.checksum,
-            require_checksum=compat.require_checksum,
-            chunk_bytes=int(compat.chunk_size),
-            retries=compat.retries,
-            keep_failed=compat.keep_failed,
-        ),
-    )
-
-
-def _upload_settings(config: ServerConfig) -> ReceiverSettings:
-    return ReceiverSettings(
-        max_length=int(config.limits.max_length),
-        max_open_uploads_per_device=config.limits.max_open_uploads_per_device,
-        min_free_bytes=int(config.limits.min_free),
-        quota_bytes=None if config.limits.quota is None else int(config.limits.quota),
-        require_digest=config.limits.require_digest,
-        idle_expiry_s=config.expiry.idle_days * DAY_S,
-        keep_published_s=config.retention.published_days * DAY_S,
-        scrub_s=config.retention.scrub_days * DAY_S,
-        name_template=config.server.name_template,
-    )
-
-
-def _serving_settings(config: ServerConfig) -> ServingSettings:
-    return ServingSettings(
-        address=config.address,
-        max_uploads=config.server.threads,
-        stop_timeout_s=config.server.stop_timeout_s,
-        keep_alive_s=config.server.keep_alive_s,
-        interim=config.protocols.ietf_104,
-        behind_proxy=config.server.trust_proxy,
-        max_requests_per_device=config.limits.max_requests_per_device,
-        patience=Patience(
-            read_timeout_s=config.limits.read_timeout_s,
-            min_rate=float(config.limits.min_rate),
-            min_rate_window_s=config.limits.min_rate_window_s,
-        ),
-    )

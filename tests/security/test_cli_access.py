@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ingest_server.cli import main
-from ingest_server.cli_text import moment
+from ingest_server.operate.text import moment
 
 
 @pytest.fixture

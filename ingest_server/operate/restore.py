@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_host.command_line import EXIT_DONE
+from ingest_server.assembly.data_folder import restore
 from ingest_server.core.record import State
-from ingest_server.data_folder import restore
 
 _SINCE = (
     "What was acknowledged since that copy is not in it. Files published since are there, and a device that "

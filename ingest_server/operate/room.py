@@ -11,10 +11,10 @@ from datetime import timedelta
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth import audit
 from ingest_server.auth.audit import Audit
-from ingest_server.cli_text import counted, shown, size, span
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.operate.text import counted, shown, size, span
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.storage.interface.keeping import STEP
 from ingest_server.uploads.expiry import abort_beside

@@ -12,8 +12,8 @@ from ingest_server.auth import audit
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
-from ingest_server.cli_text import moment, print_table
 from ingest_server.config import ServerConfig
+from ingest_server.operate.text import moment, print_table
 from ingest_server.storage.interface import ClaimRecord, Delivery, StateStore
 from upload_protocol.headers import is_device_id
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from edge_host.clock import SystemClock
-from ingest_server.cli_text import age, past, print_table, shown
+from ingest_server.operate.text import age, past, print_table, shown
 from ingest_server.storage.interface import DeviceSummary, StateStore, Summary
 from upload_protocol.messages import STATES
 

@@ -1,0 +1,1 @@
+"""What the composition root is made of: the database, who is told, and settings from the configuration."""

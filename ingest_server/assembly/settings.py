@@ -1,0 +1,80 @@
+"""The configuration, in the words of each part that is set by it."""
+
+from __future__ import annotations
+
+from ingest_server.app import AppSettings
+from ingest_server.base.settings import ReceiverSettings
+from ingest_server.config import ServerConfig
+from ingest_server.front.body import Patience
+from ingest_server.front.http_server import ServingSettings
+from ingest_server.protocols.compat.dialect import CompatSettings
+
+DAY_S = 86400.0
+
+
+def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
+    """Return the keys that differ and are taken over by a restart alone."""
+    found = []
+    for section in ("server", "auth", "protocols", "compat", "metrics", "hooks"):
+        before, after = getattr(old, section), getattr(new, section)
+        found += [
+            f"[{section}] {key}"
+            for key in type(before).model_fields
+            if getattr(before, key) != getattr(after, key)
+        ]
+    if old.webhook != new.webhook:
+        found.append("[[webhook]]")
+    if old.log.audit_file != new.log.audit_file:
+        found.append("[log] audit_file")
+    if (old.tls_files is None) != (new.tls_files is None):
+        found.append("[tls] cert_file")
+    return found
+
+
+def app_settings(config: ServerConfig) -> AppSettings:
+    compat = config.compat
+    return AppSettings(
+        config.server.public_url,
+        tus=config.protocols.tus,
+        ietf=config.protocols.ietf,
+        cors_origins=config.protocols.cors_origins,
+        compat=config.protocols.compat,
+        compat_settings=CompatSettings(
+            checksum=compat.checksum,
+            require_checksum=compat.require_checksum,
+            chunk_bytes=int(compat.chunk_size),
+            retries=compat.retries,
+            keep_failed=compat.keep_failed,
+        ),
+    )
+
+
+def upload_settings(config: ServerConfig) -> ReceiverSettings:
+    return ReceiverSettings(
+        max_length=int(config.limits.max_length),
+        max_open_uploads_per_device=config.limits.max_open_uploads_per_device,
+        min_free_bytes=int(config.limits.min_free),
+        quota_bytes=None if config.limits.quota is None else int(config.limits.quota),
+        require_digest=config.limits.require_digest,
+        idle_expiry_s=config.expiry.idle_days * DAY_S,
+        keep_published_s=config.retention.published_days * DAY_S,
+        scrub_s=config.retention.scrub_days * DAY_S,
+        name_template=config.server.name_template,
+    )
+
+
+def serving_settings(config: ServerConfig) -> ServingSettings:
+    return ServingSettings(
+        address=config.address,
+        max_uploads=config.server.threads,
+        stop_timeout_s=config.server.stop_timeout_s,
+        keep_alive_s=config.server.keep_alive_s,
+        interim=config.protocols.ietf_104,
+        behind_proxy=config.server.trust_proxy,
+        max_requests_per_device=config.limits.max_requests_per_device,
+        patience=Patience(
+            read_timeout_s=config.limits.read_timeout_s,
+            min_rate=float(config.limits.min_rate),
+            min_rate_window_s=config.limits.min_rate_window_s,
+        ),
+    )
