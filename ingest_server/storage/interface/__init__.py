@@ -11,6 +11,14 @@ the acknowledged bytes under it.
 
 from ingest_server.storage.interface.access import Access
 from ingest_server.storage.interface.blobs import Blobs, Part
+from ingest_server.storage.interface.fleet import (
+    CommandRecord,
+    DeviceEvent,
+    FleetStore,
+    KnownDevice,
+    Samples,
+)
+from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
 from ingest_server.storage.interface.outbox import Outbox
 from ingest_server.storage.interface.rows import (
     Census,
@@ -37,9 +45,16 @@ __all__ = [
     "Claim",
     "ClaimRecord",
     "Claimed",
+    "CommandRecord",
     "Delivery",
+    "DeviceEvent",
     "DeviceSummary",
+    "FleetStore",
+    "Held",
+    "HoldsStanding",
+    "HoldsStore",
     "Job",
+    "KnownDevice",
     "Level",
     "OpenUpload",
     "Outbox",
@@ -48,6 +63,7 @@ __all__ = [
     "Queue",
     "Reading",
     "Removal",
+    "Samples",
     "Sizes",
     "StateStore",
     "Summary",

@@ -3,15 +3,21 @@
 import pytest
 
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.faulty_blobs import FaultyCopies
 
 STATES = {
     "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
     "memory": lambda folder: MemoryState(),
+}
+FLEETS = {
+    "sqlite": lambda folder: SqliteFleet(folder / "fleet.db"),
+    "memory": lambda folder: MemoryFleet(),
 }
 BLOBS = {
     "files": lambda folder: FileBlobs(folder / "data"),
@@ -32,5 +38,12 @@ def state(request, tmp_path):
 def blobs(request, tmp_path):
     found = BLOBS[request.param](tmp_path)
     found.prepare()
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=FLEETS)
+def fleet(request, tmp_path):
+    found = FLEETS[request.param](tmp_path)
     yield found
     found.close()
