@@ -14,6 +14,7 @@ from edge_host.clock import Clock, SystemClock
 from ingest_server.app import make_app
 from ingest_server.assembly.data_folder import open_state
 from ingest_server.assembly.event_targets import check_of, deliveries_of
+from ingest_server.assembly.fleet import Fleet
 from ingest_server.assembly.settings import (
     app_settings,
     needs_restart,
@@ -79,6 +80,7 @@ class IngestServer:
             self._state.close()
             raise
         self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
+        self._fleet = Fleet(config.server.data_dir, self._state, blobs, self._clock, self._audit)
         try:
             self._uploads = UploadService(
                 self._store, upload_settings(config), before_publish=check, audit=self._audit
@@ -110,6 +112,7 @@ class IngestServer:
                 observer=observer,
             )
         except BaseException:
+            self._fleet.stop()
             self._store.close()
             raise
         self._thread = threading.Thread(target=self._serve, name="acceptor")
@@ -119,7 +122,7 @@ class IngestServer:
     def _app(self, observer: Observer) -> App:
         settings = app_settings(self.config)
         self._left_whole = AbandonedUploads(self._uploads, settings.compat_settings)
-        app: App = make_app(
+        made = make_app(
             self._uploads,
             self._authenticator(),
             self._clock,
@@ -132,6 +135,8 @@ class IngestServer:
             desk=self._desk(),
             contacts=Contacts(self._state, self._clock),
         )
+        self._fleet.add_routes(made)
+        app: App = made
         server = self.config.server
         certificates = None
         if server.proxy_socket is not None or server.proxy_secret_file is not None:
@@ -225,6 +230,7 @@ class IngestServer:
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._housekeeper.recover()
             self._housekeeper.start()
+            self._fleet.start()
             left_whole = self._left_whole.start()
             if self._private is not None:
                 self._private.start()
@@ -296,6 +302,7 @@ class IngestServer:
         self._uploads.stop()
         self._left_whole.join()
         self._housekeeper.stop()
+        self._fleet.stop()
         self._store.close()
 
     def is_alive(self) -> bool:

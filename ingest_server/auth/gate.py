@@ -11,7 +11,7 @@ from ingest_server.auth import audit
 from ingest_server.auth.authentication import Caller
 from ingest_server.auth.throttle import Throttle
 from ingest_server.core.errors import Refused
-from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
+from upload_protocol.headers import CLAIM_PATH, FLEET_PATH, ROTATE_PATH
 
 _NEWCOMER = Caller(None, None, frozenset())
 """Somebody who brings a claim token in the body; may do nothing else."""
@@ -55,7 +55,7 @@ class AuthenticationGate:
             raise self.refusal(refused, knock.remote, knock.authorization) from refused
         by_other = "open" if caller.device is None else f"certificate {caller.device}"
         audit.now_asking(caller.token_id or by_other, knock.remote, knock.request_id)
-        if knock.path != ROTATE_PATH:
+        if not _asks_itself(knock.path):
             caller.check_method(knock.method)
         return caller
 
@@ -73,3 +73,8 @@ class AuthenticationGate:
         return Refused(
             "too-many-requests", "too many wrong credentials from there", retry_after_s=wait_s
         )
+
+
+def _asks_itself(path: str) -> bool:
+    """Whether what is at *path* has a question of its own about scopes."""
+    return path in {ROTATE_PATH, FLEET_PATH} or path.startswith(f"{FLEET_PATH}/")

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_host.clock import SystemClock
 from ingest_server.app import AppSettings, make_app
+from ingest_server.assembly.fleet import Fleet
 from ingest_server.auth import authentication
 from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.auth.tokens import TokenIssuer, issue
@@ -40,9 +41,11 @@ class Ingest:
     receiver: UploadService
     housekeeper: Housekeeper
     data_dir: Path | None
+    fleet: Fleet
     is_stopping: bool = False
 
     def stop(self) -> None:
+        self.fleet.stop()
         self.receiver.stop()
         self.housekeeper.stop()
         self.store.close()
@@ -100,7 +103,8 @@ def ingest(
     )
     audit = Audit(None, clock.now_utc)
     housekeeper = Housekeeper(store, receiver, Unaudited())
-    made = Ingest(None, state, store, receiver, housekeeper, data_dir)
+    fleet = Fleet(data_dir, state, blobs, clock, audit)
+    made = Ingest(None, state, store, receiver, housekeeper, data_dir, fleet)
     made.app = make_app(
         receiver,
         authenticator,
@@ -113,6 +117,8 @@ def ingest(
         audit=audit,
         desk=TokenIssuer(state.access, clock, audit) if mode == "token" else None,
     )
+    fleet.add_routes(made.app)
+    fleet.service.start()
     housekeeper.recover()
     housekeeper.start()
     try:

@@ -64,6 +64,8 @@ _TABLE = {
         "misdirected-request",
         "digest-required",
         "headers-too-large",
+        "command-refused",
+        "invalid-command",
     ),
 }
 

@@ -34,6 +34,7 @@ class KnownDevice:
     state: bytes | None
     info: bytes | None
     """JSON, as the device said it."""
+    desired: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ class MemoryFleet(FleetStore):
     def devices(self) -> list[KnownDevice]:
         with self._lock:
             return [
-                KnownDevice(one, facts, self.document(one, "state"), self.document(one, "info"))
+                KnownDevice(
+                    one, facts, *(self.document(one, kind) for kind in ("state", "info", "desired"))
+                )
                 for one, facts in sorted(self._facts.items())
             ]
 

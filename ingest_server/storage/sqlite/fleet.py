@@ -46,9 +46,10 @@ class SqliteFleet(SqliteHolds, FleetStore):
 
     def devices(self) -> list[KnownDevice]:
         rows = self._rows(
-            "SELECT device, facts, s.body, i.body FROM devices d "
+            "SELECT device, facts, s.body, i.body, w.body FROM devices d "
             "LEFT JOIN documents s ON s.number = d.number AND s.kind = 'state' "
-            "LEFT JOIN documents i ON i.number = d.number AND i.kind = 'info' ORDER BY device"
+            "LEFT JOIN documents i ON i.number = d.number AND i.kind = 'info' "
+            "LEFT JOIN documents w ON w.number = d.number AND w.kind = 'desired' ORDER BY device"
         )
         return [KnownDevice(*row) for row in rows]
 

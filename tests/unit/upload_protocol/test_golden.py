@@ -43,6 +43,7 @@ ranges-missing           409
 digest-mismatch          409
 too-many-ranges          409
 device-claimed           409
+command-refused          409
 upload-expired           410
 upload-aborted           410
 length-required          411
@@ -52,6 +53,7 @@ misdirected-request      421
 idempotency-key-reused   422
 digest-required          422
 invalid-name             422
+invalid-command          422
 upload-refused           422
 headers-too-large        431
 too-many-requests        429 retryable

@@ -1,0 +1,76 @@
+"""The fleet of one server, joined: its database, what goes on by itself, its routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import falcon
+import structlog
+
+from edge_host.clock import Clock
+from ingest_server.auth.audit import Audit
+from ingest_server.core.errors import Refused, StateError
+from ingest_server.fleet import operator_routes
+from ingest_server.fleet.device_routes import Reports
+from ingest_server.fleet.operations import Operations
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.worker import FleetWorker
+from ingest_server.storage.interface import Blobs, FleetStore, StateStore
+from ingest_server.storage.memory.fleet import MemoryFleet
+from ingest_server.storage.sqlite.fleet import SqliteFleet
+from upload_protocol.headers import REPORT_PATH
+
+DATABASE = "fleet.db"
+
+log = structlog.get_logger()
+
+
+class Fleet:
+    """What devices report to a server, and what they are asked."""
+
+    def __init__(
+        self, data_dir: Path | None, state: StateStore, blobs: Blobs, clock: Clock, audit: Audit
+    ) -> None:
+        """Open its database; where that cannot be, it is kept in memory, and uploads go on.
+
+        Args:
+            data_dir: None: in memory.
+        """
+        self._store = _opened(data_dir)
+        self._audit = audit
+        self.service = FleetService(self._store, clock, free_bytes=lambda: _free_bytes(blobs))
+        self.operations = Operations(self.service)
+        self.worker = FleetWorker(self.service, state.devices)
+
+    def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
+        app.add_route(REPORT_PATH, Reports(self.service))
+        operator_routes.add_routes(app, self.operations, self._audit)
+
+    def start(self) -> None:
+        self.service.start()
+        self.worker.start()
+
+    def stop(self) -> None:
+        """Write what is not written, and close the database."""
+        self.worker.stop()
+        self._store.close()
+
+
+def _opened(data_dir: Path | None) -> FleetStore:
+    if data_dir is None:
+        return MemoryFleet()
+    try:
+        return SqliteFleet(data_dir / DATABASE)
+    except StateError as error:
+        log.error(  # noqa: TRY400 - a sentence, not a trace
+            "fleet.in_memory",
+            error=f"{error}: what devices report is kept in memory until the next start",
+        )
+        return MemoryFleet()
+
+
+def _free_bytes(blobs: Blobs) -> int | None:
+    try:
+        return blobs.free_bytes()
+    except Refused:
+        return None

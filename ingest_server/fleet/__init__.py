@@ -1,0 +1,1 @@
+"""What devices report, and what they are asked: seen by an operator, and never waited for by an upload."""

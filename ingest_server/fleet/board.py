@@ -1,0 +1,152 @@
+"""The rows of all devices as they go out, and what has changed since a viewer last looked.
+
+Each row is encoded once, when it changes; an answer to a viewer is put together of those bytes. So what a
+viewer costs depends on what changed, not on how many devices there are, and no database is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MOST_GONE = 1000
+"""Devices that were forgotten and are still told as gone; a viewer older than that begins anew."""
+MOST_STUCK = 50
+"""Told in one answer: the page links to the list for the rest."""
+
+
+@dataclass(slots=True)
+class _Line:
+    version: int
+    row: bytes
+    presence: str
+    pending_files: int
+    pending_bytes: int
+    failed: int
+    oldest_s: float | None
+    """By the clock that never goes back: since when the oldest waits."""
+    stuck: Mapping[str, Any] | None
+
+
+class Board:
+    """Safe to use from several threads.
+
+    Args:
+        run: tells this run of the server from any other: a cursor of another begins anew.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._version = 0
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
+        """Those that changed last are last."""
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone_before = 0
+
+    @property
+    def cursor(self) -> str:
+        return f"{self._run}-{self._version}"
+
+    def put(
+        self,
+        row: Mapping[str, Any],
+        *,
+        oldest_s: float | None,
+        stuck: Mapping[str, Any] | None,
+    ) -> None:
+        """Show *row* in place of its device's."""
+        encoded = json.dumps(row, separators=(",", ":")).encode("ascii")
+        device = row["device"]
+        with self._lock:
+            self._version += 1
+            self._lines[device] = _Line(
+                self._version,
+                encoded,
+                row["presence"],
+                row["pending_files"],
+                row["pending_bytes"],
+                row["failed"],
+                oldest_s,
+                stuck,
+            )
+            self._lines.move_to_end(device)
+            self._gone.pop(device, None)
+
+    def drop(self, device: str) -> None:
+        """Show a device no more."""
+        with self._lock:
+            if self._lines.pop(device, None) is None:
+                return
+            self._version += 1
+            self._gone[device] = self._version
+            while len(self._gone) > MOST_GONE:
+                self._gone_before = self._gone.popitem(last=False)[1]
+
+    def row(self, device: str) -> bytes | None:
+        line = self._lines.get(device)
+        return None if line is None else line.row
+
+    def view(
+        self, since: str | None, *, now: str, now_s: float, free_bytes: Callable[[], int | None]
+    ) -> bytes:
+        """Return what has changed since the cursor *since*, or everything, as JSON."""
+        with self._lock:
+            seen = self._seen(since)
+            rows, gone = [], []
+            for line in reversed(self._lines.values()):
+                if seen is not None and line.version <= seen:
+                    break
+                rows.append(line.row)
+            if seen is not None:
+                gone = [device for device, version in self._gone.items() if version > seen]
+            head = {
+                "v": 1,
+                "cursor": f"{self._run}-{self._version}",
+                "now": now,
+                "is_whole": seen is None,
+                "tiles": self._tiles(now_s, free_bytes()),
+                "gone": gone,
+                **self._stuck(),
+            }
+        start = json.dumps(head, separators=(",", ":")).encode("ascii")
+        return b"".join((start[:-1], b',"devices":[', b",".join(rows), b"]}"))
+
+    def _seen(self, since: str | None) -> int | None:
+        run, _, version = (since or "").rpartition("-")
+        if run != self._run or not version.isascii() or not version.isdigit():
+            return None
+        seen = int(version[:20])
+        return seen if self._gone_before <= seen <= self._version else None
+
+    def _tiles(self, now_s: float, free_bytes: int | None) -> dict[str, int | None]:
+        lines = self._lines.values()
+        count = {"online": 0, "late": 0, "offline": 0, "never": 0}
+        files = length = failed = 0
+        oldest: float | None = None
+        for line in lines:
+            count[line.presence] += 1
+            files += line.pending_files
+            length += line.pending_bytes
+            failed += line.failed
+            if line.oldest_s is not None and (oldest is None or line.oldest_s < oldest):
+                oldest = line.oldest_s
+        return {
+            "devices": len(lines),
+            "online": count["online"],
+            "late": count["late"],
+            "offline": count["offline"],
+            "pending_files": files,
+            "pending_bytes": length,
+            "failed": failed,
+            "oldest_age_s": None if oldest is None else max(0, int(now_s - oldest)),
+            "free_bytes": free_bytes,
+        }
+
+    def _stuck(self) -> dict[str, Any]:
+        found = [line.stuck for line in self._lines.values() if line.stuck is not None]
+        return {"stuck": found[:MOST_STUCK], "stuck_in_all": len(found)}

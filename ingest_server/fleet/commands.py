@@ -1,0 +1,186 @@
+"""Commands on their way to devices: kept until a device answers or their time is over.
+
+A command is in the database before whoever asked is told that it is on its way. It is repeated in each
+answer to its device until that acknowledges it; the device runs each id once, whatever brings it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from edge_host.clock import Clock, rfc3339
+from ingest_server.core.errors import Refused
+from ingest_server.fleet.command_forms import complaint
+from ingest_server.fleet.members import Member
+from ingest_server.fleet.report import Told
+from ingest_server.storage.interface import CommandRecord, FleetStore
+from upload_protocol.members import MessageError
+
+MOST_WAITING = 50
+"""Commands to one device without an answer."""
+TOLD_AT_ONCE = 10
+"""In one answer: a device takes so many in a minute."""
+LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
+"""Seconds until a command expires."""
+
+OPEN = frozenset({"waiting", "sent"})
+_FINAL = frozenset({"done", "rejected", "expired", "failed"})
+
+log = structlog.get_logger()
+
+
+class Commands:
+    """What devices are asked. Called by `FleetService` alone, under its lock."""
+
+    def __init__(self, store: FleetStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def unanswered(self) -> list[CommandRecord]:
+        return self._store.unanswered()
+
+    def give(
+        self, member: Member, cmd: str, args: Mapping[str, Any], expires_in_s: int, by: str
+    ) -> CommandRecord:
+        """Return a new command, durable.
+
+        Raises:
+            Refused: nobody would understand it, or the device does not take it.
+        """
+        try:
+            fault = complaint(cmd, args)
+        except MessageError as error:
+            fault = str(error)
+        if fault is not None:
+            raise Refused("invalid-command", fault)
+        if not member.build.commands:
+            raise Refused(
+                "command-refused",
+                f"{member.device} takes no commands: its agent has not reported that it does, since it "
+                "is older, or its [commands] allowed is empty",
+            )
+        if cmd not in member.build.commands:
+            raise Refused(
+                "command-refused",
+                f"{member.device} does not allow {cmd}: its [commands] allowed has "
+                f"{', '.join(member.build.commands)}",
+            )
+        if not LEAST_S <= expires_in_s <= MOST_S:
+            detail = f"expires_in_s is from {LEAST_S} to {MOST_S}"
+            raise Refused("invalid-command", detail)
+        self.expire(member)
+        if len(member.waiting) >= MOST_WAITING:
+            raise Refused(
+                "command-refused",
+                f"{MOST_WAITING} commands to {member.device} wait for an answer already, as many as are "
+                "kept; the oldest expires within the hour",
+            )
+        now = self._clock.now_utc()
+        made = CommandRecord(
+            secrets.token_hex(12),
+            member.device,
+            cmd,
+            dict(args),
+            rfc3339(now),
+            rfc3339(now + timedelta(seconds=expires_in_s)),
+            by,
+        )
+        self._store.put_command(made, is_durable=True)
+        member.waiting.append(made)
+        return made
+
+    def told_to(self, member: Member) -> list[dict[str, Any]]:
+        """Return what the device is asked with this answer, oldest first."""
+        self.expire(member)
+        for place, one in enumerate(member.waiting[:TOLD_AT_ONCE]):
+            if one.status == "waiting":
+                member.waiting[place] = replace(one, status="sent")
+        return [document(one) for one in member.waiting[:TOLD_AT_ONCE]]
+
+    def expire(self, member: Member) -> None:
+        """End what no device has answered in time."""
+        now = self._clock.now_utc()
+        late = [one for one in member.waiting if _is_past(one.expires_at, now)]
+        if not late:
+            return
+        member.waiting = [one for one in member.waiting if one not in late]
+        for one in late:
+            was_seen = one.status == "sent"
+            self._keep(
+                replace(
+                    one,
+                    status="expired",
+                    code="no_answer" if was_seen else "not_seen",
+                    message="the device was told of it and did not answer"
+                    if was_seen
+                    else "the device did not report while it was valid",
+                    answered_at=rfc3339(now),
+                )
+            )
+
+    def acknowledge(self, member: Member, told: Told) -> None:
+        """Take what the device says of one command; of one that is not known nothing is kept."""
+        known = next((one for one in member.waiting if one.id == told.id), None)
+        if known is None:
+            known = self._known(member.device, told.id)
+        if known is None or known.status in _FINAL:
+            return
+        if told.status == "duplicate" and known.status not in OPEN:
+            return  # what it came to was told over the way that brought it first
+        member.waiting = [one for one in member.waiting if one.id != told.id]
+        self._keep(
+            replace(
+                known,
+                status=told.status,
+                code=told.code,
+                message=told.message,
+                result=told.result,
+                answered_at=rfc3339(self._clock.now_utc()),
+            )
+        )
+
+    def listing(self, member: Member) -> list[CommandRecord]:
+        """Return the newest commands to a device, as they stand now."""
+        self.expire(member)
+        live = {one.id: one for one in member.waiting}
+        return [live.get(one.id, one) for one in self._store.commands(member.device)]
+
+    def one(self, member: Member, command_id: str) -> CommandRecord | None:
+        self.expire(member)
+        live = next((one for one in member.waiting if one.id == command_id), None)
+        return live or self._store.command(member.device, command_id)
+
+    def _known(self, device: str, command_id: str) -> CommandRecord | None:
+        try:
+            return self._store.command(device, command_id)
+        except Refused as refused:
+            log.warning("fleet.not_read", device_id=device, error=str(refused))
+            return None
+
+    def _keep(self, command: CommandRecord) -> None:
+        try:
+            self._store.put_command(command)
+        except Refused as refused:
+            # Told again by the device, or expired again after a restart: nothing is lost for good.
+            log.warning("fleet.not_kept", device_id=command.device, error=str(refused))
+
+
+def document(command: CommandRecord) -> dict[str, Any]:
+    """Return a command as a device reads it."""
+    return {
+        "v": 1,
+        "id": command.id,
+        "cmd": command.cmd,
+        "args": dict(command.args),
+        "expires_at": command.expires_at,
+    }
+
+
+def _is_past(moment: str, now: datetime) -> bool:
+    return moment <= rfc3339(now)

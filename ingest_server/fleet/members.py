@@ -1,0 +1,158 @@
+"""The devices of the fleet in memory: what was said last, and what of it is to be written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingest_server.fleet import presence as by_time
+from ingest_server.fleet import rows
+from ingest_server.fleet.history import MINUTE_S, History, Sample
+from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
+from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
+from ingest_server.fleet.settings import FleetSettings
+from ingest_server.fleet.stuck import Seen, Stuck, stuck
+from ingest_server.fleet.values import inner, text, whole
+from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownDevice, Samples
+
+WANTED = ("info", "state", "files")
+"""Documents that a device tells when it is asked to."""
+
+MOST_PER_MINUTE = 60
+BURST = 30
+"""Reports of one device: whoever comes more often is told to come back."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One device. Only `FleetService` changes it, under its lock."""
+
+    device: str
+    history: History
+    standing: Standing = field(default_factory=Standing)
+    build: Build = field(default_factory=Build)
+    presence: str = NEVER
+    last_seen: str | None = None
+    next_by: str | None = None
+    heard_s: float | None = None
+    """By the clock that never goes back; None: never of a report."""
+    next_s: float = 60.0
+    boot_id: str = ""
+    run_id: str = ""
+    seq: int = -1
+    through: int = 0
+    via: list[str] = field(default_factory=list)
+    is_gone: bool = False
+    """It said goodbye, or its broker said that it is lost."""
+    moved_s: float | None = None
+    """When what it says of its progress last moved."""
+    lacks: set[str] = field(default_factory=lambda: set(WANTED))
+    """What this run of the server has not got of the device's run: asked for with the next answer."""
+    waiting: list[CommandRecord] = field(default_factory=list)
+    desired: Mapping[str, Any] | None = None
+    reported_version: int = 0
+    holds: HoldsStanding | None = None
+    is_missing_here: bool = False
+    shown: float | None = None
+    """The availability that its row shows."""
+    stuck: Stuck | None = None
+    """As its row shows it."""
+    tokens: float = BURST
+    tokens_s: float = 0.0
+
+    def may_report(self, now_s: float) -> bool:
+        """Count a report in; False: there were too many lately."""
+        gained = (now_s - self.tokens_s) * MOST_PER_MINUTE / 60
+        self.tokens, self.tokens_s = min(BURST, self.tokens + gained), now_s
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def presence_at(self, now_s: float) -> str:
+        if self.heard_s is None:
+            return NEVER
+        return OFFLINE if self.is_gone else by_time.presence(now_s - self.heard_s, self.next_s)
+
+    def stuck_at(self, now_s: float, rules: FleetSettings) -> Stuck | None:
+        if self.heard_s is None:
+            return None
+        seen = Seen(
+            self.presence_at(now_s),
+            now_s - self.heard_s,
+            now_s - (self.heard_s if self.moved_s is None else self.moved_s),
+            self.is_missing_here,
+        )
+        return stuck(self.standing, seen, rules)
+
+    def row(self) -> dict[str, Any]:
+        return rows.row(
+            self.device,
+            self.presence,
+            self.standing,
+            self.build.version,
+            via=self.via,
+            last_seen=self.last_seen,
+            next_by=self.next_by,
+            availability=self.shown,
+            is_stuck=self.stuck is not None,
+        )
+
+    def sampled(self, at_s: int, now_s: float) -> list[Samples]:
+        """Take down the minute that ends at *at_s*; return the runs that are to be written."""
+        if self.heard_s is None:
+            return []
+        is_online = self.presence_at(now_s) == ONLINE
+        sample = Sample(
+            (self.standing.rate_bytes_per_s or 0) if is_online else 0,
+            self.standing.pending_bytes,
+            1.0 if is_online else 0.0,
+        )
+        return self.history.note(at_s - MINUTE_S, sample)
+
+    def facts(self) -> bytes:
+        """Return what is written of the device beside its documents."""
+        return json.dumps(
+            {
+                "last_seen": self.last_seen,
+                "next_s": self.next_s,
+                "boot_id": self.boot_id,
+                "run_id": self.run_id,
+                "seq": self.seq,
+                "through": self.through,
+                "via": self.via,
+                "presence": self.presence,
+                "reported_version": self.reported_version,
+            }
+        ).encode("ascii")
+
+    def resume(self, known: KnownDevice, now_s: float) -> None:
+        """Go on with what was written before: the time that the server was off counts for nobody."""
+        facts = _read(known.facts)
+        self.last_seen = text(facts.get("last_seen"), 40)
+        self.next_s = float(facts.get("next_s") or 60.0)
+        self.boot_id = text(facts.get("boot_id")) or ""
+        self.run_id = text(facts.get("run_id")) or ""
+        self.seq = whole(facts.get("seq")) or 0
+        self.through = whole(facts.get("through")) or 0
+        self.via = [one for one in ("server", "mqtt") if one in (facts.get("via") or ())]
+        self.presence = text(facts.get("presence"), 16) or NEVER
+        self.reported_version = whole(facts.get("reported_version")) or 0
+        if self.presence != NEVER:
+            self.heard_s = now_s
+        self.is_gone = self.presence == OFFLINE
+        if known.state is not None:
+            self.standing = standing_of(_read(known.state))
+        if known.info is not None:
+            self.build = build_of(_read(known.info))
+        if known.desired is not None:
+            self.desired = _read(known.desired)
+
+
+def _read(body: bytes) -> Mapping[str, Any]:
+    try:
+        return inner(json.loads(body))
+    except ValueError:
+        return {}

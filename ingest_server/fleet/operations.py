@@ -1,0 +1,242 @@
+"""What an operator asks about one device, whatever brings the question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from edge_host.clock import rfc3339
+from ingest_server.core.errors import Refused
+from ingest_server.fleet.command_forms import complaint_about_settings
+from ingest_server.fleet.commands import MOST_S, USUAL_S
+from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, unpack
+from ingest_server.fleet.members import Member
+from ingest_server.fleet.presence import margin_s
+from ingest_server.fleet.service import FleetService
+from ingest_server.storage.interface import CommandRecord, DeviceEvent, Held
+
+EVENTS_SHOWN = 100
+
+
+class Operations:
+    """Safe to use from several threads."""
+
+    def __init__(self, fleet: FleetService) -> None:
+        self.fleet = fleet
+
+    def _member(self, device: str) -> Member:
+        member = self.fleet.members.get(device)
+        if member is None:
+            detail = f"no device {device[:63]!r} has uploaded or reported here"
+            raise Refused("not-found", detail)
+        return member
+
+    def document(self, device: str) -> bytes:
+        """Return all that is known of a device, as JSON.
+
+        Raises:
+            Refused: there is no such device, or the database failed.
+        """
+        member = self._member(device)
+        parts = {
+            kind: self.fleet.document(device, kind) or b"null"
+            for kind in ("info", "state", "files", "reported")
+        }
+        with self.fleet.lock:
+            parts["row"] = self.fleet.board.row(device) or b"null"
+            rest = {
+                "stuck": None if member.stuck is None else asdict(member.stuck),
+                "commands": self.commands(device),
+                "desired": member.desired,
+                "can": list(member.build.commands),
+                "settings": list(member.build.settings),
+            }
+        rest["events"] = self.events(device, after=None, limit=EVENTS_SHOWN)["events"][::-1]
+        head = json.dumps(rest, separators=(",", ":")).encode("ascii")
+        told = b"".join(b',"%s":%s' % (name.encode(), body) for name, body in parts.items())
+        return head[:-1] + told + b"}"
+
+    def forget(self, device: str) -> None:
+        """Drop all that is known of a device beside its uploads.
+
+        Raises:
+            Refused: there is no such device, or the database failed.
+        """
+        self._member(device)
+        self.fleet.forget(device)
+
+    # commands and settings
+
+    def give(
+        self, device: str, cmd: str, args: Mapping[str, Any], expires_in_s: int | None, by: str
+    ) -> dict[str, Any]:
+        """Put a command on its way; durable on return.
+
+        Args:
+            expires_in_s: None: a quarter of an hour, or as long as the device needs to hear of it.
+
+        Raises:
+            Refused: there is no such device or command, or the device does not take it.
+        """
+        with self.fleet.lock:
+            member = self._member(device)
+            if expires_in_s is None:
+                heard = member.next_s + margin_s(member.next_s)
+                expires_in_s = min(MOST_S, max(USUAL_S, int(heard) + 60))
+            made = self.fleet.commands.give(member, cmd, args, expires_in_s, by)
+            self.fleet.on_command(member, made)
+            return {
+                "id": made.id,
+                "seen_by": self._seen_by(member),
+                "via": self._via(member),
+                "expires_at": made.expires_at,
+            }
+
+    def commands(self, device: str) -> list[dict[str, Any]]:
+        """Return the newest commands to a device, newest first.
+
+        Raises:
+            Refused: there is no such device, or the database failed.
+        """
+        with self.fleet.lock:
+            member = self._member(device)
+            return [self._told(member, one) for one in self.fleet.commands.listing(member)]
+
+    def command(self, device: str, command_id: str) -> dict[str, Any]:
+        """Return one command.
+
+        Raises:
+            Refused: there is none, or the database failed.
+        """
+        with self.fleet.lock:
+            member = self._member(device)
+            found = self.fleet.commands.one(member, command_id)
+            if found is None:
+                raise Refused("not-found", f"{device} was given no command of that id")
+            return self._told(member, found)
+
+    def desire(self, device: str, settings: Mapping[str, Any]) -> int:
+        """Want these settings of a device, durable on return; returns the version of the wish.
+
+        Raises:
+            Refused: there is no such device or setting, or the device does not take it.
+        """
+        with self.fleet.lock:
+            member = self._member(device)
+            fault = complaint_about_settings(settings)
+            if fault is not None:
+                raise Refused("invalid-command", fault)
+            refused = [name for name in settings if name not in member.build.settings]
+            if refused:
+                allowed = ", ".join(member.build.settings) or "nothing"
+                raise Refused(
+                    "command-refused",
+                    f"{device} lets nobody set {', '.join(refused)} from here: its [commands] "
+                    f"settings has {allowed}",
+                )
+            before = 0 if member.desired is None else int(member.desired.get("version", 0))
+            version = max(before, member.reported_version) + 1
+            wanted = {"v": 1, "version": version, "settings": dict(settings)}
+            self.fleet.store.put_desired(device, json.dumps(wanted).encode("ascii"))
+            member.desired = wanted
+            self.fleet.on_desired(member)
+            return version
+
+    def _seen_by(self, member: Member) -> str | None:
+        if self._via(member) == "mqtt":
+            return rfc3339(self.fleet.clock.now_utc())
+        return member.next_by
+
+    @staticmethod
+    def _via(member: Member) -> str:
+        return "mqtt" if "mqtt" in member.via and not member.is_gone else "server"
+
+    def _told(self, member: Member, command: CommandRecord) -> dict[str, Any]:
+        found = asdict(command)
+        del found["device"]
+        return {**found, "seen_by": self._seen_by(member) if command.status == "waiting" else None}
+
+    # what was and is there
+
+    def history(self, device: str, hours: int) -> dict[str, Any]:
+        """Return what a device did in the last *hours*: by minutes for a day, else by quarters.
+
+        Raises:
+            Refused: there is no such device, or the database failed.
+        """
+        step_s = MINUTE_S if hours <= 24 else QUARTER_S
+        now_s = int(self.fleet.clock.now_utc().timestamp())
+        from_s = now_s - now_s % step_s - hours * 3600
+        count = hours * 3600 // step_s
+        rate: list[int | None] = [None] * count
+        pending: list[int | None] = [None] * count
+        online: list[float | None] = [None] * count
+        for run in self._runs(device, step_s, from_s - RUN_S[step_s]):
+            for place, sample in enumerate(unpack(run.packed), (run.start_s - from_s) // step_s):
+                if 0 <= place < count and sample.online is not None:
+                    rate[place], pending[place] = sample.rate_bytes_per_s, sample.pending_bytes
+                    online[place] = sample.online
+        return {
+            "step_s": step_s,
+            "from": _moment(from_s),
+            "rate": rate,
+            "pending": pending,
+            "presence": online,
+        }
+
+    def _runs(self, device: str, step_s: int, since_s: int) -> list[Any]:
+        with self.fleet.lock:
+            history = self._member(device).history
+            live = [history.hour if step_s == MINUTE_S else history.day]
+        return [*self.fleet.store.samples(device, step_s, since_s), *live]
+
+    def events(self, device: str | None, *, after: int | None, limit: int) -> dict[str, Any]:
+        """Return events of one device or of all, oldest first.
+
+        Raises:
+            Refused: the database failed.
+        """
+        found = self.fleet.store.events(device, after=after, limit=limit)
+        last = found[-1].number if found else after or 0
+        return {"events": [_event(one) for one in found], "next": last}
+
+    def holds(self, device: str, *, limit: int, **wanted: Any) -> dict[str, Any]:
+        """Return a page of what a device holds, newest first.
+
+        Raises:
+            Refused: there is no such device, or the database failed.
+        """
+        with self.fleet.lock:
+            standing = self.fleet.holds_standing(self._member(device))
+        found = self.fleet.store.holds(device, limit=limit + 1, **wanted)
+        page = found[:limit]
+        return {
+            "holds": [_held(one) for one in page],
+            "next": f"{page[-1].mtime_s}:{page[-1].file_id}" if len(found) > limit else None,
+            "count": standing.count,
+            "is_full": standing.is_full,
+        }
+
+
+def _moment(epoch_s: int) -> str | None:
+    try:
+        return rfc3339(datetime.fromtimestamp(epoch_s).astimezone())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _event(one: DeviceEvent) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "device": one.device,
+        "at": one.at,
+        "type": one.type,
+        "event": json.loads(one.body),
+    }
+
+
+def _held(one: Held) -> dict[str, Any]:
+    return {**asdict(one), "mtime": _moment(one.mtime_s)}

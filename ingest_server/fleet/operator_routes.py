@@ -1,0 +1,226 @@
+"""What an operator sees and asks of devices over HTTP: all below ``/v1/fleet``, for the page and for scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+
+from ingest_server.auth.audit import Audit
+from ingest_server.auth.operators import refuse_other_sites, refuse_unless_operator
+from ingest_server.fleet import queries
+from ingest_server.fleet.device_routes import send
+from ingest_server.fleet.operations import Operations
+from ingest_server.protocols.requests import message
+from upload_protocol.headers import FLEET_PATH
+from upload_protocol.members import object_of, optional, required
+
+MOST_JSON = 8 * 1024
+DEVICE = FLEET_PATH + "/devices/{device}"
+
+
+def add_routes(
+    app: falcon.App[falcon.Request, falcon.Response], operations: Operations, audit: Audit
+) -> None:
+    desk = Desk(operations, audit)
+    app.add_route(FLEET_PATH, Fleet(desk))
+    app.add_route(FLEET_PATH + "/events", Events(desk))
+    app.add_route(DEVICE, Device(desk))
+    app.add_route(DEVICE + "/history", History(desk))
+    app.add_route(DEVICE + "/commands", CommandsOf(desk))
+    app.add_route(DEVICE + "/commands/{command_id}", CommandOf(desk))
+    app.add_route(DEVICE + "/desired", Desired(desk))
+    app.add_route(DEVICE + "/holds", Holds(desk))
+    app.add_route(DEVICE + "/fetch", Fetch(desk))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every resource needs, and the question that each asks first."""
+
+    operations: Operations
+    audit: Audit
+
+    def sees(self, req: falcon.Request) -> None:
+        """Refuse whoever may not see devices.
+
+        Raises:
+            Refused: ``forbidden``.
+        """
+        refuse_unless_operator(req.context.caller)
+
+    def changes(self, req: falcon.Request) -> str:
+        """Refuse whoever may not steer devices; returns by what name they are known.
+
+        Raises:
+            Refused: ``forbidden``.
+        """
+        caller = req.context.caller
+        refuse_unless_operator(caller)
+        refuse_other_sites(req.get_header, f"{req.scheme}://{req.netloc}")
+        return caller.token_id or "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self.desk.sees(req)
+        fleet = self.desk.operations.fleet
+        tag = f'"{fleet.board.cursor}"'
+        resp.set_header("ETag", tag)
+        if req.get_header("If-None-Match") == tag:
+            resp.status = HTTPStatus.NOT_MODIFIED
+            return
+        resp.content_type = "application/json"
+        resp.data = fleet.view(req.get_param("since"))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.sees(req)
+        body = self.desk.operations.document(device)
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        resp.set_header("ETag", tag)
+        if req.get_header("If-None-Match") == tag:
+            resp.status = HTTPStatus.NOT_MODIFIED
+            return
+        resp.content_type, resp.data = "application/json", body
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.changes(req)
+        with self.desk.audit.action("device.forget", device):
+            self.desk.operations.forget(device)
+        resp.status = HTTPStatus.NO_CONTENT
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.sees(req)
+        hours = queries.whole(req, "hours", 24, least=1, most=744)
+        send(resp, self.desk.operations.history(device, hours))
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsOf:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.sees(req)
+        send(resp, {"commands": self.desk.operations.commands(device)})
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        by = self.desk.changes(req)
+        _give(self.desk, resp, device, message(req, _command, MOST_JSON), by)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOf:
+    desk: Desk
+
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, device: str, command_id: str
+    ) -> None:
+        self.desk.sees(req)
+        send(resp, self.desk.operations.command(device, command_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    desk: Desk
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        by = self.desk.changes(req)
+        _give(self.desk, resp, device, message(req, _fetch, MOST_JSON), by)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    desk: Desk
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.changes(req)
+        settings = message(
+            req, lambda given: required(object_of(given), "settings", dict), MOST_JSON
+        )
+        with self.desk.audit.action("device.desire", device, json.dumps(settings)[:200]):
+            version = self.desk.operations.desire(device, settings)
+        send(resp, {"version": version})
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
+        self.desk.sees(req)
+        send(
+            resp,
+            self.desk.operations.holds(
+                device,
+                like=(req.get_param("q") or "")[:200],
+                since_s=queries.moment(req, "from"),
+                until_s=queries.moment(req, "to"),
+                after=queries.place(req, "cursor"),
+                limit=queries.whole(req, "limit", 100, least=1, most=1000),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    desk: Desk
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self.desk.sees(req)
+        after = req.get_param("after")
+        send(
+            resp,
+            self.desk.operations.events(
+                req.get_param("device"),
+                after=None if after is None else queries.whole(req, "after", 0, most=2**62),
+                limit=queries.whole(req, "limit", 100, least=1, most=1000),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    cmd: str
+    args: Mapping[str, Any]
+    expires_in_s: int | None
+
+
+def _command(source: object) -> _Wanted:
+    given = object_of(source)
+    return _Wanted(
+        required(given, "cmd", str),
+        optional(given, "args", dict) or {},
+        optional(given, "expires_in_s", int),
+    )
+
+
+def _fetch(source: object) -> _Wanted:
+    given = object_of(source)
+    args = {key: one for key, one in given.items() if key != "expires_in_s"}
+    return _Wanted("fetch", args, optional(given, "expires_in_s", int))
+
+
+def _give(desk: Desk, resp: falcon.Response, device: str, wanted: _Wanted, by: str) -> None:
+    with desk.audit.action(f"command.{wanted.cmd[:40]}", device) as entry:
+        made = desk.operations.give(device, wanted.cmd, wanted.args, wanted.expires_in_s, by)
+        entry.object = made["id"]
+    send(resp, made)
+    resp.status = HTTPStatus.ACCEPTED

@@ -1,0 +1,56 @@
+"""Values of a query string, each one clear answer where it is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import falcon
+
+from ingest_server.core.errors import Refused
+
+
+def whole(req: falcon.Request, name: str, usual: int, *, least: int = 0, most: int) -> int:
+    """Return a whole number, *usual* where there is none.
+
+    Raises:
+        Refused: it is none, or beyond its bounds.
+    """
+    given = req.get_param(name)
+    if given is None:
+        return usual
+    if given.isascii() and given.isdigit() and least <= int(given[:20]) <= most:
+        return int(given)
+    raise Refused("malformed-request", f"{name} is a whole number from {least} to {most}")
+
+
+def moment(req: falcon.Request, name: str) -> int | None:
+    """Return a time as seconds of the epoch; without an offset it is UTC.
+
+    Raises:
+        Refused: it is no time.
+    """
+    given = req.get_param(name)
+    if not given:
+        return None
+    try:
+        found = datetime.fromisoformat(given[:40])
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError) as error:
+        detail = f"{name} is a time such as 2026-11-29T10:00:00Z, or a date"
+        raise Refused("malformed-request", detail) from error
+
+
+def place(req: falcon.Request, name: str) -> tuple[int, str] | None:
+    """Return where a page goes on.
+
+    Raises:
+        Refused: this server did not say so.
+    """
+    given = req.get_param(name)
+    if not given:
+        return None
+    time_s, found, file_id = given.partition(":")
+    digits = time_s.removeprefix("-")
+    if not (found and digits.isascii() and digits.isdigit() and len(digits) < 20 and file_id):
+        raise Refused("malformed-request", f"{name} is what an earlier answer has as 'next'")
+    return int(time_s), file_id[:64]

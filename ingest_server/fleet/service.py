@@ -1,0 +1,317 @@
+"""The fleet: what devices report is taken in here, and what operators ask is answered from here.
+
+All that a list or a device's answer needs is in memory; the database is written in batches by the worker
+(`ingest_server.fleet.worker`), and read at the start. A report costs no disk, unless it brings an event or
+an acknowledgement. Nothing here is waited for by an upload.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from edge_host.clock import Clock, rfc3339
+from ingest_server.core.errors import Refused
+from ingest_server.fleet import rows
+from ingest_server.fleet.board import Board
+from ingest_server.fleet.commands import Commands
+from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
+from ingest_server.fleet.members import WANTED, Member
+from ingest_server.fleet.presence import NEVER
+from ingest_server.fleet.report import Report
+from ingest_server.fleet.settings import FleetSettings
+from ingest_server.fleet.unwritten import Unwritten
+from ingest_server.storage.interface import CommandRecord, DeviceEvent, FleetStore, HoldsStanding
+
+log = structlog.get_logger()
+
+TOO_OFTEN_RETRY_S = 10.0
+Listener = Callable[[DeviceEvent], None]
+
+
+class FleetService:
+    """Safe to use from several threads.
+
+    Args:
+        free_bytes: what is free on the server's disk; asked at most every few seconds.
+    """
+
+    def __init__(
+        self,
+        store: FleetStore,
+        clock: Clock,
+        settings: FleetSettings | None = None,
+        *,
+        free_bytes: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self.settings = settings or FleetSettings()
+        self.store = store
+        self.clock = clock
+        self.board = Board(secrets.token_hex(4))
+        self.commands = Commands(store, clock)
+        self.on_event: Listener = lambda _event: None
+        """Told of each event that a device tells, once."""
+        self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
+        self.on_desired: Callable[[Member], None] = lambda _member: None
+        """Told of what is wanted of a device, for ways that reach it at once."""
+        self.lock = threading.RLock()
+        self.members: dict[str, Member] = {}
+        self._unwritten = Unwritten(store)
+        self._free_bytes = free_bytes
+
+    def start(self) -> None:
+        """Go on with what the database has; a database that cannot be read is no reason to stop."""
+        with self.lock:
+            try:
+                self._resume()
+            except Refused as refused:
+                log.warning("fleet.not_read", error=str(refused))
+            for member in self.members.values():
+                self.show(member)
+
+    def _resume(self) -> None:
+        now_s, at_s = self.clock.now_s(), self._wall_s()
+        for known in self.store.devices():
+            member = self._joined(known.device)
+            member.resume(known, now_s)
+        week = at_s - at_s % RUN_S[QUARTER_S] - 7 * RUN_S[QUARTER_S]
+        for step_s, since_s in ((QUARTER_S, week), (MINUTE_S, at_s - RUN_S[MINUTE_S])):
+            for samples in self.store.newest_samples(step_s, since_s):
+                if samples.device in self.members:
+                    self.members[samples.device].history.resume(samples)
+        for command in self.commands.unanswered():
+            if command.device in self.members:
+                self.members[command.device].waiting.append(command)
+
+    # what devices say
+
+    def report(self, device: str, report: Report, via: str = "server") -> dict[str, Any]:
+        """Take a report; returns what its device is answered.
+
+        Raises:
+            Refused: it reports too often, or there are as many devices as are kept.
+        """
+        now_s = self.clock.now_s()
+        with self.lock:
+            member = self.members.get(device) or self._new(device)
+            if not member.may_report(now_s):
+                raise Refused(
+                    "too-many-requests",
+                    "this device reports more than once a second; its reports need not be so many",
+                    retry_after_s=TOO_OFTEN_RETRY_S,
+                )
+            is_new_run = report.run_id != member.run_id
+            if is_new_run or report.seq > member.seq:
+                self._take(member, report, via, is_new_run=is_new_run)
+            self._take_events(member, report)
+            for told in report.acks:
+                self.commands.acknowledge(member, told)
+            return self._answer(member, report)
+
+    def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
+        if is_new_run:
+            member.run_id, member.through = report.run_id, 0
+            member.lacks = set(WANTED)
+        member.boot_id, member.seq = report.boot_id, report.seq
+        self.hear(member, report.next_s, via)
+        if report.info is not None:
+            member.build = rows.build_of(report.info)
+        if report.state is not None:
+            before = member.standing.progress
+            member.standing = rows.standing_of(report.state)
+            if member.standing.progress != before or member.moved_s is None:
+                member.moved_s = self.clock.now_s()
+        if report.reported_version is not None:
+            member.reported_version = report.reported_version
+        member.lacks -= set(report.documents)
+        self._unwritten.note(member, report.documents)
+        self.show(member)
+
+    def hear(self, member: Member, next_s: float, via: str) -> None:
+        """Note that a device was just heard of, and when it will speak again."""
+        now = self.clock.now_utc()
+        member.heard_s, member.next_s, member.is_gone = self.clock.now_s(), next_s, False
+        member.last_seen = rfc3339(now)
+        member.next_by = rfc3339(now + timedelta(seconds=next_s))
+        if via not in member.via:
+            member.via = sorted({*member.via, via}, reverse=True)
+
+    def _take_events(self, member: Member, report: Report) -> None:
+        if not report.events:
+            return
+        at = rfc3339(self.clock.now_utc())
+        told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in report.events]
+        try:
+            new = self.store.add_events(told)
+        except Refused as refused:
+            log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
+            return  # `through` stays: the device tells them again
+        member.through = max(member.through, *(one.seq for one in report.events))
+        for one in new:
+            self.on_event(one)
+
+    def _answer(self, member: Member, report: Report) -> dict[str, Any]:
+        want = sorted(member.lacks)
+        answer: dict[str, Any] = {
+            "v": 1,
+            "now": rfc3339(self.clock.now_utc()),
+            "commands": self.commands.told_to(member),
+            "desired": self.desired_for(member),
+            "want": want,
+            "through": member.through,
+        }
+        if report.holds is not None:
+            standing = self.holds_standing(member)
+            answer["holds"] = {"epoch": standing.epoch, "through": standing.through}
+            if report.holds != (standing.epoch, standing.through):
+                want.append("holds")
+        return answer
+
+    def desired_for(self, member: Member) -> Mapping[str, Any] | None:
+        """Return the settings that a device is to have and has not said to have read."""
+        wanted = member.desired
+        if wanted is None or member.reported_version >= wanted.get("version", 0):
+            return None
+        return wanted
+
+    def holds_standing(self, member: Member) -> HoldsStanding:
+        if member.holds is None:
+            try:
+                member.holds = self.store.holds_standing(member.device)
+            except Refused as refused:
+                log.warning("fleet.not_read", device_id=member.device, error=str(refused))
+                return HoldsStanding()
+        return member.holds
+
+    # what goes on by itself
+
+    def tick(self) -> None:
+        """Look who has fallen silent, and what has come to a stop."""
+        with self.lock:
+            now_s = self.clock.now_s()
+            for member in self.members.values():
+                found = member.stuck_at(now_s, self.settings)
+                is_same = (found and found.why) == (member.stuck and member.stuck.why)
+                if not is_same or member.presence_at(now_s) != member.presence:
+                    self.show(member)
+
+    def note_minute(self) -> None:
+        """Write down what each device did in the minute that is over."""
+        at_s = self._wall_s()
+        with self.lock:
+            for member in self.members.values():
+                self._unwritten.samples(member.sampled(at_s, self.clock.now_s()))
+                if member.history.availability() != member.shown:
+                    self.show(member)
+
+    def write(self) -> bool:
+        """Write what was said since the last time, in one transaction; False: it could not be."""
+        with self._unwritten.writing:
+            with self.lock:
+                batch = self._unwritten.take(self.members)
+            is_written = self._unwritten.write(batch)
+            with self.lock:
+                (self._unwritten.written if is_written else self._unwritten.failed)(batch)
+        return is_written
+
+    def write_if_much(self) -> None:
+        """Write before it is due, where devices say more than usual."""
+        if self._unwritten.is_much:
+            self.write()
+
+    def document(self, device: str, kind: str) -> bytes | None:
+        """Return a document as the device said it last.
+
+        Raises:
+            Refused: the database failed.
+        """
+        with self.lock:
+            found = self._unwritten.document(device, kind)
+        return found or self.store.document(device, kind)
+
+    def join(self, uploaders: Iterable[tuple[str, str | None]]) -> None:
+        """Show devices that upload and have never reported, with their last contact."""
+        with self.lock:
+            for device, contact_at in uploaders:
+                known = self.members.get(device)
+                if known is None and len(self.members) < self.settings.max_devices:
+                    known = self._joined(device)
+                if known is not None and known.presence == NEVER and known.last_seen != contact_at:
+                    known.last_seen = contact_at
+                    self.show(known)
+
+    def forget(self, device: str) -> bool:
+        """Drop all that is known of a device; it is new when it reports again.
+
+        Raises:
+            Refused: the database did not do it; nothing is dropped.
+        """
+        with self._unwritten.writing, self.lock:
+            if device not in self.members:
+                return False
+            self.store.forget(device)
+            self._unwritten.forget(device)
+            del self.members[device]
+            self.board.drop(device)
+            return True
+
+    def show(self, member: Member) -> None:
+        """Put the device's row on the board as it is now."""
+        now_s = self.clock.now_s()
+        member.presence = member.presence_at(now_s)
+        member.shown = member.history.availability()
+        found = member.stuck = member.stuck_at(now_s, self.settings)
+        age_s = member.standing.oldest_age_s
+        heard_s = now_s if member.heard_s is None else member.heard_s
+        told = None
+        if found is not None:
+            since = rfc3339(self.clock.now_utc() - timedelta(seconds=found.for_s))
+            told = {"device": member.device, "why": found.why, "since": since, "do": found.do}
+        oldest_s = None if age_s is None else heard_s - age_s
+        self.board.put(member.row(), oldest_s=oldest_s, stuck=told)
+
+    def view(self, since: str | None) -> bytes:
+        """Return what an operator's list shows of what changed since *since*."""
+        return self.board.view(
+            since,
+            now=rfc3339(self.clock.now_utc()),
+            now_s=self.clock.now_s(),
+            free_bytes=self._free_bytes,
+        )
+
+    def _wall_s(self) -> int:
+        return int(self.clock.now_utc().timestamp())
+
+    def _new(self, device: str) -> Member:
+        if len(self.members) >= self.settings.max_devices:
+            self._make_room()
+        return self._joined(device)
+
+    def _make_room(self) -> None:
+        """Let one go that only ever uploaded.
+
+        Raises:
+            Refused: there is none.
+        """
+        for device, member in self.members.items():
+            if member.presence == NEVER:
+                del self.members[device]
+                self.board.drop(device)
+                return
+        most = self.settings.max_devices
+        raise Refused(
+            "too-many-requests",
+            f"{most} devices report already, as many as [fleet] max_devices says: raise it, or forget "
+            "one (DELETE /v1/fleet/devices/NAME)",
+            retry_after_s=3600,
+        )
+
+    def _joined(self, device: str) -> Member:
+        member = Member(device, History.begun(device, self._wall_s()))
+        self.members[device] = member
+        return member

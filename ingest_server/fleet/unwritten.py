@@ -1,0 +1,110 @@
+"""What devices have said and is not in the database yet: bounded, and written in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from ingest_server.core.errors import Refused
+from ingest_server.fleet.members import WANTED, Member
+from ingest_server.storage.interface import FleetStore, Samples
+
+log = structlog.get_logger()
+
+MOST_BYTES = 16 * 2**20
+"""Of documents: what goes beyond it is written at once."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What goes into one transaction."""
+
+    facts: dict[str, bytes] = field(default_factory=dict)
+    documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    samples: list[Samples] = field(default_factory=list)
+
+
+class Unwritten:
+    """Noted under the fleet's lock; written beside it, so that no report waits for the disk."""
+
+    def __init__(self, store: FleetStore) -> None:
+        self._store = store
+        self._changed: set[str] = set()
+        self._documents: dict[tuple[str, str], bytes] = {}
+        self._bytes = 0
+        self._samples: dict[tuple[str, int, int], Samples] = {}
+        self.writing = threading.Lock()
+        """Held from taking a batch to the end of its transaction, and while a device is forgotten; taken
+        before the fleet's lock."""
+        self._generation = store.generation
+
+    @property
+    def is_much(self) -> bool:
+        return self._bytes > MOST_BYTES
+
+    def note(self, member: Member, documents: Mapping[str, bytes]) -> None:
+        self._changed.add(member.device)
+        for kind, body in documents.items():
+            self._bytes += len(body) - len(self._documents.get((member.device, kind), b""))
+            self._documents[member.device, kind] = body
+
+    def samples(self, samples: Iterable[Samples]) -> None:
+        for one in samples:
+            self._samples[one.device, one.step_s, one.start_s] = one
+
+    def document(self, device: str, kind: str) -> bytes | None:
+        """Return what is not written yet of a document; None: the database has the newest."""
+        return self._documents.get((device, kind))
+
+    def forget(self, device: str) -> None:
+        self._changed.discard(device)
+        for key in [key for key in self._documents if key[0] == device]:
+            self._bytes -= len(self._documents.pop(key))
+        for place in [place for place in self._samples if place[0] == device]:
+            del self._samples[place]
+
+    def take(self, members: Mapping[str, Member]) -> Batch:
+        """Return what is to be written; `document` answers with it until it is."""
+        if self._generation != self._store.generation:
+            self._begin_anew(members)
+        changed, self._changed = self._changed, set()
+        return Batch(
+            {one: members[one].facts() for one in changed if one in members},
+            dict(self._documents),
+            list(self._samples.values()),
+        )
+
+    def _begin_anew(self, members: Mapping[str, Member]) -> None:
+        """Have everything told again: the database was set aside, and is empty."""
+        self._generation = self._store.generation
+        self._changed |= members.keys()
+        for member in members.values():
+            member.lacks |= set(WANTED)
+            member.holds = None
+
+    def write(self, batch: Batch) -> bool:
+        """Write it; False: the database failed, and it is tried again with what comes until then."""
+        if not (batch.facts or batch.documents or batch.samples):
+            return True
+        try:
+            self._store.save(batch.facts, batch.documents, batch.samples)
+        except Refused as refused:
+            log.warning("fleet.not_written", devices=len(batch.facts), error=str(refused))
+            return False
+        return True
+
+    def failed(self, batch: Batch) -> None:
+        self._changed |= batch.facts.keys()
+
+    def written(self, batch: Batch) -> None:
+        """Forget what is in the database now, unless it has changed meanwhile."""
+        for key, body in batch.documents.items():
+            if self._documents.get(key) is body:
+                self._bytes -= len(self._documents.pop(key))
+        for one in batch.samples:
+            place = (one.device, one.step_s, one.start_s)
+            if self._samples.get(place) is one:
+                del self._samples[place]

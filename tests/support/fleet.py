@@ -1,0 +1,90 @@
+"""What a device would report, and whoever looks at it: for tests of the fleet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from falcon import testing
+
+from tests.support.ingest import Ingest
+
+BY_US = {"X-Requested-With": "edge-uploader"}
+COMMANDS = ["pause", "resume", "retry", "retry_failed", "fetch", "upload_now", "report"]
+
+
+def state(**more: Any) -> dict[str, Any]:
+    """Return a ``state`` document as an agent makes it."""
+    return {
+        "v": 1,
+        "state": "idle",
+        "blocked_by": None,
+        "blocked_detail": None,
+        "queue": {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0},
+        "current": None,
+        "totals": {"files_done": 3},
+        "rate_bytes_per_s": None,
+        "eta_s": None,
+        "link": {"iface": "wlan0", "metered": False, "rtt_ms": 20},
+        "disk": {"free": 10**9, "total": 10**10},
+        "problems": [],
+        "last_completed_at": "2026-11-29T09:00:00Z",
+        **more,
+    }
+
+
+def info(**more: Any) -> dict[str, Any]:
+    return {"version": "1.0", "commands": COMMANDS, "settings": ["paused"], **more}
+
+
+def report(seq: int = 1, **more: Any) -> dict[str, Any]:
+    """Return a report; of a first one everything, unless *more* says otherwise."""
+    return {
+        "v": 1,
+        "boot_id": "boot",
+        "run_id": "run",
+        "seq": seq,
+        "next_s": 30,
+        "clock": "synced",
+        "info": info(),
+        "state": state(),
+        "files": {"pending": [], "failed": []},
+        **more,
+    }
+
+
+class Site:
+    """A server with devices and an operator."""
+
+    def __init__(self, server: Ingest) -> None:
+        self.server = server
+        self._devices: dict[str, testing.TestClient] = {}
+        self.operator = self.client("operator", scopes=("admin",))
+
+    def client(self, device: str, scopes: tuple[str, ...] = ("upload",)) -> testing.TestClient:
+        token = self.server.token(device, scopes=scopes)
+        return testing.TestClient(self.server.app, headers={"Authorization": f"Bearer {token}"})
+
+    def device(self, device: str) -> testing.TestClient:
+        if device not in self._devices:
+            self._devices[device] = self.client(device)
+        return self._devices[device]
+
+    def report(self, device: str = "drone-1", seq: int = 1, **more: Any) -> Any:
+        """Report for *device* and return what it is answered."""
+        answer = self.device(device).simulate_post(
+            "/v1/report",
+            body=json.dumps(report(seq, **more)),
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def get(self, path: str, **more: Any) -> Any:
+        return self.operator.simulate_get(f"/v1/fleet{path}", **more)
+
+    def post(self, path: str, document: Any, **more: Any) -> Any:
+        return self.operator.simulate_post(f"/v1/fleet{path}", json=document, **more)
+
+    def rows(self) -> dict[str, Any]:
+        return {row["device"]: row for row in self.get("").json["devices"]}
