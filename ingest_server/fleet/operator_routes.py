@@ -12,7 +12,7 @@ from typing import Any
 import falcon
 
 from ingest_server.auth.audit import Audit
-from ingest_server.auth.operators import refuse_other_sites, refuse_unless_operator
+from ingest_server.fleet.permission import refuse_other_sites, refuse_unless_operator
 from ingest_server.fleet import queries
 from ingest_server.fleet.device_routes import send
 from ingest_server.fleet.operations import Operations
