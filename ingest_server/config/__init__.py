@@ -1,0 +1,36 @@
+"""The server's configuration: typed, frozen, read once, every fault one clear sentence.
+
+Command line > environment (``INGEST_SERVER_SERVER__LISTEN``, two underscores between section and
+key) > TOML file > defaults: `edge_host.settings`. Here are the keys, and this server's words.
+"""
+
+from ingest_server.config.keeping import ExpirySection, LimitsSection, RetentionSection
+from ingest_server.config.loading import DEFAULT_PATH, ENV_PREFIX, ServerConfig, load
+from ingest_server.config.serving import (
+    AuthSection,
+    LogSection,
+    MetricsSection,
+    ServerSection,
+    TlsSection,
+)
+from ingest_server.config.speaking import CompatSection, ProtocolsSection
+from ingest_server.config.telling import HooksSection, WebhookSection
+
+__all__ = [
+    "DEFAULT_PATH",
+    "ENV_PREFIX",
+    "AuthSection",
+    "CompatSection",
+    "ExpirySection",
+    "HooksSection",
+    "LimitsSection",
+    "LogSection",
+    "MetricsSection",
+    "ProtocolsSection",
+    "RetentionSection",
+    "ServerConfig",
+    "ServerSection",
+    "TlsSection",
+    "WebhookSection",
+    "load",
+]

@@ -1,0 +1,52 @@
+"""How much is taken of whom, and how long it is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ByteSize, Field
+
+from ingest_server.config.values import GIB, Count, Number, Seconds, Section, Size
+
+
+class LimitsSection(Section):
+    max_length: Annotated[Size, Field(gt=0)] = ByteSize(1024 * GIB)
+    """Largest file: a day of 4K video is about 1 TiB."""
+
+    min_free: Annotated[Size, Field(ge=0)] = ByteSize(GIB)
+    """Space that stays free on the disk: the database must always be able to write."""
+
+    max_open_uploads_per_device: Annotated[Count, Field(ge=1)] = 256
+    """Unfinished uploads of one device: bounds what a runaway client can leave behind."""
+
+    quota: Annotated[Size, Field(gt=0)] | None = None
+    """Bytes that unfinished uploads of one device may hold, reserved when one is created."""
+
+    max_requests_per_device: Annotated[Count, Field(ge=1)] | None = None
+    """Requests of one device that run or wait, of each kind; one more is told to come back (429).
+    Unset: any number waits."""
+
+    require_digest: bool = False
+    """Refuse to publish a file whose client gave no SHA-256."""
+
+    read_timeout_s: Seconds = 30.0
+    """Without a single byte of a body: longer than a handover between mobile networks."""
+
+    min_rate: Annotated[Size, Field(ge=0)] = ByteSize(1000)
+    """Bytes per second below which a sender is cut: it would hold a thread for days."""
+
+    min_rate_window_s: Seconds = 60.0
+    """Over how long that rate is averaged: a pause in a tunnel is no reason."""
+
+
+class ExpirySection(Section):
+    idle_days: Seconds = 14.0
+    """Days without a byte until an unfinished upload is dropped; only while the server runs."""
+
+
+class RetentionSection(Section):
+    published_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 0.0
+    """Days after its verification that a published file is removed; 0: never."""
+    scrub_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 30.0
+    """Days that a published file counts as intact after it was last read whole; 0: until the server
+    is started again."""

@@ -1,0 +1,189 @@
+"""The whole configuration, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsConfigDict
+
+from edge_host.errors import ConfigError
+from edge_host.settings import Key, LayeredSettings, Layers, Words, complaint, path_keys
+from ingest_server.config.keeping import ExpirySection, LimitsSection, RetentionSection
+from ingest_server.config.serving import (
+    AuthSection,
+    LogSection,
+    MetricsSection,
+    ServerSection,
+    TlsSection,
+)
+from ingest_server.config.speaking import CompatSection, ProtocolsSection
+from ingest_server.config.telling import HooksSection, WebhookSection
+from ingest_server.config.values import nearest_words
+from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.tls import TlsFiles
+
+ENV_PREFIX = "INGEST_SERVER_"
+DEFAULT_PATH = Path("/etc/edge-uploader/server.toml")
+
+
+class ServerConfig(LayeredSettings):
+    """All of it. Made by `load`, which is the only way that names where a fault is."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        hide_input_in_errors=True,
+    )
+
+    server: ServerSection = ServerSection()
+    tls: TlsSection = TlsSection()
+    auth: AuthSection = AuthSection()
+    limits: LimitsSection = LimitsSection()
+    expiry: ExpirySection = ExpirySection()
+    retention: RetentionSection = RetentionSection()
+    protocols: ProtocolsSection = ProtocolsSection()
+    compat: CompatSection = CompatSection()
+    metrics: MetricsSection = MetricsSection()
+    log: LogSection = LogSection()
+    hooks: HooksSection = HooksSection()
+    webhook: tuple[WebhookSection, ...] = ()
+
+    @property
+    def address(self) -> ListenAddress:
+        return parse_address(self.server.listen)
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The files for TLS, None where the server speaks plain http."""
+        if self.tls.cert_file is None or self.tls.key_file is None:
+            return None
+        return TlsFiles(self.tls.cert_file, self.tls.key_file, self.tls.client_ca_file)
+
+
+_PATHS = frozenset(path_keys(ServerConfig))
+_WORDS = Words(
+    error=ConfigError,
+    absent="The configuration file {path} does not exist.",
+    is_folder="The configuration file {path} cannot be read: {why}.",
+    unreadable="The configuration file {path} cannot be read: {why}.",
+    not_text="{path} is not UTF-8 text.",
+    not_toml="{path} is not valid TOML: {why}.",
+    from_file="in {path}",
+    from_variable="environment variable {variable}",
+    not_json='The environment variable {variable} must be a JSON list such as ["a", "b"].',
+)
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    listen: str | None = None,
+    data_dir: Path | None = None,
+) -> ServerConfig:
+    """Return the configuration.
+
+    Args:
+        path: the TOML file; None for none.
+        environ: the environment variables.
+        listen, data_dir: from the command line.
+
+    Raises:
+        ConfigError: something is wrong; its sentences name each key and where it stands.
+    """
+    layers = Layers(ServerConfig, _WORDS)
+    if path is not None:
+        layers.add_file(path, _beside_file)
+    keys = [key for key in layers.keys if len(key) > 1]
+    variables = [layers.variable(key) for key in keys]
+    layers.add_environment(
+        environ,
+        keys=keys,
+        place=lambda _key, text: text,
+        unknown=lambda name, _: (
+            f"The environment variable {name} is not known{nearest_words(name.upper(), variables)}."
+        ),
+    )
+    for key, value in (("listen", listen), ("data_dir", data_dir)):
+        if value is not None:
+            option = f"--{key.replace('_', '-')} on the command line"
+            layers.add(("server", key), value, option)
+    faults = layers.problems
+    try:
+        config = ServerConfig.model_validate(layers.values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        faults += [_sentence(one, layers) for one in found]
+        raise ConfigError(faults) from None
+    if config.auth.mode == "open" and not config.address.is_local:
+        faults.append(
+            f"[auth] mode ({layers.origin(('auth', 'mode'))}): 'open' asks nobody for a credential "
+            f"and is refused on {config.server.listen}, which other machines can reach; "
+            'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
+        )
+    faults += _half_of_tls(config.tls, layers)
+    socket = config.server.proxy_socket
+    if socket is not None and str(socket) != config.address.path:
+        faults.append(
+            f"[server] proxy_socket ({layers.origin(('server', 'proxy_socket'))}) is {socket}, which is "
+            f'not where the server listens ({config.server.listen}): set listen = "unix:{socket}", or '
+            "name the proxy by proxy_secret_file."
+        )
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def _half_of_tls(tls: TlsSection, layers: Layers) -> Iterator[str]:
+    given = [key for key in type(tls).model_fields if getattr(tls, key) is not None]
+    for key in ("cert_file", "key_file"):
+        if given and key not in given:
+            yield (
+                f"[tls] {given[0]} ({layers.origin(('tls', given[0]))}) needs {key} as well: TLS takes "
+                "the server's certificate and its key."
+            )
+
+
+def _beside_file(key: Key, text: str, folder: Path) -> str:
+    """Make paths that are relative in a file relative to that file's folder."""
+    if key in _PATHS:
+        return str(folder / text)
+    if key[-1] == "listen" and text.startswith("unix:"):
+        return f"unix:{folder / text.removeprefix('unix:')}"
+    return text
+
+
+def _sentence(error: ErrorDetails, layers: Layers) -> str:
+    section, *rest = error["loc"]
+    kind, where = "key", (str(section), *map(str, rest[:1]))
+    known: Iterable[str] = [key[1] for key in layers.keys if key[0] == section and len(key) > 1]
+    place = f"[{section}] {where[-1]}"
+    if not rest:
+        kind, known, place = "section", ServerConfig.model_fields, f"[{section}]"
+    if section == "webhook":
+        known, where = WebhookSection.model_fields, ("webhook",)
+        number, key = [*rest, "", ""][:2]
+        place = f"[[webhook]] number {number + 1}" if isinstance(number, int) else "[[webhook]]"
+        place += f" {key}" if key else ""
+    text = complaint(error, _PLAINLY)
+    if error["type"] == "extra_forbidden":
+        text = f"there is no such {kind}{nearest_words(str(error['loc'][-1]), known)}"
+    return f"{place} ({layers.origin(where) or 'default'}): {text}."
+
+
+_PLAINLY = {
+    "byte": 'a size is a number of bytes or such as "8MiB" or "500KB"',
+    "int": "a whole number is needed",
+    "float": "a number is needed",
+    "bool": "true or false is needed",
+    "string_type": "a text in quotes is needed",
+    "path": "a path in quotes is needed",
+    "tuple_type": 'a list such as ["a", "b"] is needed',
+    "model": "a section is needed: its name in [ ] on a line of its own",
+}
+"""Pydantic's words where an operator needs others."""

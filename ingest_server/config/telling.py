@@ -1,0 +1,70 @@
+"""Who is told what has happened, and who is asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import field_validator, model_validator
+
+from ingest_server.config.values import Section, nearest_words
+from ingest_server.core.events import TYPES
+
+_ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
+
+
+class HooksSection(Section):
+    created: str | None = None
+    completed: str | None = None
+    failed: str | None = None
+    expired: str | None = None
+    """"module:function" each, called with the event after it became true."""
+
+    before_publish: str | None = None
+    """"module:function", asked about each verified file; it may refuse to have it published."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_entry(cls, value: str | None) -> str | None:
+        if value is not None and not _ENTRY.match(value):
+            raise ValueError('a function is named as "module:function"')
+        return value
+
+
+class WebhookSection(Section):
+    url: str
+    """Where events are posted to."""
+
+    secret_file: Path
+    """What they are signed with: a line of at least 24 bytes, or of whsec_ and base64."""
+
+    events: tuple[str, ...] = tuple(sorted(TYPES))
+    """Which ones."""
+
+    ca_file: Path | None = None
+    """The authority that signed its certificate, in PEM form; unset: those the system trusts."""
+
+    allow_private: bool = False
+    """Allow plain http, and a target on this machine or in a private network."""
+
+    @field_validator("events")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if one not in TYPES:
+                raise ValueError(f"there is no event {one!r}{nearest_words(one, TYPES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        split = urlsplit(self.url)
+        if split.scheme not in {"https", "http"} or not split.hostname or "@" in split.netloc:
+            raise ValueError("url must be https://HOST/PATH, without a user or password in it")
+        if split.scheme == "http" and not self.allow_private:
+            raise ValueError(
+                "url must be https:// (http:// only with allow_private = true, in a network that "
+                "nobody else listens to)"
+            )
+        return self

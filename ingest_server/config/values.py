@@ -1,0 +1,34 @@
+"""What the sections are made of: frozen, no key that is not known, numbers that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, Field
+
+from edge_host.settings import nearest
+
+GIB = 2**30
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 # pydantic's protocol
+    return value
+
+
+Number = BeforeValidator(_no_bool)
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
+Count = Annotated[int, Number]
+Size = Annotated[ByteSize, Number]
+
+
+class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
+    pass
+
+
+def nearest_words(name: str, known: Iterable[str]) -> str:
+    """Return what to add to a sentence about a name that is not known; empty: none is near."""
+    close = nearest(name, known)
+    return f"; the nearest is {close}" if close else ""
