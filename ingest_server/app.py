@@ -33,6 +33,7 @@ from ingest_server.front.queues import ASKED
 from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
+from ingest_server.page import files as page
 from ingest_server.protocols import enrolment, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -92,6 +93,7 @@ def make_app(
     audit: Audit | None = None,
     desk: TokenIssuer | None = None,
     contacts: Contacts | None = None,
+    page_files: page.PageFiles | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
@@ -102,6 +104,7 @@ def make_app(
         audit: where it is noted who did what; None: in the log.
         desk: gives tokens to devices; None: they get them from the operator only.
         contacts: where it is noted which devices were here; None: nowhere.
+        page_files: what a browser is shown; None: that there is no page.
     """
     settings = settings or AppSettings()
     files = Files(
@@ -137,6 +140,7 @@ def make_app(
     if desk is not None:
         enrolment.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
+    page.add_routes(app, page_files)
     registry.add_routes(
         app,
         receiver,
@@ -201,7 +205,7 @@ class _Middleware:
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Content-Type-Options", "nosniff")
         is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
-        if req.path in OPEN_PATHS or is_preflight:
+        if req.path in OPEN_PATHS or page.is_file(req.path) or is_preflight:
             return
         if req.path in PRIVATE_PATHS:
             raise Refused("not-found", NO_RESOURCE)

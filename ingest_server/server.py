@@ -34,6 +34,7 @@ from ingest_server.front.crowd import most_connections
 from ingest_server.front.http_server import UploadServer
 from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret, trusting
 from ingest_server.front.tls import server_context
+from ingest_server.page.files import PageFiles
 from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.interface import Level
@@ -134,6 +135,7 @@ class IngestServer:
             audit=self._audit,
             desk=self._desk(),
             contacts=Contacts(self._state, self._clock),
+            page_files=PageFiles.load() if self.config.page_is_on else None,
         )
         self._fleet.add_routes(made)
         app: App = made

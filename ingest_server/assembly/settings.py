@@ -15,7 +15,7 @@ DAY_S = 86400.0
 def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     """Return the keys that differ and are taken over by a restart alone."""
     found = []
-    for section in ("server", "auth", "protocols", "compat", "metrics", "hooks"):
+    for section in ("server", "auth", "page", "protocols", "compat", "metrics", "hooks"):
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"

@@ -10,6 +10,7 @@ from ingest_server.config.serving import (
     AuthSection,
     LogSection,
     MetricsSection,
+    PageSection,
     ServerSection,
     TlsSection,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "LimitsSection",
     "LogSection",
     "MetricsSection",
+    "PageSection",
     "ProtocolsSection",
     "RetentionSection",
     "ServerConfig",

@@ -16,6 +16,7 @@ from ingest_server.config.serving import (
     AuthSection,
     LogSection,
     MetricsSection,
+    PageSection,
     ServerSection,
     TlsSection,
 )
@@ -43,6 +44,7 @@ class ServerConfig(LayeredSettings):
     server: ServerSection = ServerSection()
     tls: TlsSection = TlsSection()
     auth: AuthSection = AuthSection()
+    page: PageSection = PageSection()
     limits: LimitsSection = LimitsSection()
     expiry: ExpirySection = ExpirySection()
     retention: RetentionSection = RetentionSection()
@@ -56,6 +58,11 @@ class ServerConfig(LayeredSettings):
     @property
     def address(self) -> ListenAddress:
         return parse_address(self.server.listen)
+
+    @property
+    def page_is_on(self) -> bool:
+        """Whether a browser is shown the page."""
+        return self.address.is_local if self.page.enabled is None else self.page.enabled
 
     @property
     def tls_files(self) -> TlsFiles | None:

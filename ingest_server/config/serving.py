@@ -86,6 +86,11 @@ class AuthSection(Section):
     """Names besides localhost by which open mode may be addressed."""
 
 
+class PageSection(Section):
+    enabled: bool | None = None
+    """Whether a browser is shown the page at `/`. Unset: on where only this machine can ask."""
+
+
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """debug adds a line per piece of an upload."""

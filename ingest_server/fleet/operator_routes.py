@@ -12,10 +12,10 @@ from typing import Any
 import falcon
 
 from ingest_server.auth.audit import Audit
-from ingest_server.fleet.permission import refuse_other_sites, refuse_unless_operator
 from ingest_server.fleet import queries
 from ingest_server.fleet.device_routes import send
 from ingest_server.fleet.operations import Operations
+from ingest_server.fleet.permission import refuse_other_sites, refuse_unless_operator
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
 from upload_protocol.members import object_of, optional, required
