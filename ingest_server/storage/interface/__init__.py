@@ -32,11 +32,14 @@ from ingest_server.storage.interface.rows import (
     Queue,
     Reading,
     Removal,
+    SessionRecord,
     Sizes,
     Summary,
     TokenRecord,
+    UserRecord,
 )
 from ingest_server.storage.interface.state import Job, Queries, StateStore, Transaction
+from ingest_server.storage.interface.users import Users
 
 __all__ = [
     "Access",
@@ -64,9 +67,12 @@ __all__ = [
     "Reading",
     "Removal",
     "Samples",
+    "SessionRecord",
     "Sizes",
     "StateStore",
     "Summary",
     "TokenRecord",
     "Transaction",
+    "UserRecord",
+    "Users",
 ]

@@ -161,6 +161,35 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class UserRecord:
+    """Somebody who may log in."""
+
+    name: str
+    role: str
+    password: str
+    """Its hash, with how that was made: `auth.passwords`."""
+    created_at: str
+    changed_at: str
+    """When it got this password."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One browser in which a user is logged in: the SHA-256 of what it shows, never that."""
+
+    session_hash: bytes
+    user: str
+    role: str
+    """The user's, now."""
+    created_at: str
+    begun_s: float
+    """The server's uptime then: it ends by either clock."""
+    used_at: str
+    used_s: float
+    """When it was last used; at most an hour too early."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One event for one target."""
 

@@ -26,6 +26,7 @@ from ingest_server.storage.interface.rows import (
     Sizes,
     Summary,
 )
+from ingest_server.storage.interface.users import Users
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
@@ -325,6 +326,7 @@ class StateStore(Queries, Protocol):
 
     outbox: Outbox
     access: Access
+    users: Users
 
     def run(self, job: Job[T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.

@@ -27,6 +27,7 @@ from ingest_server.storage.interface.keeping import (
 from ingest_server.storage.memory.access import MemoryAccess
 from ingest_server.storage.memory.outbox import MemoryOutbox
 from ingest_server.storage.memory.tables import MemoryQueries, Tables
+from ingest_server.storage.memory.users import MemoryUsers
 from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
@@ -245,6 +246,7 @@ class MemoryState(MemoryQueries, StateStore):
         self._is_closed = False
         self.outbox = MemoryOutbox(self)
         self.access = MemoryAccess(self)
+        self.users = MemoryUsers(self)
 
     def run(self, job: Callable[[MemoryTransaction], T]) -> T:
         """Return what *job* returned; all that it wrote is seen from then on, or none if it raised.

@@ -24,8 +24,10 @@ from ingest_server.storage.interface import (
     Queries,
     Reading,
     Removal,
+    SessionRecord,
     Summary,
     TokenRecord,
+    UserRecord,
 )
 from ingest_server.storage.interface.keeping import nearest
 from upload_protocol.digests import Digest
@@ -62,6 +64,8 @@ class Tables:
     claims: dict[str, tuple[ClaimRecord, bytes]] = field(default_factory=dict)
     """By id; with the hash of the claim token."""
     claimed: dict[str, Claimed] = field(default_factory=dict)
+    users: dict[str, UserRecord] = field(default_factory=dict)
+    sessions: dict[bytes, SessionRecord] = field(default_factory=dict)
     uptime_s: float = 0.0
     runs: int = 0
 
@@ -79,6 +83,8 @@ class Tables:
             tokens=dict(self.tokens),
             claims=dict(self.claims),
             claimed=dict(self.claimed),
+            users=dict(self.users),
+            sessions=dict(self.sessions),
         )
 
 

@@ -139,6 +139,24 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX uploads_by_digest ON uploads (digest, device, name, folder, created_at, id)
         WHERE state = 'complete' AND removed_at IS NULL;
     """,
+    """
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        role TEXT NOT NULL,
+        password TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        changed_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE sessions (
+        session_hash BLOB PRIMARY KEY,
+        user TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        begun_s REAL NOT NULL,
+        used_at TEXT NOT NULL,
+        used_s REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sessions_by_user ON sessions (user, created_at);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -40,6 +40,7 @@ from ingest_server.storage.sqlite.copies import Copies, fault_in
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
 from ingest_server.storage.sqlite.queries import SqlQueries
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
+from ingest_server.storage.sqlite.users import SqliteUsers
 from ingest_server.storage.sqlite.writes import SqlTransaction
 from upload_protocol.ranges import ByteRange
 
@@ -79,6 +80,7 @@ class SqliteState(SqlQueries, StateStore):
         self._claims = Claims()
         self.outbox = SqliteOutbox(self)
         self.access = SqliteAccess(self)
+        self.users = SqliteUsers(self)
 
     @classmethod
     def open(cls, path: Path, read_only: bool = False) -> SqliteState:
