@@ -1,31 +1,28 @@
-"""The WSGI callable: routes, middleware, and the one place where an error becomes an answer.
+"""The WSGI callable: routes, and what holds for every request.
 
 Correct on any WSGI server; `http_server` is ours. What a request means is in `protocols/`.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 import falcon
 import structlog
 
 from edge_host.clock import Clock
-from ingest_server.auth import admitted, certificates
+from ingest_server.auth import admitted, audit, certificates
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, Caller
 from ingest_server.auth.contacts import Contacts
-from ingest_server.auth.gate import AuthenticationGate, Credentials
+from ingest_server.auth.gate import NEWCOMER, AuthenticationGate, Credentials
+from ingest_server.auth.operators import SESSION_PATH, Operator, Operators, is_operators
 from ingest_server.auth.tokens import TokenIssuer
-from ingest_server.base.health import readiness_answer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
@@ -34,14 +31,22 @@ from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.page import files as page
+from ingest_server.page import session
 from ingest_server.protocols import enrolment, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
+from ingest_server.protocols.health import Health
+from ingest_server.protocols.refusals import (
+    NO_RESOURCE,
+    answer_bug,
+    answer_http_error,
+    answer_refused,
+)
 from ingest_server.protocols.requests import SENT_PATH
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.uploads.service import UploadService
-from upload_protocol import headers, problems
+from upload_protocol import headers
 
 log = structlog.get_logger()
 
@@ -52,18 +57,8 @@ PRIVATE_PATHS = frozenset({"/metrics", "/version"})
 STOPPING_RETRY_S = 5.0
 """What a restart takes; an agent comes back then."""
 
-NO_RESOURCE = "no resource of this server has that path"
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _VERSION = re.compile(r"/v([0-9]{1,4})(?:/|\Z)")
-
-_CODES = {
-    HTTPStatus.NOT_FOUND: "not-found",
-    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too-large",
-    HTTPStatus.LENGTH_REQUIRED: "length-required",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +89,7 @@ def make_app(
     desk: TokenIssuer | None = None,
     contacts: Contacts | None = None,
     page_files: page.PageFiles | None = None,
+    operators: Operators | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application over *receiver*.
 
@@ -105,6 +101,7 @@ def make_app(
         desk: gives tokens to devices; None: they get them from the operator only.
         contacts: where it is noted which devices were here; None: nowhere.
         page_files: what a browser is shown; None: that there is no page.
+        operators: who may see and steer all devices; None: as *auth* says, and nobody logs in.
     """
     settings = settings or AppSettings()
     files = Files(
@@ -115,6 +112,7 @@ def make_app(
     )
     audit = audit or Audit(None, clock.now_utc)
     doorkeeper = AuthenticationGate(clock, audit, takes_claims=desk is not None)
+    operators = operators or Operators(auth, None)
     middleware = _Middleware(
         auth,
         clock,
@@ -127,12 +125,14 @@ def make_app(
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
         contacts=contacts,
+        operators=operators,
+        public_url=settings.public_url,
     )
     app = _App(middleware=[middleware])
-    app.add_error_handler(Exception, _answer_bug)
-    app.add_error_handler(falcon.HTTPError, _answer_http_error)
-    app.add_error_handler(Refused, _answer_refused)
-    health = _Health(readiness, is_stopping)
+    app.add_error_handler(Exception, answer_bug)
+    app.add_error_handler(falcon.HTTPError, answer_http_error)
+    app.add_error_handler(Refused, answer_refused)
+    health = Health(readiness, is_stopping)
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
     app.add_route(document.PATH, document.Resource())
@@ -141,6 +141,7 @@ def make_app(
         enrolment.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
     page.add_routes(app, page_files)
+    session.add_routes(app, operators, settings.public_url)
     registry.add_routes(
         app,
         receiver,
@@ -180,7 +181,11 @@ class _Middleware:
         admission: Admission,
         doorkeeper: AuthenticationGate,
         contacts: Contacts | None,
+        operators: Operators,
+        public_url: str | None,
     ) -> None:
+        self._operators = operators
+        self._public_url = public_url
         self._doorkeeper = doorkeeper
         self._contacts = contacts
         self._admission = admission
@@ -244,18 +249,37 @@ class _Middleware:
             )
 
     def _admit(self, req: falcon.Request) -> Caller:
+        if req.path == SESSION_PATH:
+            audit.now_asking("nobody", req.remote_addr, str(req.context.request_id))
+            return NEWCOMER
+        if is_operators(req.path):
+            operator = req.context.operator = self._admit_operator(req)
+            admitted.now_for(lambda: self._operators.ask_again(operator))
+            return operator.caller
+        caller = self._authenticated(req)
+        admitted.now_for(lambda: self._auth.ask_again(caller))
+        return caller
+
+    def _admit_operator(self, req: falcon.Request) -> Operator:
+        has_token = req.get_header("Authorization") is not None
+        return self._operators.admit(
+            session.visit_of(req, self._public_url),
+            (lambda: self._authenticated(req, checks_method=False)) if has_token else None,
+            str(req.context.request_id),
+        )
+
+    def _authenticated(self, req: falcon.Request, *, checks_method: bool = True) -> Caller:
         authorization = req.get_header("Authorization")
         knock = Credentials(
             req.method, req.path, authorization, req.remote_addr, str(req.context.request_id)
         )
-        caller = self._doorkeeper.admit(
+        return self._doorkeeper.admit(
             knock,
             lambda: certificates.authenticate(
                 self._auth, req.env.get(CLIENT_NAME), authorization, req.get_header("Host")
             ),
+            checks_method=checks_method,
         )
-        admitted.now_for(lambda: self._auth.ask_again(caller))
-        return caller
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
@@ -297,61 +321,3 @@ def _check_version(path: str) -> None:
         f"the request is of version {int(match[1])}: upgrade {who}"
     )
     raise Refused("unsupported-version", detail)
-
-
-class _Health:
-    """Liveness and readiness, for a supervisor or a load balancer; without a credential."""
-
-    def __init__(self, readiness: Callable[[], list[str]], is_stopping: Callable[[], bool]) -> None:
-        self._readiness = readiness
-        self._is_stopping = is_stopping
-
-    def on_get_live(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        resp.content_type, resp.text = "text/plain", "ok\n"
-
-    def on_get_ready(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        codes = ["stopping"] if self._is_stopping() else self._readiness()
-        resp.status, resp.text = readiness_answer(codes)
-        resp.content_type = "text/plain"
-
-    on_head_live, on_head_ready = on_get_live, on_get_ready
-
-
-def _answer_refused(
-    req: falcon.Request, resp: falcon.Response, error: Refused, _params: dict[str, Any]
-) -> None:
-    kind = error.problem
-    req.context.refused = kind.code
-    if error.retry_after_s is not None:
-        resp.set_header(headers.RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s))))
-    if kind.code == "unauthorized":
-        resp.set_header("WWW-Authenticate", 'Bearer realm="edge-uploader"')
-    shape = registry.shape_of(req.path)
-    if shape is None:
-        answer: Mapping[str, Any] = error.document(req.context.request_id)
-        resp.status, resp.content_type = error.status, problems.CONTENT_TYPE
-    else:
-        resp.status, answer = shape(req.method, error)
-        resp.content_type = "application/json"
-    resp.data = json.dumps(answer).encode("ascii")
-
-
-def _answer_http_error(
-    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
-) -> None:
-    """Answer what Falcon itself refuses (routing, query) like everything else."""
-    code = _CODES.get(HTTPStatus(error.status_code), "malformed-request")
-    detail = error.description or problems.PROBLEMS[code].title
-    if code == "not-found":
-        detail = NO_RESOURCE
-    for name, value in dict(error.headers or {}).items():
-        resp.set_header(name, value)
-    _answer_refused(req, resp, Refused(code, detail), params)
-
-
-def _answer_bug(
-    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
-) -> None:
-    log.error("request.failed", error=type(error).__name__, exc_info=error)
-    detail = "the server's log has the reason under the request id of this answer"
-    _answer_refused(req, resp, Refused("internal", detail), params)

@@ -31,6 +31,7 @@ from ingest_server.operate.access import AccessCommands
 from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
+from ingest_server.operate.users import UserCommands
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.sqlite.transactions import SqliteState
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     AccessCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
+    UserCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UploadCommands(_open_state).add_parsers(commands, common)
     RoomCommands(_open_state, _open_blobs, _config, PROGRAM.complain).add_parsers(commands, common)
 

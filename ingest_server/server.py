@@ -24,6 +24,8 @@ from ingest_server.assembly.settings import (
 from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import Authenticator, OpenAuth, TokenAuth
 from ingest_server.auth.contacts import Contacts
+from ingest_server.auth.operators import Operators
+from ingest_server.auth.sessions import Sessions
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
@@ -122,10 +124,11 @@ class IngestServer:
 
     def _app(self, observer: Observer) -> App:
         settings = app_settings(self.config)
+        auth = self._authenticator()
         self._left_whole = AbandonedUploads(self._uploads, settings.compat_settings)
         made = make_app(
             self._uploads,
-            self._authenticator(),
+            auth,
             self._clock,
             settings,
             readiness=self._not_ready,
@@ -136,6 +139,7 @@ class IngestServer:
             desk=self._desk(),
             contacts=Contacts(self._state, self._clock),
             page_files=PageFiles.load() if self.config.page_is_on else None,
+            operators=Operators(auth, self._sessions() if self.config.page_is_on else None),
         )
         self._fleet.add_routes(made)
         app: App = made
@@ -158,6 +162,9 @@ class IngestServer:
         if self.config.auth.mode == "open":
             return None
         return TokenIssuer(self._state.access, self._clock, self._audit)
+
+    def _sessions(self) -> Sessions:
+        return Sessions(self._state.users, self._clock, self._store.uptime.now_s, self._audit)
 
     def _authenticator(self) -> Authenticator:
         if self.config.auth.mode == "open":
@@ -259,6 +266,7 @@ class IngestServer:
             left_whole=left_whole,
         )
         self._tell_of_proxy()
+        self._tell_of_page()
         is_open_to_others = listens and not self.address.is_local
         if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:
             log.warning(
@@ -266,6 +274,15 @@ class IngestServer:
                 address=str(self.address),
                 error="tokens and recordings cross the network unencrypted: set [tls], put a TLS "
                 "proxy before this server, or listen on 127.0.0.1 or a VPN's address",
+            )
+
+    def _tell_of_page(self) -> None:
+        """Say what is missing until somebody can use the page."""
+        config = self.config
+        if config.page_is_on and config.auth.mode == "token" and not self._state.users.users():
+            log.info(
+                "page.closed",
+                error="the page is on, and nobody can log in yet. Run: ingest-server user add NAME",
             )
 
     def _tell_of_proxy(self) -> None:

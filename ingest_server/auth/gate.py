@@ -11,10 +11,10 @@ from ingest_server.auth import audit
 from ingest_server.auth.authentication import Caller
 from ingest_server.auth.throttle import Throttle
 from ingest_server.core.errors import Refused
-from upload_protocol.headers import CLAIM_PATH, FLEET_PATH, ROTATE_PATH
+from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
 
-_NEWCOMER = Caller(None, None, frozenset())
-"""Somebody who brings a claim token in the body; may do nothing else."""
+NEWCOMER = Caller(None, None, frozenset())
+"""Somebody who brings a claim token, or a password, in the body; may do nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,27 @@ class AuthenticationGate:
         self._audit = noted
         self._takes_claims = takes_claims
 
-    def admit(self, knock: Credentials, authenticate: Callable[[], Caller]) -> Caller:
+    def admit(
+        self, knock: Credentials, authenticate: Callable[[], Caller], *, checks_method: bool = True
+    ) -> Caller:
         """Return who asks, by *authenticate*; from here on, what happens is on their account.
+
+        Args:
+            checks_method: whether the scopes decide which methods they may use here.
 
         Raises:
             Refused: nobody that may do this.
         """
         audit.now_asking("nobody", knock.remote, knock.request_id)
         if self._takes_claims and knock.path == CLAIM_PATH:
-            return _NEWCOMER
+            return NEWCOMER
         try:
             caller = authenticate()
         except Refused as refused:
             raise self.refusal(refused, knock.remote, knock.authorization) from refused
         by_other = "open" if caller.device is None else f"certificate {caller.device}"
         audit.now_asking(caller.token_id or by_other, knock.remote, knock.request_id)
-        if not _asks_itself(knock.path):
+        if checks_method and knock.path != ROTATE_PATH:
             caller.check_method(knock.method)
         return caller
 
@@ -73,8 +78,3 @@ class AuthenticationGate:
         return Refused(
             "too-many-requests", "too many wrong credentials from there", retry_after_s=wait_s
         )
-
-
-def _asks_itself(path: str) -> bool:
-    """Whether what is at *path* has a question of its own about scopes."""
-    return path in {ROTATE_PATH, FLEET_PATH} or path.startswith(f"{FLEET_PATH}/")

@@ -34,6 +34,13 @@ class Throttle:
         self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def wait_s(self, *keys: str) -> float | None:
+        """Return how long nothing more is heard under one of these keys; None: it is now."""
+        now_s = self._now_s()
+        with self._lock:
+            worst = max(self._counted(key, now_s) for key in keys)
+        return (worst + 1 - self._burst) * self._every_s if worst + 1 > self._burst else None
+
     def failed(self, *keys: str) -> float | None:
         """Count a wrong try under each key; returns seconds to wait where it was one too many.
 

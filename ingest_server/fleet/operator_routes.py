@@ -15,7 +15,6 @@ from ingest_server.auth.audit import Audit
 from ingest_server.fleet import queries
 from ingest_server.fleet.device_routes import send
 from ingest_server.fleet.operations import Operations
-from ingest_server.fleet.permission import refuse_other_sites, refuse_unless_operator
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
 from upload_protocol.members import object_of, optional, required
@@ -41,29 +40,10 @@ def add_routes(
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every resource needs, and the question that each asks first."""
+    """What every resource needs; who may ask was asked before (`auth.operators`)."""
 
     operations: Operations
     audit: Audit
-
-    def sees(self, req: falcon.Request) -> None:
-        """Refuse whoever may not see devices.
-
-        Raises:
-            Refused: ``forbidden``.
-        """
-        refuse_unless_operator(req.context.caller)
-
-    def changes(self, req: falcon.Request) -> str:
-        """Refuse whoever may not steer devices; returns by what name they are known.
-
-        Raises:
-            Refused: ``forbidden``.
-        """
-        caller = req.context.caller
-        refuse_unless_operator(caller)
-        refuse_other_sites(req.get_header, f"{req.scheme}://{req.netloc}")
-        return caller.token_id or "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +51,6 @@ class Fleet:
     desk: Desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self.desk.sees(req)
         fleet = self.desk.operations.fleet
         tag = f'"{fleet.board.cursor}"'
         resp.set_header("ETag", tag)
@@ -87,7 +66,6 @@ class Device:
     desk: Desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.sees(req)
         body = self.desk.operations.document(device)
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         resp.set_header("ETag", tag)
@@ -96,8 +74,7 @@ class Device:
             return
         resp.content_type, resp.data = "application/json", body
 
-    def on_delete(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.changes(req)
+    def on_delete(self, _req: falcon.Request, resp: falcon.Response, device: str) -> None:
         with self.desk.audit.action("device.forget", device):
             self.desk.operations.forget(device)
         resp.status = HTTPStatus.NO_CONTENT
@@ -108,7 +85,6 @@ class History:
     desk: Desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.sees(req)
         hours = queries.whole(req, "hours", 24, least=1, most=744)
         send(resp, self.desk.operations.history(device, hours))
 
@@ -117,12 +93,11 @@ class History:
 class CommandsOf:
     desk: Desk
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.sees(req)
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, device: str) -> None:
         send(resp, {"commands": self.desk.operations.commands(device)})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        by = self.desk.changes(req)
+        by = req.context.operator.name
         _give(self.desk, resp, device, message(req, _command, MOST_JSON), by)
 
 
@@ -131,9 +106,8 @@ class CommandOf:
     desk: Desk
 
     def on_get(
-        self, req: falcon.Request, resp: falcon.Response, device: str, command_id: str
+        self, _req: falcon.Request, resp: falcon.Response, device: str, command_id: str
     ) -> None:
-        self.desk.sees(req)
         send(resp, self.desk.operations.command(device, command_id))
 
 
@@ -142,7 +116,7 @@ class Fetch:
     desk: Desk
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        by = self.desk.changes(req)
+        by = req.context.operator.name
         _give(self.desk, resp, device, message(req, _fetch, MOST_JSON), by)
 
 
@@ -151,7 +125,6 @@ class Desired:
     desk: Desk
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.changes(req)
         settings = message(
             req, lambda given: required(object_of(given), "settings", dict), MOST_JSON
         )
@@ -165,7 +138,6 @@ class Holds:
     desk: Desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
-        self.desk.sees(req)
         send(
             resp,
             self.desk.operations.holds(
@@ -184,7 +156,6 @@ class Events:
     desk: Desk
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self.desk.sees(req)
         after = req.get_param("after")
         send(
             resp,

@@ -529,9 +529,8 @@ def test_a_page_of_another_site_steers_nothing_through_a_browser_on_this_machine
 
         assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
         assert crossed.status_code == 403
-        assert [row["device"] for row in client.simulate_get("/v1/fleet").json["devices"]] == [
-            "drone-1"
-        ]
+        seen = testing.TestClient(server.app).simulate_get("/v1/fleet").json
+        assert [row["device"] for row in seen["devices"]] == ["drone-1"]
 
 
 @pytest.mark.parametrize(
