@@ -16,6 +16,8 @@ KEPT_EVENTS = 1000
 """Events of one device that are kept whether somebody waits for them or not: the newest."""
 WAITING_EVENTS = 10_000
 """Events of one device that are kept as long as somebody waits for them, or may say `replay`."""
+LOOKED_AT = 10_000
+"""Recordings that a name is looked for in at once: some ms. Whoever asks on gets the rest."""
 
 
 def nearest(found: list[UploadRecord], record: UploadRecord) -> list[UploadRecord]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ingest_server.core.events import Event
 from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
 from upload_protocol.ranges import ByteRange
 
 
@@ -33,6 +34,32 @@ class Summary:
     length: int | None
     created_at: str
     published_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingQuery:
+    """Which recordings are asked for; None: any."""
+
+    device: str | None = None
+    name: str | None = None
+    """A part of its folder and name; ASCII letters in either case."""
+    since: str = ""
+    until: str | None = None
+    """When it was verified: from *since* on, and before *until*."""
+    after: tuple[str, str] | None = None
+    """Time of verification and id of the one before the first."""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPage:
+    """Receipts of recordings that are there, the newest first, and where to go on; None: no more.
+
+    There may be fewer than were asked for, and more behind them: so many are looked at at once.
+    """
+
+    receipts: list[Receipt]
+    next: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

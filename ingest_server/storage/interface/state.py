@@ -22,6 +22,8 @@ from ingest_server.storage.interface.rows import (
     DeviceSummary,
     OpenUpload,
     Reading,
+    RecordingPage,
+    RecordingQuery,
     Removal,
     Sizes,
     Summary,
@@ -159,6 +161,10 @@ class Queries(Protocol):
         Args:
             after: time of creation and id of the one before the first; None: the newest *limit*.
         """
+        ...
+
+    def recordings(self, wanted: RecordingQuery) -> RecordingPage:
+        """Return recordings that were published and not removed, the newest first."""
         ...
 
     def devices(self) -> list[DeviceSummary]:

@@ -23,6 +23,8 @@ from ingest_server.storage.interface import (
     OpenUpload,
     Queries,
     Reading,
+    RecordingPage,
+    RecordingQuery,
     Removal,
     SessionRecord,
     Summary,
@@ -212,6 +214,20 @@ class MemoryQueries(Queries):
         shown = found[-limit:] if after is None else found[:limit]
         return [one for _, _, one in shown]
 
+    def recordings(self, wanted: RecordingQuery) -> RecordingPage:
+        found = sorted(
+            (
+                one.receipt
+                for one in self._standing()
+                if one.receipt is not None and _has_published(one) and _is_wanted(one, wanted)
+            ),
+            key=lambda one: (one.verified_at, one.upload_id),
+            reverse=True,
+        )
+        last = found[wanted.limit - 1] if len(found) > wanted.limit else None
+        following = None if last is None else (last.verified_at, last.upload_id)
+        return RecordingPage(found[: wanted.limit], following)
+
     def devices(self) -> list[DeviceSummary]:
         tables = self.tables
         contact = {device: at for device, (at, _) in tables.contacts.items()}
@@ -285,6 +301,22 @@ def _summary(record: UploadRecord) -> Summary:
         record.created_at,
         None if record.receipt is None else record.receipt.published_as,
     )
+
+
+def _is_wanted(record: UploadRecord, wanted: RecordingQuery) -> bool:
+    receipt = record.receipt
+    if receipt is None or wanted.device not in {None, record.device}:
+        return False
+    at, after = receipt.verified_at, wanted.after
+    is_in_time = at >= wanted.since and (wanted.until is None or at < wanted.until)
+    is_behind = after is None or (at, record.id) < after
+    name = f"{record.folder}/{record.name}"
+    has_name = wanted.name is None or _lower(wanted.name) in _lower(name)
+    return is_in_time and is_behind and has_name
+
+
+def _lower(text: str) -> str:
+    return "".join(one.lower() if one.isascii() else one for one in text)
 
 
 def _has_published(record: UploadRecord) -> bool:

@@ -15,10 +15,13 @@ from ingest_server.storage.interface import (
     OpenUpload,
     Queries,
     Reading,
+    RecordingPage,
+    RecordingQuery,
     Removal,
     Summary,
 )
 from ingest_server.storage.interface.keeping import nearest
+from ingest_server.storage.sqlite import recordings
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -235,6 +238,9 @@ class SqlQueries(Queries):
             Summary(one, of, name, folder, now, _total(received), length, created_at, published_as)
             for one, of, name, folder, now, received, length, created_at, published_as in rows
         ]
+
+    def recordings(self, wanted: RecordingQuery) -> RecordingPage:
+        return recordings.page(self.rows, wanted)
 
     def devices(self) -> list[DeviceSummary]:
         counted: dict[str, dict[str, int]] = {}

@@ -157,6 +157,16 @@ MIGRATIONS: Sequence[str] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX sessions_by_user ON sessions (user, created_at);
     """,
+    """
+    ALTER TABLE uploads ADD COLUMN verified_at TEXT;
+    UPDATE uploads SET verified_at = json_extract(receipt, '$.verified_at')
+        WHERE state = 'complete' AND removed_at IS NULL
+        AND json_extract(receipt, '$.upload_id') = id;
+    CREATE INDEX recordings ON uploads (verified_at, id, folder, name)
+        WHERE verified_at IS NOT NULL;
+    CREATE INDEX recordings_by_device ON uploads (device, verified_at, id, folder, name)
+        WHERE verified_at IS NOT NULL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

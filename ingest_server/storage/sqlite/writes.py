@@ -47,13 +47,17 @@ class SqlTransaction(SqlQueries, Transaction):
     def insert(self, record: UploadRecord) -> None:
         values = _values(record)
         marks = ", ".join("?" * len(values))
-        self.write(f"INSERT INTO uploads ({COLUMNS}) VALUES ({marks})", *values)
+        self.write(
+            f"INSERT INTO uploads ({COLUMNS}, verified_at) VALUES ({marks}, ?)",
+            *values,
+            _published_at(record),
+        )
         self.tell(events.CREATED, record)
 
     def save(self, record: UploadRecord) -> None:
         self.write(
             "UPDATE uploads SET length = ?, digest = ?, state = ?, received = ?, touched_s = ?, "
-            "target = ?, receipt = ?, rewrites = ? WHERE id = ?",
+            "target = ?, receipt = ?, rewrites = ?, verified_at = ? WHERE id = ?",
             record.length,
             None if record.digest is None else record.digest.value,
             record.state.value,
@@ -62,6 +66,7 @@ class SqlTransaction(SqlQueries, Transaction):
             record.target,
             None if record.receipt is None else json.dumps(record.receipt.to_json()),
             record.rewrites,
+            _published_at(record),
             record.id,
         )
         if record.state in events.OF_STATE:
@@ -70,7 +75,7 @@ class SqlTransaction(SqlQueries, Transaction):
 
     def mark_removed(self, record: UploadRecord, removal: Removal, removed_at: str) -> None:
         self.write(
-            f"UPDATE uploads SET removed_at = ? WHERE target = ? AND state = 'complete' "
+            f"UPDATE uploads SET removed_at = ?, verified_at = NULL WHERE target = ? AND state = 'complete' "
             f"AND {ORIGIN} = ?",
             removed_at,
             removal.path,
@@ -175,6 +180,13 @@ class SqlTransaction(SqlQueries, Transaction):
             "AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.device = contacts.device)",
             before,
         )
+
+
+def _published_at(record: UploadRecord) -> str | None:
+    """Return when the file was verified that this upload published; None: it has none (any more)."""
+    receipt = record.receipt
+    has_file = receipt is not None and receipt.upload_id == record.id and record.removed_at is None
+    return receipt.verified_at if receipt is not None and has_file else None
 
 
 def _values(record: UploadRecord) -> tuple[object, ...]:
