@@ -8,7 +8,7 @@ from typing import Final
 from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, Login, read_login
-from edge_agent.report.mqtt_client import (
+from edge_agent.report.heard import (
     LOGIN_REFUSED,
     UNSUPPORTED_VERSION,
     Acknowledged,
@@ -16,9 +16,9 @@ from edge_agent.report.mqtt_client import (
     Ended,
     Heard,
     Message,
-    MqttClient,
     Reached,
 )
+from edge_agent.report.mqtt_client import MqttClient
 from edge_agent.report.payloads import Topics, encode
 from edge_host.clock import rfc3339
 

@@ -18,7 +18,7 @@ from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, read_login
 from edge_agent.report.fallback import fallback_note, remembers_fallback
-from edge_agent.report.mqtt_client import (
+from edge_agent.report.heard import (
     LOGIN_REFUSED,
     SESSION_TAKEN_OVER,
     UNSUPPORTED_VERSION,
@@ -26,10 +26,10 @@ from edge_agent.report.mqtt_client import (
     Ended,
     Heard,
     Message,
-    MqttClient,
     Reached,
     Received,
 )
+from edge_agent.report.mqtt_client import MqttClient
 from edge_agent.report.payloads import Topics, encode, offline
 from edge_agent.report.timing import Timing, reconnect_wait_s
 from edge_agent.store.recordings import Store

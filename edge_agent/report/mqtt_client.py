@@ -14,7 +14,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import paho.mqtt.client as paho
@@ -25,72 +24,19 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.core.printable import without_codes
 from edge_agent.report.broker_login import Login
+from edge_agent.report.heard import (
+    Acknowledged,
+    Connected,
+    Ended,
+    Heard,
+    Message,
+    Reached,
+    Received,
+)
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, PacketRefusedError
-
-UNSUPPORTED_VERSION: Final = 132
-LOGIN_REFUSED: Final = frozenset({134, 135, 138, 140})
-"""Bad user name or password, not authorised, banned, bad authentication method."""
-NOT_AUTHORISED: Final = 135
-SESSION_TAKEN_OVER: Final = 142
-PACKET_TOO_LARGE: Final = 149
 
 _CONNECT_TIMEOUT_S: Final = 15.0
 """For one address of the broker: a satellite link needs several seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    topic: str
-    payload: bytes
-    qos: int = 1
-    is_retained: bool = False
-    expiry_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """The TCP connection (and TLS) stands; the broker has not answered yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The broker took us; None: it names no limit."""
-
-    is_session_present: bool
-    maximum_packet_bytes: int | None
-    receive_maximum: int
-    maximum_qos: int
-    takes_retained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    mid: int
-    code: int
-    """128 and above: refused. MQTT 3.1.1 knows only success."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The session is over; nothing more is heard of it."""
-
-    code: int
-    """The broker's reason code; 0 where it gave none."""
-    reason: str
-    was_answered: bool
-    """Whether anybody on the other side answered the CONNECT, with a yes or a no."""
-    was_reached: bool
-    """Whether the TCP connection (and TLS) stood."""
-
-
-Heard = Reached | Connected | Acknowledged | Received | Ended
 
 
 class MqttClient:

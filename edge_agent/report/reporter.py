@@ -23,7 +23,7 @@ from edge_agent.report.broker_check import check_broker
 from edge_agent.report.broker_login import BrokerError
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.event_delivery import EventDelivery
-from edge_agent.report.mqtt_client import (
+from edge_agent.report.heard import (
     NOT_AUTHORISED,
     Acknowledged,
     Connected,

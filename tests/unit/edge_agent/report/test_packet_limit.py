@@ -15,7 +15,8 @@ from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import read_login
 from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.mqtt_client import Connected, Ended, MqttClient, Reached, Received
+from edge_agent.report.heard import Connected, Ended, Reached, Received
+from edge_agent.report.mqtt_client import MqttClient
 from edge_agent.report.packet_limit import (
     MAX_PACKET_BYTES,
     Incoming,
