@@ -44,6 +44,7 @@ from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.agent_commands import AgentCommands
 from edge_agent.operate.link_use import link_use
+from edge_agent.report.host_facts import host_facts
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.standing_log import StandingLog
 from edge_agent.report.state_document import StateDocuments, status_line
@@ -145,6 +146,8 @@ class Agent:
         )
         self._reporter = self._new_reporter(boot_id)
         self._commands.intervals.append(self._reporter.tell_every)
+        self._commands.listeners.append(self._reporter.commands_changed)
+        self._commands.announcements.append(self._reporter.rebirth)
         self._runners = self._new_runners()
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
@@ -188,8 +191,13 @@ class Agent:
             boot_id=boot_id,
             run_id=secrets.token_hex(8),
             jitter=secrets.SystemRandom().random,
-            info={"version": own_version()},
+            about=self._about,
+            port=self._commands.port,
         )
+
+    def _about(self) -> dict[str, Any]:
+        """Return what this agent is and takes, for whoever sees it from far away."""
+        return {"version": own_version(), "host": host_facts()}
 
     def _new_runners(self) -> dict[str, WorkerThread]:
         sender, janitor = self._sender, self._janitor

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -69,8 +70,15 @@ def _code_point(value: object) -> object:
     return value
 
 
+def _plain_topic(topic: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}", topic):
+        raise ValueError('must be words of A-Z, a-z, 0-9, "_", ".", "-", joined by "/"')
+    return topic
+
+
 # NoDecode: pydantic-settings would want JSON for a list in a variable.
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Topic = Annotated[str, AfterValidator(_plain_topic)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
 Priority = Annotated[int, Field(ge=0, le=100)]
@@ -258,6 +266,16 @@ class PrioritySettings(_Settings):
         return PriorityRule(self.match, self.value)
 
 
+class HomeAssistantSettings(_Settings):
+    """Being a device there, by MQTT discovery."""
+
+    enabled: bool = True
+    """Tell it of this device over the broker; without a Home Assistant nobody listens."""
+
+    discovery_prefix: Topic = "homeassistant"
+    """As in Home Assistant's MQTT integration."""
+
+
 class MqttSettings(_Settings):
     """Whom to tell."""
 
@@ -270,7 +288,7 @@ class MqttSettings(_Settings):
     password_file: Path | None = None
     """One line. ``$CREDENTIALS_DIRECTORY/mqtt-password`` comes first."""
 
-    topic_prefix: str = "edgeup"
+    topic_prefix: Topic = "edgeup"
     """First part of every topic: ``<prefix>/v1/<device>/state``."""
 
     ca_file: Path | None = None
@@ -288,17 +306,12 @@ class MqttSettings(_Settings):
     keepalive_seconds: Annotated[int, Field(ge=5, le=3600)] = 60
     """A silent broker or device is noticed after one and a half times this."""
 
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
+
     @field_validator("url")
     @classmethod
     def _mqtt_url(cls, url: str | None) -> str | None:
         return None if not url else _url(url, ("mqtt", "mqtts"))
-
-    @field_validator("topic_prefix")
-    @classmethod
-    def _plain_topic(cls, prefix: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}", prefix):
-            raise ValueError('must be words of A-Z, a-z, 0-9, "_", ".", "-", joined by "/"')
-        return prefix
 
 
 class CommandSettings(_Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from edge_agent.base.credentials import FOR_BROKER, read_secret
 from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings import MqttSettings
 from edge_agent.base.tls import TlsFiles, context
+from edge_agent.core.printable import without_codes
 
 
 class BrokerError(AgentError):
@@ -96,3 +98,16 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext:
         return context(files)
     except ConfigError as error:
         raise BrokerError(str(error)) from error
+
+
+def why_not_reached(error: OSError) -> str:
+    """Return what kept us from the broker, for a person."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with the broker ({error.reason or without_codes(str(error))})"
+    if isinstance(error, socket.gaierror):
+        return "the broker's name cannot be resolved"
+    if isinstance(error, TimeoutError):
+        return "the broker does not answer"
+    return error.strerror or str(error)

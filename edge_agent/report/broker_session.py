@@ -7,7 +7,6 @@ session heard is taken from a queue by `listen`, in the reporter's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import structlog
@@ -29,6 +28,7 @@ from edge_agent.report.heard import (
     Reached,
     Received,
 )
+from edge_agent.report.heard_queue import HeardQueue
 from edge_agent.report.mqtt_client import MqttClient
 from edge_agent.report.payloads import Topics, encode, offline
 from edge_agent.report.timing import Timing, reconnect_wait_s
@@ -38,10 +38,6 @@ _FALLBACK: Final = "mqtt.fallback"
 _SESSION: Final = "mqtt.session"
 _RESERVED: Final = 100
 """Session numbers taken from the store at once: a dead broker must not cost a disk write a minute."""
-
-_MAX_UNREAD: Final = 32
-"""Messages that wait to be read. A broker that sends more at once than one or two of our own status
-floods us, and is not heard out."""
 
 _SILENT_SESSIONS: Final = 2
 """A broker that hangs up on so many MQTT 5 CONNECTs without a word probably knows 3.1.1 only."""
@@ -77,7 +73,7 @@ class BrokerSession:
         self._jitter = jitter
         self._timing = timing
         self._wake = wake
-        self._heard: SimpleQueue[tuple[int, Heard]] = SimpleQueue()
+        self._heard = HeardQueue()
         self._session: MqttClient | None = None
         self._address = ""
         self._is_v5 = True
@@ -94,6 +90,8 @@ class BrokerSession:
         self._numbers_until = 0
         self.number = 0
         """Of the session at hand; rises per device for ever."""
+        self.has_dropped = False
+        """Whether messages of the session at hand found no room: they come again in the next."""
         self.limits: Connected | None = None
         """What the broker said when it took us; None: there is no session to publish on."""
 
@@ -121,18 +119,14 @@ class BrokerSession:
 
     def listen(self, now_s: float) -> Iterator[Heard]:
         """Yield what the session heard since the last call, and begin a session where one is due."""
-        while True:
-            try:
-                number, heard = self._heard.get_nowait()
-            except Empty:
-                break
-            if (told := self.take(number, heard, now_s)) is not None:
+        while (one := self._heard.get()) is not None:
+            if (told := self.take(*one, now_s)) is not None:
                 yield told
         session = self._session
         if session is None:
             if now_s >= self._retry_at_s:
                 self._begin(now_s)
-        elif not session.is_alive and self._heard.empty():
+        elif not session.is_alive and self._heard.is_empty():
             self.give_up("its thread died")
         elif self.limits is None and now_s >= self._answer_due_s:
             self.give_up("the broker did not answer in time", was_answered=not self._is_reached)
@@ -141,10 +135,7 @@ class BrokerSession:
 
     def wait_for(self, timeout_s: float) -> tuple[int, Heard] | None:
         """Wait until something is heard; for `take`. Only for the end, where nobody steps."""
-        try:
-            return self._heard.get(timeout=max(0.0, timeout_s))
-        except Empty:
-            return None
+        return self._heard.get(max(0.0, timeout_s))
 
     def take(self, number: int, heard: Heard, now_s: float) -> Heard | None:
         """Note what session *number* heard; None: it is a session that we have given up."""
@@ -182,6 +173,12 @@ class BrokerSession:
             self._session.abort()
             self._note(self.number, Ended(0, reason, was_answered=was_answered, was_reached=True))
 
+    def renew(self, reason: str) -> None:
+        """End the session at hand cleanly: the next one gets what this one had no room for."""
+        log.info("broker.renewed", reason=reason)
+        if self._session is not None:
+            self._session.close()
+
     def contest(self, now_s: float) -> None:
         """Note that another client uses our id: whoever connects throws the other out."""
         if self._activity.problem(ProblemCode.DUPLICATE_ID, True):
@@ -204,6 +201,7 @@ class BrokerSession:
         self.limits = None
         self._answer_due_s = now_s + self._timing.connect_s
         self._is_reached = False
+        self.has_dropped = False
         self.number = self._next_number()
         try:
             login = read_login(self._settings, self._client_id)
@@ -231,10 +229,10 @@ class BrokerSession:
 
     def _note(self, number: int, heard: Heard) -> None:
         """Take what a session heard; called in its thread."""
-        if isinstance(heard, Received) and self._heard.qsize() >= _MAX_UNREAD:
-            return
-        self._heard.put((number, heard))
-        self._wake()
+        if self._heard.put(number, heard):
+            self._wake()
+        elif isinstance(heard, Received) and heard.qos:
+            self.has_dropped = True
 
     def _next_number(self) -> int:
         """Return a session number that no session of this device had before."""

@@ -47,9 +47,34 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscription:
+    """What we want to hear, with QoS 1."""
+
+    topic: str
+    wants_retained: bool = True
+    """Whether the broker is to send what it has kept there (MQTT 3.1.1 always does)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The broker's word on one `Subscription`."""
+
+    mid: int
+    code: int
+    """128 and above: refused."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
+    """A message; the broker forgets it when the session was told to acknowledge it."""
+
     topic: str
     payload: bytes
+    is_retained: bool = False
+    """The broker had kept it: nobody says when it was sent."""
+    mid: int = 0
+    qos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +90,4 @@ class Ended:
     """Whether the TCP connection (and TLS) stood."""
 
 
-Heard = Reached | Connected | Acknowledged | Received | Ended
+Heard = Reached | Connected | Acknowledged | Subscribed | Received | Ended

@@ -13,7 +13,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import paho.mqtt.client as paho
@@ -21,9 +21,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_agent.core.printable import without_codes
-from edge_agent.report.broker_login import Login
+from edge_agent.report.broker_login import Login, why_not_reached
 from edge_agent.report.heard import (
     Acknowledged,
     Connected,
@@ -32,11 +32,19 @@ from edge_agent.report.heard import (
     Message,
     Reached,
     Received,
+    Subscribed,
+    Subscription,
 )
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, PacketRefusedError
 
 _CONNECT_TIMEOUT_S: Final = 15.0
 """For one address of the broker: a satellite link needs several seconds."""
+
+MAX_UNACKNOWLEDGED: Final = 16
+"""Messages that a broker of MQTT 5 may send before one is acknowledged: the rest of a flood waits with
+it."""
+_NOT_AT_SUBSCRIBE: Final = 2
+"""Retain handling: keep what you have (MQTT 5, section 3.8.3.1)."""
 
 
 class MqttClient:
@@ -97,8 +105,23 @@ class MqttClient:
         )
         return info.mid
 
-    def subscribe(self, topic: str) -> None:
-        self._client.subscribe(topic, qos=1)
+    def subscribe(self, wanted: Iterable[Subscription]) -> dict[int, str]:
+        """Ask for messages; return packet id -> topic, for each of which an answer is heard."""
+        asked: dict[int, str] = {}
+        for one in wanted:
+            if self._is_v5:
+                handling = 0 if one.wants_retained else _NOT_AT_SUBSCRIBE
+                options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=handling)
+                mid = self._client.subscribe(one.topic, options=options)[1]
+            else:
+                mid = self._client.subscribe(one.topic, qos=1)[1]
+            if mid is not None:
+                asked[mid] = one.topic
+        return asked
+
+    def acknowledge(self, message: Received) -> None:
+        """Tell the broker that *message* is ours now: it will not be sent again."""
+        self._client.ack(message.mid, message.qos)
 
     def close(self) -> None:
         """Begin a clean end: what was published before is sent first. The will is not."""
@@ -126,6 +149,7 @@ class MqttClient:
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
             clean_session=None if self._is_v5 else self._session_s == 0,
             reconnect_on_failure=False,
+            manual_ack=True,
         )
         client.suppress_exceptions = True
         client.connect_timeout = _CONNECT_TIMEOUT_S
@@ -147,6 +171,7 @@ class MqttClient:
             client.will_set(will.topic, will.payload, will.qos, will.is_retained, properties)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         # With this set, publish() leaves the writing to the network thread. Without it the caller
@@ -166,7 +191,7 @@ class MqttClient:
                 if self._is_closing.is_set() and not self._is_answered:
                     break  # nothing to say goodbye to
         except (OSError, ssl.SSLError) as error:
-            reason = _why(error)
+            reason = why_not_reached(error)
         except PacketRefusedError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more
@@ -185,6 +210,7 @@ class MqttClient:
                 properties=_properties(
                     PacketTypes.CONNECT,
                     SessionExpiryInterval=self._session_s,
+                    ReceiveMaximum=MAX_UNACKNOWLEDGED,
                     MaximumPacketSize=MAX_PACKET_BYTES,
                 ),
             )
@@ -197,7 +223,7 @@ class MqttClient:
         # Callbacks are bound methods of this object: without them no cycle is left, so that paho's
         # sockets close when the last reference goes and not at some later collection.
         client.on_connect = client.on_publish = client.on_message = None
-        client.on_disconnect = None
+        client.on_subscribe = client.on_disconnect = None
         connection = client.socket()
         if connection is not None:
             connection.close()
@@ -235,8 +261,15 @@ class MqttClient:
     ) -> None:
         self._heard(Acknowledged(mid, code.value, str(code)))
 
+    def _on_subscribe(
+        self, _client: object, _data: object, mid: int, codes: Any, _properties: object
+    ) -> None:
+        self._heard(Subscribed(mid, codes[0].value, str(codes[0])))
+
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._heard(Received(message.topic, bytes(message.payload)))
+        payload = bytes(message.payload)
+        is_retained = bool(message.retain)
+        self._heard(Received(message.topic, payload, is_retained, message.mid, message.qos))
 
     def _on_disconnect(
         self, _client: object, _data: object, flags: Any, code: ReasonCode, _properties: object
@@ -261,15 +294,3 @@ def _properties(packet: int, **values: object) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is not trusted ({error.verify_message})"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS with the broker ({error.reason or without_codes(str(error))})"
-    if isinstance(error, socket.gaierror):
-        return "the broker's name cannot be resolved"
-    if isinstance(error, TimeoutError):
-        return "the broker does not answer"
-    return error.strerror or str(error)

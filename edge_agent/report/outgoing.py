@@ -1,4 +1,4 @@
-"""What was handed to the session and waits for the broker's word: all but events."""
+"""What was handed to the session and waits for the broker's word."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Final
 from edge_agent.base.activity import ProblemCode
 from edge_agent.report import payloads
 from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.heard import NOT_AUTHORISED, Acknowledged, Message
+from edge_agent.report.heard import NOT_AUTHORISED, Acknowledged, Message, Subscribed
 from edge_agent.report.refusals import Refusals
 
 _REFUSED: Final = 128
 """Reason codes from here on are refusals (MQTT 5, section 2.4)."""
 
 
-def refusal_of(answer: Acknowledged) -> str | None:
+def refusal_of(answer: Acknowledged | Subscribed) -> str | None:
     """Return why the broker did not take a message; None: it did."""
     return answer.reason if answer.code >= _REFUSED else None
 
@@ -34,6 +34,14 @@ class Outgoing:
 
     def __len__(self) -> int:
         return len(self._topics)
+
+    @property
+    def room(self) -> int:
+        """How many more may wait: none with a broker that acknowledges nothing."""
+        limits = self._connection.limits
+        if limits is None or limits.maximum_qos < 1:
+            return 0
+        return limits.receive_maximum - len(self._topics)
 
     def holds(self, topic: str) -> bool:
         """Return whether a message to *topic* is on its way."""

@@ -1,8 +1,9 @@
 """What is told to a broker; pure.
 
-Four topics below ``<prefix>/v1/<device>/``: ``status`` (presence, retained, last will), ``info`` (what
-the agent is, retained), ``state`` (what it does now, retained, newest wins) and ``event`` (what
-happened, never lost). ``docs/mqtt.md`` is the page for their readers.
+Below ``<prefix>/v1/<device>/``: ``status`` (presence, retained, last will), ``info`` (what the agent is,
+retained), ``state`` (what it does now, retained, newest wins), ``event`` (what happened, never lost),
+``cmd`` and its answers ``cmd/ack``, and the settings, ``desired`` and ``reported`` (both retained).
+``docs/mqtt.md`` is the page for their readers, ``schemas/`` has each as a JSON Schema.
 """
 
 from __future__ import annotations
@@ -32,11 +33,24 @@ class Topics:
     info: str
     state: str
     event: str
+    command: str
+    ack: str
+    desired: str
+    reported: str
 
     @classmethod
     def of(cls, prefix: str, device_id: str) -> Topics:
         root = f"{prefix.strip('/')}/v{VERSION}/{device_id}"
-        return cls(f"{root}/status", f"{root}/info", f"{root}/state", f"{root}/event")
+        return cls(
+            status=f"{root}/status",
+            info=f"{root}/info",
+            state=f"{root}/state",
+            event=f"{root}/event",
+            command=f"{root}/cmd",
+            ack=f"{root}/cmd/ack",
+            desired=f"{root}/desired",
+            reported=f"{root}/reported",
+        )
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
@@ -98,6 +112,16 @@ def read_presence(payload: bytes) -> Presence | None:
     )
 
 
+_ABOUT: Final[Mapping[str, Any]] = {
+    "version": None,
+    "host": {"model": None, "os": None, "arch": None},
+    "commands": [],
+    "settings": [],
+    "transports": ["mqtt"],
+}
+"""The keys that are always there."""
+
+
 def birth(
     device_id: str, *, boot_id: str, timing: Timing, about: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -107,8 +131,8 @@ def birth(
         "device": device_id,
         "boot_id": boot_id,
         "telemetry": {"interval_s": timing.interval_s, "heartbeat_s": 10 * timing.interval_s},
-        "commands": [],
         "schema": f"edgeup/v{VERSION}",
+        **_ABOUT,
         **about,
     }
 

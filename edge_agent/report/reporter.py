@@ -1,10 +1,10 @@
-"""Telling the broker: presence, state and events over MQTT.
+"""Telling the broker, and hearing it: presence, state, events and commands over MQTT.
 
 One worker, `Reporter`: ``step`` takes what was heard and publishes what is due. It never waits for
 the network, and nothing in the lane waits for it (law L6).
 
 What is told is in `payloads`, when in `timing`; the session is kept by `broker_session`;
-`event_delivery` is the way of events from the outbox.
+`event_offer` is the way of events from the outbox, `command_traffic` that of commands.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from edge_agent.report import payloads
 from edge_agent.report.broker_check import check_broker
 from edge_agent.report.broker_login import BrokerError
 from edge_agent.report.broker_session import BrokerSession
-from edge_agent.report.event_delivery import EventDelivery
+from edge_agent.report.command_port import CommandPort
+from edge_agent.report.command_traffic import CommandTraffic
+from edge_agent.report.event_offer import EventOffer
 from edge_agent.report.heard import (
     Acknowledged,
     Connected,
     Ended,
     Heard,
-    Message,
     Reached,
     Received,
+    Subscribed,
+    Subscription,
 )
+from edge_agent.report.introduction import Introduction
 from edge_agent.report.outgoing import Outgoing, problem_of, refusal_of
 from edge_agent.report.own_status import OwnStatus
 from edge_agent.report.payloads import Topics
@@ -41,8 +45,6 @@ from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 
 __all__ = ["BrokerError", "Reporter", "check_broker"]
-
-_SET_ASIDE = "an event"
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +64,8 @@ class Reporter:
         boot_id: str,
         run_id: str,
         jitter: Callable[[], float],
-        info: Mapping[str, Any] | None = None,
+        about: Callable[[], Mapping[str, Any]] = dict,
+        port: CommandPort | None = None,
         timing: Timing | None = None,
     ) -> None:
         """Prepare; nothing touches the network before the first `step` after `start`.
@@ -72,7 +75,8 @@ class Reporter:
             run_id: of this process and no other.
             snapshot: makes the ``state`` document; called from `step` only.
             jitter: a draw from ``[0, 1)``; the caller owns the randomness.
-            info: what the ``info`` message says beside the device and the boot: no secret, no path.
+            about: what the ``info`` message says beside the device and the boot: no secret, no path.
+            port: who decides commands; None: none are taken.
         """
         self.wake_runner: Callable[[], None] = _nobody
         """Called, from any thread, when `step` has something to do: the runner sets it."""
@@ -87,13 +91,9 @@ class Reporter:
         self._run_id = run_id
         self._timing = timing or Timing(interval_s=settings.state_interval_seconds)
         self._topics = Topics.of(settings.topic_prefix, device_id)
-        self._info = payloads.encode(
-            payloads.birth(device_id, boot_id=boot_id, timing=self._timing, about=info or {})
-        )
-        self._events = EventDelivery(store.outbox)
+        self._about = about
         self._connection = self._new_session(settings, jitter)
         self._refusals = Refusals(activity)
-        """Of topics, and of `_SET_ASIDE`."""
         self._outgoing = Outgoing(self._connection, self._refusals)
         self._status = OwnStatus(
             self._connection,
@@ -105,9 +105,32 @@ class Reporter:
             run_id=run_id,
             timing=self._timing,
         )
-        self._has_set_aside = False
-        self._offer_again_s = 0.0
-        self._has_told_info = False
+        self._events = EventOffer(
+            store.outbox,
+            self._outgoing,
+            self._refusals,
+            topic=self._topics.event,
+            device_id=device_id,
+            timing=self._timing,
+        )
+        self._traffic = CommandTraffic(
+            port,
+            self._connection,
+            self._outgoing,
+            self._topics,
+            retry_refused_s=self._timing.retry_refused_s,
+        )
+        self._introduction = Introduction(
+            self._outgoing,
+            self._topics,
+            settings.home_assistant,
+            device_id=device_id,
+            info=self._info,
+            jitter=jitter,
+        )
+        self._asked: dict[int, str] = {}
+        """Packet id -> topic, of what we have subscribed to and have no answer for."""
+        self._is_rebirth_due = False
         self._pace = StatePace(self._timing)
 
     def _new_session(self, settings: MqttSettings, jitter: Callable[[], float]) -> BrokerSession:
@@ -124,6 +147,11 @@ class Reporter:
             wake=lambda: self.wake_runner(),  # noqa: PLW0108 - the runner sets it later
         )
 
+    def _info(self) -> dict[str, Any]:
+        return payloads.birth(
+            self._device_id, boot_id=self._boot_id, timing=self._timing, about=self._about()
+        )
+
     def start(self) -> None:
         """Allow the reporter to connect, and offer again what a broker has refused before."""
         if not self._is_wanted:
@@ -131,7 +159,7 @@ class Reporter:
         self._is_running = True
         try:
             self._connection.start()
-            self._offer_refused_again(self._clock.now_s())
+            self._events.start(self._clock.now_s())
         except StoreError as error:
             log.warning("report.failed", error=str(error))
 
@@ -144,12 +172,10 @@ class Reporter:
             for heard in self._connection.listen(now_s):
                 self._hear(heard, now_s)
             if self._connection.limits is not None:
-                self._look_after_session(now_s)
-                self._tell_events(now_s)
-                wait_s = self._tell_state(now_s)
+                wait_s = self._step_session(now_s)
         except StoreError as error:
             log.warning("report.failed", error=str(error))
-        is_calm = not (self._outgoing or self._events.in_flight) and self._status.is_trusted
+        is_calm = not self._outgoing and self._status.is_trusted
         longest_s = self._timing.calm_s if is_calm else self._timing.poll_s
         return max(0.0, min(wait_s, longest_s, self._connection.wait_s(now_s)))
 
@@ -162,6 +188,16 @@ class Reporter:
         """Tell the state so often while something goes on; from any thread."""
         self._pace.tell_every(interval_s)
         self.wake_runner()
+
+    def commands_changed(self) -> None:
+        """Say that an answer or a setting is new; from any thread, returns at once."""
+        self._traffic.changed()
+        self.wake_runner()
+
+    def rebirth(self) -> None:
+        """Tell all of it again, whatever was told before; from any thread, returns at once."""
+        self._is_rebirth_due = True
+        self.wake()
 
     def stop(self, timeout_s: float) -> None:
         """Say ``offline`` with reason ``shutdown`` and disconnect, within *timeout_s*.
@@ -185,9 +221,10 @@ class Reporter:
             self._hear(heard, now_s)
         if self._connection.limits is None:
             return
-        self._tell_events(now_s)
+        if self._status.is_trusted:
+            self._events.step(now_s)
         self._status.offline("shutdown", now_s)
-        while self._outgoing or self._events.in_flight:
+        while self._outgoing:
             one = self._connection.wait_for(until_s - self._clock.now_s())
             if one is None:
                 break
@@ -201,77 +238,83 @@ class Reporter:
             case Connected():
                 self._introduce(heard, now_s)
             case Acknowledged():
-                self._settle(heard)
+                self._settle(heard, now_s)
             case Received():
-                self._status.overhear(heard.payload, now_s)
+                self._take_in(heard, now_s)
+            case Subscribed():
+                self._note_subscription(heard)
             case Ended():
                 self._forget_session(heard, now_s)
             case Reached():
                 pass
 
     def _introduce(self, broker: Connected, now_s: float) -> None:
+        wanted = [
+            Subscription(self._topics.status),
+            *self._traffic.subscriptions,
+            *self._introduction.subscriptions,
+        ]
         if (session := self._connection.session) is not None:
-            session.subscribe(self._topics.status)
+            self._asked = session.subscribe(wanted)
         self._status.begin_session(now_s)
         # A broker that has forgotten the session may have forgotten what it retained.
-        if not self._has_told_info or not broker.is_session_present:
-            self._outgoing.publish(self._topics.info, self._info, is_retained=True)
-            self._has_told_info = True
+        self._introduction.begin_session(is_remembered=broker.is_session_present)
 
-    def _settle(self, answer: Acknowledged) -> None:
-        refusal = refusal_of(answer)
-        topic = self._outgoing.settle(answer.mid) or self._topics.event
-        if topic == self._topics.event and not self._events.acknowledged(answer.mid, refusal):
+    def _be_born_again(self) -> None:
+        if self._is_rebirth_due:
+            self._is_rebirth_due = False
+            self._introduction.tell()
+            self._pace.forget()
+            self._traffic.tell_again()
+
+    def _take_in(self, message: Received, now_s: float) -> None:
+        if self._traffic.hear(message):
             return
-        if topic == self._topics.state:
-            return  # QoS 0: written to the socket, which says nothing about the broker
+        if message.topic == self._topics.status:
+            self._status.overhear(message.payload, now_s)
+        else:
+            self._introduction.hear(message, now_s)
+        if (session := self._connection.session) is not None:
+            session.acknowledge(message)
+
+    def _note_subscription(self, answer: Subscribed) -> None:
+        topic = self._asked.pop(answer.mid, None)
+        refusal = refusal_of(answer)
+        if topic is None or topic == self._topics.status:
+            return  # whether that one works is seen by its coming back
+        self._judge(topic, refusal, ProblemCode.MQTT_ACL)
+
+    def _judge(self, topic: str, refusal: str | None, problem: ProblemCode) -> None:
         if refusal is None:
             self._refusals.taken(topic)
-            return
-        self._has_set_aside = self._has_set_aside or topic == self._topics.event
-        self._refusals.add(topic, problem_of(answer), refusal)
+        elif not self._introduction.is_refusal_harmless(topic, refusal):
+            self._refusals.add(topic, problem, refusal)
 
-    def _set_aside(self, reason: str) -> None:
-        self._has_set_aside = True
-        self._refusals.add(_SET_ASIDE, ProblemCode.MQTT_REFUSED, reason)
+    def _step_session(self, now_s: float) -> float:
+        """Do what is due in the session at hand; return the seconds until something is again."""
+        if self._events.is_stuck(now_s):
+            self._connection.give_up("the broker acknowledges nothing")
+        self._status.look_after(now_s)
+        self._be_born_again()
+        wait_s = self._traffic.step(now_s, may_tell=self._status.is_trusted)
+        if self._status.is_trusted:
+            self._events.step(now_s)
+        return min(wait_s, self._introduction.step(now_s), self._tell_state(now_s))
+
+    def _settle(self, answer: Acknowledged, now_s: float) -> None:
+        refusal = refusal_of(answer)
+        topic = self._outgoing.settle(answer.mid)
+        if topic is None or topic == self._topics.state:
+            return  # QoS 0: written to the socket, which says nothing about the broker
+        self._events.acknowledged(answer.mid, refusal)
+        self._traffic.acknowledged(answer.mid, refusal, now_s)
+        self._judge(topic, refusal, problem_of(answer))
 
     def _forget_session(self, end: Ended, now_s: float) -> None:
         self._outgoing.session_ended()
         self._pace.forget()
-        set_aside = self._events.session_ended(end.code, now_s)
-        if set_aside is not None:
-            self._set_aside(set_aside)
-
-    def _look_after_session(self, now_s: float) -> None:
-        oldest_s = self._events.oldest_sent_s()
-        if oldest_s is not None and now_s - oldest_s > self._timing.acknowledge_s:
-            self._connection.give_up("the broker acknowledges nothing")
-        self._status.look_after(now_s)
-        if self._has_set_aside and now_s >= self._offer_again_s:
-            self._offer_refused_again(now_s)
-
-    def _offer_refused_again(self, now_s: float) -> None:
-        self._offer_again_s = now_s + self._timing.retry_refused_s
-        self._store.outbox.retry_refused()
-        self._has_set_aside = False
-        self._refusals.offered_again(_SET_ASIDE)
-
-    def _tell_events(self, now_s: float) -> None:
-        session, limits = self._connection.session, self._connection.limits
-        if session is None or limits is None or not self._status.is_trusted:
-            return
-        if limits.maximum_qos < 1:
-            return  # a broker that acknowledges nothing: events stay where they are
-        room = limits.receive_maximum - len(self._outgoing) - self._events.in_flight
-        for event in self._events.due(room):
-            payload = payloads.encode(payloads.cloud_event(event, self._device_id))
-            if (excess := self._outgoing.excess(self._topics.event, payload)) > 0:
-                reason = f"event {event.seq} ({event.type}) is too large by {excess} bytes"
-                self._set_aside(reason)
-                self._events.refuse(event.seq, reason)
-                continue
-            mid = session.publish(Message(self._topics.event, payload), limits)
-            self._events.sent(mid, event, now_s)
+        self._traffic.session_ended()
+        self._events.session_ended(end.code, now_s)
 
     def _tell_state(self, now_s: float) -> float:
         """Publish the state where it is due; return the seconds until the next look."""

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from edge_agent.base.activity import FAILURES, Activity, Current, ProblemCode, Reason, View, Wait
 from edge_agent.base.clock import Clock
@@ -21,6 +21,19 @@ from edge_agent.media.folder import Folder
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
 from edge_host.clock import rfc3339
 from edge_host.terminal import plain
+
+STATES: Final = (
+    "starting",
+    "idle",
+    "uploading",
+    "paused",
+    "waiting_network",
+    "waiting_window",
+    "blocked",
+    "error",
+    "stopping",
+)
+"""The words of ``state``."""
 
 _STATE_OF_REASON = {
     Reason.LINK: "waiting_network",

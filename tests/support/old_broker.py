@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
@@ -25,10 +25,12 @@ class OldBroker:
         to_v5: bytes | None = REFUSES,
         drops: Callable[[str], bool] = lambda _topic: False,
         hangs_up_on: Callable[[bytes], bool] = lambda _payload: False,
+        retained: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         self.to_v5 = to_v5
         self.drops = drops
         self.hangs_up_on = hangs_up_on
+        self.retained = list(retained)
         self.levels: list[int] = []
         """Protocol level of each CONNECT."""
         self.taken: list[tuple[str, bytes]] = []
@@ -41,6 +43,11 @@ class OldBroker:
     @property
     def url(self) -> str:
         return f"mqtt://127.0.0.1:{self._server.getsockname()[1]}"
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send to the client that came last, as the message of another one with QoS 1."""
+        for connection in self._connections[-1:]:
+            connection.sendall(_message(0x32, topic, b"\x00\x07" + payload))
 
     def _accept(self) -> None:
         while True:
@@ -77,6 +84,9 @@ class OldBroker:
         if kind == SUBSCRIBE:
             topics.add(_text(body, 2))
             connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+            for topic, payload in self.retained:
+                if topic in topics:
+                    connection.sendall(_message(0x31, topic, payload))
         elif kind == PUBLISH:
             return self._take(connection, first, body, topics)
         elif kind == PINGREQ:
@@ -97,8 +107,7 @@ class OldBroker:
             return True
         self.taken.append((topic, payload))
         if topic in topics:
-            packet = struct.pack(">H", len(topic)) + topic.encode() + payload
-            connection.sendall(b"\x30" + _encoded(len(packet)) + packet)
+            connection.sendall(_message(0x30, topic, payload))
         return True
 
     def close(self) -> None:
@@ -117,6 +126,11 @@ class OldBroker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _message(first: int, topic: str, rest: bytes) -> bytes:
+    packet = struct.pack(">H", len(topic)) + topic.encode() + rest
+    return bytes([first]) + _encoded(len(packet)) + packet
 
 
 def _length(stream: object) -> int:

@@ -12,10 +12,12 @@ from typing import Any, Self
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import MqttSettings
+from edge_agent.report.command_port import CommandPort
 from edge_agent.report.reporter import Reporter
 from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
+from tests.support.orders import Orders
 
 QUICK = Timing(
     min_gap_s=0.2,
@@ -43,6 +45,14 @@ IDLE: dict[str, Any] = {
     "totals": {"files_done": 0},
 }
 
+ABOUT: dict[str, Any] = {
+    "version": "0.1.0",
+    "host": {"model": "a board", "os": "an OS", "arch": "aarch64"},
+    "commands": ["pause", "resume", "set_bandwidth", "retry_failed", "rescan", "report"],
+    "settings": ["paused", "limit_bytes_per_s", "telemetry_interval_s"],
+    "transports": ["mqtt"],
+}
+
 
 class Reporting:
     """Steps a reporter in the test's own thread, so that nothing happens unasked."""
@@ -55,6 +65,8 @@ class Reporting:
         device_id: str = "drone-01",
         boot_id: str = "boot-1",
         timing: Timing = QUICK,
+        port: CommandPort | None = None,
+        jitter: float | None = None,
         **settings: Any,
     ) -> None:
         self.clock = SystemClock()
@@ -62,6 +74,7 @@ class Reporting:
         self.store = Store.open(folder / "state.db", clock=self.clock, boot_id=boot_id)
         self.activity = Activity()
         self.state = dict(IDLE)
+        self.about = dict(ABOUT)
         self.settings = MqttSettings(url=url, **settings)
         self.reporter = Reporter(
             self.settings,
@@ -72,8 +85,9 @@ class Reporting:
             clock=self.clock,
             boot_id=boot_id,
             run_id=secrets.token_hex(8),
-            jitter=random.Random(7).random,
-            info={"agent": {"name": "edge_agent", "version": "0.1.0"}},
+            jitter=random.Random(7).random if jitter is None else lambda: jitter,
+            about=lambda: self.about,
+            port=port,
             timing=timing,
         )
         self._woken = threading.Event()
@@ -118,10 +132,14 @@ class Reporting:
 
 
 def main() -> None:
-    """Report until killed: arguments are the folder, the URL and the boot id."""
-    folder, url, boot_id = sys.argv[1:]
+    """Report until killed: arguments are the folder, the URL, the boot id.
+
+    With a fourth, the file of a port, it dies of the first command.
+    """
+    folder, url, boot_id, *more = sys.argv[1:]
     timing = replace(QUICK, interval_s=60.0)
-    with Reporting(Path(folder), url, boot_id=boot_id, timing=timing) as one:
+    port = Orders(Path(more[0]), dies=True) if more else None
+    with Reporting(Path(folder), url, boot_id=boot_id, timing=timing, port=port) as one:
         one.drive(lambda: False, 60.0)
 
 

@@ -55,7 +55,7 @@ def test_an_operator_who_comes_later_finds_presence_info_and_state(broker, tmp_p
     }
     status = documents(late, STATUS)[0]
     assert (status["status"], status["boot_id"], status["reason"]) == ("online", "boot-1", "start")
-    assert documents(late, INFO)[0]["agent"]["version"] == "0.1.0"
+    assert documents(late, INFO)[0]["version"] == "0.1.0"
     assert documents(late, STATE)[0] == agent.state
 
 
