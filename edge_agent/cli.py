@@ -1,4 +1,4 @@
-"""``edge-agent run | check | status | upload | retry``: the commands of whoever runs the device.
+"""``edge-agent run | check | status | upload | retry | ...``: the commands of whoever runs the device.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
+from edge_agent.report.contract import NAMES as CONTRACT
+from edge_agent.report.contract import schema
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.terminal import plain
 from edge_host.version import own_version
@@ -24,6 +26,8 @@ PROGRAM = Program(
     libraries=frozenset({"httpx", "httpcore", "paho", "watchdog"}),
     missing="{library} is not installed; run: pip install 'edge-uploader[agent]'",
 )
+
+_BROKER_S = 10.0
 
 _SHORTHANDS = {
     "device_id": ("--device-id", "NAME", "this device's name"),
@@ -102,6 +106,21 @@ def _parser() -> argparse.ArgumentParser:
         help="replace this device's token by a new one, beside a running agent too",
     )
     rotate.set_defaults(command=_rotate)
+    mqtt = commands.add_parser(
+        "mqtt", parents=[common], help="what the broker keeps of this device"
+    )
+    mqtt.add_argument(
+        "--unregister",
+        action="store_true",
+        required=True,
+        help="have it forget the device, in Home Assistant too, while no agent runs",
+    )
+    mqtt.set_defaults(command=_mqtt)
+    schema = commands.add_parser(
+        "mqtt-schema", help="print the JSON Schemas of what is said over MQTT"
+    )
+    schema.add_argument("name", nargs="?", choices=CONTRACT, help="of one message only")
+    schema.set_defaults(command=_mqtt_schema)
     upload = commands.add_parser(
         "upload",
         parents=[common],
@@ -229,6 +248,22 @@ def _rotate(options: argparse.Namespace) -> int:
     with make_transport(settings, SystemClock()) as transport:
         rotate(settings, transport)
     print(f"the new token is in {settings.server.token_file}; the old one is void")
+    return EXIT_DONE
+
+
+def _mqtt(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.base.state_lock import StateLock
+    from edge_agent.report.broker_check import unregister
+
+    with StateLock(settings.state_dir):
+        print(unregister(settings.mqtt, settings.device_id, _BROKER_S))
+    return EXIT_DONE
+
+
+def _mqtt_schema(options: argparse.Namespace) -> int:
+    name = options.name
+    print(json.dumps(schema(name) if name else {one: schema(one) for one in CONTRACT}, indent=2))
     return EXIT_DONE
 
 

@@ -13,6 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from demo.ports import free_port
+from tests.support.mqtt_contract import violations
 from tests.support.requirements import require
 
 
@@ -140,7 +141,10 @@ class Mosquitto:
 def listening(
     broker: Mosquitto, seen: list[tuple[str, bytes, bool]], topic: str = "edgeup/#", **login: str
 ) -> Iterator[paho.Client]:
-    """Collect ``(topic, payload, is_retained)`` of what an operator would see."""
+    """Collect ``(topic, payload, is_retained)`` of what an operator would see.
+
+    At the end each is held to its schema.
+    """
     subscribed, ended = threading.Event(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
     if login:
@@ -162,3 +166,5 @@ def listening(
             ended.wait(5)
         client.disconnect()
         client.loop_stop()
+    wrong = [one for where, payload, _ in seen for one in violations(where, payload)]
+    assert not wrong, wrong

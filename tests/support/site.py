@@ -1,6 +1,7 @@
 """One device, one server, and the link between them that counts; optionally a broker."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from demo.broker import choose
 from demo.feed import Message, Operator
 from demo.ports import LOOPBACK, free_port, is_listening
 from tests.support.counting_link import CountingLink
+from tests.support.mqtt_contract import violations
 from tests.support.processes import DEVICE, Agent, Program, Server, wait_for
 from tests.support.recordings import sha256
 
@@ -101,7 +103,11 @@ class Listener:
     def documents(self, channel: str) -> list[dict[str, Any]]:
         with contextlib.suppress(Empty):
             while True:
-                self._heard.append(self._queue.get_nowait())
+                message = self._queue.get_nowait()
+                topic = f"edgeup/v1/{DEVICE}/{message.channel}"
+                wrong = violations(topic, json.dumps(message.document).encode())
+                assert not wrong, wrong
+                self._heard.append(message)
         return [message.document for message in self._heard if message.channel == channel]
 
     def events(self, name: str | None = None) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.base.activity import ProblemCode
+from edge_agent.report.payloads import encode, offline
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.reporting import QUICK, Reporting
 
@@ -274,7 +275,8 @@ def test_a_stale_offline_is_contradicted(broker, tmp_path):
         agent.drive(lambda: documents(seen, STATUS))
         agent.drive_for(0.4)
 
-        operator.publish(STATUS, b'{"v":1,"status":"offline","boot_id":"old"}', 1, retain=True)
+        stale = encode(offline(boot_id="old", run_id="old", session=1, reason="lost"))
+        operator.publish(STATUS, stale, 1, retain=True)
 
         agent.drive(lambda: len(documents(seen, STATUS)) >= 3)
 

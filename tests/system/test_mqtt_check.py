@@ -6,14 +6,18 @@ import subprocess
 import pytest
 
 from edge_agent.base.settings import MqttSettings
+from edge_agent.report.broker_check import unregister
 from edge_agent.report.reporter import BrokerError, check_broker
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, listening
+from tests.support.orders import Orders
+from tests.support.processes import wait_for
 from tests.support.reporting import Reporting
 from tests.support.requirements import require
 
 pytestmark = pytest.mark.slow
 
 EVENT = "edgeup/v1/drone-01/event"
+REPORTED = "edgeup/v1/drone-01/reported"
 
 
 def test_a_good_broker_is_one_sentence(tmp_path):
@@ -83,6 +87,43 @@ def test_an_unreadable_password_file_is_named(tmp_path):
 
     with pytest.raises(BrokerError, match="nowhere"):
         check_broker(settings, "drone-01", 1.0)
+
+
+def test_a_device_that_is_unregistered_leaves_nothing_with_the_broker(tmp_path):
+    orders = Orders(tmp_path / "orders")
+    orders.desire(b'{"v":1,"version":1,"settings":{"paused":true}}', "server")
+    with Mosquitto(tmp_path / "broker") as broker:
+        with Reporting(tmp_path, broker.url, port=orders) as agent:
+            agent.drive(lambda: REPORTED in broker.log())
+            agent.drive_for(0.3)
+        kept: list[tuple[str, bytes, bool]] = []
+        with listening(broker, kept, topic="#") as operator:
+            wait_for(lambda: len(kept) >= 5, "what the broker retains")
+            operator.publish("edgeup/v1/drone-01/cmd", b'{"id":"late"}', qos=1).wait_for_publish(5)
+
+        said = unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
+
+        left: list[tuple[str, bytes, bool]] = []
+        with listening(broker, left, topic="#") as operator:
+            operator.publish("end", b"", qos=1)
+            wait_for(lambda: left, "the end")
+        with Reporting(tmp_path, broker.url, port=orders) as agent:
+            agent.drive_for(0.5)
+
+    assert said == f"the broker at 127.0.0.1:{broker.port} keeps nothing of drone-01 any more"
+    assert [topic for topic, _, _ in left] == ["end"]
+    assert orders.taken == [], "a command that waited for the device that was taken away"
+
+
+def test_a_broker_that_refuses_to_forget_says_which_rule_is_missing(tmp_path):
+    rules = "".join(
+        f"topic write edgeup/v1/drone-01/{one}\n" for one in ("status", "info", "state")
+    )
+    with (
+        Mosquitto(tmp_path / "broker", acl=rules) as broker,
+        pytest.raises(BrokerError, match="allow this user to write to edgeup/v1/drone-01/reported"),
+    ):
+        unregister(MqttSettings(url=broker.url), "drone-01", 5.0)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from edge_agent.base.activity import FAILURES, ProblemCode
 from edge_agent.base.errors import AgentError
 from edge_agent.base.settings_loading import load
+from edge_agent.base.state_lock import StateLock
 from edge_agent.cli import main
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.watcher import Watcher
@@ -135,6 +136,28 @@ def test_status_and_pause_without_an_agent_say_so(alone):
     assert document["state"]["paused"]
     assert alone.run("resume")[1] == "resumed: sending goes on (the agent is not running now)\n"
     assert not json.loads(alone.run("status", "--json")[1])["state"]["paused"]
+
+
+def test_the_schemas_of_mqtt_are_printed_all_or_one(capsys):
+    assert main(["mqtt-schema"]) == EXIT_DONE
+    every = json.loads(capsys.readouterr().out)
+    assert main(["mqtt-schema", "ack"]) == EXIT_DONE
+
+    assert json.loads(capsys.readouterr().out) == every["ack"]
+    assert {"status", "info", "state", "event", "cmd", "ack", "desired", "reported"} == set(every)
+
+
+def test_a_device_is_unregistered_only_while_no_agent_would_tell_it_all_again(alone):
+    alone.configure(mqtt={"url": "mqtt://127.0.0.1:1"})
+
+    with StateLock(alone.state):
+        code, _, complaint = alone.run("mqtt", "--unregister")
+        assert code == EXIT_FAILED
+        assert "another agent" in complaint
+    code, _, complaint = alone.run("mqtt", "--unregister")
+
+    assert code == EXIT_FAILED
+    assert "the broker at 127.0.0.1:1 cannot be reached" in complaint
 
 
 def test_check_is_0_where_all_works_and_prints_a_line_each(device):
