@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+
+URGENT = 1001
+"""Above all that an owner can set: sent at times at which nothing else is."""
+URGENT_METERED = 1002
+"""Over a link that costs money, too."""
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
@@ -131,10 +136,20 @@ class SendingRules:
     rule: LinkRule | None = None
     holds_every_link: bool = False
     """Whether nothing may be sent over any other link either."""
+    urgent_from: int | None = None
+    """The priority from which recordings are sent though it is blocked; None: none is."""
+    held_by: str | None = None
+    """As `blocked_by`, of all but urgent recordings, while there are such."""
 
     @property
     def min_priority(self) -> int:
+        if self.held_by is not None and self.urgent_from is not None:
+            return self.urgent_from
         return 0 if self.rule is None else self.rule.min_priority
+
+    def for_urgent(self) -> SendingRules:
+        """Return what is allowed instead while an urgent recording waits."""
+        return replace(self, blocked_by=None, held_by=self.blocked_by, holds_every_link=False)
 
     @property
     def is_metered(self) -> bool:
@@ -171,7 +186,19 @@ def decide(
         rates.append(slot.max_rate)
     blocked_by, detail = _blocked(rule, slot, interface, local, used_today, is_paused=is_paused)
     holds_every_link = is_paused or (slot is not None and slot.max_rate == 0)
-    return SendingRules(blocked_by, detail, min(rates, default=None), rule, holds_every_link)
+    urgent_from = None
+    if blocked_by is not None and not is_paused:
+        urgent_from = URGENT_METERED if _costs(rule, used_today) else URGENT
+    return SendingRules(
+        blocked_by, detail, min(rates, default=None), rule, holds_every_link, urgent_from
+    )
+
+
+def _costs(rule: LinkRule | None, used_today: int) -> bool:
+    """Return whether more over the link is what its rule does not want to be paid."""
+    if rule is None:
+        return False
+    return rule.metered if rule.daily_bytes is None else used_today >= rule.daily_bytes
 
 
 def _blocked(
@@ -191,12 +218,11 @@ def _blocked(
         return None, ""
     if local is not None and rule.windows and not any(one.holds(local) for one in rule.windows):
         return "schedule", f"the link {interface} is not to be used at this time"
+    if not _costs(rule, used_today):
+        return None, ""
     if rule.daily_bytes is None:
-        if rule.metered:
-            return "metered", f"the link {interface} is metered; another one is waited for"
-    elif used_today >= rule.daily_bytes:
-        return "metered", f"the link {interface} has carried its {rule.daily_bytes} bytes of today"
-    return None, ""
+        return "metered", f"the link {interface} is metered; another one is waited for"
+    return "metered", f"the link {interface} has carried its {rule.daily_bytes} bytes of today"
 
 
 def day_of(local: datetime | None) -> str:

@@ -15,13 +15,16 @@ import structlog
 from edge_agent.base.errors import AgentError, StoreError
 from edge_agent.core.command import Command
 from edge_agent.core.recording import Recording
+from edge_agent.core.schedule import URGENT, URGENT_METERED
 from edge_agent.core.upload import State
 from edge_agent.media import retry
+from edge_agent.send.link_policy import WORK
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
 
 _LOOK_AGAIN_S = 5.0
+_ARRIVED = (State.VERIFIED, State.KEPT, State.RELEASED)
 _MANY = 500
 """So many recordings are moved while who asked waits; more of them are moved by the worker."""
 
@@ -72,7 +75,20 @@ class Steering(Protocol):
 
     def obey(self) -> None: ...
 
-    def wake(self) -> None: ...
+
+class NobodySends:
+    """Where no agent runs: what is written down is what the next one goes by."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def pause(self, paused: bool, *, for_s: float | None = None, reason: str | None = None) -> None:
+        """Write it down."""
+        orders = self._store.orders
+        orders.pause(for_s=for_s, reason=reason) if paused else orders.resume()
+
+    def obey(self) -> None:
+        """Nobody is there to do it."""
 
 
 def carry_out(handlers: Handlers, command: Command) -> Outcome:
@@ -162,6 +178,7 @@ class RecordingHandlers:
             "retry": Handler(self._retry),
             "retry_failed": Handler(self._retry_failed, is_long=self._have_many_failed),
             "set_priority": Handler(self._set_priority),
+            "upload_now": Handler(self._upload_now),
         }
 
     def find(self, command: Command) -> Recording:
@@ -199,10 +216,31 @@ class RecordingHandlers:
             message += f"; of {done.away} the file is not there, or not readable"
         return Outcome(message, {"retried": done.retried, "away": done.away})
 
+    def _upload_now(self, command: Command) -> Outcome:
+        found = self.find(command)
+        if found.receipt is not None and found.state in _ARRIVED:
+            result = {"state": str(found.state), "published_as": found.published_as}
+            return Outcome("the server holds it already", result)
+        if found.state is State.OVERWRITTEN:
+            message = "its recorder has deleted it, before it was sent: there is nothing to send"
+            raise CommandFailedError("source_missing", message)
+        urgency = URGENT_METERED if command.args.get("metered") else URGENT
+        self._store.choose_priority(found, urgency)
+        if found.state is State.FAILED and not retry.retry(self._store, [found]).retried:
+            raise CommandFailedError("source_missing", _AWAY)
+        self._wake_watcher()
+        self._sending.obey()
+        message = "it goes first"
+        if found.state not in WORK:
+            message += ", once nobody writes to it any more"
+        if self._store.orders.paused() is not None:
+            message += "; but sending is paused: resume"
+        return Outcome(message, {"state": str(found.state), "published_as": None})
+
     def _set_priority(self, command: Command) -> Outcome:
         found, priority = self.find(command), command.args["priority"]
         self._store.choose_priority(found, priority)
-        self._sending.wake()
+        self._sending.obey()
         return Outcome(f"its priority is {priority}", {"priority": priority})
 
 

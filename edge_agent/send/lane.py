@@ -33,7 +33,8 @@ from edge_agent.send.giving_up import GivingUp
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane_counter import LaneCounter
 from edge_agent.send.lane_lock import LaneLock
-from edge_agent.send.lane_queue import WORK, LaneQueue
+from edge_agent.send.lane_queue import LaneQueue
+from edge_agent.send.link_policy import WORK
 from edge_agent.send.permission import Permission
 from edge_agent.send.reach import Reach
 from edge_agent.send.roster import Member, Roster
@@ -293,6 +294,9 @@ class Lane:
         least = self._shared.permission.least_priority
         if not least or not self._shared.store.due(*WORK, limit=1):
             return None
+        verdict = self._shared.permission.link_in_use.verdict
+        if verdict.held_by is not None:
+            return Wait(Reason(verdict.held_by), verdict.detail)
         detail = f"the link in use carries recordings of priority {least} and above; another is waited for"
         return Wait(Reason.METERED, detail)
 

@@ -16,14 +16,13 @@ from edge_agent.send.body import ThrottledBody
 from edge_agent.send.digest_first import SMALL_BYTES
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.lane_rates import LaneRates
+from edge_agent.send.link_policy import WORK
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
 from edge_agent.send.upload_progress import Kind, Task, UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
-
-WORK = (State.STABLE, State.SENDING, State.SENT)
 
 _PAGE = 16
 
@@ -133,8 +132,6 @@ class LaneQueue:
         """Return whether nothing more urgent than the current recording waits."""
         if current.priority < self._permission.least_priority:
             return False
-        if self._store.priority_of is None:
-            return True
         more = self._store.due(*WORK, at_least=current.priority + 1, limit=1)
         return not more or more[0].id in self._roster.busy.values()
 

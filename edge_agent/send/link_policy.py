@@ -14,12 +14,16 @@ from datetime import datetime
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.core.schedule import LinkRule, SendingRules, Slot, day_of, decide
+from edge_agent.core.upload import State
 from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0
 """Between two looks at the route and the clock."""
 _REMEMBER_BYTES = 8 * 1024 * 1024
 """What a power cut may make a day's budget forget."""
+
+WORK = (State.STABLE, State.SENDING, State.SENT)
+"""What lanes have to do with."""
 
 _CARRIED = "carried"
 
@@ -112,8 +116,14 @@ class LinkPolicy:
         )
         if paused is not None:
             self._verdict = replace(self._verdict, detail=paused.detail)
+        elif self._has_urgent(self._verdict.urgent_from):
+            self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
         return self._verdict
+
+    def _has_urgent(self, least: int | None) -> bool:
+        """Return whether something is to be sent that a person wants now, whatever the rules say."""
+        return least is not None and bool(self._store.due(*WORK, at_least=least, limit=1))
 
     def _used_today(self, interface: str | None, local: datetime | None, sent_bytes: int) -> int:
         gained, self._counted = sent_bytes - self._counted, sent_bytes

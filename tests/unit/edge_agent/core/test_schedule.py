@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.core.schedule import (
+    URGENT,
+    URGENT_METERED,
     LinkRule,
     PriorityRule,
     Slot,
@@ -255,3 +257,30 @@ def test_bytes_are_counted_by_day_and_without_a_clock_all_days_are_one():
 
 def test_without_a_rule_that_fits_a_recording_has_no_priority():
     assert priority_of([], "event", "a.mp4") == 0
+
+
+def test_what_is_wanted_now_passes_times_and_only_if_that_is_said_what_costs():
+    shut = [Slot(Window.parse("00:00-24:00"), 0)]
+    at_night = LinkRule("wwan*", windows=(Window.parse("22:00-06:00"),))
+    spent = LinkRule("wwan*", daily_bytes=1000)
+
+    assert [
+        one.urgent_from
+        for one in (
+            verdict(timetable=shut),
+            verdict(rules=[at_night]),
+            verdict(rules=[METERED]),
+            verdict(rules=[METERED], timetable=shut),
+            verdict(rules=[spent], used_today=1000),
+            verdict(is_paused=True, rules=[METERED]),
+            verdict(),
+        )
+    ] == [URGENT, URGENT, URGENT_METERED, URGENT_METERED, URGENT_METERED, None, None]
+
+
+def test_while_an_urgent_one_waits_the_others_are_held_by_what_held_all():
+    allowed = verdict(rules=[METERED]).for_urgent()
+
+    assert (allowed.blocked_by, allowed.held_by) == (None, "metered")
+    assert allowed.min_priority == URGENT_METERED
+    assert "metered" in allowed.detail
