@@ -218,6 +218,7 @@ class Agent:
         Args:
             reload: reads the configuration again from where it came from.
         """
+        self._commands.load = reload
         self._start()
         try:
             while True:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from edge_agent.base import log_tail
 from edge_host import logs
 
 _QUIET = ("httpx", "httpcore", "watchdog", "paho", "asyncio")
@@ -35,10 +36,13 @@ def configure(level: str, style: str, stream: TextIO | None = None) -> None:
 
 def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     # ASCII only: a lone surrogate or a control character stays an escape.
-    return json.dumps(dict(event), default=str, separators=(",", ":"))
+    line = json.dumps(dict(event), default=str, separators=(",", ":"))
+    log_tail.keep(line)
+    return line
 
 
 def _console_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    _json_line(_logger, _method, event)  # kept in this form, whatever a person sees
     moment = str(event.pop("timestamp", ""))[11:19]
     level = str(event.pop("level", ""))
     name = str(event.pop("event", ""))

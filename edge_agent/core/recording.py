@@ -20,6 +20,10 @@ SOURCE_DELETED = "source-deleted"
 """Of a recording whose file was deleted while it was sent: it is open, and read to its end."""
 
 
+CANCELLED = "cancelled"
+"""Of a recording that an operator does not want to be sent: tried again on a person's word alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What tells one content of a file from another without reading it (``fstat``)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
+from edge_agent.core.recording import CANCELLED, SOURCE_MISSING, SOURCE_UNREADABLE, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.store.moves import Move
 from edge_agent.store.recordings import Store
@@ -58,8 +58,8 @@ def retry(store: Store, recordings: Iterable[Recording]) -> Retried:
     return Retried(len(moved), away=len(asked) - len(wanted))
 
 
-def retry_all(store: Store) -> Retried:
-    """Do that with all that failed.
+def retry_all(store: Store, *, spare: str | None = None) -> Retried:
+    """Do that with all that failed, but for those whose problem is *spare*.
 
     Raises:
         StoreError: not all of them; as often as one likes.
@@ -67,7 +67,7 @@ def retry_all(store: Store) -> Retried:
     after, retried, away = 0, 0, 0
     while page := store.in_states(State.FAILED, after_seq=after, limit=_PAGE):
         after = page[-1].seq
-        done = retry(store, page)
+        done = retry(store, [one for one in page if spare is None or one.problem != spare])
         retried, away = retried + done.retried, away + done.away
     return Retried(retried, away)
 
@@ -96,7 +96,7 @@ def retry_on_new_way(store: Store, way: str) -> int:
     """
     if store.notes.get(_WAY) == way:
         return 0
-    retried = retry_all(store).retried
+    retried = retry_all(store, spare=CANCELLED).retried
     store.notes.put(_WAY, way)
     if retried:
         log.info("upload.retried", files=retried, reason="another server url, login or version")

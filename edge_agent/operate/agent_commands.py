@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 from edge_agent.base.activity import Activity
@@ -15,6 +17,7 @@ from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
+from edge_agent.operate.guarded_handlers import GuardedHandlers
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.sender import Sender
@@ -46,6 +49,19 @@ class AgentCommands:
         self._store, self._sender = store, sender
         self.wake_runner: Callable[[], None] = lambda: None
         """Called when `desk.step` has something to do: the runner sets it."""
+        self.load: Callable[[], object] | None = None
+        """Reads the configuration, and raises where it is not in order; set while the agent runs."""
+        recordings = RecordingHandlers(store, sender, wake_watcher=watcher.wake)
+        guarded = GuardedHandlers(
+            settings,
+            store,
+            sender,
+            recordings,
+            clock=clock,
+            folder=folder,
+            wake_watcher=watcher.wake,
+            reload=self._reload,
+        )
         handlers = {
             **SendingHandlers(
                 store,
@@ -53,7 +69,8 @@ class AgentCommands:
                 wake_watcher=watcher.wake,
                 announce=lambda: _call(self.announcements),
             ).handlers(),
-            **RecordingHandlers(store, sender, wake_watcher=watcher.wake).handlers(),
+            **recordings.handlers(),
+            **guarded.handlers(),
         }
         self.desk = CommandDesk(
             store,
@@ -78,6 +95,14 @@ class AgentCommands:
             handlers=handlers,
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
+
+    def _reload(self) -> None:
+        """Have the agent take over the configuration, if it is in order."""
+        if self.load is not None:
+            self.load()
+            os.kill(
+                os.getpid(), signal.SIGHUP
+            )  # the one way there is; the main thread waits for it
 
     def _obey(self) -> None:
         self._sender.obey()

@@ -24,7 +24,7 @@ from edge_agent.store.recordings import Store
 log = structlog.get_logger()
 
 _LOOK_AGAIN_S = 5.0
-_ARRIVED = (State.VERIFIED, State.KEPT, State.RELEASED)
+ARRIVED = (State.VERIFIED, State.KEPT, State.RELEASED)
 _MANY = 500
 """So many recordings are moved while who asked waits; more of them are moved by the worker."""
 
@@ -218,7 +218,7 @@ class RecordingHandlers:
 
     def _upload_now(self, command: Command) -> Outcome:
         found = self.find(command)
-        if found.receipt is not None and found.state in _ARRIVED:
+        if found.receipt is not None and found.state in ARRIVED:
             result = {"state": str(found.state), "published_as": found.published_as}
             return Outcome("the server holds it already", result)
         if found.state is State.OVERWRITTEN:

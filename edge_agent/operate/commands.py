@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -83,7 +84,9 @@ class Commands:
     def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:
         """Have done what a person at the device says: no time to check, and nothing to allow."""
         try:
-            outcome = carry_out(self._handlers, Command("here", cmd, arguments(cmd, args)))
+            outcome = carry_out(
+                self._handlers, Command(f"here-{secrets.token_hex(8)}", cmd, arguments(cmd, args))
+            )
         except UnfitError as error:
             raise RequestError(str(error)) from None
         if outcome.status == "failed":

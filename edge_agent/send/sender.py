@@ -195,6 +195,17 @@ class Sender:
             self._permission.obey(self._clock.now_s())
         self.wake()
 
+    def forget(self, recording_id: str) -> None:
+        """Break off what is sent of a recording that is not to be sent, and forget how far it was."""
+        with self._lock:
+            shared = self._factory.shared
+            shared.uploads.drop(recording_id)
+            shared.waits.release(recording_id)
+            for number, busy_with in self._roster.busy.items():
+                if busy_with == recording_id:
+                    self._roster.cut(number)
+        self.wake()
+
     def link_returned(self) -> None:
         """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
         with self._lock:
