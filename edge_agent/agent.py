@@ -197,7 +197,7 @@ class Agent:
 
     def _about(self) -> dict[str, Any]:
         """Return what this agent is and takes, for whoever sees it from far away."""
-        return {"version": own_version(), "host": host_facts()}
+        return {"version": own_version(), "host": host_facts(), **self._commands.about()}
 
     def _new_runners(self) -> dict[str, WorkerThread]:
         sender, janitor = self._sender, self._janitor

@@ -199,19 +199,18 @@ def read_command(raw: bytes) -> Command | Refusal:
         message = "id must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'"
         return Refusal("rejected", "malformed", message)
     cmd = document.get("cmd")
-    if not isinstance(cmd, str) or cmd not in VOCABULARY:
-        cmd = None
     try:
         return _command(own_id, cmd, document)
     except UnfitError as error:
-        return Refusal("rejected", error.code, str(error), own_id, cmd)
+        said = cmd[:64] if isinstance(cmd, str) and cmd.isprintable() else None
+        return Refusal("rejected", error.code, str(error), own_id, said)
 
 
-def _command(own_id: str, cmd: str | None, document: Mapping[str, Any]) -> Command:
+def _command(own_id: str, cmd: object, document: Mapping[str, Any]) -> Command:
     version = document.get("v")
     if isinstance(version, bool) or version != 1:
         raise UnfitError("unsupported", 'this agent knows commands with "v": 1')
-    if cmd is None:
+    if not isinstance(cmd, str) or cmd not in VOCABULARY:
         raise UnfitError("unsupported", f"cmd must be one of {', '.join(VOCABULARY)}")
     given = document.get("args")
     args = arguments(cmd, {} if given is None else given)

@@ -96,6 +96,10 @@ class AgentCommands:
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
 
+    def about(self) -> dict[str, list[str]]:
+        """Return what may be asked of this agent, for whoever would."""
+        return {"commands": self.desk.allowed, "settings": self.desk.settable}
+
     def _reload(self) -> None:
         """Have the agent take over the configuration, if it is in order."""
         if self.load is not None:

@@ -82,6 +82,11 @@ class CommandDesk:
         """The commands that would be executed here."""
         return [one for one in self._settings.allowed if one in self._handlers]
 
+    @property
+    def settable(self) -> list[str]:
+        """The settings that may be wanted here."""
+        return list(self._settings.settings)
+
     def take(
         self, raw: bytes, via: Via, *, is_retained: bool = False, now_s: float | None = None
     ) -> None:
