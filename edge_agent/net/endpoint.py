@@ -13,7 +13,7 @@ from edge_agent.base import tls
 from edge_agent.base.errors import ConfigError
 from edge_agent.core.packets import CongestionControl
 from edge_agent.net import socket_options
-from edge_agent.net.httpx_transport import HttpxTransport
+from edge_agent.net.httpx_transport import USUALLY_KEPT_S, HttpxTransport
 from edge_agent.net.way import Way
 
 log = structlog.get_logger()
@@ -30,6 +30,9 @@ class Endpoint:
     client_key_file: Path | None = None
     proxy: str | None = None
     idle_timeout_s: float = 60.0
+    kept_s: float = USUALLY_KEPT_S
+    """How long a connection that carries nothing is used again. One that is kept longer than usual is not
+    probed from this side: that would cost more than what it carries."""
     congestion_control: CongestionControl = "auto"
     dscp: int = 0
     way: Way = field(default_factory=Way)
@@ -47,7 +50,11 @@ def transport_to(connection: Endpoint) -> httpx.BaseTransport:
         ConfigError: a file for TLS or the proxy cannot be used.
     """
     options = socket_options.accepted(
-        socket_options.wanted(connection.congestion_control, dscp=connection.dscp)
+        socket_options.wanted(
+            connection.congestion_control,
+            dscp=connection.dscp,
+            is_probed=connection.kept_s <= USUALLY_KEPT_S,
+        )
     )
     proxy = connection.proxy
     try:
@@ -57,7 +64,9 @@ def transport_to(connection: Endpoint) -> httpx.BaseTransport:
                 verify=_Contexts(connection)(),
                 trust_env=False,
                 limits=httpx.Limits(
-                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+                    max_connections=1,
+                    max_keepalive_connections=1,
+                    keepalive_expiry=connection.kept_s,
                 ),
                 proxy=proxy,
                 socket_options=options,
@@ -67,6 +76,7 @@ def transport_to(connection: Endpoint) -> httpx.BaseTransport:
             proxy=proxy,
             options=options,
             way=connection.way,
+            kept_s=connection.kept_s,
             on_informational=lambda status, _: log.debug("answer.informational", status=status),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:

@@ -16,7 +16,8 @@ from edge_agent.net.socket_options import SocketOption
 from edge_agent.net.stream import Backend, tell_nobody
 from edge_agent.net.way import Way
 
-_KEEPALIVE_S = 30.0
+USUALLY_KEPT_S = 30.0
+"""So long an idle connection is used again."""
 
 
 class HttpxTransport(httpx.BaseTransport):
@@ -37,8 +38,10 @@ class HttpxTransport(httpx.BaseTransport):
         proxy: str | None,
         options: list[SocketOption],
         way: Way | None = None,
+        kept_s: float = USUALLY_KEPT_S,
         on_informational: OnInformational = tell_nobody,
     ) -> None:
+        self._kept_s = kept_s
         self._context = context
         self._proxy = None if proxy is None else _proxy(proxy)
         self._backend = Backend(SHARED, options, way=way, on_informational=on_informational)
@@ -53,7 +56,7 @@ class HttpxTransport(httpx.BaseTransport):
             proxy=self._proxy,
             max_connections=1,
             max_keepalive_connections=1,
-            keepalive_expiry=_KEEPALIVE_S,
+            keepalive_expiry=self._kept_s,
             network_backend=self._backend,
         )
 
@@ -84,6 +87,11 @@ class HttpxTransport(httpx.BaseTransport):
             stream=_Body(answer.stream),
             extensions=answer.extensions,
         )
+
+    def rest(self) -> None:
+        """Let an idle connection go; the next request makes another, with the TLS session of this one."""
+        self._pool.close()
+        self._pool = self._new_pool(self._used)
 
     def close(self) -> None:
         self._pool.close()

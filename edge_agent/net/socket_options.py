@@ -37,17 +37,20 @@ _KEEPALIVE = (
 )
 
 
-def wanted(congestion_control: CongestionControl, *, dscp: int = 0) -> list[SocketOption]:
+def wanted(
+    congestion_control: CongestionControl, *, dscp: int = 0, is_probed: bool = True
+) -> list[SocketOption]:
     """Return what we would like; each of it may be missing on this kernel.
 
     Args:
         dscp: 0 to 63, marked on each packet from the first on.
+        is_probed: an idle connection is asked now and then whether it lives, which costs bytes.
     """
     options: list[SocketOption] = [
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
         (socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RTO_MAX_MS),
         (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT),
-        *_KEEPALIVE,
+        *(_KEEPALIVE if is_probed else ()),
     ]
     name = "bbr" if congestion_control == "auto" else congestion_control
     options.append((socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode()))

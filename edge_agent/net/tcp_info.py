@@ -14,7 +14,7 @@ _LENGTH = 216
 _LEAST_LENGTH = 168
 """Of kernel 4.9; what is counted behind it came with 4.19."""
 _WORDS = struct.Struct("=24I")
-_BYTES_ACKED = struct.Struct("=Q")
+_BYTES = struct.Struct("=QQ")
 _SHORTEST_RTT = struct.Struct("=I")
 _SENT = struct.Struct("=QQ")
 _TIMEOUTS, _PROBES = 2, 3
@@ -32,6 +32,8 @@ class TcpInfo:
     """How long the kernel waits before it tries a lost packet again; doubles with each try."""
     acked_bytes: int
     """Of the whole connection, headers and TLS included."""
+    received_bytes: int = 0
+    """The same, the other way."""
     timeouts: int = 0
     """How often in a row the oldest of them was sent again for nothing."""
     probes: int = 0
@@ -63,12 +65,14 @@ def _read(live: socket.socket) -> TcpInfo | None:
         return None
     words = _WORDS.unpack_from(raw, _OF_WORDS)
     sent, resent = _SENT.unpack_from(raw, 200) if len(raw) >= _LENGTH else (0, 0)
+    acked, received = _BYTES.unpack_from(raw, 120)
     return TcpInfo(
         outstanding=words[_UNACKED],
         last_ack_s=words[_LAST_ACK] / 1000,
         rtt_s=words[_RTT] / 1_000_000,
         retry_s=words[_RTO] / 1_000_000,
-        acked_bytes=_BYTES_ACKED.unpack_from(raw, 120)[0],
+        acked_bytes=acked,
+        received_bytes=received,
         timeouts=raw[_TIMEOUTS],
         probes=raw[_PROBES],
         in_flight_bytes=words[_UNACKED] * words[_MSS],

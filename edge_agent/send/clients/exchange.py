@@ -26,6 +26,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.helper import only_helps
 from edge_agent.net.endpoint import Endpoint, transport_to
+from edge_agent.net.httpx_transport import HttpxTransport
 from edge_agent.net.link_monitor import BusyConnection
 from edge_agent.send.clients import responses
 from edge_agent.send.clients.breakage import what_broke
@@ -77,8 +78,9 @@ class Exchange:
         self._socket: socket.socket | None = None
         self.is_in_doubt = False
         """A request met a broken link, or the last body was refused: ask before one is sent again."""
+        self._carrier = transport_to(endpoint) if via is None else via
         self._client = httpx.Client(
-            transport=transport_to(endpoint) if via is None else via,
+            transport=self._carrier,
             trust_env=False,  # neither proxy variables nor .netrc: the configuration says it all
             follow_redirects=False,
             timeout=httpx.Timeout(
@@ -96,6 +98,11 @@ class Exchange:
 
     def close(self) -> None:
         self._client.close()
+
+    def rest(self) -> None:
+        """Let the idle connection go, where nothing is asked for long."""
+        if isinstance(self._carrier, HttpxTransport):
+            self._carrier.rest()
 
     def ask(
         self,

@@ -1,0 +1,141 @@
+"""Reports to the server, over a connection of their own. Knows HTTP, and no HTTP library."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from edge_agent.net import tcp_info
+from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.link_monitor import BusyConnection
+from edge_agent.report.server_port import ReportAnswer
+from edge_agent.send.clients import responses
+from edge_agent.send.clients.exchange import Exchange
+from upload_protocol import headers
+from upload_protocol.messages import MessageError
+
+_TAKES_NONE = frozenset({404, 405})
+"""Whoever answers so does not know reports: an older server, or a proxy that lets uploads through alone."""
+_UNKNOWN_BYTES = 2048
+"""What a request is taken to have cost beside its body where the kernel cannot be asked any more."""
+
+
+class Meter:
+    """Counts what one lane's connections carry, both ways, as the kernel does."""
+
+    def __init__(self) -> None:
+        self.used_bytes = 0
+        self.body_bytes = 0
+        """Of the request that runs, for where nobody else knows."""
+        self._live: socket.socket | None = None
+        self._counted = 0
+
+    def begin(self, line: BusyConnection) -> None: ...
+
+    def end(self, line: BusyConnection, *, was_answered: bool | None) -> None:  # noqa: ARG002 - the protocol's
+        live = line.live_socket()
+        found = None if live is None else tcp_info.read(live)
+        if found is None:
+            self.used_bytes += self.body_bytes + _UNKNOWN_BYTES
+            self._live = None
+            return
+        total = found.acked_bytes + found.received_bytes
+        if live is not self._live:
+            self._live, self._counted = live, 0
+        self.used_bytes += max(0, total - self._counted)
+        self._counted = total
+
+
+class ReportsClient:
+    """A `ReportServer` at one endpoint. One thread at a time, but for `abort`.
+
+    Args:
+        token: as for `Exchange`.
+        utc: wall time, only to read dates in answers.
+
+    Raises:
+        ConfigError: a file for TLS or the proxy cannot be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        token: Callable[[], str | None],
+        utc: Callable[[], datetime],
+    ) -> None:
+        self._utc = utc
+        self._meter = Meter()
+        self._exchange = Exchange(endpoint, token=token, watch=self._meter)
+        self.rest = self._exchange.rest
+        self.abort = self._exchange.abort
+        self.close = self._exchange.close
+
+    @property
+    def used_bytes(self) -> int:
+        return self._meter.used_bytes
+
+    def report(self, document: bytes) -> ReportAnswer | None:
+        self._meter.body_bytes = len(document)
+        answer = self._exchange.ask(
+            "POST",
+            headers.REPORT_PATH,
+            body=iter((document,)),
+            fields={"Content-Type": "application/json", "Content-Length": str(len(document))},
+        )
+        if answer.status in _TAKES_NONE:
+            return None
+        return responses.read(answer, _answer, now=self._utc())
+
+
+def _answer(document: object) -> ReportAnswer:
+    if not isinstance(document, dict):
+        raise MessageError("a report is answered by an object")
+    commands = _list(document, "commands")
+    desired = document.get("desired")
+    if desired is not None and not isinstance(desired, dict):
+        raise MessageError("'desired' is not an object")
+    return ReportAnswer(
+        now=_moment(document.get("now")),
+        commands=tuple(_encoded(one) for one in commands),
+        desired=None if desired is None else _encoded(desired),
+        want=frozenset(one for one in _list(document, "want") if isinstance(one, str)),
+        through=_number(document.get("through")),
+    )
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    found = document.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        msg = f"'{key}' is not a list"
+        raise MessageError(msg)
+    return found
+
+
+def _number(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MessageError("'through' is not the number of an event")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise MessageError("'now' is no time") from None
+    if moment.tzinfo is None:
+        raise MessageError("'now' is a time without its zone")
+    return moment
+
+
+def _encoded(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "backslashreplace"
+    )

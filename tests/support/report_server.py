@@ -1,0 +1,111 @@
+"""A server that takes reports, for tests of the agent alone: real sockets, answers as a test wants them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from demo.ports import LOOPBACK
+
+
+class ReportServer:
+    """Keeps what it is told. What it answers is in public members, to be changed while it runs.
+
+    It has events as the real one does: each once, by its number.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self.status = 200
+        self.commands: list[dict[str, Any]] = []
+        self.desired: dict[str, Any] | None = None
+        self.want: list[str] = []
+        self.answer: bytes | None = None
+        """In the place of all that; None: what follows from the report."""
+        self.loses_answers = False
+        """Hang up instead of answering, once what was told is kept."""
+        self.retry_after: int | None = None
+        self.reports: list[dict[str, Any]] = []
+        self.holds: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.acks: list[dict[str, Any]] = []
+        self.connections = 0
+        self.through = 0
+        here = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body at once: else each waits for the other's acknowledgement
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                here.connections += 1
+                super().setup()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                said = here.take(self.path, json.loads(body))
+                if here.loses_answers:
+                    self.close_connection = True
+                    return
+                self.send_response_only(here.status)
+                if here.retry_after is not None:
+                    self.send_header("Retry-After", str(here.retry_after))
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._http = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+        self._http.daemon_threads = True
+        self.port: int = self._http.server_address[1]
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+        self.url = f"http{'' if tls is None else 's'}://{LOOPBACK}:{self.port}"
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+
+    def take(self, path: str, document: dict[str, Any]) -> bytes:
+        if self.status == 200:
+            if path.endswith("/holds"):
+                self.holds.append(document)
+                return json.dumps({"through": document["through"]}).encode()
+            self._take_report(document)
+        if self.answer is not None:
+            return self.answer
+        said = {
+            "v": 1,
+            "now": "2026-11-29T02:26:55Z",
+            "commands": self.commands,
+            "desired": self.desired,
+            "want": self.want,
+            "through": self.through,
+        }
+        return json.dumps(said, separators=(",", ":")).encode()
+
+    def _take_report(self, document: dict[str, Any]) -> None:
+        self.reports.append(document)
+        self.acks += document.get("acks", [])
+        for event in document.get("events", []):
+            if event["seq"] > self.through:
+                self.through = event["seq"]
+                self.events.append(event)
+        told = {one["id"] for one in self.acks}
+        self.commands = [one for one in self.commands if one.get("id") not in told]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
