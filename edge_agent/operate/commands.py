@@ -12,13 +12,11 @@ from typing import Any
 from edge_agent.base.activity import Activity, View
 from edge_agent.base.errors import StoreError
 from edge_agent.core.command import Command, UnfitError, arguments
-from edge_agent.core.printable import printable
-from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
 from edge_agent.operate.command_handlers import Handlers, Outcome, carry_out
-from edge_agent.report.state_document import percent, reason_of
+from edge_agent.report.recording_row import DONE, describe
 from edge_agent.store.recordings import Store
 
 MAX_PATHS = 10_000
@@ -26,7 +24,6 @@ MAX_PATHS = 10_000
 _SHOWN_PENDING, _SHOWN_FAILED, _SHOWN_DONE = 500, 100, 20
 _FOLLOW_S = 1.0
 """Longest time between two lines to a follower: it shows that we are there."""
-_DONE = (State.VERIFIED, State.KEPT, State.RELEASED)
 
 
 class RequestError(Exception):
@@ -159,46 +156,9 @@ def list_files(store: Store, view: View) -> list[dict[str, Any]]:
         for recording in (
             *store.in_states(*PENDING, limit=_SHOWN_PENDING),
             *store.latest(State.FAILED, limit=_SHOWN_FAILED)[::-1],
-            *store.latest(*_DONE, limit=_SHOWN_DONE)[::-1],
+            *store.latest(*DONE, limit=_SHOWN_DONE)[::-1],
         )
     ]
-
-
-def describe(recording: Recording, view: View) -> dict[str, Any]:
-    """Return one recording as a person sees it: printable, with the reason for its wait."""
-    wait = reason_of(recording, view)
-    length = recording.identity.length
-    acknowledged = _acknowledged(recording, view)
-    is_current = view.current is not None and view.current.recording_id == recording.id
-    current = view.current if is_current else None
-    return {
-        "file_id": recording.id,
-        "path": printable(recording.path),
-        "folder": recording.folder,
-        "name": recording.name,
-        "state": str(recording.state),
-        "length": length,
-        "acknowledged": acknowledged,
-        "in_flight": current.in_flight if current is not None else 0,
-        "percent": None if acknowledged is None else percent(acknowledged, length),
-        "reason": None if wait is None else str(wait.reason),
-        "detail": recording.detail if wait is None else wait.detail,
-        "problem": recording.problem,
-        "published_as": recording.published_as,
-        "supersedes": recording.supersedes,
-        "seen_at": recording.seen_at,
-        "verified_at": recording.verified_at,
-        "is_done": recording.state in _DONE and recording.receipt is not None,
-    }
-
-
-def _acknowledged(recording: Recording, view: View) -> int | None:
-    """Return the bytes that the server holds as far as it is known here; None: only it knows."""
-    if recording.state in (*_DONE, State.SENT):
-        return recording.identity.length
-    if view.current is not None and view.current.recording_id == recording.id:
-        return view.current.acknowledged
-    return None if recording.upload_id is not None else 0
 
 
 def _paths(value: object) -> list[bytes]:

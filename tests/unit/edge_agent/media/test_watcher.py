@@ -18,7 +18,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
 from edge_agent.media.scan import Scan, is_gone
 from edge_agent.media.stability_check import identity_at
-from edge_agent.operate.commands import describe
+from edge_agent.report.recording_row import describe
 from edge_agent.report.state_document import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store

@@ -1,0 +1,252 @@
+"""Telling the ingest server, broker or not: state, queue and events go up, commands come down.
+
+One worker, `ServerReports`, with a thread and a connection of its own; no upload waits for it (law L6).
+What a report says is in `report_document`, when one goes out in `core/report_pace`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import (
+    AbortedError,
+    AgentError,
+    ServerBusyError,
+    StoreError,
+)
+from edge_agent.base.helper import only_helps
+from edge_agent.core.backoff import BackoffPolicy
+from edge_agent.core.report_pace import ReportPace, ReportTiming
+from edge_agent.report.command_port import CommandPort
+from edge_agent.report.report_parts import VIA, Look, ReportParts
+from edge_agent.report.server_port import ReportAnswer, ReportServer
+from edge_agent.store.outbox import OutboxEvent
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger(__name__)
+
+_PARTS = frozenset({"info", "state", "files", "reported"})
+_ASLEEP_S = 3600.0
+_OLDER_SERVER_S = 3600.0
+"""Until an older server is asked again: it may have been upgraded."""
+_BACKOFF = BackoffPolicy(5.0, 900.0)
+KEPT_S = 290.0
+"""A connection that rests for longer is let go."""
+
+
+class ServerReports:
+    """Keeps the server informed; a worker. `wake`, `hurry`, `answered`, `link_returned` and `stop` from any thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], ReportServer],
+        store: Store,
+        *,
+        device_id: str,
+        snapshot: Callable[[], Mapping[str, Any]],
+        info: Callable[[], Mapping[str, Any]],
+        activity: Activity,
+        clock: Clock,
+        boot_id: str,
+        run_id: str,
+        jitter: Callable[[], float],
+        port: CommandPort | None = None,
+        carries_events: bool = False,
+        timing: ReportTiming | None = None,
+    ) -> None:
+        """Prepare; nothing touches the network before the first `step`.
+
+        Args:
+            connect: makes the client, when it is needed first.
+            snapshot, info: make the ``state`` and the ``info`` document; called from `step` only.
+            jitter: a draw from ``[0, 1)``; the caller owns the randomness.
+            port: takes the commands that come back; None: nobody does.
+            carries_events: there is no broker, so events leave the outbox this way.
+        """
+        self.wake_runner: Callable[[], None] = _nobody
+        """Called, from any thread, when `step` has something to do: the runner sets it."""
+        self._connect = connect
+        self._outbox = store.outbox
+        self._parts = ReportParts(
+            store,
+            activity,
+            device_id=device_id,
+            snapshot=snapshot,
+            info=info,
+            port=port,
+            carries_events=carries_events,
+        )
+        self._clock = clock
+        self._head = {"boot_id": boot_id, "run_id": run_id}
+        self._jitter = jitter
+        self._port = port
+        self._pace = ReportPace(timing or ReportTiming())
+        self._seq = 0
+        self._failures = 0
+        self._is_older = False
+        self._is_answered = False
+        self._lock = threading.Lock()
+        self._server: ReportServer | None = None
+        self._is_stopped = False
+        self._desired: bytes | None = None
+        """The last one that was passed on."""
+
+    def wake(self) -> None:
+        """Say that something has changed; returns at once."""
+        if self._pace.changed():
+            self.wake_runner()
+
+    def hurry(self) -> None:
+        """Say that somebody waits for what is to be told."""
+        self._pace.hurry()
+        self.wake_runner()
+
+    def answered(self) -> None:
+        """Say that a command may have its acknowledgement, or the settings in force have changed."""
+        self._is_answered = True
+        self.wake_runner()
+
+    def link_returned(self) -> None:
+        """Say that the link, which was away, has been seen to work: do not sit out the backoff."""
+        if not self._is_older:
+            self._pace.retry_now()
+            self.wake_runner()
+
+    def stop(self) -> None:
+        """Break off what runs; from any thread, returns at once."""
+        with self._lock:
+            self._is_stopped = True
+            server = self._server
+        if server is not None:
+            server.abort()
+
+    def close(self) -> None:
+        """Let the connection go; `step` is not called any more."""
+        if self._server is not None:
+            self._server.close()
+
+    def step(self, now_s: float) -> float:
+        """Report if it is due; return the seconds until the next call is needed."""
+        if self._is_answered:
+            self._is_answered = False
+            if self._parts.has_answers():
+                self._pace.hurry()
+        if (wait_s := self._pace.wait_s(now_s)) > 0:
+            return wait_s
+        try:
+            look = self._parts.look({**self._head, "seq": self._seq + 1}, now_s)
+            self._pace.look(look.doing, now_s)
+            next_s = self._pace.next_s()
+            if self._pace.is_due(now_s, is_news=look.is_news):
+                self._tell(look, next_s)
+        except AbortedError:
+            return _ASLEEP_S
+        except StoreError as error:
+            self._failed(error, 0)
+        return self._pace.wait_s(self._clock.now_s())
+
+    # --- telling it -------------------------------------------------------------------------------
+
+    def _tell(self, look: Look, next_s: float) -> None:
+        self._pace.begin()
+        self._seq += 1
+        used_before = 0 if self._server is None else self._server.used_bytes
+        try:
+            server = self._connected()
+            answer = server.report(look.draft.encoded(next_s=round(next_s)))
+        except AbortedError:
+            raise
+        except AgentError as error:
+            self._failed(error, used_before)
+            return
+        now_s = self._clock.now_s()
+        cost = server.used_bytes - used_before
+        if answer is None:
+            self._meet_older(cost, now_s)
+            return
+        if self._failures or self._is_older:
+            log.info("report.taken", failures=self._failures)
+        self._failures, self._is_older = 0, False
+        self._pace.told(cost, now_s, next_s=next_s, is_news=look.is_news)
+        self._parts.told.note(look.parts, now_s)
+        self._hear(look, answer)
+        if next_s > KEPT_S:
+            server.rest()
+
+    def _connected(self) -> ReportServer:
+        server = self._server
+        if server is None:
+            server = self._connect()
+        with self._lock:
+            self._server = server
+            if self._is_stopped:
+                raise AbortedError("stopped before it was sent")
+        return server
+
+    def _failed(self, error: AgentError, used_before: int) -> None:
+        self._failures += 1
+        wait_s = max(1.0, _BACKOFF.delay_s(self._failures, jitter=(1 + self._jitter()) / 2))
+        if isinstance(error, ServerBusyError) and error.retry_after_s is not None:
+            wait_s = max(wait_s, error.retry_after_s)
+        used = 0 if self._server is None else max(0, self._server.used_bytes - used_before)
+        self._pace.failed(used, self._clock.now_s(), wait_s=wait_s)
+        if self._failures == 1:
+            log.info(
+                "report.failed",
+                error=str(error),
+                wait_s=round(wait_s, 1),
+                action="tried again, ever more seldom; uploads go on by themselves",
+            )
+
+    def _meet_older(self, cost: int, now_s: float) -> None:
+        if not self._is_older:
+            log.info(
+                "report.not_taken",
+                reason="the server is an older one, or a proxy lets uploads through alone",
+                action=f"asked again each {_OLDER_SERVER_S / 3600:.0f} h; uploads need no reports",
+            )
+        self._is_older = True
+        self._pace.failed(cost, now_s, wait_s=_OLDER_SERVER_S)
+
+    # --- what comes back --------------------------------------------------------------------------
+
+    def _hear(self, look: Look, answer: ReportAnswer) -> None:
+        """Do what the answer says; each of it may fail, and comes again with the next answer."""
+        settled = 0
+        with only_helps("events to the server", instead="they are told again"):
+            settled = self._settle(look.events, answer.through)
+        if self._port is not None:
+            with only_helps("commands from the server", instead="the server repeats them"):
+                self._take(self._port, look, answer)
+        wanted = (answer.want & _PARTS) - look.parts.keys()
+        self._parts.told.forget(wanted)
+        if wanted or (look.has_more and (settled or look.acks)):
+            self._pace.hurry()
+
+    def _settle(self, events: Iterable[OutboxEvent], through: int | None) -> int:
+        """Forget the events that the server has; return how many these are."""
+        has = {one.seq: None for one in events if through is not None and one.seq <= through}
+        if has:
+            self._outbox.settle(has)
+        return len(has)
+
+    def _take(self, port: CommandPort, look: Look, answer: ReportAnswer) -> None:
+        if look.acks:
+            port.told(VIA, look.acks)
+        for command in answer.commands:
+            port.take(command, VIA, now_s=answer.now.timestamp())
+        if answer.desired is not None and answer.desired != self._desired:
+            port.desire(answer.desired, VIA)
+            self._desired = answer.desired
+        if answer.commands:
+            self._pace.hurry()
+
+
+def _nobody() -> None:
+    return None
