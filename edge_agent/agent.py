@@ -50,6 +50,7 @@ from edge_agent.report.standing_log import StandingLog
 from edge_agent.report.state_document import StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
+from edge_agent.send.report_wiring import ReportsThread, make_server_reports
 from edge_agent.send.wiring import (
     make_link_watch,
     make_receipt_client,
@@ -144,10 +145,14 @@ class Agent:
             sender=self._sender,
             watcher=self._watcher,
         )
+        self._run_id = secrets.token_hex(8)
         self._reporter = self._new_reporter(boot_id)
+        self._reports = self._new_reports(boot_id)
         self._commands.intervals.append(self._reporter.tell_every)
         self._commands.listeners.append(self._reporter.commands_changed)
         self._commands.announcements.append(self._reporter.rebirth)
+        self._commands.listeners.append(self._reports.commands_changed)
+        self._commands.announcements.append(self._reports.hurry)
         self._runners = self._new_runners()
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
@@ -189,9 +194,24 @@ class Agent:
             activity=self.activity,
             clock=self._clock,
             boot_id=boot_id,
-            run_id=secrets.token_hex(8),
+            run_id=self._run_id,
             jitter=secrets.SystemRandom().random,
             about=self._about,
+            port=self._commands.port,
+        )
+
+    def _new_reports(self, boot_id: str) -> ReportsThread:
+        return make_server_reports(
+            self._settings,
+            self._store,
+            self.activity,
+            self._clock,
+            snapshot=self._snapshots,
+            about=self._about,
+            way=self._way,
+            boot_id=boot_id,
+            run_id=self._run_id,
+            link=self._link,
             port=self._commands.port,
         )
 
@@ -250,6 +270,7 @@ class Agent:
             else:
                 with only_helps(name, instead="until the next start of the agent it does not run"):
                     runner.start()
+        self._reports.start()
         self._snapshots.phase = None
         self.activity.touch()
         self._notifier.ready()
@@ -385,6 +406,7 @@ class Agent:
         self._sender.abort()
         self._receipt_client.abort()
         self._commands.stop()
+        self._reports.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
         late = [
             runner.name
@@ -408,6 +430,7 @@ class Agent:
         with only_helps("link watch", instead="it ends with the process"):
             self._link.stop(self._left_s())
         self._sender.close(self._left_s())
+        self._reports.close(self._left_s())
         self._transport.close()
         self._receipt_client.close()
         self._store.close()

@@ -71,6 +71,7 @@ class ProblemCode(StrEnum):
     REPORTER_FAILED = "reporter_failed"
     COMMANDS_FAILED = "commands_failed"
     ENROLMENT_FAILED = "enrolment_failed"
+    SERVER_REPORTS_FAILED = "server_reports_failed"
 
 
 _REPORT_IT = "keep the log (worker.failed names the error) and report it"
@@ -100,6 +101,10 @@ FAILURES: Mapping[ProblemCode, str] = MappingProxyType(
         ProblemCode.ENROLMENT_FAILED: (
             "what claims a token fails at each try: nothing is sent before there is one;"
             f" {_REPORT_IT}, and put a token of `ingest-server token add` into [server] token_file"
+        ),
+        ProblemCode.SERVER_REPORTS_FAILED: (
+            "what tells the server about this device fails at each try: recordings are sent, the"
+            f" server's operators see nothing of it and command nothing; {_REPORT_IT}"
         ),
     }
 )

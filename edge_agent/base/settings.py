@@ -338,6 +338,16 @@ class CommandSettings(_Settings):
         return _among(names, SETTINGS)
 
 
+class ReportsSettings(_Settings):
+    """What the server is told beside recordings: it shows its operators this device by it."""
+
+    enabled: bool = True
+    """Whether it is told; recordings arrive either way."""
+
+    interval_seconds: Annotated[float, Field(ge=5, le=86_400)] = 30.0
+    """Between two reports while something is sent or has changed; 300 at least over a metered link."""
+
+
 class RetentionSettings(_Settings):
     """When a recording that the server holds is let go."""
 
@@ -385,6 +395,7 @@ class AgentSettings(LayeredSettings):
     link: tuple[LinkSettings, ...] = ()
     mqtt: MqttSettings = MqttSettings()
     commands: CommandSettings = CommandSettings()
+    reports: ReportsSettings = ReportsSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 

@@ -31,8 +31,8 @@ class ServerSection(Section):
     """How long running requests may finish at a stop; what is cut has its bytes kept. A container
     is killed ten seconds after SIGTERM."""
 
-    keep_alive_s: Annotated[Seconds, Field(gt=0, le=3600)] = 75.0
-    """Idle time before a connection is closed: longer than an agent's pause between requests, and
+    keep_alive_s: Annotated[Seconds, Field(gt=0, le=3600)] = 300.0
+    """Idle time before a connection is closed: longer than an agent's pause between two reports, and
     than a proxy in front keeps its own, or a request meets a connection that is just closing."""
 
     public_url: str | None = None

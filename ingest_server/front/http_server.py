@@ -64,8 +64,8 @@ class ServingSettings:
     """From the first byte of a request to the end of its headers: they are a few hundred bytes. As
     long again for a TLS handshake."""
     stop_timeout_s: float = 30.0
-    keep_alive_s: float = 75.0
-    """Idle time before a connection is closed; longer than an agent's pause between requests."""
+    keep_alive_s: float = 300.0
+    """Idle time before a connection is closed; longer than an agent's pause between two reports."""
     interim: Interim = Interim.DIRECT
     behind_proxy: bool = False
     """Whether peers on this machine are a proxy, which stands for many and bounds each of them."""

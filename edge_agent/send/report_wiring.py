@@ -1,0 +1,172 @@
+"""The reports to the server, made from the settings and joined to what they tell of."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.clock import Clock
+from edge_agent.base.credentials import FOR_SERVER, read_secret
+from edge_agent.base.helper import only_helps
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.worker_thread import WorkerThread
+from edge_agent.core.report_pace import ReportTiming
+from edge_agent.net.endpoint import Endpoint
+from edge_agent.net.link_monitor import LinkMonitor
+from edge_agent.net.way import Way
+from edge_agent.report import payloads
+from edge_agent.report.command_port import CommandPort
+from edge_agent.report.server_port import ReportServer
+from edge_agent.report.server_reports import KEPT_S, ServerReports
+from edge_agent.report.timing import Timing
+from edge_agent.store.recordings import Store
+
+_WHAT = "reports to the server"
+_PATIENCE_S = 15.0
+"""Of a report in which nothing moves; the next one says the same, and more."""
+
+
+def make_reports_client(settings: AgentSettings, clock: Clock, way: Way) -> ReportServer:
+    """Return what carries reports to the configured server, over *way*.
+
+    Raises:
+        ConfigError: a file for TLS or the proxy cannot be used.
+    """
+    # Here and not above: an agent that does not report does not load it.
+    from edge_agent.send.clients.reports import ReportsClient
+
+    server = settings.server
+    return ReportsClient(
+        Endpoint(
+            url=server.url,
+            ca_file=server.ca_file,
+            client_cert_file=server.client_cert_file,
+            client_key_file=server.client_key_file,
+            proxy=server.proxy,
+            idle_timeout_s=min(_PATIENCE_S, settings.upload.idle_timeout_seconds),
+            kept_s=KEPT_S,
+            congestion_control=settings.upload.congestion_control,
+            dscp=settings.upload.dscp,
+            way=way,
+        ),
+        token=lambda: read_secret(FOR_SERVER, server.token_file),
+        utc=clock.now_utc,
+    )
+
+
+def make_server_reports(
+    settings: AgentSettings,
+    store: Store,
+    activity: Activity,
+    clock: Clock,
+    *,
+    snapshot: Callable[[], Mapping[str, Any]],
+    about: Callable[[], Mapping[str, Any]],
+    way: Way,
+    boot_id: str,
+    run_id: str,
+    link: LinkMonitor,
+    port: CommandPort | None = None,
+) -> ReportsThread:
+    """Return what tells the server, not started; events go its way where there is no broker.
+
+    Args:
+        about: what the ``info`` document says beside the device, the boot and the reports.
+    """
+    if not settings.reports.enabled:
+        return ReportsThread(None, activity, clock, link)
+    interval_s = settings.reports.interval_seconds
+    usual = ReportTiming()
+    timing = replace(
+        usual,
+        interval_s=interval_s,
+        metered_interval_s=max(interval_s, usual.metered_interval_s),
+        heartbeat_s=max(interval_s, usual.heartbeat_s),
+    )
+    reports = ServerReports(
+        lambda: make_reports_client(settings, clock, way),
+        store,
+        device_id=settings.device_id,
+        snapshot=snapshot,
+        info=lambda: {
+            **payloads.birth(settings.device_id, boot_id=boot_id, timing=Timing(), about=about()),
+            "telemetry": {"interval_s": interval_s, "heartbeat_s": timing.heartbeat_s},
+            "transports": ["server"] if settings.mqtt.url is None else ["mqtt", "server"],
+        },
+        activity=activity,
+        clock=clock,
+        boot_id=boot_id,
+        run_id=run_id,
+        jitter=secrets.SystemRandom().random,
+        port=port,
+        carries_events=settings.mqtt.url is None,
+        timing=timing,
+    )
+    return ReportsThread(reports, activity, clock, link)
+
+
+class ReportsThread:
+    """The worker in its thread, woken by what it tells of; nothing here can hold up anybody else.
+
+    Args:
+        reports: None: nothing is told.
+    """
+
+    def __init__(
+        self, reports: ServerReports | None, activity: Activity, clock: Clock, link: LinkMonitor
+    ) -> None:
+        self._reports = reports
+        self._activity = activity
+        self._runner: WorkerThread | None = None
+        if reports is None:
+            return
+        self._runner = WorkerThread(
+            "server-reports",
+            reports.step,
+            clock=clock,
+            on_failing=partial(activity.problem, ProblemCode.SERVER_REPORTS_FAILED),
+        )
+        reports.wake_runner = self._runner.wake
+        told_of_return = link.on_return
+
+        def returned() -> None:
+            told_of_return()
+            reports.link_returned()
+
+        link.on_return = returned
+
+    def commands_changed(self) -> None:
+        """Say that an answer or a setting is new; from any thread, returns at once."""
+        if self._reports is not None:
+            self._reports.answered()
+
+    def hurry(self) -> None:
+        """Say that somebody waits for what is told; from any thread, returns at once."""
+        if self._reports is not None:
+            self._reports.hurry()
+
+    def start(self) -> None:
+        if self._reports is None or self._runner is None:
+            return
+        with only_helps(_WHAT, instead="the server is told nothing; recordings arrive"):
+            self._activity.subscribe(self._reports.wake)
+            self._runner.start()
+
+    def stop(self) -> None:
+        """Begin no further report, and break off the one that runs; returns at once."""
+        if self._reports is None or self._runner is None:
+            return
+        self._runner.stop()
+        with only_helps(_WHAT, instead="they end with the process"):
+            self._reports.stop()
+
+    def close(self, timeout_s: float) -> None:
+        if self._reports is None or self._runner is None:
+            return
+        with only_helps(_WHAT, instead="they end with the process"):
+            if self._runner.join(timeout_s):
+                self._reports.close()
