@@ -22,8 +22,11 @@ MAX_ROWS: Final = 20
 MAX_EVENTS: Final = 20
 
 _ROOM_BYTES: Final = MAX_REPORT_BYTES - 1024
-_ROWS_BYTES: Final = 32 * 1024
+_ROWS_BYTES: Final = 30 * 1024
 """Of all rows: what else there is to tell has its place, too."""
+_MOST_BYTES: Final = {"state": 8 * 1024, "info": 8 * 1024, "reported": 8 * 1024, "files": 32 * 1024}
+"""Of a part: the server refuses a report with a longer one."""
+MAX_EVENT_BYTES: Final = 8 * 1024
 _ROW = (
     "file_id",
     "name",
@@ -50,7 +53,7 @@ class Draft:
     def add(self, key: str, value: object) -> bool:
         """Add a part; return whether there was room for it."""
         needed = len(encode({key: value}))
-        if needed > self._left:
+        if needed > min(self._left, _MOST_BYTES.get(key, _ROOM_BYTES)):
             return False
         self._document[key] = value
         self._left -= needed
@@ -85,6 +88,13 @@ def file_rows(recordings: Iterable[Recording], view: View) -> list[dict[str, Any
             break
         rows.append(row)
     return rows
+
+
+def fitting(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *state*, without what names files where these are so many that it would be too long."""
+    if len(encode(state)) < _MOST_BYTES["state"] - 64:
+        return state
+    return {**state, "left_out": None, "problems": state["problems"][:100]}
 
 
 def gist_of_state(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
 from edge_agent.report.command_port import Ack, CommandPort, Via
 from edge_agent.report.report_document import (
+    MAX_EVENT_BYTES,
     MAX_EVENTS,
     MAX_ROWS,
     Draft,
     Told,
     file_rows,
+    fitting,
     gist_of_files,
     gist_of_state,
 )
@@ -122,7 +124,7 @@ class ReportParts:
         gist = gist_of_state(state)
         is_news = self.told.is_news("state", gist)
         if (is_news or self.told.age_s("state", now_s) >= _RENEW_S) and look.draft.add(
-            "state", state
+            "state", fitting(state)
         ):
             look.parts["state"] = gist
             look.is_news |= is_news
@@ -150,12 +152,17 @@ class ReportParts:
             self._store.outbox.retry_refused()
             self._has_set_aside = False
         waiting = self._store.outbox.undelivered(limit=MAX_EVENTS)
-        taken = look.draft.add_list(
-            "events", (payloads.cloud_event(one, self._device_id) for one in waiting)
-        )
-        if waiting and not taken and not look.parts and not look.acks:
-            # One that is too long for a report of its own would hold up all behind it.
-            self._store.outbox.settle({waiting[0].seq: "too large"})
+        documents = [payloads.cloud_event(one, self._device_id) for one in waiting]
+        long = {
+            one.seq: "too long for a report"
+            for one, document in zip(waiting, documents, strict=True)
+            if len(payloads.encode(document)) > MAX_EVENT_BYTES
+        }
+        if long:  # they would hold up all behind them
+            self._store.outbox.settle(long)
+            self._add_events(look)
+            return
+        taken = look.draft.add_list("events", documents)
         look.events = waiting[:taken]
         look.has_more |= len(waiting) == MAX_EVENTS or taken < len(waiting)
         look.is_news |= taken > 0

@@ -83,7 +83,7 @@ class ServerReports:
             carries_events=carries_events,
         )
         self._clock = clock
-        self._head = {"boot_id": boot_id, "run_id": run_id}
+        self._head = {"device": device_id, "boot_id": boot_id, "run_id": run_id}
         self._jitter = jitter
         self._port = port
         self._pace = ReportPace(timing or ReportTiming())

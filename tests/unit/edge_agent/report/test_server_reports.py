@@ -34,6 +34,7 @@ def test_the_first_report_says_who_and_what_and_the_next_ones_only_that_it_lives
     assert first["files"] == {"pending": [], "failed": []}
     assert second == {
         "v": 1,
+        "device": "drone-01",
         "boot_id": "0b9c8f1e-6f0a-4f64-9d6c-0e5a1c9e2b11",
         "run_id": "51f0aa0b12cd34ef",
         "seq": 2,
@@ -289,6 +290,7 @@ def test_a_report_is_never_longer_than_the_server_takes(server, agent):
     agent.run_for(300)
 
     assert max(len(encode(one)) for one in server.reports) <= 64 * 1024
+    assert max(len(encode(one)) for one in named(server.reports, "files")) <= 32 * 1024
     assert len(server.events) == 20
 
 
@@ -309,3 +311,22 @@ def test_an_interval_of_the_owner_holds_for_changes_and_for_the_heartbeat(server
         assert len(server.reports) == 1
         agent.run_for(20)
         assert len(server.reports) == 2
+
+
+def test_an_event_that_is_too_long_for_the_server_holds_up_no_other(server, agent):
+    agent.tell("1.mp4", "x" * 8192, "2.mp4")
+
+    agent.run_for(60)
+
+    assert [one["data"]["name"] for one in server.events] == ["1.mp4", "2.mp4"]
+    assert agent.store.outbox.undelivered() == []
+
+
+def test_a_state_that_names_too_much_is_told_without_the_names(server, agent):
+    cause = {"count": 9, "examples": ["x" * 4096, "y" * 4096], "endings": []}
+    agent.state = {**STATE, "left_out": {"link": cause, "error": cause}, "problems": ["left_out"]}
+
+    agent.step()
+
+    assert server.reports[0]["state"]["left_out"] is None
+    assert server.reports[0]["state"]["problems"] == ["left_out"]
