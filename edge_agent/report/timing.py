@@ -17,6 +17,10 @@ class Timing:
     """Between two looks at the agent: making the document costs a database query."""
     interval_s: float = 30.0
     """Between two ``state`` messages while something goes on."""
+    metered_bytes_per_hour: int = 200_000
+    """Of ``state`` messages over a metered link, while something is sent."""
+    idle_bytes_per_hour: int = 20_000
+    """The same, while nothing is."""
     poll_s: float = 20.0
     """Longest wait of a step while an answer is due: what nobody woke us for is found then."""
     calm_s: float = 60.0

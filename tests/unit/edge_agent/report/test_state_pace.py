@@ -1,5 +1,6 @@
 """The state is looked at rarely, and told when it is worth a message."""
 
+from edge_agent.report.payloads import encode
 from edge_agent.report.state_pace import StatePace
 from edge_agent.report.timing import Timing
 
@@ -51,3 +52,49 @@ def test_a_new_session_has_been_told_nothing():
 
     assert pace.look_wait_s(101.0) == 0
     assert looked(pace, BUSY, 101.0)
+
+
+def told_in_four_hours(state_of):
+    pace, now_s, told = StatePace(TIMING), 0.0, []
+    while now_s < 4 * 3600:
+        pace.changed()
+        now_s += max(0.5, pace.look_wait_s(now_s))
+        state = state_of(len(told))
+        if looked(pace, state, now_s):
+            told.append((now_s, len(encode(state)) + 128))
+    return told
+
+
+def most_in_an_hour(told):
+    return max(
+        sum(size for when_s, size in told if start_s <= when_s < start_s + 3600)
+        for start_s in range(0, 3 * 3600 + 1, 300)
+    )
+
+
+def test_on_a_metered_link_no_hour_has_more_bytes_than_its_limit_however_much_changes():
+    def small_files(number):
+        current = {"file_id": f"{number}", "percent": 0.0, "name": "x" * 900}
+        return {"state": "uploading", "current": current, "link": {"metered": True}}
+
+    def flapping(number):
+        return {"state": f"{number}", "current": None, "link": {"metered": True}, "a": "x" * 900}
+
+    assert most_in_an_hour(told_in_four_hours(small_files)) <= 200_000 + 1200
+    assert most_in_an_hour(told_in_four_hours(flapping)) <= 20_000 + 1200
+
+
+def test_without_a_meter_each_change_is_told_at_once():
+    pace = StatePace(TIMING)
+    told = [looked(pace, {"state": f"{number}"}, 10.0 * number) for number in range(1000)]
+
+    assert all(told)
+
+
+def test_a_metered_state_that_is_due_by_the_clock_is_told_though_the_budget_is_used_up():
+    pace = StatePace(TIMING)
+    huge = {"link": {"metered": True}, "a": "x" * 15_000}
+    assert looked(pace, {"state": "1", **huge}, 0.0)
+
+    assert not looked(pace, {"state": "2", **huge}, 899.0)
+    assert looked(pace, {"state": "2", **huge}, 900.0)
