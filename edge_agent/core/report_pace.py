@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 
 _HOUR_S = 3600.0
+_FOR_HEARTBEATS = 0.85
+"""Of what an idle device may use: the rest is for a state told anew, and for connections that were lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class ReportPace:
             return self._of_link(timing.interval_s, timing.metered_interval_s)
         if self._doing.is_metered:
             return timing.metered_heartbeat_s
-        afforded = median(self._costs or (0,)) * _HOUR_S / timing.idle_bytes_per_hour
+        of_heartbeats = timing.idle_bytes_per_hour * _FOR_HEARTBEATS
+        afforded = median(self._costs or (0,)) * _HOUR_S / of_heartbeats
         return max(timing.heartbeat_s, afforded)
 
     def begin(self) -> None:

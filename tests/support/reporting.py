@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edge_agent.base.activity import Activity, ProblemCode
-from edge_agent.base.clock import SystemClock
+from edge_agent.base.clock import Clock, SystemClock
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.reporter import Reporter
@@ -97,9 +97,10 @@ class Reporting:
         timing: Timing = QUICK,
         port: CommandPort | None = None,
         jitter: float | None = None,
+        clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        self.clock = SystemClock()
+        self.clock = SystemClock() if clock is None else clock
         folder.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(folder / "state.db", clock=self.clock, boot_id=boot_id)
         self.activity = Activity()

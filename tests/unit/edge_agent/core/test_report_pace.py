@@ -72,7 +72,7 @@ def test_somebody_who_asks_all_the_time_does_not_exceed_it_either():
 
 def test_an_idle_device_tells_as_often_as_twenty_kilobytes_an_hour_allow():
     cheap = told_until(
-        ReportPace(ReportTiming()), 8 * HOUR_S, doing=FREE, cost=lambda: 600, is_news=lambda: False
+        ReportPace(ReportTiming()), 8 * HOUR_S, doing=FREE, cost=lambda: 560, is_news=lambda: False
     )
     dear = told_until(
         ReportPace(ReportTiming()), 8 * HOUR_S, doing=FREE, cost=lambda: 2000, is_news=lambda: False
@@ -83,7 +83,7 @@ def test_an_idle_device_tells_as_often_as_twenty_kilobytes_an_hour_allow():
 
 
 def test_one_connection_that_was_lost_does_not_slow_the_heartbeat_down():
-    pace, costs = ReportPace(ReportTiming()), iter([600] * 20 + [5000] + [600] * 1000)
+    pace, costs = ReportPace(ReportTiming()), iter([560] * 20 + [5000] + [560] * 1000)
     told = told_until(pace, 2 * HOUR_S, doing=FREE, cost=lambda: next(costs), is_news=lambda: False)
 
     assert len(told) >= 59
