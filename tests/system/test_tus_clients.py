@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from demo.ports import LOOPBACK, free_port
+from tests.support.browser import node_with_packages
 from tests.support.counting_link import CountingLink
 from tests.support.processes import Server, wait_for
 from tests.support.recordings import sha256
-from tests.support.requirements import missing, require, require_packages
+from tests.support.requirements import require, require_packages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -28,17 +29,7 @@ IN_FLIGHT = 4 * MIB
 @pytest.fixture(scope="module")
 def node():
     """Return how to run a script of ours with node and its packages, installed once."""
-    program = require("node")
-    npm = require("npm")
-    stamp = JS / "node_modules" / ".installed"
-    wanted = (JS / "package.json").read_text()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        done = subprocess.run(command, cwd=JS, check=False, timeout=150, capture_output=True)
-        if done.returncode:
-            missing(f"npm could not install the clients: {done.stderr.decode()[-300:]}")
-        stamp.write_text(wanted)
-    return program
+    return node_with_packages()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,82 @@
+/** Settings that stay: what was asked for, what the device has, and where the two differ. */
+
+import { devicePath, send } from './api.js'
+import { announce, attribute, h, setText } from './dom.js'
+import { duration, rate, typedRate, UNKNOWN } from './text.js'
+
+const SETTINGS = {
+  paused: { label: 'Paused', show: (value) => (value ? 'yes' : 'no'), parse: (text) => ({ yes: true, no: false })[text], choices: ['no', 'yes'] },
+  limit_bytes_per_s: { label: 'Limit', show: (value) => (value ? rate(value) : 'none'), parse: parseLimit, hint: '250 kB/s' },
+  telemetry_interval_s: { label: 'Reports every', show: (value) => duration(value), parse: parseSeconds, hint: 'seconds' },
+}
+
+/** Return whether the device has something else than was asked for. */
+export function differs(key, desired, reported) {
+  const asked = desired?.settings ?? {}
+  if (!Object.hasOwn(asked, key)) return false
+  const has = reported?.settings ?? {}
+  return !Object.hasOwn(has, key) || (asked[key] || null) !== (has[key] || null)
+}
+
+export class DeviceSettings {
+  constructor(device, refresh) {
+    this.device = device
+    this.refresh = refresh
+    this.rows = new Map(Object.keys(SETTINGS).map((key) => [key, this.row(key)]))
+    this.none = h('p', { class: 'none' }, 'Nobody may set anything from here: see [commands] settings in its configuration.')
+    this.node = h('section', { class: 'card', 'aria-label': 'Settings that stay' }, h('h2', {}, 'Settings that stay'), this.none, [...this.rows.values()].map(({ node }) => node))
+  }
+
+  row(key) {
+    const { label, hint, choices } = SETTINGS[key]
+    const id = `setting-${key}`
+    const value = h('span', { class: 'value' }, UNKNOWN)
+    const said = h('p', { class: 'more', id: `${id}-said` })
+    const input = choices
+      ? h('select', { id, 'aria-describedby': `${id}-said` }, choices.map((one) => h('option', {}, one)))
+      : h('input', { id, placeholder: hint, size: '12', maxlength: '30', autocomplete: 'off', 'aria-describedby': `${id}-said` })
+    const form = h('form', { class: 'row', on: { submit: (event) => this.submit(event, key) } }, h('label', { for: id }, label), value, input, h('button', { type: 'submit', class: 'quiet', 'aria-label': `Set: ${label}` }, 'Set'))
+    return { node: h('div', { class: 'setting' }, form, said), value, said, input }
+  }
+
+  show({ info, desired, reported }) {
+    const allowed = info?.settings ?? []
+    this.none.hidden = allowed.length > 0
+    for (const [key, { node, value, said }] of this.rows) {
+      node.hidden = !allowed.includes(key)
+      const { show } = SETTINGS[key]
+      const has = reported?.settings ?? {}
+      setText(value, Object.hasOwn(has, key) ? show(has[key]) : UNKNOWN)
+      const refusal = reported?.errors?.[key]
+      const isOpen = differs(key, desired, reported)
+      attribute(node, 'data-tone', refusal ? 'bad' : isOpen ? 'warn' : null)
+      const asked = isOpen ? `Asked for: ${show(desired.settings[key])}. ` : ''
+      setText(said, refusal ? `${asked}Refused: ${refusal}` : isOpen ? `${asked}The device has not taken it yet.` : '')
+    }
+  }
+
+  async submit(event, key) {
+    event.preventDefault()
+    const { input } = this.rows.get(key)
+    const value = SETTINGS[key].parse(input.value.trim())
+    if (value === undefined) return announce(`“${input.value}” does not fit: write it like ${key === 'telemetry_interval_s' ? '60, in seconds' : '250 kB/s, or none'}.`, 'bad')
+    try {
+      await send('PUT', `${devicePath(this.device)}/desired`, { settings: { [key]: value } })
+      if (input instanceof HTMLInputElement) input.value = ''
+      announce(`${SETTINGS[key].label}: asked for. It holds as soon as the device has seen it, and after each restart.`)
+      this.refresh()
+    } catch (error) {
+      announce(`${SETTINGS[key].label}: ${error.message}`, 'bad')
+    }
+  }
+}
+
+function parseLimit(text) {
+  if (/^(0|none|no)$/i.test(text)) return null
+  const value = typedRate(text)
+  return Number.isFinite(value) ? value : undefined
+}
+
+function parseSeconds(text) {
+  return /^[0-9]{1,6}$/.test(text) ? Number(text) : undefined
+}

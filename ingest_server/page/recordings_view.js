@@ -1,0 +1,120 @@
+/** The recordings that arrived: found by device, time and name; played, taken, and proved. */
+
+import { address, get, recordingPath } from './api.js'
+import { Children, copyButton, h, named, setText, time } from './dom.js'
+import { dayEnd, dayStart } from './days.js'
+import { play } from './player.js'
+import { bytes, counted, hexDigest, UNKNOWN } from './text.js'
+import { Thumbnails } from './thumbnails.js'
+
+export default class RecordingsView {
+  constructor({ query }) {
+    this.thumbnails = new Thumbnails()
+    this.list = h('ul', { class: 'recordings' })
+    this.items = new Children(this.list, (one) => one.upload_id, (one) => this.item(one))
+    this.said = h('p', { class: 'summary', role: 'status' }, 'Asking the server…')
+    this.more = h('button', { type: 'button', hidden: true, on: { click: () => this.ask(this.next) } }, 'Show more')
+    this.node = h('div', { class: 'page' }, h('h1', {}, 'Recordings'), this.form(), this.said, this.list, this.more)
+    this.turnTo(query)
+  }
+
+  form() {
+    this.q = h('input', { id: 'q', type: 'search', placeholder: 'part of the name', maxlength: '200', autocomplete: 'off' })
+    this.device = h('input', { id: 'device', placeholder: 'any', maxlength: '63', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' })
+    this.from = h('input', { id: 'from', type: 'date' })
+    this.to = h('input', { id: 'to', type: 'date' })
+    const submit = (event) => {
+      event.preventDefault()
+      this.remember()
+    }
+    return h('form', { class: 'filter', role: 'search', on: { submit } },
+      [['Name', this.q], ['Device', this.device], ['Verified from', this.from], ['to', this.to]].map(([label, input]) => h('label', { for: input.id }, h('span', {}, label), input)),
+      h('button', { type: 'submit' }, 'Find'))
+  }
+
+  /** Show what the address asks for: #/recordings?q=…&device=…&from=2026-11-21&to=… */
+  turnTo(query) {
+    for (const name of ['q', 'device', 'from', 'to']) this[name].value = query.get(name) ?? ''
+    this.ask(null)
+  }
+
+  remember() {
+    const query = new URLSearchParams()
+    for (const name of ['q', 'device', 'from', 'to']) if (this[name].value.trim()) query.set(name, this[name].value.trim())
+    const wished = `#/recordings${query.size ? `?${query}` : ''}`
+    if (location.hash === wished) this.ask(null)
+    else location.hash = wished
+  }
+
+  async ask(cursor) {
+    this.asking?.abort()
+    const asking = new AbortController()
+    this.asking = asking
+    const query = { q: this.q.value.trim(), device: this.device.value.trim(), from: dayStart(this.from.value), to: dayEnd(this.to.value), cursor }
+    try {
+      const { body } = await get('fleet/recordings', query, { signal: asking.signal })
+      this.rows = cursor ? [...this.rows, ...body.recordings] : body.recordings
+      this.next = body.next ?? null
+      this.items.show(this.rows)
+      this.more.hidden = !this.next
+      setText(this.said, this.sentence(query))
+    } catch (error) {
+      if (!asking.signal.aborted) setText(this.said, error.message)
+      if (error.status === 401) location.replace('#/login')
+    }
+  }
+
+  sentence({ q, device, from, to }) {
+    if (this.rows.length) return `${counted(this.rows.length, 'recording')}${this.next ? ' so far' : ''}, newest first.`
+    if (q || device || from || to) return 'No recording fits. Try a part of the name, or a longer time.'
+    return 'No recording has arrived yet. What a device sends stands here as soon as it is verified and published.'
+  }
+
+  item(one) {
+    const link = address(`${recordingPath(one.upload_id)}/content`, { download: 1 })
+    const canPlay = one.can_play === true
+    const picture = canPlay
+      ? h('button', { type: 'button', class: 'thumb', 'aria-label': `Play ${one.name}`, on: { click: () => play(one) } }, h('span', { class: 'triangle', 'aria-hidden': 'true' }))
+      : h('span', { class: 'thumb none', 'aria-hidden': 'true' }, ending(one.name))
+    if (canPlay) this.thumbnails.watch(picture, one)
+    const digest = hexDigest(one.digest)
+    return {
+      node: h('li', {}, picture,
+        h('div', { class: 'what' },
+          named(one.name, { class: 'file' }),
+          h('p', { class: 'more' }, h('a', { href: `#/device/${encodeURIComponent(one.device)}` }, named(one.device)), ' · ', bytes(one.length), ' · verified ', time(one.verified_at), one.verified_against === 'client' ? ' against the device’s own digest' : ' (the client gave no digest)'),
+          h('p', { class: 'more digest' }, 'SHA-256 ', h('code', { title: digest }, digest.length > 20 ? `${digest.slice(0, 16)}…` : digest), ' ', copyButton(digest, `Copy the digest of ${one.name}`)),
+          receipt(one)),
+        h('div', { class: 'actions' },
+          canPlay ? h('button', { type: 'button', 'aria-label': `Play: ${one.name}`, on: { click: () => play(one) } }, 'Play') : null,
+          h('a', { class: 'button', href: link, download: '', 'aria-label': `Download: ${one.name}` }, 'Download'))),
+    }
+  }
+
+  close() {
+    this.asking?.abort()
+    this.thumbnails.close()
+  }
+}
+
+/** The receipt, read when somebody opens it. */
+function receipt(one) {
+  const pre = h('pre', { tabindex: '0' }, UNKNOWN)
+  const details = h('details', {}, h('summary', {}, 'Receipt'), h('p', { class: 'more' }, 'What the device was told when the server had verified it: reason enough to let its copy go.'), pre)
+  details.addEventListener('toggle', async () => {
+    if (!details.open || pre.dataset.read) return
+    try {
+      const { body } = await get(recordingPath(one.upload_id))
+      setText(pre, JSON.stringify(body.receipt ?? body, null, 2))
+      pre.dataset.read = 'yes'
+    } catch (error) {
+      setText(pre, error.message)
+    }
+  })
+  return details
+}
+
+function ending(name) {
+  const found = /\.([A-Za-z0-9]{1,5})$/.exec(name ?? '')
+  return found ? found[1].toUpperCase() : 'FILE'
+}
