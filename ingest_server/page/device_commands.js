@@ -3,7 +3,6 @@
 import { devicePath, send } from './api.js'
 import { serverNow } from './clock.js'
 import { Children, announce, attribute, h, setText, time } from './dom.js'
-import { expiresInS } from './pace.js'
 import { instant, localTime, rate, typedRate } from './text.js'
 import { commandStanding, commandWord } from './words.js'
 
@@ -73,17 +72,14 @@ export class DeviceCommands {
     attribute(button, 'title', isAllowed ? null : `The device does not allow it: "${command}" is not in [commands] allowed of its configuration.`)
   }
 
-  /** Ask for it and say by when it will be seen. Returns the answer; null: it was refused. */
-  async send(command, given, path = 'commands', body = null) {
-    const asked = body ?? { cmd: command, args: given, expires_in_s: expiresInS(this.row, serverNow()) }
+  /** Ask for it and say by when it will be seen, or why it is refused. */
+  async send(command, given) {
     try {
-      const answer = await send('POST', `${devicePath(this.device)}/${path}`, asked)
+      const answer = await send('POST', `${devicePath(this.device)}/commands`, { cmd: command, args: given })
       announce(`${commandWord(command)}: ${seenSentence(answer, this.row)}`)
       this.refresh()
-      return answer
     } catch (error) {
       announce(`${commandWord(command)}: ${error.message}`, 'bad')
-      return null
     }
   }
 
@@ -117,8 +113,8 @@ function noneSentence(row) {
 
 function seenSentence(answer, row) {
   const by = instant(answer?.seen_by)
-  if (by === null) return 'sent.'
-  if (row?.presence === 'offline') return `it waits for the device, which is offline, until ${localTime(by, serverNow())} at least.`
+  const until = instant(answer?.expires_at)
+  if (by === null || row?.presence === 'offline') return until === null ? 'sent.' : `the device is not there; it sees this if it is back by ${localTime(until, serverNow())}.`
   return `the device will see it by ${localTime(by, serverNow())}${answer.via === 'mqtt' ? ', over MQTT' : ''}.`
 }
 

@@ -2,7 +2,7 @@
 
 import { devicePath, get } from './api.js'
 import { Children, announce, h, named, setText, time } from './dom.js'
-import { bytes, counted } from './text.js'
+import { bytes, count, counted } from './text.js'
 import { reasonWord, stateWord } from './words.js'
 import { dayEnd, dayStart } from './days.js'
 
@@ -36,15 +36,21 @@ export class DeviceHolds {
   async ask(cursor) {
     try {
       const { body } = await get(`${devicePath(this.commands.device)}/holds`, { ...this.query(), cursor })
-      const found = (body.holds ?? body.rows ?? []).map(asFile)
-      this.rows = cursor ? [...this.rows, ...found] : found
+      this.rows = cursor ? [...this.rows, ...body.holds] : body.holds
       this.next = body.next ?? null
       this.items.show(this.rows)
       this.more.hidden = !this.next
-      setText(this.said, this.rows.length ? `${counted(this.rows.length, 'recording')}${this.next ? ' so far' : ''}.` : 'Nothing fits; or the device has not told yet what it has.')
+      setText(this.said, this.sentence(body))
     } catch (error) {
       setText(this.said, error.message)
     }
+  }
+
+  sentence({ count: all, is_full: isFull }) {
+    if (!all) return 'The device has not told yet what it has.'
+    if (!this.rows.length) return `Nothing fits of the ${counted(all, 'recording')} that it has told of.`
+    const more = isFull ? '; it has more than are kept here' : ''
+    return `${count(this.rows.length)}${this.next ? ' so far' : ''} of ${counted(all, 'recording')}, newest first${more}.`
   }
 
   /** Ask for all that fits; the answer is told by the command's own line. */
@@ -87,13 +93,6 @@ export function fetchArguments({ name, from, to }, isMetered) {
   if (from) query.from = from
   if (to) query.to = to
   return { query, metered: isMetered }
-}
-
-/** Rows come as objects, or as the agent tells them: [id, name, folder, length, mtime, state, reason]. */
-function asFile(row) {
-  if (!Array.isArray(row)) return row
-  const [file_id, name, folder, length, mtime_s, state, reason] = row
-  return { file_id, name, folder, length, mtime_s, state, reason }
 }
 
 function field(label, input) {

@@ -39,8 +39,9 @@ export class DeviceSettings {
     return { node: h('div', { class: 'setting' }, form, said), value, said, input }
   }
 
-  show({ info, desired, reported }) {
-    const allowed = info?.settings ?? []
+  show({ settings, desired, reported }) {
+    const allowed = settings ?? []
+    this.asked = Object.fromEntries(Object.entries(desired?.settings ?? {}).filter(([key]) => allowed.includes(key)))
     this.none.hidden = allowed.length > 0
     for (const [key, { node, value, said }] of this.rows) {
       node.hidden = !allowed.includes(key)
@@ -61,7 +62,7 @@ export class DeviceSettings {
     const value = SETTINGS[key].parse(input.value.trim())
     if (value === undefined) return announce(`“${input.value}” does not fit: write it like ${key === 'telemetry_interval_s' ? '60, in seconds' : '250 kB/s, or none'}.`, 'bad')
     try {
-      await send('PUT', `${devicePath(this.device)}/desired`, { settings: { [key]: value } })
+      await send('PUT', `${devicePath(this.device)}/desired`, { settings: { ...this.asked, [key]: value } })
       if (input instanceof HTMLInputElement) input.value = ''
       announce(`${SETTINGS[key].label}: asked for. It holds as soon as the device has seen it, and after each restart.`)
       this.refresh()

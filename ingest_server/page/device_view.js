@@ -32,6 +32,9 @@ export default class DeviceView {
     this.presence = h('span', { class: 'badge' })
     this.seen = time(null, 'age')
     this.what = h('p', { class: 'what' })
+    this.why = h('strong')
+    this.todo = h('span', { class: 'todo' })
+    this.stuck = h('section', { class: 'glance', 'data-tone': 'bad', 'aria-label': 'It is stuck', hidden: true }, h('span', { class: 'lamp' }), h('div', {}, this.why, this.todo))
     this.waiting = h('p', { class: 'loading' }, 'Asking the server…')
     this.body = h('div', { class: 'columns', hidden: true },
       h('div', { class: 'wide' }, this.now.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node, this.holds.node),
@@ -39,7 +42,7 @@ export default class DeviceView {
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
       h('div', { class: 'title' }, h('h1', {}, named(this.device)), this.presence, h('span', { class: 'seen' }, 'last seen ', this.seen)),
-      this.what, this.waiting, this.body)
+      this.what, this.stuck, this.waiting, this.body)
   }
 
   async step(signal) {
@@ -51,10 +54,16 @@ export default class DeviceView {
     if (Date.now() - this.historyAt >= HISTORY_EVERY_MS) await this.showHistory(signal)
   }
 
+  /** The plot only helps: without it the rest is shown, and it is asked for again in a minute. */
   async showHistory(signal) {
-    const { body } = await get(`${devicePath(this.device)}/history`, { hours: 24 }, { signal })
     this.historyAt = Date.now()
-    this.plot.show(body)
+    try {
+      const { body } = await get(`${devicePath(this.device)}/history`, { hours: 24 }, { signal })
+      this.plot.show(body)
+    } catch (error) {
+      if (signal.aborted || error.status === 401) throw error
+      this.plot.none(error.message)
+    }
   }
 
   show(told) {
@@ -65,6 +74,9 @@ export default class DeviceView {
     attribute(this.presence, 'data-presence', row.presence)
     setTime(this.seen, row.last_seen, 'age')
     setText(this.what, described(told))
+    this.stuck.hidden = !told.stuck
+    setText(this.why, told.stuck?.why ?? '')
+    setText(this.todo, told.stuck?.do ?? '')
     this.now.show(told)
     this.commands.show(told)
     this.files.show(told)
@@ -100,7 +112,7 @@ class Events {
   constructor() {
     this.list = h('ol', { class: 'events' })
     this.none = h('p', { class: 'none' }, 'Nothing has been told yet.')
-    this.items = new Children(this.list, (event) => event.id, event)
+    this.items = new Children(this.list, (one) => one.number, eventItem)
     this.isLong = false
     this.more = h('button', { type: 'button', class: 'quiet', on: { click: () => this.toggle() } })
     this.node = section('Events', this.none, this.list, this.more)
@@ -120,12 +132,13 @@ class Events {
   }
 }
 
-function event({ type, time: at, data = {} }) {
+function eventItem({ type, at, event = {} }) {
+  const { data = {}, clock, time: toldAt } = event
   const isBad = /failed|low|dropped|rejected|lost/.test(type)
   const detail = [data.length === undefined ? null : bytes(data.length), data.detail ?? data.reason ?? null].filter(Boolean).join(' · ')
   return {
     node: h('li', { 'data-tone': isBad ? 'bad' : null },
-      time(at), h('span', { class: 'word' }, eventWord(type)),
+      time(clock === 'unsynced' ? at : (toldAt ?? at)), h('span', { class: 'word' }, eventWord(type)),
       data.name ? named(data.name, { class: 'file' }) : null,
       detail ? h('span', { class: 'more' }, detail) : null),
   }

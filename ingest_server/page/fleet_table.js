@@ -52,7 +52,10 @@ export class FleetTable {
     table.addEventListener('pointerenter', () => { this.isHeld = true })
     table.addEventListener('pointerleave', () => { this.isHeld = false; this.draw() })
     this.scroller = h('div', { class: 'scroller', role: 'region', 'aria-label': 'Table of devices', tabindex: '0' }, table)
-    const tools = h('div', { class: 'tools' }, h('label', { for: 'search' }, 'Search'), this.search, this.byTrouble, this.summary)
+    // Where the rows are cards there are no heads to press.
+    this.orders = h('select', { id: 'order', on: { change: () => this.sortBy(this.orders.value) } }, [['trouble', 'Trouble'], ...COLUMNS].map(([order, label, , long]) => h('option', { value: order }, long ?? label)))
+    const order = h('span', { class: 'order' }, h('label', { for: 'order' }, 'Sort by'), this.orders)
+    const tools = h('div', { class: 'tools' }, h('label', { for: 'search' }, 'Search'), this.search, order, this.byTrouble, this.summary)
     return h('section', { class: 'table', 'aria-label': 'Devices' }, tools, this.scroller, this.pages)
   }
 
@@ -136,6 +139,7 @@ export class FleetTable {
       attribute(cell, 'aria-sort', order === this.order ? (this.isDescending ? 'descending' : 'ascending') : null)
     }
     this.byTrouble.hidden = this.order === 'trouble'
+    this.orders.value = this.order
     this.say(found.length)
     this.pages.hidden = pages === 1
     this.earlier.disabled = this.page === 0

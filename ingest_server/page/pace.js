@@ -1,4 +1,4 @@
-/** When to ask the server again, and until when a command has to be seen. Pure. */
+/** When to ask the server again. Pure. */
 
 const VISIBLE_S = 2
 const HIDDEN_S = 30
@@ -16,11 +16,4 @@ export function delayS(failures, isHidden, jitter) {
   if (!failures) return usual
   const longest = Math.min(LONGEST_S, VISIBLE_S * 2 ** Math.min(failures - 1, 10))
   return Math.max(isHidden ? HIDDEN_S : 0, longest * (0.5 + jitter / 2))
-}
-
-/** Return for how long a command waits: past the next report of the device, within what is allowed. */
-export function expiresInS(row, now) {
-  const nextBy = row?.next_by ? Date.parse(row.next_by) : NaN
-  if (row?.presence !== 'online' || Number.isNaN(nextBy)) return 3600
-  return Math.max(600, Math.min(3600, Math.ceil((nextBy - now) / 1000) + 300))
 }

@@ -69,6 +69,12 @@ export class Plot {
     this.leave()
   }
 
+  /** Say why there is nothing to draw; what was drawn before stays. */
+  none(why) {
+    this.summary = why
+    this.leave()
+  }
+
   x(at) {
     const { rate: rates } = this.history
     return LEFT + (at / Math.max(1, rates.length)) * (this.width - LEFT - RIGHT)

@@ -230,7 +230,6 @@ def device(one: Json) -> Json:
             "version": "0.2.0",
             "host": {"model": _MODELS[1], "os": "Debian 12", "arch": "aarch64"},
             "commands": can,
-            "settings": ["paused", "limit_bytes_per_s", "telemetry_interval_s"],
         },
         "state": None if is_silent else state,
         "files": {"pending": _pending(one), "failed": _failed(one)},
@@ -244,6 +243,8 @@ def device(one: Json) -> Json:
             "errors": {},
         },
         "events": _events(),
+        "stuck": None,
+        "settings": [] if is_silent else ["paused", "limit_bytes_per_s", "telemetry_interval_s"],
         "can": [] if is_silent else [*can, "fetch", "report"],
     }
 
@@ -329,11 +330,11 @@ def _events() -> list[Json]:
     ]
     return [
         {
-            "id": f"e{n}",
+            "number": 90 - n,
+            "device": "drone",
+            "at": at(400 * (n + 1)),
             "type": f"edgeup.{kind}",
-            "time": at(400 * (n + 1)),
-            "seq": 90 - n,
-            "data": data,
+            "event": {"time": at(400 * (n + 1)), "clock": "synced", "data": data},
         }
         for n, (kind, data) in enumerate(says)
     ]

@@ -115,7 +115,8 @@ class PageSite:
                 return 200, page_fleet.history()
             case ["holds"]:
                 files = page_fleet.device(self.rows[name])["files"]
-                return 200, {"holds": files["pending"] + files["failed"], "next": None}
+                held = files["pending"] + files["failed"]
+                return 200, {"holds": held, "next": None, "count": len(held), "is_full": False}
         return 404, {"status": 404, "title": "Not found"}
 
     def _recordings(self, rest: list[str], query: dict[str, str]) -> tuple[int, Any]:

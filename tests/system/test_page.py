@@ -214,7 +214,7 @@ def test_a_button_asks_in_a_way_that_no_other_site_can_and_says_by_when_it_is_se
     browser.wait_text("the device will see it by", "#announcements")
 
     [(headers, body)] = site.posted("/commands")
-    assert body == {"cmd": "pause", "args": {"for_s": 900}, "expires_in_s": 600}
+    assert body == {"cmd": "pause", "args": {"for_s": 900}}
     assert headers["x-requested-with"] == "edge-uploader"
     assert headers["x-csrf-token"] == "c5f"
 

@@ -100,16 +100,6 @@ test('a server that fails is asked less and less, and nobody asks in one moment'
   assert.equal(pace.delayS(1, true, 0), 30)
 })
 
-test('a command waits past the next report, and never longer than is allowed', () => {
-  const now = Date.parse('2026-11-29T14:00:00Z')
-  const by = (iso, presence = 'online') => pace.expiresInS({ presence, next_by: iso }, now)
-  assert.equal(by('2026-11-29T14:02:00Z'), 600)
-  assert.equal(by('2026-11-29T14:30:00Z'), 2100)
-  assert.equal(by('2026-11-29T19:00:00Z'), 3600)
-  assert.equal(by('2026-11-29T14:02:00Z', 'offline'), 3600)
-  assert.equal(by(null), 3600)
-})
-
 test('a day is the day here, whatever the clocks did in it', () => {
   assert.equal(days.dayStart('2026-11-29'), '2026-11-28T23:00:00Z')
   assert.equal(days.dayEnd('2026-10-25'), '2026-10-25T23:00:00Z')
