@@ -1,6 +1,7 @@
 /** Questions to the server that the page came from, and its refusals as sentences. */
 
 import { hear } from './clock.js'
+import { sentence } from './text.js'
 
 /** Where the server is: the page may be below a path of a proxy. */
 const ROOT = new URL('../', import.meta.url)
@@ -8,8 +9,10 @@ const LONGEST_MS = 15_000
 
 let csrf = null
 
-/** Who is signed in: {mode: 'open' | 'user' | 'none', user, has_users}. */
+/** Who is signed in: {mode: 'open' | 'user' | 'none', user, role: 'operator' | 'viewer', has_users}. */
 export let session = { mode: 'none', user: null }
+
+export const isViewer = () => session.role === 'viewer'
 
 /** What the server refused, or did not answer; `message` is for a person. */
 export class AskError extends Error {
@@ -89,8 +92,8 @@ const GENERAL = {
 
 function refusal(answer, problem) {
   const retryAfter = Number(answer.headers.get('Retry-After'))
-  const sentence = problem?.detail || problem?.title || GENERAL[answer.status]
-  return new AskError(sentence || `The server answers ${answer.status}.`, {
+  const said = problem?.detail || problem?.title || GENERAL[answer.status]
+  return new AskError(sentence(said || `The server answers ${answer.status}`), {
     status: answer.status,
     code: problem?.code ?? null,
     retryAfterS: Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : null,

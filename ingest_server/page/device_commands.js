@@ -1,6 +1,6 @@
 /** Buttons that ask a device to do something, and what came of it. */
 
-import { devicePath, send } from './api.js'
+import { devicePath, isViewer, send } from './api.js'
 import { serverNow } from './clock.js'
 import { Children, announce, attribute, h, setText, time } from './dom.js'
 import { instant, localTime, rate, typedRate } from './text.js'
@@ -67,9 +67,11 @@ export class DeviceCommands {
   }
 
   allow(button, command) {
-    const isAllowed = !this.can || this.can.includes(command)
-    attribute(button, 'aria-disabled', isAllowed ? null : 'true')
-    attribute(button, 'title', isAllowed ? null : `The device does not allow it: "${command}" is not in [commands] allowed of its configuration.`)
+    let why = null
+    if (isViewer()) why = 'You may look and not steer: your role is viewer.'
+    else if (this.can && !this.can.includes(command)) why = `The device does not allow it: "${command}" is not in [commands] allowed of its configuration.`
+    attribute(button, 'aria-disabled', why && 'true')
+    attribute(button, 'title', why)
   }
 
   /** Ask for it and say by when it will be seen, or why it is refused. */

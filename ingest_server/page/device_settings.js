@@ -1,6 +1,6 @@
 /** Settings that stay: what was asked for, what the device has, and where the two differ. */
 
-import { devicePath, send } from './api.js'
+import { devicePath, isViewer, send } from './api.js'
 import { announce, attribute, h, setText } from './dom.js'
 import { duration, rate, typedRate, UNKNOWN } from './text.js'
 
@@ -35,7 +35,8 @@ export class DeviceSettings {
     const input = choices
       ? h('select', { id, 'aria-describedby': `${id}-said` }, choices.map((one) => h('option', {}, one)))
       : h('input', { id, placeholder: hint, size: '12', maxlength: '30', autocomplete: 'off', 'aria-describedby': `${id}-said` })
-    const form = h('form', { class: 'row', on: { submit: (event) => this.submit(event, key) } }, h('label', { for: id }, label), value, input, h('button', { type: 'submit', class: 'quiet', 'aria-label': `Set: ${label}` }, 'Set'))
+    const form = h('form', { class: 'row', on: { submit: (event) => this.submit(event, key) } }, h('label', { for: id }, label), value, input, h('button', { type: 'submit', class: 'quiet', 'aria-label': `Set: ${label}`, hidden: isViewer() }, 'Set'))
+    input.hidden = isViewer()
     return { node: h('div', { class: 'setting' }, form, said), value, said, input }
   }
 

@@ -63,6 +63,6 @@ export class Live {
 
   fail(error) {
     this.retryAfterS = error.retryAfterS ?? null
-    this.bad = { isConnected: false, since: this.lastGood, nextAt: 0, why: error.message }
+    this.bad = { isConnected: false, isRefused: error.status >= 400 && error.status < 500, since: this.lastGood, nextAt: 0, why: error.message }
   }
 }

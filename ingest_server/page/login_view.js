@@ -2,7 +2,7 @@
 
 import { session, signIn } from './api.js'
 import { h, setText } from './dom.js'
-import { duration } from './text.js'
+import { capital, duration } from './text.js'
 
 export default class LoginView {
   constructor({ done }) {
@@ -33,7 +33,7 @@ export default class LoginView {
       this.done()
     } catch (error) {
       const wait = error.retryAfterS ? ` Try again in ${duration(error.retryAfterS)}.` : ''
-      setText(this.said, `${error.message}${wait}`)
+      setText(this.said, `${capital(error.message)}${wait}`)
       this.password.select()
     } finally {
       this.button.disabled = false

@@ -3,7 +3,7 @@
 import { readSession, session, signOut } from './api.js'
 import { announce, attribute, h, setText, tick } from './dom.js'
 import { Live } from './live.js'
-import { duration, localTime } from './text.js'
+import { capital, duration, localTime } from './text.js'
 
 const view = document.getElementById('view')
 const lost = document.getElementById('lost')
@@ -103,8 +103,8 @@ function tellLost() {
     lost.append(h('p', {}, h('strong'), ' ', h('span'), ' ', h('span', { class: 'next', 'aria-hidden': 'true' })), again)
   }
   const [since, meaning, next] = lost.firstChild.children
-  setText(since, `Not connected since ${localTime(standing.since, Date.now())}.`)
-  setText(meaning, `${standing.why} What you see is from then. The devices keep their recordings and go on by themselves.`)
+  setText(since, `${standing.isRefused ? 'Not up to date' : 'Not connected'} since ${localTime(standing.since, Date.now())}.`)
+  setText(meaning, `${capital(standing.why)} What you see is from then. The devices keep their recordings and go on by themselves.`)
   const left = Math.max(0, Math.ceil((standing.nextAt - Date.now()) / 1000))
   setText(next, standing.nextAt ? `Next try in ${duration(left)}.` : '')
 }

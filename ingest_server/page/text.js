@@ -19,6 +19,15 @@ export function count(value) {
   return isNumber(value) ? WHOLE.format(value) : UNKNOWN
 }
 
+/** Return what a program said, with its full stop; it may begin with a name, so that stays as it is. */
+export function sentence(text) {
+  const said = String(text ?? '').trim()
+  return !said || /[.!?…:]$/.test(said) ? said : `${said}.`
+}
+
+/** Return a sentence that begins with no name, with a large letter. */
+export const capital = (text) => `${text.slice(0, 1).toLocaleUpperCase('en')}${text.slice(1)}`
+
 /** Return how many of something: "1 file", "2 files". */
 export function counted(value, one, many = `${one}s`) {
   return `${count(value)}${SPACE}${value === 1 ? one : many}`

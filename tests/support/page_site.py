@@ -34,6 +34,7 @@ class PageSite:
     def __init__(self, rows: list[dict[str, Any]] = (), *, mode: str = "open") -> None:
         self.rows = {one["device"]: one for one in rows}
         self.mode = mode
+        self.role = "operator"
         self.recordings = page_fleet.recordings(23)
         self.video = b""
         self.is_down = False
@@ -103,7 +104,8 @@ class PageSite:
             self.mode = "none"
             return 204, None
         user = "alice" if self.mode == "user" else None
-        return 200, {"mode": self.mode, "user": user, "csrf": "c5f" if user else None}
+        csrf = "c5f" if user else None
+        return 200, {"mode": self.mode, "user": user, "role": self.role, "csrf": csrf}
 
     def _device(self, method: str, name: str, rest: list[str], body: Any) -> tuple[int, Any]:
         if method in ("POST", "PUT"):

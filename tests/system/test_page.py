@@ -242,6 +242,17 @@ def test_what_a_device_does_not_allow_cannot_be_pressed_and_says_why(browser, si
     assert "uploads only" in browser.text(".title")
 
 
+def test_who_may_only_look_cannot_press_what_steers(browser, site, url):
+    site.mode, site.role = "user", "viewer"
+    open_device(browser, url, "drone-020")
+
+    browser.evaluate("document.querySelector('.steer button:not([hidden])').click()")
+
+    browser.wait_text("You may look and not steer", "#announcements")
+    assert browser.evaluate("document.querySelector('.setting button').hidden")
+    assert site.posted("/commands") == []
+
+
 @pytest.mark.parametrize("typed", ["fast", "-5", "1e99"])
 def test_a_limit_that_is_none_is_refused_where_it_is_typed(browser, site, url, typed):
     open_device(browser, url, "drone-020")

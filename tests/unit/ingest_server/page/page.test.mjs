@@ -17,6 +17,11 @@ test('a size has its unit, and never four digits', () => {
   assert.deepEqual(said, ['0 B', '1 B', '999 B', '1.0 kB', '9.9 MB', '10 MB', '999 kB', '1.0 MB', '48 GB', '4.2 TB', '7000 PB'])
 })
 
+test('what a program said ends, and a name in front of it keeps its letters', () => {
+  assert.deepEqual(['drone-7 is busy', 'Too often.', 'وقت', '', null].map(text.sentence), ['drone-7 is busy.', 'Too often.', 'وقت.', '', ''])
+  assert.deepEqual(['the password is wrong.', ''].map(text.capital), ['The password is wrong.', ''])
+})
+
 test('what is not known is no zero', () => {
   for (const shown of [text.bytes, text.rate, text.duration, text.count, text.share, text.percent, text.milliseconds]) {
     for (const value of [null, undefined, NaN, '7', Infinity]) assert.equal(shown(value), text.UNKNOWN)
