@@ -1,11 +1,9 @@
 """The program ``edge-agent``, also as ``python -m edge_agent``."""
 
 import os
-import signal
 import sys
-from collections.abc import Callable
 
-from edge_agent.memory import defer
+from edge_host.startup import loading
 
 _ENVIRONMENT = {
     # No plugin of a library has a say here, and to look for them reads all that is installed.
@@ -18,22 +16,15 @@ _ENVIRONMENT = {
 
 def main() -> int:
     """Run one command; return the exit code."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    defer()
-    return _load()()
+    with loading():  # seconds on a slow board
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from edge_agent.memory import defer
 
+        defer()
+        from edge_agent import cli
 
-def _load() -> Callable[[], int]:
-    """Load the libraries, seconds on a slow board; Ctrl-C ends that, and shows nobody where it was."""
-    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heard:  # else it is ignored, and that is to stay
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from edge_agent import cli
-
-    if is_heard:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return cli.main
+    return cli.main()
 
 
 if __name__ == "__main__":

@@ -175,9 +175,10 @@ def _load(options: argparse.Namespace, *, looks_at_files: bool = True) -> Loaded
 def _run(options: argparse.Namespace) -> int:
     loaded = _load(options)
     from edge_agent import logs
-    from edge_agent.agent import Agent, block_signals
+    from edge_agent.agent import STOP_SIGNALS, Agent, block_signals
     from edge_agent.base.clock import SystemClock, boot_id
     from edge_host.logs import catch_thread_errors
+    from edge_host.startup import opening
     from edge_host.systemd import Notifier
 
     block_signals()
@@ -185,7 +186,8 @@ def _run(options: argparse.Namespace) -> int:
     catch_thread_errors()
     logs.tell_of_configuration(loaded.file, loaded.warnings)
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
-    agent = Agent(loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier)
+    with opening(STOP_SIGNALS):
+        agent = Agent(loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier)
     try:
         agent.run(lambda: _load(options))
     finally:

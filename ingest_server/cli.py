@@ -20,6 +20,7 @@ import structlog
 from edge_host.clock import SystemClock
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
+from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
@@ -56,7 +57,8 @@ PROGRAM = Program(
     libraries=frozenset({"falcon", "cheroot"}),
     missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
 )
-SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,8 +142,9 @@ def _run(options: argparse.Namespace) -> int:
     _raise_descriptor_limit()
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
     _make_folder(config.server.data_dir)
-    server = IngestServer(config)
-    server.start()
+    with opening(STOP_SIGNALS):
+        server = IngestServer(config)
+        server.start()
     return _serve(server, options, notifier)
 
 

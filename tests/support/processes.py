@@ -18,14 +18,16 @@ SERVER = (sys.executable, "-m", "ingest_server")
 DEVICE = "drone-1"
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+def wait_for(
+    condition: Callable[[], Any], what: str, timeout_s: float = 30.0, *, every_s: float = 0.05
+) -> Any:
     """Return the condition's first true value; a process cannot be awaited otherwise."""
     give_up_s = time.monotonic() + timeout_s
     while time.monotonic() < give_up_s:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise TimeoutError(f"{what}: not within {timeout_s:.0f} s")
 
 
