@@ -68,6 +68,8 @@ class Way:
         self._learned: dict[str, tuple[Learned, float]] = {}
         self.device: str | None = None
         """The interface that connections are bound to; None: the kernel chooses."""
+        self.on_changed: Callable[[], object] = lambda: None
+        """Called by who changes that; other rules of the owner's may hold there."""
         self.other: str | None = None
         """What is known of other interfaces while the usual one leads nowhere; for people."""
         self.least_request = 256 * KIB
@@ -109,7 +111,9 @@ class Way:
 
     def use(self, device: str | None) -> None:
         """Bind new connections to *device*; None: to none."""
-        self.device = device
+        if device != self.device:
+            self.device = device
+            self.on_changed()
 
     def refused(self, status: int, length: int) -> bool:
         """Take in that somebody on the way refused a body of *length* bytes.

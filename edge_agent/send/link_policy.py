@@ -66,7 +66,7 @@ def why_not_used(name: str, links: Sequence[LinkRule], tunnel: str | None) -> st
 
 
 class LinkPolicy:
-    """Says what is allowed. Not for several threads at once: the lanes ask with their lock held."""
+    """Says what is allowed. Not for several threads at once, but `ask_anew`: the lanes ask with their lock."""
 
     def __init__(
         self, store: Store, clock: Clock, *, interface: Callable[[], str | None] = lambda: None
@@ -97,7 +97,8 @@ class LinkPolicy:
         Args:
             sent_bytes: by all lanes, since they were made.
         """
-        if self._looked_s is not None and 0 <= now_s - self._looked_s < _LOOK_S:
+        looked_s = self._looked_s
+        if looked_s is not None and 0 <= now_s - looked_s < _LOOK_S:
             return self._verdict
         self._looked_s = now_s
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None

@@ -164,6 +164,7 @@ def make_sender(
         on_verified=on_verified,
     )
     link.on_return = sender.link_returned
+    way.on_changed = policy.ask_anew
 
     def tunnel() -> str | None:
         return tunnel_among(way.usual, interface_to(""))

@@ -1,5 +1,7 @@
 """What is remembered of the way to the server stands beside what else is remembered of it."""
 
+from contextlib import closing, contextmanager
+
 import pytest
 
 from edge_agent.base.activity import Activity
@@ -11,6 +13,23 @@ from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
 
 MIB = 1 << 20
+
+
+@contextmanager
+def sending(folder, **tables):
+    """Yield a sender, who watches over its link, and its way to the server."""
+    settings = AgentSettings(
+        device_id="d", watch={"folder": folder}, server={"url": "http://127.0.0.1:1"}, **tables
+    )
+    clock = StillClock()
+    with closing(Store.open(folder / "agent.db", clock=clock, boot_id="boot")) as store:
+        way = make_way(settings, store, clock)
+        link = make_link_watch(settings, clock, way)
+        with make_transport(settings, clock, link, way=way) as client:
+            sender = make_sender(settings, store, client, Activity(), clock, link=link, way=way)
+            yield sender, link, way
+            sender.close()
+            link.stop()
 
 
 def test_limits_of_the_way_are_remembered_for_the_url_and_beside_the_login(tmp_path):
@@ -31,21 +50,23 @@ def test_limits_of_the_way_are_remembered_for_the_url_and_beside_the_login(tmp_p
 
 @pytest.mark.parametrize("is_paused", [True, False])
 def test_other_interfaces_are_asked_over_only_while_something_may_be_sent(tmp_path, is_paused):
-    settings = AgentSettings(
-        device_id="d", watch={"folder": tmp_path}, server={"url": "http://127.0.0.1:1"}
-    )
-    clock = StillClock()
-    store = Store.open(tmp_path / "agent.db", clock=clock, boot_id="boot")
-    way = make_way(settings, store, clock)
-    link = make_link_watch(settings, clock, way)
-    client = make_transport(settings, clock, link, way=way)
-    sender = make_sender(settings, store, client, Activity(), clock, link=link, way=way)
-    sender.pause(is_paused)
+    with sending(tmp_path) as (sender, link, _):
+        sender.pause(is_paused)
 
-    assert link.others.is_wanted() is not is_paused
-    link.stop()
-    client.close()
-    store.close()
+        assert link.others.is_wanted() is not is_paused
+
+
+def test_what_holds_on_an_interface_holds_from_the_moment_it_is_used(tmp_path):
+    modem = {"match": "modem", "max_rate": "1KB"}
+    with sending(tmp_path, link=[modem]) as (sender, _, way):
+        found = []
+        for device in (None, "modem", None):
+            way.use(device)
+            sender.step(StillClock().now_s())
+            used = sender.link_in_use
+            found.append((used.interface, used.verdict.max_rate))
+
+    assert found == [("lo", None), ("modem", 1000), ("lo", None)]
 
 
 def test_limits_of_the_way_are_found_out_anew_after_a_day_of_running_in_several_runs(tmp_path):
