@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -494,13 +495,32 @@ def asked_until_told(client):
     return answers
 
 
-def test_a_finish_that_outlasts_its_answer_goes_on_and_asking_again_tells_how_it_ended(tmp_path):
+def test_a_finish_that_outlasts_its_answer_goes_on_and_asking_again_tells_how_it_ended(
+    tmp_path, monkeypatch
+):
+    answered = threading.Event()
+
+    def asked(ask):
+        answered.clear()
+        first = ask()
+        answered.set()
+        return [first, *asked_until_told(ask)]
+
     with compat_site(tmp_path, verify_wait_s=0.0) as site:
+        long_work = site.server.receiver.long_work
+        join = long_work.join
+        monkeypatch.setattr(
+            long_work,
+            "join",
+            lambda device, upload_id, key, work, wait_s: join(
+                device, upload_id, key, lambda: answered.wait(30) and work(), wait_s
+            ),
+        )
         frago = Frago(site.client)
         frago.put_all()
 
-        wrong = asked_until_told(lambda: frago.finish(md5(b"other")))
-        right = asked_until_told(frago.finish)
+        wrong = asked(lambda: frago.finish(md5(b"other")))
+        right = asked(frago.finish)
 
         assert (wrong[0].status_code, wrong[-1].status_code) == (202, 400)
         assert wrong[-1].json() == {"status": False, "message": "Checksum mismatch"}

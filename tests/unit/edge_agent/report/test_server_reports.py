@@ -41,7 +41,8 @@ def test_the_first_report_says_who_and_what_and_the_next_ones_only_that_it_lives
         "clock": "synced",
         "next_s": 120,
     }
-    assert (third["seq"], third["next_s"]) == (3, 120)
+    assert third["seq"] == 3
+    assert third["next_s"] >= 120
     assert server.connections == 1
 
 
