@@ -1,4 +1,4 @@
-"""``edge-agent run | check | status | upload | retry | ...``: the commands of whoever runs the device.
+"""``edge-agent run | check | status | upload | now | retry | ...``: the commands of whoever runs the device.
 
 Exit codes: 0 done (SIGTERM too), 1 failed, 2 usage, 78 configuration (EX_CONFIG).
 """
@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser(
         "status", parents=[common], help="show the queue, each file's state, and what it waits for"
     )
-    status.add_argument("--json", action="store_true", help="as one JSON object")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as one JSON object")
+    form.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+    status.add_argument(
+        "--failed", action="store_true", help="what has failed, why, and how to try it again"
+    )
     status.set_defaults(command=_status)
     for name, what in (
         ("pause", "send nothing until told to resume, across restarts too"),
@@ -83,6 +88,26 @@ def _parser() -> argparse.ArgumentParser:
     ):
         pausing = commands.add_parser(name, parents=[common], help=what)
         pausing.set_defaults(command=_pause, do=name)
+        if name == "pause":
+            pausing.add_argument(
+                "--for", dest="seconds", type=int, metavar="SECONDS", help="go on by itself then"
+            )
+    now = commands.add_parser(
+        "now",
+        parents=[common],
+        help="send these recordings before all others, whatever the rules say",
+        description="Sends recordings before all others, at times at which nothing else is sent."
+        " A pause holds them as well.",
+    )
+    now.add_argument("names", nargs="+", metavar="FILE", help="a path, or a file_id")
+    now.add_argument(
+        "--metered", action="store_true", help="over a link that is metered or has used its budget"
+    )
+    now.set_defaults(command=_now)
+    rescan = commands.add_parser(
+        "rescan", parents=[common], help="look through the watched folder now"
+    )
+    rescan.set_defaults(command=_rescan)
     retry = commands.add_parser(
         "retry",
         parents=[common],
@@ -212,23 +237,46 @@ def _check(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     settings = _load(options, looks_at_files=False).settings
     from edge_agent.operate.status import read_status
-    from edge_agent.operate.text import status_page
+    from edge_agent.operate.status_watch import show, watch
 
-    answer = read_status(settings)
     if options.json:
+        answer = read_status(settings)
+        if options.failed:
+            answer["files"] = [row for row in answer["files"] if row["state"] == "failed"]
         print(json.dumps(answer, indent=2))
     else:
-        print(status_page(answer, settings.device_id))
+        (watch if options.watch else show)(settings, sys.stdout, only_failed=options.failed)
     return EXIT_DONE
 
 
 def _pause(options: argparse.Namespace) -> int:
     settings = _load(options, looks_at_files=False).settings
-    from edge_agent.operate.status import pause
+    from edge_agent.operate.asked import NOT_RUNNING, do
 
-    is_running = pause(settings, paused=options.do == "pause")
+    args = {} if options.do == "resume" or options.seconds is None else {"for_s": options.seconds}
+    _, is_running = do(settings, options.do, **args)
     said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
-    print(said if is_running else f"{said} (the agent is not running now)")
+    if args:
+        said += f" for {options.seconds} s"
+    print(said if is_running else said + NOT_RUNNING)
+    return EXIT_DONE
+
+
+def _now(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.operate.asked import now
+
+    lines, are_all = now(settings, options.names, metered=options.metered)
+    print("\n".join(map(plain, lines)))
+    return EXIT_DONE if are_all else EXIT_FAILED
+
+
+def _rescan(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.operate.asked import do
+
+    answer, is_running = do(settings, "rescan")
+    print(answer["message"] if is_running else "the next start looks through the watched folder")
     return EXIT_DONE
 
 

@@ -63,8 +63,13 @@ def _words(value: Any) -> str:
     return value
 
 
-def _id(value: Any) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+def is_id(value: object) -> bool:
+    """Return whether *value* has the form of an id: of a command, or of a recording."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _id(value: Any) -> Any:
+    if not is_id(value):
         raise ValueError
     return value
 
@@ -195,7 +200,7 @@ def read_command(raw: bytes) -> Command | Refusal:
         message = long if len(raw) > MAX_BYTES else "a command is a JSON object"
         return Refusal("rejected", "malformed", message)
     own_id = document.get("id")
-    if not isinstance(own_id, str) or not _ID.fullmatch(own_id):
+    if not isinstance(own_id, str) or not is_id(own_id):
         message = "id must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'"
         return Refusal("rejected", "malformed", message)
     cmd = document.get("cmd")

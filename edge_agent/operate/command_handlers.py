@@ -200,7 +200,7 @@ class RecordingHandlers:
         found = self.find(command)
         if found.state is not State.FAILED:
             return Outcome(f"it has not failed: it is {found.state}", {"retried": 0, "away": 0})
-        done = retry.retry(self._store, [found])
+        done = retry.retry_named(self._store, [found.id])
         self._wake_watcher()
         message = "it is tried again" if done.retried else _AWAY
         return Outcome(message, {"retried": done.retried, "away": done.away})

@@ -69,13 +69,16 @@ class Commands:
             case "upload":
                 paths, now = _paths(request.get("paths")), request.get("now") is True
                 yield from self._upload(paths, stopping, now=now)
+            case "now":
+                yield self._now(_paths(request.get("paths")), request.get("metered") is True)
             case "retry":
                 yield self._retry(request.get("ids"))
             case str() as what if what in self._handlers:
                 args = {key: value for key, value in request.items() if key != "do"}
-                yield self._do(what, args).result
+                outcome = self._do(what, args)
+                yield {**outcome.result, "message": outcome.message}
             case _:
-                known = ", ".join(("status", "upload", "retry", *self._handlers))
+                known = ", ".join(("status", "upload", "now", "retry", *self._handlers))
                 raise RequestError(f"unknown request: {known} are known")
 
     def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:
@@ -104,6 +107,18 @@ class Commands:
         self._wake_sender()
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         yield from self.follow([one.id for one in taken], stopping)
+
+    def _now(self, paths: list[bytes], metered: bool) -> dict[str, Any]:
+        try:
+            taken, refused = hand_over(self._store, paths, self._folder)
+        except StoreError as error:
+            raise RequestError(str(error)) from error
+        if refused:
+            raise RequestError(refused[0].why)
+        said = [
+            self._do("upload_now", {"file_id": one.id, "metered": metered}).message for one in taken
+        ]
+        return {"message": "; ".join(dict.fromkeys(said))}
 
     def _retry(self, ids: object) -> dict[str, Any]:
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):

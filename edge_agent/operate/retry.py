@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
-from edge_agent.base.clock import SystemClock, boot_id
 from edge_agent.base.settings import AgentSettings
-from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
-from edge_agent.media.retry import Retried, retry_all, retry_named
-from edge_agent.operate.control_socket import NotRunningError, ask
-from edge_agent.store.recordings import Store
+from edge_agent.media.retry import Retried
+from edge_agent.operate.asked import NOT_RUNNING, do
 
 
 def retry(settings: AgentSettings, ids: Sequence[str]) -> tuple[Retried, bool]:
@@ -19,25 +15,15 @@ def retry(settings: AgentSettings, ids: Sequence[str]) -> tuple[Retried, bool]:
     Raises:
         AgentError: it could not be told or written down.
     """
-    try:
-        answer = next(iter(ask(settings.state_dir / SOCKET, {"do": "retry", "ids": list(ids)})))
-    except NotRunningError:
-        return _without_agent(settings, ids), False
-    return Retried(answer["retried"], answer["away"], tuple(answer["unknown"])), True
-
-
-def _without_agent(settings: AgentSettings, ids: Sequence[str]) -> Retried:
-    with contextlib.closing(StateLock(settings.state_dir)):
-        store = Store.open(settings.state_dir / DATABASE, clock=SystemClock(), boot_id=boot_id())
-        with contextlib.closing(store):
-            return retry_named(store, ids) if ids else retry_all(store)
+    answer, is_running = do(settings, "retry", ids=list(ids))
+    return Retried(answer["retried"], answer["away"], tuple(answer["unknown"])), is_running
 
 
 def words(done: Retried, *, is_running: bool) -> str:
     """Return what a person is told of it."""
     lines = [f"{_files(done.retried)} tried again"]
     if not is_running:
-        lines[0] += " by the next start (the agent is not running now)"
+        lines[0] += f" by the next start{NOT_RUNNING}"
     if done.away:
         lines.append(f"{done.away} cannot be: not there, or not readable; each goes on when it is")
     lines += [f"{one}: no failed recording has this file_id" for one in done.unknown]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock, boot_id
 from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
-from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.base.state_lock import DATABASE, SOCKET
 from edge_agent.media.folder import Folder
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_socket import NotRunningError, ask
@@ -28,24 +27,6 @@ def read_status(settings: AgentSettings) -> dict[str, Any]:
     except NotRunningError:
         return _without_agent(settings)
     return {"running": True, "limits": [], **answer}  # an agent from before an upgrade has none
-
-
-def pause(settings: AgentSettings, *, paused: bool) -> bool:
-    """Pause or resume sending, durably; return whether an agent runs that was told.
-
-    Raises:
-        AgentError: it could not be told or written down.
-    """
-    try:
-        next(iter(ask(settings.state_dir / SOCKET, {"do": "pause" if paused else "resume"})))
-    except NotRunningError:
-        with contextlib.closing(StateLock(settings.state_dir)):
-            path = settings.state_dir / DATABASE
-            store = Store.open(path, clock=SystemClock(), boot_id=boot_id())
-            with contextlib.closing(store):
-                store.orders.pause() if paused else store.orders.resume()
-        return False
-    return True
 
 
 def _without_agent(settings: AgentSettings) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class ThrottledBody:
         acknowledged = progress.held.total
         in_flight = progress.in_flight
         length = recording.identity.length
-        rate = self._rates.total(lane for lane, _ in sending)
+        rate = self._throttle.within(self._rates.total(lane for lane, _ in sending))
         self._activity.sending(
             Current(
                 recording_id=recording.id,

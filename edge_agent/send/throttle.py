@@ -52,6 +52,13 @@ class Throttle:
         with self._lock:
             return None if self._pace is None else self._pace.piece_bytes(most)
 
+    def within(self, rate: float | None) -> float | None:
+        """Return *rate* as far as it is allowed: what was saved up at the start is no rate."""
+        with self._lock:
+            if rate is None or self._pace is None:
+                return rate
+            return min(rate, self._pace.bytes_per_s)
+
     def wait_for(self, count: int) -> None:
         """Wait until *count* bytes may leave; a wait that a person would notice has its reason."""
         with self._lock:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import struct
+import subprocess
+import termios
 
 import pytest
 
@@ -122,3 +127,35 @@ def test_a_cancelled_recording_stays_and_the_server_lets_its_upload_go(agent, se
     assert agent.state()["queue"] == {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 1}
     assert (agent.media / "c.mp4").exists()
     assert "c.mp4" not in published(server)
+
+
+def test_one_that_is_named_goes_first_and_a_rescan_finds_what_came(agent, server):
+    do(agent, "set_bandwidth", limit_bytes_per_s=20_000)
+    (agent.media / "long.mp4").write_bytes(os.urandom(5_000_000))
+    wait_for(lambda: agent.state()["current"], "it is being sent")
+    (agent.media / "wanted.mp4").write_bytes(b"x" * 1000)
+
+    assert "looked through now" in agent.run("rescan")
+    assert "it goes first" in agent.run("now", str(agent.media / "wanted.mp4"))
+
+    wait_for(lambda: "wanted.mp4" in published(server), "it is there, and the other is not")
+    assert "long.mp4" not in published(server)
+
+
+def test_status_watch_draws_the_page_anew_until_ctrl_c(agent):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [*agent.program, "status", "--watch", "--config", str(agent.config)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"watched.mp4" not in shown or shown.count(b"\x1b[H") < 2:
+            if b"idle" in shown and not (agent.media / "watched.mp4").exists():
+                (agent.media / "watched.mp4").write_bytes(b"x" * 1000)
+            shown += os.read(ours, 65_536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    os.close(ours)
+
+    lines = shown.decode().replace("\x1b[K", "").replace("\x1b[H", "\n").split("\n")
+    assert max(len(line.strip()) for line in lines) <= 80 + len("\x1b[J")

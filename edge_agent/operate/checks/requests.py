@@ -17,7 +17,7 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.core.plan import MIB, RequestSizing, request_bytes
 from edge_agent.net.way import Way
 from edge_agent.operate.checks.finding import Finding
-from edge_agent.operate.text import size
+from edge_agent.operate.figures import size
 from edge_agent.send.enrolment import has_token
 from edge_agent.send.trial import Trial
 

@@ -13,7 +13,7 @@ from edge_agent.cli import main
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.status import read_status
-from edge_agent.operate.text import status_page
+from edge_agent.operate.status_text import status_page
 from edge_agent.report.reporter import Reporter
 from edge_agent.send.sender import Sender
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE

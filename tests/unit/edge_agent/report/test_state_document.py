@@ -12,7 +12,9 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.media.folder import Folder
-from edge_agent.operate.text import change_line, progress_line, size, status_page
+from edge_agent.operate.figures import size
+from edge_agent.operate.status_text import status_page
+from edge_agent.operate.text import change_line, progress_line
 from edge_agent.operate.upload_display import show
 from edge_agent.report.state_document import (
     LinkUse,

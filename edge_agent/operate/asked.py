@@ -1,0 +1,107 @@
+"""What a person at the device asks for, by a running agent or, where none runs, for the next one.
+
+The same handlers do it as do commands from far away; nothing is asked for permission here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import SystemClock, boot_id
+from edge_agent.base.errors import AgentError
+from edge_agent.base.settings import AgentSettings
+from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
+from edge_agent.core.command import is_id
+from edge_agent.media.folder import Folder
+from edge_agent.operate.command_handlers import (
+    Handlers,
+    NobodySends,
+    RecordingHandlers,
+    SendingHandlers,
+)
+from edge_agent.operate.commands import Commands, RequestError
+from edge_agent.operate.control_socket import NotRunningError, ask
+from edge_agent.store.recordings import Store
+
+NOT_RUNNING = " (the agent is not running now)"
+
+
+def do(settings: AgentSettings, cmd: str, **args: Any) -> tuple[dict[str, Any], bool]:
+    """Have *cmd* done; return the answer, and whether an agent runs that did it.
+
+    Raises:
+        AgentError: it could not be told, or could not be done.
+    """
+    request = {"do": cmd, **args}
+    try:
+        return next(iter(ask(settings.state_dir / SOCKET, request))), True
+    except NotRunningError:
+        with _without_agent(settings) as commands:
+            try:
+                answer: Any = next(commands.answer(request, threading.Event()))
+            except RequestError as error:
+                raise AgentError(str(error)) from None
+        return answer, False
+
+
+@contextlib.contextmanager
+def _without_agent(settings: AgentSettings) -> Iterator[Commands]:
+    """Give what answers requests where nobody sends: it is written down for the next start."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(StateLock(settings.state_dir)))
+        path = settings.state_dir / DATABASE
+        store = Store.open(path, clock=SystemClock(), boot_id=boot_id())
+        stack.callback(store.close)
+        yield Commands(
+            store,
+            Activity(),
+            dict,
+            folder=Folder(settings.watch),
+            wake_watcher=_nobody,
+            handlers=_handlers(store),
+        )
+
+
+def _handlers(store: Store) -> Handlers:
+    nobody = NobodySends(store)
+    sending = SendingHandlers(store, nobody, wake_watcher=_nobody, announce=_nobody)
+    recordings = RecordingHandlers(store, nobody, wake_watcher=_nobody)
+    return {**sending.handlers(), **recordings.handlers()}
+
+
+def _nobody() -> None:
+    return None
+
+
+def now(settings: AgentSettings, names: Sequence[str], *, metered: bool) -> tuple[list[str], bool]:
+    """Have recordings go first, each named by its path or its file_id.
+
+    Returns:
+        A line for each, and whether all of them go.
+
+    Raises:
+        AgentError: it could not be told, or not written down.
+    """
+    lines: list[str] = []
+    are_all = True
+    for name in names:
+        if not os.path.lexists(name) and is_id(name):
+            request: dict[str, Any] = {"file_id": name}
+            cmd = "upload_now"
+        else:
+            request = {"paths": [str(Path(name).absolute())]}
+            cmd = "now"
+        try:
+            answer, is_running = do(settings, cmd, metered=metered, **request)
+        except AgentError as error:
+            lines.append(f"{name}: {error}")
+            are_all = False
+            continue
+        lines.append(f"{name}: {answer['message']}{'' if is_running else NOT_RUNNING}")
+    return lines, are_all
