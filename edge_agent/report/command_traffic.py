@@ -26,7 +26,7 @@ _TAKEN_PER_S: Final = 4.0
 """Each costs the card a flush or two, even a refused one."""
 _WINDOW: Final = 20
 """Answers in flight."""
-_ACK_EXPIRY_S: Final = 600
+ACK_EXPIRY_S: Final = 600
 """Whoever asked has gone away by then."""
 
 
@@ -170,7 +170,7 @@ class CommandTraffic:
                 self._is_changed = True
                 break
             mid = self._outgoing.publish(
-                self._topics.ack, self._fitting(ack.document), expiry_s=_ACK_EXPIRY_S
+                self._topics.ack, self._fitting(ack.document), expiry_s=ACK_EXPIRY_S
             )
             if mid is None:
                 self._refused.append(ack)

@@ -1,0 +1,95 @@
+"""docs/asyncapi.yaml: read by the parser of those who made the format, and the same as the agent does."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge_agent.report import contract
+from edge_agent.report.command_traffic import ACK_EXPIRY_S
+from edge_agent.report.packet_limit import MAX_PACKET_BYTES
+from edge_agent.report.payloads import Topics
+from edge_agent.report.timing import Timing
+from tests.support.requirements import missing, require
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "asyncapi.yaml"
+DOCUMENT = yaml.safe_load(PAGE.read_text(encoding="utf-8"))
+
+PARSE = """
+import {Parser, fromFile} from '@asyncapi/parser';
+const {document, diagnostics} = await fromFile(new Parser(), process.argv[2]).parse();
+console.log(JSON.stringify({
+  addresses: document === undefined ? null : document.channels().all().map(one => one.address()),
+  payloads: document === undefined ? null
+    : document.messages().all().map(one => one.payload().json()['x-parser-schema-id'] ?? one.payload().json().$id),
+  errors: diagnostics.filter(one => one.severity < 2).map(one => `${one.path.join('.')}: ${one.message}`),
+}));
+"""
+
+
+def test_each_topic_of_the_agent_is_a_channel():
+    topics = Topics.of("{prefix}", "{device}")
+
+    addresses = {name: channel["address"] for name, channel in DOCUMENT["channels"].items()}
+
+    assert addresses == {name: getattr(topics, name) for name in Topics.__slots__}
+
+
+def test_each_message_is_a_schema_of_the_package():
+    named = {
+        (PAGE.parent / message["payload"]["$ref"]).resolve()
+        for message in DOCUMENT["components"]["messages"].values()
+    }
+
+    schemas = ROOT / "edge_agent" / "report" / "schemas"
+    assert named == {schemas / f"{name}.json" for name in contract.NAMES} == set(schemas.iterdir())
+
+
+def test_what_is_said_of_qos_retaining_and_expiry_is_what_the_agent_does():
+    how = {
+        one["channel"]["$ref"].rpartition("/")[2]: one["bindings"]["mqtt"]
+        for one in DOCUMENT["operations"].values()
+    }
+
+    assert {name for name, one in how.items() if one["qos"] == 0} == {"state"}
+    assert {name for name, one in how.items() if one["retain"]} == {
+        *("status", "info", "state", "desired", "reported")
+    }
+    assert how["state"]["messageExpiryInterval"] == Timing().state_expiry_s
+    assert how["ack"]["messageExpiryInterval"] == ACK_EXPIRY_S
+    session = DOCUMENT["servers"]["broker"]["bindings"]["mqtt"]
+    assert session["sessionExpiryInterval"] == Timing().session_s
+    assert session["maximumPacketSize"] == MAX_PACKET_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_parser_of_asyncapi_finds_no_fault(tmp_path):
+    npm, node = require("npm"), require("node")
+    (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
+    (tmp_path / "parse.js").write_text(PARSE)
+    install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "@asyncapi/parser@3"]
+    done = subprocess.run(
+        install, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    if done.returncode:
+        missing(f"@asyncapi/parser cannot be installed: {done.stderr[-400:]}")
+
+    said = subprocess.run(
+        [node, "parse.js", PAGE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+    answer = json.loads(said.stdout)
+    assert answer["errors"] == []
+    assert len(answer["addresses"]) == len(Topics.__slots__)
+    assert answer["payloads"] == [f"urn:edge-uploader:mqtt:v1:{name}" for name in contract.NAMES]
