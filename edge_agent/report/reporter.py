@@ -10,6 +10,7 @@ What is told is in `payloads`, when in `timing`; the session is kept by `broker_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -40,7 +41,7 @@ from edge_agent.report.outgoing import Outgoing, problem_of, refusal_of
 from edge_agent.report.own_status import OwnStatus
 from edge_agent.report.payloads import Topics
 from edge_agent.report.refusals import Refusals
-from edge_agent.report.state_pace import StatePace
+from edge_agent.report.state_telling import StateTelling
 from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 
@@ -83,7 +84,6 @@ class Reporter:
         self._is_wanted = settings.url is not None
         self._is_running = False
         self._store = store
-        self._snapshot = snapshot
         self._activity = activity
         self._clock = clock
         self._device_id = device_id
@@ -131,7 +131,9 @@ class Reporter:
         self._asked: dict[int, str] = {}
         """Packet id -> topic, of what we have subscribed to and have no answer for."""
         self._is_rebirth_due = False
-        self._pace = StatePace(self._timing)
+        self._state = StateTelling(
+            self._outgoing, snapshot, topic=self._topics.state, timing=self._timing
+        )
 
     def _new_session(self, settings: MqttSettings, jitter: Callable[[], float]) -> BrokerSession:
         return BrokerSession(
@@ -149,7 +151,10 @@ class Reporter:
 
     def _info(self) -> dict[str, Any]:
         return payloads.birth(
-            self._device_id, boot_id=self._boot_id, timing=self._timing, about=self._about()
+            self._device_id,
+            boot_id=self._boot_id,
+            timing=replace(self._timing, interval_s=self._state.interval_s),
+            about=self._about(),
         )
 
     def start(self) -> None:
@@ -181,13 +186,13 @@ class Reporter:
 
     def wake(self) -> None:
         """Say that the state changed or an event was written; from any thread, returns at once."""
-        self._pace.changed()
+        self._state.changed()
         self.wake_runner()
 
     def tell_every(self, interval_s: float) -> None:
         """Tell the state so often while something goes on; from any thread."""
-        self._pace.tell_every(interval_s)
-        self.wake_runner()
+        if self._state.tell_every(interval_s):
+            self.rebirth()  # ``info`` says the pace
 
     def commands_changed(self) -> None:
         """Say that an answer or a setting is new; from any thread, returns at once."""
@@ -264,7 +269,7 @@ class Reporter:
         if self._is_rebirth_due:
             self._is_rebirth_due = False
             self._introduction.tell()
-            self._pace.forget()
+            self._state.forget()
             self._traffic.tell_again()
 
     def _take_in(self, message: Received, now_s: float) -> None:
@@ -299,7 +304,7 @@ class Reporter:
         wait_s = self._traffic.step(now_s, may_tell=self._status.is_trusted)
         if self._status.is_trusted:
             self._events.step(now_s)
-        return min(wait_s, self._introduction.step(now_s), self._tell_state(now_s))
+        return min(wait_s, self._introduction.step(now_s), self._state.step(now_s))
 
     def _settle(self, answer: Acknowledged, now_s: float) -> None:
         refusal = refusal_of(answer)
@@ -312,28 +317,9 @@ class Reporter:
 
     def _forget_session(self, end: Ended, now_s: float) -> None:
         self._outgoing.session_ended()
-        self._pace.forget()
+        self._state.forget()
         self._traffic.session_ended()
         self._events.session_ended(end.code, now_s)
-
-    def _tell_state(self, now_s: float) -> float:
-        """Publish the state where it is due; return the seconds until the next look."""
-        if self._outgoing.holds(self._topics.state):
-            return self._timing.poll_s  # the link does not even take this one
-        if (wait_s := self._pace.look_wait_s(now_s)) > 0:
-            return wait_s
-        self._pace.begin_look(now_s)
-        state = self._snapshot()
-        if self._pace.is_due(state, now_s):
-            self._outgoing.publish(
-                self._topics.state,
-                payloads.encode(state),
-                qos=0,
-                is_retained=True,
-                expiry_s=self._timing.state_expiry_s,
-            )
-            self._pace.told(state, now_s)
-        return self._pace.look_wait_s(now_s)
 
 
 def _nobody() -> None:

@@ -6,6 +6,7 @@ import jsonschema_rs
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.core.command import SETTINGS, VOCABULARY
 from edge_agent.core.left_out import Cause
 from edge_agent.report import contract
 from edge_agent.report.home_assistant import EVENTS
@@ -56,6 +57,27 @@ def test_the_schema_of_the_state_knows_each_word_of_the_agent():
 
 def test_the_schema_of_events_knows_each_type_of_the_agent():
     assert contract.schema("event")["properties"]["type"]["enum"] == [f"edgeup.{e}" for e in EVENTS]
+
+
+def test_the_schema_of_commands_knows_each_command_with_its_arguments():
+    schema = contract.schema("cmd")
+    arguments = {
+        one["if"]["properties"]["cmd"]["const"]: one["then"]["properties"]["args"]
+        for one in schema["allOf"]
+    }
+
+    assert set(schema["properties"]["cmd"]["enum"]) == set(arguments) >= set(VOCABULARY)
+    for cmd, known in VOCABULARY.items():
+        assert set(arguments[cmd]["properties"]) == set(known), cmd
+        needed = {name for name, one in known.items() if one.is_needed}
+        assert set(arguments[cmd]["required"]) == needed, cmd
+
+
+@pytest.mark.parametrize("name", ["desired", "reported"])
+def test_the_schemas_of_settings_know_each_setting(name):
+    settings = contract.schema(name)["properties"]["settings"]
+
+    assert set(settings["properties"]) == set(SETTINGS)
 
 
 def test_what_the_agent_makes_is_what_the_schemas_say():
