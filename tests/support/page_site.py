@@ -36,7 +36,8 @@ class PageSite:
         self.mode = mode
         self.role = "operator"
         self.recordings = page_fleet.recordings(23)
-        self.video = b""
+        self.videos: list[bytes] = []
+        """What the recordings are, in turns; without one they are empty."""
         self.is_down = False
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.refuses: dict[str, tuple[int, str]] = {}
@@ -171,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.site.asked.append((self.command, path, headers, body))
         if path.endswith("/content"):
-            self._content()
+            self._content(path.split("/")[-2])
             return
         status, document = self.site.answer(self.command, path, query, body)
         data = b"" if document is None else json.dumps(document).encode()
@@ -181,8 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(status, data, "application/json", {"ETag": tag})
 
-    def _content(self) -> None:
-        data = self.site.video
+    def _content(self, upload_id: str) -> None:
+        videos = self.site.videos or [b""]
+        data = videos[int(upload_id, 16) % len(videos)]
         start, stop = 0, len(data)
         asked = self.headers.get("Range", "")
         if asked.startswith("bytes=") and data:

@@ -294,7 +294,7 @@ def test_a_device_that_nobody_knows_is_a_sentence(browser, url):
 
 
 def test_a_recording_is_found_shown_and_taken(browser, site, url, video):
-    site.video = video
+    site.videos = [video]
     browser.goto(f"{url}#/recordings")
     browser.wait("document.querySelectorAll('.thumb canvas').length > 1")
 
