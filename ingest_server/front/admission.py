@@ -1,6 +1,6 @@
 """How many requests run at once: uploads up to their number, and always room for all others.
 
-Four kinds of request, by what they cost:
+Five kinds of request, by what they cost:
 
 * an **upload** carries a body that comes as fast as its sender's link, so it may hold a thread for
   hours. There are as many as configured, three quarters of them for one device at most; one more is
@@ -10,6 +10,8 @@ Four kinds of request, by what they cost:
   megabytes for a line of text. Two run at once, one of each device: nobody else waits for it;
 * a **control** request (create, complete, abort) is short, but may wait for the disk. A few run at once,
   and the others wait for their turn without a thread;
+* a **download** reads a published file for as long as its reader takes. Four have a thread at once, each for
+  `SLICE_BYTES` and then behind those that wait: however many are read, and however fast, the rest go on;
 * a **light** one (status, probe, health) is never refused and never waits behind the others.
 
 Those that wait go on in turn by device (`queues`): of each a few run at once, and whoever asks for much
@@ -39,7 +41,10 @@ LIGHT_OF_ONE_PEER = 8
 """Light requests of one address at once. Not fewer: behind one address there may be a whole site."""
 READING_THREADS = 2
 READING_OF_ONE = 1
-RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS + READING_THREADS
+DOWNLOAD_THREADS = 4
+SLICE_BYTES = 4 * 1024 * 1024
+"""Of a download in one turn: some ms, or what a disk reads in some tens of them."""
+RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS + READING_THREADS + DOWNLOAD_THREADS
 
 GATHERED_BYTES = 16 * 1024
 """A JSON body up to this size is received before its request takes a thread."""
@@ -48,8 +53,11 @@ BUSY_RETRY_S = 5.0
 """When a refused upload comes back: a request takes 5 to 10 s, so some thread is free by then."""
 DEVICE_RETRY_S = 1.0
 
+RECORDINGS_PATH = "/v1/fleet/recordings"
+CONTENT = "/content"
+
 _LIGHT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_READING = frozenset({"blocks", "uploads", "upload"})
+_READING = frozenset({"blocks", "uploads", "upload", "recordings"})
 """What a path ends with that asks for digests of blocks, or for a list, of any protocol."""
 
 
@@ -58,6 +66,7 @@ class Cost(Enum):
 
     UPLOAD = auto()
     READING = auto()
+    DOWNLOAD = auto()
     CONTROL = auto()
     LIGHT = auto()
 
@@ -78,6 +87,8 @@ def cost_of(head: RequestHead) -> Cost:
 
     By what it asks for: what is not to bring anything costs no less for the body that it brings.
     """
+    if head.method in {b"GET", b"HEAD"} and is_download(head.plain_path):
+        return Cost.DOWNLOAD
     if head.method == b"GET" and head.plain_path.rpartition("/")[2] in _READING:
         return Cost.READING
     has_body = head.length > 0 or head.is_chunked
@@ -88,6 +99,11 @@ def cost_of(head: RequestHead) -> Cost:
         return Cost.LIGHT
     brings = has_body and head.method != b"DELETE"
     return Cost.UPLOAD if brings and not is_gathered(head) else Cost.CONTROL
+
+
+def is_download(path: str) -> bool:
+    """Whether what is at *path* may be a whole recording."""
+    return path.startswith(RECORDINGS_PATH) and path.endswith(CONTENT)
 
 
 def _concatenates(head: RequestHead) -> bool:

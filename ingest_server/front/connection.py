@@ -63,10 +63,15 @@ class Phase(enum.Enum):
     """For its turn, not for bytes."""
     ANSWER = enum.auto()
     """For the peer to read."""
+    SLICE = enum.auto()
+    """For a turn to send more of an answer."""
     LINGER = enum.auto()
 
 
-_AFTER = frozenset({Phase.ANSWER, Phase.LINGER})
+TURNS = frozenset({Phase.TURN, Phase.SLICE})
+"""It waits for others, not for its peer."""
+_ANSWERING = frozenset({Phase.ANSWER, Phase.SLICE})
+_AFTER = frozenset({Phase.ANSWER, Phase.SLICE, Phase.LINGER})
 """Nothing that the peer sends is looked at."""
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
@@ -116,7 +121,10 @@ class HttpConnection(cheroot_parts.Connection):
         """Go on as far as is possible; true where the connection is to be parked again."""
         if self.phase is Phase.LINGER:
             return self._goes_on_lingering()
-        if self.phase is Phase.ANSWER and not self._goes_on_answering():
+        if self.phase is Phase.ANSWER and self._must_wait_for_a_slice():
+            self.phase, self.deadline_s = Phase.SLICE, None
+            return True
+        if self.phase in _ANSWERING and not self._goes_on_answering():
             return False
         while self.phase not in _AFTER:
             if self.phase is not Phase.TURN:
@@ -151,10 +159,8 @@ class HttpConnection(cheroot_parts.Connection):
             self._is_kept = super().communicate()  # type: ignore[no-untyped-call] # cheroot's
         finally:
             self.gathered = None
-            if self.asked is not None:
-                asked, self.asked = self.asked, None
-                asked.end()
-        if self.wfile.is_full:
+            self._end_turn()
+        if self._has_more_to_send:
             self._begin_to_answer()
             return True
         return self._is_kept or (self.lingers and self._begins_to_linger())
@@ -166,6 +172,14 @@ class HttpConnection(cheroot_parts.Connection):
         certificate = (self.ssl_env or {}).get(CLIENT_NAME)
         self.asked = self.server.queues.asked(head, self._peer, certificate)
         return not self.asked.may_begin(self.server.settings.max_requests_per_device)
+
+    def _end_turn(self) -> None:
+        """Give the turn back; one that is sent in slices asks for another with each."""
+        if self.asked is None:
+            return
+        self.asked.end()
+        if not (self.is_sliced and self._has_more_to_send):
+            self.asked = None
 
     @functools.cached_property
     def _peer(self) -> str:
@@ -191,6 +205,18 @@ class HttpConnection(cheroot_parts.Connection):
     def has_work(self) -> bool:
         return self.phase not in _AFTER and self.rfile.has_data()
 
+    @property
+    def is_sliced(self) -> bool:
+        """Whether its answer has a turn for each of its slices."""
+        return self.asked is not None and self.asked.slice_bytes is not None
+
+    @property
+    def _has_more_to_send(self) -> bool:
+        return self.wfile.is_full or self.answering is not None
+
+    def _must_wait_for_a_slice(self) -> bool:
+        return self.is_sliced and self.asked is not None and not self.asked.may_begin(None)
+
     def _begin_to_answer(self) -> None:
         now_s, patience = self.server.now_s(), self.server.settings.patience
         self.phase, self._answering_s = Phase.ANSWER, now_s
@@ -200,6 +226,7 @@ class HttpConnection(cheroot_parts.Connection):
     def _goes_on_answering(self) -> bool:
         """Send what the peer takes now; false where that was the connection's last answer."""
         self.socket.settimeout(0)
+        had_to_wait, self.phase = self.phase is Phase.SLICE, Phase.ANSWER
         try:
             if self.wfile.proceed() and self.answering is not None:
                 request = self.answering
@@ -208,7 +235,11 @@ class HttpConnection(cheroot_parts.Connection):
         except OSError as error:
             log.debug("connection.broken", phase=self.phase.name.lower(), error=str(error))
             return False
-        if self.wfile.is_full:
+        finally:
+            self._end_turn()
+        if self._has_more_to_send:
+            if had_to_wait:  # that was not the peer's
+                self._begin_to_answer()
             return True
         self.phase, self.deadline_s = Phase.IDLE, None
         return self._is_kept or (self.lingers and self._begins_to_linger())

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import structlog
 
-KEPT_DESCRIPTORS = 64
-"""For the database, the log and scrapes; beside two for each upload, its file and a folder."""
+KEPT_DESCRIPTORS = 128
+"""For the database, the log, scrapes and downloads; beside two for each upload, its file and a folder."""
 TOLD_EACH_S = 60.0
 
 log = structlog.get_logger()

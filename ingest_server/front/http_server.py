@@ -34,7 +34,7 @@ from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.body import Patience
-from ingest_server.front.connection import LINGER_S, HttpConnection, Phase
+from ingest_server.front.connection import LINGER_S, TURNS, HttpConnection
 from ingest_server.front.crowd import Crowd
 from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
@@ -181,7 +181,7 @@ class UploadServer(cheroot_parts.Server):
 
     def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""
-        if conn.asked is not None and conn.phase is Phase.TURN:
+        if conn.asked is not None and conn.phase in TURNS:
             conn.asked.wait(conn)
             return
         super().put_conn(conn)

@@ -19,10 +19,12 @@ from ingest_server.front.admission import (
     CONTROL_OF_ONE_DEVICE,
     CONTROL_OF_ONE_PEER,
     CONTROL_THREADS,
+    DOWNLOAD_THREADS,
     LIGHT_OF_ONE_DEVICE,
     LIGHT_OF_ONE_PEER,
     READING_OF_ONE,
     READING_THREADS,
+    SLICE_BYTES,
     Cost,
     cost_of,
 )
@@ -68,8 +70,15 @@ class Asked(Generic[T]):
     """One request, as far as its turn goes."""
 
     def __init__(
-        self, known: KnownDevices, credential: bytes, turns: Turns[T] | None, name: str
+        self,
+        known: KnownDevices,
+        credential: bytes,
+        turns: Turns[T] | None,
+        name: str,
+        slice_bytes: int | None = None,
     ) -> None:
+        self.slice_bytes = slice_bytes
+        """How much of the answer is sent in one turn; None: the turn ends with the first pause."""
         self.has_too_many = False
         """Whether as many of its device wait as may; it is not to wait, but to be refused."""
         self._known = known
@@ -129,6 +138,9 @@ class Queues(Generic[T]):
             ),
             Cost.LIGHT: Turns(None, _share(LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER), go_on),
             Cost.READING: Turns(READING_THREADS, _share(READING_OF_ONE, READING_OF_ONE), go_on),
+            Cost.DOWNLOAD: Turns(
+                DOWNLOAD_THREADS, _share(DOWNLOAD_THREADS, DOWNLOAD_THREADS), go_on
+            ),
         }
 
     def asked(self, head: RequestHead, peer: str, certificate: str | None) -> Asked[T]:
@@ -144,7 +156,8 @@ class Queues(Generic[T]):
         cost = cost_of(head)
         is_proxys = not peer and device is None
         turns = None if cost is Cost.LIGHT and is_proxys else self._turns.get(cost)
-        return Asked(self._known, credential, turns, name)
+        slice_bytes = SLICE_BYTES if cost is Cost.DOWNLOAD else None
+        return Asked(self._known, credential, turns, name, slice_bytes)
 
     def dismiss(self) -> list[T]:
         """Return all who wait, and forget them."""

@@ -108,8 +108,12 @@ class HttpRequest(cheroot_parts.Request):
             self.end()
 
     def _is_out(self) -> bool:
-        out = self.conn.wfile
+        out, asked = self.conn.wfile, self.conn.asked
+        most = None if asked is None else asked.slice_bytes
+        before = out.bytes_written
         while not out.is_full:
+            if most is not None and out.bytes_written - before >= most:
+                return False  # others have waited for this turn
             if self._pieces is None:
                 return True
             if next(self._pieces, self) is self:
@@ -138,7 +142,7 @@ class HttpRequest(cheroot_parts.Request):
 
     def cut(self) -> None:
         """End what is waited for of the peer, from another thread: the body, or that it reads."""
-        if self.conn.awaits_reader:
+        if self.conn.awaits_reader or self.conn.is_sliced:
             with contextlib.suppress(OSError):
                 self.conn.socket.shutdown(socket.SHUT_RDWR)
         elif self.body is not None:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from ingest_server.auth.operators import ROLES, SESSION_PATH
-from ingest_server.openapi.json_schema import Schema
-from ingest_server.openapi.operations import OF_BODY, operation, refusals
+from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
+from ingest_server.openapi.json_schema import Schema, reference, schema_of
+from ingest_server.openapi.operations import (
+    ALWAYS,
+    OF_BODY,
+    operation,
+    parameter,
+    query,
+    refusals,
+    whole_number,
+)
+from ingest_server.openapi.other_protocols import BINARY
+from ingest_server.page import recordings
+from upload_protocol.members import UploadId
+from upload_protocol.messages import Receipt
 
 _SHOWN: Schema = {"description": "The page, for a browser."}
 
@@ -34,9 +47,13 @@ def paths() -> dict[str, Schema]:
             },
         },
         SESSION_PATH: _session(),
+        RECORDINGS_PATH: {"get": _list()},
+        f"{RECORDINGS_PATH}/{{upload_id}}": {"parameters": [_ID], "get": _one()},
+        f"{RECORDINGS_PATH}/{{upload_id}}{CONTENT}": {"parameters": [_ID], **_content()},
     }
 
 
+_ID = parameter("path", "upload_id", schema_of(UploadId), required=True)
 _TEXT: Schema = {"type": "string"}
 _MAYBE: Schema = {"type": ["string", "null"]}
 _MEANT: Schema = {
@@ -63,7 +80,7 @@ def _session() -> Schema:
         "get": operation(
             "session",
             "Who is in front of this browser",
-            {"200": {"description": "Who.", "content": {"application/json": {"schema": who}}}},
+            {"200": _json("Who.", who)},
             security=[],
         ),
         "post": operation(
@@ -84,3 +101,91 @@ def _session() -> Schema:
             **_MEANT,
         ),
     }
+
+
+def _list() -> Schema:
+    moment: Schema = {"type": "string", "examples": ["2026-11-21", "2026-11-21T10:00:00Z"]}
+    told = {
+        "recordings": {"type": "array", "items": _row()},
+        "next": {
+            **_MAYBE,
+            "description": "The cursor to go on with; a page may be short, or empty.",
+        },
+    }
+    return operation(
+        "recordings",
+        "What was published and is there, the newest first",
+        {"200": _json("A page.", {"type": "object", "required": list(told), "properties": told})},
+        ("storage-failed",),
+        parameters=[
+            query("device", _TEXT),
+            query("q", {"type": "string", "maxLength": recordings.MOST_WORDS}),
+            query("from", moment),
+            query("to", moment),
+            query("cursor", _TEXT),
+            query("limit", whole_number(1, recordings.MAX_PAGE, recordings.DEFAULT_PAGE)),
+        ],
+    )
+
+
+def _one() -> Schema:
+    more = {
+        "receipt": reference(Receipt),
+        "folder": _TEXT,
+        "created_at": _TEXT,
+        "modified_at": _MAYBE,
+    }
+    one = {"allOf": [_row(), {"required": list(more), "properties": more}]}
+    return operation(
+        "recording",
+        "One recording, with its receipt",
+        {"200": _json("It.", one)},
+        ("not-found", "upload-not-found", "storage-failed"),
+    )
+
+
+def _content() -> Schema:
+    parameters = [
+        query("download", {**_TEXT, "description": "Anything: it is to be kept, not played."}),
+        parameter("header", "Range", {**_TEXT, "examples": ["bytes=0-1023"]}),
+        parameter("header", "If-Range", _TEXT),
+        parameter("header", "If-None-Match", _TEXT),
+    ]
+    codes = ("not-found", "upload-not-found", "digest-mismatch", "storage-failed")
+    bytes_of = {"content": {"*/*": {"schema": BINARY}}}
+    get = operation(
+        "content",
+        "Its bytes, or one run of them",
+        {
+            "200": {"description": "All of it.", **bytes_of},
+            "206": {"description": "The run that Range asks for.", **bytes_of},
+            "304": {"description": "The browser has it."},
+            "416": {"description": "The run begins behind the end."},
+        },
+        codes,
+        parameters=parameters,
+    )
+    told = {
+        status: {"description": one["description"]}
+        for status, one in refusals((*ALWAYS, *codes)).items()
+    }
+    head: Schema = {
+        "operationId": "contentHead",
+        "summary": "The same without a body",
+        "parameters": parameters[:1],
+        "responses": {"200": {"description": "It is there."}, **told},
+    }
+    return {"get": get, "head": head}
+
+
+def _row() -> Schema:
+    return {
+        "allOf": [
+            reference(Receipt),
+            {"required": ["can_play"], "properties": {"can_play": {"type": "boolean"}}},
+        ]
+    }
+
+
+def _json(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -35,6 +35,7 @@ from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.giving_way import GivingWay
+from ingest_server.uploads.handing_out import HandingOut
 from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
 from ingest_server.uploads.long_work import LongWork
@@ -93,6 +94,9 @@ class UploadService:
         self._readers = FairPool(READERS, 1, "read")
         self.completion = Completion(store, self.publisher, self._readers)
         self.long_work = LongWork()
+        self.handing_out = HandingOut(
+            store, self.standings, self.long_work, lambda: self.settings.verify_wait_s
+        )
         read_later = self.completion.begin_reading
         self._statuses = Statuses(
             store,

@@ -83,6 +83,11 @@ class Standings:
             return Standing.CHANGED if was_changed else Standing.GONE
         return Standing.DOUBTFUL
 
+    def identity_of(self, receipt: Receipt) -> str | None:
+        """Return which file had the receipt's digest when it was last read whole; None: none."""
+        reading = self._last(receipt.upload_id)
+        return None if reading is None or reading.digest != receipt.digest else reading.identity
+
     def check(self, receipt: Receipt) -> Standing:
         """Return what the file is, read whole where that is needed; never doubtful.
 

@@ -1,0 +1,118 @@
+"""The bytes of a recording in a browser's hands.
+
+What a device has sent is data: it may be a page or a picture with a program in it. It is never shown
+as that: only sound, video and pictures of pixels are played, everything else is a file to be kept,
+no browser guesses what it is, and what is opened all the same may do nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+from ingest_server.core.errors import Refused
+from ingest_server.uploads.handing_out import Recording
+
+MOST_OPEN = 64
+"""Downloads at once, those that wait for their readers among them; each has a descriptor."""
+MOST_OPEN_ELSEWHERE = 8
+"""On a container that is not ours each has a thread too, for as long as its reader takes."""
+BUSY_RETRY_S = 5.0
+
+PLAYED = {
+    "mp4": "video/mp4",
+    "m4v": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+    "ogv": "video/ogg",
+    "mp3": "audio/mpeg",
+    "m4a": "audio/mp4",
+    "aac": "audio/aac",
+    "ogg": "audio/ogg",
+    "oga": "audio/ogg",
+    "opus": "audio/ogg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "avif": "image/avif",
+}
+"""What a browser plays, by how a name ends. By that alone: a type that a device names is its own word."""
+
+HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "private, no-cache",
+}
+
+_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
+
+
+class Places:
+    """How many downloads are open."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, most: int) -> Callable[[], None]:
+        """Take a place; returns how it is given back, once, however often that is called.
+
+        Raises:
+            Refused: all are taken.
+        """
+        with self._lock:
+            if self._taken >= most:
+                detail = f"{most} recordings are read at this moment, as many as the server gives"
+                raise Refused("server-busy", detail, retry_after_s=BUSY_RETRY_S)
+            self._taken += 1
+        is_taken = True
+
+        def leave() -> None:
+            nonlocal is_taken
+            with self._lock:
+                self._taken -= is_taken
+                is_taken = False
+
+        return leave
+
+
+class Body:
+    """The body of an answer; whatever serves it closes it."""
+
+    def __init__(
+        self, recording: Recording, pieces: Iterator[bytes], leave: Callable[[], None]
+    ) -> None:
+        self._recording: Recording | None = recording
+        self._pieces = pieces
+        self._leave = leave
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        self._leave()
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.close()
+
+
+def media_type_of(name: str) -> str | None:
+    """Return as what a browser plays a file of that name; None: it does not."""
+    return PLAYED.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
+def disposition(name: str, *, is_played: bool) -> str:
+    """Return what a browser is to do with a file, and how to call it (RFC 6266, RFC 8187)."""
+    plain = _PLAIN.sub("_", name).strip(". ")[-100:] or "recording"
+    encoded = quote(name.encode("utf-8", "replace"), safe="")
+    kind = "inline" if is_played else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"

@@ -1,0 +1,192 @@
+"""Recordings that are read by many, slowly, fast, or by who may not any more: on real sockets."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from ingest_server.front.admission import SLICE_BYTES
+from ingest_server.page.downloads import MOST_OPEN
+from tests.support.certificates import Authority
+from tests.support.processes import wait_for
+from tests.support.raw_http import Peer, serving
+from tests.support.secured import complete, create, put, secured, upload
+from tests.support.visitors import add_user, visitor
+from tests.system.test_slow_readers import reluctant, waiting_for_a_reader
+
+MIB = 1024 * 1024
+BIG = os.urandom(MIB) * (3 * SLICE_BYTES // MIB + 1)
+
+
+def stored(site, content: bytes = BIG, name: str = "big.mp4") -> str:
+    """Bring a recording to the server; returns the path of its content."""
+    client = site.device("cam")
+    upload_id = create(client, name=name, length=len(content)).json()["id"]
+    assert put(client, upload_id, content).status_code == 200
+    assert complete(client, upload_id, content).status_code == 200
+    return f"/v1/fleet/recordings/{upload_id}/content"
+
+
+def asking(path: str, secret: str, *lines: str) -> bytes:
+    cookie = f"Cookie: edge-session={secret}"
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: localhost", cookie, *lines, "", "")).encode()
+
+
+@pytest.fixture
+def site(tmp_path):
+    with secured(tmp_path, server={"threads": 2}) as found:
+        add_user(found.state)
+        yield found
+
+
+@pytest.fixture
+def secret(site):
+    return visitor(site).cookies["edge-session"]
+
+
+def published(site) -> Path:
+    [path] = (one for one in (site.folder / "data" / "published").rglob("*.mp4"))
+    return path
+
+
+def read_on(peer: Peer) -> bytes:
+    """Return what still comes until the server ends it."""
+    found = peer._pending
+    with contextlib.suppress(ConnectionError):
+        while True:
+            found += peer._some()
+    return found
+
+
+def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site, secret):
+    path = stored(site)
+    http = site.server._http
+    with contextlib.ExitStack() as closing:
+        for _ in range(MOST_OPEN):
+            closing.enter_context(reluctant(http)).send(asking(path, secret))
+        wait_for(lambda: waiting_for_a_reader(http) == MOST_OPEN, "each download is begun")
+
+        with Peer(http.address) as one_more:
+            one_more.send(asking(path, secret))
+            refused = one_more.answer()
+        assert upload(site.device("cam"), b"in between")["length"] == 10
+
+    assert (refused.status, refused.json["code"]) == (503, "server-busy")
+    assert "Retry-After" in refused.headers
+    wait_for(lambda: not waiting_for_a_reader(http), "their places are free again")
+    with Peer(http.address) as later:
+        later.send(asking(path, secret))
+        assert later.answer().body == BIG
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_what_is_sent_in_slices_comes_whole_and_the_connection_goes_on(tmp_path, is_tls):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(len(BIG)))])
+        return (BIG[at : at + MIB // 8] for at in range(0, len(BIG), MIB // 8))
+
+    authority = Authority(tmp_path) if is_tls else None
+    keys = authority.server() if authority else None
+    context = authority.client_context() if authority else None
+    with serving(app, keys=keys) as server, Peer(server.address, context) as peer:
+        peer.send(2 * asking("/v1/fleet/recordings/any/content", "x"))
+
+        assert peer.answer().body == BIG
+        assert peer.answer().body == BIG
+
+
+@pytest.mark.slow
+def test_many_who_read_fast_each_get_the_whole(site, secret):
+    path = stored(site)
+    http = site.server._http
+    with contextlib.ExitStack() as closing:
+        peers = [closing.enter_context(Peer(http.address)) for _ in range(8)]
+        for peer in peers:
+            peer.send(asking(path, secret))
+
+        assert all(peer.answer().body == BIG for peer in peers)
+
+
+@pytest.mark.slow
+def test_who_may_not_see_it_any_more_gets_no_more_of_it(site, secret):
+    path = stored(site)
+    http = site.server._http
+    with reluctant(http) as peer:
+        peer.send(asking(path, secret))
+        wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
+        site.state.users.remove("anna")
+
+        assert peer.head().startswith("HTTP/1.1 200 ")
+        assert len(read_on(peer)) < len(BIG)
+    wait_for(lambda: not waiting_for_a_reader(http), "it is over")
+
+
+def test_bytes_that_are_changed_while_they_are_read_are_not_given(site, secret):
+    path = stored(site)
+    http = site.server._http
+    with reluctant(http) as peer:
+        peer.send(asking(path, secret))
+        wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
+        file = published(site)
+        file.chmod(0o640)
+        with file.open("r+b") as other:
+            other.seek(2 * SLICE_BYTES)
+            other.write(b"\0" * SLICE_BYTES)
+
+        peer.head()
+        found = read_on(peer)
+    assert len(found) < len(BIG)
+    assert BIG.startswith(found)
+
+
+def test_a_file_that_gets_another_name_or_mode_while_it_is_read_comes_whole(site, secret):
+    path = stored(site)
+    http = site.server._http
+    with reluctant(http) as peer:
+        peer.send(asking(path, secret, f"Range: bytes=0-{MIB - 1}"))
+        wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
+        file = published(site)
+        file.chmod(0o600)
+        file.rename(file.with_name("taken.mp4"))
+
+        assert peer.answer().body == BIG[:MIB]
+
+
+def test_a_stop_ends_who_reads_slowly(tmp_path):
+    with secured(tmp_path, server={"stop_timeout_s": 0.2}) as site:
+        add_user(site.state)
+        secret = visitor(site).cookies["edge-session"]
+        path = stored(site)
+        peer = reluctant(site.server._http)
+        peer.send(asking(path, secret))
+        wait_for(lambda: waiting_for_a_reader(site.server._http), "the download is begun")
+    with peer:
+        peer.head()
+
+        assert len(read_on(peer)) < len(BIG)
+
+
+def test_who_leaves_in_the_middle_leaves_nothing_open(site, secret):
+    path = stored(site)
+    http = site.server._http
+    for _ in range(3 * MOST_OPEN):
+        with reluctant(http) as peer:
+            peer.send(asking(path, secret))
+            peer.head()
+
+    def answers() -> bool:
+        with Peer(http.address) as peer:
+            peer.send(asking(path, secret))
+            return peer.answer().status == 200
+
+    wait_for(answers, "a place is free")
+    wait_for(lambda: _open_descriptors(published(site)) == 0, "nobody has it open")
+
+
+def _open_descriptors(path: Path) -> int:
+    found = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += one.resolve() == path
+    return found
