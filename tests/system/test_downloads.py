@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ingest_server.front.admission import SLICE_BYTES
+from ingest_server.front.admission import DOWNLOAD_THREADS, RESERVED_THREADS, SLICE_BYTES
 from ingest_server.page.downloads import MOST_OPEN
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
@@ -94,6 +96,84 @@ def test_what_is_sent_in_slices_comes_whole_and_the_connection_goes_on(tmp_path,
 
         assert peer.answer().body == BIG
         assert peer.answer().body == BIG
+
+
+def test_downloads_have_so_many_threads_and_the_rest_goes_on():
+    inside, most, lock, go_on = set(), [0], threading.Lock(), threading.Event()
+
+    def pieces(number: int):
+        for _ in range(2):
+            with lock:
+                inside.add(number)
+                most[0] = max(most[0], len(inside))
+            go_on.wait(20)  # as a disk that is slow
+            with lock:
+                inside.discard(number)
+            yield bytes(SLICE_BYTES)
+
+    numbers = iter(range(1000))
+
+    def app(environ, start_response):
+        if "recordings" not in environ["PATH_INFO"]:
+            start_response("204 No Content", [])
+            return []
+        start_response("200 OK", [("Content-Length", str(2 * SLICE_BYTES))])
+        return pieces(next(numbers))
+
+    many = RESERVED_THREADS + 10
+    with serving(app, max_uploads=1) as server, contextlib.ExitStack() as closing:
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(many)]
+        for peer in peers:
+            peer.send(asking("/v1/fleet/recordings/any/content", "x"))
+        wait_for(lambda: len(inside) == DOWNLOAD_THREADS, "some read")
+        with Peer(server.address) as other:
+            other.send(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert other.answer(has_body=False).status == 204
+        for peer in peers[DOWNLOAD_THREADS:]:
+            peer.socket.close()
+        go_on.set()
+        for peer in peers[:DOWNLOAD_THREADS]:
+            assert len(peer.answer().body) == 2 * SLICE_BYTES
+
+    assert most[0] == DOWNLOAD_THREADS
+
+
+@pytest.mark.slow
+def test_each_slice_of_a_download_has_a_turn_of_its_own():
+    many, later, lock, go_on = 24, set(), threading.Lock(), threading.Event()
+    most, numbers = [0], iter(range(1000))
+
+    def pieces(number: int):
+        yield bytes(SLICE_BYTES)
+        with lock:
+            later.add(number)
+            most[0] = max(most[0], len(later))
+        go_on.wait(20)
+        with lock:
+            later.discard(number)
+        yield b"end"
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(SLICE_BYTES + 3))])
+        return pieces(next(numbers))
+
+    def read(peer: Peer) -> bytes:
+        peer.send(asking("/v1/fleet/recordings/any/content", "x"))
+        return peer.answer().body[-3:]
+
+    with (
+        serving(app, max_uploads=1) as server,
+        contextlib.ExitStack() as closing,
+        ThreadPoolExecutor(many) as readers,
+    ):
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(many)]
+        found = readers.map(read, peers)
+        wait_for(lambda: len(later) == DOWNLOAD_THREADS, "some are at their second slice")
+        wait_for(lambda: not server.requests.qsize, "nobody waits for a thread")
+        go_on.set()
+
+        assert list(found) == [b"end"] * many
+    assert most[0] == DOWNLOAD_THREADS
 
 
 @pytest.mark.slow
