@@ -242,8 +242,8 @@ class _Middleware:
                 is_chunked=req.get_header("Transfer-Encoding") is not None,
             ),
         )
-        encoding = req.get_header("Content-Encoding")
-        if encoding is not None and encoding.lower() != "identity":
+        encoding = (req.get_header("Content-Encoding") or "identity").lower()
+        if encoding != "identity" and (req.path, encoding) != (headers.HOLDS_PATH, "gzip"):
             raise Refused(
                 "unsupported-media-type",
                 "Content-Encoding is not taken: send the bytes as they are",

@@ -11,14 +11,14 @@ from edge_host.clock import Clock
 from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused, StateError
 from ingest_server.fleet import operator_routes
-from ingest_server.fleet.device_routes import Reports
+from ingest_server.fleet.device_routes import HoldsReports, Reports
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
-from upload_protocol.headers import REPORT_PATH
+from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
 
 DATABASE = "fleet.db"
 
@@ -44,6 +44,7 @@ class Fleet:
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         app.add_route(REPORT_PATH, Reports(self.service))
+        app.add_route(HOLDS_PATH, HoldsReports(self.service))
         operator_routes.add_routes(app, self.operations, self._audit)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a device sends over HTTP: its report. The answer brings what it is asked."""
+"""What a device sends over HTTP: its report, whose answer brings what it is asked, and what it holds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ import falcon
 
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.core.errors import Refused
+from ingest_server.fleet import holdings
 from ingest_server.fleet.report import MOST_BYTES, Report
 from ingest_server.fleet.service import FleetService
-from ingest_server.protocols.requests import device_of, message
+from ingest_server.protocols.requests import (
+    body_with_length,
+    device_of,
+    media_type_of,
+    message,
+    parse_json,
+    read_small,
+)
 from upload_protocol.headers import is_device_id
+from upload_protocol.members import MessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,26 @@ class Reports:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         report = message(req, Report.from_json, MOST_BYTES)
         send(resp, self.fleet.report(reporter(req, report.device), report))
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsReports:
+    """``POST /v1/report/holds``: packed, since a list of recordings is long and repeats itself."""
+
+    fleet: FleetService
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if media_type_of(req) != "application/json":
+            raise Refused("unsupported-media-type", "send Content-Type: application/json")
+        content = read_small(body_with_length(req), holdings.MOST_PACKED, "a list of recordings")
+        if req.get_header("Content-Encoding") is not None:
+            content = holdings.unpacked(content)
+        try:
+            changes = holdings.Changes.from_json(parse_json(content))
+        except MessageError as error:
+            raise Refused("malformed-request", str(error)) from error
+        standing = holdings.take(self.fleet, reporter(req, changes.device), changes)
+        send(resp, holdings.standing_document(standing))
 
 
 def reporter(req: falcon.Request, named: str | None) -> str:

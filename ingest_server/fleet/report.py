@@ -87,8 +87,8 @@ class Report:
         _refuse_many_rows(inner(given.get("files")))
         return cls(
             device=optional(given, "device", str),
-            boot_id=_id(given, "boot_id"),
-            run_id=_id(given, "run_id"),
+            boot_id=parse_id(given, "boot_id"),
+            run_id=parse_id(given, "run_id"),
             seq=max(0, required(given, "seq", int)),
             next_s=_next_s(given.get("next_s")),
             clock="synced" if given.get("clock") == "synced" else "unsynced",
@@ -116,7 +116,7 @@ def read_ack(source: object) -> Told:
     result = optional(given, "result", dict)
     encoded(result, "result", MOST_RESULT)
     return Told(
-        _id(given, "id"),
+        parse_id(given, "id"),
         status,
         text(given.get("code"), 64),
         text(given.get("message"), 1000),
@@ -128,14 +128,19 @@ def _event(source: object) -> ToldEvent:
     given = object_of(source)
     kind = text(required(given, "type", str), 100) or ""
     return ToldEvent(
-        _id(given, "id"),
+        parse_id(given, "id"),
         kind,
         whole(given.get("seq")) or 0,
         encoded(given, "event", MOST_EVENT),
     )
 
 
-def _id(given: Mapping[str, Any], name: str) -> str:
+def parse_id(given: Mapping[str, Any], name: str) -> str:
+    """Return an id that a device made.
+
+    Raises:
+        MessageError: it is none.
+    """
     found = required(given, name, str)
     if not 0 < len(found) <= 128 or not found.isprintable():
         msg = f"{name!r} must have 1 to 128 printable characters"
@@ -166,4 +171,4 @@ def _refuse_many_rows(files: Mapping[str, Any]) -> None:
 def _holds(given: Mapping[str, Any] | None) -> tuple[str, int] | None:
     if given is None:
         return None
-    return _id(given, "epoch"), max(0, required(given, "through", int))
+    return parse_id(given, "epoch"), max(0, required(given, "through", int))

@@ -96,15 +96,8 @@ class FleetService:
         Raises:
             Refused: it reports too often, or there are as many devices as are kept.
         """
-        now_s = self.clock.now_s()
         with self.lock:
-            member = self.members.get(device) or self._new(device)
-            if not member.may_report(now_s):
-                raise Refused(
-                    "too-many-requests",
-                    "this device reports more than once a second; its reports need not be so many",
-                    retry_after_s=TOO_OFTEN_RETRY_S,
-                )
+            member = self.admitted(device)
             is_new_run = report.run_id != member.run_id
             if is_new_run or report.seq > member.seq:
                 self._take(member, report, via, is_new_run=is_new_run)
@@ -112,6 +105,21 @@ class FleetService:
             for told in report.acks:
                 self.commands.acknowledge(member, told)
             return self._answer(member, report)
+
+    def admitted(self, device: str) -> Member:
+        """Return the device, which wants to tell something.
+
+        Raises:
+            Refused: it comes too often, or there are as many devices as are kept.
+        """
+        member = self.members.get(device) or self._new(device)
+        if not member.may_report(self.clock.now_s()):
+            raise Refused(
+                "too-many-requests",
+                "this device reports more than once a second; its reports need not be so many",
+                retry_after_s=TOO_OFTEN_RETRY_S,
+            )
+        return member
 
     def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
         if is_new_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ingest_server.fleet import command_forms, commands, report
+from ingest_server.fleet import command_forms, commands, holdings, report
 from ingest_server.openapi.json_schema import Schema, schema_of
 from ingest_server.openapi.operations import (
     OF_BODY,
@@ -89,6 +89,20 @@ def _reported() -> Schema:
     )
 
 
+def _holds() -> Schema:
+    of = "file_id, name, folder, length, mtime_s, state, reason; of what is gone: file_id, null."
+    row = {"type": "array", "minItems": 2, "maxItems": 7, "description": of}
+    return _object(
+        ("v", "epoch", "from", "through", "rows"),
+        v={"const": 1},
+        epoch=_ID,
+        **{"from": _WHOLE},
+        through=_WHOLE,
+        is_whole={"type": "boolean"},
+        rows=_list(row, holdings.MOST_ROWS),
+    )
+
+
 def _view() -> Schema:
     return _object(
         ("v", "cursor", "now", "is_whole", "tiles", "devices", "gone", "stuck", "stuck_in_all"),
@@ -149,6 +163,16 @@ def _seen() -> dict[str, Schema]:
                 {"200": _answer("Taken.", _reported())},
                 (*OF_BODY, *OF_STORING, "device-mismatch"),
                 requestBody=_body(_report()),
+            )
+        },
+        headers.HOLDS_PATH: {
+            "post": operation(
+                "reportHolds",
+                "What has changed of what a device holds",
+                {"200": _answer("How far the list is.", _object(epoch=_TEXT, through=_WHOLE))},
+                (*OF_BODY, *OF_STORING, "device-mismatch"),
+                description="With Content-Encoding: gzip, or as it is.",
+                requestBody=_body(_holds()),
             )
         },
         headers.FLEET_PATH: {

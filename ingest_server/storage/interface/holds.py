@@ -8,6 +8,8 @@ from typing import Protocol
 
 MOST_HELD = 100_000
 """Recordings of one device that are known here."""
+MOST_HELD_IN_ALL = 5_000_000
+"""Of all devices: about 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)

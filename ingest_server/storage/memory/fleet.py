@@ -17,7 +17,7 @@ from ingest_server.storage.interface import (
     Samples,
 )
 from ingest_server.storage.interface.fleet import KEPT_COMMANDS, KEPT_EVENTS, KEPT_EVENTS_IN_ALL
-from ingest_server.storage.interface.holds import MOST_HELD
+from ingest_server.storage.interface.holds import MOST_HELD, MOST_HELD_IN_ALL
 
 _OPEN = ("waiting", "sent")
 
@@ -197,8 +197,10 @@ class MemoryFleet(FleetStore):
             for file_id in gone:
                 rows.pop(file_id, None)
             rows.update({one.file_id: one for one in held})
-            is_full = len(rows) > MOST_HELD
-            for one in self.holds(device, limit=len(rows))[MOST_HELD:]:
+            others = sum(len(one) for name, one in self._holds.items() if name != device)
+            most = max(0, min(MOST_HELD, MOST_HELD_IN_ALL - others))
+            is_full = len(rows) > most
+            for one in self.holds(device, limit=len(rows))[most:]:
                 del rows[one.file_id]
             self._standing[device] = HoldsStanding(epoch, through, len(rows), is_full)
             return self._standing[device]

@@ -5,7 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ingest_server.storage.interface.holds import MOST_HELD, Held, HoldsStanding, HoldsStore
+from ingest_server.storage.interface.holds import (
+    MOST_HELD,
+    MOST_HELD_IN_ALL,
+    Held,
+    HoldsStanding,
+    HoldsStore,
+)
 from ingest_server.storage.sqlite.fleet_file import FleetFile
 
 _NUMBER = "(SELECT number FROM devices WHERE device = ?)"
@@ -47,18 +53,16 @@ class SqliteHolds(HoldsStore):
                 "reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [_row(number, one) for one in held],
             )
-            [(count,)] = connection.execute(
-                "SELECT count(*) FROM holds WHERE number = ?", (number,)
-            ).fetchall()
-            if count > MOST_HELD:
+            count, most = _counted(connection, number)
+            if count > most:
                 connection.execute(
                     "DELETE FROM holds WHERE number = ? AND file_id IN (SELECT file_id FROM holds "
                     "WHERE number = ? ORDER BY mtime_s, file_id DESC LIMIT ?)",
-                    (number, number, count - MOST_HELD),
+                    (number, number, count - most),
                 )
             connection.execute(
                 "INSERT OR REPLACE INTO holds_standing VALUES (?, ?, ?, ?, ?)",
-                (number, epoch, through, min(count, MOST_HELD), count > MOST_HELD),
+                (number, epoch, through, min(count, most), count > most),
             )
             return _standing(connection, device)
 
@@ -94,6 +98,15 @@ class SqliteHolds(HoldsStore):
         )
         rows = self._file.read(lambda one: one.execute(sql, (*given, limit)).fetchall())
         return [Held(*row) for row in rows]
+
+
+def _counted(connection: sqlite3.Connection, number: int) -> tuple[int, int]:
+    """Return how many are kept of a device, and how many may be."""
+    [(count,)] = connection.execute("SELECT count(*) FROM holds WHERE number = ?", (number,))
+    [(others,)] = connection.execute(
+        "SELECT coalesce(sum(count), 0) FROM holds_standing WHERE number != ?", (number,)
+    )
+    return count, max(0, min(MOST_HELD, MOST_HELD_IN_ALL - others))
 
 
 def _standing(connection: sqlite3.Connection, device: str) -> HoldsStanding:

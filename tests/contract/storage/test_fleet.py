@@ -254,3 +254,18 @@ def test_of_too_much_that_a_device_holds_the_newest_stays(fleet, monkeypatch):
 
     assert standing == HoldsStanding("a", 5, 3, is_full=True)
     assert [one.mtime_s for one in fleet.holds("drone-1")] == [1004, 1003, 1002]
+
+
+def test_what_all_devices_hold_together_is_bounded(fleet, monkeypatch):
+    for module in (
+        "ingest_server.storage.sqlite.fleet_holds",
+        "ingest_server.storage.memory.fleet",
+    ):
+        monkeypatch.setattr(f"{module}.MOST_HELD_IN_ALL", 3)
+    rows = [held(1), held(2)]
+    for device in ("drone-1", "drone-2"):
+        fleet.save({device: b"{}"}, {})
+        fleet.take_holds(device, epoch="a", through=1, begins_anew=True, held=rows, gone=[])
+
+    assert [len(fleet.holds(one)) for one in ("drone-1", "drone-2")] == [2, 1]
+    assert fleet.holds_standing("drone-2").is_full
