@@ -12,6 +12,7 @@ from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused, StateError
 from ingest_server.fleet import operator_routes
 from ingest_server.fleet.device_routes import HoldsReports, Reports
+from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.worker import FleetWorker
@@ -43,7 +44,7 @@ class Fleet:
         self.worker = FleetWorker(self.service, state.devices)
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
-        app.add_route(REPORT_PATH, Reports(self.service))
+        app.add_route(REPORT_PATH, Reports(Intake(self.service)))
         app.add_route(HOLDS_PATH, HoldsReports(self.service))
         operator_routes.add_routes(app, self.operations, self._audit)
 

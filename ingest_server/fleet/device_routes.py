@@ -11,6 +11,7 @@ import falcon
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.core.errors import Refused
 from ingest_server.fleet import holdings
+from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import MOST_BYTES, Report
 from ingest_server.fleet.service import FleetService
 from ingest_server.protocols.requests import (
@@ -29,11 +30,11 @@ from upload_protocol.members import MessageError
 class Reports:
     """``POST /v1/report``."""
 
-    fleet: FleetService
+    intake: Intake
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         report = message(req, Report.from_json, MOST_BYTES)
-        send(resp, self.fleet.report(reporter(req, report.device), report))
+        send(resp, self.intake.take(reporter(req, report.device), report))
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,8 @@ class History:
     day: Run
     quarter: list[Sample] = field(default_factory=list)
     quarter_s: int = 0
-    days: deque[tuple[int, float, int]] = field(default_factory=lambda: deque(maxlen=7))
-    """Of the last days that are over: the day, its share online summed, its samples."""
+    days: deque[tuple[int, float, int]] = field(default_factory=lambda: deque(maxlen=6))
+    """Of the last days that are over, six and today are a week: the day, its share online summed, its samples."""
 
     @classmethod
     def begun(cls, device: str, at_s: int) -> History:

@@ -17,20 +17,26 @@ import structlog
 
 from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
-from ingest_server.fleet import rows
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
 from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
-from ingest_server.fleet.members import WANTED, Member
+from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import NEVER
-from ingest_server.fleet.report import Report
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.unwritten import Unwritten
-from ingest_server.storage.interface import CommandRecord, DeviceEvent, FleetStore, HoldsStanding
+from ingest_server.storage.interface import (
+    CommandRecord,
+    DeviceEvent,
+    DeviceSummary,
+    FleetStore,
+    HoldsStanding,
+)
 
 log = structlog.get_logger()
 
 TOO_OFTEN_RETRY_S = 10.0
+LATELY = timedelta(days=1)
+"""No file is removed so soon after it was published."""
 Listener = Callable[[DeviceEvent], None]
 
 
@@ -61,7 +67,7 @@ class FleetService:
         """Told of what is wanted of a device, for ways that reach it at once."""
         self.lock = threading.RLock()
         self.members: dict[str, Member] = {}
-        self._unwritten = Unwritten(store)
+        self.unwritten = Unwritten(store)
         self._free_bytes = free_bytes
 
     def start(self) -> None:
@@ -90,22 +96,6 @@ class FleetService:
 
     # what devices say
 
-    def report(self, device: str, report: Report, via: str = "server") -> dict[str, Any]:
-        """Take a report; returns what its device is answered.
-
-        Raises:
-            Refused: it reports too often, or there are as many devices as are kept.
-        """
-        with self.lock:
-            member = self.admitted(device)
-            is_new_run = report.run_id != member.run_id
-            if is_new_run or report.seq > member.seq:
-                self._take(member, report, via, is_new_run=is_new_run)
-            self._take_events(member, report)
-            for told in report.acks:
-                self.commands.acknowledge(member, told)
-            return self._answer(member, report)
-
     def admitted(self, device: str) -> Member:
         """Return the device, which wants to tell something.
 
@@ -121,25 +111,6 @@ class FleetService:
             )
         return member
 
-    def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
-        if is_new_run:
-            member.run_id, member.through = report.run_id, 0
-            member.lacks = set(WANTED)
-        member.boot_id, member.seq = report.boot_id, report.seq
-        self.hear(member, report.next_s, via)
-        if report.info is not None:
-            member.build = rows.build_of(report.info)
-        if report.state is not None:
-            before = member.standing.progress
-            member.standing = rows.standing_of(report.state)
-            if member.standing.progress != before or member.moved_s is None:
-                member.moved_s = self.clock.now_s()
-        if report.reported_version is not None:
-            member.reported_version = report.reported_version
-        member.lacks -= set(report.documents)
-        self._unwritten.note(member, report.documents)
-        self.show(member)
-
     def hear(self, member: Member, next_s: float, via: str) -> None:
         """Note that a device was just heard of, and when it will speak again."""
         now = self.clock.now_utc()
@@ -148,37 +119,6 @@ class FleetService:
         member.next_by = rfc3339(now + timedelta(seconds=next_s))
         if via not in member.via:
             member.via = sorted({*member.via, via}, reverse=True)
-
-    def _take_events(self, member: Member, report: Report) -> None:
-        if not report.events:
-            return
-        at = rfc3339(self.clock.now_utc())
-        told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in report.events]
-        try:
-            new = self.store.add_events(told)
-        except Refused as refused:
-            log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
-            return  # `through` stays: the device tells them again
-        member.through = max(member.through, *(one.seq for one in report.events))
-        for one in new:
-            self.on_event(one)
-
-    def _answer(self, member: Member, report: Report) -> dict[str, Any]:
-        want = sorted(member.lacks)
-        answer: dict[str, Any] = {
-            "v": 1,
-            "now": rfc3339(self.clock.now_utc()),
-            "commands": self.commands.told_to(member),
-            "desired": self.desired_for(member),
-            "want": want,
-            "through": member.through,
-        }
-        if report.holds is not None:
-            standing = self.holds_standing(member)
-            answer["holds"] = {"epoch": standing.epoch, "through": standing.through}
-            if report.holds != (standing.epoch, standing.through):
-                want.append("holds")
-        return answer
 
     def desired_for(self, member: Member) -> Mapping[str, Any] | None:
         """Return the settings that a device is to have and has not said to have read."""
@@ -213,23 +153,23 @@ class FleetService:
         at_s = self._wall_s()
         with self.lock:
             for member in self.members.values():
-                self._unwritten.samples(member.sampled(at_s, self.clock.now_s()))
+                self.unwritten.samples(member.sampled(at_s, self.clock.now_s()))
                 if member.history.availability() != member.shown:
                     self.show(member)
 
     def write(self) -> bool:
         """Write what was said since the last time, in one transaction; False: it could not be."""
-        with self._unwritten.writing:
+        with self.unwritten.writing:
             with self.lock:
-                batch = self._unwritten.take(self.members)
-            is_written = self._unwritten.write(batch)
+                batch = self.unwritten.take(self.members)
+            is_written = self.unwritten.write(batch)
             with self.lock:
-                (self._unwritten.written if is_written else self._unwritten.failed)(batch)
+                (self.unwritten.written if is_written else self.unwritten.failed)(batch)
         return is_written
 
     def write_if_much(self) -> None:
         """Write before it is due, where devices say more than usual."""
-        if self._unwritten.is_much:
+        if self.unwritten.is_much:
             self.write()
 
     def document(self, device: str, kind: str) -> bytes | None:
@@ -239,19 +179,32 @@ class FleetService:
             Refused: the database failed.
         """
         with self.lock:
-            found = self._unwritten.document(device, kind)
+            found = self.unwritten.document(device, kind)
         return found or self.store.document(device, kind)
 
-    def join(self, uploaders: Iterable[tuple[str, str | None]]) -> None:
-        """Show devices that upload and have never reported, with their last contact."""
+    def join(self, uploaders: Iterable[DeviceSummary]) -> None:
+        """Show devices that upload and have never reported, and compare what the others say with it."""
         with self.lock:
-            for device, contact_at in uploaders:
-                known = self.members.get(device)
+            for one in uploaders:
+                known = self.members.get(one.device)
                 if known is None and len(self.members) < self.settings.max_devices:
-                    known = self._joined(device)
-                if known is not None and known.presence == NEVER and known.last_seen != contact_at:
-                    known.last_seen = contact_at
+                    known = self._joined(one.device)
+                if known is None:
+                    continue
+                is_missing = self._is_missing(known, one)
+                is_same = known.is_missing_here == is_missing
+                known.is_missing_here = is_missing
+                if known.presence == NEVER and known.last_seen != one.contact_at:
+                    known.last_seen, is_same = one.contact_at, False
+                if not is_same:
                     self.show(known)
+
+    def _is_missing(self, member: Member, here: DeviceSummary) -> bool:
+        """Whether the device says that it completed something lately, of which nothing is here."""
+        last = member.standing.last_completed_at
+        if not last or not member.standing.files_done or here.by_state.get("complete"):
+            return False
+        return last > rfc3339(self.clock.now_utc() - LATELY)
 
     def forget(self, device: str) -> bool:
         """Drop all that is known of a device; it is new when it reports again.
@@ -259,11 +212,11 @@ class FleetService:
         Raises:
             Refused: the database did not do it; nothing is dropped.
         """
-        with self._unwritten.writing, self.lock:
+        with self.unwritten.writing, self.lock:
             if device not in self.members:
                 return False
             self.store.forget(device)
-            self._unwritten.forget(device)
+            self.unwritten.forget(device)
             del self.members[device]
             self.board.drop(device)
             return True
@@ -271,7 +224,9 @@ class FleetService:
     def show(self, member: Member) -> None:
         """Put the device's row on the board as it is now."""
         now_s = self.clock.now_s()
-        member.presence = member.presence_at(now_s)
+        presence, member.presence = member.presence, member.presence_at(now_s)
+        if presence != member.presence:
+            self.unwritten.note(member, {})
         member.shown = member.history.availability()
         found = member.stuck = member.stuck_at(now_s, self.settings)
         age_s = member.standing.oldest_age_s

@@ -80,7 +80,7 @@ class FleetWorker:
             log.exception("fleet.step_failed", error=type(error).__name__)
 
     def _join(self) -> None:
-        self._fleet.join((one.device, one.contact_at) for one in self._uploaders())
+        self._fleet.join(self._uploaders())
 
     def _thin_out(self) -> None:
         for step_s, runs in KEPT_RUNS.items():

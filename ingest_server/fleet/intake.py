@@ -1,0 +1,90 @@
+"""A report of a device, taken in: each part of it, and what its device is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from edge_host.clock import rfc3339
+from ingest_server.core.errors import Refused
+from ingest_server.fleet import rows
+from ingest_server.fleet.members import WANTED, Member
+from ingest_server.fleet.report import Report
+from ingest_server.fleet.service import FleetService
+from ingest_server.storage.interface import DeviceEvent
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Safe to use from several threads."""
+
+    def __init__(self, fleet: FleetService) -> None:
+        self._fleet = fleet
+
+    def take(self, device: str, report: Report, via: str = "server") -> dict[str, Any]:
+        """Take a report; returns what its device is answered.
+
+        Raises:
+            Refused: it reports too often, or there are as many devices as are kept.
+        """
+        with self._fleet.lock:
+            member = self._fleet.admitted(device)
+            is_new_run = report.run_id != member.run_id
+            if is_new_run or report.seq > member.seq:
+                self._take(member, report, via, is_new_run=is_new_run)
+            self._take_events(member, report)
+            for told in report.acks:
+                self._fleet.commands.acknowledge(member, told)
+            return self._answer(member, report)
+
+    def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
+        if is_new_run:
+            member.run_id, member.through = report.run_id, 0
+            member.lacks = set(WANTED)
+        member.boot_id, member.seq = report.boot_id, report.seq
+        self._fleet.hear(member, report.next_s, via)
+        if report.info is not None:
+            member.build = rows.build_of(report.info)
+        if report.state is not None:
+            before = member.standing.progress
+            member.standing = rows.standing_of(report.state)
+            if member.standing.progress != before or member.moved_s is None:
+                member.moved_s = self._fleet.clock.now_s()
+        if report.reported_version is not None:
+            member.reported_version = report.reported_version
+        member.lacks -= set(report.documents)
+        self._fleet.unwritten.note(member, report.documents)
+        self._fleet.show(member)
+
+    def _take_events(self, member: Member, report: Report) -> None:
+        if not report.events:
+            return
+        at = rfc3339(self._fleet.clock.now_utc())
+        told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in report.events]
+        try:
+            new = self._fleet.store.add_events(told)
+        except Refused as refused:
+            log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
+            return  # `through` stays: the device tells them again
+        member.through = max(member.through, *(one.seq for one in report.events))
+        for one in new:
+            self._fleet.on_event(one)
+
+    def _answer(self, member: Member, report: Report) -> dict[str, Any]:
+        want = sorted(member.lacks)
+        answer: dict[str, Any] = {
+            "v": 1,
+            "now": rfc3339(self._fleet.clock.now_utc()),
+            "commands": self._fleet.commands.told_to(member),
+            "desired": self._fleet.desired_for(member),
+            "want": want,
+            "through": member.through,
+        }
+        if report.holds is not None:
+            standing = self._fleet.holds_standing(member)
+            answer["holds"] = {"epoch": standing.epoch, "through": standing.through}
+            if report.holds != (standing.epoch, standing.through):
+                want.append("holds")
+        return answer

@@ -1,0 +1,58 @@
+"""A fleet in virtual time, over a store in memory."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.operations import Operations
+from ingest_server.fleet.report import Report
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.worker import FleetWorker
+from ingest_server.storage.memory.fleet import MemoryFleet
+from tests.support.clock import VirtualClock
+from tests.support.fleet import report
+
+
+class Fleet:
+    def __init__(self, store, settings=None):
+        self.clock = VirtualClock(wall=datetime(2026, 11, 29, 10, tzinfo=UTC))
+        self.store = store
+        self.service = FleetService(store, self.clock, settings)
+        self.service.start()
+        self.operations = Operations(self.service)
+        self.uploaders = []
+        self.worker = FleetWorker(self.service, lambda: self.uploaders)
+        self.seq = 0
+
+    def report(self, device="drone-1", **more):
+        self.seq += 1
+        found = Report.from_json(report(self.seq, **more))
+        return Intake(self.service).take(device, found)
+
+    def pass_s(self, seconds, step_s=1.0):
+        """Let time pass, the worker with it."""
+        ends_s = self.clock.now_s() + seconds
+        while self.clock.now_s() < ends_s:
+            self.clock.pass_s(min(step_s, ends_s - self.clock.now_s()))
+            self.worker.step(self.clock.now_s())
+
+    def row(self, device="drone-1"):
+        import json
+
+        return json.loads(self.service.board.row(device))
+
+    def stuck(self):
+        import json
+
+        return json.loads(self.service.view(None))["stuck"]
+
+
+@pytest.fixture
+def make_fleet():
+    return Fleet
+
+
+@pytest.fixture
+def fleet():
+    return Fleet(MemoryFleet())

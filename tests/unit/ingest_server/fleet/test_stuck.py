@@ -1,0 +1,112 @@
+"""Is anything stuck? A sentence, since when, and what to do."""
+
+import pytest
+
+from ingest_server.storage.interface import DeviceSummary
+from tests.support.fleet import state
+
+DAY_S = 86_400
+
+
+def queue(**more):
+    return {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0, **more}
+
+
+def sending(acknowledged):
+    current = {"file_id": "f", "name": "a", "length": 100, "acknowledged": acknowledged}
+    return state(state="uploading", current=current, queue=queue(files=1, bytes=100))
+
+
+def test_a_device_that_goes_on_is_not_stuck(fleet):
+    fleet.report(state=sending(1))
+
+    assert fleet.stuck() == []
+
+
+def test_no_progress_while_online_is_told_after_a_quarter_of_an_hour(fleet):
+    for _ in range(31):
+        fleet.report(state=sending(1))
+        fleet.pass_s(30)
+
+    [found] = fleet.stuck()
+    assert "nothing of it has arrived" in found["why"]
+    assert found["since"] == "2026-11-29T10:00:00Z"
+    assert fleet.row()["trouble"] >= 32
+
+
+def test_progress_ends_it(fleet):
+    for _ in range(31):
+        fleet.report(state=sending(1))
+        fleet.pass_s(30)
+    fleet.report(state=sending(2))
+
+    assert fleet.stuck() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "detail", "told", "do"),
+    [
+        ("blocked", "the quota is used up", "used up", "Mend what it names"),
+        ("paused", None, "paused", "resume"),
+        ("waiting_window", "the link is metered", "metered", "upload_now"),
+        ("uploading", None, "has waited for 26 h.", "More is recorded"),
+    ],
+)
+def test_the_oldest_that_waits_too_long_while_online_is_told(fleet, name, detail, told, do):
+    old = queue(files=3, bytes=9, oldest_age_s=26 * 3600)
+    fleet.report(state=state(state=name, blocked_detail=detail, queue=old))
+
+    [found] = fleet.stuck()
+
+    assert "26 h" in found["why"]
+    assert told in found["why"]
+    assert do in found["do"]
+    assert found["since"] == "2026-11-28T08:00:00Z"
+
+
+def test_failed_recordings_are_told_with_what_to_do(fleet):
+    fleet.report(state=state(queue=queue(failed=2)))
+
+    [found] = fleet.stuck()
+
+    assert found["why"] == "2 recordings failed and are not tried again."
+    assert "retry_failed" in found["do"]
+
+
+def test_silence_with_recordings_waiting_is_told(fleet):
+    fleet.report(next_s=30, state=state(queue=queue(files=1, bytes=1)))
+    assert fleet.stuck() == []
+
+    fleet.pass_s(200)
+
+    [found] = fleet.stuck()
+    assert found["why"] == "It is silent while 1 recording wait there."
+
+
+def test_what_is_complete_there_and_not_here_is_told(fleet):
+    fleet.uploaders = [DeviceSummary("drone-1", None, "", {"complete": 1})]
+    fleet.report(next_s=7200)
+    fleet.pass_s(61)
+    assert fleet.stuck() == []
+
+    fleet.uploaders = [DeviceSummary("drone-1", None, "", {"failed": 1})]
+    fleet.pass_s(61)
+
+    [found] = fleet.stuck()
+    assert "this server has none" in found["why"]
+
+
+def test_what_was_complete_long_ago_may_have_been_removed_since(fleet):
+    fleet.uploaders = [DeviceSummary("drone-1", None, "", {})]
+    fleet.report(next_s=7200, state=state(last_completed_at="2026-11-20T09:00:00Z"))
+    fleet.pass_s(61)
+
+    assert fleet.stuck() == []
+
+
+def test_of_very_many_some_are_told_and_all_are_counted(fleet):
+    for number in range(60):
+        fleet.report(f"drone-{number}", state=state(queue=queue(failed=1)))
+
+    assert len(fleet.stuck()) == 50
+    assert b'"stuck_in_all":60' in fleet.service.view(None)
