@@ -44,6 +44,11 @@ class HoldsReports:
     fleet: FleetService
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take a run of changes.
+
+        Raises:
+            Refused: it is none, or nobody's.
+        """
         if media_type_of(req) != "application/json":
             raise Refused("unsupported-media-type", "send Content-Type: application/json")
         content = read_small(body_with_length(req), holdings.MOST_PACKED, "a list of recordings")
