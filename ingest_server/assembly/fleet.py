@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import falcon
 import structlog
@@ -10,11 +12,14 @@ import structlog
 from edge_host.clock import Clock
 from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused, StateError
+from ingest_server.core.uptime import Uptime
 from ingest_server.fleet import operator_routes
 from ingest_server.fleet.device_routes import HoldsReports, Reports
 from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
@@ -30,7 +35,14 @@ class Fleet:
     """What devices report to a server, and what they are asked."""
 
     def __init__(
-        self, data_dir: Path | None, state: StateStore, blobs: Blobs, clock: Clock, audit: Audit
+        self,
+        data_dir: Path | None,
+        state: StateStore,
+        blobs: Blobs,
+        *,
+        clock: Clock,
+        audit: Audit,
+        settings: FleetSettings | None = None,
     ) -> None:
         """Open its database; where that cannot be, it is kept in memory, and uploads go on.
 
@@ -39,9 +51,17 @@ class Fleet:
         """
         self._store = _opened(data_dir)
         self._audit = audit
-        self.service = FleetService(self._store, clock, free_bytes=lambda: _free_bytes(blobs))
+        uptime = Uptime(clock.now_s, state.uptime_s())
+        self.service = FleetService(
+            self._store,
+            clock,
+            settings,
+            free_bytes=lambda: _free_bytes(blobs),
+            uptime_s=uptime.now_s,
+        )
         self.operations = Operations(self.service)
-        self.worker = FleetWorker(self.service, state.devices)
+        notices = Notices(self.service, lambda *told: _tell(state, *told))
+        self.worker = FleetWorker(self.service, state.devices, (notices.look,))
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         app.add_route(REPORT_PATH, Reports(Intake(self.service)))
@@ -69,6 +89,10 @@ def _opened(data_dir: Path | None) -> FleetStore:
             error=f"{error}: what devices report is kept in memory until the next start",
         )
         return MemoryFleet()
+
+
+def _tell(state: StateStore, kind: str, device: str, data: Mapping[str, Any]) -> None:
+    state.run(lambda transaction: transaction.tell_of_device(kind, device, dict(data)))
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

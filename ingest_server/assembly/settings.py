@@ -5,6 +5,7 @@ from __future__ import annotations
 from ingest_server.app import AppSettings
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
+from ingest_server.fleet.settings import HOUR_S, FleetSettings
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -15,7 +16,7 @@ DAY_S = 86400.0
 def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     """Return the keys that differ and are taken over by a restart alone."""
     found = []
-    for section in ("server", "auth", "page", "protocols", "compat", "metrics", "hooks"):
+    for section in ("server", "auth", "page", "protocols", "compat", "metrics", "hooks", "fleet"):
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"
@@ -77,4 +78,14 @@ def serving_settings(config: ServerConfig) -> ServingSettings:
             min_rate=float(config.limits.min_rate),
             min_rate_window_s=config.limits.min_rate_window_s,
         ),
+    )
+
+
+def fleet_settings(config: ServerConfig) -> FleetSettings:
+    """Return what is kept of devices, and what of it people are told."""
+    return FleetSettings(
+        max_devices=config.fleet.max_devices,
+        silent_s=config.fleet.silent_hours * HOUR_S,
+        pending_s=config.fleet.pending_hours * HOUR_S,
+        tells_failed=config.fleet.tell_failed,
     )

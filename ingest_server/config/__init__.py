@@ -15,7 +15,7 @@ from ingest_server.config.serving import (
     TlsSection,
 )
 from ingest_server.config.speaking import CompatSection, ProtocolsSection
-from ingest_server.config.telling import HooksSection, WebhookSection
+from ingest_server.config.telling import FleetSection, HooksSection, WebhookSection
 
 __all__ = [
     "DEFAULT_PATH",
@@ -23,6 +23,7 @@ __all__ = [
     "AuthSection",
     "CompatSection",
     "ExpirySection",
+    "FleetSection",
     "HooksSection",
     "LimitsSection",
     "LogSection",

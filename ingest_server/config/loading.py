@@ -21,7 +21,7 @@ from ingest_server.config.serving import (
     TlsSection,
 )
 from ingest_server.config.speaking import CompatSection, ProtocolsSection
-from ingest_server.config.telling import HooksSection, WebhookSection
+from ingest_server.config.telling import FleetSection, HooksSection, WebhookSection
 from ingest_server.config.values import nearest_words
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.tls import TlsFiles
@@ -53,6 +53,7 @@ class ServerConfig(LayeredSettings):
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
     hooks: HooksSection = HooksSection()
+    fleet: FleetSection = FleetSection()
     webhook: tuple[WebhookSection, ...] = ()
 
     @property

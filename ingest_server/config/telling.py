@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ingest_server.config.values import Section, nearest_words
+from ingest_server.config.values import Count, Number, Section, nearest_words
 from ingest_server.core.events import TYPES
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
@@ -31,6 +31,22 @@ class HooksSection(Section):
         if value is not None and not _ENTRY.match(value):
             raise ValueError('a function is named as "module:function"')
         return value
+
+
+class FleetSection(Section):
+    """What devices report, and what of it people are told."""
+
+    max_devices: Annotated[Count, Field(ge=1, le=100_000)] = 10_000
+    """Devices that are shown; one more that reports is refused until one is forgotten."""
+
+    silent_hours: Annotated[float, Field(ge=0, le=10_000), Number] = 24.0
+    """Hours without a report, of the time that the server ran, until people are told; 0: never."""
+
+    pending_hours: Annotated[float, Field(ge=0, le=10_000), Number] = 24.0
+    """Hours that the oldest recording of a device waits until people are told; 0: never."""
+
+    tell_failed: bool = True
+    """Whether people are told that a recording failed on its device."""
 
 
 class WebhookSection(Section):

@@ -27,12 +27,33 @@ STORAGE_LOW = "ingest.storage.low"
 STORAGE_RECOVERED = "ingest.storage.recovered"
 RESOURCE_SCARCE = "ingest.resource.scarce"
 """Something else than the bytes of the disk is about to run out."""
+DEVICE_SILENT = "ingest.device.silent"
+DEVICE_HEARD = "ingest.device.heard"
+DEVICE_BEHIND = "ingest.device.behind"
+"""Its oldest recording has waited for too long."""
+DEVICE_CAUGHT_UP = "ingest.device.caught_up"
+DEVICE_FAILING = "ingest.device.failing"
+"""One of its recordings failed, there."""
+DEVICE_MENDED = "ingest.device.mended"
 RESOURCE_RECOVERED = "ingest.resource.recovered"
 
 RESOURCE = frozenset({RESOURCE_SCARCE, RESOURCE_RECOVERED})
 STORAGE = frozenset({STORAGE_LOW, STORAGE_RECOVERED})
+DEVICE = frozenset(
+    {
+        DEVICE_SILENT,
+        DEVICE_HEARD,
+        DEVICE_BEHIND,
+        DEVICE_CAUGHT_UP,
+        DEVICE_FAILING,
+        DEVICE_MENDED,
+    }
+)
 TYPES = (
-    STORAGE | RESOURCE | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
+    STORAGE
+    | RESOURCE
+    | DEVICE
+    | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
 )
 
 OF_STATE: Mapping[State, str] = MappingProxyType(

@@ -14,7 +14,7 @@ from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.stuck import Seen, Stuck, stuck
-from ingest_server.fleet.values import inner, text, whole
+from ingest_server.fleet.values import inner, number, text, whole
 from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownDevice, Samples
 
 WANTED = ("info", "state", "files")
@@ -38,6 +38,8 @@ class Member:
     next_by: str | None = None
     heard_s: float | None = None
     """By the clock that never goes back; None: never of a report."""
+    heard_at_s: float | None = None
+    """By the time that the server has run in all: over restarts."""
     next_s: float = 60.0
     boot_id: str = ""
     run_id: str = ""
@@ -118,6 +120,7 @@ class Member:
             {
                 "last_seen": self.last_seen,
                 "next_s": self.next_s,
+                "heard_at_s": self.heard_at_s,
                 "boot_id": self.boot_id,
                 "run_id": self.run_id,
                 "seq": self.seq,
@@ -133,6 +136,8 @@ class Member:
         facts = _read(known.facts)
         self.last_seen = text(facts.get("last_seen"), 40)
         self.next_s = float(facts.get("next_s") or 60.0)
+        heard_at_s = number(facts.get("heard_at_s"))
+        self.heard_at_s = None if heard_at_s is None else float(heard_at_s)
         self.boot_id = text(facts.get("boot_id")) or ""
         self.run_id = text(facts.get("run_id")) or ""
         self.seq = whole(facts.get("seq")) or 0

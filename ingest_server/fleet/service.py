@@ -44,7 +44,8 @@ class FleetService:
     """Safe to use from several threads.
 
     Args:
-        free_bytes: what is free on the server's disk; asked at most every few seconds.
+        free_bytes: what is free on the server's disk.
+        uptime_s: how long the server has run in all, over restarts; None: since its start.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class FleetService:
         settings: FleetSettings | None = None,
         *,
         free_bytes: Callable[[], int | None] = lambda: None,
+        uptime_s: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings or FleetSettings()
         self.store = store
@@ -69,6 +71,7 @@ class FleetService:
         self.members: dict[str, Member] = {}
         self.unwritten = Unwritten(store)
         self._free_bytes = free_bytes
+        self._uptime_s = uptime_s or clock.now_s
 
     def start(self) -> None:
         """Go on with what the database has; a database that cannot be read is no reason to stop."""
@@ -115,10 +118,15 @@ class FleetService:
         """Note that a device was just heard of, and when it will speak again."""
         now = self.clock.now_utc()
         member.heard_s, member.next_s, member.is_gone = self.clock.now_s(), next_s, False
+        member.heard_at_s = self._uptime_s()
         member.last_seen = rfc3339(now)
         member.next_by = rfc3339(now + timedelta(seconds=next_s))
         if via not in member.via:
             member.via = sorted({*member.via, via}, reverse=True)
+
+    def silent_s(self, member: Member) -> float | None:
+        """Return for how long of its own running the server has not heard of a device; None: never did."""
+        return None if member.heard_at_s is None else self._uptime_s() - member.heard_at_s
 
     def desired_for(self, member: Member) -> Mapping[str, Any] | None:
         """Return the settings that a device is to have and has not said to have read."""

@@ -37,7 +37,7 @@ class Stuck:
 
 def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
     """Return what is worst about a device; None: it goes on by itself."""
-    files = _files(standing.pending_files)
+    files = counted(standing.pending_files)
     if seen.is_missing_here:
         return Stuck(
             f"It says that {standing.files_done} recordings are safe here, and this server has "
@@ -48,7 +48,7 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
         )
     if standing.failed:
         return Stuck(
-            f"{_files(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
+            f"{counted(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
             "tried again.",
             "Read the reason at each of them, mend it, then: retry_failed.",
             0.0,
@@ -63,12 +63,12 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
         return None
     if standing.state == "uploading" and seen.still_s > rules.stall_s:
         return Stuck(
-            f"It sends, and for {_span(seen.still_s)} nothing of it has arrived.",
+            f"It sends, and for {span(seen.still_s)} nothing of it has arrived.",
             "Look at its link, and at what stands between it and this server; edge-agent check "
             "there says what it meets.",
             seen.still_s,
         )
-    if standing.pending_files and (standing.oldest_age_s or 0) > rules.pending_s:
+    if standing.pending_files and 0 < rules.pending_s < (standing.oldest_age_s or 0):
         return _old(standing, files)
     return None
 
@@ -76,7 +76,7 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
 def _old(standing: Standing, files: str) -> Stuck:
     age_s = float(standing.oldest_age_s or 0)
     detail = standing.blocked_detail or standing.blocked_by
-    why = f"It is online, and the oldest of {files} has waited for {_span(age_s)}"
+    why = f"It is online, and the oldest of {files} has waited for {span(age_s)}"
     if standing.state in _BY_WISH:
         return Stuck(
             f"{why}: {detail or standing.state}.",
@@ -90,11 +90,13 @@ def _old(standing: Standing, files: str) -> Stuck:
     )
 
 
-def _files(count: int) -> str:
+def counted(count: int) -> str:
+    """Return such as ``1 recording``, ``3 recordings``."""
     return "1 recording" if count == 1 else f"{count} recordings"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Return a time as a person says it."""
     if seconds < 2 * HOUR_S:
         return f"{max(1, round(seconds / 60))} min"
     return (

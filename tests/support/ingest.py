@@ -103,7 +103,7 @@ def ingest(
     )
     audit = Audit(None, clock.now_utc)
     housekeeper = Housekeeper(store, receiver, Unaudited())
-    fleet = Fleet(data_dir, state, blobs, clock, audit)
+    fleet = Fleet(data_dir, state, blobs, clock=clock, audit=audit)
     made = Ingest(None, state, store, receiver, housekeeper, data_dir, fleet)
     made.app = make_app(
         receiver,

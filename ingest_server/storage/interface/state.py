@@ -262,6 +262,10 @@ class Transaction(Queries, Protocol):
         """Put an event into the outbox: it is true, and will be told, once this commits."""
         ...
 
+    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
+        """Add an event about a device itself; told by the outbox once this is committed."""
+        ...
+
     def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
         """Put an event into the outbox that is no device's."""
         ...

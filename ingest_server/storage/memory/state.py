@@ -124,6 +124,9 @@ class MemoryTransaction(MemoryQueries, Transaction):
     def tell_of_server(self, kind: str, data: dict[str, Any], *, subject: str = "storage") -> None:
         self.write_event(kind, subject=subject, device="", data=data)
 
+    def tell_of_device(self, kind: str, device: str, data: dict[str, Any]) -> None:
+        self.write_event(kind, subject=device, device=device, data=data)
+
     def write_event(self, kind: str, *, subject: str, device: str, data: dict[str, Any]) -> None:
         self.tables.last_seq += 1
         event = Event(

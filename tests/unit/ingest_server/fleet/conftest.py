@@ -1,10 +1,13 @@
 """A fleet in virtual time, over a store in memory."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
+from ingest_server.core.errors import StateFailed
 from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.report import Report
 from ingest_server.fleet.service import FleetService
@@ -15,20 +18,30 @@ from tests.support.fleet import report
 
 
 class Fleet:
-    def __init__(self, store, settings=None):
+    def __init__(self, store, settings=None, ran_s=0.0):
         self.clock = VirtualClock(wall=datetime(2026, 11, 29, 10, tzinfo=UTC))
         self.store = store
-        self.service = FleetService(store, self.clock, settings)
+        self.service = FleetService(
+            store, self.clock, settings, uptime_s=lambda: self.clock.now_s() - 1000.0 + ran_s
+        )
+        self.is_deaf = False
         self.service.start()
         self.operations = Operations(self.service)
         self.uploaders = []
-        self.worker = FleetWorker(self.service, lambda: self.uploaders)
+        self.told = []
+        notices = Notices(self.service, self._tell)
+        self.worker = FleetWorker(self.service, lambda: self.uploaders, (notices.look,))
         self.seq = 0
 
     def report(self, device="drone-1", **more):
         self.seq += 1
         found = Report.from_json(report(self.seq, **more))
         return Intake(self.service).take(device, found)
+
+    def _tell(self, kind, device, data):
+        if self.is_deaf:
+            raise StateFailed("storage-full", "the server's database cannot grow")
+        self.told.append((kind.removeprefix("ingest.device."), device, data["detail"]))
 
     def pass_s(self, seconds, step_s=1.0):
         """Let time pass, the worker with it."""
@@ -38,13 +51,9 @@ class Fleet:
             self.worker.step(self.clock.now_s())
 
     def row(self, device="drone-1"):
-        import json
-
         return json.loads(self.service.board.row(device))
 
     def stuck(self):
-        import json
-
         return json.loads(self.service.view(None))["stuck"]
 
 

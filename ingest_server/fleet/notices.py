@@ -1,0 +1,143 @@
+"""What people are told of devices without looking: that one is silent, behind, or has failures.
+
+Each is told once when it begins and once when it ends. What was told is in the database, so that a restart
+repeats nothing; the event goes to the outbox first, so that a crash in between may repeat one, and loses
+none. Silence is counted in the time that the server ran: a clock that is set, or a server that was off,
+makes nobody silent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from ingest_server.core import events
+from ingest_server.fleet.members import Member
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.stuck import counted, span
+
+log = structlog.get_logger()
+
+Tell = Callable[[str, str, Mapping[str, Any]], None]
+"""Given the type of an event, the device and the data; durable on return."""
+
+SILENT, BEHIND, FAILING = "silent", "behind", "failing"
+
+BEGINS = {
+    SILENT: events.DEVICE_SILENT,
+    BEHIND: events.DEVICE_BEHIND,
+    FAILING: events.DEVICE_FAILING,
+}
+ENDS = {
+    SILENT: events.DEVICE_HEARD,
+    BEHIND: events.DEVICE_CAUGHT_UP,
+    FAILING: events.DEVICE_MENDED,
+}
+_OVER = {
+    SILENT: "it reports again",
+    BEHIND: "nothing has waited for so long any more",
+    FAILING: "no recording is failed any more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that people are to be told of."""
+
+    kind: str
+    device: str
+    measure: int
+    """Of failures: how many. Told again when it grows."""
+    data: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind} {self.device}"
+
+
+class Notices:
+    """Looks each minute, by the fleet's worker."""
+
+    def __init__(self, fleet: FleetService, tell: Tell) -> None:
+        self._fleet = fleet
+        self._tell = tell
+        self._told: dict[str, int] | None = None
+        """How much was told, by key; None: not read yet."""
+
+    def look(self) -> None:
+        """Tell what has begun and what has ended since the last time.
+
+        Raises:
+            Refused: a database failed; what was not told is told the next time.
+        """
+        told = self._known()
+        with self._fleet.lock:
+            members = set(self._fleet.members)
+            found = {
+                one.key: one for each in self._fleet.members.values() for one in self._of(each)
+            }
+        for key, one in found.items():
+            if one.measure > told.get(key, 0):
+                self._begin(one)
+            elif one.measure < told[key]:
+                self._note(key, one.measure)
+        for key in [key for key in told if key not in found]:
+            self._end(key, members)
+
+    def _known(self) -> dict[str, int]:
+        if self._told is None:
+            notices = self._fleet.store.notices()
+            self._told = {key: _measure(body) for key, body in notices.items()}
+        return self._told
+
+    def _of(self, member: Member) -> Iterator[Finding]:
+        rules, standing, device = self._fleet.settings, member.standing, member.device
+        silent_s = self._fleet.silent_s(member)
+        if silent_s is not None and 0 < rules.silent_s < silent_s:
+            since = {"last_seen": member.last_seen, "silent_s": int(silent_s)}
+            detail = f"it has not reported for {span(silent_s)}"
+            yield Finding(SILENT, device, 1, {**since, "detail": detail})
+        age_s = standing.oldest_age_s or 0
+        if standing.pending_files and 0 < rules.pending_s < age_s:
+            detail = f"the oldest of {counted(standing.pending_files)} has waited for {span(age_s)}"
+            if standing.blocked_detail or standing.blocked_by:
+                detail += f": {standing.blocked_detail or standing.blocked_by}"
+            yield Finding(BEHIND, device, 1, {"oldest_age_s": age_s, "detail": detail})
+        if standing.failed and rules.tells_failed:
+            detail = f"{counted(standing.failed)} failed"
+            yield Finding(
+                FAILING, device, standing.failed, {"failed": standing.failed, "detail": detail}
+            )
+
+    def _begin(self, one: Finding) -> None:
+        self._tell(BEGINS[one.kind], one.device, {"device": one.device, **one.data})
+        detail = one.data["detail"]
+        log.warning("device.trouble_began", kind=one.kind, device_id=one.device, error=detail)
+        self._note(one.key, one.measure)
+
+    def _end(self, key: str, members: set[str]) -> None:
+        kind, _, device = key.partition(" ")
+        if kind in ENDS and device in members:
+            self._tell(ENDS[kind], device, {"device": device, "detail": _OVER[kind]})
+            log.info("device.trouble_ended", kind=kind, device_id=device)
+        self._note(key, None)
+
+    def _note(self, key: str, measure: int | None) -> None:
+        body = None if measure is None else json.dumps({"measure": measure}).encode("ascii")
+        self._fleet.store.put_notice(key, body)
+        told = self._known()
+        if measure is None:
+            told.pop(key, None)
+        else:
+            told[key] = measure
+
+
+def _measure(body: bytes) -> int:
+    try:
+        return int(json.loads(body)["measure"])
+    except (ValueError, KeyError, TypeError):
+        return 1
