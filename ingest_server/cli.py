@@ -24,17 +24,19 @@ from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
-from ingest_server.assembly.data_folder import open_state
+from ingest_server.assembly.data_folder import FLEET, open_state
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
 from ingest_server.operate import restore
 from ingest_server.operate.access import AccessCommands
+from ingest_server.operate.devices import DeviceCommands
 from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
+from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     AccessCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UserCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UploadCommands(_open_state).add_parsers(commands, common)
+    DeviceCommands(_open_state, _open_fleet, PROGRAM.complain).add_parsers(commands, common)
     RoomCommands(_open_state, _open_blobs, _config, PROGRAM.complain).add_parsers(commands, common)
 
     verify = commands.add_parser(
@@ -235,6 +238,12 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
     _make_folder(data_dir)
     _become_owner(data_dir)
     return open_state(data_dir)
+
+
+def _open_fleet(options: argparse.Namespace) -> SqliteFleet | None:
+    """Open what devices have reported, beside a server that may be running; None: none has."""
+    path = _config(options).server.data_dir / FLEET
+    return SqliteFleet(path, begins_anew=False) if path.exists() else None
 
 
 def _existing_folder(options: argparse.Namespace) -> Path:

@@ -16,6 +16,8 @@ from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
 from ingest_server.storage.sqlite.transactions import SqliteState
 
 DATABASE = "state.db"
+FLEET = "fleet.db"
+"""What devices report: nothing of an upload is in it."""
 _WITH_IT = ("", "-wal", "-shm")
 """What belongs to a database: the file, and what SQLite keeps beside it."""
 

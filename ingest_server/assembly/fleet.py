@@ -10,6 +10,7 @@ import falcon
 import structlog
 
 from edge_host.clock import Clock
+from ingest_server.assembly.data_folder import FLEET
 from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused, StateError
 from ingest_server.core.uptime import Uptime
@@ -25,8 +26,6 @@ from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
-
-DATABASE = "fleet.db"
 
 log = structlog.get_logger()
 
@@ -82,7 +81,7 @@ def _opened(data_dir: Path | None) -> FleetStore:
     if data_dir is None:
         return MemoryFleet()
     try:
-        return SqliteFleet(data_dir / DATABASE)
+        return SqliteFleet(data_dir / FLEET)
     except StateError as error:
         log.error(  # noqa: TRY400 - a sentence, not a trace
             "fleet.in_memory",

@@ -24,6 +24,8 @@ from upload_protocol.members import MessageError
 
 MOST_WAITING = 50
 """Commands to one device without an answer."""
+MOST_GIVEN = 10 * MOST_WAITING
+"""Ids that are known to have been taken up, of one device."""
 TOLD_AT_ONCE = 10
 """In one answer: a device takes so many in a minute."""
 LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
@@ -42,8 +44,16 @@ class Commands:
         self._store = store
         self._clock = clock
 
-    def unanswered(self) -> list[CommandRecord]:
-        return self._store.unanswered()
+    def adopt(self, members: Mapping[str, Member]) -> list[tuple[Member, CommandRecord]]:
+        """Take up what `ingest-server fetch` has written beside this process; return it."""
+        found = []
+        for one in self._store.unanswered():
+            member = members.get(one.device)
+            if member is None or one.id in member.given:
+                continue
+            _give(member, one)
+            found.append((member, one))
+        return found
 
     def give(
         self, member: Member, cmd: str, args: Mapping[str, Any], expires_in_s: int, by: str
@@ -92,7 +102,7 @@ class Commands:
             by,
         )
         self._store.put_command(made, is_durable=True)
-        member.waiting.append(made)
+        _give(member, made)
         return made
 
     def told_to(self, member: Member) -> list[dict[str, Any]]:
@@ -169,6 +179,13 @@ class Commands:
         except Refused as refused:
             # Told again by the device, or expired again after a restart: nothing is lost for good.
             log.warning("fleet.not_kept", device_id=command.device, error=str(refused))
+
+
+def _give(member: Member, command: CommandRecord) -> None:
+    member.waiting.append(command)
+    member.given[command.id] = None
+    while len(member.given) > MOST_GIVEN:
+        del member.given[next(iter(member.given))]
 
 
 def document(command: CommandRecord) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Member:
     lacks: set[str] = field(default_factory=lambda: set(WANTED))
     """What this run of the server has not got of the device's run: asked for with the next answer."""
     waiting: list[CommandRecord] = field(default_factory=list)
+    given: dict[str, None] = field(default_factory=dict)
+    """Ids of commands that this run of the server knows of."""
     desired: Mapping[str, Any] | None = None
     reported_version: int = 0
     holds: HoldsStanding | None = None

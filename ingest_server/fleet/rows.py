@@ -141,11 +141,12 @@ def row(
         "problems": list(standing.problems),
         "version": version,
         "availability_7d": availability,
-        "trouble": _trouble(presence, standing, is_stuck=is_stuck),
+        "trouble": trouble(presence, standing, is_stuck=is_stuck),
     }
 
 
-def _trouble(presence: str, standing: Standing, *, is_stuck: bool) -> int:
+def trouble(presence: str, standing: Standing, *, is_stuck: bool) -> int:
+    """Return what rows are sorted by, worst first."""
     return (
         _FAILED * (standing.failed > 0)
         + _STUCK * is_stuck

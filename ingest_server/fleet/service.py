@@ -93,9 +93,7 @@ class FleetService:
             for samples in self.store.newest_samples(step_s, since_s):
                 if samples.device in self.members:
                     self.members[samples.device].history.resume(samples)
-        for command in self.commands.unanswered():
-            if command.device in self.members:
-                self.members[command.device].waiting.append(command)
+        self.commands.adopt(self.members)
 
     # what devices say
 
@@ -155,6 +153,16 @@ class FleetService:
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
                     self.show(member)
+
+    def adopt(self) -> None:
+        """Take up commands that were written beside this process.
+
+        Raises:
+            Refused: the database failed.
+        """
+        with self.lock:
+            for member, command in self.commands.adopt(self.members):
+                self.on_command(member, command)
 
     def note_minute(self) -> None:
         """Write down what each device did in the minute that is over."""

@@ -18,6 +18,8 @@ LOOK_S = 1.0
 """How late it is seen that a device is late."""
 WRITE_S = 20.0
 """What a crash takes of what devices said; they are asked for it again."""
+ADOPT_S = 2.0
+"""How late a command of `ingest-server fetch` is seen."""
 MINUTE_S = 60.0
 UPLOADERS_S = 60.0
 THIN_OUT_S = 3600.0
@@ -43,6 +45,7 @@ class FleetWorker:
         self._due: dict[Callable[[], object], tuple[float, float]] = {
             fleet.tick: (now_s + LOOK_S, LOOK_S),
             fleet.write_if_much: (now_s + LOOK_S, LOOK_S),
+            fleet.adopt: (now_s + ADOPT_S, ADOPT_S),
             self._join: (now_s, UPLOADERS_S),
             fleet.write: (now_s + WRITE_S, WRITE_S),
             fleet.note_minute: (now_s + MINUTE_S, MINUTE_S),

@@ -1,4 +1,4 @@
-"""``ingest-server list | devices``: what is there, and who was here."""
+"""``ingest-server list``: what was uploaded, and is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 
 from edge_host.clock import SystemClock
 from ingest_server.operate.text import age, past, print_table, shown
-from ingest_server.storage.interface import DeviceSummary, StateStore, Summary
+from ingest_server.storage.interface import StateStore, Summary
 from upload_protocol.messages import STATES
 
 OpenState = Callable[[argparse.Namespace], StateStore]
@@ -40,11 +40,6 @@ class UploadCommands:
             "--since", type=past, metavar="WHEN", help="made since then: 2027-01-31, 12h, 90d"
         )
         listed.set_defaults(command=self._list)
-        devices = commands.add_parser(
-            "devices", parents=[common], help="show devices: last contact, uploads, version"
-        )
-        devices.add_argument("--json", action="store_true", help="as a JSON array")
-        devices.set_defaults(command=self._devices)
 
     # list
 
@@ -60,34 +55,6 @@ class UploadCommands:
                 print_table(head, (_upload_row(one, now) for one in found))
         finally:
             state.close()
-        return 0
-
-    # devices
-
-    def _devices(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
-        try:
-            found = state.devices()
-        finally:
-            state.close()
-        if options.json:
-            print(json.dumps([_device_document(one) for one in found], indent=2))
-            return 0
-        now = SystemClock().now_utc()
-        print_table(
-            ("DEVICE", "LAST CONTACT", "OPEN", "FAILED", "COMPLETE", "PROGRAM"),
-            [
-                (
-                    one.device,
-                    "never" if one.contact_at is None else f"{age(now, one.contact_at)} ago",
-                    str(_open_of(one)),
-                    str(one.by_state.get("failed", 0)),
-                    str(one.by_state.get("complete", 0)),
-                    shown(one.program) or "-",
-                )
-                for one in found
-            ],
-        )
         return 0
 
 
@@ -159,17 +126,3 @@ def _percent(received: int, length: int | None) -> str:
     if length is None:
         return "?"
     return "100 %" if received >= length else f"{100 * received // length} %"
-
-
-def _open_of(one: DeviceSummary) -> int:
-    return sum(one.by_state.get(state, 0) for state in ("open", "verifying", "publishing"))
-
-
-def _device_document(one: DeviceSummary) -> dict[str, object]:
-    return {
-        "device": one.device,
-        "last_contact_at": one.contact_at,
-        "program": one.program or None,
-        "open": _open_of(one),
-        "uploads": dict(one.by_state),
-    }

@@ -27,13 +27,16 @@ _OF_DEVICE = ("documents", "samples", "holds", "holds_standing", "devices")
 class SqliteFleet(SqliteHolds, FleetStore):
     """The file ``fleet.db`` of a data folder."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open it, begun anew where it cannot be read.
+    def __init__(self, path: Path, *, begins_anew: bool = True) -> None:
+        """Open it.
+
+        Args:
+            begins_anew: where it cannot be read, a new one takes its place: the server alone does that.
 
         Raises:
             StateError: it cannot be opened at all.
         """
-        self._file = FleetFile(path, read_only=read_only)
+        self._file = FleetFile(path, begins_anew=begins_anew)
 
     @property
     def generation(self) -> int:

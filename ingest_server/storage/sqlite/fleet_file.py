@@ -38,14 +38,14 @@ class _TooNewError(Exception):
 class FleetFile:
     """One connection, used by one thread at a time: what is written here is small, and batched."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open *path*, begun anew where it is damaged or of a newer version.
+    def __init__(self, path: Path, *, begins_anew: bool = True) -> None:
+        """Open *path*, begun anew where it is damaged or of a newer version, if *begins_anew*.
 
         Raises:
             StateError: it cannot be opened, and nothing is wrong with what is in it.
         """
         self._path = path
-        self._read_only = read_only
+        self._begins_anew = begins_anew
         self._lock = threading.Lock()
         self.generation = 0
         try:
@@ -87,7 +87,7 @@ class FleetFile:
             try:
                 return job(self._connection)
             except sqlite3.Error as error:
-                if not is_unfit(error) or self._read_only:
+                if not (is_unfit(error) and self._begins_anew):
                     raise translated(error) from error
                 try:
                     self._connection.close()
@@ -97,16 +97,15 @@ class FleetFile:
                     raise _failed(second) from second
 
     def _opened(self) -> sqlite3.Connection:
-        if not self._read_only:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         try:
             return self._ready()
         except _TooNewError as error:
-            if self._read_only:
+            if not self._begins_anew:
                 raise StateError(f"{self._path}: {error}") from error
             return self._begun_anew(str(error))
         except sqlite3.Error as error:
-            if self._read_only or not is_unfit(error):
+            if not (is_unfit(error) and self._begins_anew):
                 raise
             return self._begun_anew(str(error))
 
@@ -129,26 +128,22 @@ class FleetFile:
         return self._path.with_name(f"{self._path.name}.damaged-{number}{end}")
 
     def _ready(self) -> sqlite3.Connection:
-        if not self._read_only:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            if not self._path.stat().st_size:
-                sqlite_file.let_shrink(self._path, timeout_s=BUSY_TIMEOUT_S)
-        connection = sqlite_file.connect(
-            self._path, timeout_s=BUSY_TIMEOUT_S, writes=not self._read_only
-        )
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        if not self._path.stat().st_size:
+            sqlite_file.let_shrink(self._path, timeout_s=BUSY_TIMEOUT_S)
+        connection = sqlite_file.connect(self._path, timeout_s=BUSY_TIMEOUT_S)
         try:
-            if not self._read_only:
-                sqlite_file.make_durable(connection)
-                sqlite_file.migrate(
-                    connection,
-                    self._path,
-                    MIGRATIONS,
-                    copy="{name}.v{version}.backup",
-                    too_new=lambda found, known: _TooNewError(
-                        f"its format is {found}, and this version knows {known}"
-                    ),
-                )
-                connection.execute("PRAGMA synchronous = NORMAL")
+            sqlite_file.make_durable(connection)
+            sqlite_file.migrate(
+                connection,
+                self._path,
+                MIGRATIONS,
+                copy="{name}.v{version}.backup",
+                too_new=lambda found, known: _TooNewError(
+                    f"its format is {found}, and this version knows {known}"
+                ),
+            )
+            connection.execute("PRAGMA synchronous = NORMAL")
             # Read at once: a damaged one is found here, and not by the first device that reports.
             connection.execute("SELECT sum(length(facts)) FROM devices").fetchall()
         except BaseException:

@@ -174,7 +174,7 @@ def test_a_step_that_fails_does_not_end_the_others(fleet):
     fleet.service.tick = breaks
     fleet.worker.__init__(fleet.service)
     fleet.report()
-    fleet.pass_s(30)
+    fleet.pass_s(30, step_s=15)
 
     assert [one.device for one in fleet.store.devices()] == ["drone-1"]
 

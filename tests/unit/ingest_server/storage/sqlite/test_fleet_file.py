@@ -66,11 +66,11 @@ def test_a_second_damaged_file_does_not_take_the_place_of_the_first(path):
     assert path.with_name("fleet.db.damaged-2").read_bytes().startswith(b"damage 2")
 
 
-def test_who_only_reads_sets_nothing_aside(path):
+def test_a_command_beside_the_server_sets_nothing_aside(path):
     path.write_bytes(b"this is no database" * 1000)
 
     with pytest.raises(StateError, match=r"fleet\.db"):
-        SqliteFleet(path, read_only=True)
+        SqliteFleet(path, begins_anew=False)
 
     assert not path.with_name("fleet.db.damaged-1").exists()
 

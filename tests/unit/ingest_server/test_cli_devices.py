@@ -1,0 +1,156 @@
+"""`ingest-server devices`, `events` and `fetch`, as a person types them, beside a running server."""
+
+import json
+import threading
+
+import pytest
+
+from edge_host.command_line import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from tests.support.console import Operator
+from tests.support.fleet import Site, state
+from tests.support.ingest import ingest
+
+
+@pytest.fixture
+def operator(tmp_path, capsys):
+    return Operator(tmp_path, capsys)
+
+
+@pytest.fixture
+def site(operator):
+    with ingest(operator.data_dir, mode="token") as server:
+        yield Site(server)
+
+
+def queue(**more):
+    return {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0, **more}
+
+
+def written(site):
+    site.server.fleet.service.write()
+
+
+def test_devices_are_shown_worst_first_within_80_columns(operator, site):
+    long = "drone-0123456789"
+    site.report("camera", state=state())
+    busy = queue(files=1204, bytes=48_211_234_567)
+    site.report(long, state=state(state="waiting_network", blocked_by="link", queue=busy))
+    site.report("roof-cam", state=state(queue=queue(failed=12)))
+    written(site)
+
+    code, out, _ = operator.run("devices")
+
+    assert code == EXIT_DONE
+    head, *rows = out.splitlines()
+    assert head.split() == [
+        "DEVICE",
+        "SEEN",
+        "THERE",
+        "DOING",
+        "WAITS",
+        "FAILED",
+        "OPEN",
+        "COMPLETE",
+    ]
+    assert [row.split()[0] for row in rows] == ["roof-cam", long, "camera", "operator"]
+    assert "online  no link  1204, 48.2 GB  0" in rows[1]
+    assert "operator          never  -" in rows[3]
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_what_a_device_reported_is_in_the_json_too(operator, site):
+    site.report(state=state(queue=queue(files=2)))
+    written(site)
+
+    found = {one["device"]: one for one in json.loads(operator.run("devices", "--json")[1])}
+
+    assert found["drone-1"]["reported"]["presence"] == "online"
+    assert found["drone-1"]["reported"]["pending_files"] == 2
+    assert found["operator"]["reported"] is None
+
+
+def test_events_are_shown_a_line_each_safe_for_a_terminal(operator, site):
+    told = [
+        {"id": f"e{n}", "type": "edgeup.file.failed", "seq": n, "data": {"name": f"{n}\x1b[2J.mp4"}}
+        for n in range(3)
+    ]
+    site.report(events=told)
+
+    code, out, _ = operator.run("events", "--device", "drone-1", "--limit", 2)
+    raw = operator.run("events", "--json")[1].splitlines()
+
+    assert code == EXIT_DONE
+    assert [line.split("  ")[1:] for line in out.splitlines()] == [
+        ["drone-1", "file.failed", f"{n}\\x1b[2J.mp4"] for n in (1, 2)
+    ]
+    assert [json.loads(one)["id"] for one in raw] == ["e0", "e1", "e2"]
+
+
+def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
+    site.report()
+    written(site)
+    done = threading.Event()
+
+    def device():
+        seq = 1
+        while not done.is_set():
+            site.server.fleet.service.adopt()
+            seq += 1
+            for one in site.report(seq=seq)["commands"]:
+                site.report(
+                    seq=seq,
+                    acks=[{"id": one["id"], "status": "done", "message": json.dumps(one["args"])}],
+                )
+                return
+            done.wait(0.05)
+
+    thread = threading.Thread(target=device)
+    thread.start()
+    try:
+        code, out, err = operator.run(
+            "fetch", "drone-1", "DJI_*", "--from", "2026-11-29", "--metered"
+        )
+    finally:
+        done.set()
+        thread.join()
+
+    assert code == EXIT_DONE
+    assert "Told drone-1 by" in err
+    query = {"name": "DJI_*", "from": "2026-11-29T00:00:00Z"}
+    assert out.splitlines()[-1] == f"done: {json.dumps({'query': query, 'metered': True})}"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["fetch", "drone-1"], EXIT_USAGE, "say what is to be fetched"),
+        (["fetch", "drone-9", "x"], EXIT_FAILED, "no device 'drone-9'"),
+        (["fetch", "drone-2", "x"], EXIT_FAILED, "does not allow fetch"),
+    ],
+)
+def test_a_fetch_that_cannot_be_says_why(operator, site, words, code, told):
+    site.report("drone-2", info={"commands": ["pause"]})
+    written(site)
+
+    found = operator.run(*words)
+
+    assert (found[0], told in found[2]) == (code, True)
+
+
+@pytest.mark.parametrize("words", [["events"], ["fetch", "drone-1", "x"]])
+def test_where_no_device_has_reported_that_is_said(operator, words):
+    code, _, err = operator.run(*words)
+
+    assert code == EXIT_FAILED
+    assert "no device has reported here yet" in err
+
+
+def test_a_damaged_database_is_left_to_the_server(operator):
+    operator.data_dir.mkdir(exist_ok=True)
+    (operator.data_dir / "fleet.db").write_bytes(b"no database" * 1000)
+
+    code, _, err = operator.run("events")
+
+    assert code == EXIT_FAILED
+    assert "fleet.db" in err
+    assert [one.name for one in operator.data_dir.glob("fleet*")] == ["fleet.db"]
