@@ -151,8 +151,9 @@ class Agent:
         self._commands.intervals.append(self._reporter.tell_every)
         self._commands.listeners.append(self._reporter.commands_changed)
         self._commands.announcements.append(self._reporter.rebirth)
-        self._commands.listeners.append(self._reports.commands_changed)
-        self._commands.announcements.append(self._reports.hurry)
+        self._reports.join(
+            self._commands.listeners, self._commands.announcements, self._commands.intervals
+        )
         self._runners = self._new_runners()
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake

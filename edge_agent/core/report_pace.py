@@ -7,7 +7,7 @@ is told then keeps to a budget of bytes, and only what a person would act on is 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 _HOUR_S = 3600.0
@@ -33,6 +33,17 @@ class ReportTiming:
     """Of a metered link, while something is sent."""
     idle_bytes_per_hour: int = 20_000
     """Of any link, while nothing is sent and nothing happens."""
+
+    def at_interval(self, interval_s: float) -> ReportTiming:
+        """Return the same with another interval, which the rarer ones are never shorter than."""
+        usual = ReportTiming()
+        return replace(
+            self,
+            interval_s=interval_s,
+            metered_interval_s=max(interval_s, usual.metered_interval_s),
+            heartbeat_s=max(interval_s, usual.heartbeat_s),
+            metered_heartbeat_s=max(interval_s, usual.metered_heartbeat_s),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,10 @@ class ReportPace:
     def hurry(self) -> None:
         """Say that somebody waits for the next report."""
         self._is_urgent = True
+
+    def tell_every(self, interval_s: float) -> None:
+        """Tell so often while something goes on, from the next report on; from any thread."""
+        self.timing = self.timing.at_interval(interval_s)
 
     def wait_s(self, now_s: float) -> float:
         """Return the seconds until a look is due; 0: now."""

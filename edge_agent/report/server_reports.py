@@ -41,7 +41,7 @@ KEPT_S = 290.0
 
 
 class ServerReports:
-    """Keeps the server informed; a worker. `wake`, `hurry`, `answered`, `link_returned` and `stop` from any thread."""
+    """Keeps the server informed; a worker. From any thread: all but `step` and `close`."""
 
     def __init__(
         self,
@@ -110,6 +110,16 @@ class ServerReports:
     def answered(self) -> None:
         """Say that a command may have its acknowledgement, or the settings in force have changed."""
         self._is_answered = True
+        self.wake_runner()
+
+    def tell_all(self) -> None:
+        """Tell everything again, soon."""
+        self._parts.told.forget(_PARTS)
+        self.hurry()
+
+    def tell_every(self, interval_s: float) -> None:
+        """Tell so often while something goes on."""
+        self._pace.tell_every(interval_s)
         self.wake_runner()
 
     def link_returned(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -79,14 +78,7 @@ def make_server_reports(
     """
     if not settings.reports.enabled:
         return ReportsThread(None, activity, clock, link)
-    interval_s = settings.reports.interval_seconds
-    usual = ReportTiming()
-    timing = replace(
-        usual,
-        interval_s=interval_s,
-        metered_interval_s=max(interval_s, usual.metered_interval_s),
-        heartbeat_s=max(interval_s, usual.heartbeat_s),
-    )
+    timing = ReportTiming().at_interval(settings.reports.interval_seconds)
     reports = ServerReports(
         lambda: make_reports_client(settings, clock, way),
         store,
@@ -94,7 +86,7 @@ def make_server_reports(
         snapshot=snapshot,
         info=lambda: {
             **payloads.birth(settings.device_id, boot_id=boot_id, timing=Timing(), about=about()),
-            "telemetry": {"interval_s": interval_s, "heartbeat_s": timing.heartbeat_s},
+            "telemetry": {"interval_s": timing.interval_s, "heartbeat_s": timing.heartbeat_s},
             "transports": ["server"] if settings.mqtt.url is None else ["mqtt", "server"],
         },
         activity=activity,
@@ -139,15 +131,17 @@ class ReportsThread:
 
         link.on_return = returned
 
-    def commands_changed(self) -> None:
-        """Say that an answer or a setting is new; from any thread, returns at once."""
+    def join(
+        self,
+        listeners: list[Callable[[], None]],
+        announcements: list[Callable[[], None]],
+        intervals: list[Callable[[float], None]],
+    ) -> None:
+        """Have the worker called for answers, for everything anew, and for another interval."""
         if self._reports is not None:
-            self._reports.answered()
-
-    def hurry(self) -> None:
-        """Say that somebody waits for what is told; from any thread, returns at once."""
-        if self._reports is not None:
-            self._reports.hurry()
+            listeners.append(self._reports.answered)
+            announcements.append(self._reports.tell_all)
+            intervals.append(self._reports.tell_every)
 
     def start(self) -> None:
         if self._reports is None or self._runner is None:

@@ -26,7 +26,7 @@ def agent(server, tmp_path):
 
 
 def test_the_first_report_says_who_and_what_and_the_next_ones_only_that_it_lives(server, agent):
-    agent.run_for(300)
+    agent.run_for(270)
 
     first, second, third = server.reports
     assert first["info"]["device"] == "drone-01"
@@ -42,7 +42,7 @@ def test_the_first_report_says_who_and_what_and_the_next_ones_only_that_it_lives
         "next_s": 120,
     }
     assert third["seq"] == 3
-    assert third["next_s"] >= 120
+    assert 120 <= third["next_s"] <= 140  # as twenty kilobytes an hour allow
     assert server.connections == 1
 
 
