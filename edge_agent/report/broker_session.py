@@ -86,6 +86,7 @@ class BrokerSession:
         self._last_failure = ""
         self._fallback: dict[str, Any] | None = None
         self._silent = 0
+        self._starts_fresh = False
         self._is_guessing = False
         self._numbers_until = 0
         self.number = 0
@@ -224,6 +225,7 @@ class BrokerSession:
             is_v5=self._is_v5,
             will_delay_s=self._timing.will_delay_s,
             session_s=self._timing.session_s,
+            is_fresh=self._starts_fresh,
         )
         self._session.start()
 
@@ -248,6 +250,8 @@ class BrokerSession:
 
     def _lost(self, end: Ended, now_s: float) -> None:
         was_connected, self.limits, self._session = self.limits is not None, None, None
+        # What we did not take the broker has kept for us, and would send again and again.
+        self._starts_fresh = end.was_refused
         if was_connected and now_s - self._connected_s >= self._timing.stable_s:
             self._failures = 0
         if self._changes_protocol(end, was_connected, now_s):

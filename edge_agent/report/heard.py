@@ -88,6 +88,8 @@ class Ended:
     """Whether anybody on the other side answered the CONNECT, with a yes or a no."""
     was_reached: bool
     """Whether the TCP connection (and TLS) stood."""
+    was_refused: bool = False
+    """By us: the broker sent what we do not take, and may have it for the next session again."""
 
 
 Heard = Reached | Connected | Acknowledged | Subscribed | Received | Ended

@@ -59,17 +59,21 @@ class MqttClient:
         is_v5: bool,
         will_delay_s: int = 0,
         session_s: int = 0,
+        is_fresh: bool = False,
     ) -> None:
         """Prepare a session.
 
         Args:
             heard: called in the network thread; must return at once and must not raise.
             session_s: how long the broker keeps the session when we are gone; 0: not at all.
+            is_fresh: the broker forgets what it had kept for an earlier session.
         """
         self._login = login
         self._heard = heard
         self._is_v5 = is_v5
         self._session_s = session_s
+        self._is_fresh = is_fresh or session_s == 0
+        self._was_refused = False
         self._end = Ended(0, "", was_answered=False, was_reached=False)
         self._is_answered = False
         self._is_closing = threading.Event()
@@ -147,7 +151,7 @@ class MqttClient:
             CallbackAPIVersion.VERSION2,
             client_id=login.client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if self._is_v5 else self._session_s == 0,
+            clean_session=None if self._is_v5 else self._is_fresh,
             reconnect_on_failure=False,
             manual_ack=True,
         )
@@ -193,7 +197,7 @@ class MqttClient:
         except (OSError, ssl.SSLError) as error:
             reason = why_not_reached(error)
         except PacketRefusedError as error:
-            reason = str(error)
+            self._was_refused, reason = True, str(error)
         except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more
             reason = f"{type(error).__name__}: {error}"
         finally:
@@ -206,7 +210,7 @@ class MqttClient:
                 address.host,
                 address.port,
                 self._login.keepalive_s,
-                clean_start=self._session_s == 0,
+                clean_start=self._is_fresh,
                 properties=_properties(
                     PacketTypes.CONNECT,
                     SessionExpiryInterval=self._session_s,
@@ -234,6 +238,7 @@ class MqttClient:
                 end.reason or reason or "the connection was closed",
                 was_answered=self._is_answered,
                 was_reached=end.was_reached,
+                was_refused=self._was_refused,
             )
         )
 

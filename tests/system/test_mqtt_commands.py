@@ -15,10 +15,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_agent.base.activity import ProblemCode
+from edge_agent.report.fallback import fallback_note
+from edge_agent.report.packet_limit import MAX_PACKET_BYTES
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.old_broker import OldBroker
 from tests.support.orders import Orders
-from tests.support.reporting import Reporting
+from tests.support.reporting import QUICK, Reporting
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +219,31 @@ def test_a_flood_that_asks_for_no_acknowledgement_is_dropped_and_the_session_liv
         agent.drive(lambda: agent.store.outbox.undelivered() == [])
 
         assert len(documents(seen, STATUS)) == 1, "it reconnected"
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_huge_command_ends_one_session_at_most_and_does_not_come_again(
+    broker, tmp_path, orders, is_old
+):
+    with Reporting(tmp_path, broker.url, port=orders) as agent:
+        if is_old:
+            note = fallback_note(
+                f"127.0.0.1:{broker.port}",
+                boot_id="boot-1",
+                now_s=agent.clock.now_s(),
+                timing=QUICK,
+            )
+            agent.store.notes.put("mqtt.fallback", note)
+            agent.reporter.start()
+        agent.drive(lambda: has_subscribed(broker))
+        send(broker, b"x" * (MAX_PACKET_BYTES + 1))
+        agent.drive_for(1.5)
+        send(broker, command("one"))
+        agent.drive(lambda: orders.taken == ["one"])
+        agent.tell()
+        agent.drive(lambda: agent.store.outbox.undelivered() == [])
+
+        assert broker.log().count("as edgeup-drone-01 (") <= 2
 
 
 def test_an_answer_that_the_rules_refuse_is_kept_and_the_problem_named(tmp_path, orders):
