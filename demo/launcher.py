@@ -25,8 +25,8 @@ _SERVER = (sys.executable, "-m", "ingest_server")
 
 _START_S = 20.0
 _STEP_S = 0.1
-# Together less than the ten seconds that a person is asked to wait at most.
-_AGENT_STOP_S, _SERVER_STOP_S, _BROKER_STOP_S = 5.5, 3.5, 0.5
+# Since Ctrl-C: less than the ten seconds that a person is asked to wait at most.
+_AGENT_STOP_S, _SERVER_STOP_S, _BROKER_STOP_S = 5.5, 9.0, 9.5
 
 
 class Launcher:
