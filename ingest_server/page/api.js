@@ -6,6 +6,7 @@ import { sentence } from './text.js'
 /** Where the server is: the page may be below a path of a proxy. */
 const ROOT = new URL('../', import.meta.url)
 const LONGEST_MS = 15_000
+const SILENT = 'The server does not answer: it is stopped, or there is no way to it.'
 
 let csrf = null
 
@@ -62,7 +63,7 @@ async function ask(url, options) {
     text = await answer.text()
   } catch (error) {
     if (options.signal?.aborted) throw error
-    throw new AskError('The server does not answer: it is stopped, or there is no way to it.')
+    throw new AskError(SILENT)
   }
   hear(answer.headers.get('Date'))
   const body = parsed(text)
@@ -98,6 +99,23 @@ function refusal(answer, problem) {
     code: problem?.code ?? null,
     retryAfterS: Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : null,
   })
+}
+
+/**
+ * Ask for the first byte of a recording; return why there is none, as a sentence, or null.
+ *
+ * A server that reads the whole file first may take long: that is no reason.
+ */
+export async function whyNoContent(id) {
+  const options = { headers: { Range: 'bytes=0-0' }, cache: 'no-store', credentials: 'same-origin' }
+  try {
+    const answer = await fetch(address(`${recordingPath(id)}/content`), { ...options, signal: AbortSignal.timeout(LONGEST_MS) })
+    if (!answer.ok && answer.status !== 416) return refusal(answer, parsed(await answer.text())).message
+    await answer.body?.cancel()
+    return null
+  } catch (error) {
+    return error.name === 'TimeoutError' ? null : SILENT
+  }
 }
 
 export async function readSession() {

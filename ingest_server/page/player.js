@@ -1,7 +1,8 @@
 /** A recording, played in place. */
 
-import { address, recordingPath } from './api.js'
+import { address, recordingPath, whyNoContent } from './api.js'
 import { h, named, setText } from './dom.js'
+import { capital } from './text.js'
 
 const PICTURES = /\.(jpe?g|png|gif|webp|avif|bmp)$/i
 const SOUNDS = /\.(mp3|wav|flac|ogg|opus|m4a|aac)$/i
@@ -10,7 +11,10 @@ export function play(recording) {
   const source = String(address(`${recordingPath(recording.upload_id)}/content`))
   const said = h('p', { class: 'said bad', role: 'alert' })
   const shown = medium(recording.name, source)
-  shown.addEventListener('error', () => setText(said, 'This browser cannot show it. Download it instead.'))
+  shown.addEventListener('error', async () => {
+    if (!dialog.isConnected) return
+    setText(said, capital((await whyNoContent(recording.upload_id)) ?? 'This browser cannot show it. Download it instead.'))
+  })
   const close = h('button', { type: 'button', class: 'quiet', on: { click: () => dialog.close() } }, 'Close')
   const dialog = h('dialog', { class: 'player', 'aria-label': recording.name },
     h('div', { class: 'head' }, named(recording.name, { class: 'file' }), close), shown, said)
@@ -24,8 +28,11 @@ export function play(recording) {
   dialog.showModal()
 }
 
+export const kindOf = (name) => (PICTURES.test(name) ? 'picture' : SOUNDS.test(name) ? 'sound' : 'video')
+
 function medium(name, source) {
-  if (PICTURES.test(name)) return h('img', { src: source, alt: name })
-  if (SOUNDS.test(name)) return h('audio', { src: source, controls: true, autoplay: true })
+  const kind = kindOf(name)
+  if (kind === 'picture') return h('img', { src: source, alt: name })
+  if (kind === 'sound') return h('audio', { src: source, controls: true, autoplay: true })
   return h('video', { src: source, controls: true, autoplay: true, playsinline: true })
 }

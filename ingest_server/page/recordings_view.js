@@ -1,10 +1,10 @@
 /** The recordings that arrived: found by device, time and name; played, taken, and proved. */
 
-import { address, get, recordingPath } from './api.js'
-import { Children, copyButton, h, named, setText, time } from './dom.js'
+import { address, get, recordingPath, whyNoContent } from './api.js'
+import { Children, announce, copyButton, h, named, setText, time } from './dom.js'
 import { dayEnd, dayStart } from './days.js'
-import { play } from './player.js'
-import { bytes, counted, hexDigest, UNKNOWN } from './text.js'
+import { kindOf, play } from './player.js'
+import { bytes, capital, counted, hexDigest, UNKNOWN } from './text.js'
 import { Thumbnails } from './thumbnails.js'
 
 export default class RecordingsView {
@@ -71,12 +71,11 @@ export default class RecordingsView {
   }
 
   item(one) {
-    const link = address(`${recordingPath(one.upload_id)}/content`, { download: 1 })
     const canPlay = one.can_play === true
     const picture = canPlay
       ? h('button', { type: 'button', class: 'thumb', 'aria-label': `Play ${one.name}`, on: { click: () => play(one) } }, h('span', { class: 'triangle', 'aria-hidden': 'true' }))
       : h('span', { class: 'thumb none', 'aria-hidden': 'true' }, ending(one.name))
-    if (canPlay) this.thumbnails.watch(picture, one)
+    if (canPlay && kindOf(one.name) === 'video') this.thumbnails.watch(picture, one)
     const digest = hexDigest(one.digest)
     return {
       node: h('li', {}, picture,
@@ -87,7 +86,7 @@ export default class RecordingsView {
           receipt(one)),
         h('div', { class: 'actions' },
           canPlay ? h('button', { type: 'button', 'aria-label': `Play: ${one.name}`, on: { click: () => play(one) } }, 'Play') : null,
-          h('a', { class: 'button', href: link, download: '', 'aria-label': `Download: ${one.name}` }, 'Download'))),
+          downloadLink(one))),
     }
   }
 
@@ -95,6 +94,23 @@ export default class RecordingsView {
     this.asking?.abort()
     this.thumbnails.close()
   }
+}
+
+/** A link that says why, where the server has no such bytes any more: a browser would only say "failed". */
+function downloadLink(one) {
+  const href = address(`${recordingPath(one.upload_id)}/content`, { download: 1 })
+  const link = h('a', { class: 'button', href, download: '', 'aria-label': `Download: ${one.name}` }, 'Download')
+  let isAsked = false
+  link.addEventListener('click', async (event) => {
+    if (isAsked || event.ctrlKey || event.metaKey || event.shiftKey) return
+    event.preventDefault()
+    const why = await whyNoContent(one.upload_id)
+    if (why) return announce(`${one.name}: ${capital(why)}`, 'bad')
+    isAsked = true
+    link.click()
+    isAsked = false
+  })
+  return link
 }
 
 /** The receipt, read when somebody opens it. */

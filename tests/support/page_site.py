@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else None
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.site.asked.append((self.command, path, headers, body))
-        if path.endswith("/content"):
+        if path.endswith("/content") and path not in self.site.refuses:
             self._content(path.split("/")[-2])
             return
         status, document = self.site.answer(self.command, path, query, body)

@@ -311,6 +311,19 @@ def test_a_recording_is_found_shown_and_taken(browser, site, url, video):
     assert "device=pi-gate-2" in browser.evaluate("location.hash")
 
 
+def test_a_recording_that_is_gone_is_told_with_the_words_of_the_server(browser, site, url):
+    path = f"fleet/recordings/{site.recordings[0]['upload_id']}/content"
+    site.refuses[path] = (410, "the recording was moved away from published/")
+    browser.goto(f"{url}#/recordings")
+    browser.wait("document.querySelector('.recordings a.button')")
+
+    browser.click(".recordings a.button")
+    browser.wait_text("The recording was moved away from published/.", "#announcements")
+    browser.click(".recordings .actions button")
+
+    browser.wait_text("The recording was moved away from published/.", "dialog")
+
+
 def test_a_receipt_is_read_when_it_is_opened(browser, url):
     browser.goto(f"{url}#/recordings")
     browser.wait("document.querySelector('.recordings details')")
