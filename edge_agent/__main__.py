@@ -6,6 +6,8 @@ import sys
 from edge_host.startup import loading
 
 _ENVIRONMENT = {
+    # argparse asks for its words in the person's language, of which there are none but English.
+    "LANGUAGE": "C",
     # No plugin of a library has a say here, and to look for them reads all that is installed.
     "PYDANTIC_DISABLE_PLUGINS": "__all__",
     # Python's own default on Linux, which it would otherwise compute from how it was built.

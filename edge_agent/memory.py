@@ -1,8 +1,9 @@
 """What keeps the agent small in memory: libraries that wait for their first use, and a heap given back.
 
 structlog and pydantic-settings import asyncio for functions that nobody calls here, importlib.metadata
-imports the readers of archives, httpx the names of hosts in other scripts: together 3 MiB for as long
-as the agent runs. What is deferred works as ever; it is only loaded later.
+imports the readers of archives, httpx the names of hosts in other scripts and anyio, calendar all
+languages: together 4 MiB for as long as the agent runs. What is deferred works as ever; it is only loaded
+later.
 
 `importlib.util.LazyLoader` does not do: before Python 3.13 the next ``import`` of a module that it
 made loads it.
@@ -21,13 +22,19 @@ from types import ModuleType
 from typing import Any
 
 UNUSED = (
+    "anyio",
     "asyncio",
     "bz2",
+    "certifi",
     "csv",
     "difflib",
     "idna",
+    "locale",
     "lzma",
+    "mimetypes",
+    "stringprep",
     "subprocess",
+    "sysconfig",
     "zipfile",
 )
 

@@ -10,7 +10,6 @@ it is tried: up quickly, since few files last long, and down with patience.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 
 from edge_agent.core.plan import FAR_S
 
@@ -188,7 +187,7 @@ class LaneCount:
             return None
         lately = self._delays[len(self._delays) // 2 :]  # a queue that fades is none
         policy = self.policy
-        return fmean(lately) > policy.queue_s + policy.queue_share * self._shortest_s
+        return sum(lately) / len(lately) > policy.queue_s + policy.queue_share * self._shortest_s
 
     @property
     def _is_far(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from statistics import fmean
 
 from edge_agent.core.lane_count import Sample
 from edge_agent.net import tcp_info
@@ -61,7 +60,7 @@ class Throughput:
         return Sample(
             acked,
             resent,
-            fmean(waiting) if waiting else None,
+            sum(waiting) / len(waiting) if waiting else None,
             min(shortest) if shortest else None,
         )
 

@@ -100,7 +100,7 @@ async def answer():
 assert asyncio.run(answer()) == 42
 import edge_agent.agent, edge_agent.operate.upload_once
 for name in UNUSED:
-    dir(sys.modules[name]), sys.modules[name].__doc__, sys.modules[name].__all__ if name != "idna" else 0
+    dir(sys.modules[name]), sys.modules[name].__doc__, getattr(sys.modules[name], "__all__", ())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
