@@ -21,7 +21,9 @@ def main() -> int:
     with loading():  # seconds on a slow board
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        from edge_agent.memory import defer
+        from edge_agent.memory import defer, share_one_heap
+
+        share_one_heap()
 
         defer()
         from edge_agent import cli

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -41,6 +42,8 @@ UNUSED = (
 _WAITING = "_deferred_spec"
 _loading = threading.RLock()
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+_mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+_M_ARENA_MAX = -8
 
 
 class _Deferred(ModuleType):
@@ -87,6 +90,16 @@ def defer(names: Iterable[str] = UNUSED) -> None:
         module.__dict__[_WAITING] = spec
         module.__class__ = _Deferred
         sys.modules[name] = module
+
+
+def share_one_heap() -> None:
+    """Let all threads use the one heap of the C library; before there is a second thread.
+
+    glibc gives each a heap of its own, which saves it from waiting for others: what the interpreter
+    sees to anyway. Does nothing where there is no glibc; what a person has set stays.
+    """
+    if _mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        _mallopt(_M_ARENA_MAX, 1)
 
 
 def trim() -> None:

@@ -1,6 +1,7 @@
 """Modules that are loaded at their first use, the same as ever, only later; and memory given back."""
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -132,3 +133,45 @@ def test_what_was_freed_below_something_in_use_goes_back_to_the_system():
     )
 
     assert int(done.stdout) > 20_000, "KiB of 40 000 that were freed"
+
+
+_ALLOCATING = """
+import sys, threading
+from pathlib import Path
+from edge_agent.memory import share_one_heap
+def reserved():
+    (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if "VmSize" in one]
+    return int(line.split()[1])
+threading.stack_size(256 * 1024)
+if "one" in sys.argv:
+    share_one_heap()
+before, held, is_enough = reserved(), [], threading.Event()
+def hold():
+    held.append(bytearray(50_000))
+    is_enough.wait()
+threads = [threading.Thread(target=hold) for _ in range(6)]
+for one in threads:
+    one.start()
+while len(held) < len(threads):
+    pass
+print(reserved() - before)
+is_enough.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+@pytest.mark.parametrize("heaps", ["one", "many"])
+def test_threads_share_one_heap_however_the_agent_was_started(heaps):
+    environment = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+
+    done = subprocess.run(
+        [sys.executable, "-c", _ALLOCATING, heaps],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+    )
+
+    is_shared = int(done.stdout) < 60 * 1024  # KiB: glibc reserves 64 MiB for each further heap
+    assert is_shared == (heaps == "one")
