@@ -82,12 +82,12 @@ class ReportParts:
         self.told = Told()
 
     def has_answers(self) -> bool:
-        """Return whether somebody waits for what a command or a wanted setting came to."""
+        """Return whether somebody waits for what a command or a wanted setting came to: not for progress."""
         if self._port is None:
             return False
         reported = self._port.reported()
         is_news = reported is not None and self.told.is_news("reported", reported)
-        return is_news or bool(self._port.acks(VIA, 1))
+        return is_news or any(one.status != "accepted" for one in self._port.acks(VIA))
 
     def look(self, head: Mapping[str, Any], now_s: float) -> Look:
         """Return what a report with *head* would say."""

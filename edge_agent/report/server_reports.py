@@ -145,6 +145,7 @@ class ServerReports:
         """Report if it is due; return the seconds until the next call is needed."""
         if self._is_answered:
             self._is_answered = False
+            self._pace.changed()
             if self._parts.has_answers():
                 self._pace.hurry()
         if (wait_s := self._pace.wait_s(now_s)) > 0:

@@ -93,6 +93,13 @@ class Desk:
         self._acks.append(Ack(command["id"], document["status"], document, len(self._acks)))
         self.on_change()
 
+    def say(self, command_id: str, status: str, **more: Any) -> None:
+        """Acknowledge, in the place of what was said of that command before."""
+        document = {"v": 1, "id": command_id, "status": status, **more}
+        self._acks = [one for one in self._acks if one.id != command_id]
+        self._acks.append(Ack(command_id, status, document, 1 + len(self._acks)))
+        self.on_change()
+
     def acks(self, via: Via, limit: int = 20) -> list[Ack]:
         return self._acks[:limit] if via == "server" else []
 

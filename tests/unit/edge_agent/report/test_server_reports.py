@@ -116,6 +116,22 @@ def test_a_command_of_the_answer_is_done_once_and_acknowledged_within_seconds(se
     assert agent.desk.acks("server") == []
 
 
+def test_progress_of_a_command_is_told_at_the_pace_of_all_else(server, agent):
+    agent.run_for(1)
+
+    def goes_on(now_s):
+        agent.desk.say("c-1", "accepted", result={"arrived": int(now_s)})
+
+    agent.run_for(300, goes_on)
+    before = len(server.reports)
+    agent.desk.say("c-1", "done")
+    agent.run_for(3)
+
+    assert 9 <= before <= 11
+    assert len(server.reports) == before + 1
+    assert server.acks[-1] == {"v": 1, "id": "c-1", "status": "done"}
+
+
 def test_wanted_settings_are_passed_on_once_and_what_came_of_them_is_told_once(server, agent):
     server.desired = {"v": 1, "version": 7, "settings": {"paused": True}}
 
