@@ -15,6 +15,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from edge_agent.core.fetch_query import FetchQuery
+
 MAX_BYTES = 4096
 """Of a command, and of a document of wanted settings."""
 LONGEST_AHEAD_S = 3600.0
@@ -79,6 +81,11 @@ def _limit(value: Any) -> int | None:
     return None if value is None else _whole(0, _MOST_BYTES_PER_S)(value) or None
 
 
+def _query(value: Any) -> Any:
+    FetchQuery.parse(value)
+    return value
+
+
 FILE = Arg(_id, "the file_id of a recording, as the agent's state and events name it")
 LIMIT = Arg(_limit, f"bytes per second, from 1 to {_MOST_BYTES_PER_S}; 0 or null for no limit")
 PAUSED = Arg(_flag, "true or false")
@@ -98,6 +105,14 @@ VOCABULARY: Mapping[str, Mapping[str, Arg]] = MappingProxyType(
         "retry_failed": {},
         "rescan": {},
         "upload_now": {"file_id": FILE, "metered": _METERED},
+        "fetch": {
+            "query": Arg(
+                _query,
+                'an object with "name" (a pattern such as DJI_*.MP4), "from" and "to" (RFC 3339), or some of them',
+            ),
+            "metered": _METERED,
+            "limit": Arg(_whole(1, 1000), "a whole number from 1 to 1000", is_needed=False),
+        },
         "set_priority": {
             "file_id": FILE,
             "priority": Arg(_whole(0, 100), "a whole number from 0 to 100"),

@@ -17,6 +17,7 @@ from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
+from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.state_document import StateDocuments
@@ -70,6 +71,7 @@ class AgentCommands:
                 announce=lambda: _call(self.announcements),
             ).handlers(),
             **recordings.handlers(),
+            **FetchHandler(store, activity, sender, wake_watcher=watcher.wake).handlers(),
             **guarded.handlers(),
         }
         self.desk = CommandDesk(

@@ -27,6 +27,7 @@ from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.given_up import GivenUp
+from edge_agent.store.holdings import Holdings
 from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.orders import Orders
@@ -79,6 +80,7 @@ class Store:
         self._queue = EveryRecording(database) if queue is None else queue
         self.outbox = outbox
         self.notes = Notes(database)
+        self.holdings = Holdings(database)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
         self.commands = CommandLog(database, self.running)

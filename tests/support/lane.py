@@ -140,10 +140,14 @@ class Lane:
 
     # --- files ------------------------------------------------------------------------------
 
-    def record(self, name: str, data: bytes, *, origin: str = "watch") -> Recording:
+    def record(
+        self, name: str, data: bytes, *, origin: str = "watch", written_s: float | None = None
+    ) -> Recording:
         """Write a finished recording and remember it as the watcher does."""
         path = self.media / name
         path.write_bytes(data)
+        if written_s is not None:
+            os.utime(path, (written_s, written_s))
         found = Found(
             path=os.fsencode(path),
             folder="",

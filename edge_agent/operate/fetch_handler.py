@@ -1,0 +1,146 @@
+"""Recordings that somebody far away wants now: found, put before all others, and followed until they are there.
+
+Which ones a command found is written down before any of them is put first, so that after a power cut it
+goes on with the same ones; how far they are is looked up each time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from edge_agent.base.activity import Activity
+from edge_agent.core.command import Command
+from edge_agent.core.fetch_query import FetchQuery
+from edge_agent.core.schedule import URGENT, URGENT_METERED
+from edge_agent.core.upload import PENDING, State
+from edge_agent.media import retry
+from edge_agent.operate.command_handlers import (
+    ARRIVED,
+    CommandFailedError,
+    Handler,
+    Outcome,
+    Steering,
+)
+from edge_agent.report.state_document import reason_of
+from edge_agent.store.holdings import Held
+from edge_agent.store.recordings import Store
+
+USUAL_LIMIT = 100
+_NOTE = "fetch."
+_LOOK_AGAIN_S = 10.0
+_NAMED = 20
+"""Of what has arrived, so many are named in the answer."""
+_WANTED = (*PENDING, State.FAILED, *ARRIVED)
+
+
+class FetchHandler:
+    """Of one agent."""
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        sending: Steering,
+        *,
+        wake_watcher: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._sending = sending
+        self._wake_watcher = wake_watcher
+
+    def handlers(self) -> dict[str, Handler]:
+        return {"fetch": Handler(self._fetch, is_long=lambda: True)}
+
+    def _fetch(self, command: Command) -> Outcome:
+        note = _NOTE + command.id
+        chosen = self._store.notes.get(note)
+        if chosen is None:
+            chosen = self._choose(command)
+            self._store.notes.put(note, chosen)
+        if not chosen["is_first"]:
+            self._put_first(chosen["ids"], is_metered=bool(command.args.get("metered")))
+            chosen = {**chosen, "is_first": True}
+            self._store.notes.put(note, chosen)
+        outcome = self._standing(chosen)
+        if outcome.status != "accepted":
+            self._store.notes.put(note, None)
+        return outcome
+
+    def _choose(self, command: Command) -> dict[str, Any]:
+        query = FetchQuery.parse(command.args["query"])
+        limit = command.args.get("limit") or USUAL_LIMIT
+        count = 0
+
+        def fitting() -> Any:
+            nonlocal count
+            between = self._store.holdings.between(_WANTED, _ns(query.since), _ns(query.until))
+            for one in between:
+                if query.fits(one.folder, one.name):
+                    count += 1
+                    yield (one.mtime_ns, one.seq, one.id)
+
+        newest = heapq.nlargest(limit, fitting())
+        if not newest:
+            message = "this device has no recording that fits: its name and the time when it was written count"
+            raise CommandFailedError("unknown_file", message)
+        return {"ids": [one[2] for one in newest], "count": count, "is_first": False}
+
+    def _put_first(self, ids: Sequence[str], *, is_metered: bool) -> None:
+        standing = self._store.holdings.standing(ids)
+        waiting = [one.id for one in standing if one.state not in ARRIVED]
+        self._store.holdings.want_now(waiting, URGENT_METERED if is_metered else URGENT)
+        failed = [self._store.get(one.id) for one in standing if one.state is State.FAILED]
+        retry.retry(self._store, [one for one in failed if one is not None])
+        self._wake_watcher()
+        self._sending.obey()
+
+    def _standing(self, chosen: Mapping[str, Any]) -> Outcome:
+        ids = chosen["ids"]
+        standing = self._store.holdings.standing(ids)
+        there = [one for one in standing if one.state in ARRIVED]
+        waiting = [one for one in standing if one.state in PENDING]
+        failed = [one for one in standing if one.state is State.FAILED]
+        result = {
+            "fitting": chosen["count"],
+            "wanted": len(ids),
+            "arrived": len(there),
+            "failed": len(failed),
+            "gone": len(ids) - len(there) - len(waiting) - len(failed),
+            "bytes": sum(one.length for one in standing),
+            "bytes_arrived": sum(one.length for one in there),
+            "files": [self._said(one) for one in there[:_NAMED]],
+        }
+        message = f"{len(there)} of {len(ids)} have arrived"
+        if len(ids) < chosen["count"]:
+            message += f" (the newest of {chosen['count']} that fit)"
+        if waiting:
+            return Outcome(
+                message + self._why(waiting), result, status="accepted", again_s=_LOOK_AGAIN_S
+            )
+        if not failed and not result["gone"]:
+            return Outcome(message, result)
+        message += f"; {len(failed)} have failed, of {result['gone']} the file is gone"
+        if there:
+            return Outcome(message, result)
+        return Outcome(message, result, status="failed", code="source_missing")
+
+    def _why(self, waiting: Sequence[Held]) -> str:
+        """Return why the first of *waiting* waits, where it does."""
+        first = self._store.get(min(waiting, key=lambda one: one.seq).id)
+        if first is None:
+            return ""
+        wait = reason_of(first, self._activity.view())
+        return "" if wait is None else f"; {first.name} waits ({wait.reason}): {wait.detail}"
+
+    def _said(self, one: Held) -> dict[str, Any]:
+        found = self._store.get(one.id)
+        published_as = None if found is None else found.published_as
+        return {"file_id": one.id, "name": one.name, "published_as": published_as}
+
+
+def _ns(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp()) * 10**9
