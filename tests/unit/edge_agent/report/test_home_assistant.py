@@ -2,13 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from edge_agent.report.home_assistant import config_topic, discovery
 from edge_agent.report.payloads import MAX_MESSAGE_BYTES, Topics, encode
 from edge_agent.report.state_document import STATES
+from tests.support.reporting import IDLE
 
+ROOT = Path(__file__).parents[4]
 DEVICE = "drone-01"
 TOPICS = Topics.of("edgeup", DEVICE)
 ALL = ["pause", "resume", "set_bandwidth", "retry_failed", "rescan", "report"]
@@ -75,6 +78,57 @@ def test_what_the_configuration_forbids_has_no_entity(needed, key):
 
 def test_an_agent_that_takes_no_command_is_only_looked_at():
     assert {one["p"] for one in entities([]).values()} == {"sensor", "binary_sensor", "event"}
+
+
+FIELDS = json.loads((ROOT / "tests" / "support" / "home_assistant_fields.json").read_text("utf-8"))
+"""What Home Assistant's discovery takes, read out of one."""
+
+
+def spelt_out(entity: dict) -> dict:
+    return {FIELDS["abbreviations"].get(key, key): value for key, value in entity.items()}
+
+
+def test_home_assistant_knows_every_key_of_the_device():
+    document = spelt_out(discovery(DEVICE, TOPICS, commands=ALL, about=ABOUT))
+
+    assert set(document) <= set(FIELDS["root"])
+    assert set(document["device"]) <= set(FIELDS["device"])
+    assert set(document["origin"]) <= set(FIELDS["origin"])
+    assert document["availability"][0].keys() == {"t", "val_tpl"}
+    assert FIELDS["abbreviations"]["val_tpl"] == "value_template"
+
+
+@pytest.mark.parametrize(
+    "key", sorted(discovery(DEVICE, TOPICS, commands=ALL, about=ABOUT)["cmps"])
+)
+def test_home_assistant_takes_the_entity_as_it_is(key):
+    entity = spelt_out(entities()[key])
+    platform = FIELDS["platforms"][entity.pop("platform")]
+    shared = {"state_topic", "command_topic"}  # said once, for all entities
+    kind = entity.get("device_class")
+
+    assert set(entity) <= set(platform["keys"])
+    assert set(platform["required"]) <= set(entity) | shared
+    assert entity.get("entity_category", "config") in FIELDS["entity_categories"]
+    if "unit_of_measurement" in entity and kind is not None:
+        assert entity["unit_of_measurement"] in FIELDS["units"][kind]
+    if "state_class" in entity and kind is not None:
+        assert entity["state_class"] in FIELDS["state_classes"][kind]
+
+
+def test_every_null_of_the_state_is_unknown_to_home_assistant_and_no_fault():
+    """Sensors read keys that are always there; only what stands in `current` may be away."""
+    for one in entities().values():
+        if one["p"] != "sensor":
+            continue
+        path = re.fullmatch(r"\{\{ value_json\.([a-z_.]+)( or '[a-z]+')? \}\}", one["val_tpl"])
+        if path is None:
+            assert one["val_tpl"] == "{{ (value_json.current or {}).get('percent') }}"
+            continue
+        document = IDLE
+        for word in path[1].split("."):
+            assert word in document
+            document = document[word]
 
 
 def test_the_state_sensor_knows_every_word():
