@@ -40,6 +40,7 @@ from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, Pack
 _CONNECT_TIMEOUT_S: Final = 15.0
 """For one address of the broker: a satellite link needs several seconds."""
 
+_SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
 MAX_UNACKNOWLEDGED: Final = 16
 """Messages that a broker of MQTT 5 may send before one is acknowledged: the rest of a flood waits with
 it."""
@@ -190,8 +191,8 @@ class MqttClient:
             if self._is_closing.is_set():
                 return  # given up meanwhile: a CONNECT now would steal the next session
             self._heard(Reached())
-            pause = min(30.0, self._login.keepalive_s / 2)
-            while self._client.loop(pause) is MQTTErrorCode.MQTT_ERR_SUCCESS:
+            # The broker may want to hear of us more often than we had in mind; 0: not at all.
+            while self._client.loop(min(30.0, (self._client.keepalive or 60) / 2)) is _SUCCESS:
                 if self._is_closing.is_set() and not self._is_answered:
                     break  # nothing to say goodbye to
         except (OSError, ssl.SSLError) as error:
