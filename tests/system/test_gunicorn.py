@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from demo.ports import LOOPBACK, free_port
@@ -14,6 +15,7 @@ from tests.contract.test_native_wire import created, put_head, wait_until_receiv
 from tests.support.fronts import gunicorn
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer
+from tests.support.secured import upload
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +139,21 @@ def test_the_private_listener_is_there_and_outlives_a_reload(tmp_path):
         assert (asked("/readyz").status, asked("/readyz").body) == (200, b"ok\n")
 
     assert "Traceback" not in site.log.read_text()
+
+
+def test_the_page_and_a_recording_are_given_as_by_our_own_container(site):
+    data = bytes(range(256)) * 1200
+    with httpx.Client(base_url=site.address.url, trust_env=False) as client:
+        receipt = upload(client, data, name="clip.mp4", device="cam")
+        path = f"/v1/fleet/recordings/{receipt['upload_id']}/content"
+
+        assert client.get("/").headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert client.get("/v1/session").json()["mode"] == "open"
+        assert client.get(path).content == data
+        part = client.get(path, headers={"Range": "bytes=300000-300009"})
+        assert (part.status_code, part.content) == (206, data[300000:300010])
+        assert client.head(path).headers["Content-Length"] == str(len(data))
+        for _ in range(20):  # whoever leaves in the middle gives the place back
+            with client.stream("GET", path) as answer:
+                next(answer.iter_bytes(1000))
+        assert client.get(path).content == data
