@@ -24,7 +24,6 @@ def main() -> int:
         from edge_agent.memory import defer, share_one_heap
 
         share_one_heap()
-
         defer()
         from edge_agent import cli
 
