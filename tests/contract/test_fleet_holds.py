@@ -134,6 +134,7 @@ def test_a_run_that_is_wrong_is_refused_whole(site, broken):
         (gzip.compress(b"[" * 100_000), "malformed-request"),
         (b"\0" * (256 * 1024 + 1), "too-large"),
     ],
+    ids=["not packed", "cut off", "followed by more", "huge", "deep", "too long"],
 )
 def test_a_body_that_is_no_list_or_would_be_huge_is_refused(site, body, code):
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}

@@ -39,6 +39,20 @@ def test_each_schema_is_one_of_2020_12_and_says_what_it_is_of(name):
     assert schema["description"]
 
 
+def test_a_schema_says_nothing_twice():
+    def lists(part):
+        if isinstance(part, dict):
+            yield from (one for key, one in part.items() if key in {"enum", "allOf", "required"})
+        for one in part.values() if isinstance(part, dict) else part:
+            if isinstance(one, dict | list):
+                yield from lists(one)
+
+    for name in contract.NAMES:
+        for found in lists(contract.schema(name)):
+            told = [str(one.get("if", one)) if isinstance(one, dict) else one for one in found]
+            assert len(told) == len(set(told)), name
+
+
 def test_every_topic_has_a_schema():
     topics = Topics.of("edgeup", "drone-01")
     channels = {getattr(topics, one).removeprefix(f"{ROOT}/") for one in topics.__slots__}
