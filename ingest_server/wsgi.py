@@ -1,6 +1,6 @@
 """The application for a WSGI container that is not ours: gunicorn's gthread worker is tested.
 
-    gunicorn -k gthread -w 1 --threads 280 'ingest_server.wsgi:create_app("/path/server.toml")'
+    gunicorn -k gthread -w 1 --threads 290 'ingest_server.wsgi:create_app("/path/server.toml")'
 
 One worker: the data folder belongs to one process. ``[server] listen``, ``[tls]`` and
 ``stop_timeout_s`` are the container's business then, and its number of threads has to be

@@ -29,7 +29,7 @@ def asked(site, target: str, *lines: str, method: str = "GET"):
         return peer.answer(has_body=method != "HEAD")
 
 
-def test_the_page_needs_no_credential_and_runs_nothing_but_its_own_files(site):
+def test_row_31_the_page_needs_no_credential_and_runs_nothing_but_its_own_files(site):
     answer = site.client().get("/")
 
     assert answer.status_code == 200
@@ -107,7 +107,7 @@ def test_head_says_what_get_would_and_sends_nothing(site):
         "/page/nothing.js",
     ],
 )
-def test_what_is_no_file_of_the_page_does_not_exist(site, target):
+def test_row_32_what_is_no_file_of_the_page_does_not_exist(site, target):
     answer = asked(site, target)
 
     if target == "/page/index.html/":  # the same path, as everywhere on this server

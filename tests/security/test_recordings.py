@@ -108,7 +108,7 @@ def test_a_part_is_given_where_a_part_is_asked_for(person, clip, asked, start, s
     ["bytes=0-1,5-6", "bytes=" + ",".join(["0-"] * 1000), "lines=1-2", "bytes=5-2", "bytes=a-b", "bytes=-",
      "bytes=1-2-3", "bytes=" + "9" * 400 + "-", "bytes 0-1", ""],
 )  # fmt: skip
-def test_what_is_no_single_run_of_bytes_is_answered_with_the_whole(person, clip, asked):
+def test_row_33_what_is_no_single_run_of_bytes_is_answered_with_the_whole(person, clip, asked):
     answer = person.get(content(clip), headers={"Range": asked})
 
     assert (answer.status_code, answer.content) == (200, DATA)
@@ -165,7 +165,7 @@ def test_an_empty_recording_is_given_too(site, person):
         ("still.JPG", "image/jpeg", True),
     ],
 )
-def test_a_program_in_a_recording_runs_nowhere(site, person, name, media_type, is_played):
+def test_row_27_a_program_in_a_recording_runs_nowhere(site, person, name, media_type, is_played):
     receipt = upload(site.device("evil"), PAGE + name.encode(), name=name, media_type="text/html")
 
     for params in ({}, {"download": "1"}):
@@ -186,7 +186,7 @@ def test_a_program_in_a_recording_runs_nowhere(site, person, name, media_type, i
     ['a"; filename="b.html', "a\r\nSet-Cookie: x=1.mp4", "\u202egnp.exe", "\u0641\u064a\u062f\u064a\u0648.mp4",
      "<img src=x onerror=alert(1)>.mp4", "../../etc/passwd", "%0d%0a.mp4", "x" * 255],
 )  # fmt: skip
-def test_a_name_is_data_in_every_header_and_answer(site, person, name):
+def test_row_27_a_name_is_data_in_every_header_and_answer(site, person, name):
     receipt = upload(site.device("evil"), name.encode(), name=name)
 
     answer = person.get(content(receipt))
@@ -211,7 +211,7 @@ def test_what_was_moved_away_is_said_to_be(site, person):
 
 
 @pytest.mark.parametrize("keeps", ["the time", "the length", "nothing"])
-def test_other_bytes_in_its_place_are_not_given_out(site, person, keeps):
+def test_row_34_other_bytes_in_its_place_are_not_given_out(site, person, keeps):
     receipt = upload(site.device("cam"), b"right" + keeps.encode(), name="replaced.mp4")
     path = published(site, receipt)
     times = path.stat()
@@ -239,7 +239,7 @@ def test_bytes_written_over_in_place_are_not_given_out(site, person):
     assert person.get(content(receipt)).status_code == 409
 
 
-def test_a_link_in_its_place_leads_nowhere(site, person):
+def test_row_34_a_link_in_its_place_leads_nowhere(site, person):
     receipt = upload(site.device("cam"), b"linked", name="linked.mp4")
     path = published(site, receipt)
     path.unlink()

@@ -58,7 +58,7 @@ def test_a_password_lets_somebody_in_and_nothing_else_does(site):
     assert site.client().get(ANYWHERE).status_code == 401
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site):
+def test_row_29_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site):
     answer = log_in(site.client())
 
     [cookie] = answer.headers.get_list("Set-Cookie")
@@ -91,7 +91,7 @@ def test_over_https_the_cookie_is_of_this_host_alone(tmp_path):
     assert planted.status_code == 401
 
 
-def test_a_wrong_name_and_a_wrong_password_are_told_the_same(site):
+def test_row_30_a_wrong_name_and_a_wrong_password_are_told_the_same(site):
     answers = [
         log_in(site.client(), "anna", "not this one at all").json(),
         log_in(site.client(), "nobody", PASSWORD).json(),
@@ -147,7 +147,7 @@ def test_a_form_of_another_site_logs_nobody_in(site):
     assert as_text.status_code == 415
 
 
-def test_guesses_are_bounded_and_the_right_one_is_not_looked_at_among_them(site):
+def test_row_30_guesses_are_bounded_and_the_right_one_is_not_looked_at_among_them(site):
     client = site.client()
     answers = [
         log_in(client, "anna", f"guess number {number}") for number in range(ADDRESS_BURST + 1)
@@ -182,7 +182,7 @@ def test_a_crowd_that_logs_in_at_once_is_bounded_and_devices_go_on(site):
     assert found.count(503) > 0
 
 
-def test_a_session_is_new_with_each_login_and_takes_the_place_of_the_old_one(site):
+def test_row_29_a_session_is_new_with_each_login_and_takes_the_place_of_the_old_one(site):
     planted = "A" * 43
     [first, second] = (
         _cookie(site.client().post("/v1/session", json=LOGIN, headers={**OURS, **_shows(held)}))
@@ -256,7 +256,7 @@ FOREIGN = [
 ]
 
 
-def test_nothing_is_changed_in_a_users_name_but_by_our_page(site):
+def test_row_28_nothing_is_changed_in_a_users_name_but_by_our_page(site):
     client = visitor(site)
     own = {"Sec-Fetch-Site": "cross-site", "Origin": site.server.url}
 
@@ -327,7 +327,7 @@ class TestOpenMode:
             {"Authorization": "Bearer x"},
         ],
     )
-    def test_a_page_of_another_site_steers_nothing(self, opened, headers):
+    def test_row_28_a_page_of_another_site_steers_nothing(self, opened, headers):
         answer = opened.client().post(ANYWHERE, content=b"{}", headers=headers)
 
         assert answer.status_code == 403
@@ -339,7 +339,7 @@ class TestOpenMode:
             assert answer.status_code == 403
 
     @pytest.mark.parametrize("path", [ANYWHERE, "/v1/session"])
-    def test_a_name_of_somebody_elses_for_this_machine_is_refused(self, opened, path):
+    def test_row_28_a_name_of_somebody_elses_for_this_machine_is_refused(self, opened, path):
         answer = opened.client().get(path, headers={"Host": "evil.example"})
 
         assert answer.status_code == 421
