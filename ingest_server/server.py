@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from ingest_server.auth.sessions import Sessions
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
-from ingest_server.core.errors import ServerError
+from ingest_server.core.errors import Refused, ServerError
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
 from ingest_server.front.crowd import most_connections
@@ -287,7 +288,11 @@ class IngestServer:
     def _tell_of_page(self) -> None:
         """Say what is missing until somebody can use the page."""
         config = self.config
-        if config.page_is_on and config.auth.mode == "token" and not self._state.users.users():
+        if not config.page_is_on or config.auth.mode == "open":
+            return
+        with suppress(Refused):  # a database that is busy now is no reason not to start
+            if self._state.users.users():
+                return
             log.info(
                 "page.closed",
                 error="the page is on, and nobody can log in yet. Run: ingest-server user add NAME",

@@ -2,7 +2,9 @@
 
 Three ways: a token with the scope ``admin``; a session of a user; and, in open mode, from this
 machine. A user is an operator, or a viewer who changes nothing. Every path below `FLEET_PATH` asks
-here before anything else is done with the request.
+here before anything else is done with the request: what is routed there finds who asks in
+``req.context.operator``, and is never called for a viewer who would change something, nor for a page of
+another site.
 """
 
 from __future__ import annotations
