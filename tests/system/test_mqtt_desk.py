@@ -1,12 +1,19 @@
 """A real agent that is steered over a real broker: command to answer, wanted to reported."""
 
+import contextlib
 import json
+import os
+import signal
+import socket
 import time
 from typing import Any
 
 import paho.mqtt.publish as paho_publish
 import pytest
 
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.state_lock import DATABASE
+from edge_agent.store.recordings import Store
 from tests.support.processes import DEVICE, wait_for
 from tests.support.site import Broker, Listener, site
 
@@ -85,6 +92,45 @@ def test_an_agent_is_steered_over_the_broker_and_says_what_became_of_it(tmp_path
 
 def is_synced(operator: Listener) -> bool:
     return bool(state(operator)["clock"] == "synced")
+
+
+@pytest.mark.parametrize("how", ["is away", "says nothing", "is stuck"])
+@pytest.mark.timeout(240)
+def test_recordings_arrive_whatever_the_broker_does_and_are_told_of_when_it_is_back(
+    tmp_path, broker, how
+):
+    names = [f"flight-{number}.mp4" for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(site(tmp_path, mqtt={"url": broker.url}))
+        if how == "is stuck":
+            os.kill(broker.pid, signal.SIGSTOP)
+            stack.callback(os.kill, broker.pid, signal.SIGCONT)
+        else:
+            broker.stop()
+        if how == "says nothing":
+            mute = stack.enter_context(socket.create_server(("127.0.0.1", broker.port)))
+        here.agent.start()
+        for name in names:
+            (here.agent.media / name).write_bytes(name.encode() * 1000)
+        here.wait_until_published(3)
+
+        if how == "is stuck":
+            os.kill(broker.pid, signal.SIGCONT)
+        else:
+            if how == "says nothing":
+                mute.close()
+            broker.start()
+        with Listener(broker) as operator:
+            wait_for(lambda: operator.documents("state"), "it is back", 120)
+            (here.agent.media / "last.mp4").write_bytes(b"last" * 1000)
+            wait_for(lambda: "file.completed" in operator.events("last.mp4"), "the event")
+            told = operator.documents("event")[-1]["seq"]
+        here.agent.stop()
+
+    path = here.agent.state_dir / DATABASE
+    store = Store.open(path, clock=SystemClock(), boot_id="after")
+    with contextlib.closing(store):
+        assert [one.seq for one in store.outbox.undelivered() if one.seq <= told] == []
 
 
 def test_wanted_settings_hold_over_a_restart_and_a_lower_version_changes_nothing(tmp_path, broker):
