@@ -205,6 +205,27 @@ def test_a_flood_waits_with_the_broker_and_nothing_of_it_is_lost(broker, tmp_pat
     assert orders.taken == ids
 
 
+@pytest.mark.timeout(120)
+def test_a_flood_that_there_is_no_room_for_is_fetched_in_other_sessions(broker, tmp_path, orders):
+    seen: Seen = []
+    ids = [f"c{number}" for number in range(50)]
+    padding = " " * 3500
+    with listening(broker, seen), Reporting(tmp_path, broker.url, port=orders) as agent:
+        agent.drive(lambda: documents(seen, STATUS))
+        paho_publish.multiple(
+            [
+                {"topic": COMMAND, "payload": command(key) + padding.encode(), "qos": 1}
+                for key in ids
+            ],
+            hostname="127.0.0.1",
+            port=broker.port,
+        )
+        agent.drive(lambda: set(orders.taken) == set(ids), timeout_s=60)
+
+        assert len(documents(seen, STATUS)) > 1, "all had room: this test shows nothing"
+        assert {one["status"] for one in documents(seen, STATUS)} == {"online"}
+
+
 def test_a_flood_that_asks_for_no_acknowledgement_is_dropped_and_the_session_lives(
     broker, tmp_path, orders
 ):
