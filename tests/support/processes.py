@@ -236,8 +236,14 @@ class Agent(Program):
             return None
         return answer["state"]
 
-    def wait_until_blocked_by(self, reason: str) -> None:
-        wait_for(lambda: (self.state() or {}).get("blocked_by") == reason, f"it waits for {reason}")
+    def wait_until_blocked_by(self, reason: str) -> dict[str, Any]:
+        """Return the state in which *reason* stands; one that is asked for later may be another."""
+
+        def blocked() -> dict[str, Any] | None:
+            state = self.state()
+            return state if state is not None and state["blocked_by"] == reason else None
+
+        return wait_for(blocked, f"it waits for {reason}")
 
     def status(self) -> dict[str, Any]:
         """Return what ``edge-agent status --json`` says."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,13 @@ def _refusal(agent: Agent) -> str | None:
     return state if "certificate is not accepted" in state else None
 
 
+def _of_two_held_back(agent: Agent) -> dict[str, Any] | None:
+    state = agent.state()
+    if state is None or "this port speaks https only" not in str(state["blocked_detail"]):
+        return None
+    return state if state["queue"]["files"] == 2 else None
+
+
 def test_plain_http_to_the_https_port_fails_no_file_and_goes_on_when_it_is_mended(
     tmp_path, server, authority
 ):
@@ -127,14 +135,7 @@ def test_plain_http_to_the_https_port_fails_no_file_and_goes_on_when_it_is_mende
         for name in names:
             (agent.media / name).write_bytes(name.encode())
         agent.start()
-        wait_for(
-            lambda: (
-                "this port speaks https only" in str((agent.state() or {}).get("blocked_detail"))
-                and agent.state()["queue"]["files"] == 2
-            ),
-            "it says why, and keeps both",
-        )
-        state = agent.state()
+        state = wait_for(lambda: _of_two_held_back(agent), "it says why, and keeps both")
         agent.stop()
         agent.configure(server={"url": f"https://127.0.0.1:{server.port}"})
         agent.start()

@@ -130,7 +130,7 @@ def test_a_login_page_in_the_middle_of_an_upload_is_the_reason_and_nothing_count
         before = proxy.requests
         time.sleep(2)
         asked = proxy.requests - before
-        state = agent.state()
+        state = agent.wait_until_blocked_by("link")
         is_kept = recording.exists() and not server.published_files()
         proxy.portal = None
         wait_for(lambda: not recording.exists(), "it is let go once it is published")

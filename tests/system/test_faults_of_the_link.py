@@ -202,7 +202,7 @@ def test_L1_L4_a_server_that_is_killed_under_eight_lanes_keeps_what_it_acknowled
         wait_for(lambda: link.connections >= 7, "the lanes send")
 
         for end in (server.kill, server.stop, server.kill):
-            current = (agent.state() or {})["current"]
+            current = wait_for(lambda: (agent.state() or {}).get("current"), "it sends")
             end()
             server.start()
             held = server.open_uploads(agent.token).get("long.mkv")

@@ -67,8 +67,8 @@ def test_what_may_not_be_read_is_a_problem_and_a_reason_until_it_may():
         (media / "sub").mkdir(mode=0o700)
         here.agent.start()
         here.wait_until_published(1)
-        here.agent.wait_until_blocked_by("permission")
-        state, page = here.agent.state(), here.agent.run("status")
+        wait_for(lambda: "permission" in problems(here), "two looks have found it")
+        state, page = here.agent.wait_until_blocked_by("permission"), here.agent.run("status")
         secret.chmod(0o644)
         (media / "sub").chmod(0o755)
 
@@ -118,8 +118,7 @@ def test_a_card_that_is_not_mounted_is_no_empty_card(tmp_path):
         here.agent.wait_until_blocked_by("card_absent")
         here.agent.kill()
         here.agent.start()
-        here.agent.wait_until_blocked_by("card_absent")
-        state = here.agent.state()
+        state = here.agent.wait_until_blocked_by("card_absent")
         with small_disk(card, size="8m"):
             make_recording(card / "b.mp4", seconds=0.2)
             here.wait_until_published(2)
