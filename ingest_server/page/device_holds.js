@@ -18,7 +18,7 @@ export class DeviceHolds {
   }
 
   form() {
-    this.pattern = h('input', { id: 'holds-q', type: 'search', placeholder: 'name, or DJI_*.MP4', maxlength: '200', autocomplete: 'off' })
+    this.pattern = h('input', { id: 'holds-q', type: 'search', placeholder: 'part of the name', maxlength: '200', autocomplete: 'off' })
     this.from = h('input', { id: 'holds-from', type: 'date' })
     this.to = h('input', { id: 'holds-to', type: 'date' })
     this.metered = h('input', { id: 'holds-metered', type: 'checkbox' })
@@ -86,10 +86,10 @@ export class DeviceHolds {
   }
 }
 
-/** Return the arguments of a fetch: a name without a wildcard is looked for anywhere in a name. */
+/** Return the arguments of a fetch: the name is a part of one, as in what was found, and no pattern. */
 export function fetchArguments({ name, from, to }, isMetered) {
   const query = {}
-  if (name) query.name = /[*?[]/.test(name) ? name : `*${name}*`
+  if (name) query.name = `*${name.replace(/[*?[]/g, '[$&]')}*`
   if (from) query.from = from
   if (to) query.to = to
   return { query, metered: isMetered }
