@@ -14,6 +14,9 @@ from tests.support.site import Site, site
 
 pytestmark = pytest.mark.slow
 
+SILENT = {"enabled": False}
+"""Reports: one that brings events makes a commit of its own, for however many recordings they are of."""
+
 
 def states(here: Site) -> Counter[State]:
     store = Store.open_read_only(here.agent.state_dir / DATABASE, clock=SystemClock(), boot_id="")
@@ -36,10 +39,10 @@ def commits_of_one_small_file(here: Site, end: State) -> int:
 
 
 def test_a_recording_that_is_kept_costs_six_commits(tmp_path):
-    with site(tmp_path, retention={"delete": "never"}) as here:
+    with site(tmp_path, retention={"delete": "never"}, reports=SILENT) as here:
         assert commits_of_one_small_file(here, State.KEPT) == 6
 
 
 def test_a_recording_that_is_deleted_costs_seven_commits(tmp_path):
-    with site(tmp_path, retention={"delete": "after_verified"}) as here:
+    with site(tmp_path, retention={"delete": "after_verified"}, reports=SILENT) as here:
         assert commits_of_one_small_file(here, State.RELEASED) == 7
