@@ -156,6 +156,18 @@ class ReportPace:
         self._told_s, self._next_s = now_s, next_s
         self._retry_at_s = float("-inf")
 
+    @property
+    def is_metered(self) -> bool:
+        return self._doing.is_metered
+
+    def spend(self, cost: int, now_s: float) -> None:
+        """Say that *cost* bytes went beside the reports."""
+        self._spend(cost, now_s)
+
+    def affordable_in_s(self, now_s: float) -> float:
+        """Return the seconds until something beside the reports may go; 0: now."""
+        return max(0.0, self._retry_at_s - now_s, self._affordable_s(now_s) - now_s)
+
     def failed(self, cost: int, now_s: float, *, wait_s: float) -> None:
         """Say that a report came to nothing, and after how long it may be tried again."""
         self._spend(cost, now_s)

@@ -15,6 +15,7 @@ from edge_agent.core.report_pace import Doing
 from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
 from edge_agent.report.command_port import Ack, CommandPort, Via
+from edge_agent.report.holds import HoldsTelling
 from edge_agent.report.report_document import (
     MAX_EVENT_BYTES,
     MAX_EVENTS,
@@ -80,6 +81,7 @@ class ReportParts:
         self._carries_events = carries_events
         self._has_set_aside = carries_events
         self.told = Told()
+        self.holds = HoldsTelling(store.changes, device_id)
 
     def has_answers(self) -> bool:
         """Return whether somebody waits for what a command or a wanted setting came to: not for progress."""
@@ -107,6 +109,9 @@ class ReportParts:
             self._add_files(look, doing, now_s)
             if self._carries_events:
                 self._add_events(look)
+            if self.holds.is_asked:
+                here = self.holds.standing()
+                look.draft.add("holds", {"epoch": here.epoch, "through": here.through})
         except StoreError as error:
             log.warning("report.incomplete", error=str(error))
         return look

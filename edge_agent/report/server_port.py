@@ -27,6 +27,8 @@ class ReportAnswer:
     """Which parts the next report is to have, although they have not changed."""
     through: int | None = None
     """Number of the last event that it has; None: it says nothing of events."""
+    holds: tuple[str, int] | None = None
+    """Epoch and change up to which it knows what the device holds; None: it says nothing of that."""
 
 
 class ReportServer(Protocol):
@@ -41,6 +43,15 @@ class ReportServer(Protocol):
 
         Raises:
             TransportError: it is not known whether it was taken; told again it does no harm.
+        """
+
+    def holds(self, packed: bytes) -> tuple[str, int] | None:
+        """Tell *packed*, JSON as gzip, of what the device holds; return epoch and change that are known there then.
+
+        None: this server does not want to know.
+
+        Raises:
+            TransportError: as `report`.
         """
 
     def rest(self) -> None:

@@ -24,6 +24,7 @@ from edge_agent.base.helper import only_helps
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.report_pace import ReportPace, ReportTiming
 from edge_agent.report.command_port import CommandPort
+from edge_agent.report.holds import Standing
 from edge_agent.report.report_parts import VIA, Look, ReportParts
 from edge_agent.report.server_port import ReportAnswer, ReportServer
 from edge_agent.store.outbox import OutboxEvent
@@ -35,6 +36,7 @@ _PARTS = frozenset({"info", "state", "files", "reported"})
 _ASLEEP_S = 3600.0
 _OLDER_SERVER_S = 3600.0
 """Until an older server is asked again: it may have been upgraded."""
+_HOLDS_AGAIN_S = 600.0
 _BACKOFF = BackoffPolicy(5.0, 900.0)
 KEPT_S = 290.0
 """A connection that rests for longer is let go."""
@@ -149,7 +151,7 @@ class ServerReports:
             if self._parts.has_answers():
                 self._pace.hurry()
         if (wait_s := self._pace.wait_s(now_s)) > 0:
-            return wait_s
+            return min(wait_s, self._tell_holds(now_s))
         try:
             look = self._parts.look({**self._head, "seq": self._seq + 1}, now_s)
             self._pace.look(look.doing, now_s)
@@ -160,7 +162,8 @@ class ServerReports:
             return _ASLEEP_S
         except StoreError as error:
             self._failed(error, 0)
-        return self._pace.wait_s(self._clock.now_s())
+        now_s = self._clock.now_s()
+        return min(self._pace.wait_s(now_s), self._parts.holds.wait_s(now_s))
 
     # --- telling it -------------------------------------------------------------------------------
 
@@ -225,6 +228,30 @@ class ServerReports:
         self._is_older = True
         self._pace.failed(cost, now_s, wait_s=_OLDER_SERVER_S)
 
+    def _tell_holds(self, now_s: float) -> float:
+        """Tell what the device holds where that is due; return the seconds until the next look."""
+        holds, server = self._parts.holds, self._server
+        wait_s = max(holds.wait_s(now_s), self._pace.affordable_in_s(now_s))
+        if wait_s > 0 or server is None:
+            return wait_s
+        used_before = server.used_bytes
+        try:
+            run = holds.next_run(now_s, is_metered=self._pace.is_metered)
+            if run is None:
+                return holds.wait_s(now_s)
+            told = server.holds(run)
+            holds.answered(None if told is None else Standing(*told), self._clock.now_s())
+        except AbortedError:
+            return _ASLEEP_S
+        except AgentError as error:
+            log.info("holds.failed", error=str(error), wait_s=_HOLDS_AGAIN_S)
+            holds.failed(self._clock.now_s(), _HOLDS_AGAIN_S)
+        now_s = self._clock.now_s()
+        self._pace.spend(server.used_bytes - used_before, now_s)
+        if self._pace.next_s() > KEPT_S:
+            server.rest()
+        return max(holds.wait_s(now_s), self._pace.affordable_in_s(now_s))
+
     # --- what comes back --------------------------------------------------------------------------
 
     def _hear(self, look: Look, answer: ReportAnswer) -> None:
@@ -232,6 +259,13 @@ class ServerReports:
         settled = 0
         with only_helps("events to the server", instead="they are told again"):
             settled = self._settle(look.events, answer.through)
+        holds = self._parts.holds
+        if holds.is_asked:
+            holds.hear(None if answer.holds is None else Standing(*answer.holds))
+        if look.is_news:
+            holds.changed()
+        if "info" in answer.want and "info" not in look.parts:
+            holds.is_asked = True  # it has forgotten this device
         if self._port is not None:
             with only_helps("commands from the server", instead="the server repeats them"):
                 self._take(self._port, look, answer)

@@ -24,6 +24,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.recording import Found, Identity, Recording
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.given_up import GivenUp
@@ -81,6 +82,7 @@ class Store:
         self.outbox = outbox
         self.notes = Notes(database)
         self.holdings = Holdings(database)
+        self.changes = Changes(database, self.notes)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
         self.commands = CommandLog(database, self.running)

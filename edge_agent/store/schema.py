@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import command_log, given_up, notes, outbox
+from edge_agent.store import changes, command_log, given_up, notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -97,6 +97,7 @@ MIGRATIONS = (
     given_up.SCHEMA,
     _VERSIONS,
     command_log.SCHEMA + _CHOSEN,
+    changes.SCHEMA,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 

@@ -30,6 +30,10 @@ class ReportServer:
         self.retry_after: int | None = None
         self.reports: list[dict[str, Any]] = []
         self.holds: list[dict[str, Any]] = []
+        self.keeps_holds = True
+        self.standing = ("", 0)
+        self.held: dict[str, list[Any]] = {}
+        """What it knows that the device holds: rows by their file_id."""
         self.events: list[dict[str, Any]] = []
         self.acks: list[dict[str, Any]] = []
         self.connections = 0
@@ -76,8 +80,7 @@ class ReportServer:
     def take(self, path: str, document: dict[str, Any]) -> bytes:
         if self.status == 200:
             if path.endswith("/holds"):
-                self.holds.append(document)
-                return json.dumps({"through": document["through"]}).encode()
+                return self._take_holds(document)
             self._take_report(document)
         if self.answer is not None:
             return self.answer
@@ -89,7 +92,26 @@ class ReportServer:
             "want": self.want,
             "through": self.through,
         }
+        if "holds" in document and self.keeps_holds:
+            said["holds"] = dict(zip(("epoch", "through"), self.standing, strict=True))
         return json.dumps(said, separators=(",", ":")).encode()
+
+    def _take_holds(self, document: dict[str, Any]) -> bytes:
+        self.holds.append(document)
+        epoch, through = self.standing
+        begins_anew = document["from"] == 0
+        if begins_anew or (
+            epoch == document["epoch"] and document["from"] <= through < document["through"]
+        ):
+            self.held = {} if begins_anew else self.held
+            for row in document["rows"]:
+                self.held.pop(row[0], None)
+                if len(row) > 2:
+                    self.held[row[0]] = row
+            self.standing = (document["epoch"], document["through"])
+        elif epoch != document["epoch"]:
+            self.standing = (document["epoch"], 0)
+        return json.dumps(dict(zip(("epoch", "through"), self.standing, strict=True))).encode()
 
     def _take_report(self, document: dict[str, Any]) -> None:
         self.reports.append(document)

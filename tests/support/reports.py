@@ -57,6 +57,7 @@ STATE: dict[str, Any] = {
     "left_out": {},
     "last_completed_at": "2026-11-29T01:01:06Z",
 }
+TOKEN = "eu1_0123456789abcdef_0123456789abcdefghijklmnopqrstuvwxyz01"
 CURRENT = {
     "file_id": "5f0e" * 8,
     "name": "DJI_0042.MP4",
@@ -127,6 +128,7 @@ class Reports:
         timing: ReportTiming | None = None,
         carries_events: bool = True,
         desk: Desk | None = None,
+        token: str = TOKEN,
         **endpoint: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ class Reports:
         self.desk = Desk() if desk is None else desk
         self.client = ReportsClient(
             Endpoint(url=url, idle_timeout_s=5.0, kept_s=290.0, **endpoint),
-            token=lambda: "eu1_0123456789abcdef_0123456789abcdefghijklmnopqrstuvwxyz01",
+            token=lambda: token,
             utc=self.clock.now_utc,
         )
         self.worker = ServerReports(

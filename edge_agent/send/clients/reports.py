@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from edge_agent.net import tcp_info
 from edge_agent.net.endpoint import Endpoint
@@ -17,6 +18,9 @@ from edge_agent.send.clients.exchange import Exchange
 from upload_protocol import headers
 from upload_protocol.messages import MessageError
 
+T = TypeVar("T")
+
+_LONGEST_EPOCH = 128
 _TAKES_NONE = frozenset({404, 405})
 """Whoever answers so does not know reports: an older server, or a proxy that lets uploads through alone."""
 _UNKNOWN_BYTES = 2048
@@ -79,16 +83,24 @@ class ReportsClient:
         return self._meter.used_bytes
 
     def report(self, document: bytes) -> ReportAnswer | None:
-        self._meter.body_bytes = len(document)
-        answer = self._exchange.ask(
-            "POST",
-            headers.REPORT_PATH,
-            body=iter((document,)),
-            fields={"Content-Type": "application/json", "Content-Length": str(len(document))},
-        )
+        return self._tell(headers.REPORT_PATH, document, _answer)
+
+    def holds(self, packed: bytes) -> tuple[str, int] | None:
+        return self._tell(headers.HOLDS_PATH, packed, _standing, {"Content-Encoding": "gzip"})
+
+    def _tell(
+        self,
+        path: str,
+        body: bytes,
+        form: Callable[[object], T],
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> T | None:
+        self._meter.body_bytes = len(body)
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **more}
+        answer = self._exchange.ask("POST", path, body=iter((body,)), fields=fields)
         if answer.status in _TAKES_NONE:
             return None
-        return responses.read(answer, _answer, now=self._utc())
+        return responses.read(answer, form, now=self._utc())
 
 
 def _answer(document: object) -> ReportAnswer:
@@ -104,7 +116,17 @@ def _answer(document: object) -> ReportAnswer:
         desired=None if desired is None else _encoded(desired),
         want=frozenset(one for one in _list(document, "want") if isinstance(one, str)),
         through=_number(document.get("through")),
+        holds=None if document.get("holds") is None else _standing(document["holds"]),
     )
+
+
+def _standing(document: object) -> tuple[str, int]:
+    if not isinstance(document, dict):
+        raise MessageError("how far the list is here is not an object")
+    epoch, through = document.get("epoch"), _number(document.get("through"))
+    if not isinstance(epoch, str) or len(epoch) > _LONGEST_EPOCH or through is None:
+        raise MessageError("'epoch' and 'through' say how far the list is here")
+    return epoch, through
 
 
 def _list(document: dict[str, Any], key: str) -> list[Any]:

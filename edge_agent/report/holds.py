@@ -1,0 +1,154 @@
+"""What the device holds, told to the server run by run: what has changed since the last run, packed.
+
+The server says how far it is; from there each run goes on. Who was told by another database, or so long ago
+that it is not known any more what went since, is told everything anew, the oldest change first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_agent.core.upload import PENDING, State
+from edge_agent.report.payloads import encode
+from edge_agent.store.changes import KEPT, Change, Changes
+
+MOST_PACKED: Final = 256 * 1024
+MOST_UNPACKED: Final = 4 * 1024 * 1024
+"""Of one run: the server takes no longer one."""
+ROWS, METERED_ROWS = 2000, 150
+"""In one run; over a metered link some kilobytes, so that the budget is not overdrawn by much."""
+
+_GAP_S, _METERED_GAP_S = 60.0, 1800.0
+"""Between the end of one list of changes and the next: each file makes three of them."""
+_AGAIN_S = 1.5
+"""Between two runs of one list: the server takes no more than one message a second."""
+_REFUSED_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the server is."""
+
+    epoch: str
+    through: int
+
+
+class HoldsTelling:
+    """Used by one thread.
+
+    Raises:
+        StoreError: from `standing` and `next_run`, when the database cannot be read.
+    """
+
+    def __init__(self, changes: Changes, device_id: str) -> None:
+        self._changes = changes
+        self._device_id = device_id
+        self.is_asked = True
+        """Whether the next report asks the server how far it is."""
+        self._known: Standing | None = None
+        self._is_told = False
+        self._due_s = 0.0
+
+    def standing(self) -> Standing:
+        """Return how far this device is."""
+        return Standing(self._changes.epoch(), self._changes.latest())
+
+    def hear(self, standing: Standing | None) -> None:
+        """Take what the server says in answer to a report that asked; None: it keeps no such list."""
+        self.is_asked, self._known, self._is_told = False, standing, False
+
+    def changed(self) -> None:
+        """Say that there may be something to tell."""
+        self._is_told = False
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until a run may be due; without end where there is none."""
+        if self._known is None or self._is_told:
+            return float("inf")
+        return max(0.0, self._due_s - now_s)
+
+    def next_run(self, now_s: float, *, is_metered: bool) -> bytes | None:
+        """Return what is to be told now; None: the server has all of it."""
+        self._due_s = now_s + (_METERED_GAP_S if is_metered else _GAP_S)
+        known, here = self._known, self.standing()
+        if known is None or known == here:
+            self._is_told = True
+            return None
+        if known.epoch == here.epoch and known.through > here.through:
+            here = Standing(self._changes.begin_epoch(), here.through)
+        since = known.through if known.epoch == here.epoch else 0
+        if since < here.through - KEPT:
+            since = 0
+        if here.through == 0 and known.through == 0:
+            self._is_told = True  # nothing was ever here, and nothing is known there
+            return None
+        return self._run(here, since, METERED_ROWS if is_metered else ROWS)
+
+    def _run(self, here: Standing, since: int, limit: int) -> bytes:
+        while True:
+            found = self._changes.after(since, limit)
+            is_all = len(found) < limit
+            through = max(here.through, since) if is_all or not found else found[-1].number
+            document = {
+                "v": 1,
+                "device": self._device_id,
+                "epoch": here.epoch,
+                "from": since,
+                "through": through,
+                "is_whole": since == 0 and is_all,
+                "rows": _rows(found),
+            }
+            packed = packed_of(document)
+            if packed is not None:
+                return packed
+            limit = max(1, len(found) // 2)
+
+    def answered(self, standing: Standing | None, now_s: float) -> None:
+        """Take what the server says to a run; None: it takes none."""
+        if standing is None or standing == self._known:
+            self._due_s = now_s + _REFUSED_S  # it would say the same again
+        elif standing.through < self._changes.latest():
+            self._due_s = now_s + _AGAIN_S
+        self._known = standing or self._known
+
+    def failed(self, now_s: float, wait_s: float) -> None:
+        self._due_s = now_s + wait_s
+
+
+def packed_of(document: dict[str, Any]) -> bytes | None:
+    """Return *document* as gzip; None: it is longer than the server takes."""
+    raw = encode(document)
+    if len(raw) > MOST_UNPACKED:
+        return None
+    packer = zlib.compressobj(level=6, wbits=31)
+    packed = packer.compress(raw) + packer.flush()
+    return packed if len(packed) <= MOST_PACKED else None
+
+
+def _rows(found: Sequence[Change]) -> list[list[Any]]:
+    return [
+        [one.id, None]
+        if one.is_gone
+        else [
+            one.id,
+            one.name,
+            one.folder,
+            one.length,
+            one.mtime_ns // 10**9,
+            _said(one.state),
+            one.problem,
+        ]
+        for one in found
+    ]
+
+
+def _said(state: State) -> str:
+    """Return the word for a state that is told: how far a recording is sent is not."""
+    if state in (State.SEEN, State.GROWING):
+        return "growing"
+    if state in PENDING:
+        return "pending"
+    return "verified" if state is State.KEPT else str(state)
