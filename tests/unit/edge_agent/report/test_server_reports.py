@@ -174,6 +174,15 @@ def test_an_event_that_the_server_does_not_name_stays(server, agent):
     assert len(server.reports) <= 3
 
 
+def test_events_behind_the_one_that_the_server_names_stay(server, agent):
+    server.answer = b'{"v":1,"now":"2026-11-29T02:26:55Z","through":1}'
+    agent.tell("1.mp4", "2.mp4")
+
+    agent.step()
+
+    assert [one.data["name"] for one in agent.store.outbox.undelivered()] == ["2.mp4"]
+
+
 def test_an_event_that_was_never_told_is_not_forgotten_whatever_the_server_claims(server, agent):
     agent.tell(*(f"{number}.mp4" for number in range(25)))
     server.answer = b'{"v":1,"now":"2026-11-29T02:26:55Z","through":999999}'
