@@ -18,6 +18,7 @@ from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.fleet import Fleet
 from ingest_server.assembly.settings import (
     app_settings,
+    broker_settings,
     fleet_settings,
     needs_restart,
     serving_settings,
@@ -85,14 +86,19 @@ class IngestServer:
             self._state.close()
             raise
         self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
-        self._fleet = Fleet(
-            config.server.data_dir,
-            self._state,
-            blobs,
-            clock=self._clock,
-            audit=self._audit,
-            settings=fleet_settings(config),
-        )
+        try:
+            self._fleet = Fleet(
+                config.server.data_dir,
+                self._state,
+                blobs,
+                clock=self._clock,
+                audit=self._audit,
+                settings=fleet_settings(config),
+                broker=broker_settings(config),
+            )
+        except BaseException:
+            self._store.close()
+            raise
         try:
             self._uploads = UploadService(
                 self._store, upload_settings(config), before_publish=check, audit=self._audit

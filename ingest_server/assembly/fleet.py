@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon
 import structlog
@@ -12,20 +12,24 @@ import structlog
 from edge_host.clock import Clock
 from ingest_server.assembly.data_folder import FLEET
 from ingest_server.auth.audit import Audit
-from ingest_server.core.errors import Refused, StateError
+from ingest_server.core.errors import Refused, ServerError, StateError
 from ingest_server.core.uptime import Uptime
 from ingest_server.fleet import operator_routes
 from ingest_server.fleet.device_routes import HoldsReports, Reports
 from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.mqtt_messages import Messages
 from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
-from ingest_server.fleet.settings import FleetSettings
+from ingest_server.fleet.settings import BrokerSettings, FleetSettings
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
+
+if TYPE_CHECKING:
+    from ingest_server.fleet.mqtt_client import FleetBroker
 
 log = structlog.get_logger()
 
@@ -42,12 +46,20 @@ class Fleet:
         clock: Clock,
         audit: Audit,
         settings: FleetSettings | None = None,
+        broker: BrokerSettings | None = None,
     ) -> None:
         """Open its database; where that cannot be, it is kept in memory, and uploads go on.
 
         Args:
             data_dir: None: in memory.
+            broker: that devices report to as well; None: to this server alone.
+
+        Raises:
+            ServerError: what speaks to a broker is not installed.
         """
+        speak = (
+            None if broker is None else _speaker()
+        )  # first: nothing is open yet where it is missing
         self._store = _opened(data_dir)
         self._audit = audit
         uptime = Uptime(clock.now_s, state.uptime_s())
@@ -59,8 +71,12 @@ class Fleet:
             uptime_s=uptime.now_s,
         )
         self.operations = Operations(self.service)
-        notices = Notices(self.service, lambda *told: _tell(state, *told))
-        self.worker = FleetWorker(self.service, state.devices, (notices.look,))
+        self.broker = (
+            None if broker is None or speak is None else _broker(speak, broker, self.service)
+        )
+        notices = Notices(self.service, lambda *told: self._tell(state, *told))
+        often = () if self.broker is None else (self.broker.step,)
+        self.worker = FleetWorker(self.service, state.devices, (notices.look,), often)
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         app.add_route(REPORT_PATH, Reports(Intake(self.service)))
@@ -69,12 +85,21 @@ class Fleet:
 
     def start(self) -> None:
         self.service.start()
+        if self.broker is not None:
+            self.broker.start()
         self.worker.start()
 
     def stop(self) -> None:
         """Write what is not written, and close the database."""
         self.worker.stop()
+        if self.broker is not None:
+            self.broker.stop()
         self._store.close()
+
+    def _tell(self, state: StateStore, kind: str, device: str, data: Mapping[str, Any]) -> None:
+        state.run(lambda transaction: transaction.tell_of_device(kind, device, dict(data)))
+        if self.broker is not None:
+            self.broker.note(kind, device, data)
 
 
 def _opened(data_dir: Path | None) -> FleetStore:
@@ -90,8 +115,20 @@ def _opened(data_dir: Path | None) -> FleetStore:
         return MemoryFleet()
 
 
-def _tell(state: StateStore, kind: str, device: str, data: Mapping[str, Any]) -> None:
-    state.run(lambda transaction: transaction.tell_of_device(kind, device, dict(data)))
+def _speaker() -> type[FleetBroker]:
+    # Only here: a server that no broker is named to needs nothing that speaks to one.
+    try:
+        from ingest_server.fleet.mqtt_client import FleetBroker
+    except ModuleNotFoundError as error:
+        raise ServerError(
+            "[fleet] mqtt_url is set, and what speaks to a broker (paho-mqtt) is not installed. Run: "
+            "pip install 'edge-uploader[server,fleet]'"
+        ) from error
+    return FleetBroker
+
+
+def _broker(speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService) -> FleetBroker:
+    return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix))
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingest_server.app import AppSettings
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
-from ingest_server.fleet.settings import HOUR_S, FleetSettings
+from ingest_server.fleet.settings import HOUR_S, BrokerSettings, FleetSettings
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -88,4 +88,19 @@ def fleet_settings(config: ServerConfig) -> FleetSettings:
         silent_s=config.fleet.silent_hours * HOUR_S,
         pending_s=config.fleet.pending_hours * HOUR_S,
         tells_failed=config.fleet.tell_failed,
+    )
+
+
+def broker_settings(config: ServerConfig) -> BrokerSettings | None:
+    """Return the broker that devices report to as well; None: to this server alone."""
+    fleet = config.fleet
+    if fleet.mqtt_url is None:
+        return None
+    return BrokerSettings(
+        fleet.mqtt_url,
+        fleet.mqtt_username,
+        fleet.mqtt_password_file,
+        fleet.mqtt_ca_file,
+        fleet.mqtt_topic_prefix,
+        fleet.mqtt_discovery_prefix or None,
     )

@@ -48,6 +48,37 @@ class FleetSection(Section):
     tell_failed: bool = True
     """Whether people are told that a recording failed on its device."""
 
+    mqtt_url: str | None = None
+    """A broker that devices report to as well: mqtt://HOST or mqtts://HOST; unset: none."""
+
+    mqtt_username: str | None = None
+
+    mqtt_password_file: Path | None = None
+
+    mqtt_ca_file: Path | None = None
+    """Who signed the broker's certificate; unset: whom the system trusts."""
+
+    mqtt_topic_prefix: str = "edgeup"
+    """As in the devices' [mqtt] topic_prefix."""
+
+    mqtt_discovery_prefix: str = "homeassistant"
+    """Where Home Assistant looks for devices; empty: it is told of none."""
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _is_broker(cls, value: str | None) -> str | None:
+        split = urlsplit(value or "mqtt://x")
+        if split.scheme not in {"mqtt", "mqtts"} or not split.hostname or "@" in split.netloc:
+            raise ValueError("it must be mqtt://HOST or mqtts://HOST, without a password in it")
+        return value
+
+    @field_validator("mqtt_topic_prefix")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        if not value.strip("/") or set(value) & set("+#"):
+            raise ValueError("it must be the beginning of a topic, without + and #")
+        return value
+
 
 class WebhookSection(Section):
     url: str

@@ -116,6 +116,12 @@ class Board:
         start = json.dumps(head, separators=(",", ":")).encode("ascii")
         return b"".join((start[:-1], b',"devices":[', b",".join(rows), b"]}"))
 
+    def counts(self, now_s: float) -> tuple[dict[str, int | None], int]:
+        """Return the counts over all devices, and how many are stuck."""
+        with self._lock:
+            stuck = sum(line.stuck is not None for line in self._lines.values())
+            return self._tiles(now_s, None), stuck
+
     def _seen(self, since: str | None) -> int | None:
         run, _, version = (since or "").rpartition("-")
         if run != self._run or not version.isascii() or not version.isdigit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -10,7 +11,7 @@ from edge_host.clock import rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.fleet import rows
 from ingest_server.fleet.members import WANTED, Member
-from ingest_server.fleet.report import Report
+from ingest_server.fleet.report import Report, ToldEvent
 from ingest_server.fleet.service import FleetService
 from ingest_server.storage.interface import DeviceEvent
 
@@ -45,32 +46,45 @@ class Intake:
             member.lacks = set(WANTED)
         member.boot_id, member.seq = report.boot_id, report.seq
         self._fleet.hear(member, report.next_s, via)
-        if report.info is not None:
-            member.build = rows.build_of(report.info)
-        if report.state is not None:
-            before = member.standing.progress
-            member.standing = rows.standing_of(report.state)
-            if member.standing.progress != before or member.moved_s is None:
-                member.moved_s = self._fleet.clock.now_s()
         if report.reported_version is not None:
             member.reported_version = report.reported_version
-        member.lacks -= set(report.documents)
-        self._fleet.unwritten.note(member, report.documents)
+        self.say(member, report.documents, info=report.info, state=report.state)
+
+    def say(
+        self,
+        member: Member,
+        documents: Mapping[str, bytes],
+        *,
+        info: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take what a device says of itself, under the fleet's lock."""
+        if info is not None:
+            member.build = rows.build_of(info)
+        if state is not None:
+            before = member.standing.progress
+            member.standing = rows.standing_of(state)
+            if member.standing.progress != before or member.moved_s is None:
+                member.moved_s = self._fleet.clock.now_s()
+        member.lacks -= set(documents)
+        self._fleet.unwritten.note(member, documents)
         self._fleet.show(member)
 
-    def _take_events(self, member: Member, report: Report) -> None:
-        if not report.events:
-            return
+    def happened(self, member: Member, events: Sequence[ToldEvent]) -> bool:
+        """Keep what happened on a device, each once; False: it is not kept, and has to come again."""
         at = rfc3339(self._fleet.clock.now_utc())
-        told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in report.events]
+        told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in events]
         try:
-            new = self._fleet.store.add_events(told)
+            self._fleet.store.add_events(told)
         except Refused as refused:
             log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
-            return  # `through` stays: the device tells them again
-        member.through = max(member.through, *(one.seq for one in report.events))
-        for one in new:
-            self._fleet.on_event(one)
+            return False
+        return True
+
+    def _take_events(self, member: Member, report: Report) -> None:
+        # Not kept: `through` stays, so that the device tells them again.
+        if report.events and self.happened(member, report.events):
+            member.through = max(member.through, *(one.seq for one in report.events))
 
     def _answer(self, member: Member, report: Report) -> dict[str, Any]:
         want = sorted(member.lacks)

@@ -97,7 +97,7 @@ class Report:
             documents=documents,
             reported_version=whole(inner(given.get("reported")).get("version")),
             acks=tuple(read_ack(one) for one in _list(given, "acks")),
-            events=tuple(_event(one) for one in _list(given, "events")),
+            events=tuple(read_event(one) for one in _list(given, "events")),
             holds=_holds(optional(given, "holds", dict)),
         )
 
@@ -124,7 +124,12 @@ def read_ack(source: object) -> Told:
     )
 
 
-def _event(source: object) -> ToldEvent:
+def read_event(source: object) -> ToldEvent:
+    """Read something that happened on a device.
+
+    Raises:
+        MessageError: it is no such thing, or too large.
+    """
     given = object_of(source)
     kind = text(required(given, "type", str), 100) or ""
     return ToldEvent(

@@ -26,7 +26,6 @@ from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.unwritten import Unwritten
 from ingest_server.storage.interface import (
     CommandRecord,
-    DeviceEvent,
     DeviceSummary,
     FleetStore,
     HoldsStanding,
@@ -37,7 +36,6 @@ log = structlog.get_logger()
 TOO_OFTEN_RETRY_S = 10.0
 LATELY = timedelta(days=1)
 """No file is removed so soon after it was published."""
-Listener = Callable[[DeviceEvent], None]
 
 
 class FleetService:
@@ -62,8 +60,6 @@ class FleetService:
         self.clock = clock
         self.board = Board(secrets.token_hex(4))
         self.commands = Commands(store, clock)
-        self.on_event: Listener = lambda _event: None
-        """Told of each event that a device tells, once."""
         self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
         self.on_desired: Callable[[Member], None] = lambda _member: None
         """Told of what is wanted of a device, for ways that reach it at once."""
@@ -103,7 +99,7 @@ class FleetService:
         Raises:
             Refused: it comes too often, or there are as many devices as are kept.
         """
-        member = self.members.get(device) or self._new(device)
+        member = self.joined(device)
         if not member.may_report(self.clock.now_s()):
             raise Refused(
                 "too-many-requests",
@@ -266,10 +262,15 @@ class FleetService:
     def _wall_s(self) -> int:
         return int(self.clock.now_utc().timestamp())
 
-    def _new(self, device: str) -> Member:
-        if len(self.members) >= self.settings.max_devices:
+    def joined(self, device: str) -> Member:
+        """Return the device, new if nobody has heard of it.
+
+        Raises:
+            Refused: there are as many devices as are kept.
+        """
+        if device not in self.members and len(self.members) >= self.settings.max_devices:
             self._make_room()
-        return self._joined(device)
+        return self.members.get(device) or self._joined(device)
 
     def _make_room(self) -> None:
         """Let one go that only ever uploaded.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 HOUR_S = 3600.0
 
@@ -19,3 +20,16 @@ class FleetSettings:
     """Whether people are told that a recording failed on its device."""
     stall_s: float = 0.25 * HOUR_S
     """Without a byte acknowledged while something is sent: then it is stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """A broker that devices report to as well."""
+
+    url: str
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    topic_prefix: str = "edgeup"
+    discovery_prefix: str | None = "homeassistant"
+    """Where Home Assistant looks for devices; None: it is told of none."""

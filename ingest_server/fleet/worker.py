@@ -31,6 +31,7 @@ class FleetWorker:
     Args:
         uploaders: who is known to the store of facts; read now and then.
         steps: what else is to be done every minute (notifications).
+        often: and every second (a broker).
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class FleetWorker:
         fleet: FleetService,
         uploaders: Callable[[], list[DeviceSummary]] = list,
         steps: tuple[Callable[[], None], ...] = (),
+        often: tuple[Callable[[], None], ...] = (),
     ) -> None:
         self._fleet = fleet
         self._uploaders = uploaders
@@ -51,6 +53,7 @@ class FleetWorker:
             fleet.note_minute: (now_s + MINUTE_S, MINUTE_S),
             self._thin_out: (now_s + THIN_OUT_S, THIN_OUT_S),
             **dict.fromkeys(steps, (now_s + MINUTE_S, MINUTE_S)),
+            **dict.fromkeys(often, (now_s + LOOK_S, LOOK_S)),
         }
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)

@@ -1,0 +1,211 @@
+"""What the server hears from devices over a broker, and says there; nothing here knows paho.
+
+Who writes to the topics of a device is the broker's business: its rules (``docs/fleet.md``) let only that
+device do so, and this server believes the topic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from ingest_server.core.errors import Refused
+from ingest_server.fleet.commands import document
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.members import Member
+from ingest_server.fleet.presence import ONLINE
+from ingest_server.fleet.report import MOST_EVENT, MOST_NEXT_S, MOST_OF, read_ack, read_event
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.values import encoded, inner, number, text, whole
+from ingest_server.storage.interface import CommandRecord
+from upload_protocol.headers import is_device_id
+from upload_protocol.members import MessageError
+
+log = structlog.get_logger()
+
+HEARD = ("status", "info", "state", "event", "cmd/ack", "reported")
+"""What is subscribed to, of every device."""
+USUAL_HEARTBEAT_S = 300.0
+SELDOM = 3
+"""Heartbeats that pass between two states of a device that is idle on a metered link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """One message that is to go out."""
+
+    topic: str
+    payload: bytes
+    is_retained: bool = False
+    expires_s: int | None = None
+
+
+class Messages:
+    """Takes messages in, in the broker's thread; never raises."""
+
+    def __init__(self, fleet: FleetService, intake: Intake, prefix: str) -> None:
+        self._fleet = fleet
+        self._intake = intake
+        self._root = f"{prefix.strip('/')}/v1"
+        self._own = f"{prefix.strip('/')}/fleet/v1"
+        self._sessions: dict[str, tuple[object, object]] = {}
+        """Run and session of each device's last ``online``: an ``offline`` of another is old."""
+        self._heartbeats_s: dict[str, float] = {}
+
+    def topics(self) -> list[str]:
+        return [f"{self._root}/+/{one}" for one in HEARD]
+
+    def own(self, name: str) -> str:
+        """Return a topic of the server's own; who hears all devices does not take it for one."""
+        return f"{self._own}/{name}"
+
+    def take(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
+        """Take one message; what is none of a device is left out of account."""
+        device, _, channel = topic.removeprefix(f"{self._root}/").partition("/")
+        if not is_device_id(device) or channel not in HEARD:
+            return
+        try:
+            found = json.loads(payload[: MOST_EVENT + 1])
+            if isinstance(found, dict):
+                with self._fleet.lock:
+                    self._take(device, channel, found, is_retained=is_retained)
+        except (ValueError, RecursionError, MessageError, Refused) as error:
+            log.warning(
+                "fleet.message_refused", device_id=device, topic=channel, error=str(error)[:300]
+            )
+
+    def _take(
+        self, device: str, channel: str, found: Mapping[str, Any], *, is_retained: bool
+    ) -> None:
+        member = self._fleet.joined(device)
+        if channel == "status":
+            return self._status(member, found)
+        if channel == "event":
+            self._intake.happened(member, [read_event(found)])
+        elif channel == "cmd/ack":
+            self._fleet.commands.acknowledge(member, read_ack(found))
+        else:
+            body = {channel: encoded(found, channel, MOST_OF[channel])}
+            if channel == "reported":
+                member.reported_version = whole(found.get("version")) or member.reported_version
+            elif channel == "info":
+                told = number(inner(found.get("telemetry")).get("heartbeat_s"))
+                self._heartbeats_s[device] = float(told or USUAL_HEARTBEAT_S)
+            parts = {channel: found} if channel != "reported" else {}
+            self._intake.say(member, body, **parts)
+        if not is_retained:  # what was kept for whoever comes says nothing of now
+            self._heard(member)
+        return None
+
+    def _status(self, member: Member, found: Mapping[str, Any]) -> None:
+        session = (found.get("run_id"), found.get("session"))
+        if found.get("status") == "online":
+            self._sessions[member.device] = session
+            return self._heard(member)
+        if self._sessions.get(member.device, session) != session:
+            return None
+        member.via = [one for one in member.via if one != "mqtt"]
+        if not self._reports_here(member):
+            member.is_gone = True
+            member.heard_s = self._fleet.clock.now_s() if member.heard_s is None else member.heard_s
+        return self._fleet.show(member)
+
+    def _heard(self, member: Member) -> None:
+        next_s = min(MOST_NEXT_S, SELDOM * self._heartbeats_s.get(member.device, USUAL_HEARTBEAT_S))
+        if self._reports_here(member):
+            next_s = member.next_s  # what it announced to the server itself is the shorter one
+        self._fleet.hear(member, next_s, "mqtt")
+        self._fleet.show(member)
+
+    def _reports_here(self, member: Member) -> bool:
+        is_there = member.presence_at(self._fleet.clock.now_s()) == ONLINE
+        return is_there and "server" in member.via
+
+    # what is said
+
+    def command(self, command: CommandRecord) -> Saying:
+        """Return a command on its way to its device; the broker drops it when it would be too late."""
+        now = self._fleet.clock.now_utc()
+        left_s = int((datetime.fromisoformat(command.expires_at) - now).total_seconds())
+        topic = f"{self._root}/{command.device}/cmd"
+        return Saying(topic, _json(document(command)), expires_s=max(1, left_s))
+
+    def desired(self, member: Member) -> Saying:
+        topic = f"{self._root}/{member.device}/desired"
+        return Saying(topic, _json(member.desired or {}), is_retained=True)
+
+    def status(self, status: str) -> Saying:
+        return Saying(self.own("status"), _json({"v": 1, "status": status}), is_retained=True)
+
+    def notice(self, kind: str, device: str, data: Mapping[str, Any]) -> Saying:
+        said = {"v": 1, "type": kind, "device": device, "detail": text(data.get("detail"), 1000)}
+        return Saying(self.own("notice"), _json(said))
+
+    def summary(self, tiles: Mapping[str, Any], stuck: int) -> Saying:
+        """Return how all devices are, for whoever shows one line of them."""
+        offline, devices = tiles["offline"], tiles["devices"]
+        keys = ("devices", "online", "late", "offline", "pending_files", "pending_bytes", "failed")
+        said = {"v": 1, "summary": f"{offline} of {devices} offline", "stuck": stuck}
+        return Saying(
+            self.own("state"),
+            _json({**said, **{key: tiles[key] for key in keys}}),
+            is_retained=True,
+        )
+
+    def discovery(self, prefix: str) -> Saying:
+        """Return the fleet as a device of Home Assistant."""
+        return Saying(
+            f"{prefix.strip('/')}/device/edgeup_fleet/config",
+            _json(_discovery(self.own("state"), self.own("status"))),
+            is_retained=True,
+        )
+
+
+_SENSORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "summary": ("Devices", {}),
+    "offline": ("Offline", {"state_class": "measurement"}),
+    "failed": ("Failed recordings", {"state_class": "measurement"}),
+    "pending_files": ("Waiting recordings", {"state_class": "measurement"}),
+    "pending_bytes": (
+        "Waiting bytes",
+        {"state_class": "measurement", "device_class": "data_size", "unit_of_measurement": "B"},
+    ),
+    "stuck": ("Stuck devices", {"state_class": "measurement"}),
+}
+
+
+def _discovery(state: str, status: str) -> dict[str, Any]:
+    parts = {
+        key: {
+            "p": "sensor",
+            "unique_id": f"edgeup_fleet-{key}",
+            "default_entity_id": f"sensor.edgeup_fleet_{key}",
+            "name": name,
+            "value_template": "{{ value_json." + key + " }}",
+            **more,
+        }
+        for key, (name, more) in _SENSORS.items()
+    }
+    return {
+        "dev": {"ids": ["edgeup_fleet"], "name": "Edge fleet", "mf": "edge-uploader"},
+        "o": {"name": "ingest-server"},
+        "state_topic": state,
+        "availability": [
+            {
+                "topic": status,
+                "value_template": "{{ value_json.status }}",
+                "payload_available": "online",
+                "payload_not_available": "offline",
+            }
+        ],
+        "cmps": parts,
+    }
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,140 @@
+"""The server at a real broker: devices are heard, commands go both ways, Home Assistant is told."""
+
+import json
+
+import pytest
+
+from edge_host.clock import SystemClock
+from ingest_server.assembly.fleet import Fleet
+from ingest_server.auth.audit import Unaudited
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.report import Report
+from ingest_server.fleet.settings import BrokerSettings
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
+from tests.support.fleet import info, report, state
+from tests.support.mosquitto import Mosquitto, listening
+from tests.support.processes import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+
+def fleet_at(broker, **more):
+    settings = BrokerSettings(broker.url, **more)
+    return Fleet(
+        None,
+        MemoryState(),
+        OverwritingBlobs(),
+        clock=SystemClock(),
+        audit=Unaudited(),
+        broker=settings,
+    )
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path / "broker") as one:
+        yield one
+
+
+@pytest.fixture
+def fleet(broker):
+    made = fleet_at(broker)
+    made.start()
+    yield made
+    made.stop()
+
+
+def speak(client, channel, document, *, retain=False):
+    client.publish(f"edgeup/v1/drone-1/{channel}", json.dumps(document), 1, retain)
+
+
+def online():
+    run = {"boot_id": "b", "run_id": "r", "session": 1, "reason": "start", "ts": None}
+    return {"v": 1, "status": "online", **run}
+
+
+def row(fleet):
+    found = fleet.service.board.row("drone-1")
+    return {} if found is None else json.loads(found)
+
+
+def told(seen, topic):
+    return [json.loads(payload) for where, payload, _ in seen if where == topic]
+
+
+def test_a_command_goes_over_both_ways_and_is_answered_over_one(broker, fleet):
+    seen = []
+    with listening(broker, seen, topic="edgeup/v1/drone-1/cmd") as device:
+        wait_for(fleet.broker._client.is_connected, "the server is at the broker")
+        speak(device, "status", online(), retain=True)
+        wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
+        first = Report.from_json(report(1, info=info(), state=state()))
+        Intake(fleet.service).take("drone-1", first)
+        given = fleet.operations.give("drone-1", "pause", {"for_s": 60}, 120, "me")
+        wait_for(lambda: told(seen, "edgeup/v1/drone-1/cmd"), "the command is at the broker")
+        over_http = Intake(fleet.service).take("drone-1", Report.from_json(report(2)))["commands"]
+        [over_mqtt] = told(seen, "edgeup/v1/drone-1/cmd")
+        speak(device, "cmd/ack", {"v": 1, "id": given["id"], "status": "done", "code": "ok"})
+        wait_for(
+            lambda: fleet.operations.command("drone-1", given["id"])["status"] == "done",
+            "the answer",
+        )
+
+    assert given["via"] == "mqtt"
+    assert [over_mqtt] == over_http
+    assert Intake(fleet.service).take("drone-1", Report.from_json(report(3)))["commands"] == []
+
+
+def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
+    broker = Mosquitto(tmp_path / "broker")
+    made = fleet_at(broker)
+    made.start()
+    seen = []
+    try:
+        with made.service.lock:
+            Intake(made.service).take("drone-1", Report.from_json(report()), via="mqtt")
+        made.operations.give("drone-1", "pause", {}, 600, "me")
+        with broker, listening(broker, seen, topic="edgeup/v1/drone-1/cmd"):
+            wait_for(lambda: told(seen, "edgeup/v1/drone-1/cmd"), "it is said", timeout_s=60)
+    finally:
+        made.stop()
+
+
+def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
+    seen = []
+    with (
+        listening(broker, seen, topic="edgeup/fleet/v1/#"),
+        listening(broker, seen, topic="homeassistant/#"),
+    ):
+        for number, word in enumerate(("online", "offline")):
+            channel = f"edgeup/v1/drone-{number}/status"
+            fleet.broker._messages.take(
+                channel, json.dumps({**online(), "status": word}).encode(), is_retained=False
+            )
+        wait_for(
+            lambda: any(
+                one["summary"] == "1 of 2 offline" for one in told(seen, "edgeup/fleet/v1/state")
+            ),
+            "n of m",
+        )
+        fleet.broker.note("ingest.device.silent", "drone-1", {"detail": "it has not reported"})
+        wait_for(lambda: told(seen, "edgeup/fleet/v1/notice"), "what people are told")
+        wait_for(lambda: told(seen, "homeassistant/device/edgeup_fleet/config"), "the discovery")
+        fleet.broker.stop()
+        wait_for(
+            lambda: told(seen, "edgeup/fleet/v1/status")[-1]["status"] == "offline", "the goodbye"
+        )
+
+    [config] = told(seen, "homeassistant/device/edgeup_fleet/config")[-1:]
+    assert config["cmps"]["summary"]["value_template"] == "{{ value_json.summary }}"
+    assert config["state_topic"] == "edgeup/fleet/v1/state"
+
+
+def test_a_broker_that_is_not_there_keeps_nobody_from_starting_and_stopping(tmp_path):
+    made = fleet_at(Mosquitto(tmp_path / "broker"))
+    made.start()
+    Intake(made.service).take("drone-1", Report.from_json(report()))
+    made.stop()
+
+    assert row(made)["presence"] == "online"

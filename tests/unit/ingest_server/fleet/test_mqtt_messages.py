@@ -1,0 +1,133 @@
+"""What the server hears of devices over a broker: the same fleet, whatever brings it."""
+
+import json
+import sys
+
+import pytest
+
+from edge_host.clock import SystemClock
+from ingest_server.assembly.fleet import Fleet
+from ingest_server.auth.audit import Unaudited
+from ingest_server.core.errors import ServerError
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.mqtt_messages import Messages
+from ingest_server.fleet.settings import BrokerSettings
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
+from tests.support.fleet import info, state
+
+
+@pytest.fixture
+def hear(fleet):
+    messages = Messages(fleet.service, Intake(fleet.service), "edgeup")
+
+    def take(channel, document, device="drone-1", *, is_retained=False):
+        payload = document if isinstance(document, bytes) else json.dumps(document).encode()
+        messages.take(f"edgeup/v1/{device}/{channel}", payload, is_retained=is_retained)
+
+    return take
+
+
+def status(word, session=1, run="r"):
+    return {"v": 1, "status": word, "boot_id": "b", "run_id": run, "session": session}
+
+
+def test_a_device_that_speaks_over_a_broker_alone_is_one_of_the_fleet(fleet, hear):
+    hear("status", status("online"))
+    hear("info", info())
+    hear("state", state(state="paused"))
+    hear("event", {"id": "e1", "type": "edgeup.file.failed", "seq": 1})
+
+    row = fleet.row()
+    assert (row["presence"], row["via"], row["state"]) == ("online", ["mqtt"], "paused")
+    assert row["version"] == "1.0"
+    assert [one.id for one in fleet.store.events("drone-1", after=None, limit=9)] == ["e1"]
+
+
+def test_a_device_is_offline_when_its_broker_says_so(fleet, hear):
+    hear("status", status("online", session=2))
+    hear("status", status("offline", session=1))
+    before = fleet.row()["presence"]
+    hear("status", status("offline", session=2))
+
+    assert (before, fleet.row()["presence"]) == ("online", "offline")
+    hear("status", status("online", session=3))
+    assert fleet.row()["presence"] == "online"
+
+
+def test_a_device_that_reports_to_the_server_too_is_there_without_its_broker(fleet, hear):
+    fleet.report(next_s=30)
+    hear("status", status("online"))
+    assert fleet.row()["via"] == ["server", "mqtt"]
+
+    hear("status", status("offline"))
+
+    assert (fleet.row()["presence"], fleet.row()["via"]) == ("online", ["server"])
+    fleet.pass_s(200)
+    assert fleet.row()["presence"] == "offline"
+
+
+def test_what_a_broker_had_kept_says_nothing_of_now(fleet, hear):
+    hear("status", status("offline"), is_retained=True)
+    hear("state", state(state="uploading"), is_retained=True)
+
+    assert (fleet.row()["presence"], fleet.row()["state"]) == ("offline", "uploading")
+
+
+def test_an_acknowledgement_counts_whatever_brings_it(fleet, hear):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"]
+
+    hear("cmd/ack", {"v": 1, "id": given, "status": "done", "code": "ok"})
+    fleet.report(acks=[{"id": given, "status": "duplicate"}])
+
+    assert fleet.operations.command("drone-1", given)["status"] == "done"
+
+
+def test_a_device_cannot_acknowledge_for_another(fleet, hear):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"]
+
+    hear("cmd/ack", {"id": given, "status": "done"}, device="drone-2")
+
+    assert fleet.operations.command("drone-1", given)["status"] == "waiting"
+
+
+@pytest.mark.parametrize("channel", ["status", "info", "state", "event", "cmd/ack", "reported"])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xff", b"[]", b"null", b"[" * 9000, b'{"a":1e999}', b'{"a":"' + b"x" * 99_999, b"{}"],
+)
+def test_what_is_no_message_of_ours_changes_nothing_of_what_is_known(fleet, hear, channel, payload):
+    fleet.report(state=state(state="paused"))
+    before = (fleet.row()["presence"], fleet.store.events(None, after=None, limit=9))
+
+    hear(channel, payload)
+
+    assert (fleet.row()["presence"], fleet.store.events(None, after=None, limit=9)) == before
+
+
+@pytest.mark.parametrize("device", ["_fleet", "a b", "+", "", "UPPER", "x" * 64])
+def test_a_name_that_no_device_has_is_left_out_of_account(fleet, hear, device):
+    hear("status", status("online"), device=device)
+
+    assert fleet.service.members == {}
+
+
+def test_a_server_without_the_extra_says_what_to_install_before_it_opens_anything(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    monkeypatch.delitem(sys.modules, "ingest_server.fleet.mqtt_client", raising=False)
+
+    with pytest.raises(ServerError, match=r"pip install 'edge-uploader\[server,fleet\]'"):
+        Fleet(
+            tmp_path,
+            MemoryState(),
+            OverwritingBlobs(),
+            clock=SystemClock(),
+            audit=Unaudited(),
+            broker=BrokerSettings("mqtt://localhost"),
+        )
+
+    assert list(tmp_path.iterdir()) == []
