@@ -1,4 +1,4 @@
-"""What devices report and operators ask, over HTTP, on both engines."""
+"""What devices report and operators ask, over HTTP; the engines are held to one contract elsewhere."""
 
 import json
 
@@ -9,9 +9,9 @@ from tests.support.fleet import BY_US, Site, info, report, state
 from tests.support.ingest import ingest
 
 
-@pytest.fixture(params=["memory", "files"])
-def site(request, tmp_path):
-    with ingest(tmp_path if request.param == "files" else None, mode="token") as server:
+@pytest.fixture
+def site():
+    with ingest(mode="token") as server:
         yield Site(server)
 
 
@@ -498,39 +498,38 @@ OPERATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
 @pytest.mark.parametrize("scopes", [("upload",), ("status",), ("upload", "status")])
-def test_a_device_sees_and_steers_nobody_not_even_itself(site, method, path, scopes):
+def test_a_device_sees_and_steers_nobody_not_even_itself(site, scopes):
     site.report()
     client = site.client("drone-1", scopes=scopes)
 
-    answer = client.simulate_request(method, path, json={} if method in {"POST", "PUT"} else None)
+    answers = [client.simulate_request(method, path, json={}) for method, path in OPERATIONS]
 
-    assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+    assert [(one.status_code, one.json["code"]) for one in answers] == [(403, "forbidden")] * 11
     assert "drone-1" in site.rows()
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_nobody_sees_anything_without_a_credential(site, method, path):
-    answer = testing.TestClient(site.server.app).simulate_request(method, path)
+def test_nobody_sees_anything_without_a_credential(site):
+    client = testing.TestClient(site.server.app)
 
-    assert answer.status_code == 401
+    answers = [client.simulate_request(method, path) for method, path in OPERATIONS]
+
+    assert {one.status_code for one in answers} == {401}
 
 
-@pytest.mark.parametrize(("method", "path"), [one for one in OPERATIONS if one[0] != "GET"])
-def test_a_page_of_another_site_steers_nothing_through_a_browser_on_this_machine(method, path):
+def test_a_page_of_another_site_steers_nothing_through_a_browser_on_this_machine():
     with ingest(hosts=("falconframework.org",)) as server:
-        client = testing.TestClient(server.app, headers={"Origin": "http://evil.example"})
+        client = testing.TestClient(server.app)
         client.simulate_post("/v1/report", json=report(device="drone-1"))
-        answer = client.simulate_request(method, path, json={"cmd": "pause"})
-        crossed = client.simulate_request(
-            method, path, json={"cmd": "pause"}, headers={"Sec-Fetch-Site": "same-site"}
-        )
+        for foreign in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {}):
+            for method, path in OPERATIONS:
+                if method == "GET" and not foreign:
+                    continue
+                answer = client.simulate_request(method, path, json={"cmd": "a"}, headers=foreign)
 
-        assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
-        assert crossed.status_code == 403
-        seen = testing.TestClient(server.app).simulate_get("/v1/fleet").json
-        assert [row["device"] for row in seen["devices"]] == ["drone-1"]
+                assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+
+        assert "drone-1" in client.simulate_get("/v1/fleet").text
 
 
 @pytest.mark.parametrize(

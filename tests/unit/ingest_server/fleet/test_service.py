@@ -155,6 +155,27 @@ def test_a_duplicate_tells_what_became_of_it_only_where_nothing_else_did(fleet):
     assert told == {one: "done", two: "duplicate"}
 
 
+def test_a_duplicate_ends_nothing_that_goes_on(fleet):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]
+    fleet.report(acks=[{"id": given, "status": "accepted"}])
+    fleet.report(acks=[{"id": given, "status": "duplicate"}])
+
+    assert fleet.operations.command("drone-1", given)["status"] == "accepted"
+
+
+def test_what_could_not_be_written_is_written_later_though_nothing_new_is_said(make_fleet):
+    fleet = make_fleet(Failing())
+    fleet.report(next_s=7200)
+    fleet.store.is_full = True
+    fleet.pass_s(30)
+    fleet.store.is_full = False
+    fleet.pass_s(30)
+
+    [found] = fleet.store.devices()
+    assert json.loads(found.facts)["last_seen"] == "2026-11-29T10:00:00Z"
+
+
 def test_who_only_uploads_gives_way_to_who_reports(make_fleet):
     fleet = make_fleet(MemoryFleet(), FleetSettings(max_devices=2))
     fleet.uploaders = [DeviceSummary(f"old-{n}", "2026-11-29T09:00:00Z", "", {}) for n in range(3)]
