@@ -38,8 +38,8 @@ class GivingUp:
         try:
             if isinstance(self._client, CanAbort):
                 with self._lock.opened():
-                    self._client.abort_upload(upload_id)
-                log.info("upload.given_up", upload_id=upload_id)
+                    is_told = self._client.abort_upload(upload_id)
+                log.info("upload.given_up", upload_id=upload_id, is_told=is_told)
         except (UploadLostError, ConflictError, RejectedError):
             pass  # it has ended there, however that was
         except TransportError as error:

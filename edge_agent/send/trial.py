@@ -29,6 +29,8 @@ class Trial:
         self.rate: float | None = None
         self.server_max: int | None = None
         self._begun: list[str] = []
+        self.left: dict[str, str] = {}
+        """Uploads that could not be given up, and why; once it is closed."""
 
     def send(self, length: int) -> None:
         """Send one request of *length* bytes, over a connection of its own.
@@ -45,13 +47,22 @@ class Trial:
 
     def close(self) -> None:
         """Give the uploads up: at the end, when it is known which method passes."""
+        self.left = dict.fromkeys(self._begun, "the server cannot be asked any more")
         with (
             suppress(AgentError),
             make_transport(self._settings, self._clock, way=self.way) as client,
         ):
             for upload_id in self._begun:
-                with suppress(TransportError):  # else it expires
-                    client.abort_upload(upload_id)
+                try:
+                    is_told = client.abort_upload(upload_id)
+                except TransportError as error:
+                    self.left[upload_id] = str(error)
+                else:
+                    self.left[upload_id] = (
+                        "something on the way lets no DELETE through, nor a POST for it"
+                    )
+                    if is_told:
+                        del self.left[upload_id]
 
     def _put(self, client: NativeClient, upload_id: str, length: int) -> None:
         began_s = self._clock.now_s()

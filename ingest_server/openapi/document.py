@@ -91,6 +91,7 @@ def _paths() -> dict[str, Schema]:
                 "Give it up; its bytes are dropped",
                 {"200": answers_with_status("The upload, aborted.")},
                 (*OF_UPLOAD, "not-open"),
+                description=f"The same as POST with {headers.METHOD_OVERRIDE}: DELETE.",
             ),
         },
         headers.content_path("{upload_id}"): {**of_upload, "put": _put()},

@@ -77,10 +77,11 @@ class Native:
 
 
 def take_override(req: falcon.Request) -> None:
-    """Let a POST that is to be a PUT be one, in everything that follows.
+    """Let a POST that is to be a PUT or a DELETE be one, in everything that follows.
 
-    Nothing else stands in for another method: what only reads must never come to change something,
-    and a POST that is meant for something else does not do what POST does.
+    Those are what gateways let not through. Nothing else stands in for another method: what only reads
+    must never come to change something, and a POST that is meant for something else does not do what
+    POST does.
 
     Raises:
         Refused: it is to be something else.
@@ -89,10 +90,10 @@ def take_override(req: falcon.Request) -> None:
     if not is_native or req.method != "POST":
         return
     override = overriding(req)
-    if override == "PUT":
+    if override in {"PUT", "DELETE"}:
         req.method = override
     elif override not in {"", "POST"}:
-        detail = f"{headers.METHOD_OVERRIDE} makes a PUT of a POST here, and nothing else"
+        detail = f"{headers.METHOD_OVERRIDE} makes a PUT or a DELETE of a POST here, nothing else"
         raise Refused("method-not-allowed", detail)
 
 

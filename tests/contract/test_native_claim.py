@@ -123,7 +123,7 @@ def test_it_is_held_to_what_a_put_is_held_to(client):
     assert client.post(path, json=document, headers={OVERRIDE: "PUT"}).status_code == 405
 
 
-@pytest.mark.parametrize("method", ["DELETE", "GET", "PATCH", "HEAD", "PUT, DELETE", "x"])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "HEAD", "PUT, DELETE", "x"])
 def test_nothing_else_is_made_of_a_post(client, method):
     upload_id = create(client).json()["id"]
 
@@ -132,6 +132,19 @@ def test_nothing_else_is_made_of_a_post(client, method):
         assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
 
     assert client.get(f"/v1/uploads/{upload_id}").json()["state"] == "open"
+
+
+def test_a_post_that_is_to_be_a_delete_gives_the_upload_up_and_nothing_else(client):
+    upload_id = create(client).json()["id"]
+    path, fields = f"/v1/uploads/{upload_id}", {OVERRIDE: "DELETE"}
+
+    for part in ("/complete", "/content", "/blocks"):
+        assert client.post(f"{path}{part}", headers=fields).status_code == 405
+    assert client.get(path).json()["state"] == "open"
+    answer = client.post(path, headers=fields)
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "aborted")
+    assert client.get(path).status_code == 410
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

@@ -147,16 +147,30 @@ def test_each_link_has_limits_of_its_own(stage):
     assert stage.lane.way.learned.max_request == 256 * KIB
 
 
-def test_where_delete_is_refused_too_an_upload_that_is_given_up_is_left_to_expire(stage):
-    recording = stage.lane.record("a.mp4", b"x" * MIB)
-    stage.lane.run(until=lambda: stage.lane.now(recording).upload_id is not None)
-    upload_id = stage.lane.now(recording).upload_id
+def test_where_delete_is_refused_too_post_gives_an_upload_up(stage):
+    upload_id = begun(stage)
     stage.link.schedule = lambda request: page(405) if request.method == "DELETE" else FINE
+    stage.link.app = translating(stage.link.app)
 
-    stage.lane.transport.abort_upload(upload_id)
+    assert stage.lane.transport.abort_upload(upload_id)
 
-    assert stage.lane.transport.status(upload_id).state == "open"
-    stage.link.schedule = lambda _: FINE
-    stage.lane.transport.abort_upload(upload_id)
     with pytest.raises(UploadLostError):
         stage.lane.transport.status(upload_id)
+
+
+@pytest.mark.parametrize("answer", [page(405), problem(405, "method-not-allowed")])
+def test_an_upload_that_no_method_gives_up_is_left_to_expire(stage, answer):
+    upload_id = begun(stage)
+    stage.link.schedule = lambda request: {"DELETE": page(405), "POST": answer}.get(
+        request.method, FINE
+    )
+
+    assert not stage.lane.transport.abort_upload(upload_id)
+
+    assert stage.lane.transport.status(upload_id).state == "open"
+
+
+def begun(stage):
+    recording = stage.lane.record("a.mp4", b"x" * MIB)
+    stage.lane.run(until=lambda: stage.lane.now(recording).upload_id is not None)
+    return stage.lane.now(recording).upload_id

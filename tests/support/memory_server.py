@@ -252,11 +252,12 @@ class MemoryClient:
 
     # --- what more it can do ------------------------------------------------------------------
 
-    def abort_upload(self, upload_id: str) -> None:
+    def abort_upload(self, upload_id: str) -> bool:
         self._begin("abort_upload")
         with self.server.lock:
             if upload_id in self.server.uploads:
                 self.server.uploads[upload_id].state = "aborted"
+        return True
 
     # --- the connection -----------------------------------------------------------------------
 

@@ -48,9 +48,10 @@ class Between(http.server.BaseHTTPRequestHandler):
 
     def is_refused(self, length):
         """Refuse as gateways do: what is too long for them, and methods beside GET and POST."""
-        allowed = self.server.allows
-        if allowed is None or (self.command in {"GET", "POST"} and length <= allowed):
-            if self.headers.get("X-HTTP-Method-Override") == "PUT":
+        allowed, override = self.server.allows, self.headers.get("X-HTTP-Method-Override")
+        is_allowed = self.command in {"GET", "POST"} and override not in self.server.forbids
+        if allowed is None or (is_allowed and length <= allowed):
+            if override == "PUT":
                 self.command = "PUT"
             return False
         status = 413 if length > allowed else 405
@@ -85,7 +86,7 @@ def between(folder, **tables):
         proxy = http.server.ThreadingHTTPServer((LOOPBACK, 0), Between)
         proxy.daemon_threads = True
         proxy.behind, proxy.portal, proxy.requests, proxy.swallowed = server.port, None, 0, 0
-        proxy.allows, proxy.refused = None, []
+        proxy.allows, proxy.forbids, proxy.refused = None, frozenset(), []
         stack.enter_context(proxy)
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()
@@ -155,6 +156,8 @@ def test_a_gateway_that_takes_small_posts_only_is_learned_said_and_remembered(tm
         wait_for(lambda: len(server.published_files()) == 2, "the second")
         refused_again, proxy.refused = proxy.refused, []
         checked, left_open = agent.run("check"), server.open_uploads(agent.token)
+        proxy.forbids = {"DELETE"}
+        checked_again, still_open = agent.run("check"), server.open_uploads(agent.token)
 
     assert {status for status, _, _ in refused} == {405, 413}
     assert (learned["max_request"], learned["method"]) == (262144, "POST")
@@ -162,4 +165,8 @@ def test_a_gateway_that_takes_small_posts_only_is_learned_said_and_remembered(tm
     assert refused_again == []
     assert "WARN  requests: something on the way answers 413 to 1.0 MB; " in checked
     assert "of at most 262.1 kB, as POST in place of PUT: that works" in checked
-    assert set(left_open) == {"edge-agent-check"}  # it expires: nothing stands in for DELETE
+    assert left_open == {}
+    assert "could not be given up" not in checked
+    assert set(still_open) == {"edge-agent-check"}
+    assert "could not be given up (something on the way lets no DELETE through" in checked_again
+    assert "; ingest-server abort " in checked_again

@@ -45,6 +45,17 @@ def check_requests(settings: AgentSettings, clock: Clock, *, is_metered: bool) -
             largest = request_bytes(trial.rate, sizing, server_max=way.limit(trial.server_max))
             if largest > MIB:
                 yield _fitting(trial, largest)
+    yield from _left(trial)
+
+
+def _left(trial: Trial) -> Iterator[Finding]:
+    """Say which uploads of the trial are still open on the server, who counts them for this device."""
+    for upload_id, why in trial.left.items():
+        text = (
+            f"the upload {upload_id}, made to try them, could not be given up ({why}): the server ends it"
+            f" by itself in time; ingest-server abort {upload_id} there does it now"
+        )
+        yield Finding("WARN", "requests", text)
 
 
 def _fitting(trial: Trial, length: int) -> Finding:

@@ -129,8 +129,13 @@ class LaneClient(UploadClient, Protocol):
 class CanAbort(Protocol):
     """The server lets an upload be given up."""
 
-    def abort_upload(self, upload_id: str) -> None:
-        """Give an upload up; one that the server does not know is given up already."""
+    def abort_upload(self, upload_id: str) -> bool:
+        """Give an upload up; one that the server does not know is given up already.
+
+        Returns:
+            Whether that got through; something on the way may not let it, and then the upload is left
+            to expire.
+        """
 
 
 @runtime_checkable

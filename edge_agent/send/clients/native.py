@@ -167,12 +167,20 @@ class NativeClient:
     def rotate(self) -> str:
         return self._ask("POST", headers.ROTATE_PATH, _token_of)
 
-    def abort_upload(self, upload_id: str) -> None:
-        answer = self._exchange.ask("DELETE", headers.upload_path(upload_id))
-        # Who forbids PUT forbids this, too, and nothing stands in for it: then the upload expires.
-        if answer.status != 204 and not responses.is_foreign_refusal(answer):
+    def abort_upload(self, upload_id: str) -> bool:
+        path = headers.upload_path(upload_id)
+        answer = self._exchange.ask("DELETE", path)
+        if responses.is_foreign_refusal(answer):  # who forbids PUT forbids this, too
+            answer = self._exchange.ask("POST", path, fields={headers.METHOD_OVERRIDE: "DELETE"})
+            if (
+                responses.is_foreign_refusal(answer)
+                or responses.problem_code(answer) in _NO_SUCH_METHOD
+            ):
+                return False
+        if answer.status != 204:
             with contextlib.suppress(UploadLostError):
                 responses.read(answer, lambda _: None, now=self._utc())
+        return True
 
     def _pending(self, answer: responses.Answer) -> Pending:
         return Pending(responses.retry_after_s(answer.header(headers.RETRY_AFTER), now=self._utc()))
