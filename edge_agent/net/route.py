@@ -40,6 +40,39 @@ def interface_to(host: str, known: Sequence[str] = ()) -> str | None:
     return None
 
 
+def why_none(host: str, addresses: Sequence[str]) -> str | None:
+    """Return why no way leads to *host* where one leads to addresses of the other kind only.
+
+    Many mobile networks have IPv6 alone: names get through their NAT64, IPv4 addresses do not.
+
+    Args:
+        addresses: of *host*, if it is a name; without any nothing is known of it.
+    """
+    addresses = addresses or [host.strip("[]")]
+    try:
+        found = [ipaddress.ip_address(one.partition("%")[0]) for one in addresses]
+    except ValueError:
+        return None
+    kinds = {one.version for one in found}
+    if len(kinds) != 1:
+        return None
+    (kind,) = kinds
+    other = 10 - kind
+    elsewhere = ipaddress.ip_address(_ELSEWHERE[other == 6])
+    with only_helps("route", instead="why nothing leads there is not said"), suppress(OSError):
+        if any(_ask(one) is not None for one in found) or _ask(elsewhere) is None:
+            return None
+        if host.strip("[]") not in addresses:
+            what = f"{host} has IPv{kind} addresses only: its name needs one of IPv{other}"
+            return f"this network leads to IPv{other} only, and {what}, or the network a DNS64"
+        advice = "which a NAT64 lets through" if other == 6 else "that has an IPv4 address, too"
+        return (
+            f"this network leads to IPv{other} only, and {host} is an address of IPv{kind}: put a name in its"
+            f" place, {advice}"
+        )
+    return None
+
+
 def _ask(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     packed = address.packed

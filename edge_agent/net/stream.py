@@ -21,6 +21,7 @@ from edge_agent.net.connect import dial
 from edge_agent.net.early_answer import EarlyAnswer, OnInformational
 from edge_agent.net.idle_socket import IdleSocket
 from edge_agent.net.resolver import Resolver
+from edge_agent.net.route import why_none
 from edge_agent.net.socket_options import SocketOption
 from edge_agent.net.way import Way
 
@@ -94,7 +95,13 @@ class Backend(httpcore.NetworkBackend):
             addresses = self._names.addresses(host, port, timeout)
             left_s = None if timeout is None else timeout - (_CLOCK.now_s() - began_s)
             options = (*self._options, *self._way.options())
-            live = dial(addresses, options=options, timeout_s=left_s, clock=_CLOCK)
+            try:
+                live = dial(addresses, options=options, timeout_s=left_s, clock=_CLOCK)
+            except OSError as error:
+                why = why_none(host, [str(peer[0]) for _, peer in addresses])
+                if why is None:
+                    raise
+                raise OSError(why) from error
         return Stream(live, self._on_informational)
 
 

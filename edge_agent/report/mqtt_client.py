@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_agent.net.route import why_none
 from edge_agent.report.broker_login import Login, why_not_reached
 from edge_agent.report.heard import (
     Acknowledged,
@@ -196,7 +197,7 @@ class MqttClient:
                 if self._is_closing.is_set() and not self._is_answered:
                     break  # nothing to say goodbye to
         except (OSError, ssl.SSLError) as error:
-            reason = why_not_reached(error)
+            reason = why_none(self._login.address.host, ()) or why_not_reached(error)
         except PacketRefusedError as error:
             self._was_refused, reason = True, str(error)
         except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more

@@ -59,6 +59,14 @@ class Wire:
         _ip("addr", "add", "10.79.0.1/24", "dev", "dead", inside=self.device)
         _ip("route", "add", f"{SERVER_ADDRESS}/32", "dev", "dead", inside=self.device)
 
+    def lead_to_ipv6_only(self) -> None:
+        """Leave the device what a mobile network with IPv6 alone does."""
+        _ip("addr", "flush", "dev", "a", inside=self.device)
+        _ip("addr", "add", "2001:db8:78::1/64", "dev", "a", "nodad", inside=self.device)
+        _ip(
+            "-6", "route", "add", "default", "via", "2001:db8:78::2", "dev", "a", inside=self.device
+        )
+
     def lead_right(self) -> None:
         _ip("link", "del", "dev", "dead", inside=self.device)
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.support.namespaces import wire
+from tests.support.namespaces import SERVER_ADDRESS, wire
 from tests.support.processes import wait_for
 from tests.support.recordings import make_recording
 from tests.system.test_faults_of_the_link import apart
@@ -56,3 +56,24 @@ def test_a_metered_one_is_named_and_not_used_and_the_kernels_own_is_taken_up_aga
     assert told.endswith('a [[link]] rule with match = "a" would use it')
     assert published == []
     assert "the server answers over a, though not over dead; it is not used" in checked
+
+
+def test_an_ipv4_address_on_a_network_with_ipv6_alone_is_called_that(tmp_path):
+    mqtt = {"url": f"mqtt://{SERVER_ADDRESS}"}
+    with wire() as link, apart(tmp_path, link, mqtt=mqtt) as (_, agent):
+        link.lead_to_ipv6_only()
+        make_recording(agent.media / "a.mp4", seconds=0.5)
+        agent.start()
+        state = wait_for(lambda: waits_for(agent, "IPv6"), "it is told", 60)
+        page, checked = agent.run("status"), check(link, agent)
+
+    sentence = "this network leads to IPv6 only, and 10.78.0.2 is an address of IPv4: put a name in its place"
+    assert state["blocked_by"] == "link"
+    assert sentence in " ".join(page.split())
+    told = [line for line in checked.splitlines() if sentence in line]
+    assert [line.split(":")[0] for line in told] == ["FAIL  server", "WARN  link", "FAIL  broker"]
+
+
+def waits_for(agent, word):
+    state = agent.state() or {}
+    return state if word in (state.get("blocked_detail") or "") else None

@@ -8,9 +8,10 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.net.interfaces import that_are_up, tunnel_among
+from edge_agent.net.knock import SocketAddress
 from edge_agent.net.link_monitor import address_of
 from edge_agent.net.resolver import SHARED
-from edge_agent.net.route import interface_to
+from edge_agent.net.route import interface_to, why_none
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.figures import size
 from edge_agent.send.link_policy import why_not_used
@@ -21,7 +22,10 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
     """Say over which link the agent would send now, and what the owner's rules make of it."""
     interface = _interface(settings)
     if interface is None:
-        return Finding("WARN", "link", "no way leads to the server now: the agent waits for one")
+        address = _address(settings)
+        why = why_none(address[0], SHARED.known(*address))
+        text = why or "no way leads to the server now: the agent waits for one"
+        return Finding("WARN", "link", text)
     verdict = _verdict(settings, clock, interface)
     text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
     if verdict.blocked_by is not None:
@@ -53,8 +57,12 @@ def is_costly(settings: AgentSettings, clock: Clock) -> bool:
 
 
 def _interface(settings: AgentSettings) -> str | None:
-    address = address_of(settings.server.proxy or settings.server.url)
+    address = _address(settings)
     return interface_to(address[0], SHARED.known(*address))
+
+
+def _address(settings: AgentSettings) -> SocketAddress:
+    return address_of(settings.server.proxy or settings.server.url)
 
 
 def _verdict(settings: AgentSettings, clock: Clock, interface: str) -> SendingRules:

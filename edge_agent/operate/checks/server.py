@@ -59,7 +59,7 @@ def _advice(error: TransportError, settings: AgentSettings) -> str:
             "; a new token: ingest-server token add, on the server, then put it into"
             " [server] token_file"
         )
-    if not isinstance(error, LinkDownError) or "certificate" in text:
+    if not isinstance(error, LinkDownError) or "certificate" in text or "leads to IPv" in text:
         return ""
     if settings.server.proxy is not None:
         return "; check that [server] proxy and url are right and that the proxy runs"
