@@ -11,7 +11,8 @@ AgentError
 │   └── SourceUnreadableError exists, cannot be read (permission, bad card)
 └── TransportError         a request did not do its work
     ├── LinkDownError      nothing came back: the bytes may or may not have arrived
-    │   └── LinkBackError     given up for a new connection, which works: at once
+    │   ├── LinkBackError     given up for a new connection, which works: at once
+    │   └── UntrustedError    the server's certificate is not accepted: wait, or for a new ca_file
     ├── ClockError         our clock is wrong: wait until it is set
     ├── AbortedError       we stopped it ourselves
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
@@ -88,6 +89,10 @@ class LinkDownError(TransportError):
 
 class LinkBackError(LinkDownError):
     """A dead connection was given up because the link works: try again at once, over a new one."""
+
+
+class UntrustedError(LinkDownError):
+    """The server's certificate is not accepted: until it has another one, or we have another CA."""
 
 
 class ClockError(TransportError):

@@ -89,6 +89,12 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        """Return a stream to *host*.
+
+        Raises:
+            httpcore.ConnectTimeout: nobody answered.
+            httpcore.ConnectError: nobody is there, or no way leads there.
+        """
         del local_address, socket_options  # of the pool, which was given none
         began_s = _CLOCK.now_s()
         with _named(httpcore.ConnectTimeout, httpcore.ConnectError):

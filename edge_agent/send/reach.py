@@ -19,6 +19,7 @@ from edge_agent.base.errors import (
     StoreError,
     TransportError,
     UnauthorizedError,
+    UntrustedError,
 )
 from edge_agent.core.recording import Recording
 from edge_agent.send.retries import Retries
@@ -65,6 +66,8 @@ class Reach:
         self._reached_s: float | None = None
         self._auth_failures = 0
         self._refused_credential: bytes | None = None
+        self._is_untrusted = False
+        """Whether the link is waited for because no CA of ours vouches for the server."""
         self._wrong_offset_s = 0.0
         self.link_wait: Wait | None = None
         """The reason that stays while a link that is down is tried again, until somebody answers."""
@@ -99,11 +102,12 @@ class Reach:
     def held_s(self, now_s: float) -> float:
         """Return the seconds until a look at what holds all lanes up; 0: nothing does.
 
-        A new token or a clock that was set ends its wait at once.
+        A new token, another file for TLS, or a clock that was set ends its wait at once.
         """
         held = self._waits.lane
         look_s = None
-        if held is not None and held.wait.reason is Reason.AUTH:
+        is_untrusted = self._is_untrusted and held is not None and held.wait.reason is Reason.LINK
+        if held is not None and (held.wait.reason is Reason.AUTH or is_untrusted):
             look_s = _AUTH_LOOK_S
             if self._credential() != self._refused_credential:
                 self._waits.lane = None
@@ -132,7 +136,12 @@ class Reach:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
         self.link_wait = Wait(Reason.LINK, f"{error}; tried again now", holds_all=True)
         wait_s = self._retries.delay_s(self._link_failures)
-        return self._waits.hold_lane(Reason.LINK, str(error), wait_s)
+        wait_s = self._waits.hold_lane(Reason.LINK, str(error), wait_s)
+        self._is_untrusted = isinstance(error, UntrustedError)
+        if not self._is_untrusted:
+            return wait_s
+        self._refused_credential = self._credential()
+        return min(wait_s, _AUTH_LOOK_S)
 
     def on_channel(self, error: ChannelError) -> float:
         """Let all wait, and ask next who is there: nothing else says whether it is all requests."""

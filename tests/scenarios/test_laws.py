@@ -4,6 +4,7 @@ import json
 import os
 import random
 
+import httpx
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
@@ -333,6 +334,39 @@ def test_a_new_token_is_used_at_once(tmp_path):
         assert stage.lane.now(recording).state is State.VERIFIED
         assert stage.clock.now_s() - began_s <= 6
         assert len(stage.lane.events("auth.ok")) == 1
+
+
+def test_files_for_tls_that_were_replaced_are_used_without_waiting_to_the_end(tmp_path):
+    """The token stands for them: they are one credential."""
+    with scene(tmp_path, mode="token") as stage:
+        recording = stage.lane.record("a.mp4", b"x")
+        token, stage.lane.token = stage.server.token("cam"), lambda: "old"
+        stage.link.schedule = untrusted
+        began_s = stage.clock.now_s()
+        while stage.clock.now_s() - began_s < 3600:
+            stage.lane.step()
+        asked = len(stage.link.requests)
+        while left_to_wait_s(stage) < 20:
+            stage.lane.step()
+        replaced_s = stage.clock.now_s()
+
+        stage.lane.token, stage.link.schedule = lambda: token, lambda _: FINE
+        stage.lane.run()
+
+        assert asked < 200, "in an hour"
+        assert stage.lane.now(recording).state is State.VERIFIED
+        assert stage.clock.now_s() - replaced_s <= 6
+
+
+def left_to_wait_s(stage):
+    wait = stage.lane.activity.blocked_by
+    return 0 if wait is None or wait.until_s is None else wait.until_s - stage.clock.now_s()
+
+
+def untrusted(_):
+    raise httpx.ConnectError(
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unknown CA"
+    )
 
 
 def test_a_reboot_loop_on_a_dead_link_still_backs_off(tmp_path):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from edge_agent.base.errors import ClockError, LinkDownError, TransportError, UnauthorizedError
+from edge_agent.base.errors import (
+    ClockError,
+    LinkDownError,
+    TransportError,
+    UnauthorizedError,
+    UntrustedError,
+)
 from edge_agent.core.printable import without_codes
 
 
@@ -21,7 +27,7 @@ def what_broke(error: Exception) -> tuple[TransportError, bool]:
             advice = "the host in [server] url must be a name that the certificate is made for"
         else:
             advice = "check [server] ca_file, and the clock of this device"
-        return LinkDownError(f"the server's certificate is not accepted ({text}): {advice}"), True
+        return UntrustedError(f"the server's certificate is not accepted ({text}): {advice}"), True
     if ("alert" in lowered and "certificate" in lowered) or "alert unknown ca" in lowered:
         return UnauthorizedError(
             f"the server does not take this device's certificate ({text}): see [server]"
