@@ -60,6 +60,7 @@ def transport_to(connection: Endpoint) -> httpx.BaseTransport:
     try:
         if proxy is not None and proxy.lower().startswith("https"):
             # TLS inside TLS is what our own sockets do not do.
+            connection.way.sets_packets = False
             return httpx.HTTPTransport(
                 verify=_Contexts(connection)(),
                 trust_env=False,

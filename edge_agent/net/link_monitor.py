@@ -31,7 +31,7 @@ from edge_agent.net.other_ways import OtherWays
 from edge_agent.net.resolver import SHARED, Resolver
 from edge_agent.net.rtnetlink import LinkNews
 from edge_agent.net.socket_options import KEEPALIVE_AGAIN_S, probe_now
-from edge_agent.net.way import Way
+from edge_agent.net.way import NOT_SMALLER, Way
 
 log = structlog.get_logger()
 
@@ -332,7 +332,9 @@ class LinkMonitor:
             silence.began_s, self._clock.now_s(), gained=flow.gained, timeouts=flow.timeouts
         ):
             return
-        if self._way.lost_full_packets():
+        if not self._way.sets_packets:
+            log.warning("link.stalled", action=NOT_SMALLER)
+        elif self._way.lost_full_packets():
             log.warning(
                 "link.limited",
                 max_segment=self._way.learned.max_segment,

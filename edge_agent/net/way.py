@@ -42,6 +42,12 @@ class Learned:
 
 _NOTHING = Learned()
 
+NOT_SMALLER = (
+    "if full packets are lost on the way (an MTU below 1500 that nobody tells), the agent cannot send"
+    " smaller ones to a proxy that is reached over TLS: set the MTU of the interface, or reach the proxy by"
+    " http://"
+)
+
 
 class Way:
     """Safe to use from several threads.
@@ -72,6 +78,8 @@ class Way:
         """Called by who changes that; other rules of the owner's may hold there."""
         self.other: str | None = None
         """What is known of other interfaces while the usual one leads nowhere; for people."""
+        self.sets_packets = True
+        """Whether connections are made with `options`; to a proxy over TLS they are not."""
         self.least_request = 256 * KIB
         """No smaller request is tried, whatever is refused."""
         for name, one in (remembered or {}).items():
@@ -139,6 +147,8 @@ class Way:
 
     def lost_full_packets(self) -> bool:
         """Take in that full packets vanish; return whether smaller ones are left to try."""
+        if not self.sets_packets:
+            return False
         known = self.learned
         smaller = [one for one in _SEGMENTS if known.max_segment is None or one < known.max_segment]
         if not smaller:

@@ -15,7 +15,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.plan import MIB, RequestSizing, request_bytes
-from edge_agent.net.way import Way
+from edge_agent.net.way import NOT_SMALLER, Way
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.figures import size
 from edge_agent.send.enrolment import has_token
@@ -84,7 +84,8 @@ def _fitting(trial: Trial, length: int) -> Finding:
         except LinkDownError as error:
             text = f"one of {size(length)} does not get through, though the server answers: {error}"
             if not trial.way.lost_full_packets():
-                return Finding("FAIL", "requests", text)
+                advice = "" if trial.way.sets_packets else f"; {NOT_SMALLER}"
+                return Finding("FAIL", "requests", text + advice)
             broken.append(text)
         except TransportError as error:
             return Finding("FAIL", "requests", f"one of {size(length)} is refused: {error}")

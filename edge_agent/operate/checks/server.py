@@ -74,9 +74,10 @@ def check_proxy(settings: AgentSettings) -> Iterator[Finding]:
     """Say what a proxy costs, if it costs anything."""
     if (settings.server.proxy or "").lower().startswith("https"):
         text = (
-            "reached over TLS: it works, but dead links are noticed late and answers that come before"
-            " a body has ended are lost; an http:// proxy has neither fault, and what is sent through"
-            " it to an https:// server is encrypted all the same"
+            "reached over TLS: it works, but dead links are noticed late, answers that come before a"
+            " body has ended are lost, and packets are not made smaller where full ones are (MTU); an"
+            " http:// proxy has no such fault, and what is sent through it to an https:// server is"
+            " encrypted all the same"
         )
         yield Finding("WARN", "proxy", text)
 

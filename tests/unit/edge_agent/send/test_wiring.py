@@ -7,7 +7,7 @@ import pytest
 from edge_agent.base.activity import Activity
 from edge_agent.base.settings import AgentSettings
 from edge_agent.media.retry import retry_on_new_way
-from edge_agent.net.way import Learned
+from edge_agent.net.way import Learned, Way
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
@@ -86,3 +86,15 @@ def test_limits_of_the_way_are_found_out_anew_after_a_day_of_running_in_several_
         store.close()
 
     assert learned == [Learned(max_request=MIB)] * 3 + [Learned()]
+
+
+@pytest.mark.parametrize(("scheme", "is_able"), [("http", True), ("https", False)])
+def test_to_a_proxy_over_tls_packets_are_not_said_to_be_made_smaller(tmp_path, scheme, is_able):
+    server = {"url": "http://127.0.0.1:1", "proxy": f"{scheme}://127.0.0.1:2"}
+    settings = AgentSettings(device_id="d", watch={"folder": tmp_path}, server=server)
+    way = Way()
+
+    make_transport(settings, StillClock(), way=way).close()
+
+    assert way.lost_full_packets() is is_able
+    assert (way.learned.max_segment is not None) is is_able

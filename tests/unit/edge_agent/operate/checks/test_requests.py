@@ -43,3 +43,13 @@ def test_packets_are_called_too_full_only_where_smaller_ones_pass(ends, level, s
     assert found.level == level
     assert said in found.text
     assert unsaid not in found.text
+
+
+def test_where_packets_cannot_be_made_smaller_that_is_said_and_what_to_do():
+    tries = Tries("breaks")
+    tries.way.sets_packets = False
+
+    found = _fitting(tries, MIB)
+
+    assert found.level == "FAIL"
+    assert "to a proxy that is reached over TLS: set the MTU of the interface" in found.text
