@@ -208,6 +208,7 @@ def verify(site: CoreSite, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_verifies_beside_a_running_server(site):
     receipt = site.upload(b"hello" * 1000)
 
