@@ -44,13 +44,11 @@ from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.operate.agent_commands import AgentCommands
 from edge_agent.operate.link_use import link_use
-from edge_agent.report.host_facts import host_facts
-from edge_agent.report.reporter import Reporter
+from edge_agent.operate.telling import Telling
 from edge_agent.report.standing_log import StandingLog
 from edge_agent.report.state_document import StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
-from edge_agent.send.report_wiring import ReportsThread, make_server_reports
 from edge_agent.send.wiring import (
     make_link_watch,
     make_receipt_client,
@@ -145,15 +143,18 @@ class Agent:
             sender=self._sender,
             watcher=self._watcher,
         )
-        self._run_id = secrets.token_hex(8)
-        self._reporter = self._new_reporter(boot_id)
-        self._reports = self._new_reports(boot_id)
-        self._commands.intervals.append(self._reporter.tell_every)
-        self._commands.listeners.append(self._reporter.commands_changed)
-        self._commands.announcements.append(self._reporter.rebirth)
-        self._reports.join(
-            self._commands.listeners, self._commands.announcements, self._commands.intervals
+        telling = Telling(
+            settings,
+            self._store,
+            self.activity,
+            self._snapshots,
+            self._commands,
+            clock=clock,
+            boot_id=boot_id,
+            way=self._way,
+            link=self._link,
         )
+        self._reporter, self._reports = telling.reporter, telling.reports
         self._runners = self._new_runners()
         self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
@@ -185,40 +186,6 @@ class Agent:
             self._folder, self._store, self.activity, probe, wake_sender=self._sender.wake
         )
         return Watcher(self._folder, self._store, self.activity, settler, probe=probe)
-
-    def _new_reporter(self, boot_id: str) -> Reporter:
-        return Reporter(
-            self._settings.mqtt,
-            self._settings.device_id,
-            self._store,
-            snapshot=self._snapshots,
-            activity=self.activity,
-            clock=self._clock,
-            boot_id=boot_id,
-            run_id=self._run_id,
-            jitter=secrets.SystemRandom().random,
-            about=self._about,
-            port=self._commands.port,
-        )
-
-    def _new_reports(self, boot_id: str) -> ReportsThread:
-        return make_server_reports(
-            self._settings,
-            self._store,
-            self.activity,
-            self._clock,
-            snapshot=self._snapshots,
-            about=self._about,
-            way=self._way,
-            boot_id=boot_id,
-            run_id=self._run_id,
-            link=self._link,
-            port=self._commands.port,
-        )
-
-    def _about(self) -> dict[str, Any]:
-        """Return what this agent is and takes, for whoever sees it from far away."""
-        return {"version": own_version(), "host": host_facts(), **self._commands.about()}
 
     def _new_runners(self) -> dict[str, WorkerThread]:
         sender, janitor = self._sender, self._janitor
@@ -291,7 +258,8 @@ class Agent:
             return
         log.error(
             "store.lost",
-            detail=f"the state database {how}: events that no broker had yet and the counters went with it",
+            detail=f"the state database {how}: events that no broker had yet, the counters, and what people had"
+            " ordered (a pause, a limit, a priority) went with it",
             moved_to=None if aside is None else str(aside),
             action="none: it is made anew from the folder and the server; no recording is lost",
         )
@@ -379,7 +347,7 @@ class Agent:
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
-        self._commands.desk.reconfigure(change.settings.commands)
+        self._commands.reconfigure(change.settings.commands)
         log.info(
             "config.applied", changed=list(change.applied), needs_restart=list(change.needs_restart)
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
-from edge_agent.base.settings import AgentSettings
+from edge_agent.base.settings import AgentSettings, CommandSettings
 from edge_agent.base.state_lock import SOCKET
 from edge_agent.media.folder import Folder
 from edge_agent.media.watcher import Watcher
@@ -98,6 +98,13 @@ class AgentCommands:
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
 
+    def reconfigure(self, settings: CommandSettings) -> None:
+        """Go by *settings* from the next command on, and say what may be asked now."""
+        before = self.about()
+        self.desk.reconfigure(settings)
+        if self.about() != before:
+            _call(self.announcements)
+
     def about(self) -> dict[str, list[str]]:
         """Return what may be asked of this agent, for whoever would."""
         return {"commands": self.desk.allowed, "settings": self.desk.settable}
@@ -106,9 +113,8 @@ class AgentCommands:
         """Have the agent take over the configuration, if it is in order."""
         if self.load is not None:
             self.load()
-            os.kill(
-                os.getpid(), signal.SIGHUP
-            )  # the one way there is; the main thread waits for it
+            # The one way there is: the main thread waits for it.
+            os.kill(os.getpid(), signal.SIGHUP)
 
     def _obey(self) -> None:
         self._sender.obey()

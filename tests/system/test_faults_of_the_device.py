@@ -233,6 +233,7 @@ def test_a_state_that_is_lost_between_two_runs_is_said_and_nothing_is_sent_twice
 
     assert told_before == []
     assert told == [
-        f"the state database {how}: events that no broker had yet and the counters went with it"
+        f"the state database {how}: events that no broker had yet, the counters, and what people had"
+        " ordered (a pause, a limit, a priority) went with it"
     ]
     assert len(here.server.published_files()) == 1
