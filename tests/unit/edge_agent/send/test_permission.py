@@ -160,3 +160,15 @@ def test_a_pause_that_is_over_lets_the_next_look_send(lane):
     lane.clock.pass_s(60)
 
     assert asked.answer() is None
+
+
+def test_a_rate_above_the_limit_is_never_shown_whatever_was_saved_up_at_the_start(lane):
+    limit = 300_000
+    lane.record("a.mp4", os.urandom(2 * MIB))
+    lane.sender.reconfigure(UploadSettings(max_rate=limit))
+    rates = []
+    lane.activity.subscribe(lambda: rates.append(lane.activity.rate_bytes_per_s or 0))
+
+    lane.run()
+
+    assert 0 < max(rates) <= limit
