@@ -9,7 +9,6 @@ between, each with a deadline. No request begins before the answers to those in 
 from __future__ import annotations
 
 import contextlib
-import enum
 import functools
 import secrets
 import select
@@ -24,8 +23,10 @@ from ingest_server.front.address import ListenAddress, site_of
 from ingest_server.front.answer_writer import AnswerWriter
 from ingest_server.front.body import CONTINUE
 from ingest_server.front.head_reader import Gathered, HeadReader
+from ingest_server.front.phases import AFTER, ANSWERING, Phase
 from ingest_server.front.queues import Asked
 from ingest_server.front.request import HttpRequest, refusal
+from ingest_server.front.socket_options import notice_the_end
 from ingest_server.front.tls import CLIENT_NAME, SECURE_ENVIRON, TlsSocket
 from upload_protocol import problems
 
@@ -44,35 +45,6 @@ LINGER_S = 2.0
 """Without a byte: whoever has read the answer has closed by then."""
 LINGER_MOST_S = 30.0
 
-UNSENT_BYTES = 128 * 1024
-"""What the kernel takes of answers beyond what is on its way: it would take 4 MiB, of each connection,
-from a peer that reads nothing."""
-KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
-USER_TIMEOUT_MS = 30_000
-"""Unacknowledged data of ours (an answer) for this long means that the peer is gone."""
-
-
-class Phase(enum.Enum):
-    """What a connection waits for while it is parked."""
-
-    IDLE = enum.auto()
-    HANDSHAKE = enum.auto()
-    HEAD = enum.auto()
-    BODY = enum.auto()
-    TURN = enum.auto()
-    """For its turn, not for bytes."""
-    ANSWER = enum.auto()
-    """For the peer to read."""
-    SLICE = enum.auto()
-    """For a turn to send more of an answer."""
-    LINGER = enum.auto()
-
-
-TURNS = frozenset({Phase.TURN, Phase.SLICE})
-"""It waits for others, not for its peer."""
-_ANSWERING = frozenset({Phase.ANSWER, Phase.SLICE})
-_AFTER = frozenset({Phase.ANSWER, Phase.SLICE, Phase.LINGER})
-"""Nothing that the peer sends is looked at."""
 _TOO_SLOW = {Phase.HEAD: "the headers", Phase.BODY: "the body"}
 
 
@@ -106,11 +78,7 @@ class HttpConnection(cheroot_parts.Connection):
         self._answering_s = 0.0
         self._is_secured = server.tls is None
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in KEEPALIVE_PROBES:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            notice_the_end(sock)
         server.remember(self)
 
     @property
@@ -124,9 +92,9 @@ class HttpConnection(cheroot_parts.Connection):
         if self.phase is Phase.ANSWER and self._must_wait_for_a_slice():
             self.phase, self.deadline_s = Phase.SLICE, None
             return True
-        if self.phase in _ANSWERING and not self._goes_on_answering():
+        if self.phase in ANSWERING and not self._goes_on_answering():
             return False
-        while self.phase not in _AFTER:
+        while self.phase not in AFTER:
             if self.phase is not Phase.TURN:
                 try:
                     if not self._is_ready():
@@ -203,7 +171,7 @@ class HttpConnection(cheroot_parts.Connection):
 
     @property
     def has_work(self) -> bool:
-        return self.phase not in _AFTER and self.rfile.has_data()
+        return self.phase not in AFTER and self.rfile.has_data()
 
     @property
     def is_sliced(self) -> bool:

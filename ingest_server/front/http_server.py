@@ -34,10 +34,11 @@ from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
 from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.body import Patience
-from ingest_server.front.connection import LINGER_S, TURNS, HttpConnection
+from ingest_server.front.connection import LINGER_S, HttpConnection
 from ingest_server.front.crowd import Crowd
 from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
+from ingest_server.front.phases import TURNS
 from ingest_server.front.queues import Queues
 from ingest_server.front.request import HttpRequest
 
