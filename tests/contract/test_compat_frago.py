@@ -12,6 +12,7 @@ from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import CompatSettings
 from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
 from tests.support.plain import plain_client
+from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 
 BASE = "/compat/frago/upload/"
@@ -479,6 +480,8 @@ def test_a_retry_takes_over_from_a_request_whose_link_died(tmp_path):
         )
         with Peer(running.address) as peer:
             peer.send(head.encode() + body[:50_000])  # and then nothing
+            stored = upload.started["upload_id"].replace("-", "")
+            wait_for(site.server.store.live.pin(stored).writers, "it is written to")
 
             with plain_client(running.address.url, timeout=5.0) as client:
                 upload.client = client
