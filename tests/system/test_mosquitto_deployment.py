@@ -73,6 +73,9 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # They hold this object: without them no cycle is left, and paho closes its sockets at once.
+        self._client.on_connect = self._client.on_publish = None
+        self._client.on_message = self._client.on_subscribe = None
 
 
 def test_a_device_writes_its_own_topics_and_no_other(broker):
