@@ -1,5 +1,7 @@
 """The table of commands, and the step of the schema that brings it."""
 
+from contextlib import closing
+
 from edge_agent.core.command import Command
 from edge_agent.core.upload import State
 from edge_agent.store.database import Database
@@ -34,7 +36,8 @@ def test_a_database_from_before_there_were_commands_keeps_its_recordings_and_tak
 def test_what_was_taken_is_there_after_a_power_cut_with_its_arguments(path, store):
     store.commands.add(Command("c", "pause", {"for_s": 60}, 17.0), "server")
 
-    (taken,) = open_store(path).commands.unfinished()
+    with closing(open_store(path)) as again:
+        (taken,) = again.commands.unfinished()
 
     assert (taken.command, taken.via) == (Command("c", "pause", {"for_s": 60}), "server")
     assert (taken.ack, taken.is_final) == (None, False)

@@ -1,6 +1,7 @@
 """The file of the fleet: nothing that befalls it is a reason to stop."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -28,7 +29,8 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(path):
     assert path.with_name("fleet.db.damaged-1").read_bytes().startswith(b"this is no database")
     fleet.save({"drone-2": b"{}"}, {})
     fleet.close()
-    assert [one.device for one in SqliteFleet(path).devices()] == ["drone-2"]
+    with closing(SqliteFleet(path)) as again:
+        assert [one.device for one in again.devices()] == ["drone-2"]
 
 
 def test_a_file_that_is_damaged_while_it_is_used_is_begun_anew_too(path):
@@ -46,14 +48,14 @@ def test_a_file_that_is_damaged_while_it_is_used_is_begun_anew_too(path):
 
 
 def test_a_file_of_a_newer_version_is_set_aside_unchanged(path):
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
 
     fleet = SqliteFleet(path)
 
     assert fleet.devices() == []
     fleet.close()
-    with sqlite3.connect(path.with_name("fleet.db.damaged-1")) as connection:
+    with closing(sqlite3.connect(path.with_name("fleet.db.damaged-1"))) as connection:
         assert connection.execute("SELECT count(*) FROM devices").fetchone() == (1,)
 
 
