@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from edge_agent.base.errors import AgentError
-from edge_agent.operate.text import change_line, progress_line
+from edge_agent.operate.upload_text import change_line, progress_line
 from edge_host.terminal import plain
 
 

@@ -63,7 +63,7 @@ FORMS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = MappingPr
         "rescan": ({}, {}),
         "upload_now": (_FILE, {"metered": _is_flag}),
         "fetch": ({"query": _is_query}, {"metered": _is_flag, "limit": _is_whole(1, MOST_FETCHED)}),
-        "set_priority": ({**_FILE, "priority": _is_whole(-1000, 1000)}, {}),
+        "set_priority": ({**_FILE, "priority": _is_whole(0, 100)}, {}),
         "report": ({}, {}),
         "rotate_token": ({}, {}),
         "cancel": (_FILE, {}),

@@ -18,6 +18,7 @@ from edge_agent.report.timing import Timing
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from tests.support.orders import Orders
+from tests.support.state_documents import IDLE
 
 QUICK = Timing(
     min_gap_s=0.2,
@@ -34,46 +35,6 @@ QUICK = Timing(
     retry_refused_s=0.3,
     will_delay_s=1,
 )
-
-IDLE: dict[str, Any] = {
-    "v": 1,
-    "ts": "2026-11-21T00:05:06Z",
-    "seq": 1,
-    "boot_id": "boot-1",
-    "clock": "synced",
-    "state": "idle",
-    "blocked_by": None,
-    "blocked_detail": None,
-    "paused": False,
-    "limit_bytes_per_s": 0,
-    "rate_bytes_per_s": None,
-    "eta_s": None,
-    "queue": {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0},
-    "current": None,
-    "totals": {
-        "bytes_sent": 0,
-        "bytes_resent": 0,
-        "files_done": 0,
-        "files_failed": 0,
-        "files_overwritten": 0,
-    },
-    "link": {
-        "iface": None,
-        "metered": None,
-        "rtt_ms": None,
-        "lanes": 0,
-        "in_flight": None,
-        "retransmit_percent": None,
-        "max_request": None,
-        "method": "PUT",
-        "max_segment": None,
-        "other": None,
-    },
-    "disk": {"free": None, "total": None},
-    "problems": [],
-    "left_out": None,
-    "last_completed_at": None,
-}
 
 ABOUT: dict[str, Any] = {
     "version": "0.1.0",

@@ -17,22 +17,11 @@ from edge_agent.send.clients.reports import ReportsClient
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from tests.support.clock import VirtualClock
+from tests.support.state_documents import IDLE
 
 STATE: dict[str, Any] = {
-    "v": 1,
+    **IDLE,
     "ts": "2026-11-29T02:00:00Z",
-    "seq": 1,
-    "boot_id": "boot-1",
-    "clock": "synced",
-    "state": "idle",
-    "blocked_by": None,
-    "blocked_detail": None,
-    "paused": False,
-    "limit_bytes_per_s": 0,
-    "rate_bytes_per_s": None,
-    "eta_s": None,
-    "queue": {"files": 0, "bytes": 0, "oldest_age_s": None, "failed": 0},
-    "current": None,
     "totals": {
         "bytes_sent": 81231234567,
         "bytes_resent": 1234567,
@@ -40,20 +29,8 @@ STATE: dict[str, Any] = {
         "files_failed": 2,
         "files_overwritten": 0,
     },
-    "link": {
-        "iface": "eth0",
-        "metered": False,
-        "rtt_ms": None,
-        "lanes": 0,
-        "in_flight": None,
-        "retransmit_percent": None,
-        "max_request": None,
-        "method": "PUT",
-        "max_segment": None,
-        "other": None,
-    },
+    "link": {**IDLE["link"], "iface": "eth0", "metered": False},
     "disk": {"free": 51231234567, "total": 127865454592},
-    "problems": [],
     "left_out": {},
     "last_completed_at": "2026-11-29T01:01:06Z",
 }

@@ -14,7 +14,8 @@ from edge_agent.report.payloads import Topics, birth, encode, offline, online
 from edge_agent.report.state_document import STATES
 from edge_agent.report.timing import Timing
 from tests.support.mqtt_contract import strict, violations
-from tests.support.reporting import ABOUT, IDLE
+from tests.support.reporting import ABOUT
+from tests.support.state_documents import IDLE
 
 ROOT = "edgeup/v1/drone-01"
 

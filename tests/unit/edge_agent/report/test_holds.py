@@ -1,24 +1,9 @@
 """The server knows what the device holds, run by run, and nothing is told twice."""
 
-import pytest
-
 from edge_agent.core.upload import Event
 from edge_agent.report.holds import ROWS
 from edge_agent.store.recordings import Found, Identity
-from tests.support.report_server import ReportServer
 from tests.support.reports import Reports
-
-
-@pytest.fixture
-def server():
-    with ReportServer() as one:
-        yield one
-
-
-@pytest.fixture
-def agent(server, tmp_path):
-    with Reports(tmp_path, server.url) as one:
-        yield one
 
 
 def record(agent, *names, folder="DCIM"):

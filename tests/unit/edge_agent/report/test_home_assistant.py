@@ -9,7 +9,7 @@ import pytest
 from edge_agent.report.home_assistant import config_topic, discovery
 from edge_agent.report.payloads import MAX_MESSAGE_BYTES, Topics, encode
 from edge_agent.report.state_document import STATES
-from tests.support.reporting import IDLE
+from tests.support.state_documents import IDLE
 
 ROOT = Path(__file__).parents[4]
 DEVICE = "drone-01"

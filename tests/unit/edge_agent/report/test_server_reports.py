@@ -7,22 +7,9 @@ import pytest
 from edge_agent.core.report_pace import ReportTiming
 from edge_agent.report.payloads import encode
 from edge_agent.store.recordings import Found, Identity
-from tests.support.report_server import ReportServer
 from tests.support.reports import CURRENT, STATE, Reports, named
 
 PAUSE = {"v": 1, "id": "c-1", "cmd": "pause", "args": {}, "expires_at": "2026-11-29T03:00:00Z"}
-
-
-@pytest.fixture
-def server():
-    with ReportServer() as one:
-        yield one
-
-
-@pytest.fixture
-def agent(server, tmp_path):
-    with Reports(tmp_path, server.url) as one:
-        yield one
 
 
 def test_the_first_report_says_who_and_what_and_the_next_ones_only_that_it_lives(server, agent):

@@ -14,8 +14,8 @@ from edge_agent.core.upload import Event
 from edge_agent.media.folder import Folder
 from edge_agent.operate.figures import size
 from edge_agent.operate.status_text import status_page
-from edge_agent.operate.text import change_line, progress_line
 from edge_agent.operate.upload_display import show
+from edge_agent.operate.upload_text import change_line, progress_line
 from edge_agent.report.state_document import (
     LinkUse,
     StateDocuments,
