@@ -12,8 +12,10 @@ from tests.support.examples import FAST, LONG
 
 pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
 
-settings.register_profile("fast", max_examples=FAST)
-settings.register_profile("long", max_examples=LONG)
+# No deadline for an example: on a busy machine it says nothing about the code.
+settings.register_profile("default", deadline=None)
+settings.register_profile("fast", max_examples=FAST, deadline=None)
+settings.register_profile("long", max_examples=LONG, deadline=None)
 
 
 # A server and its client, or a test and its reporter, take turns in one process: half of the time of
