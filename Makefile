@@ -42,7 +42,7 @@ test: $(STAMP) ## all tests, a quarter of an hour
 	$(PYTEST)
 
 test-fast: $(STAMP) ## all but the slow ones, under three minutes
-	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(PYTEST) -m "not slow" --hypothesis-profile=fast --budget=2
+	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(PYTEST) -m "not slow" --hypothesis-profile=fast --budget=6
 
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
 	CRASH_INSTANTS=1000 LINK_FLAPS=1000 MQTT_EVENTS=1000 $(PYTEST) -m "long or hypothesis" --hypothesis-profile=long

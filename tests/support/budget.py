@@ -1,7 +1,8 @@
-"""What a test may cost: ``--budget 2`` fails each that takes more than two seconds of processor time.
+"""What a test may cost: ``--budget 6`` fails each that takes more than six seconds of processor time.
 
 Its own processes are included; time on the wall is not looked at: on a busy machine that says nothing
-about the test. `make test-fast` asks for it.
+about the test. `make test-fast` asks for it. A fast test has two seconds on a quiet machine; on a busy one
+the same work was seen to take three times as much, for threads that take turns.
 """
 
 from __future__ import annotations

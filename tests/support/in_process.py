@@ -17,6 +17,9 @@ from ingest_server.config import load
 from ingest_server.server import IngestServer
 from tests.support.processes import toml
 
+TOLD = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+"""What a program of the main thread is told by."""
+
 
 def server_config(folder: Path, **tables: Any) -> Path:
     """Write a configuration for a server on loopback that takes everybody."""
@@ -80,10 +83,16 @@ def beside(work: Callable[[Callable[[signal.Signals], None]], None]) -> Iterator
             tell(signal.SIGTERM)
 
     # From here on, so that none of them ends the tests before the program takes it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    yield
-    thread.join(10)
+    try:
+        yield
+    finally:
+        thread.join(10)
+        while signal.sigtimedwait(TOLD, 0):  # what came after the program's end
+            pass
+        # Else all that the tests start later inherits it, and is deaf.
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     if failed:
         raise failed[0]

@@ -1,4 +1,4 @@
-"""No test leaves a socket, file or thread behind: else a later one fails for it.
+"""No test leaves a socket, file, thread or blocked signal behind: else a later one fails for it.
 
 What a test forgets to close lives until Python happens to collect it, and the warning of that comes in
 the middle of some other test. So each test is looked at when all it has asked for is taken down; where
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -45,7 +46,10 @@ def left_open(before: set[tuple[int, str]]) -> list[str]:
 
 @contextmanager
 def nothing_left(what: str) -> Iterator[None]:
-    """Fail for the threads and descriptors that are there at the end and were not at the begin."""
+    """Fail for the threads and descriptors that are there at the end and were not at the begin.
+
+    And for signals that are blocked: each program started later would be deaf to them.
+    """
     descriptors, threads = open_descriptors(), set(threading.enumerate())
     yield
     give_up_s = time.monotonic() + _ENDS_WITHIN_S
@@ -55,6 +59,8 @@ def nothing_left(what: str) -> Iterator[None]:
     assert not running, f"{what} left threads running: {running}"
     still_open = left_open(descriptors)
     assert not still_open, f"{what} left open: {still_open}"
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not blocked, f"{what} left signals blocked: {blocked}"
 
 
 _shared: set[str] = set()

@@ -87,7 +87,7 @@ class Contained:
         return bool(caught & CAUGHT)
 
     def has_started(self) -> bool:
-        return '.started", ' in self.log.read_text()
+        return '.started"' in self.log.read_text()
 
     def open_files(self) -> list[str]:
         """Return the paths of what it has open."""
