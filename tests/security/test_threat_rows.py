@@ -281,7 +281,7 @@ def test_row_7_idle_connections_and_half_heads_hold_up_nobody(site):
         started_s = time.monotonic()
         upload(client)
 
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 12
 
 
 def test_row_7_who_reads_no_answer_holds_up_nobody(site):
@@ -299,7 +299,7 @@ def test_row_7_who_reads_no_answer_holds_up_nobody(site):
         upload(client)
         live = client.get("/livez").status_code
 
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 12
         assert live == 200
 
 

@@ -46,7 +46,7 @@ class CountingLink:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(5)
+        self._accepting.join(20)
         self._listener.close()
         with self._lock:
             still_open = list(self._open)
@@ -54,7 +54,7 @@ class CountingLink:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(20)
 
     def _accept(self) -> None:
         while True:

@@ -135,7 +135,7 @@ class Lanes(Lane):
             unsubscribe()
             first.stop()
             self.sender.abort()
-            assert first.join(5)
+            assert first.join(20)
             self.sender.close(5)
         assert first.failures == 0
 

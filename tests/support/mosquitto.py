@@ -159,11 +159,11 @@ def listening(
     try:
         # QoS 0: mosquitto holds back what is beyond its window of QoS 1, and a kill would lose it.
         client.subscribe(topic, qos=0)
-        assert subscribed.wait(5)
+        assert subscribed.wait(20)
         yield client
     finally:
         if not broker.is_running:  # what it sent before it died still lies in the socket
-            ended.wait(5)
+            ended.wait(20)
         client.disconnect()
         client.loop_stop()
     wrong = [one for where, payload, _ in seen for one in violations(where, payload)]

@@ -119,7 +119,7 @@ class OldBroker:
             except OSError:
                 continue
         for thread in self._threads:
-            thread.join(5)
+            thread.join(20)
 
     def __enter__(self) -> Self:
         return self

@@ -64,11 +64,11 @@ class SlowLink:
         self._moves.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(5)
+        self._accepting.join(20)
         self._listener.close()
         self.break_all()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(20)
 
     def _accept(self) -> None:
         while not self._ends.is_set():

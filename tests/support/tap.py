@@ -59,6 +59,6 @@ class Tap:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
-            thread.join(5)
+            thread.join(20)
         for one in (self._listener, *self._open):
             one.close()

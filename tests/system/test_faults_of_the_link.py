@@ -147,7 +147,7 @@ def test_L8_a_cable_that_is_pulled_without_a_word_costs_what_was_in_flight(tmp_p
         took_s = time.monotonic() - back_s
         wait_until_published(server, agent, digests, 40)
 
-        assert took_s < 3
+        assert took_s < 8  # and not at the end of a backoff
         assert before + link.carried() < 1.3 * 40 * MB
         assert agent.state()["totals"]["bytes_resent"] < 8 * MB
 

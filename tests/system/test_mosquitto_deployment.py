@@ -55,7 +55,7 @@ class Client:
             self._client.tls_set_context(tls)
         self._client.connect("localhost", broker.port)
         self._client.loop_start()
-        assert connected.wait(5)
+        assert connected.wait(20)
 
     def publish(self, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
         info = self._client.publish(topic, payload, 1, retain)
@@ -65,7 +65,7 @@ class Client:
     def subscribe(self, topic: str) -> None:
         self._subscribed.clear()
         self._client.subscribe(topic, 1)
-        assert self._subscribed.wait(5)
+        assert self._subscribed.wait(20)
 
     def __enter__(self):
         return self

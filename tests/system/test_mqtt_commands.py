@@ -68,7 +68,7 @@ def send(
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
-        assert connected.wait(5)
+        assert connected.wait(20)
         properties = Properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = expiry_s
         client.publish(topic, payload, 1, retain, properties).wait_for_publish(5)

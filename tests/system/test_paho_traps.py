@@ -91,7 +91,7 @@ def test_3_a_listener_that_fails_does_not_end_the_session(tmp_path):
             assert session.is_alive
         finally:
             session.close()
-            assert session.join(5)
+            assert session.join(20)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -84,12 +84,12 @@ def test_a_peer_that_resets_keeps_what_was_read_until_then(app, server):
     data = bytes(range(256)) * 1000
     with Peer(server.address) as peer:
         peer.send(put(10_000_000) + data)
-        assert app.started.wait(5)
+        assert app.started.wait(20)
         while len(app.received) < len(data):  # a reset discards what is still on its way
             app.ended.wait(0.01)
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    assert app.ended.wait(5)
+    assert app.ended.wait(20)
     assert app.errors == ["ConnectionResetError"]
     assert bytes(app.received) == data
 
@@ -293,7 +293,7 @@ def test_a_bug_in_the_application_is_a_500_and_no_traceback(server):
 def test_a_stop_lets_a_running_body_finish(app):
     with serving(app, stop_timeout_s=5) as server, Peer(server.address) as peer:
         peer.send(put(6) + b"abc")
-        assert app.started.wait(5)
+        assert app.started.wait(20)
         stopper = threading.Thread(target=server.stop)
         stopper.start()
         peer.send(b"def")
@@ -307,7 +307,7 @@ def test_a_stop_lets_a_running_body_finish(app):
 def test_a_stop_cuts_what_does_not_finish_and_the_application_is_told(app):
     with serving(app, stop_timeout_s=0.1) as server, Peer(server.address) as peer:
         peer.send(put(6) + b"abc")
-        assert app.started.wait(5)
+        assert app.started.wait(20)
 
         server.stop()
 

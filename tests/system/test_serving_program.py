@@ -76,7 +76,7 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(20)
-        self._reader.join(5)
+        self._reader.join(20)
         self.process.stderr.close()
         return code
 

@@ -131,7 +131,7 @@ def test_an_answer_made_piece_by_piece_is_made_as_fast_as_it_is_read(app):
         assert app.pieces < 20
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
         assert peer.answer().body == PIECE * PIECES
-        assert app.closed.wait(5)
+        assert app.closed.wait(20)
 
 
 def test_an_answer_made_piece_by_piece_ends_with_its_reader(app):
@@ -140,7 +140,7 @@ def test_an_answer_made_piece_by_piece_ends_with_its_reader(app):
             peer.send(get("/pieces"))
             wait_for(lambda: waiting_for_a_reader(server), "a piece does not fit")
 
-        assert app.closed.wait(5)
+        assert app.closed.wait(20)
         assert app.pieces < PIECES
 
 

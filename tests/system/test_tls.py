@@ -78,7 +78,7 @@ def test_a_body_arrives_whole_and_in_large_pieces(server, context):
 def test_bytes_are_handed_on_as_they_arrive(app, server, context):
     with Peer(server.address, context) as peer:
         peer.send(put(100_000) + b"abc")
-        assert app.started.wait(5)
+        assert app.started.wait(20)
         while len(app.received) < 3:  # long before the rest is sent
             assert not app.ended.wait(0.01)
         peer.send(b"x" * 99_997)
@@ -129,7 +129,7 @@ def test_an_interrupted_body_is_answered_and_never_in_the_clear(server, context)
     server.wsgi_app = application
     with Peer(server.address, context) as peer:
         peer.send(put(1000) + b"x")
-        assert started.wait(5)
+        assert started.wait(20)
         bodies[0].interrupt()
 
         # In the clear it would be no TLS record, and reading it would fail.

@@ -87,7 +87,7 @@ def heard_from(port: int, *, is_v5: bool = True) -> list[object]:
         return everything
     finally:
         session.abort()
-        session.join(5)
+        session.join(20)
 
 
 def until_it_ends(client: paho.Client) -> None:

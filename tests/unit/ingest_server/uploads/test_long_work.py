@@ -105,7 +105,7 @@ def test_what_is_begun_while_the_server_stops_ends_with_what_waited(long_work):
     late = InThread(lambda: long_work.join("cam", "c", "md5", Held(), 0.0))
 
     with pytest.raises(Refused, match="stopping"):
-        late.join(5)
+        late.join(20)
     assert not long_work.is_at("b")
     assert long_work.is_at("a")
     running.go.set()

@@ -87,7 +87,7 @@ def test_L8_asking_how_far_it_is_ends_the_earlier_request_and_keeps_its_bytes(si
     upload = site.create(length=len(DATA))
     body = HangingBody(DATA[:1000])
     old = InThread(lambda: site.put(upload, 0, b"", body=body, stop=len(DATA)))
-    assert body.silent.wait(5)
+    assert body.silent.wait(20)
 
     status = site.receiver.take_over("cam", upload)
 

@@ -82,7 +82,7 @@ def test_a_complete_during_an_overwrite_keeps_every_recorded_byte_right(site):
         site.complete(upload, DATA)
 
     with pytest.raises(Refused, match="not-open"):
-        rewriting.join(1)
+        rewriting.join(10)
     [[start, stop]] = caught.value.missing.to_pairs()
     assert (start, stop) == (1500, 3000)
     newer = DATA[:1000] + b"x" * 500 + DATA[1500:]
@@ -100,7 +100,7 @@ def test_a_complete_during_a_repeat_of_the_same_bytes_goes_through(site):
 
     assert receipt.digest == Digest.of(DATA)
     with pytest.raises(Refused, match="not-open"):
-        repeating.join(1)
+        repeating.join(10)
 
 
 @on_all_stores

@@ -30,7 +30,7 @@ def test_l8_a_retry_takes_over_at_once_and_keeps_what_had_arrived(site):
     site.put(upload, 400, b"b" * 600)
 
     with pytest.raises(Refused, match="superseded"):
-        dead.join(1)
+        dead.join(10)
     assert site.received(upload) == [[0, 1000]]
     site.complete(upload, b"a" * 400 + b"b" * 600)
 
@@ -46,7 +46,7 @@ def test_other_lanes_of_the_upload_go_on(site):
     site.put(upload, 0, b"b" * 1000)
 
     with pytest.raises(Refused, match="superseded"):
-        dead.join(1)
+        dead.join(10)
     assert not other.interrupted.is_set()
     other.interrupt()
     with pytest.raises(Refused, match="body-truncated"):
@@ -93,7 +93,7 @@ def test_a_request_with_a_digest_that_is_taken_over_leaves_nothing_recorded(site
     site.put(upload, 900, b"b" * 100)
 
     with pytest.raises(Refused, match="superseded"):
-        dead.join(1)
+        dead.join(10)
     assert site.received(upload) == [[900, 1000]]
 
 
@@ -114,7 +114,7 @@ def test_what_a_superseded_request_hashed_but_did_not_seal_is_not_in_the_digest(
     site.put(upload, 100, b"b" * 900)
 
     with pytest.raises(Refused, match="superseded"):
-        dead.join(1)
+        dead.join(10)
     site.complete(upload, b"0" * 100 + b"b" * 900)
 
 
@@ -143,7 +143,7 @@ def test_an_abort_ends_a_running_request(site):
     assert site.receiver.abort("cam", upload).state == "aborted"
 
     with pytest.raises(Refused, match="upload-aborted"):
-        dead.join(1)
+        dead.join(10)
     assert site.receiver.abort("cam", upload).state == "aborted"
     with pytest.raises(Refused, match="upload-aborted"):
         site.put(upload, 0, b"x")
@@ -160,7 +160,7 @@ def test_complete_closes_to_running_requests_and_opens_again_when_bytes_are_miss
 
     assert caught.value.missing.to_pairs() == [[400, 1000]]
     with pytest.raises(Refused, match="not-open"):
-        dead.join(1)
+        dead.join(10)
     site.put(upload, 400, b"b" * 600)
 
 

@@ -246,7 +246,7 @@ def test_who_asks_how_far_it_is_for_a_single_sender_ends_the_running_request(sit
     told = site.receiver.take_over("cam", upload)
 
     with pytest.raises(Refused, match="superseded"):
-        dead.join(1)
+        dead.join(10)
     assert told.received.to_pairs() == [[0, 30]]
 
 

@@ -62,7 +62,7 @@ def server(serve):
             for connection in list(connections):
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-            thread.join(5)  # only then it is known that no further one was accepted
+            thread.join(20)  # only then it is known that no further one was accepted
             for connection in connections:
                 connection.close()
 
@@ -239,10 +239,10 @@ def aborted_after(client, started, request):
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert started.wait(5)
+    assert started.wait(20)
     began = time.monotonic()
     client.abort()
-    thread.join(5)
+    thread.join(20)
     return caught[0], time.monotonic() - began
 
 
@@ -257,7 +257,7 @@ def test_abort_wakes_a_send_that_is_blocked():
         )
 
     assert isinstance(error, AbortedError)
-    assert took_s < 1
+    assert took_s < 10
 
 
 def test_abort_wakes_a_wait_for_an_answer():
@@ -271,7 +271,7 @@ def test_abort_wakes_a_wait_for_an_answer():
         error, took_s = aborted_after(client, heard, lambda: client.status(ID))
 
     assert isinstance(error, AbortedError)
-    assert took_s < 1
+    assert took_s < 10
 
 
 def test_what_connects_while_it_is_aborted_is_closed(monkeypatch):

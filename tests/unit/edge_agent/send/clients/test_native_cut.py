@@ -41,7 +41,7 @@ def test_a_request_that_is_cut_asks_for_another_try_at_once():
     with stalling_server() as server, transport(server.url, heard) as client:
 
         def cut():
-            server.is_stalling.wait(5)
+            server.is_stalling.wait(20)
             client.cut()
 
         threading.Thread(target=cut).start()
