@@ -15,7 +15,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from edge_agent.core.fetch_query import FetchQuery
+from upload_protocol.fetch_query import FetchQuery
 
 MAX_BYTES = 4096
 """Of a command, and of a document of wanted settings."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from edge_agent.base.activity import Activity
 from edge_agent.core.command import Command
-from edge_agent.core.fetch_query import FetchQuery
 from edge_agent.core.schedule import URGENT, URGENT_METERED
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media import retry
@@ -27,6 +26,7 @@ from edge_agent.operate.command_handlers import (
 from edge_agent.report.state_document import reason_of
 from edge_agent.store.holdings import Held
 from edge_agent.store.recordings import Store
+from upload_protocol.fetch_query import FetchQuery
 
 USUAL_LIMIT = 100
 _NOTE = "fetch."

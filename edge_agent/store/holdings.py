@@ -44,8 +44,8 @@ class Holdings:
         A page at a time: who writes meanwhile does not wait for all of it.
         """
         marks = ",".join("?" * len(states))
-        since = _EARLIEST_NS if since_ns is None else since_ns
-        until = _LATEST_NS if until_ns is None else until_ns
+        since = _EARLIEST_NS if since_ns is None else _stored(since_ns)
+        until = _LATEST_NS if until_ns is None else _stored(until_ns)
         after = 0
         while True:
             with self._database.reading() as run:
@@ -83,6 +83,11 @@ class Holdings:
                 "UPDATE recording SET priority = ?, is_chosen = 1 WHERE id = ? AND priority < ?",
                 [(priority, one, priority) for one in ids],
             )
+
+
+def _stored(moment_ns: int) -> int:
+    """Return *moment_ns*, or the nearest moment that a column holds: 1677 to 2262."""
+    return max(_EARLIEST_NS, min(moment_ns, _LATEST_NS))
 
 
 def _held(row: Sequence[Any]) -> Held:

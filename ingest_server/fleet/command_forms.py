@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from ingest_server.fleet.values import encoded
+from upload_protocol.fetch_query import FetchQuery
 
 MOST_BYTES = 3 * 1024
 """Of the arguments as JSON: the whole command, with its id and times, has 4 KiB at most."""
 
 _FILE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_QUERY = frozenset({"name", "from", "to"})
+_MOST_BYTES_PER_S = 10**12
 MOST_FETCHED = 1000
 
 Check = Callable[[object], bool]
@@ -29,8 +30,8 @@ def _is_whole(least: int, most: int) -> Check:
     )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= 200
+def _is_reason(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
 
 
 def _is_file_id(value: object) -> bool:
@@ -42,12 +43,15 @@ def _is_flag(value: object) -> bool:
 
 
 def _is_query(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) <= _QUERY
-        and any(value.values())
-        and all(one is None or (isinstance(one, str) and len(one) <= 255) for one in value.values())
-    )
+    try:
+        FetchQuery.parse(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or _is_whole(0, _MOST_BYTES_PER_S)(value)
 
 
 _SPAN = _is_whole(1, 30 * 86400)
@@ -55,9 +59,9 @@ _FILE = {"file_id": _is_file_id}
 
 FORMS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = MappingProxyType(
     {
-        "pause": ({}, {"for_s": _SPAN, "reason": _is_text}),
+        "pause": ({}, {"for_s": _SPAN, "reason": _is_reason}),
         "resume": ({}, {}),
-        "set_bandwidth": ({"limit_bytes_per_s": _is_whole(0, 2**53)}, {"for_s": _SPAN}),
+        "set_bandwidth": ({"limit_bytes_per_s": _is_limit}, {"for_s": _SPAN}),
         "retry": (_FILE, {}),
         "retry_failed": ({}, {}),
         "rescan": ({}, {}),
@@ -72,6 +76,12 @@ FORMS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = MappingPr
     }
 )
 """For each command the arguments that it needs, and those that it may have."""
+
+
+_MUST_BE = {
+    "query": ": it has name (a pattern such as DJI_*.MP4), from and to (2026-11-29T10:00:00Z, or a date), "
+    "or some of them"
+}
 
 
 def complaint(cmd: str, args: Mapping[str, Any]) -> str | None:
@@ -91,7 +101,7 @@ def complaint(cmd: str, args: Mapping[str, Any]) -> str | None:
         if check is None:
             return f"{cmd} has no argument {name[:40]!r}"
         if not check(value):
-            return f"{name} of {cmd} cannot be {str(value)[:80]!r}"
+            return f"{name} of {cmd} cannot be {str(value)[:80]!r}{_MUST_BE.get(name, '')}"
     encoded(args, "args", MOST_BYTES)
     return None
 
@@ -99,7 +109,7 @@ def complaint(cmd: str, args: Mapping[str, Any]) -> str | None:
 SETTINGS: Mapping[str, Check] = MappingProxyType(
     {
         "paused": _is_flag,
-        "limit_bytes_per_s": lambda value: value is None or _is_whole(0, 2**53)(value),
+        "limit_bytes_per_s": _is_limit,
         "telemetry_interval_s": _is_whole(5, 7200),
     }
 )

@@ -64,6 +64,27 @@ def site(tmp_path):
         yield Site(made)
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"to": "9999-12-31"}, 1),
+        ({"to": "9999-12-31T00:00:00Z"}, 1),
+        ({"to": "2300-01-01"}, 1),
+        ({"from": "0001-01-01T00:00:00+23:59"}, 1),
+        ({"from": "2300-01-01"}, 0),
+        ({"to": "0001-01-02"}, 0),
+    ],
+)
+def test_a_time_that_no_file_can_have_is_before_or_behind_all_of_them(site, query, found):
+    site.record("a.mp4", 3)
+
+    ack = site.fetch(query=query)
+    end = site.end() or ack
+
+    assert end["code"] == ("ok" if found else "unknown_file")
+    assert end["result"].get("wanted", 0) == found
+
+
 def test_what_fits_by_name_goes_first_and_is_followed_until_it_is_there(site):
     for name in ("a.mp4", "b.mp4", "wanted-1.mp4", "Wanted-2.MP4"):
         site.record(name, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -64,4 +64,8 @@ def _moment(text: str | None, *, is_end: bool = False) -> datetime | None:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment + timedelta(days=1) if is_end and len(text) == _DATE else moment
+    if not is_end or len(text) != _DATE:
+        return moment
+    if moment.date() == date.max:  # behind it there is no day
+        return datetime.max.replace(tzinfo=UTC)
+    return moment + timedelta(days=1)
