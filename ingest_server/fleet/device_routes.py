@@ -33,8 +33,9 @@ class Reports:
     intake: Intake
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        reporter = Reporter(req, self.intake.fleet)
         report = message(req, Report.from_json, MOST_BYTES)
-        send(resp, self.intake.take(reporter(req, report.device), report))
+        send(resp, self.intake.take(reporter.named(report.device), report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +52,56 @@ class HoldsReports:
         """
         if media_type_of(req) != "application/json":
             raise Refused("unsupported-media-type", "send Content-Type: application/json")
+        reporter = Reporter(req, self.fleet)
         content = read_small(body_with_length(req), holdings.MOST_PACKED, "a list of recordings")
         if req.get_header("Content-Encoding") is not None:
             content = holdings.unpacked(content)
+        holdings.refuse_many_values(content)
         try:
             changes = holdings.Changes.from_json(parse_json(content))
         except MessageError as error:
             raise Refused("malformed-request", str(error)) from error
-        standing = holdings.take(self.fleet, reporter(req, changes.device), changes)
+        standing = holdings.take(self.fleet, reporter.named(changes.device), changes)
         send(resp, holdings.standing_document(standing))
 
 
-def reporter(req: falcon.Request, named: str | None) -> str:
-    """Return which device reports: as its credential says, and in open mode as it says itself.
+class Reporter:
+    """Which device reports: as its credential says, and in open mode as it says itself.
+
+    One that a credential names is counted here, before a byte of the body is read: a flood costs a look.
 
     Raises:
-        Refused: the credential is no device's, or nobody is named.
+        Refused: the credential is no device's, or the device comes too often.
     """
-    caller = req.context.caller
-    if SCOPE_UPLOAD not in caller.scopes:
-        raise Refused("forbidden", "the token's scopes do not cover reports: it needs upload")
-    device = device_of(req)
-    if device is not None:
-        if named not in (None, device):
-            raise Refused("device-mismatch", "the report names another device than its token")
-        return device
-    if caller.token_id is not None:
-        raise Refused("forbidden", "a report needs the token of a device, not an operator's")
-    if named is None or not is_device_id(named):
-        raise Refused(
-            "malformed-request",
-            "in open mode a report names its device: 'device' has 1 to 63 of a-z, 0-9, _ and -",
-        )
-    return named
+
+    def __init__(self, req: falcon.Request, fleet: FleetService) -> None:
+        caller = req.context.caller
+        self._fleet = fleet
+        self._device = device_of(req)
+        if SCOPE_UPLOAD not in caller.scopes:
+            raise Refused("forbidden", "the token's scopes do not cover reports: it needs upload")
+        if self._device is not None:
+            fleet.count_in(self._device)
+        elif caller.token_id is not None:
+            raise Refused("forbidden", "a report needs the token of a device, not an operator's")
+
+    def named(self, named: str | None) -> str:
+        """Return the device, where the report names *named*.
+
+        Raises:
+            Refused: it names another device than its credential, or in open mode none that may report.
+        """
+        if self._device is not None:
+            if named not in (None, self._device):
+                raise Refused("device-mismatch", "the report names another device than its token")
+            return self._device
+        if named is None or not is_device_id(named):
+            raise Refused(
+                "malformed-request",
+                "in open mode a report names its device: 'device' has 1 to 63 of a-z, 0-9, _ and -",
+            )
+        self._fleet.count_in(named)
+        return named
 
 
 def send(resp: falcon.Response, document: Any) -> None:

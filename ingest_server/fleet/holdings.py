@@ -22,6 +22,8 @@ MOST_PACKED = 256 * KIB
 MOST_UNPACKED = 4096 * KIB
 MOST_ROWS = 20_000
 """In one run: 100,000 recordings come in five."""
+MOST_VALUES = 20 * MOST_ROWS
+"""A row has seven. Each begins with one of these three signs, or stands behind one; in a name they count, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
     """Apply *changes* if they go on from what is known; return how far the list is now.
 
     Raises:
-        Refused: the device comes too often, or the database failed; nothing is changed.
+        Refused: there are as many devices as are kept, or the database failed; nothing is changed.
     """
     with fleet.lock:
-        member = fleet.admitted(device)
+        member = fleet.joined(device)
         known = fleet.holds_standing(member)
         begins_anew = changes.is_whole or changes.since == 0
         goes_on = changes.epoch == known.epoch and changes.since <= known.through < changes.through
@@ -129,6 +131,17 @@ def unpacked(packed: bytes) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise Refused("malformed-request", "the body is not one whole gzip stream")
     return found
+
+
+def refuse_many_values(content: bytes) -> None:
+    """Refuse what would be a hundred times as large once it is read: a megabyte of ``{},{},``.
+
+    Raises:
+        Refused: it is that.
+    """
+    if sum(content.count(one) for one in (b",", b"[", b"{")) > MOST_VALUES:
+        detail = f"a list of recordings has at most {MOST_ROWS} rows of 7 values"
+        raise Refused("too-large", detail)
 
 
 def standing_document(standing: HoldsStanding) -> Mapping[str, Any]:

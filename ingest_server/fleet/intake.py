@@ -22,22 +22,22 @@ class Intake:
     """Safe to use from several threads."""
 
     def __init__(self, fleet: FleetService) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
 
     def take(self, device: str, report: Report, via: str = "server") -> dict[str, Any]:
         """Take a report; returns what its device is answered.
 
         Raises:
-            Refused: it reports too often, or there are as many devices as are kept.
+            Refused: there are as many devices as are kept.
         """
-        with self._fleet.lock:
-            member = self._fleet.admitted(device)
+        with self.fleet.lock:
+            member = self.fleet.joined(device)
             is_new_run = report.run_id != member.run_id
             if is_new_run or report.seq > member.seq:
                 self._take(member, report, via, is_new_run=is_new_run)
             self._take_events(member, report)
             for told in report.acks:
-                self._fleet.commands.acknowledge(member, told)
+                self.fleet.commands.acknowledge(member, told)
             return self._answer(member, report)
 
     def _take(self, member: Member, report: Report, via: str, *, is_new_run: bool) -> None:
@@ -45,7 +45,7 @@ class Intake:
             member.run_id, member.through = report.run_id, 0
             member.lacks = set(WANTED)
         member.boot_id, member.seq = report.boot_id, report.seq
-        self._fleet.hear(member, report.next_s, via)
+        self.fleet.hear(member, report.next_s, via)
         if report.reported_version is not None:
             member.reported_version = report.reported_version
         self.say(member, report.documents, info=report.info, state=report.state)
@@ -65,17 +65,17 @@ class Intake:
             before = member.standing.progress
             member.standing = rows.standing_of(state)
             if member.standing.progress != before or member.moved_s is None:
-                member.moved_s = self._fleet.clock.now_s()
+                member.moved_s = self.fleet.clock.now_s()
         member.lacks -= set(documents)
-        self._fleet.unwritten.note(member, documents)
-        self._fleet.show(member)
+        self.fleet.unwritten.note(member, documents)
+        self.fleet.show(member)
 
     def happened(self, member: Member, events: Sequence[ToldEvent]) -> bool:
         """Keep what happened on a device, each once; False: it is not kept, and has to come again."""
-        at = rfc3339(self._fleet.clock.now_utc())
+        at = rfc3339(self.fleet.clock.now_utc())
         told = [DeviceEvent(member.device, one.id, one.type, at, one.body) for one in events]
         try:
-            self._fleet.store.add_events(told)
+            self.fleet.store.add_events(told)
         except Refused as refused:
             log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
             return False
@@ -90,14 +90,14 @@ class Intake:
         want = sorted(member.lacks)
         answer: dict[str, Any] = {
             "v": 1,
-            "now": rfc3339(self._fleet.clock.now_utc()),
-            "commands": self._fleet.commands.told_to(member),
-            "desired": self._fleet.desired_for(member),
+            "now": rfc3339(self.fleet.clock.now_utc()),
+            "commands": self.fleet.commands.told_to(member),
+            "desired": self.fleet.desired_for(member),
             "want": want,
             "through": member.through,
         }
         if report.holds is not None:
-            standing = self._fleet.holds_standing(member)
+            standing = self.fleet.holds_standing(member)
             answer["holds"] = {"epoch": standing.epoch, "through": standing.through}
             if report.holds != (standing.epoch, standing.through):
                 want.append("holds")

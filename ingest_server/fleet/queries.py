@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import falcon
 
 from ingest_server.core.errors import Refused
+from ingest_server.fleet.values import MOST
+
+_SECONDS = re.compile(r"-?[0-9]{1,19}\Z")
 
 
 def whole(req: falcon.Request, name: str, usual: int, *, least: int = 0, most: int) -> int:
@@ -50,7 +54,6 @@ def place(req: falcon.Request, name: str) -> tuple[int, str] | None:
     if not given:
         return None
     time_s, found, file_id = given.partition(":")
-    digits = time_s.removeprefix("-")
-    if not (found and digits.isascii() and digits.isdigit() and len(digits) < 20 and file_id):
+    if not (found and _SECONDS.match(time_s) and abs(int(time_s)) <= MOST and file_id):
         raise Refused("malformed-request", f"{name} is what an earlier answer has as 'next'")
-    return int(time_s), file_id[:64]
+    return int(time_s), file_id

@@ -93,20 +93,20 @@ class FleetService:
 
     # what devices say
 
-    def admitted(self, device: str) -> Member:
-        """Return the device, which wants to tell something.
+    def count_in(self, device: str) -> None:
+        """Count a report of a device, before anything is done with what it says.
 
         Raises:
             Refused: it comes too often, or there are as many devices as are kept.
         """
-        member = self.joined(device)
-        if not member.may_report(self.clock.now_s()):
-            raise Refused(
-                "too-many-requests",
-                "this device reports more than once a second; its reports need not be so many",
-                retry_after_s=TOO_OFTEN_RETRY_S,
-            )
-        return member
+        with self.lock:
+            if self.joined(device).may_report(self.clock.now_s()):
+                return
+        raise Refused(
+            "too-many-requests",
+            "this device reports more than once a second; its reports need not be so many",
+            retry_after_s=TOO_OFTEN_RETRY_S,
+        )
 
     def hear(self, member: Member, next_s: float, via: str) -> None:
         """Note that a device was just heard of, and when it will speak again."""

@@ -175,3 +175,25 @@ def test_a_fetch_is_a_command_with_what_is_wanted(site):
     assert given.status_code == 202
     assert (told["id"], told["cmd"], told["args"]) == (given.json["id"], "fetch", wanted)
     assert site.post("/devices/drone-1/fetch", {"query": {"path": "/"}}).status_code == 422
+
+
+@pytest.mark.parametrize("cursor", ["9999999999999999999:f", "-9223372036854775808:f", "1:", "x:f"])
+def test_a_page_that_no_answer_named_is_refused(site, cursor):
+    tell(site, changes(0, 1, [row(1)]))
+
+    answer = site.get("/devices/drone-1/holds", params={"cursor": cursor})
+
+    assert (answer.status_code, answer.json["code"]) == (400, "malformed-request")
+
+
+def test_pages_go_on_behind_the_longest_ids_and_the_latest_times(site):
+    rows = [[f"{number:0128}", *row(0, mtime_s=2**70)[1:]] for number in range(5)]
+    tell(site, changes(0, 1, rows))
+
+    first = held(site, limit="2")
+    second = held(site, limit="2", cursor=first["next"])
+    third = held(site, limit="2", cursor=second["next"])
+
+    pages = [*first["holds"], *second["holds"], *third["holds"]]
+    assert [one["file_id"] for one in pages] == [one[0] for one in rows]
+    assert third["next"] is None

@@ -1,12 +1,16 @@
 """A device that says too much: what it costs is bounded, and the others go on."""
 
+import gzip
 import json
 
+import pytest
 from falcon import testing
 
+from ingest_server.fleet import holdings
 from ingest_server.fleet.settings import FleetSettings
 from tests.support.fleet import BY_US, Site, info, report, state
 from tests.support.ingest import ingest
+from tests.support.secured import secured
 
 
 def huge(seq, device="drone-1"):
@@ -78,3 +82,45 @@ def test_an_operators_list_stays_small_whatever_devices_say():
             )
 
         assert len(site.get("").content) < 30 * 2048 + 2048
+
+
+def test_lists_in_a_flood_are_refused_before_they_are_unpacked(tmp_path):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    with secured(tmp_path) as site:
+        client = site.device("drone-1")
+        answers = [
+            client.post("/v1/report/holds", content=b"no gzip", headers=headers) for _ in range(60)
+        ]
+
+        found = [one.json()["code"] for one in answers]
+        assert "malformed-request" in found[:30]
+        assert found[-1] == "too-many-requests"
+        assert found.count("malformed-request") <= 40  # thirty at once, then one a second
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        other = site.device("drone-2").post("/v1/report", json=report())
+        assert other.status_code == 200
+
+
+@pytest.mark.parametrize("filling", [b"{},", b"[[]],", b"1,", b"[" * 500 + b"]" * 500 + b","])
+def test_a_list_that_is_large_only_once_it_is_read_is_refused_unread(tmp_path, filling):
+    most = holdings.MOST_UNPACKED - 100
+    content = b'{"v":1,"rows":[' + filling * (most // len(filling)) + b"1]}"
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    with secured(tmp_path) as site:
+        packed = gzip.compress(content)
+        answer = site.device("drone-1").post("/v1/report/holds", content=packed, headers=headers)
+
+    assert len(packed) < 16 * 1024
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+
+def test_the_longest_list_of_the_longest_names_is_taken(tmp_path):
+    name = "Ä, [x] {y}.MP4"
+    rows = [[f"f{n}", name, "day, two", 10, n, "pending", None] for n in range(holdings.MOST_ROWS)]
+    document = {"v": 1, "epoch": "e", "from": 0, "through": 1, "rows": rows}
+    content = gzip.compress(json.dumps(document).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    with secured(tmp_path) as site:
+        answer = site.device("drone-1").post("/v1/report/holds", content=content, headers=headers)
+
+    assert answer.json() == {"epoch": "e", "through": 1}
