@@ -33,6 +33,7 @@ from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
+from ingest_server.fleet.figures import figures
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
 from ingest_server.front.crowd import most_connections
@@ -193,7 +194,8 @@ class IngestServer:
             return NOBODY, FileBlobs(config.server.data_dir)
         # Only here: most servers that are not asked for figures need not load what counts.
         try:
-            from ingest_server.notify.metrics import Metrics, Sources
+            from ingest_server.notify.gauges import Sources
+            from ingest_server.notify.metrics import Metrics
             from ingest_server.notify.metrics_listener import MetricsListener
         except ModuleNotFoundError as error:
             raise ServerError(
@@ -211,6 +213,7 @@ class IngestServer:
                 sizes=self._state.sizes,
                 levels=self._levels,
                 events_dropped=self._state.outbox.dropped,
+                fleet=lambda: figures(self._fleet.service),
             )
         )
         self._private = MetricsListener(

@@ -97,7 +97,7 @@ class Notices:
     def _of(self, member: Member) -> Iterator[Finding]:
         rules, standing, device = self._fleet.settings, member.standing, member.device
         silent_s = self._fleet.silent_s(member)
-        if silent_s is not None and 0 < rules.silent_s < silent_s:
+        if silent_s is not None and rules.is_silent(silent_s):
             since = {"last_seen": member.last_seen, "silent_s": int(silent_s)}
             detail = f"it has not reported for {span(silent_s)}"
             yield Finding(SILENT, device, 1, {**since, "detail": detail})

@@ -21,6 +21,10 @@ class FleetSettings:
     stall_s: float = 0.25 * HOUR_S
     """Without a byte acknowledged while something is sent: then it is stuck."""
 
+    def is_silent(self, silent_s: float | None) -> bool:
+        """Whether people are told of a device that was not heard of for *silent_s*; None: it never was."""
+        return silent_s is not None and 0 < self.silent_s < silent_s
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:

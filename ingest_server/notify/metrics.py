@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it; the only module that knows prometheus-client.
+"""What the server counts, as Prometheus reads it; this module and `gauges` alone know prometheus-client.
 
 Served on a listener of its own (`[metrics] listen`), which needs no credential and is therefore for
 this machine or a private network. A device is never a label: a fleet has too many. `docs/metrics.md`
@@ -8,30 +8,17 @@ says what each figure is for.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 import prometheus_client
-import structlog
-from prometheus_client.core import (
-    CollectorRegistry,
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
 from edge_host.clock import Clock
 from ingest_server.base.observer import Observer
-from ingest_server.core.errors import Refused
-from ingest_server.storage.interface import Census, Level, Queue, Sizes
-
-log = structlog.get_logger()
+from ingest_server.notify.gauges import Gauges, Sources
 
 BACKEND = "files"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -39,7 +26,6 @@ OTHER_METHOD = "other"
 """A method is what the client wrote: each one it invents would be a new series."""
 
 AUTH_CODES = frozenset({"unauthorized", "forbidden", "device-mismatch", "misdirected-request"})
-UNFINISHED = ("open", "verifying", "publishing")
 
 REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 """Up to ten minutes: a chunk over a bad link takes as long as it takes."""
@@ -54,21 +40,6 @@ def server_version() -> str:
         return installed_version("edge-uploader")
     except PackageNotFoundError:  # run from a source tree
         return "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where gauges are read at the moment of a scrape; each may raise `Refused` or OSError."""
-
-    census: Callable[[], Census]
-    free_bytes: Callable[[], int]
-    commits: Callable[[], tuple[int, int]]
-    """Transactions of the committer, and the jobs in them."""
-    webhooks: Callable[[], Queue] | None = None
-    sizes: Callable[[], Sizes] = Sizes
-    levels: Callable[[], Mapping[str, Level]] = dict
-    """What there is only so much of."""
-    events_dropped: Callable[[], int] = int
 
 
 class Metrics(Observer):
@@ -156,7 +127,7 @@ class Metrics(Observer):
 
     def watch(self, sources: Sources) -> None:
         """Show the gauges too; called once."""
-        self.registry.register(_Gauges(sources, self._clock))
+        self.registry.register(Gauges(sources, self._clock))
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return all figures and their content type, as the scraper wants them."""
@@ -222,105 +193,3 @@ class Metrics(Observer):
 
     def webhook_delivered(self, result: str) -> None:
         self._deliveries.labels(result).inc()
-
-
-class _Gauges(Collector):
-    """What is read when it is asked for. A source that fails leaves its gauges out: a gap, no lie."""
-
-    def __init__(self, sources: Sources, clock: Clock) -> None:
-        self._sources = sources
-        self._clock = clock
-
-    def describe(self) -> Iterable[Metric]:
-        return ()  # else it would be collected when registered, before the server has started
-
-    def collect(self) -> Iterator[Metric]:
-        for read in (
-            self._uploads,
-            self._storage,
-            self._commits,
-            self._webhooks,
-            self._sizes,
-            self._levels,
-        ):
-            try:
-                # Read in full first: half of a source is no answer either.
-                found = list(read())
-            except (Refused, OSError) as error:
-                log.warning("metrics.incomplete", error=str(error))
-                continue
-            yield from found
-
-    def _uploads(self) -> Iterator[Metric]:
-        census = self._sources.census()
-        by_state = GaugeMetricFamily("ingest_uploads_open", "Unfinished uploads.", labels=["state"])
-        for state in UNFINISHED:
-            by_state.add_metric([state], census.by_state.get(state, 0))
-        yield by_state
-        yield GaugeMetricFamily(
-            "ingest_upload_oldest_open_age_seconds",
-            "Since the oldest unfinished upload was created; 0: there is none.",
-            self._age_s(census.oldest_at),
-        )
-        yield GaugeMetricFamily(
-            "ingest_storage_reserved_bytes",
-            "Bytes still to come of unfinished uploads.",
-            census.due_bytes,
-        )
-
-    def _storage(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(
-            "ingest_storage_free_bytes", "Free on the disk.", self._sources.free_bytes()
-        )
-
-    def _commits(self) -> Iterator[Metric]:
-        commits, jobs = self._sources.commits()
-        yield CounterMetricFamily("ingest_state_commits", "Transactions of the database.", commits)
-        yield CounterMetricFamily("ingest_state_jobs", "Jobs in those transactions.", jobs)
-
-    def _webhooks(self) -> Iterator[Metric]:
-        if self._sources.webhooks is None:
-            return
-        backlog = self._sources.webhooks()
-        yield GaugeMetricFamily(
-            "ingest_webhook_queue_length", "Deliveries that wait.", backlog.length
-        )
-        yield GaugeMetricFamily(
-            "ingest_webhook_oldest_age_seconds",
-            "Since the oldest of them came about; 0: there is none.",
-            self._age_s(backlog.oldest),
-        )
-
-    def _sizes(self) -> Iterator[Metric]:
-        sizes = self._sources.sizes()
-        for name, text, count in (
-            ("ingest_state_bytes", "The database's file.", sizes.stored),
-            ("ingest_state_free_bytes", "Of it, what is used again.", sizes.free),
-            ("ingest_state_log_bytes", "The database's log beside it.", sizes.log),
-        ):
-            yield GaugeMetricFamily(name, text, count)
-
-    def _levels(self) -> Iterator[Metric]:
-        levels = self._sources.levels()
-        used = GaugeMetricFamily("ingest_resource_used", "Used now.", labels=["resource"])
-        bound = GaugeMetricFamily("ingest_resource_bound", "The most.", labels=["resource"])
-        for name, level in levels.items():
-            used.add_metric([name], level.used)
-            bound.add_metric([name], level.bound)
-        yield used
-        yield bound
-        places = GaugeMetricFamily("ingest_storage_free_inodes", "Files that the disk still takes.")
-        if "inodes" in levels:
-            places.add_metric([], max(0, levels["inodes"].bound - levels["inodes"].used))
-        yield places
-        yield CounterMetricFamily(
-            "ingest_events_dropped",
-            "Events that were too many to wait for their targets.",
-            self._sources.events_dropped(),
-        )
-
-    def _age_s(self, since: str | None) -> float:
-        if since is None:
-            return 0.0
-        passed = self._clock.now_utc() - datetime.fromisoformat(since)
-        return max(0.0, passed.total_seconds())

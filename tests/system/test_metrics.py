@@ -21,10 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_host.clock import SystemClock
 from ingest_server import logs
+from ingest_server.base.fleet_figures import FleetFigures
 from ingest_server.config import load
 from ingest_server.core.errors import Refused, ServerError
 from ingest_server.front.address import ListenAddress, parse_address
-from ingest_server.notify.metrics import Metrics, Sources
+from ingest_server.notify.gauges import Sources
+from ingest_server.notify.metrics import Metrics
 from ingest_server.notify.metrics_listener import ACCEPT_PAUSE_S, MetricsListener
 from ingest_server.server import IngestServer
 from ingest_server.storage.files.part_file import PartFile
@@ -38,6 +40,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 DATA = b"a recording, or at least its first bytes"
 LENGTH = len(DATA)
 PROCESS = ("process_", "python_")
+NO_DEVICE = FleetFigures(
+    by_presence={},
+    silent=0,
+    stuck=0,
+    pending_files=0,
+    pending_bytes=0,
+    failed_files=0,
+    oldest_pending_s=0,
+)
 
 
 def digest_of(data: bytes) -> str:
@@ -297,6 +308,7 @@ def test_the_page_describes_every_figure_and_no_other(metrics):
             free_bytes=lambda: 1,
             commits=lambda: (0, 0),
             webhooks=Queue,
+            fleet=lambda: NO_DEVICE,
         )
     )
     families = {
