@@ -20,9 +20,36 @@ from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownD
 WANTED = ("info", "state", "files")
 """Documents that a device tells when it is asked to."""
 
-MOST_PER_MINUTE = 60
-BURST = 30
-"""Reports of one device: whoever comes more often is told to come back."""
+
+@dataclass(slots=True)
+class Allowance:
+    """So many of one device at once, and so many a second after that."""
+
+    burst: int
+    per_s: float
+    _left: float = field(init=False)
+    _at_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._left = self.burst
+
+    def take(self, now_s: float) -> bool:
+        """Count one in; False: there were too many lately."""
+        self._left = min(self.burst, self._left + (now_s - self._at_s) * self.per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _reports() -> Allowance:
+    return Allowance(30, 1)
+
+
+def _messages() -> Allowance:
+    # An outbox of a thousand events comes at once when a device is back at its broker.
+    return Allowance(2000, 20)
 
 
 @dataclass(slots=True)
@@ -63,17 +90,10 @@ class Member:
     """The availability that its row shows."""
     stuck: Stuck | None = None
     """As its row shows it."""
-    tokens: float = BURST
-    tokens_s: float = 0.0
-
-    def may_report(self, now_s: float) -> bool:
-        """Count a report in; False: there were too many lately."""
-        gained = (now_s - self.tokens_s) * MOST_PER_MINUTE / 60
-        self.tokens, self.tokens_s = min(BURST, self.tokens + gained), now_s
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
+    reports: Allowance = field(default_factory=_reports)
+    """Over HTTP: whoever comes more often is told to come back."""
+    messages: Allowance = field(default_factory=_messages)
+    """Over a broker: nobody can be told there, so the rest is dropped."""
 
     def presence_at(self, now_s: float) -> str:
         if self.heard_s is None:

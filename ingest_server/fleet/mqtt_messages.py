@@ -17,7 +17,7 @@ import structlog
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.commands import document
 from ingest_server.fleet.intake import Intake
-from ingest_server.fleet.members import Member
+from ingest_server.fleet.members import Allowance, Member
 from ingest_server.fleet.presence import ONLINE
 from ingest_server.fleet.report import MOST_EVENT, MOST_NEXT_S, MOST_OF, read_ack, read_event
 from ingest_server.fleet.service import FleetService
@@ -56,6 +56,9 @@ class Messages:
         self._sessions: dict[str, tuple[object, object]] = {}
         """Run and session of each device's last ``online``: an ``offline`` of another is old."""
         self._heartbeats_s: dict[str, float] = {}
+        self._log_lines = Allowance(20, 1 / 10)
+        """Of all devices: a name in a topic is as cheap as a message."""
+        self._left_out = 0
 
     def topics(self) -> list[str]:
         return [f"{self._root}/+/{one}" for one in HEARD]
@@ -75,14 +78,24 @@ class Messages:
                 with self._fleet.lock:
                     self._take(device, channel, found, is_retained=is_retained)
         except (ValueError, RecursionError, MessageError, Refused) as error:
-            log.warning(
-                "fleet.message_refused", device_id=device, topic=channel, error=str(error)[:300]
-            )
+            self._tell_log(device, channel, str(error)[:300])
+
+    def _tell_log(self, device: str, channel: str, error: str) -> None:
+        if not self._log_lines.take(self._fleet.clock.now_s()):
+            self._left_out += 1
+            return
+        facts = {"device_id": device, "topic": channel, "error": error}
+        log.warning("fleet.message_refused", **facts, left_out=self._left_out)
+        self._left_out = 0
 
     def _take(
         self, device: str, channel: str, found: Mapping[str, Any], *, is_retained: bool
     ) -> None:
         member = self._fleet.joined(device)
+        if not member.messages.take(self._fleet.clock.now_s()):
+            most = member.messages.per_s
+            detail = f"more than {most} messages a second of one device are dropped"
+            raise Refused("too-many-requests", detail)
         if channel == "status":
             return self._status(member, found)
         if channel == "event":

@@ -100,7 +100,7 @@ class FleetService:
             Refused: it comes too often, or there are as many devices as are kept.
         """
         with self.lock:
-            if self.joined(device).may_report(self.clock.now_s()):
+            if self.joined(device).reports.take(self.clock.now_s()):
                 return
         raise Refused(
             "too-many-requests",
