@@ -32,6 +32,7 @@ def test_prometheus_takes_the_configuration_and_its_rules():
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", "ingest.rules.yml")
 
 
+@pytest.mark.slow
 def test_each_alert_comes_of_its_own_trouble_and_of_nothing_else():
     assert "SUCCESS" in promtool("test", "rules", "ingest.test.yml")
 
