@@ -60,7 +60,10 @@ class Intake:
     ) -> None:
         """Take what a device says of itself, under the fleet's lock."""
         if info is not None:
-            member.build = rows.build_of(info)
+            build = rows.build_of(info)
+            if build != member.build:
+                self._fleet.unwritten.hurry()  # by it `ingest-server fetch` knows what to ask for
+            member.build = build
         if state is not None:
             before = member.standing.progress
             member.standing = rows.standing_of(state)

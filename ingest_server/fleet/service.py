@@ -141,10 +141,11 @@ class FleetService:
     # what goes on by itself
 
     def tick(self) -> None:
-        """Look who has fallen silent, and what has come to a stop."""
+        """Look who has fallen silent, what has come to a stop, and what nobody has answered in time."""
         with self.lock:
             now_s = self.clock.now_s()
             for member in self.members.values():
+                self.commands.expire(member)
                 found = member.stuck_at(now_s, self.settings)
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
@@ -179,9 +180,9 @@ class FleetService:
                 (self.unwritten.written if is_written else self.unwritten.failed)(batch)
         return is_written
 
-    def write_if_much(self) -> None:
-        """Write before it is due, where devices say more than usual."""
-        if self.unwritten.is_much:
+    def write_if_due(self) -> None:
+        """Write before the usual time, where that is called for."""
+        if self.unwritten.is_due:
             self.write()
 
     def document(self, device: str, kind: str) -> bytes | None:

@@ -35,6 +35,7 @@ class Unwritten:
         self._changed: set[str] = set()
         self._documents: dict[tuple[str, str], bytes] = {}
         self._bytes = 0
+        self._is_urgent = False
         self._samples: dict[tuple[str, int, int], Samples] = {}
         self.writing = threading.Lock()
         """Held from taking a batch to the end of its transaction, and while a device is forgotten; taken
@@ -42,8 +43,13 @@ class Unwritten:
         self._generation = store.generation
 
     @property
-    def is_much(self) -> bool:
-        return self._bytes > MOST_BYTES
+    def is_due(self) -> bool:
+        """Whether to write before it is time to: there is much, or programs beside this one go by it."""
+        return self._is_urgent or self._bytes > MOST_BYTES
+
+    def hurry(self) -> None:
+        """Have what is noted written soon."""
+        self._is_urgent = True
 
     def note(self, member: Member, documents: Mapping[str, bytes]) -> None:
         self._changed.add(member.device)
@@ -71,6 +77,7 @@ class Unwritten:
         if self._generation != self._store.generation:
             self._begin_anew(members)
         changed, self._changed = self._changed, set()
+        self._is_urgent = False
         return Batch(
             {one: members[one].facts() for one in changed if one in members},
             dict(self._documents),

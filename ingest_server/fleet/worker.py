@@ -46,7 +46,7 @@ class FleetWorker:
         now_s = fleet.clock.now_s()
         self._due: dict[Callable[[], object], tuple[float, float]] = {
             fleet.tick: (now_s + LOOK_S, LOOK_S),
-            fleet.write_if_much: (now_s + LOOK_S, LOOK_S),
+            fleet.write_if_due: (now_s + LOOK_S, LOOK_S),
             fleet.adopt: (now_s + ADOPT_S, ADOPT_S),
             self._join: (now_s, UPLOADERS_S),
             fleet.write: (now_s + WRITE_S, WRITE_S),

@@ -8,6 +8,7 @@ from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.storage.interface import DeviceSummary
 from ingest_server.storage.memory.fleet import MemoryFleet
+from tests.support.fleet import state
 
 
 class Failing(MemoryFleet):
@@ -102,6 +103,26 @@ def test_more_than_usual_is_written_before_it_is_due(fleet, monkeypatch):
     fleet.pass_s(2)
 
     assert [one.device for one in fleet.store.devices()] == ["drone-1"]
+
+
+def test_what_a_device_can_be_asked_is_known_beside_the_server_at_once(fleet):
+    fleet.report()
+    fleet.pass_s(2)
+    [known] = fleet.store.devices()
+    assert b'"fetch"' in known.info
+
+    fleet.report(state=state(state="uploading"))
+    fleet.pass_s(2)
+    assert b"uploading" not in fleet.store.devices()[0].state, "the rest waits for its time"
+
+
+def test_a_command_expires_in_the_database_though_nobody_asks(fleet):
+    fleet.report(next_s=30)
+    given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]
+
+    fleet.pass_s(121)
+
+    assert fleet.store.command("drone-1", given).status == "expired"
 
 
 def test_a_device_that_is_forgotten_while_it_is_unwritten_stays_forgotten(fleet):
