@@ -57,6 +57,7 @@ _TABLE = (
     ProblemType("upload-expired", 410, "The upload has expired"),
     ProblemType("upload-aborted", 410, "The upload was aborted"),
     ProblemType("length-required", 411, "A Content-Length is needed"),
+    ProblemType("precondition-failed", 412, "It is another than the request expects"),
     ProblemType("too-large", 413, "Larger than this server takes"),
     ProblemType("unsupported-media-type", 415, "This encoding or type is not taken"),
     ProblemType("misdirected-request", 421, "This server is not known under that name"),

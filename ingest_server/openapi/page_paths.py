@@ -150,8 +150,15 @@ def _content() -> Schema:
         parameter("header", "Range", {**_TEXT, "examples": ["bytes=0-1023"]}),
         parameter("header", "If-Range", _TEXT),
         parameter("header", "If-None-Match", _TEXT),
+        parameter("header", "If-Match", _TEXT),
     ]
-    codes = ("not-found", "upload-not-found", "digest-mismatch", "storage-failed")
+    codes = (
+        "not-found",
+        "upload-not-found",
+        "digest-mismatch",
+        "precondition-failed",
+        "storage-failed",
+    )
     bytes_of = {"content": {"*/*": {"schema": BINARY}}}
     get = operation(
         "content",
@@ -172,8 +179,12 @@ def _content() -> Schema:
     head: Schema = {
         "operationId": "contentHead",
         "summary": "The same without a body",
-        "parameters": parameters[:1],
-        "responses": {"200": {"description": "It is there."}, **told},
+        "parameters": [parameters[0], *parameters[3:]],
+        "responses": {
+            "200": {"description": "It is there."},
+            "304": {"description": "The browser has it."},
+            **told,
+        },
     }
     return {"get": get, "head": head}
 

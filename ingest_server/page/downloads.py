@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 from ingest_server.core.errors import Refused
+from ingest_server.core.names import component
 from ingest_server.uploads.handing_out import Recording
 
 MOST_OPEN = 64
@@ -20,6 +22,8 @@ MOST_OPEN = 64
 MOST_OPEN_ELSEWHERE = 8
 """On a container that is not ours each has a thread too, for as long as its reader takes."""
 BUSY_RETRY_S = 5.0
+MOST_READERS = 1024
+"""Remembered; the least recent is forgotten first, and noted once more."""
 
 PLAYED = {
     "mp4": "video/mp4",
@@ -85,6 +89,24 @@ class Places:
         return leave
 
 
+class Readers:
+    """Who has begun to read what: a browser asks for many parts, and whoever reads may begin at any."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def is_new(self, who: str, upload_id: str) -> bool:
+        """Return whether nobody of that name is remembered to read it; from here on somebody is."""
+        with self._lock:
+            is_new = (who, upload_id) not in self._seen
+            self._seen[who, upload_id] = None
+            self._seen.move_to_end((who, upload_id))
+            while len(self._seen) > MOST_READERS:
+                self._seen.popitem(last=False)
+        return is_new
+
+
 class Body:
     """The body of an answer; whatever serves it closes it."""
 
@@ -111,8 +133,12 @@ def media_type_of(name: str) -> str | None:
 
 
 def disposition(name: str, *, is_played: bool) -> str:
-    """Return what a browser is to do with a file, and how to call it (RFC 6266, RFC 8187)."""
-    plain = _PLAIN.sub("_", name).strip(". ")[-100:] or "recording"
-    encoded = quote(name.encode("utf-8", "replace"), safe="")
+    """Return what a browser is to do with a file, and how to call it (RFC 6266, RFC 8187).
+
+    It is called as the server itself would call it: without what turns a name round or begins a line.
+    """
+    safe = component(name)
+    plain = _PLAIN.sub("_", safe).strip(". ")[-100:] or "recording"
+    encoded = quote(safe, safe="")
     kind = "inline" if is_played else "attachment"
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"

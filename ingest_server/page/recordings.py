@@ -24,10 +24,11 @@ from ingest_server.page.downloads import (
     MOST_OPEN_ELSEWHERE,
     Body,
     Places,
+    Readers,
     disposition,
     media_type_of,
 )
-from ingest_server.page.files import is_held
+from ingest_server.page.files import is_held, listed_tags
 from ingest_server.page.ranges import UnsatisfiableError, asked_range
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import RecordingQuery
@@ -49,6 +50,7 @@ class Shelf:
     handing_out: HandingOut
     audit: Audit
     places: Places = field(default_factory=Places)
+    readers: Readers = field(default_factory=Readers)
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], shelf: Shelf) -> None:
@@ -95,8 +97,7 @@ class _Content:
         _, receipt = self.shelf.handing_out.find(known_id(upload_id))
         has_to_keep = req.params.get("download") is not None
         tag = _describe(resp, receipt, has_to_keep=has_to_keep)
-        if is_held(req, tag):
-            resp.status = HTTPStatus.NOT_MODIFIED
+        if _is_settled(req, resp, tag):
             return
         try:
             run = _asked(req, tag, receipt.length)
@@ -115,13 +116,18 @@ class _Content:
             resp.set_header("Content-Range", f"bytes {start}-{stop - 1}/{receipt.length}")
         resp.content_length = stop - start
         resp.stream = Body(recording, recording.pieces(start, stop, admitted.question()), leave)
-        if start == 0:  # the first of the requests that a player makes
+        is_new = self.shelf.readers.is_new(req.context.operator.name, upload_id)
+        if (
+            is_new or start == 0
+        ):  # a player's first request, or whoever has a reason to leave that out
             self.shelf.audit.note("recording.read", device=receipt.device, object_=upload_id)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Say what GET would begin with."""
         _, receipt = self.shelf.handing_out.find(known_id(upload_id))
-        _describe(resp, receipt, has_to_keep=req.params.get("download") is not None)
+        tag = _describe(resp, receipt, has_to_keep=req.params.get("download") is not None)
+        if _is_settled(req, resp, tag):
+            return
         self.shelf.handing_out.open(receipt).close()
         resp.content_length = receipt.length
 
@@ -135,6 +141,22 @@ def _describe(resp: falcon.Response, receipt: Receipt, *, has_to_keep: bool) -> 
     is_played = media_type is not None and not has_to_keep
     resp.set_header("Content-Disposition", disposition(receipt.name, is_played=is_played))
     return tag
+
+
+def _is_settled(req: falcon.Request, resp: falcon.Response, tag: str) -> bool:
+    """Whether the client has what it asks for, which it is told here.
+
+    Raises:
+        Refused: it goes on with another content (RFC 9110, 13.1.1).
+    """
+    wanted = req.get_header("If-Match")
+    if wanted is not None and wanted.strip() != "*" and tag not in listed_tags(wanted):
+        detail = f"If-Match names another content: this recording has the ETag {tag}"
+        raise Refused("precondition-failed", detail)
+    if is_held(req, tag):
+        resp.status = HTTPStatus.NOT_MODIFIED
+        return True
+    return False
 
 
 def _asked(req: falcon.Request, tag: str, length: int) -> tuple[int, int] | None:

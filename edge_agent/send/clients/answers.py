@@ -60,6 +60,7 @@ _TABLE = {
         "unsupported-version",
         "method-not-allowed",
         "length-required",
+        "precondition-failed",
         "unsupported-media-type",
         "misdirected-request",
         "digest-required",

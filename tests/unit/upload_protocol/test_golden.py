@@ -47,6 +47,7 @@ command-refused          409
 upload-expired           410
 upload-aborted           410
 length-required          411
+precondition-failed      412
 too-large                413
 unsupported-media-type   415
 misdirected-request      421
