@@ -14,7 +14,7 @@ from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.stuck import Seen, Stuck, stuck
-from ingest_server.fleet.values import inner, number, text, whole
+from ingest_server.fleet.values import inner, number, text, version, whole
 from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownDevice, Samples
 
 WANTED = ("info", "state", "files")
@@ -166,7 +166,7 @@ class Member:
         self.through = whole(facts.get("through")) or 0
         self.via = [one for one in ("server", "mqtt") if one in (facts.get("via") or ())]
         self.presence = text(facts.get("presence"), 16) or NEVER
-        self.reported_version = whole(facts.get("reported_version")) or 0
+        self.reported_version = version(facts.get("reported_version")) or 0
         if self.presence != NEVER:
             self.heard_s = now_s
         self.is_gone = self.presence == OFFLINE

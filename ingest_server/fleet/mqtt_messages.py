@@ -21,7 +21,7 @@ from ingest_server.fleet.members import Allowance, Member
 from ingest_server.fleet.presence import ONLINE
 from ingest_server.fleet.report import MOST_EVENT, MOST_NEXT_S, MOST_OF, read_ack, read_event
 from ingest_server.fleet.service import FleetService
-from ingest_server.fleet.values import encoded, inner, number, text, whole
+from ingest_server.fleet.values import encoded, inner, number, text, version
 from ingest_server.storage.interface import CommandRecord
 from upload_protocol.headers import is_device_id
 from upload_protocol.members import MessageError
@@ -105,7 +105,7 @@ class Messages:
         else:
             body = {channel: encoded(found, channel, MOST_OF[channel])}
             if channel == "reported":
-                member.reported_version = whole(found.get("version")) or member.reported_version
+                member.reported_version = version(found.get("version")) or member.reported_version
             elif channel == "info":
                 told = number(inner(found.get("telemetry")).get("heartbeat_s"))
                 self._heartbeats_s[device] = float(told or USUAL_HEARTBEAT_S)

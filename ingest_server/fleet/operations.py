@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -118,11 +118,17 @@ class Operations:
                 raise Refused("not-found", f"{device} was given no command of that id")
             return self._told(member, found)
 
-    def desire(self, device: str, settings: Mapping[str, Any]) -> int:
+    def desire(
+        self, device: str, settings: Mapping[str, Any], seen: Container[int] | None = None
+    ) -> int:
         """Want these settings of a device, durable on return; returns the version of the wish.
 
+        Args:
+            seen: versions of the wish that is to give way to this one, 0 for none; None: any.
+
         Raises:
-            Refused: there is no such device or setting, or the device does not take it.
+            Refused: there is no such device or setting, the device does not take it, or somebody
+                else has wanted something meanwhile.
         """
         with self.fleet.lock:
             member = self._member(device)
@@ -138,6 +144,13 @@ class Operations:
                     f"settings has {allowed}",
                 )
             before = 0 if member.desired is None else int(member.desired.get("version", 0))
+            if seen is not None and before not in seen:
+                there = json.dumps(member.desired["settings"]) if member.desired else "nothing"
+                raise Refused(
+                    "precondition-failed",
+                    f"somebody has wanted other settings of {device} meanwhile (version {before}: "
+                    f"{there}); nothing was changed: look at them, and ask again",
+                )
             version = max(before, member.reported_version) + 1
             wanted = {"v": 1, "version": version, "settings": dict(settings)}
             self.fleet.store.put_desired(device, json.dumps(wanted).encode("ascii"))

@@ -129,7 +129,8 @@ class Desired:
             req, lambda given: required(object_of(given), "settings", dict), MOST_JSON
         )
         with self.desk.audit.action("device.desire", device, json.dumps(settings)[:200]):
-            version = self.desk.operations.desire(device, settings)
+            version = self.desk.operations.desire(device, settings, queries.versions(req))
+        resp.set_header("ETag", f'"{version}"')
         send(resp, {"version": version})
 
 

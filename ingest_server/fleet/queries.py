@@ -10,6 +10,7 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.values import MOST
 
+_VERSION = re.compile(r'(?:^|,)[ \t]*"([0-9]{1,18})"[ \t]*(?=,|$)')
 _SECONDS = re.compile(r"-?[0-9]{1,19}\Z")
 
 
@@ -25,6 +26,17 @@ def whole(req: falcon.Request, name: str, usual: int, *, least: int = 0, most: i
     if given.isascii() and given.isdigit() and least <= int(given[:20]) <= most:
         return int(given)
     raise Refused("malformed-request", f"{name} is a whole number from {least} to {most}")
+
+
+def versions(req: falcon.Request) -> frozenset[int] | None:
+    """Return the versions in If-Match, where 0 is of what nobody has written yet; None: any will do.
+
+    What is no version of ours is none that is there (RFC 9110, 13.1.1).
+    """
+    given = req.get_header("If-Match")
+    if given is None or given.strip() == "*":
+        return None
+    return frozenset(int(one) for one in _VERSION.findall(given))
 
 
 def moment(req: falcon.Request, name: str) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingest_server.fleet.values import encoded, inner, text, whole
+from ingest_server.fleet.values import encoded, inner, text, version, whole
 from upload_protocol.members import MessageError, object_of, optional, required
 
 KIB = 1024
@@ -95,7 +95,7 @@ class Report:
             info=optional(given, "info", dict),
             state=optional(given, "state", dict),
             documents=documents,
-            reported_version=whole(inner(given.get("reported")).get("version")),
+            reported_version=version(inner(given.get("reported")).get("version")),
             acks=tuple(read_ack(one) for one in _list(given, "acks")),
             events=tuple(read_event(one) for one in _list(given, "events")),
             holds=_holds(optional(given, "holds", dict)),

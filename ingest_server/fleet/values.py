@@ -10,6 +10,8 @@ from typing import Any
 from upload_protocol.members import MessageError
 
 MOST = 2**63 - 1
+_MOST_VERSION = 2**53 - 1
+"""The greatest whole number that all who read JSON agree on; a device takes none above it."""
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -24,6 +26,12 @@ def whole(value: object) -> int | None:
     """Return *value* as a whole number from 0 to 2^63 - 1; None: it is no number."""
     found = number(value)
     return None if found is None else int(found)
+
+
+def version(value: object) -> int | None:
+    """Return *value* if it is the version of a document that a device may have, with one above it."""
+    found = whole(value)
+    return found if found is not None and found < _MOST_VERSION else None
 
 
 def number(value: object) -> float | int | None:

@@ -149,9 +149,17 @@ _GIVEN = {
 _SPAN: Schema = {"type": "integer", "minimum": commands.LEAST_S, "maximum": commands.MOST_S}
 
 
-def _steering(name: str, summary: str, answers: Mapping[str, Schema], body: Schema) -> Schema:
+def _steering(
+    name: str,
+    summary: str,
+    answers: Mapping[str, Schema],
+    body: Schema,
+    codes: tuple[str, ...] = (),
+    **more: Any,
+) -> Schema:
     said = "Without a token, X-Requested-With: edge-uploader, or the server's own page."
-    return _operator(name, summary, answers, _STEERING, requestBody=_body(body), description=said)
+    more = {"requestBody": _body(body), "description": said, **more}
+    return _operator(name, summary, answers, (*_STEERING, *codes), **more)
 
 
 def _seen() -> dict[str, Schema]:
@@ -204,6 +212,15 @@ def _device() -> dict[str, Schema]:
     given = _object(("cmd",), cmd=_TEXT, args=_OBJECT, expires_in_s=_SPAN)
     fetched = _object(("query",), query=_OBJECT, metered={"type": "boolean"}, expires_in_s=_SPAN)
     settings = _object(("settings",), settings=_OBJECT)
+    if_match = parameter(
+        "header",
+        "If-Match",
+        {
+            **_TEXT,
+            "description": "The version of what it replaces, 0 where nothing was wanted before.",
+            "examples": ['"7"'],
+        },
+    )
     command_id = parameter("path", "command_id", _TEXT, required=True)
     return {
         path: {
@@ -244,8 +261,10 @@ def _device() -> dict[str, Schema]:
             "put": _steering(
                 "desire",
                 "Settings that a device is to have",
-                {"200": _answer("Kept.", _object(version=_WHOLE))},
+                {"200": _answer("Kept; its ETag is the version.", _object(version=_WHOLE))},
                 settings,
+                ("precondition-failed",),
+                parameters=[if_match],
             ),
         },
         f"{path}/holds": {

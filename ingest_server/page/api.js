@@ -46,9 +46,10 @@ export async function get(path, query = {}, { etag = null, signal = null } = {})
   return ask(address(path, query), { headers, signal })
 }
 
-/** Ask for a change. */
-export async function send(method, path, body) {
+/** Ask for a change; *match*: of just that version. */
+export async function send(method, path, body, match = null) {
   const headers = { 'X-Requested-With': 'edge-uploader', 'Content-Type': 'application/json' }
+  if (match !== null) headers['If-Match'] = `"${match}"`
   if (csrf) headers['X-CSRF-Token'] = csrf
   return (await ask(address(path), { method, headers, body: JSON.stringify(body ?? {}) })).body
 }

@@ -42,6 +42,7 @@ export class DeviceSettings {
 
   show({ settings, desired, reported }) {
     const allowed = settings ?? []
+    this.version = desired?.version ?? 0
     this.asked = Object.fromEntries(Object.entries(desired?.settings ?? {}).filter(([key]) => allowed.includes(key)))
     this.none.hidden = allowed.length > 0
     for (const [key, { node, value, said }] of this.rows) {
@@ -63,12 +64,13 @@ export class DeviceSettings {
     const value = SETTINGS[key].parse(input.value.trim())
     if (value === undefined) return announce(`“${input.value}” does not fit: write it like ${key === 'telemetry_interval_s' ? '60, in seconds' : '250 kB/s, or none'}.`, 'bad')
     try {
-      await send('PUT', `${devicePath(this.device)}/desired`, { settings: { ...this.asked, [key]: value } })
+      await send('PUT', `${devicePath(this.device)}/desired`, { settings: { ...this.asked, [key]: value } }, this.version)
       if (input instanceof HTMLInputElement) input.value = ''
       announce(`${SETTINGS[key].label}: asked for. It holds as soon as the device has seen it, and after each restart.`)
       this.refresh()
     } catch (error) {
       announce(`${SETTINGS[key].label}: ${error.message}`, 'bad')
+      if (error.code === 'precondition-failed') this.refresh()
     }
   }
 }

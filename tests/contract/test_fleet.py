@@ -374,6 +374,59 @@ def test_a_wish_is_newer_than_what_the_device_has_read(site):
     assert answer.json == {"version": 42}
 
 
+def want(site, settings, if_match=None):
+    headers = {} if if_match is None else {"If-Match": if_match}
+    return site.operator.simulate_put(
+        "/v1/fleet/devices/drone-1/desired", json={"settings": settings}, headers=headers
+    )
+
+
+def test_of_two_operators_who_saw_the_same_wish_the_second_is_told_of_the_first(site):
+    both = info(settings=["paused", "limit_bytes_per_s"])
+    site.report(info=both)
+    first = want(site, {"paused": True}, '"0"')
+    second = want(site, {"limit_bytes_per_s": 700}, '"0"')
+    told = site.report(seq=2, info=both)["desired"]
+    again = want(site, {"paused": True, "limit_bytes_per_s": 700}, first.headers["ETag"])
+
+    assert (first.json, first.headers["ETag"]) == ({"version": 1}, '"1"')
+    assert (second.status_code, second.json["code"]) == (412, "precondition-failed")
+    assert 'version 1: {"paused": true}' in second.json["detail"]
+    assert told["settings"] == {"paused": True}
+    assert again.json == {"version": 2}
+
+
+@pytest.mark.parametrize(
+    ("if_match", "status"),
+    [
+        (None, 200),
+        ("*", 200),
+        ('"1"', 200),
+        ('"7", "1"', 200),
+        ('"01"', 200),
+        ('W/"1"', 412),
+        ("1", 412),
+        ('"2"', 412),
+        ("", 412),
+        ('"' + "9" * 5000 + '"', 412),
+        ('"1,"', 412),
+    ],
+)
+def test_a_wish_replaces_only_what_its_sender_has_seen(site, if_match, status):
+    site.report()
+    want(site, {"paused": True})
+
+    assert want(site, {"paused": False}, if_match).status_code == status
+
+
+def test_a_version_behind_which_there_is_none_is_not_believed(site):
+    site.report(reported={"v": 1, "version": 2**63 - 1})
+
+    assert want(site, {"paused": True}).json == {"version": 1}
+    site.report(seq=2, reported={"v": 1, "version": 2**53 - 2})
+    assert want(site, {"paused": True}).json == {"version": 2**53 - 1}
+
+
 @pytest.mark.parametrize(
     ("settings", "status"),
     [

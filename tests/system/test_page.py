@@ -264,6 +264,22 @@ def test_a_limit_that_is_none_is_refused_where_it_is_typed(browser, site, url, t
     assert site.posted("/commands") == []
 
 
+def test_what_another_operator_wanted_meanwhile_is_said_and_what_was_typed_stays(
+    browser, site, url
+):
+    said = "somebody has wanted other settings of drone-020 meanwhile"
+    site.refuses["fleet/devices/drone-020/desired"] = (412, said)
+    open_device(browser, url, "drone-020")
+
+    browser.type("#setting-limit_bytes_per_s", "1.5 MB/s")
+    browser.do("press", key="Enter")
+
+    browser.wait_text(said, "#announcements")
+    assert (
+        browser.evaluate("document.querySelector('#setting-limit_bytes_per_s').value") == "1.5 MB/s"
+    )
+
+
 def test_a_setting_and_a_fetch_say_what_was_typed(browser, site, url):
     open_device(browser, url, "drone-020")
 
@@ -276,7 +292,9 @@ def test_a_setting_and_a_fetch_say_what_was_typed(browser, site, url):
     )
     browser.wait_text("Fetch:", "#announcements")
 
-    assert site.posted("/desired")[0][1] == {"settings": {"limit_bytes_per_s": 1_500_000}}
+    headers, body = site.posted("/desired")[0]
+    assert body == {"settings": {"limit_bytes_per_s": 1_500_000}}
+    assert headers["if-match"] == '"7"'
     fetched = site.posted("/commands")[0][1]
     assert (fetched["cmd"], fetched["args"]) == (
         "fetch",
