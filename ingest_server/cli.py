@@ -235,9 +235,10 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
         PROGRAM.complain(
             f"there is no {DEFAULT_PATH}; built-in defaults are used, data in {data_dir}."
         )
-    _make_folder(data_dir)
-    _become_owner(data_dir)
-    return open_state(data_dir)
+    begins = getattr(options, "begins", False)
+    if begins:
+        _make_folder(data_dir)
+    return open_state(_existing_folder(options), begins=begins)
 
 
 def _open_fleet(options: argparse.Namespace) -> SqliteFleet | None:

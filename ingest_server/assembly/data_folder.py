@@ -22,19 +22,29 @@ _WITH_IT = ("", "-wal", "-shm")
 """What belongs to a database: the file, and what SQLite keeps beside it."""
 
 
-def open_state(data_dir: Path) -> SqliteState:
+def open_state(data_dir: Path, *, begins: bool = True) -> SqliteState:
     """Open the database; a new one only where there is nothing yet.
+
+    Args:
+        begins: whether a new one may be begun, as a command that only looks does not.
 
     Raises:
         StateLostError: it is gone or damaged, and there is data that it knew.
         StateError: it cannot be opened.
+        ServerError: there is none, and none may be begun.
     """
     path = data_dir / DATABASE
-    if SqliteState.is_unbegun(path) and (known := _what_it_knew(data_dir)) is not None:
+    is_unbegun = SqliteState.is_unbegun(path)
+    if is_unbegun and (known := _what_it_knew(data_dir)) is not None:
         raise StateLostError(
             f"The database {path} is {'empty' if path.exists() else 'gone'}, but {known} is there, "
             "which it knew. Nothing was changed: a new one would know no token and no upload. To go on "
             "from a copy of it, run: ingest-server restore"
+        )
+    if is_unbegun and not begins:
+        raise ServerError(
+            f"No server has run with {data_dir}: there is no {DATABASE} in it. See [server] data_dir, or "
+            "--data-dir."
         )
     return SqliteState.open(path)
 

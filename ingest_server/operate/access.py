@@ -75,7 +75,7 @@ class AccessCommands:
             choices=SCOPES,
             help="upload (default), status (read only), admin (every device); may be repeated",
         )
-        add.set_defaults(command=self._token_add)
+        add.set_defaults(command=self._token_add, begins=True)
         listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._token_list)
@@ -97,7 +97,7 @@ class AccessCommands:
         )
         add.add_argument("--devices", type=int, required=True, metavar="N", help="for how many")
         add.add_argument("--expires", type=moment, required=True, metavar="WHEN", help="30d, ...")
-        add.set_defaults(command=self._claim_add)
+        add.set_defaults(command=self._claim_add, begins=True)
         listed = actions.add_parser("list", parents=[common], help="show them by their ids")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._claim_list)
@@ -192,6 +192,7 @@ class AccessCommands:
                 )
                 for one in found
             ],
+            none="There is no token: ingest-server token add DEVICE makes one.",
         )
         return 0
 
@@ -253,6 +254,7 @@ class AccessCommands:
                 )
                 for one in found
             ],
+            none="There is no claim token: ingest-server claim add makes one.",
         )
         return 0
 
@@ -301,6 +303,8 @@ class AccessCommands:
                 )
                 for one in found
             ],
+            none="No webhook was told anything"
+            + (" yet." if options.state is None else f" that is {options.state}."),
         )
         return 0
 

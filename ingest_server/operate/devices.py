@@ -107,10 +107,14 @@ class DeviceCommands:
                 )
             )
             return 0
-        if not known:
-            print_table(_HEAD_OF_UPLOADERS, [_uploader_row(now, named[one]) for one in names])
-            return 0
-        print_table(_HEAD, [_row(now, one, named.get(one), known.get(one)) for one in names])
+        head: tuple[str, ...] = _HEAD if known else _HEAD_OF_UPLOADERS
+        rows = [
+            _row(now, one, named.get(one), known.get(one))
+            if known
+            else _uploader_row(now, named[one])
+            for one in names
+        ]
+        print_table(head, rows, none="No device has uploaded or reported here yet.")
         return 0
 
     def _reported(self, options: argparse.Namespace, now: datetime) -> dict[str, Reported]:

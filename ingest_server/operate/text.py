@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
@@ -93,10 +94,19 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def print_table(head: Row, rows: Iterable[Row]) -> None:
-    """Print rows as they come; a hundred thousand of them are never held at once."""
+def print_table(head: Row, rows: Iterable[Row], *, none: str) -> None:
+    """Print rows as they come; a hundred thousand of them are never held at once.
+
+    Args:
+        none: the sentence for a person where there are no rows: a head alone answers nothing.
+    """
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        print(none, file=sys.stderr)
+        return
     widths = [0] * len(head)
-    coming = chain([head], rows)
+    coming = chain([head, first], rows)
     while block := list(islice(coming, MEASURED_ROWS)):
         for i, width in enumerate(widths):
             fitting = (len(row[i]) for row in block if len(row[i]) <= MAX_PADDING)

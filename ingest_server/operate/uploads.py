@@ -52,10 +52,16 @@ class UploadCommands:
             else:
                 now = SystemClock().now_utc()
                 head = ("ID", "DEVICE", "NAME", "STATE", "PROGRESS", "BYTES", "AGE")
-                print_table(head, (_upload_row(one, now) for one in found))
+                rows = (_upload_row(one, now) for one in found)
+                print_table(head, rows, none=_none(options))
         finally:
             state.close()
         return 0
+
+
+def _none(options: argparse.Namespace) -> str:
+    is_narrowed = options.state or options.device or options.since
+    return "No upload is like that." if is_narrowed else "Nothing was uploaded here yet."
 
 
 def _count(text: str) -> int:

@@ -45,7 +45,7 @@ class UserCommands:
         add.add_argument(
             "--role", choices=ROLES, default=OPERATOR, help="operator (default), viewer: only looks"
         )
-        add.set_defaults(command=self._add)
+        add.set_defaults(command=self._add, begins=True)
         listed = users.add_parser("list", parents=[common], help="show them")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.set_defaults(command=self._list)
@@ -105,6 +105,7 @@ class UserCommands:
         print_table(
             ("NAME", "ROLE", "CREATED", "PASSWORD SINCE"),
             [tuple(str(getattr(one, key)) for key in keys) for one in found],
+            none="Nobody may log in: ingest-server user add NAME adds somebody.",
         )
         return 0
 

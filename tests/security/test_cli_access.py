@@ -65,6 +65,8 @@ def test_a_claim_token_is_made_shown_and_revoked(run, tmp_path):
 
 
 def test_webhooks_without_events_are_an_empty_list_and_nothing_to_replay(run):
+    run("token", "add", "drone-01")  # it makes the database
+
     assert run("webhook", "list", "--json") == (0, "[]\n")
     assert run("webhook", "replay", "dead")[0] == 0
     assert run("webhook", "replay", "evt_unknown")[0] == 1

@@ -375,7 +375,7 @@ def test_the_version_is_told():
 
 
 def test_without_a_file_the_defaults_hold_and_that_is_said(tmp_path):
-    ended = command("token", "list", "--data-dir", str(tmp_path / "data"))
+    ended = command("token", "add", "drone-1", "--data-dir", str(tmp_path / "data"))
 
     assert ended.returncode == 0
     assert f"there is no {DEFAULT_PATH}" in ended.stderr

@@ -11,7 +11,7 @@ from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USA
 from ingest_server.cli import main
 from tests.support.console import Operator
 from tests.support.core_site import CoreSite
-from tests.support.in_process import beside
+from tests.support.in_process import beside, server
 from tests.support.processes import wait_for
 from upload_protocol.messages import CreateRequest
 
@@ -120,7 +120,8 @@ def test_uploads_are_listed_for_a_program(operator, stored):
 
 
 def test_a_data_folder_is_chosen_on_the_command_line_too(operator, stored, tmp_path):
-    elsewhere = operator.run("list", "--json", "--data-dir", tmp_path / "other")
+    with server(tmp_path / "other"):
+        elsewhere = operator.run("list", "--json", "--data-dir", tmp_path / "other" / "data")
 
     assert elsewhere[:2] == (EXIT_DONE, "[]\n")
 

@@ -270,9 +270,51 @@ def test_who_was_admitted_is_a_device_that_was_here_with_its_program(operator, t
             assert shown["last_contact_at"] is not None
 
 
-def test_where_no_server_has_run_abort_says_so(operator):
-    code, _, err = operator.run("abort", "0" * 32)
+LOOKS = [
+    ("list",),
+    ("devices", "--json"),
+    ("token", "list"),
+    ("claim", "list"),
+    ("user", "list"),
+    ("webhook", "list"),
+    ("abort", "0" * 32),
+    ("prune",),
+    ("token", "revoke", "drone-1"),
+]
 
-    assert code == EXIT_FAILED
-    assert f"nothing was ever stored in {operator.data_dir}: no server has run with it" in err
-    assert "Errno" not in err
+
+@pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+def test_a_command_in_a_folder_without_a_server_says_so_and_makes_nothing(operator, command):
+    code, out, err = operator.run(*command)
+
+    assert (code, out) == (EXIT_FAILED, "")
+    assert (
+        f"There is no data folder {operator.data_dir}: see [server] data_dir, or --data-dir." in err
+    )
+
+    operator.data_dir.mkdir()
+    code, out, err = operator.run(*command)
+
+    assert (code, out) == (EXIT_FAILED, "")
+    assert f"No server has run with {operator.data_dir}: there is no state.db in it." in err
+    assert list(operator.data_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("list",), "Nothing was uploaded here yet."),
+        (("list", "--state", "failed"), "No upload is like that."),
+        (("devices",), "No device has uploaded or reported here yet."),
+        (("token", "list"), "There is no token: ingest-server token add DEVICE makes one."),
+        (("claim", "list"), "There is no claim token: ingest-server claim add makes one."),
+        (("user", "list"), "Nobody may log in: ingest-server user add NAME adds somebody."),
+        (("webhook", "list"), "No webhook was told anything yet."),
+        (("webhook", "list", "--state", "dead"), "No webhook was told anything that is dead."),
+    ],
+)
+def test_a_table_without_rows_is_a_sentence_instead(operator, command, said):
+    with server(operator.data_dir.parent):
+        code, out, err = operator.run(*command)
+
+    assert (code, out, err) == (EXIT_DONE, "", said + "\n")
