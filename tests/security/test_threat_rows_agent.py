@@ -147,11 +147,13 @@ def test_row_19_a_user_who_swaps_a_folder_for_a_link_gets_no_file_of_another_sen
         camera.mkdir(parents=True)
         here.agent.start()
         wait_for(here.agent.state, "it answers")
-        (camera / "clip.mp4").write_bytes(b"a recording")
-        wait_for(lambda: "clip.mp4" in names(here.agent, "seen", "growing"), "it was found")
+        with (camera / "clip.mp4").open("wb") as recorder:
+            recorder.write(b"a recording")
+            recorder.flush()
+            wait_for(lambda: "clip.mp4" in names(here.agent, "seen", "growing"), "it was found")
 
-        camera.rename(tmp_path / "moved")
-        camera.symlink_to(secret.parent)
+            camera.rename(tmp_path / "moved")
+            camera.symlink_to(secret.parent)
         (here.agent.media / "witness.mp4").write_bytes(b"another recording")
         here.wait_until_published(1)
         wait_for(lambda: "clip.mp4" in names(here.agent, "failed"), "it is said to be gone")

@@ -27,7 +27,7 @@ SEED = 20261121
 CLIENTS = 4
 INSTANTS_ON_A_DISK = 25
 
-INSTANTS = int(os.environ.get("CRASH_INSTANTS", "24" if os.environ.get("CI") == "true" else "100"))
+INSTANTS = int(os.environ.get("CRASH_INSTANTS", "24"))
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(max(600, 6 * INSTANTS))]
 
 SABOTAGE = os.environ.get("CRASH_SABOTAGE", "none")
