@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest_server.front.admission import DOWNLOAD_THREADS, RESERVED_THREADS, SLICE_BYTES
+from ingest_server.front import queues
+from ingest_server.front.admission import DOWNLOAD_THREADS, RESERVED_THREADS, SLICE_BYTES, Cost
 from ingest_server.page.downloads import MOST_OPEN
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
@@ -136,6 +137,52 @@ def test_downloads_have_so_many_threads_and_the_rest_goes_on():
             assert len(peer.answer().body) == 2 * SLICE_BYTES
 
     assert most[0] == DOWNLOAD_THREADS
+
+
+def test_whoever_waits_has_a_turn_after_a_slice_however_much_the_others_read(
+    monkeypatch,
+):
+    # Small, so that all of an answer fits into the sockets and no pause ends its turn.
+    piece, of_slice = 4096, 32 * 1024
+    monkeypatch.setattr(queues, "SLICE_BYTES", of_slice)
+    go_on, sent, when_last_began = threading.Event(), {}, {}
+
+    def pieces(number: int):
+        if number == DOWNLOAD_THREADS:
+            when_last_began.update(sent)
+        sent[number] = 0
+        for _ in range(3 * of_slice // piece):
+            go_on.wait(20)
+            sent[number] += piece
+            yield bytes(piece)
+
+    numbers = iter(range(1000))
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(3 * of_slice))])
+        return pieces(next(numbers))
+
+    def read(peer: Peer) -> int:
+        return len(peer.answer().body)
+
+    with (
+        serving(app, max_uploads=1) as server,
+        contextlib.ExitStack() as closing,
+        ThreadPoolExecutor(DOWNLOAD_THREADS + 1) as readers,
+    ):
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(DOWNLOAD_THREADS + 1)]
+        for peer in peers[:-1]:
+            peer.send(asking("/v1/fleet/recordings/any/content", "x"))
+        wait_for(lambda: len(sent) == DOWNLOAD_THREADS, "all threads have one")
+        peers[-1].send(asking("/v1/fleet/recordings/any/content", "x"))
+        turns = server.queues._turns[Cost.DOWNLOAD]
+        wait_for(lambda: turns.asked("address 127.0.0.1") == len(peers), "one more waits")
+        found = readers.map(read, peers)
+        go_on.set()
+
+        assert list(found) == [3 * of_slice] * len(peers)
+    assert len(when_last_began) == DOWNLOAD_THREADS
+    assert max(when_last_began.values()) <= of_slice
 
 
 @pytest.mark.slow
