@@ -29,7 +29,7 @@ from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
 
 if TYPE_CHECKING:
-    from ingest_server.fleet.mqtt_client import FleetBroker
+    from ingest_server.fleet.broker import FleetBroker
 
 log = structlog.get_logger()
 
@@ -118,7 +118,7 @@ def _opened(data_dir: Path | None) -> FleetStore:
 def _speaker() -> type[FleetBroker]:
     # Only here: a server that no broker is named to needs nothing that speaks to one.
     try:
-        from ingest_server.fleet.mqtt_client import FleetBroker
+        from ingest_server.fleet.broker import FleetBroker
     except ModuleNotFoundError as error:
         raise ServerError(
             "[fleet] mqtt_url is set, and what speaks to a broker (paho-mqtt) is not installed. Run: "

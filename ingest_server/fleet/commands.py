@@ -134,17 +134,24 @@ class Commands:
                 )
             )
 
-    def acknowledge(self, member: Member, told: Told) -> None:
-        """Take what the device says of one command; of one that is not known nothing is kept."""
+    def acknowledge(self, member: Member, told: Told) -> bool:
+        """Take what the device says of one command; of one that is not known nothing is kept.
+
+        Returns:
+            False: the database failed, and the command waits as before.
+        """
         known = next((one for one in member.waiting if one.id == told.id), None)
         if known is None:
-            known = self._known(member.device, told.id)
+            try:
+                known = self._store.command(member.device, told.id)
+            except Refused as refused:
+                log.warning("fleet.not_read", device_id=member.device, error=str(refused))
+                return False
         if known is None or known.status in _FINAL:
-            return
+            return True
         if told.status == "duplicate" and known.status not in OPEN:
-            return  # what it came to was told over the way that brought it first
-        member.waiting = [one for one in member.waiting if one.id != told.id]
-        self._keep(
+            return True  # what it came to was told over the way that brought it first
+        is_kept = self._keep(
             replace(
                 known,
                 status=told.status,
@@ -154,6 +161,9 @@ class Commands:
                 answered_at=rfc3339(self._clock.now_utc()),
             )
         )
+        if is_kept:
+            member.waiting = [one for one in member.waiting if one.id != told.id]
+        return is_kept
 
     def listing(self, member: Member) -> list[CommandRecord]:
         """Return the newest commands to a device, as they stand now."""
@@ -166,19 +176,14 @@ class Commands:
         live = next((one for one in member.waiting if one.id == command_id), None)
         return live or self._store.command(member.device, command_id)
 
-    def _known(self, device: str, command_id: str) -> CommandRecord | None:
-        try:
-            return self._store.command(device, command_id)
-        except Refused as refused:
-            log.warning("fleet.not_read", device_id=device, error=str(refused))
-            return None
-
-    def _keep(self, command: CommandRecord) -> None:
+    def _keep(self, command: CommandRecord) -> bool:
         try:
             self._store.put_command(command)
         except Refused as refused:
             # Told again by the device, or expired again after a restart: nothing is lost for good.
             log.warning("fleet.not_kept", device_id=command.device, error=str(refused))
+            return False
+        return True
 
 
 def _give(member: Member, command: CommandRecord) -> None:

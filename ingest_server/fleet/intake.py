@@ -23,6 +23,7 @@ class Intake:
 
     def __init__(self, fleet: FleetService) -> None:
         self.fleet = fleet
+        self._is_keeping = True
 
     def take(self, device: str, report: Report, via: str = "server") -> dict[str, Any]:
         """Take a report; returns what its device is answered.
@@ -62,7 +63,7 @@ class Intake:
         if info is not None:
             build = rows.build_of(info)
             if build != member.build:
-                self._fleet.unwritten.hurry()  # by it `ingest-server fetch` knows what to ask for
+                self.fleet.unwritten.hurry()  # by it `ingest-server fetch` knows what to ask for
             member.build = build
         if state is not None:
             before = member.standing.progress
@@ -80,8 +81,18 @@ class Intake:
         try:
             self.fleet.store.add_events(told)
         except Refused as refused:
-            log.warning("fleet.events_not_kept", device_id=member.device, error=str(refused))
+            if self._is_keeping:
+                log.warning(
+                    "fleet.events_not_kept",
+                    device_id=member.device,
+                    error=f"{refused}: what happens on devices waits with them, or with the broker",
+                    action="make room on the disk of the data folder; it is taken up by itself then",
+                )
+            self._is_keeping = False
             return False
+        if not self._is_keeping:
+            log.info("fleet.events_kept", device_id=member.device)
+        self._is_keeping = True
         return True
 
     def _take_events(self, member: Member, report: Report) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ingest_server.fleet import presence as by_time
 from ingest_server.fleet import rows
 from ingest_server.fleet.history import MINUTE_S, History, Sample
+from ingest_server.fleet.inflow import Bucket, Inflow
 from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
 from ingest_server.fleet.settings import FleetSettings
@@ -19,37 +20,6 @@ from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownD
 
 WANTED = ("info", "state", "files")
 """Documents that a device tells when it is asked to."""
-
-
-@dataclass(slots=True)
-class Allowance:
-    """So many of one device at once, and so many a second after that."""
-
-    burst: int
-    per_s: float
-    _left: float = field(init=False)
-    _at_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._left = self.burst
-
-    def take(self, now_s: float) -> bool:
-        """Count one in; False: there were too many lately."""
-        self._left = min(self.burst, self._left + (now_s - self._at_s) * self.per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
-def _reports() -> Allowance:
-    return Allowance(30, 1)
-
-
-def _messages() -> Allowance:
-    # An outbox of a thousand events comes at once when a device is back at its broker.
-    return Allowance(2000, 20)
 
 
 @dataclass(slots=True)
@@ -90,10 +60,10 @@ class Member:
     """The availability that its row shows."""
     stuck: Stuck | None = None
     """As its row shows it."""
-    reports: Allowance = field(default_factory=_reports)
+    reports: Bucket = field(default_factory=lambda: Bucket(30, 1.0))
     """Over HTTP: whoever comes more often is told to come back."""
-    messages: Allowance = field(default_factory=_messages)
-    """Over a broker: nobody can be told there, so the rest is dropped."""
+    inflow: Inflow = field(default_factory=Inflow)
+    """Over a broker: nobody can be told there."""
 
     def presence_at(self, now_s: float) -> str:
         if self.heard_s is None:

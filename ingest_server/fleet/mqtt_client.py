@@ -1,189 +1,271 @@
-"""The server at a broker: all that knows paho. Nothing of an upload, and no report, waits for it.
+"""One session with a broker, from the connection until it ends: all of the server that knows paho.
 
-paho keeps the connection and comes back by itself; what happened meanwhile is in the documents that the
-broker keeps and in the fleet's own memory, from which everything that is still wanted is said again with
-each new session. Its thread only hears; what is said goes out from the fleet's worker, a step at a time.
+paho carries the wire alone. It never reconnects and acknowledges nothing by itself: a session that ends is
+over, and the next one is a new client, with the files as they are then.
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
-from collections import deque
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-import structlog
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ingest_server.fleet.members import Member
-from ingest_server.fleet.mqtt_messages import Messages, Saying
-from ingest_server.fleet.service import FleetService
-from ingest_server.fleet.settings import BrokerSettings
-from ingest_server.storage.interface import CommandRecord
+from ingest_server.fleet.broker_words import Ended
+from ingest_server.fleet.mqtt_messages import Saying
 
-log = structlog.get_logger()
-
+CLIENT_ID = "edgeup-ingest-server"
 KEEP_ALIVE_S = 60
-LONGEST_WAIT_S = 120
-"""Between two attempts to reach the broker."""
-MOST_SAYINGS = 1000
-"""That wait for a broker, at most: what is wanted of devices is said again with each session."""
-UNSUPPORTED_VERSION = 132
+CONNECT_TIMEOUT_S = 15.0
+ANSWER_S = 10.0
+"""From the connection to the broker's answer: one that knows another version may say nothing."""
+KEPT_S = 86_400
+"""How long a broker keeps for us what devices say while the server is away."""
+MOST_UNACKNOWLEDGED = 20
+"""Messages that the broker sends before one is acknowledged: the rest waits there."""
+MOST_PACKET_BYTES = 65_536
+MOST_ON_THE_WAY = 1000
+"""Of our own, without the broker's acknowledgement."""
 
 
-class FleetBroker:
-    """One session after another; `step` is called by the fleet's worker."""
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where the broker is and who we are, as the files say now."""
 
-    def __init__(self, settings: BrokerSettings, fleet: FleetService, messages: Messages) -> None:
-        self._settings = settings
-        self._fleet = fleet
-        self._messages = messages
-        self._waiting: deque[Saying] = deque(maxlen=MOST_SAYINGS)
-        self._notices: deque[Saying] = deque(maxlen=MOST_SAYINGS)
-        self._is_new = False
-        """A session has begun, and nothing was said in it yet."""
-        self._is_old_broker = False
-        self._summary = b""
-        self._client: paho.Client | None = None
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    username: str | None
+    password: str | None
 
-    def start(self) -> None:
-        """Begin; returns at once, whether a broker is there or not."""
-        self._fleet.on_command = self._command
-        self._fleet.on_desired = self._desired
-        self._connect()
 
-    def stop(self) -> None:
-        client = self._client
-        if client is None:
-            return
-        self._publish(self._messages.status("offline"))
-        self._client = None
-        client.disconnect()
-        client.loop_stop()
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message; the broker forgets it when it is acknowledged."""
 
-    def note(self, kind: str, device: str, data: Mapping[str, Any]) -> None:
-        """Say what people are told of a device."""
-        self._notices.append(self._messages.notice(kind, device, data))
+    topic: str
+    payload: bytes
+    is_retained: bool
+    mid: int
+    qos: int
 
-    def step(self) -> None:
-        """Say what is to be said, if a broker is there."""
-        client = self._client
-        if client is None:
-            return
-        if self._is_old_broker and client.protocol == MQTTProtocolVersion.MQTTv5:
-            client.loop_stop()
+
+class Listener(Protocol):
+    """What is told in the session's thread; must not raise."""
+
+    def opened(self) -> None:
+        """The broker took us, and was asked for all topics."""
+
+    def heard(self, message: Received) -> None: ...
+
+    def refused(self, topic: str, reason: str) -> None:
+        """The broker does not let us say, or hear, what belongs to *topic*."""
+
+
+class Session:
+    """Runs in the thread of whoever calls `run`; everything else may be called from any other."""
+
+    def __init__(
+        self,
+        login: Login,
+        will: Saying,
+        topics: Iterable[str],
+        listener: Listener,
+        *,
+        is_v5: bool,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._login = login
+        self._topics = tuple(topics)
+        self._listener = listener
+        self._now_s = now_s
+        self.is_v5 = is_v5
+        self.is_open = False
+        self._is_closing = threading.Event()
+        self._is_answered = False
+        self._end = Ended()
+        self._lock = threading.Lock()
+        self._on_the_way: dict[int, str] = {}
+        self._client = self._made(will)
+
+    def run(self) -> Ended:
+        """Connect and stay until the end; return why it came."""
+        try:
             self._connect()
-            return
-        if not client.is_connected():
-            return
-        if self._is_new:
-            self._is_new = False
-            self._introduce()
-        for sayings in (self._waiting, self._notices):
-            while sayings:
-                self._publish(sayings.popleft())
-        tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
-        summary = self._messages.summary(tiles, stuck)
-        if summary.payload != self._summary:
-            self._summary = summary.payload
-            self._publish(summary)
+            self._stay()
+        except OSError as error:
+            # Without its traceback, which holds this frame, and a socket that paho left open.
+            why = error.with_traceback(None)
+            self._end = Ended(why=why, was_reached=self._end.was_reached)
+        except Exception as error:  # noqa: BLE001 - a broker's nonsense ends its session, no more
+            self._end = Ended(why=error, was_reached=True)
+        finally:
+            self.is_open = False
+            self._let_go()
+        return self._end
 
-    def _introduce(self) -> None:
-        """Say all that is wanted of devices, and who speaks: a device runs each command once."""
-        self._summary = b""
-        self._publish(self._messages.status("online"))
-        if self._settings.discovery_prefix is not None:
-            self._publish(self._messages.discovery(self._settings.discovery_prefix))
-        with self._fleet.lock:
-            self._waiting.clear()
-            for member in self._fleet.members.values():
-                for command in member.waiting:
-                    self._command(member, command)
-                if self._fleet.desired_for(member) is not None:
-                    self._desired(member)
-
-    def _command(self, member: Member, command: CommandRecord) -> None:
-        if "mqtt" in member.via:  # another hears of it with its next report
-            self._waiting.append(self._messages.command(command))
-
-    def _desired(self, member: Member) -> None:
-        self._waiting.append(self._messages.desired(member))
-
-    def _publish(self, saying: Saying) -> None:
-        client = self._client
-        if client is None:
-            return
+    def publish(self, saying: Saying) -> None:
+        """Say it, if the session lives for so long."""
         properties = None
-        if client.protocol == MQTTProtocolVersion.MQTTv5 and saying.expires_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho left it bare
-            properties.MessageExpiryInterval = saying.expires_s
-        client.publish(saying.topic, saying.payload, 1, saying.is_retained, properties)
+        if self.is_v5 and saying.expires_s is not None:
+            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
+        with self._lock:  # so that no acknowledgement comes before its id is known
+            info = self._client.publish(
+                saying.topic, saying.payload, 1, saying.is_retained, properties
+            )
+            self._on_the_way[info.mid] = saying.topic
 
-    def _connect(self) -> None:
-        version = (
-            MQTTProtocolVersion.MQTTv311 if self._is_old_broker else MQTTProtocolVersion.MQTTv5
-        )
+    @property
+    def has_room(self) -> bool:
+        return len(self._on_the_way) < MOST_ON_THE_WAY
+
+    def acknowledge(self, message: Received) -> None:
+        self._client.ack(message.mid, message.qos)
+
+    def close(self) -> None:
+        """Begin a clean end: what was said before goes first; the will is not said."""
+        self._is_closing.set()
+        self._client.disconnect()
+
+    def abort(self) -> None:
+        """Cut the connection; the broker says the will."""
+        self._is_closing.set()
+        connection = self._client.socket()
+        if isinstance(connection, socket.socket):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _made(self, will: Saying) -> paho.Client:
         client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="edgeup-ingest-server", protocol=version
+            CallbackAPIVersion.VERSION2,
+            client_id=CLIENT_ID,
+            protocol=MQTTProtocolVersion.MQTTv5 if self.is_v5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if self.is_v5 else False,
+            reconnect_on_failure=False,
+            manual_ack=True,
         )
-        client.suppress_exceptions = True  # one that flies ends its thread, and nobody hears
-        client.max_queued_messages_set(MOST_SAYINGS)
-        client.reconnect_delay_set(1, LONGEST_WAIT_S)
-        if self._settings.username is not None:
-            client.username_pw_set(self._settings.username, self._password())
-        url = urlsplit(self._settings.url)
-        if url.scheme == "mqtts":
-            context = ssl.create_default_context(cafile=self._settings.ca_file)
-            client.tls_set_context(context)
-        will = self._messages.status("offline")
+        client.suppress_exceptions = True
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(MOST_ON_THE_WAY)
+        if self._login.username is not None:
+            client.username_pw_set(self._login.username, self._login.password)
+        if self._login.tls is not None:
+            client.tls_set_context(self._login.tls)
         client.will_set(will.topic, will.payload, 1, retain=True)
         client.on_connect = self._connected
-        client.on_disconnect = self._ended
+        client.on_publish = self._published
+        client.on_subscribe = self._subscribed
         client.on_message = self._heard
-        client.connect_async(
-            url.hostname or "localhost",
-            url.port or (8883 if url.scheme == "mqtts" else 1883),
-            KEEP_ALIVE_S,
-        )
-        client.loop_start()
-        self._client = client
+        client.on_disconnect = self._disconnected
+        # With this set the session's thread alone writes: two would tear each other's packets.
+        client.on_socket_register_write = _leave_it_to_the_loop
+        return client
 
-    def _password(self) -> str | None:
-        file = self._settings.password_file
-        if file is None:
-            return None
-        try:
-            return file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            log.error("broker.password_unread", path=str(file), error=str(error))  # noqa: TRY400
-            return None
+    def _connect(self) -> None:
+        login = self._login
+        if self.is_v5:
+            kept = _properties(
+                PacketTypes.CONNECT,
+                SessionExpiryInterval=KEPT_S,
+                ReceiveMaximum=MOST_UNACKNOWLEDGED,
+                MaximumPacketSize=MOST_PACKET_BYTES,
+            )
+            self._client.connect(
+                login.host, login.port, KEEP_ALIVE_S, clean_start=False, properties=kept
+            )
+        else:
+            self._client.connect(login.host, login.port, KEEP_ALIVE_S)
+        self._end = Ended(was_reached=True)
 
-    # in paho's thread
+    def _stay(self) -> None:
+        until_s = self._now_s() + ANSWER_S
+        wait_s = 1.0
+        while self._client.loop(wait_s) is MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if self._is_answered:
+                wait_s = KEEP_ALIVE_S / 4
+            elif self._is_closing.is_set():
+                return
+            elif self._now_s() >= until_s:
+                self._end = Ended(was_reached=True, is_silent=True)
+                return
+
+    def _let_go(self) -> None:
+        client = self._client
+        # They hold this object: without them no cycle is left, and paho closes its sockets at once.
+        client.on_connect = client.on_publish = client.on_message = None
+        client.on_subscribe = client.on_disconnect = None
+        connection = client.socket()
+        if connection is not None:
+            connection.close()
+
+    # called by paho, in the thread of `run`
 
     def _connected(
         self, client: paho.Client, _data: object, _flags: object, reason: Any, _properties: object
     ) -> None:
+        self._is_answered = True
         if reason.is_failure:
-            self._is_old_broker |= reason.value == UNSUPPORTED_VERSION
-            log.warning("broker.refused", error=str(reason))
+            self._end = Ended(reason.value, str(reason), was_reached=True, was_answered=True)
             return
-        client.subscribe([(topic, 1) for topic in self._messages.topics()])
-        self._is_new = True
-        log.info("broker.connected", url=_shown(self._settings.url))
+        self._end = Ended(was_reached=True, was_answered=True, was_taken=True)
+        client.subscribe([(topic, 1) for topic in self._topics])
+        self.is_open = True
+        self._listener.opened()
 
-    def _ended(
-        self, _client: object, _data: object, _flags: object, reason: Any, _properties: object
+    def _published(
+        self, _client: object, _data: object, mid: int, reason: Any, _properties: object
     ) -> None:
-        log.info("broker.lost", error=str(reason))
+        with self._lock:
+            topic = self._on_the_way.pop(mid, "")
+        if reason.is_failure:
+            self._listener.refused(topic, str(reason))
+
+    def _subscribed(
+        self, _client: object, _data: object, _mid: int, reasons: Any, _properties: object
+    ) -> None:
+        for topic, reason in zip(self._topics, reasons, strict=False):
+            if reason.is_failure:
+                self._listener.refused(topic, str(reason))
 
     def _heard(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._messages.take(message.topic, bytes(message.payload), is_retained=message.retain)
+        self._listener.heard(
+            Received(
+                message.topic,
+                bytes(message.payload),
+                bool(message.retain),
+                message.mid,
+                message.qos,
+            )
+        )
+
+    def _disconnected(
+        self, _client: object, _data: object, flags: Any, reason: Any, _properties: object
+    ) -> None:
+        if self._end.code:
+            return  # the refusal says more than the end of the connection
+        code, said = 0, ""
+        if flags.is_disconnect_packet_from_server:
+            code, said = reason.value, str(reason)
+        was_answered = self._is_answered
+        self._end = Ended(
+            code, said, was_reached=True, was_answered=was_answered, was_taken=was_answered
+        )
 
 
-def _shown(url: str) -> str:
-    split = urlsplit(url)
-    return f"{split.scheme}://{split.hostname}:{split.port or ''}".rstrip(":")
+def _leave_it_to_the_loop(_client: object, _data: object, _socket: object) -> None:
+    return None
+
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho left it bare
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties

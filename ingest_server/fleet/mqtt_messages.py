@@ -10,14 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 import structlog
 
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.commands import document
+from ingest_server.fleet.inflow import SAY_AGAIN_S, Bucket
 from ingest_server.fleet.intake import Intake
-from ingest_server.fleet.members import Allowance, Member
+from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import ONLINE
 from ingest_server.fleet.report import MOST_EVENT, MOST_NEXT_S, MOST_OF, read_ack, read_event
 from ingest_server.fleet.service import FleetService
@@ -33,6 +35,18 @@ HEARD = ("status", "info", "state", "event", "cmd/ack", "reported")
 USUAL_HEARTBEAT_S = 300.0
 SELDOM = 3
 """Heartbeats that pass between two states of a device that is idle on a metered link."""
+STORED = frozenset({"event", "cmd/ack"})
+"""What is told once: its broker must not forget it before it is in the database."""
+
+
+class Taken(Enum):
+    """What became of a message."""
+
+    DONE = auto()
+    LEFT_OUT = auto()
+    """Its device sends too many, or nonsense."""
+    NOT_STORED = auto()
+    """The database failed: to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +70,12 @@ class Messages:
         self._sessions: dict[str, tuple[object, object]] = {}
         """Run and session of each device's last ``online``: an ``offline`` of another is old."""
         self._heartbeats_s: dict[str, float] = {}
-        self._log_lines = Allowance(20, 1 / 10)
-        """Of all devices: a name in a topic is as cheap as a message."""
-        self._left_out = 0
+        self._late: dict[tuple[str, str], tuple[bytes, bool]] = {}
+        """The newest of what a device said too often: taken when it has a turn again."""
+        self._complained_s = float("-inf")
+        self._lines = Bucket(20, 0.1)
+        """Of the log, of all devices: a name in a topic is as cheap as a message."""
+        self._unsaid = 0
 
     def topics(self) -> list[str]:
         return [f"{self._root}/+/{one}" for one in HEARD]
@@ -67,53 +84,114 @@ class Messages:
         """Return a topic of the server's own; who hears all devices does not take it for one."""
         return f"{self._own}/{name}"
 
-    def take(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
-        """Take one message; what is none of a device is left out of account."""
-        device, _, channel = topic.removeprefix(f"{self._root}/").partition("/")
+    def is_stored(self, topic: str) -> bool:
+        """Whether what comes there is told once, and goes into the database."""
+        return self._place(topic)[1] in STORED
+
+    def take(
+        self, topic: str, payload: bytes, *, is_retained: bool, is_again: bool = False
+    ) -> Taken:
+        """Take one message; what is none of a device is left out of account.
+
+        Args:
+            is_again: it was not stored the last time.
+        """
+        device, channel = self._place(topic)
         if not is_device_id(device) or channel not in HEARD:
-            return
+            return Taken.LEFT_OUT
+        with self._fleet.lock:
+            try:
+                member = self._fleet.joined(device)
+            except Refused as refused:
+                self._complain_of_all(str(refused))
+                return Taken.LEFT_OUT
+            now_s = self._fleet.clock.now_s()
+            flow = member.inflow
+            may = is_again or (flow.happenings if channel in STORED else flow.sayings).take(now_s)
+            if not may:
+                if channel not in STORED:
+                    self._late[device, channel] = payload[: MOST_EVENT + 1], is_retained
+                self._complain(member, channel, "it sends more than any agent does")
+                return Taken.LEFT_OUT
+            self._late.pop((device, channel), None)
+            return self._taken(member, channel, payload, is_news=not (is_retained or is_again))
+
+    def step(self) -> None:
+        """Take what devices said last while they said too much."""
+        for (device, channel), (payload, is_retained) in list(self._late.items()):
+            with self._fleet.lock:
+                member = self._fleet.members.get(device)
+                if member is None:
+                    self._late.pop((device, channel), None)
+                elif member.inflow.sayings.take(self._fleet.clock.now_s()):
+                    self._late.pop((device, channel), None)
+                    self._taken(member, channel, payload, is_news=not is_retained)
+
+    def _place(self, topic: str) -> tuple[str, str]:
+        device, _, channel = topic.removeprefix(f"{self._root}/").partition("/")
+        return device, channel
+
+    def _taken(self, member: Member, channel: str, payload: bytes, *, is_news: bool) -> Taken:
         try:
             found = json.loads(payload[: MOST_EVENT + 1])
-            if isinstance(found, dict):
-                with self._fleet.lock:
-                    self._take(device, channel, found, is_retained=is_retained)
-        except (ValueError, RecursionError, MessageError, Refused) as error:
-            self._tell_log(device, channel, str(error)[:300])
+            if not isinstance(found, dict):
+                return Taken.LEFT_OUT
+            is_kept = self._take(member, channel, found, is_news=is_news)
+        except (ValueError, RecursionError, MessageError) as error:
+            self._complain(member, channel, f"it cannot be read: {str(error)[:300]}")
+            return Taken.LEFT_OUT
+        return Taken.DONE if is_kept else Taken.NOT_STORED
 
-    def _tell_log(self, device: str, channel: str, error: str) -> None:
-        if not self._log_lines.take(self._fleet.clock.now_s()):
-            self._left_out += 1
+    def _complain(self, member: Member, channel: str, why: str) -> None:
+        told = member.inflow.complain(self._fleet.clock.now_s())
+        if told:
+            self._warn(
+                "fleet.message_left_out",
+                device_id=member.device,
+                topic=channel,
+                count=told,
+                error=f"{why}; of what it says of itself the newest is taken, of what happened there nothing "
+                "more for now. Its uploads are not concerned",
+                action="look what runs on that device, and whether another one uses its login",
+            )
+
+    def _complain_of_all(self, error: str) -> None:
+        now_s = self._fleet.clock.now_s()
+        if now_s - self._complained_s >= SAY_AGAIN_S:
+            self._complained_s = now_s
+            self._warn("fleet.message_refused", error=error)
+
+    def _warn(self, event: str, **facts: object) -> None:
+        if not self._lines.take(self._fleet.clock.now_s()):
+            self._unsaid += 1
             return
-        facts = {"device_id": device, "topic": channel, "error": error}
-        log.warning("fleet.message_refused", **facts, left_out=self._left_out)
-        self._left_out = 0
+        log.warning(event, **facts, lines_left_out=self._unsaid)
+        self._unsaid = 0
 
     def _take(
-        self, device: str, channel: str, found: Mapping[str, Any], *, is_retained: bool
-    ) -> None:
-        member = self._fleet.joined(device)
-        if not member.messages.take(self._fleet.clock.now_s()):
-            most = member.messages.per_s
-            detail = f"more than {most} messages a second of one device are dropped"
-            raise Refused("too-many-requests", detail)
+        self, member: Member, channel: str, found: Mapping[str, Any], *, is_news: bool
+    ) -> bool:
+        """Take one document; False: it is to be stored, and the database failed."""
         if channel == "status":
-            return self._status(member, found)
+            self._status(member, found)
+            return True
+        is_kept = True
         if channel == "event":
-            self._intake.happened(member, [read_event(found)])
+            is_kept = self._intake.happened(member, [read_event(found)])
         elif channel == "cmd/ack":
-            self._fleet.commands.acknowledge(member, read_ack(found))
+            is_kept = self._fleet.commands.acknowledge(member, read_ack(found))
         else:
             body = {channel: encoded(found, channel, MOST_OF[channel])}
             if channel == "reported":
                 member.reported_version = version(found.get("version")) or member.reported_version
             elif channel == "info":
                 told = number(inner(found.get("telemetry")).get("heartbeat_s"))
-                self._heartbeats_s[device] = float(told or USUAL_HEARTBEAT_S)
+                self._heartbeats_s[member.device] = float(told or USUAL_HEARTBEAT_S)
             parts = {channel: found} if channel != "reported" else {}
             self._intake.say(member, body, **parts)
-        if not is_retained:  # what was kept for whoever comes says nothing of now
+        if is_news:  # what was kept for whoever comes says nothing of now
             self._heard(member)
-        return None
+        return is_kept
 
     def _status(self, member: Member, found: Mapping[str, Any]) -> None:
         session = (found.get("run_id"), found.get("session"))

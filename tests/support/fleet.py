@@ -7,6 +7,12 @@ from typing import Any
 
 from falcon import testing
 
+from edge_host.clock import SystemClock
+from ingest_server.assembly.fleet import Fleet
+from ingest_server.auth.audit import Unaudited
+from ingest_server.fleet.settings import BrokerSettings
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
 from tests.support.ingest import Ingest
 
 BY_US = {"X-Requested-With": "edge-uploader"}
@@ -88,3 +94,15 @@ class Site:
 
     def rows(self) -> dict[str, Any]:
         return {row["device"]: row for row in self.get("").json["devices"]}
+
+
+def fleet_at(url: str, **settings: Any) -> Fleet:
+    """Return a server's fleet that is to speak to the broker at *url*; not started."""
+    return Fleet(
+        None,
+        MemoryState(),
+        OverwritingBlobs(),
+        clock=SystemClock(),
+        audit=Unaudited(),
+        broker=BrokerSettings(url, **settings),
+    )

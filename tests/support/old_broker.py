@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
@@ -82,8 +82,10 @@ class OldBroker:
             connection.sendall(answer)
             return level == 4
         if kind == SUBSCRIBE:
-            topics.add(_text(body, 2))
-            connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+            asked = list(_filters(body))
+            topics.update(asked)
+            answer = body[:2] + b"\x01" * len(asked)
+            connection.sendall(bytes([0x90, len(answer)]) + answer)
             for topic, payload in self.retained:
                 if topic in topics:
                     connection.sendall(_message(0x31, topic, payload))
@@ -150,6 +152,14 @@ def _encoded(length: int) -> bytes:
         out.append(byte | (0x80 if length else 0))
         if not length:
             return bytes(out)
+
+
+def _filters(body: bytes) -> Iterator[str]:
+    at = 2
+    while at < len(body):
+        topic = _text(body, at)
+        yield topic
+        at += 2 + len(topic.encode()) + 1
 
 
 def _text(body: bytes, at: int) -> str:

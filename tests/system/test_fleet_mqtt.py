@@ -4,31 +4,13 @@ import json
 
 import pytest
 
-from edge_host.clock import SystemClock
-from ingest_server.assembly.fleet import Fleet
-from ingest_server.auth.audit import Unaudited
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import Report
-from ingest_server.fleet.settings import BrokerSettings
-from ingest_server.storage.memory.overwriting import OverwritingBlobs
-from ingest_server.storage.memory.state import MemoryState
-from tests.support.fleet import info, report, state
+from tests.support.fleet import fleet_at, info, report, state
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
-
-
-def fleet_at(broker, **more):
-    settings = BrokerSettings(broker.url, **more)
-    return Fleet(
-        None,
-        MemoryState(),
-        OverwritingBlobs(),
-        clock=SystemClock(),
-        audit=Unaudited(),
-        broker=settings,
-    )
 
 
 @pytest.fixture
@@ -39,7 +21,7 @@ def broker(tmp_path):
 
 @pytest.fixture
 def fleet(broker):
-    made = fleet_at(broker)
+    made = fleet_at(broker.url)
     made.start()
     yield made
     made.stop()
@@ -66,7 +48,7 @@ def told(seen, topic):
 def test_a_command_goes_over_both_ways_and_is_answered_over_one(broker, fleet):
     seen = []
     with listening(broker, seen, topic="edgeup/v1/drone-1/cmd") as device:
-        wait_for(fleet.broker._client.is_connected, "the server is at the broker")
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
         speak(device, "status", online(), retain=True)
         wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
         first = Report.from_json(report(1, info=info(), state=state()))
@@ -88,7 +70,7 @@ def test_a_command_goes_over_both_ways_and_is_answered_over_one(broker, fleet):
 
 def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
     broker = Mosquitto(tmp_path / "broker")
-    made = fleet_at(broker)
+    made = fleet_at(broker.url)
     made.start()
     seen = []
     try:
@@ -132,7 +114,7 @@ def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
 
 
 def test_a_broker_that_is_not_there_keeps_nobody_from_starting_and_stopping(tmp_path):
-    made = fleet_at(Mosquitto(tmp_path / "broker"))
+    made = fleet_at(Mosquitto(tmp_path / "broker").url)
     made.start()
     Intake(made.service).take("drone-1", Report.from_json(report()))
     made.stop()

@@ -1,0 +1,267 @@
+"""The server at a broker: one session after another. Nothing of an upload, and no report, waits for it.
+
+A thread of its own connects, hears, and connects again. What is said goes out from the fleet's worker, a
+step at a time: with each new session all that is still wanted is said again. The broker has its
+acknowledgement of what happened on a device once that is in the database: what cannot be stored waits here,
+and with the broker, over restarts of both.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from ingest_server.fleet.broker_words import MEANING, Ended, LoginError, words
+from ingest_server.fleet.members import Member
+from ingest_server.fleet.mqtt_client import Login, Received, Session
+from ingest_server.fleet.mqtt_messages import Messages, Saying, Taken
+from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.settings import BrokerSettings
+from ingest_server.storage.interface import CommandRecord
+
+log = structlog.get_logger()
+
+LONGEST_WAIT_S = 120.0
+"""Between two attempts to reach the broker."""
+MOST_SAYINGS = 1000
+"""That wait for a broker, at most: what is wanted of devices is said again with each session."""
+MOST_HELD = 1000
+"""That wait for the database: a broker that sends more without an acknowledgement is left for a while."""
+OLD_FOR_S = 86_400.0
+"""How long it is remembered that a broker speaks MQTT 3.1.1 only."""
+CALM_S = 60.0
+"""A session that lasts for less is no reason to come back faster."""
+FAREWELL_S = 2.0
+PAUSE_S = 0.00025
+"""After a message that is left out: so many take no core, whatever their number."""
+
+
+class FleetBroker:
+    """Begins with `start`; `step` is called by the fleet's worker, `note` by anyone."""
+
+    def __init__(self, settings: BrokerSettings, fleet: FleetService, messages: Messages) -> None:
+        url = urlsplit(settings.url)
+        self._settings = settings
+        self._is_tls = url.scheme == "mqtts"
+        self._host = url.hostname or "localhost"
+        self._port = url.port or (8883 if self._is_tls else 1883)
+        self._fleet = fleet
+        self._messages = messages
+        self._waiting: deque[Saying] = deque(maxlen=MOST_SAYINGS)
+        self._notices: deque[Saying] = deque(maxlen=MOST_SAYINGS)
+        self._held: deque[tuple[Session, Received]] = deque()
+        """Waits for the database; in this order."""
+        self._summary = b""
+        self._session: Session | None = None
+        self._introduced: Session | None = None
+        self._is_v5 = True
+        self._old_until_s = float("-inf")
+        self._opened_s = float("-inf")
+        self._failures = 0
+        self._said = ""
+        self._refused: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fleet-broker", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once, whether a broker is there or not."""
+        self._fleet.on_command = self._command
+        self._fleet.on_desired = self._desired
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye where a broker is there, and end."""
+        self._stopped.set()
+        session = self._session
+        if session is not None and self.is_connected:
+            session.publish(self._messages.status("offline"))
+            session.close()
+            self._thread.join(FAREWELL_S)
+        if session is not None:
+            session.abort()
+        if self._thread.ident is not None:
+            self._thread.join(FAREWELL_S)
+
+    @property
+    def is_connected(self) -> bool:
+        session = self._session
+        return session is not None and session.is_open
+
+    def note(self, kind: str, device: str, data: Mapping[str, Any]) -> None:
+        """Say what people are told of a device."""
+        self._notices.append(self._messages.notice(kind, device, data))
+
+    def step(self) -> None:
+        """Take what had to wait, and say what is to be said, if a broker is there."""
+        self._messages.step()
+        self._take_held()
+        session = self._session
+        if session is None or not session.is_open:
+            return
+        if session is not self._introduced:
+            self._introduced = session
+            self._introduce(session)
+        for sayings in (self._waiting, self._notices):
+            while sayings and session.has_room:
+                session.publish(sayings.popleft())
+        tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
+        summary = self._messages.summary(tiles, stuck)
+        if summary.payload != self._summary:
+            self._summary = summary.payload
+            session.publish(summary)
+
+    def _introduce(self, session: Session) -> None:
+        """Say all that is wanted of devices, and who speaks: a device runs each command once."""
+        self._summary = b""
+        session.publish(self._messages.status("online"))
+        if self._settings.discovery_prefix is not None:
+            session.publish(self._messages.discovery(self._settings.discovery_prefix))
+        with self._fleet.lock:
+            self._waiting.clear()
+            for member in self._fleet.members.values():
+                for command in member.waiting:
+                    self._command(member, command)
+                if self._fleet.desired_for(member) is not None:
+                    self._desired(member)
+
+    def _command(self, member: Member, command: CommandRecord) -> None:
+        if "mqtt" in member.via:  # another hears of it with its next report
+            self._waiting.append(self._messages.command(command))
+
+    def _desired(self, member: Member) -> None:
+        self._waiting.append(self._messages.desired(member))
+
+    def _take_held(self) -> None:
+        held = self._held
+        while held:
+            session, message = held[0]
+            if not self._is_taken(message, is_again=True):
+                return
+            session.acknowledge(message)
+            held.popleft()
+
+    def _is_taken(self, message: Received, *, is_again: bool = False) -> bool:
+        taken = self._messages.take(
+            message.topic, message.payload, is_retained=message.is_retained, is_again=is_again
+        )
+        if taken is Taken.LEFT_OUT:
+            self._stopped.wait(PAUSE_S)
+        return taken is not Taken.NOT_STORED
+
+    # in the thread of its own
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._is_v5 |= self._fleet.clock.now_s() >= self._old_until_s
+            self._stopped.wait(self._after(self._once()))
+
+    def _once(self) -> Ended:
+        try:
+            login = self._login()
+        except LoginError as error:
+            return Ended(why=error)
+        session = Session(
+            login,
+            self._messages.status("offline"),
+            self._messages.topics(),
+            self,
+            is_v5=self._is_v5,
+            now_s=self._fleet.clock.now_s,
+        )
+        self._session = session
+        try:
+            return Ended() if self._stopped.is_set() else session.run()
+        finally:
+            self._session = self._introduced = None
+            self._held = deque()  # the broker sends it again in the next one
+
+    def _after(self, end: Ended) -> float:
+        """Say how a session ended, once; return the seconds until the next."""
+        if self._stopped.is_set():
+            return 0.0
+        now_s = self._fleet.clock.now_s()
+        is_first_no = end.knows_only_older and self._is_v5
+        if end.was_taken and now_s - self._opened_s >= CALM_S:
+            self._failures, self._said = 0, ""
+        elif end.knows_only_older or (end.may_know_only_older and self._failures % 2):
+            self._is_v5 = not self._is_v5  # twice without an answer: it may speak the other one
+            self._old_until_s = now_s + OLD_FOR_S
+        if is_first_no:
+            return 0.0
+        self._failures += 1
+        error, action = words(end, f"{self._host}:{self._port}")
+        wait_s = random.uniform(0.5, 1) * min(LONGEST_WAIT_S, 2.0 ** min(self._failures, 16))  # noqa: S311
+        if error != self._said:
+            self._said = error
+            event = "broker.lost" if end.was_taken else "broker.unreachable"
+            log.warning(event, error=f"{error}: {MEANING}", action=action, wait_s=round(wait_s, 1))
+        return wait_s
+
+    def _login(self) -> Login:
+        """Return the login as the files are now, so that renewed ones need no restart.
+
+        Raises:
+            LoginError: one of them cannot be used.
+        """
+        settings, password, tls = self._settings, None, None
+        if settings.password_file is not None:
+            try:
+                password = settings.password_file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise LoginError(
+                    f"[fleet] mqtt_password_file: {settings.password_file} cannot be read ({error}): let "
+                    "the user that runs this server read it"
+                ) from error
+        if self._is_tls:
+            try:
+                tls = ssl.create_default_context(cafile=settings.ca_file)
+            except OSError as error:  # ssl.SSLError is one
+                raise LoginError(
+                    f"[fleet] mqtt_ca_file: {settings.ca_file} cannot be used ({error}): name a file in "
+                    "PEM form that this server's user can read"
+                ) from error
+        return Login(self._host, self._port, tls, settings.username, password)
+
+    def opened(self) -> None:
+        """Note that the broker took us."""
+        self._opened_s = self._fleet.clock.now_s()
+        log.info(
+            "broker.connected",
+            broker=f"{self._host}:{self._port}",
+            protocol="5" if self._is_v5 else "3.1.1",
+            failures=self._failures,
+        )
+        self._refused.clear()
+
+    def heard(self, message: Received) -> None:
+        """Take a message, and acknowledge it once nothing of it can be lost."""
+        session = self._session
+        if session is None:
+            return
+        waits = bool(self._held) and self._messages.is_stored(message.topic)
+        if not waits and self._is_taken(message):
+            session.acknowledge(message)
+        elif message.qos == 0:
+            pass  # its device did not ask for more
+        elif len(self._held) < MOST_HELD:
+            self._held.append((session, message))
+        else:
+            session.abort()
+
+    def refused(self, topic: str, reason: str) -> None:
+        """Say once in a session what the broker does not let us do."""
+        if topic in self._refused or len(self._refused) >= MOST_SAYINGS:
+            return
+        self._refused.add(topic)
+        log.error(
+            "broker.refused",
+            error=f"the broker does not let this server use {topic} ({reason}): {MEANING}",
+            action="allow it to the user of [fleet] mqtt_username; deploy/mosquitto/acl has the rules",
+        )

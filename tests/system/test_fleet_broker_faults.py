@@ -1,0 +1,182 @@
+"""What goes wrong between the server and its broker: one line says it, and it mends by itself."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from demo.ports import free_port
+from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.report import Report
+from tests.support.certificates import Authority
+from tests.support.fleet import fleet_at, info, report, state
+from tests.support.mosquitto import Mosquitto, listening
+from tests.support.old_broker import HANGS_UP, REFUSES, REFUSES_THE_OLD_WAY, SAYS_NOTHING, OldBroker
+from tests.support.processes import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+
+@contextmanager
+def running(url, **settings):
+    """A server's fleet at a broker, and the lines of its log."""
+    made = fleet_at(url, **settings)
+    with capture_logs() as lines:
+        made.start()
+        try:
+            yield made, lines
+        finally:
+            made.stop()
+
+
+def line(lines, event):
+    return wait_for(lambda: next((one for one in lines if one["event"] == event), None), event)
+
+
+def online(client, device="drone-1", session=1):
+    run = {"boot_id": "b", "run_id": "r", "session": session, "reason": "start", "ts": None}
+    document = {"v": 1, "status": "online", **run}
+    client.publish(f"edgeup/v1/{device}/status", json.dumps(document), 1, retain=True)
+
+
+def row(fleet, device="drone-1"):
+    found = fleet.service.board.row(device)
+    return {} if found is None else json.loads(found)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def pair(made):
+    return made.cert, made.key
+
+
+@pytest.mark.parametrize(
+    "to_v5",
+    [REFUSES, REFUSES_THE_OLD_WAY, pytest.param(HANGS_UP, marks=pytest.mark.long)],
+)
+def test_a_broker_that_speaks_3_1_1_alone_is_spoken_to_in_it(to_v5):
+    with OldBroker(to_v5=to_v5) as broker, running(broker.url) as (fleet, lines):
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+        wait_for(
+            lambda: "edgeup/fleet/v1/status" in {topic for topic, _ in broker.taken}, "it says so"
+        )
+        broker.publish("edgeup/v1/drone-1/state", json.dumps(state(state="paused")).encode())
+        wait_for(lambda: row(fleet).get("state") == "paused", "a device is heard")
+
+    assert line(lines, "broker.connected")["protocol"] == "3.1.1"
+    assert broker.levels[-1] == 4
+
+
+@pytest.mark.long
+def test_a_broker_that_says_nothing_to_mqtt_5_is_spoken_to_in_3_1_1():
+    with OldBroker(to_v5=SAYS_NOTHING) as broker, running(broker.url) as (fleet, lines):
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker", timeout_s=60)
+
+    assert "it does not answer" in line(lines, "broker.unreachable")["error"]
+
+
+def test_a_broker_with_a_certificate_of_your_own_authority_is_trusted_by_its_file(
+    tmp_path, authority
+):
+    with (
+        Mosquitto(tmp_path / "broker", certificate=pair(authority.server())) as broker,
+        running(broker.url, ca_file=authority.cert) as (fleet, _),
+    ):
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+
+
+# paho drops the socket of a failed handshake without closing it; the last reference does.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+@pytest.mark.parametrize("fault", ["foreign", "expired", "of another host"])
+def test_a_certificate_that_is_not_good_is_told_with_what_to_do(tmp_path, authority, fault):
+    made = authority.server()
+    if fault == "foreign":
+        made = Authority(tmp_path / "other", "another CA").server()
+    elif fault == "expired":
+        made = authority.expired()
+    else:
+        made = authority.device("elsewhere.example")
+    with (
+        Mosquitto(tmp_path / "broker", certificate=pair(made)) as broker,
+        running(broker.url, ca_file=authority.cert) as (_, lines),
+    ):
+        told = line(lines, "broker.unreachable")
+
+    assert "is not trusted" in told["error"]
+    assert "uploads go on" in told["error"]
+    assert "[fleet] mqtt_ca_file" in told["action"]
+
+
+def test_a_renewed_authority_file_is_taken_up_without_a_restart(tmp_path, authority):
+    file = tmp_path / "ca.pem"
+    with (
+        Mosquitto(tmp_path / "broker", certificate=pair(authority.server())) as broker,
+        running(broker.url, ca_file=file) as (fleet, lines),
+    ):
+        told = line(lines, "broker.unreachable")
+        file.write_bytes(authority.cert.read_bytes())
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+
+    assert str(file) in told["action"]
+
+
+def test_a_wrong_password_is_told_once_and_the_right_one_taken_up_from_its_file(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("wrong\n")
+    with (
+        Mosquitto(tmp_path / "broker", users={"ingest": "right"}) as broker,
+        running(broker.url, username="ingest", password_file=file) as (fleet, lines),
+    ):
+        line(lines, "broker.unreachable")
+        wait_for(lambda: broker.log().count("not authorised") >= 2, "it was tried again")
+        file.write_text("right\n")
+        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+
+    [told] = [one for one in lines if one["event"] == "broker.unreachable"]
+    assert "refuses the login" in told["error"]
+    assert "mqtt_password_file" in told["action"]
+
+
+def test_what_is_no_broker_is_told_as_such():
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    with running(url) as (_, lines):
+        told = line(lines, "broker.unreachable")
+
+    assert "cannot be reached (Connection refused)" in told["error"]
+    assert "[fleet] mqtt_url" in told["action"]
+
+
+def test_a_broker_that_forgot_everything_is_told_all_that_is_wanted_anew(tmp_path):
+    broker = Mosquitto(tmp_path / "broker")
+    seen = []
+    with broker, running(broker.url) as (fleet, lines):
+        with listening(broker, []) as device:
+            wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+            online(device)
+            wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
+        Intake(fleet.service).take("drone-1", Report.from_json(report(1, info=info())))
+        given = fleet.operations.give("drone-1", "pause", {}, 600, "me")
+        broker.kill()
+        line(lines, "broker.lost")
+        broker.start()
+        with listening(broker, seen):
+            wait_for(
+                lambda: (
+                    {
+                        "edgeup/v1/drone-1/cmd",
+                        "edgeup/fleet/v1/status",
+                        "edgeup/fleet/v1/state",
+                    }
+                    <= {topic for topic, _, _ in seen}
+                ),
+                "all is said again",
+                timeout_s=60,
+            )
+
+    [command] = {payload for topic, payload, _ in seen if topic.endswith("/cmd")}
+    assert json.loads(command)["id"] == given["id"]
