@@ -14,15 +14,20 @@ from edge_agent.report.home_assistant import config_topic
 from edge_agent.report.payloads import Topics
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, listening
+from tests.support.operator import Operator
 from tests.support.orders import Orders
-from tests.support.processes import wait_for
+from tests.support.processes import DEVICE, wait_for
 from tests.support.reporting import Reporting
+from tests.support.site import site
 
 pytestmark = pytest.mark.slow
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "mosquitto"
 OWN, FOREIGN = Topics.of("edgeup", "drone-01"), Topics.of("edgeup", "drone-02")
-USERS = {name: f"{name}-secret" for name in ("drone-01", "drone-02", "ops", "homeassistant")}
+USERS = {
+    name: f"{name}-secret"
+    for name in ("drone-01", "drone-02", "ops", "homeassistant", "ingest", DEVICE)
+}
 
 WRITES = [OWN.status, OWN.info, OWN.state, OWN.event, OWN.ack, OWN.reported]
 WRITES += [config_topic("homeassistant", "drone-01")]
@@ -113,6 +118,63 @@ def test_whoever_steers_sends_commands_and_says_nothing_in_a_devices_name(broker
     if user == "ops":
         may |= {OWN.desired, FOREIGN.desired}
     assert {topic for topic, answer in answers.items() if answer != "Not authorized"} == may
+
+
+SERVERS_OWN = [f"edgeup/fleet/v1/{name}" for name in ("status", "state", "notice")]
+SERVERS_OWN += ["homeassistant/device/edgeup_fleet/config"]
+
+
+def test_the_server_says_what_it_must_and_nothing_in_a_devices_name(broker):
+    elsewhere = [config_topic("homeassistant", "drone-01"), "homeassistant/status", "other"]
+    with Client(broker, "ingest") as server:
+        asked = [*ALL_OF, *SERVERS_OWN, *elsewhere]
+        taken = {topic for topic in asked if server.publish(topic) != "Not authorized"}
+
+    commands = {OWN.command, OWN.desired, FOREIGN.command, FOREIGN.desired}
+    assert taken == commands | set(SERVERS_OWN)
+
+
+def test_the_server_hears_the_fleet_and_nothing_else(broker):
+    with Client(broker, "ingest") as server, Client(broker, "homeassistant") as home:
+        server.subscribe("#")
+        home.publish("homeassistant/status", b"online")
+        with Client(broker, "drone-01") as device:
+            device.publish(config_topic("homeassistant", "drone-01"))
+            device.publish(OWN.state)
+        wait_for(lambda: server.heard, "a device is heard")
+
+    others = {topic for topic, _ in server.heard if not topic.startswith("edgeup/")}
+    assert others <= {"homeassistant/status"}  # which any user may read
+
+
+@pytest.mark.long
+def test_the_programs_have_all_that_they_need_under_these_rules(broker, tmp_path):
+    secrets = {user: tmp_path / user for user in ("ingest", DEVICE)}
+    for user, file in secrets.items():
+        file.write_text(f"{USERS[user]}\n")
+        file.chmod(0o600)
+    fleet = {
+        "mqtt_url": broker.url,
+        "mqtt_username": "ingest",
+        "mqtt_password_file": secrets["ingest"],
+    }
+    mqtt = {"url": broker.url, "username": DEVICE, "password_file": secrets[DEVICE]}
+    with site(
+        tmp_path,
+        server={"fleet": fleet},
+        mqtt=mqtt,
+        reports={"enabled": False},
+    ) as here:
+        operator = Operator(here.server, here.agent.media)
+        here.agent.start()
+        wait_for(lambda: operator.row().get("via") == ["mqtt"], "the device is seen")
+        wait_for(lambda: operator.row().get("version"), "it says what it is")
+        done = operator.command("pause")
+        wait_for(lambda: operator.row().get("state") == "paused", "it is seen to be paused")
+        refused = [one for one in here.server.log() if one["event"] == "broker.refused"]
+
+    assert done["status"] == "done"
+    assert refused == []
 
 
 def test_an_agent_has_all_that_it_needs_under_these_rules(broker, tmp_path):
