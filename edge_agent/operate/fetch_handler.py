@@ -123,10 +123,20 @@ class FetchHandler:
             )
         if not failed and not result["gone"]:
             return Outcome(message, result)
-        message += f"; {len(failed)} have failed, of {result['gone']} the file is gone"
+        message += self._lost(failed, result["gone"])
         if there:
             return Outcome(message, result)
         return Outcome(message, result, status="failed", code="source_missing")
+
+    def _lost(self, failed: Sequence[Held], gone: int) -> str:
+        """Return why not all of it arrives, with the words of the first that failed."""
+        said = ""
+        if failed:
+            first = self._store.get(failed[0].id)
+            said = f"; {len(failed)} failed, {failed[0].name}"
+            if first is not None and first.problem is not None:
+                said += f" ({first.problem})" + (f": {first.detail}" if first.detail else "")
+        return said if not gone else f"{said}; {gone} of them are not on the device any more"
 
     def _why(self, waiting: Sequence[Held]) -> str:
         """Return why the first of *waiting* waits, where it does."""

@@ -1,21 +1,33 @@
-"""Whoever looks at the devices of a running server, and steers them."""
+"""Whoever looks at the devices and steers them from the server: over its API, and with its commands."""
+
+from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+from pathlib import Path
+from typing import Any
 
 from demo.ports import LOOPBACK
-from tests.support.processes import DEVICE, wait_for
+from tests.support.processes import DEVICE, SERVER, Server, wait_for
+
+ENDS = frozenset({"done", "failed", "rejected", "expired"})
 
 
 class Operator:
-    """Whoever looks at the devices, with a token."""
+    """One with a token, and with a hand on the device: an idle one reports every two minutes.
 
-    def __init__(self, server, media):
+    Args:
+        media: what the device watches.
+    """
+
+    def __init__(self, server: Server, media: Path) -> None:
         self.server = server
         self.media = media
         self._token = server.run("token", "add", "--scope", "admin", "operator").splitlines()[-1]
+        self._nudges = 0
 
-    def ask(self, method, path, document=None):
+    def ask(self, method: str, path: str, document: object = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(LOOPBACK, self.server.port, timeout=10)
         headers = {
             "Authorization": f"Bearer {self._token}",
@@ -30,28 +42,71 @@ class Operator:
         finally:
             connection.close()
 
-    def row(self):
+    def row(self) -> dict[str, Any]:
         status, view = self.ask("GET", "")
         assert status == 200, view
         return next((row for row in view["devices"] if row["device"] == DEVICE), {})
 
-    def command(self, cmd, **args):
-        """Have *cmd* done; return how it ended.
+    def holds(self) -> dict[str, dict[str, Any]]:
+        """Return what the device says that it holds, by name."""
+        status, found = self.ask("GET", f"/devices/{DEVICE}/holds")
+        return {one["name"]: one for one in found["holds"]} if status == 200 else {}
 
-        An idle device asks every two minutes: here something happens on it, so that it tells of that.
-        """
+    def give(self, cmd: str, **args: Any) -> str:
+        """Have *cmd* sent with the device's next report; return its id."""
         document = {"cmd": cmd, "args": args, "expires_in_s": 120}
         status, sent = self.ask("POST", f"/devices/{DEVICE}/commands", document)
         assert status == 202, sent
-        (self.media / f"{sent['id']}.tmp").touch()
-        path = f"/devices/{DEVICE}/commands/{sent['id']}"
-        ends = {"done", "failed", "rejected", "expired"}
-        return wait_for(
-            lambda: (found := self.ask("GET", path)[1]) and found["status"] in ends and found,
-            f"{cmd} is answered",
-        )
+        return sent["id"]
 
-    def events(self):
+    def nudge(self) -> None:
+        """Have something happen on the device, which it tells of and hears what waits for it."""
+        self._nudges += 1
+        (self.media / f"{self._nudges}.tmp").touch()
+
+    def answer(self, command_id: str) -> dict[str, Any]:
+        """Return what became of a command so far."""
+        return self.ask("GET", f"/devices/{DEVICE}/commands/{command_id}")[1]
+
+    def end(self, command_id: str) -> dict[str, Any]:
+        """Return how a command ended."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.answer(command_id)
+            return found if found["status"] in ENDS else None
+
+        return wait_for(ended, "the command is answered")
+
+    def command(self, cmd: str, **args: Any) -> dict[str, Any]:
+        """Have *cmd* done; return how it ended."""
+        sent = self.give(cmd, **args)
+        self.nudge()
+        return self.end(sent)
+
+    def fetch(self, *arguments: str) -> Fetch:
+        return Fetch(self.server, arguments)
+
+    def events(self) -> list[dict[str, Any]]:
         status, found = self.ask("GET", f"/events?device={DEVICE}")
         assert status == 200, found
         return found["events"]
+
+
+class Fetch:
+    """``ingest-server fetch`` while it waits for its answer."""
+
+    def __init__(self, server: Server, arguments: tuple[str, ...]) -> None:
+        command = [*SERVER, "fetch", DEVICE, *arguments, "--config", server.config]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def is_given(self) -> bool:
+        """Whether the order is written down, or refused at once."""
+        assert self._process.stderr is not None
+        return bool(self._process.stderr.readline())
+
+    def end(self) -> tuple[int, list[str]]:
+        """Return its exit code and what it printed."""
+        out, err = self._process.communicate(timeout=60)
+        return self._process.returncode, (out + err).splitlines()

@@ -1,0 +1,156 @@
+"""Recordings that a device holds back are found at its server and fetched, by the programs as they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.operator import Operator
+from tests.support.processes import DEVICE, wait_for
+from tests.support.site import site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+SOON = {"interval_seconds": 5.0}
+"""The shortest that an owner can set: a test waits for it."""
+URGENT_ALONE = {"match": "lo", "min_priority": 10}
+METERED = {"match": "lo", "metered": True}
+IN_2020 = 1_590_000_000
+
+
+def record(folder: Path, name: str, length: int, *, at_s: int | None = None) -> bytes:
+    content = os.urandom(length)
+    (folder / name).write_bytes(content)
+    if at_s is not None:
+        os.utime(folder / name, (at_s, at_s))
+    return content
+
+
+def published(server) -> dict[str, bytes]:
+    files = server.published_files()
+    assert len({one.name for one in files}) == len(files), "published twice"
+    return {one.name: one.read_bytes() for one in files}
+
+
+def taken(agent) -> list[str]:
+    """Return the ids of the commands that were executed, in all lives of the agent."""
+    return [one["id"] for one in agent.log() if one.get("event") == "command.taken"]
+
+
+def test_what_a_rule_holds_back_is_seen_and_fetched_by_name_and_by_time(tmp_path):
+    with site(tmp_path, reports=SOON, **{"[link]": URGENT_ALONE}) as here:
+        media = here.agent.media
+        wanted = record(media, "DJI_0001.MP4", 3_000_000)
+        old = record(media, "old.mp4", 50_000, at_s=IN_2020)
+        record(media, "DJI_0002.MP4", 50_000)
+        here.agent.start()
+        operator = Operator(here.server, media)
+        wait_for(lambda: len(operator.holds()) == 3, "it tells what it holds")
+        wait_for(lambda: operator.row().get("pending_files") == 3, "all three are seen to wait")
+        shown = operator.holds()["DJI_0001.MP4"]
+        listed = here.server.run("devices").splitlines()
+
+        by_name = operator.fetch("dji_0001*")
+        by_time = operator.fetch("--from", "2020-01-01", "--to", "2020-12-31")
+        unknown = operator.fetch("DJI_9*")
+        assert all([by_name.is_given(), by_time.is_given(), unknown.is_given()])
+        operator.nudge()
+        ends = [one.end() for one in (by_name, by_time, unknown)]
+        again = operator.command("fetch", query={"name": "DJI_0001.MP4"})
+        refused = operator.fetch("--from", "tomorrow").end()
+        found = published(here.server)
+
+    assert shown["length"] == len(wanted)
+    assert shown["state"] in {"growing", "pending"}
+    assert DEVICE in listed[1]
+    assert "3, 3.1 MB" in listed[1]
+    assert [code for code, _ in ends] == [0, 0, 1]
+    assert ends[0][1][-1] == ends[1][1][-1] == "done: 1 of 1 have arrived"
+    assert ends[2][1][-1].startswith("failed: this device has no recording that fits")
+    assert (again["status"], again["message"]) == ("done", "1 of 1 have arrived")
+    assert again["result"]["files"][0]["name"] == "DJI_0001.MP4"
+    assert refused[0] == 2
+    assert found == {"DJI_0001.MP4": wanted, "old.mp4": old}
+
+
+@pytest.mark.long
+def test_a_fetch_outlives_both_programs_and_is_executed_once(tmp_path):
+    with site(tmp_path, reports=SOON, **{"[link]": URGENT_ALONE}) as here:
+        media = here.agent.media
+        wanted = record(media, "DJI_0001.MP4", 3_000_000)
+        record(media, "DJI_0002.MP4", 50_000)
+        record(media, "DJI_0003.MP4", 50_000)
+        here.agent.start()
+        operator = Operator(here.server, media)
+        wait_for(lambda: len(operator.holds()) == 3, "it tells what it holds")
+        operator.give("pause", reason="flight")
+        at_a_terminal = operator.fetch("DJI_0001*")
+        assert at_a_terminal.is_given()
+        of_what_goes = operator.give("fetch", query={"name": "DJI_0003*"})
+        operator.nudge()
+        waits = wait_for(
+            lambda: (found := operator.answer(of_what_goes))["status"] == "accepted" and found,
+            "it says that it waits",
+        )
+        here.agent.kill()
+        here.server.kill()
+        (media / "DJI_0003.MP4").unlink()
+        here.server.start()
+        here.agent.start()
+        assert here.agent.wait_until_blocked_by("paused")
+        here.agent.run("resume")
+        code, printed = at_a_terminal.end()
+        gone = operator.end(of_what_goes)
+        ids = taken(here.agent)
+        found = published(here.server)
+
+    assert waits["message"] == (
+        "0 of 1 have arrived; DJI_0003.MP4 waits (paused): paused by a person (flight); "
+        '"edge-agent resume" goes on'
+    )
+    assert (code, printed[-1]) == (0, "done: 1 of 1 have arrived")
+    assert (gone["status"], gone["code"]) == ("failed", "source_missing")
+    assert gone["message"].startswith(
+        "0 of 1 have arrived; 1 failed, DJI_0003.MP4 (source-missing)"
+    )
+    assert len(ids) == len(set(ids)) == 3
+    assert found == {"DJI_0001.MP4": wanted}
+
+
+@pytest.mark.long
+def test_a_metered_link_carries_what_is_fetched_only_where_the_operator_says_so(tmp_path):
+    with site(tmp_path, **{"[link]": METERED}) as here:
+        wanted = record(here.agent.media, "DJI_0001.MP4", 300_000)
+        here.agent.start()
+        operator = Operator(here.server, here.agent.media)
+        here.agent.wait_until_blocked_by("metered")
+        wait_for(lambda: operator.row().get("presence") == "online", "it is seen")
+        here.agent.kill()
+        not_said = operator.give("fetch", query={"name": "DJI*"})
+        here.agent.start()  # it reports at once: on a metered link it would take minutes
+        waits = wait_for(
+            lambda: (
+                "waits (metered)" in ((found := operator.answer(not_said))["message"] or "")
+                and found
+            ),
+            "it says that it waits",
+        )
+        assert published(here.server) == {}
+        here.agent.kill()
+        said = operator.fetch("DJI*", "--metered")
+        assert said.is_given()
+        here.agent.start()
+        code, printed = said.end()
+        found = published(here.server)
+
+        here.agent.configure(commands={"allowed": ["pause"]})
+        here.agent.kill()
+        here.agent.start()
+        refusal = wait_for(
+            lambda: (end := operator.fetch("DJI*", "--no-wait").end())[0] and end, "it is refused"
+        )
+
+    assert waits["message"].startswith("0 of 1 have arrived; DJI_0001.MP4 waits (metered): ")
+    assert (code, printed[-1]) == (0, "done: 1 of 1 have arrived")
+    assert found == {"DJI_0001.MP4": wanted}
+    assert f"{DEVICE} does not allow fetch: its [commands] allowed has pause" in refusal[1][-1]
