@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import hashlib
 import http.client
 import json
@@ -216,12 +217,17 @@ class Load:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
         found = answer.read()
+        if answer.headers["Content-Encoding"] == "gzip":
+            found = gzip.decompress(found)
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status} {found[:200]!r}")
         return found
 
     def first_view_s(self) -> float:
-        headers = {"Authorization": f"Bearer {self.tokens['operator']}"}
+        headers = {
+            "Authorization": f"Bearer {self.tokens['operator']}",
+            "Accept-Encoding": "gzip",
+        }
         with contextlib.closing(self._connection()) as connection:
             began_s = time.monotonic()
             found = json.loads(self._ask(connection, "GET", "/v1/fleet", None, headers))
@@ -229,7 +235,10 @@ class Load:
             return time.monotonic() - began_s
 
     def _view(self) -> None:
-        headers = {"Authorization": f"Bearer {self.tokens['operator']}"}
+        headers = {
+            "Authorization": f"Bearer {self.tokens['operator']}",
+            "Accept-Encoding": "gzip",
+        }
         cursor = ""
         with contextlib.closing(self._connection()) as connection:
             while not self._stop.wait(LOOK_S):

@@ -15,6 +15,7 @@ from ingest_server.auth.audit import Audit
 from ingest_server.fleet import queries
 from ingest_server.fleet.device_routes import send
 from ingest_server.fleet.operations import Operations
+from ingest_server.protocols.packing import pack, tagged
 from ingest_server.protocols.requests import message
 from upload_protocol.headers import FLEET_PATH
 from upload_protocol.members import object_of, optional, required
@@ -50,12 +51,10 @@ class Desk:
 class Fleet:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         fleet = self.desk.operations.fleet
-        tag = f'"{fleet.board.cursor}"'
-        resp.set_header("ETag", tag)
-        if req.get_header("If-None-Match") == tag:
-            resp.status = HTTPStatus.NOT_MODIFIED
+        if tagged(req, resp, fleet.board.cursor):
             return
         resp.content_type = "application/json"
         resp.data = fleet.view(req.get_param("since"))
@@ -65,12 +64,10 @@ class Fleet:
 class Device:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         body = self.desk.operations.document(device)
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        resp.set_header("ETag", tag)
-        if req.get_header("If-None-Match") == tag:
-            resp.status = HTTPStatus.NOT_MODIFIED
+        if tagged(req, resp, hashlib.sha256(body).hexdigest()[:32]):
             return
         resp.content_type, resp.data = "application/json", body
 
@@ -84,6 +81,7 @@ class Device:
 class History:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         hours = queries.whole(req, "hours", 24, least=1, most=744)
         send(resp, self.desk.operations.history(device, hours))
@@ -93,6 +91,7 @@ class History:
 class CommandsOf:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, _req: falcon.Request, resp: falcon.Response, device: str) -> None:
         send(resp, {"commands": self.desk.operations.commands(device)})
 
@@ -105,6 +104,7 @@ class CommandsOf:
 class CommandOf:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(
         self, _req: falcon.Request, resp: falcon.Response, device: str, command_id: str
     ) -> None:
@@ -138,6 +138,7 @@ class Desired:
 class Holds:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response, device: str) -> None:
         send(
             resp,
@@ -156,6 +157,7 @@ class Holds:
 class Events:
     desk: Desk
 
+    @falcon.after(pack)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         after = req.get_param("after")
         send(

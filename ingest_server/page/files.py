@@ -17,6 +17,7 @@ from importlib.resources.abc import Traversable
 import falcon
 
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.packing import is_held, takes_gzip
 
 ROOT = "/"
 FOLDER = "/page"
@@ -87,7 +88,7 @@ class PageFiles:
         file = self._files.get(name)
         if file is None:
             raise Refused("not-found", "the page has no file of that name")
-        packs = file.packed is not None and _takes_gzip(req.get_header("Accept-Encoding") or "")
+        packs = file.packed is not None and takes_gzip(req)
         tag = f'"{file.tag}{"-gzip" if packs else ""}"'
         resp.set_header("ETag", tag)
         if is_held(req, tag):
@@ -135,26 +136,6 @@ def add_routes(
 def is_file(path: str) -> bool:
     """Whether *path* is one of the page's own, for which nobody needs a credential."""
     return path == ROOT or path.startswith(f"{FOLDER}/")
-
-
-def is_held(req: falcon.Request, tag: str) -> bool:
-    """Whether the client says that it has what *tag* names."""
-    told = req.get_header("If-None-Match") or ""
-    held = {one.removeprefix("W/") for one in listed_tags(told)}
-    return tag in held or told.strip() == "*"
-
-
-def listed_tags(field: str) -> set[str]:
-    """Return the entity tags in a header; none of this server's has a comma."""
-    return {one.strip() for one in field.split(",")}
-
-
-def _takes_gzip(accepted: str) -> bool:
-    for one in accepted.lower().split(","):
-        coding, _, weight = one.partition(";")
-        if coding.strip() in {"gzip", "*"}:
-            return weight.replace(" ", "").rstrip("0.") != "q="
-    return False
 
 
 def _found(folder: Traversable, above: str) -> list[tuple[str, File]]:

@@ -28,8 +28,8 @@ from ingest_server.page.downloads import (
     disposition,
     media_type_of,
 )
-from ingest_server.page.files import is_held, listed_tags
 from ingest_server.page.ranges import UnsatisfiableError, asked_range
+from ingest_server.protocols.packing import is_held, listed_tags
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import RecordingQuery
 from ingest_server.uploads.handing_out import HandingOut

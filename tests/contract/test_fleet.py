@@ -1,5 +1,6 @@
 """What devices report and operators ask, over HTTP; the engines are held to one contract elsewhere."""
 
+import gzip
 import json
 
 import pytest
@@ -471,6 +472,47 @@ def test_a_viewer_that_has_everything_gets_an_empty_answer(site):
     assert site.get("", headers={"If-None-Match": tag}).status_code == 304
     site.report(seq=2)
     assert site.get("", headers={"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/devices/drone-1", "/devices/drone-1/history", "/devices/drone-1/holds", "/events"],
+)
+def test_what_an_operator_reads_is_packed_for_who_takes_it(site, path):
+    site.report(files={"pending": [{"name": "DJI_0042.MP4"} for _ in range(20)], "failed": []})
+    for number in range(20):
+        site.report(f"drone-{number}", events=[event(number + 1)])
+    rows = [[f"f{n}", f"DJI_{n}.MP4", "DCIM", n, n, "pending", None] for n in range(50)]
+    document = {"v": 1, "epoch": "e", "from": 0, "through": 50, "rows": rows}
+    site.device("drone-1").simulate_post("/v1/report/holds", json=document)
+
+    plain = site.get(path)
+    packed = site.get(path, headers={"Accept-Encoding": "gzip, br"})
+    unwanted = site.get(path, headers={"Accept-Encoding": "gzip;q=0"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert "Content-Encoding" not in unwanted.headers
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    unpacked = gzip.decompress(packed.content)
+    assert json.loads(unpacked) == plain.json
+    assert len(packed.content) < len(unpacked) / 2
+
+
+def test_an_unchanged_list_is_not_sent_again_however_it_was_packed(site):
+    site.report()
+    tags = [
+        site.get("", headers={"Accept-Encoding": coding}).headers["ETag"]
+        for coding in ("gzip", "identity")
+    ]
+
+    assert len(set(tags)) == 2
+    for tag in tags:
+        for coding in ("gzip", "identity"):
+            held = {"If-None-Match": tag, "Accept-Encoding": coding}
+            answer = site.get("", headers=held)
+            assert (answer.status_code, answer.content) == (304, b"")
+            assert "Content-Encoding" not in answer.headers
 
 
 def test_a_device_that_was_forgotten_is_told_as_gone(site):
