@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,9 @@ class Fleet:
             None if broker is None or speak is None else _broker(speak, broker, self.service)
         )
         notices = Notices(self.service, lambda *told: self._tell(state, *told))
-        often = () if self.broker is None else (self.broker.step,)
+        often: tuple[Callable[[], None], ...] = (lambda: self.service.compare(state.completed),)
+        if self.broker is not None:
+            often = (*often, self.broker.step)
         self.worker = FleetWorker(self.service, state.devices, (notices.look,), often)
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:

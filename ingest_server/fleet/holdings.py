@@ -112,6 +112,7 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
             held=changes.held,
             gone=changes.gone,
         )
+        member.is_to_compare = True
         return member.holds
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ingest_server.fleet import presence as by_time
 from ingest_server.fleet import rows
+from ingest_server.fleet.comparing import NOTHING, Missing
 from ingest_server.fleet.history import MINUTE_S, History, Sample
 from ingest_server.fleet.inflow import Bucket, Inflow
 from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
@@ -56,6 +57,9 @@ class Member:
     reported_version: int = 0
     holds: HoldsStanding | None = None
     is_missing_here: bool = False
+    missing: Missing = NOTHING
+    """What it holds that is safe here according to it alone, when that was last compared."""
+    is_to_compare: bool = True
     shown: float | None = None
     """The availability that its row shows."""
     stuck: Stuck | None = None
@@ -78,6 +82,7 @@ class Member:
             now_s - self.heard_s,
             now_s - (self.heard_s if self.moved_s is None else self.moved_s),
             self.is_missing_here,
+            self.missing,
         )
         return stuck(self.standing, seen, rules)
 

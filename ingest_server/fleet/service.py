@@ -19,6 +19,7 @@ from edge_host.clock import Clock, rfc3339
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
+from ingest_server.fleet.comparing import Completed, compare
 from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import NEVER
@@ -198,6 +199,8 @@ class FleetService:
     def join(self, uploaders: Iterable[DeviceSummary]) -> None:
         """Show devices that upload and have never reported, and compare what the others say with it."""
         with self.lock:
+            for member in self.members.values():
+                member.is_to_compare |= member.missing.count > 0  # it may have arrived since
             for one in uploaders:
                 known = self.members.get(one.device)
                 if known is None and len(self.members) < self.settings.max_devices:
@@ -218,6 +221,27 @@ class FleetService:
         if not last or not member.standing.files_done or here.by_state.get("complete"):
             return False
         return last > rfc3339(self.clock.now_utc() - LATELY)
+
+    def compare(self, completed: Completed) -> None:
+        """Compare what one device says is safe here with what is; one, so that nobody waits for it.
+
+        Raises:
+            Refused: a database failed; it is compared again.
+        """
+        with self.lock:
+            member = next((one for one in self.members.values() if one.is_to_compare), None)
+            if member is None:
+                return
+            member.is_to_compare = False
+        try:
+            missing = compare(self.store, completed, member.device)
+        except Refused:
+            member.is_to_compare = True
+            raise
+        with self.lock:
+            if missing != member.missing and member.device in self.members:
+                member.missing = missing
+                self.show(member)
 
     def forget(self, device: str) -> bool:
         """Drop all that is known of a device; it is new when it reports again.

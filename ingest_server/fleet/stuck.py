@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingest_server.fleet.comparing import NOTHING, Missing
 from ingest_server.fleet.presence import OFFLINE, ONLINE
 from ingest_server.fleet.rows import Standing
 from ingest_server.fleet.settings import FleetSettings
@@ -23,6 +24,8 @@ class Seen:
     """How long nothing it said of its progress has moved."""
     is_missing_here: bool = False
     """It says that recordings are complete, and the server has none of them."""
+    missing: Missing = NOTHING
+    """What it says is safe here, and is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
             "anew; its own files are still there unless it deletes them after the upload.",
             seen.silent_s,
         )
+    if seen.missing.count:
+        return _missing(seen.missing)
     if standing.failed:
         return Stuck(
             f"{counted(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
@@ -71,6 +76,18 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
     if standing.pending_files and 0 < rules.pending_s < (standing.oldest_age_s or 0):
         return _old(standing, files)
     return None
+
+
+def _missing(missing: Missing) -> Stuck:
+    others = missing.count - 1
+    which = missing.name if not others else f"{missing.name} and {counted(others)} more"
+    return Stuck(
+        f"It says that {which} {'are' if others else 'is'} safe here, and this server has never had "
+        "all of it.",
+        "Look at its [server] url, and whether this server's database was restored from a copy. While "
+        "the file is there, edge-agent upload FILE on the device sends it again.",
+        0.0,
+    )
 
 
 def _old(standing: Standing, files: str) -> Stuck:

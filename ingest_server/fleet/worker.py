@@ -31,7 +31,7 @@ class FleetWorker:
     Args:
         uploaders: who is known to the store of facts; read now and then.
         steps: what else is to be done every minute (notifications).
-        often: and every second (a broker).
+        often: and every second (a broker, a comparison).
     """
 
     def __init__(

@@ -1,6 +1,8 @@
 """Recordings that a device holds back are found at its server and fetched, by the programs as they are."""
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,26 @@ def test_a_metered_link_carries_what_is_fetched_only_where_the_operator_says_so(
     assert (code, printed[-1]) == (0, "done: 1 of 1 have arrived")
     assert found == {"DJI_0001.MP4": wanted}
     assert f"{DEVICE} does not allow fetch: its [commands] allowed has pause" in refusal[1][-1]
+
+
+@pytest.mark.long
+def test_a_recording_that_a_restored_database_does_not_know_is_told_of(tmp_path):
+    with site(tmp_path, reports=SOON) as here:
+        record(here.agent.media, "DJI_0001.MP4", 50_000)
+        record(here.agent.media, "DJI_0002.MP4", 60_000)
+        here.agent.start()
+        operator = Operator(here.server, here.agent.media)
+        here.wait_until_published(2)
+        wait_for(lambda: here.agent.state()["totals"]["files_done"] == 2, "both are verified")
+        here.agent.kill()
+        here.server.stop()
+        with contextlib.closing(sqlite3.connect(here.server.data_dir / "state.db")) as database:
+            database.execute("DELETE FROM uploads WHERE name = 'DJI_0002.MP4'")
+            database.commit()
+        here.server.start()
+        here.agent.start()
+        [stuck] = wait_for(lambda: operator.ask("GET", "")[1]["stuck"], "it is told")
+
+    assert stuck["why"] == (
+        "It says that DJI_0002.MP4 is safe here, and this server has never had all of it."
+    )

@@ -6,7 +6,7 @@ told (full, busy, broken); nothing of the transaction is stored then, and it may
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
@@ -80,6 +80,16 @@ class Queries(Protocol):
 
     def has_published(self, device: str, length: int) -> bool:
         """Whether a complete upload of the device, not removed, has just so many bytes."""
+        ...
+
+    def completed(self, device: str, lengths: Sequence[int]) -> list[tuple[int, str]]:
+        """Return length and name of each complete upload of the device that has one of *lengths*.
+
+        Those too whose file was removed since; in no order.
+
+        Args:
+            lengths: 500 at most.
+        """
         ...
 
     def reading(self, upload_id: str) -> Reading | None:

@@ -7,7 +7,7 @@ place at the commit. So whoever reads has a consistent state, and waits for nobo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -117,6 +117,16 @@ class MemoryQueries(Queries):
 
     def has_published(self, device: str, length: int) -> bool:
         return any((one.device, one.length) == (device, length) for one in self._standing())
+
+    def completed(self, device: str, lengths: Sequence[int]) -> list[tuple[int, str]]:
+        return [
+            (one.length, one.name)
+            for one in self._all()
+            if one.state is State.COMPLETE
+            and one.device == device
+            and one.length is not None
+            and one.length in lengths
+        ]
 
     def reading(self, upload_id: str) -> Reading | None:
         return self.tables.readings.get(upload_id)

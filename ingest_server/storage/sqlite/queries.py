@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -94,6 +95,17 @@ class SqlQueries(Queries):
             length,
         )
         return bool(found)
+
+    def completed(self, device: str, lengths: Sequence[int]) -> list[tuple[int, str]]:
+        marks = ", ".join("?" for _ in lengths)
+        if not lengths:  # of which no index is made use of
+            return []
+        return self.rows(
+            "SELECT length, name FROM uploads INDEXED BY uploads_by_length "
+            f"WHERE state = 'complete' AND device = ? AND length IN ({marks})",
+            device,
+            *lengths,
+        )
 
     def reading(self, upload_id: str) -> Reading | None:
         row = self.row(

@@ -327,6 +327,17 @@ class TestPublished:
         assert not state.has_published("cam", 6)
         assert not state.has_published("dog", 5)
 
+    def test_what_a_device_has_completed_of_some_lengths_is_known_though_it_was_removed(
+        self, state
+    ):
+        removed = replace(published(2, "b"), name="b", length=6, removed_at="2026-11-21T10:00:00Z")
+        insert(state, replace(published(1, "a"), name="a"), removed, record(3))
+        insert(state, replace(published(4, "c"), length=7))
+
+        assert sorted(state.completed("cam", [5, 6])) == [(5, "a"), (6, "b")]
+        assert state.completed("dog", [5, 6]) == []
+        assert state.completed("cam", []) == []
+
     def test_a_repeated_upload_has_the_receipt_of_the_first(self, state):
         insert(state, published(1, "a"), published(2, "a", by=1), published(3, "c"))
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ingest_server.core.errors import StateFailed
+from ingest_server.fleet.holdings import Changes, take
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
@@ -30,13 +31,36 @@ class Fleet:
         self.uploaders = []
         self.told = []
         notices = Notices(self.service, self._tell)
-        self.worker = FleetWorker(self.service, lambda: self.uploaders, (notices.look,))
+        self.completed = []
+        self.worker = FleetWorker(
+            self.service, lambda: self.uploaders, (notices.look,), (self._compare,)
+        )
         self.seq = 0
 
     def report(self, device="drone-1", **more):
         self.seq += 1
         found = Report.from_json(report(self.seq, **more))
         return Intake(self.service).take(device, found)
+
+    def _completed(self, device, lengths):
+        return [
+            (length, name)
+            for of, length, name in self.completed
+            if of == device and length in lengths
+        ]
+
+    def _compare(self):
+        self.service.compare(self._completed)
+
+    def hold(self, *rows, device="drone-1"):
+        """Have the device tell all that it holds: name, length and state of each."""
+        told = [
+            [f"f{n}", name, "", length, n, said, None]
+            for n, (name, length, said) in enumerate(rows)
+        ]
+        self.seq += 1
+        document = {"v": 1, "epoch": f"e{self.seq}", "from": 0, "through": 9, "rows": told}
+        take(self.service, device, Changes.from_json(document))
 
     def _tell(self, kind, device, data):
         if self.is_deaf:

@@ -104,6 +104,44 @@ def test_what_was_complete_long_ago_may_have_been_removed_since(fleet):
     assert fleet.stuck() == []
 
 
+def test_a_recording_that_is_safe_only_according_to_its_device_is_told_by_name(fleet):
+    fleet.completed = [("drone-1", 500, "a.mp4"), ("drone-2", 700, "lost.mp4")]
+    fleet.report(next_s=7200)
+    fleet.hold(("a.mp4", 500, "verified"), ("lost.mp4", 700, "verified"), ("new.mp4", 9, "pending"))
+    fleet.pass_s(2)
+
+    [found] = fleet.stuck()
+    assert found["why"] == (
+        "It says that lost.mp4 is safe here, and this server has never had all of it."
+    )
+    assert "edge-agent upload FILE" in found["do"]
+    assert fleet.row()["trouble"] >= 32
+
+    fleet.completed.append(("drone-1", 700, "lost.mp4"))
+    fleet.pass_s(62)
+    assert fleet.stuck() == [], "it was sent again"
+
+
+@pytest.mark.parametrize(
+    ("held", "here", "missing"),
+    [
+        ([("renamed.mp4", 5)], [("a.mp4", 5)], 0),
+        ([("a.mp4", 5), ("b.mp4", 5)], [("b.mp4", 5)], 1),
+        ([("a.mp4", 5), ("a.mp4", 5)], [("a.mp4", 5), ("a.mp4", 5), ("a.mp4", 5)], 0),
+        ([("a.mp4", 5), ("a.mp4", 6)], [("a.mp4", 6)], 1),
+        ([(f"{n}.mp4", n) for n in range(1200)], [(f"{n}.mp4", n) for n in range(2, 1200)], 2),
+    ],
+)
+def test_each_recording_that_is_safe_has_an_upload_of_its_own_here(fleet, held, here, missing):
+    fleet.completed = [("drone-1", length, name) for name, length in here]
+    fleet.report(next_s=7200)
+    fleet.hold(*((name, length, "verified") for name, length in held))
+    fleet.pass_s(2)
+
+    assert fleet.service.members["drone-1"].missing.count == missing
+    assert len(fleet.stuck()) == (missing > 0)
+
+
 def test_of_very_many_some_are_told_and_all_are_counted(fleet):
     for number in range(60):
         fleet.report(f"drone-{number}", state=state(queue=queue(failed=1)))
