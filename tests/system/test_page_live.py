@@ -203,3 +203,45 @@ def test_a_server_that_was_killed_is_told_of_and_found_again(browser, server, ur
 
     browser.wait("document.getElementById('lost').hidden")
     browser.wait_text(DEVICE, "tbody")
+
+
+@pytest.mark.long
+def test_a_recording_behind_a_bad_link_is_fetched_from_the_page_and_plays_there(
+    browser, server, url, agent, bad_link, tmp_path
+):
+    token = server.run("token", "add", "pi-2").splitlines()[-1]
+    other = Agent(
+        tmp_path / "other", url=url.rstrip("/"), token=token, reports={"interval_seconds": 5}
+    )
+    other.configure(**{"": {"device_id": "pi-2"}})
+    agent.configure(server={"url": bad_link.url}, **{"[link]": {"match": "lo", "min_priority": 10}})
+    try:
+        video(agent.media / "DJI_0042.MP4")
+        agent.start()
+        other.start()
+        sign_in(browser, url)
+        browser.wait(f"{ROWS_SHOWN} === 2")
+        record(other, "REC_0001.mp4", 50 * KB)
+        open_device(browser, url)
+        held = "section[aria-label='What it holds']"
+
+        def is_listed() -> bool:
+            browser.evaluate(f'document.querySelector("{held} form").requestSubmit()')
+            return "DJI_0042.MP4" in browser.text(held)
+
+        wait_for(is_listed, "it is listed", every_s=0.5)
+        assert [one.name for one in server.published_files()] in ([], ["REC_0001.mp4"])
+
+        press(browser, "Fetch")
+        browser.wait_text("the device will see it by", "#announcements")
+        (agent.media / "1.tmp").touch()  # which is told, and the answer brings what waits
+        wait_for(lambda: len(server.published_files()) == 2, "both arrive", 90.0)
+        browser.wait_text("done", ".commands li:first-child .badge")
+    finally:
+        other.close()
+
+    browser.goto(f"{url}#/recordings")
+    browser.wait_text("DJI_0042.MP4", ".recordings")
+    browser.wait("document.querySelector('.thumb canvas')")
+    browser.click("[aria-label='Play DJI_0042.MP4']")
+    browser.wait("document.querySelector('video')?.readyState >= 2")
