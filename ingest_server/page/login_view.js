@@ -17,7 +17,8 @@ export default class LoginView {
       h('label', { for: 'password' }, 'Password'), this.password,
       this.said, this.button,
       h('details', { open: session.has_users === false }, h('summary', {}, 'No user yet, or the password is lost?'),
-        h('p', {}, 'On the server, which asks for the password:'), h('pre', { tabindex: '0' }, 'ingest-server user add NAME')))
+        h('p', {}, 'On the server, which asks for the password:'), h('pre', { tabindex: '0' },
+          'ingest-server user add NAME' + (session.has_users === false ? '' : '\ningest-server user password NAME'))))
     this.node = h('div', { class: 'middle' }, form)
     if (session.mode !== 'none') queueMicrotask(done)
     else queueMicrotask(() => this.user.focus())

@@ -59,9 +59,8 @@ export class Plot {
     this.step = step * 1000
     const known = rates.filter((value) => typeof value === 'number')
     const top = roundTop(Math.max(0, ...known))
-    const sum = known.reduce((all, one) => all + one, 0) * step
     this.summary = known.length
-      ? `${bytes(sum)} in the last ${Math.round((rates.length * step) / 3600)} h, at most ${rate(Math.max(...known))}.`
+      ? `At most ${rate(Math.max(...known))} in the last ${Math.round((rates.length * step) / 3600)} h, by its reports: what it sends between two of them is not seen.`
       : 'No rate was told in this time.'
     this.chart.setAttribute('aria-label', `Rate of the last day. ${this.summary} Left and right arrow keys read single values.`)
     this.cursor = svg('line', { class: 'cursor', y1: TOP, y2: HEIGHT - BOTTOM, x1: -9, x2: -9 })

@@ -200,7 +200,7 @@ def test_a_device_says_what_it_does_and_why_what_waits_waits(browser, url):
     assert "Raise [limits] max_length, then retry." in shown
     assert "Asked for: 250 kB/s. The device has not taken it yet." in shown
     browser.wait("document.querySelector('.plot polygon')")
-    assert "in the last 24 h, at most 1.9 MB/s" in browser.text("figure")
+    assert "At most 1.9 MB/s in the last 24 h, by its reports" in browser.text("figure")
 
 
 def test_a_button_asks_in_a_way_that_no_other_site_can_and_says_by_when_it_is_seen(
@@ -365,6 +365,10 @@ def test_nobody_sees_a_device_before_they_have_signed_in(browser, site, url):
     browser.type("#password", "wrong")
     browser.do("press", key="Enter")
     browser.wait_text("The user or the password is wrong.", ".login")
+    assert browser.evaluate("document.querySelector('.login pre').textContent").splitlines() == [
+        "ingest-server user add NAME",
+        "ingest-server user password NAME",
+    ]
     browser.type("#password", "correct horse")
     browser.do("press", key="Enter")
 
