@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import AgentSettings
+from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
 from edge_agent.base.settings_check import problems_of_files, warnings_of
 from edge_host.settings import Key, Layers, Words, complaint, nearest, path_keys
 
@@ -35,6 +35,8 @@ _WORDS = Words(
     not_json="the variable {variable} must be JSON, as there is no other way to write a list of tables",
 )
 _PATHS = frozenset(path_keys(AgentSettings))
+_ROWS: dict[str, type[BaseModel]] = {"link": LinkSettings, "priority": PrioritySettings}
+"""The lists of tables, and what each of their tables is."""
 _REQUIRED = {("device_id",), ("watch", "folder"), ("server", "url")}
 
 
@@ -124,6 +126,8 @@ def _add_options(layers: Layers, options: Mapping[str, tuple[str, str]]) -> None
 
 
 def _sentence(error: ErrorDetails, layers: Layers, file: Path) -> str:
+    if error["loc"][0] in _ROWS and len(error["loc"]) > 2:
+        return _sentence_of_row(error, layers, file)
     key = tuple(part for part in error["loc"] if isinstance(part, str) and "[" not in part)
     if error["type"] == "missing":
         return f"{_missing(key, layers)} (in {file}, as a variable or as an option)"
@@ -132,8 +136,23 @@ def _sentence(error: ErrorDetails, layers: Layers, file: Path) -> str:
     known = key
     while known and known not in layers.keys and known not in layers.tables:
         known = known[:-1]  # pydantic adds the branch of a union, the index of a list
-    wrong = re.sub(r"^input should be ", "must be ", complaint(error, _PLAINLY))
-    return f"{layers.origin(known) or file}: {_shown(known)} {wrong}"
+    return f"{layers.origin(known) or file}: {_shown(known)} {_wrong(error)}"
+
+
+def _sentence_of_row(error: ErrorDetails, layers: Layers, file: Path) -> str:
+    table, index, name = (str(part) for part in error["loc"][:3])
+    place = f"{layers.origin((table,)) or file}: [[{table}]] number {int(index) + 1}"
+    if error["type"] == "missing":
+        return f"{place}: {name} must be set"
+    if error["type"] == "extra_forbidden":
+        match = nearest(name, list(_ROWS[table].model_fields))
+        meant = f"; did you mean {match}?" if match else ""
+        return f"{place}: there is no key {_shown((name,))}{meant}"
+    return f"{place}: {name} {_wrong(error)}"
+
+
+def _wrong(error: ErrorDetails) -> str:
+    return re.sub(r"^input should be ", "must be ", complaint(error, _PLAINLY))
 
 
 def _missing(key: Key, layers: Layers) -> str:

@@ -468,10 +468,27 @@ def test_a_priority_is_from_1_to_100(tmp_path, value):
     assert "value" in problem or "priority" in problem
 
 
-def test_a_misspelt_key_of_a_list_of_tables_is_told_with_its_file(tmp_path):
-    [problem] = problems(tmp_path, GOOD + "[[priority]]\nmatch = '*'\nvalue = 3\nvalu = 3\n")
+@pytest.mark.parametrize(
+    ("table", "lines", "told"),
+    [
+        ("priority", "value = 3\nvalu = 3", "there is no key valu; did you mean value?"),
+        ("priority", "value = 'x'", "value must be a whole number"),
+        ("link", "meterd = true", "there is no key meterd; did you mean metered?"),
+        ("link", "metered = 'often'", "metered must be true or false"),
+        ("link", "ifce = 'wwan0'", "there is no key ifce"),
+    ],
+)
+def test_a_fault_in_a_list_of_tables_is_told_with_the_table_it_is_in(tmp_path, table, lines, told):
+    right = f"[[{table}]]\nmatch = '*'\n" + ("value = 1\n" if table == "priority" else "")
+    text = GOOD + right + f"[[{table}]]\nmatch = '?'\n{lines}\n"
 
-    assert problem.startswith(f"{tmp_path}/agent.toml: there is no key [priority] valu")
+    assert problems(tmp_path, text) == [f"{tmp_path}/agent.toml: [[{table}]] number 2: {told}"]
+
+
+def test_a_key_that_a_table_of_a_list_needs_is_told_with_that_table(tmp_path):
+    found = problems(tmp_path, GOOD + "[[link]]\nmetered = true\n")
+
+    assert found == [f"{tmp_path}/agent.toml: [[link]] number 1: match must be set"]
 
 
 def test_a_token_that_is_claimed_may_come_later(tmp_path):
