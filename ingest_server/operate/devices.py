@@ -164,8 +164,8 @@ class DeviceCommands:
             operations = Operations(_service(store))
             args: dict[str, Any] = {"query": query, "metered": options.metered}
             made = operations.give(options.device, "fetch", args, None, "cli")
-            seen_by = made["seen_by"] or "its next report"
-            print(f"Told {options.device} by {seen_by} (command {made['id']}).", file=sys.stderr)
+            heard = f"by {made['seen_by']}" if made["seen_by"] else "with its next report"
+            print(f"{options.device} hears of it {heard} (command {made['id']}).", file=sys.stderr)
             return 0 if options.no_wait else self._wait(store, options.device, made["id"])
         except Refused as refused:
             self._complain(refused.detail)

@@ -59,7 +59,7 @@ def check_left_out(watched: Folder) -> Iterator[Finding]:
     taken = sum(1 for _ in islice(scan, _SCANNED))
     found = scan.left_out
     if not any(one.cause not in WANTED for one in found):
-        yield Finding("OK", "left out", f"nothing: {taken} recordings are there and can be read")
+        yield Finding("OK", "left out", f"nothing; recordings there that can be read: {taken}")
     for one in found:
         level = "OK" if one.cause in WANTED else "FAIL" if one.cause in _UNREADABLE else "WARN"
         yield Finding(level, "left out", sentence(one))

@@ -115,7 +115,7 @@ def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
         thread.join()
 
     assert code == EXIT_DONE
-    assert "Told drone-1 by" in err
+    assert "drone-1 hears of it with its next report (command " in err
     query = {"name": "DJI_*", "from": "2026-11-29T00:00:00Z"}
     assert out.splitlines()[-1] == f"done: {json.dumps({'query': query, 'metered': True})}"
 
