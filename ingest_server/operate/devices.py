@@ -34,6 +34,10 @@ LOOK_S = 1.0
 _pause = threading.Event()
 """Never set: Ctrl-C ends a wait for it."""
 _SHORT = {"waiting_network": "no link", "waiting_window": "held back"}
+_NO_EVENT = (
+    "No event was told here. A device that has a broker tells its events there: [fleet] mqtt_url brings "
+    "them here."
+)
 _HEAD = ("DEVICE", "SEEN", "THERE", "DOING", "WAITS", "FAILED", "OPEN", "COMPLETE")
 _HEAD_OF_UPLOADERS = ("DEVICE", "LAST CONTACT", "OPEN", "FAILED", "COMPLETE", "PROGRAM")
 
@@ -141,6 +145,8 @@ class DeviceCommands:
                     event = json.loads(one.body)
                     print(json.dumps(event) if options.json else _line(one.at, one.device, event))
                 if not options.follow:
+                    if not found:
+                        print(_NO_EVENT, file=sys.stderr)
                     return 0
                 sys.stdout.flush()
                 after, limit = (found[-1].number if found else after or 0), 1000

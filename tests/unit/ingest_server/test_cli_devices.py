@@ -86,6 +86,15 @@ def test_events_are_shown_a_line_each_safe_for_a_terminal(operator, site):
     assert [json.loads(one)["id"] for one in raw] == ["e0", "e1", "e2"]
 
 
+def test_where_no_event_was_told_it_is_said_where_they_are(operator, site):
+    site.report()
+
+    code, out, err = operator.run("events")
+
+    assert (code, out) == (EXIT_DONE, "")
+    assert "A device that has a broker tells its events there: [fleet] mqtt_url" in err
+
+
 def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
     site.report()
     written(site)
