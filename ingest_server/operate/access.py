@@ -13,7 +13,7 @@ from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
 from ingest_server.config import ServerConfig
-from ingest_server.operate.text import moment, print_table
+from ingest_server.operate.text import counted, moment, print_table
 from ingest_server.storage.interface import ClaimRecord, Delivery, StateStore
 from upload_protocol.headers import is_device_id
 
@@ -206,7 +206,7 @@ class AccessCommands:
             self._complain(f"no token and no device with a token is called {options.which!r}")
             return 1
         self._note(options, "token.revoke", device=None, object_=options.which)
-        print(f"{count} token{'s' if count > 1 else ''} revoked, at once.", file=sys.stderr)
+        print(f"{counted(count, 'token')} revoked, at once.", file=sys.stderr)
         return 0
 
     # claim
@@ -225,7 +225,7 @@ class AccessCommands:
             state.close()
         self._note(options, "claim.add", device=None, object_=claim_id)
         print(
-            f"Claim token {claim_id} for {options.devices} devices until {options.expires}. It is "
+            f"Claim token {claim_id} for {counted(options.devices, 'device')} until {options.expires}. It is "
             "shown this once: put it on the image.",
             file=sys.stderr,
         )
