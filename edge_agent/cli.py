@@ -149,10 +149,16 @@ def _parser() -> argparse.ArgumentParser:
     upload = commands.add_parser(
         "upload",
         parents=[common],
-        help="send files once and wait until they are verified; deletes nothing",
+        help="send files once and wait until they are verified; or say that a recorder has finished them",
     )
     upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    upload.add_argument(
+    how = upload.add_mutually_exclusive_group()
+    how.add_argument(
+        "--finished",
+        action="store_true",
+        help="for a recorder's hook: files of the watched folder are finished; wait for nothing",
+    )
+    how.add_argument(
         "--now",
         action="store_true",
         help="as they are, though a program may still write to them, or nobody can say",
@@ -317,7 +323,18 @@ def _mqtt_schema(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _finished(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.operate.asked import say_finished
+
+    lines, are_all = say_finished(settings, options.files)
+    print("\n".join(map(plain, lines)))
+    return EXIT_DONE if are_all else EXIT_FAILED
+
+
 def _upload(options: argparse.Namespace) -> int:
+    if options.finished:
+        return _finished(options)
     loaded = _load(options)
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock, boot_id

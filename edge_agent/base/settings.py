@@ -52,6 +52,12 @@ def _words(value: object) -> object:
     return value
 
 
+def _plain_suffix(text: str) -> str:
+    if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,30}", text):
+        raise ValueError('the end of a marker\'s name: "." and 1 to 30 letters, digits, "_" or "-"')
+    return text
+
+
 def _none_if_zero(value: object) -> object:
     """Take 0 as "no limit": an environment variable has no way to say None."""
     return None if value in (0, "0", "") else value
@@ -78,6 +84,8 @@ def _plain_topic(topic: str) -> str:
 
 # NoDecode: pydantic-settings would want JSON for a list in a variable.
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+MarkerSuffix = Annotated[str, AfterValidator(_plain_suffix)]
+LockMarkers = Annotated[tuple[MarkerSuffix, ...], NoDecode, BeforeValidator(_words)]
 Topic = Annotated[str, AfterValidator(_plain_topic)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
@@ -111,6 +119,23 @@ class WatchSettings(_Settings):
 
     scan_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     """Longest time between two looks at the whole folder: file system events get lost."""
+
+    done_marker: MarkerSuffix | None = None
+    """``".done"``: a recording is finished when NAME.done is there. Unset: nobody waits for one."""
+
+    lock_markers: LockMarkers = ()
+    """``[".lock"]``: a recording is not finished while NAME.lock is there."""
+
+    marker_wait_seconds: Seconds = 3600.0
+    """Quiet time after which a recording counts as finished whatever a marker says: a recorder that was
+    switched off leaves its locks, and makes no marker any more."""
+
+    @field_validator("lock_markers")
+    @classmethod
+    def _not_both(cls, locks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("done_marker") in locks:
+            raise ValueError("done_marker is among them: no file can say both")
+        return locks
 
     @field_validator("patterns", "ignore")
     @classmethod

@@ -8,11 +8,15 @@ Where the kernel cannot say who writes, quiet time alone must do, so it is longe
 256 KiB (33 s at 64 kbit/s) or flush every 30 s. So it is for an empty file, which some recorders
 make minutes before the first frame. What was seen to grow after a pause, it or others of its series, must
 be quiet for several such pauses, and for some minutes at most: a device is switched off after its flight.
+
+Where the recorder itself says so there is no quiet time: it announces a file, renames it into place, or
+makes a marker beside it. A writer that the kernel shows is believed even then. And where it says "not
+yet" by a marker, that holds for a long quiet time, not for ever: a recorder may have died.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 _PAUSES = 5
@@ -31,11 +35,23 @@ class Writer(Enum):
     written from elsewhere, too."""
 
 
+class Marker(Enum):
+    """What the marker files beside a recording say of it."""
+
+    NONE = "none"
+    """Nothing: none are in use, or none says "not yet"."""
+    DONE = "done"
+    AWAITED = "awaited"
+    """It is not finished: the one that ends it is missing, or one that holds it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class SettlePolicy:
     settle_s: float
     fallback_settle_s: float
     """Used where the writer is unknown, and for empty files."""
+    marker_wait_s: float = 3600.0
+    """Used while a marker says "not yet"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,8 @@ class Watched:
     """Monotonic time of the look that found this content first."""
     has_grown: bool = False
     """Whether it was ever seen to change: then it is being recorded, not merely found."""
+    is_announced: bool = False
+    """Whether its recorder has said that this very content is all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +95,24 @@ def observe(before: Watched | None, content: Content, now_s: float) -> Watched:
     return Watched(content, now_s, has_grown=True)
 
 
-def needs_probe(watched: Watched, now_s: float, policy: SettlePolicy) -> bool:
-    """Return whether it has been quiet long enough to ask the kernel who writes."""
-    return now_s - watched.quiet_since_s >= policy.settle_s
+def announced(watched: Watched) -> Watched:
+    """Return what is known once the recorder has said that it is finished, as it is now.
+
+    It holds for that content: what is written later makes it void.
+    """
+    return replace(watched, is_announced=True)
+
+
+def needs_probe(
+    watched: Watched, now_s: float, policy: SettlePolicy, marker: Marker = Marker.NONE
+) -> bool:
+    """Return whether the kernel is to be asked who writes."""
+    return _is_told(watched, marker) or now_s - watched.quiet_since_s >= policy.settle_s
+
+
+def _is_told(watched: Watched, marker: Marker) -> bool:
+    """Return whether the recorder has said that it is finished."""
+    return marker is Marker.DONE or (watched.is_announced and marker is Marker.NONE)
 
 
 def judge(
@@ -90,6 +123,7 @@ def judge(
     *,
     is_named: bool = False,
     pause_s: float = 0.0,
+    marker: Marker = Marker.NONE,
 ) -> Finding:
     """Return whether the recording is finished, and when to look again.
 
@@ -100,15 +134,21 @@ def judge(
         policy: how long quiet is.
         is_named: a person has named it, so no first frame is to come if it is empty.
         pause_s: after which its like was seen to grow on; 0: that was never seen.
+        marker: what is said of it beside it.
     """
     quiet_s = now_s - watched.quiet_since_s
-    if quiet_s < policy.settle_s:
+    is_told = _is_told(watched, marker)
+    if quiet_s < policy.settle_s and not is_told:
         return Finding(is_finished=False, look_again_s=policy.settle_s - quiet_s)
     if writer is None or writer is Writer.SOMEBODY:
         return Finding(is_finished=False, look_again_s=policy.settle_s)
+    if is_told:
+        return Finding(is_finished=True, look_again_s=0.0)
     needed_s = max(policy.settle_s, min(_PAUSES * pause_s, _LONGEST_QUIET_S))
     if writer is Writer.UNKNOWN or (watched.content.length == 0 and not is_named):
         needed_s = max(needed_s, policy.fallback_settle_s)
+    if marker is Marker.AWAITED:
+        needed_s = max(needed_s, policy.marker_wait_s)
     if quiet_s < needed_s:
         # In steps: a file that grows meanwhile is noticed, not only at the end of a long wait.
         look_again_s = min(needed_s - quiet_s, policy.settle_s)

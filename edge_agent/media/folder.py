@@ -18,6 +18,7 @@ from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.stability import SettlePolicy
+from edge_agent.media.markers import MarkerRules
 from edge_agent.media.mounts import Space, space_at
 
 
@@ -66,6 +67,7 @@ class FolderRules:
     is_recursive: bool
     """Whether folders in it count."""
     settle: SettlePolicy
+    markers: MarkerRules
     scan_interval_s: float
     """Longest time between two looks at all of it."""
 
@@ -102,10 +104,18 @@ class Folder:
 
 
 def _rules(settings: WatchSettings) -> FolderRules:
+    done = settings.done_marker
+    markers = MarkerRules(
+        None if done is None else done.encode(), tuple(map(str.encode, settings.lock_markers))
+    )
+    never = (f"*{os.fsdecode(ending)}" for ending in markers.endings())
     return FolderRules(
-        NameRules(settings.patterns, settings.ignore),
+        NameRules(settings.patterns, (*settings.ignore, *never)),
         settings.recursive,
-        SettlePolicy(settings.settle_seconds, settings.fallback_settle_seconds),
+        SettlePolicy(
+            settings.settle_seconds, settings.fallback_settle_seconds, settings.marker_wait_seconds
+        ),
+        markers,
         settings.scan_interval_seconds,
     )
 

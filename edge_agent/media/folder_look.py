@@ -8,7 +8,7 @@ nothing. When to look is the watcher's business.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -155,19 +155,37 @@ class FolderLook:
         self._add(walk, now_s)
         return False
 
+    def take_as_finished(
+        self, root: bytes, files: Sequence[tuple[bytes, Identity]], now_s: float
+    ) -> None:
+        """Take up *files* below *root* of which their recorder says that they are finished so.
+
+        Raises:
+            StoreError: some are left to the next look, and to their quiet time.
+        """
+        walk = _Walk(root, self._scan(root), iter(files), set())
+        while self._pass_some(walk, now_s):
+            pass
+        for path, identity in files:
+            if path in self._settler:
+                self._settler.take_as_finished(path, identity, now_s)
+
     def _begin(self, root: bytes) -> _Walk:
         if self._must_ask_anew:
             self._must_ask_anew = False
             self._known.clear()
             self._owes_search = True
         self._known.begin()
-        scan = Scan(
+        scan = self._scan(root)
+        return _Walk(root, scan, iter(scan), set(self._settler.paths()))
+
+    def _scan(self, root: bytes) -> Scan:
+        return Scan(
             root,
             self._folder.rules.names,
             recursive=self._folder.rules.is_recursive,
             configured=os.path.normpath(os.fsencode(self._folder.path.absolute())),
         )
-        return _Walk(root, scan, iter(scan), set(self._settler.paths()))
 
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:
         """Compare a file that no scan has settled yet with what is remembered."""

@@ -1,6 +1,6 @@
 """Hints that something happened in the watched folder; the only module that knows watchdog.
 
-A hint says "look again", never what happened: file system events get lost in many silent ways (queue
+A hint says "look again", never what happened, but for a rename: file system events get lost in many silent ways (queue
 overflow, watch limit, mounts, a replaced folder, folders made faster than they are watched), so the
 scan is the truth and this only makes it prompt.
 """
@@ -23,8 +23,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 
 from edge_agent.base.helper import only_helps
 
@@ -46,8 +46,14 @@ _EVENTS: list[type[FileSystemEvent]] = [
 class FolderHints:
     """Calls *on_hint*, in another thread, when something in a folder may have changed."""
 
-    def __init__(self, on_hint: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_hint: Callable[[], None],
+        on_rename: Callable[[bytes, bytes], None] = lambda *_: None,
+    ) -> None:
         self._on_hint = on_hint
+        self._on_rename = on_rename
+        """Called, in another thread, with a file's old path, empty if it came from elsewhere, and its new."""
         self._observer: BaseObserver | None = None
         self._overflow = _Overflow(on_hint)
 
@@ -60,11 +66,15 @@ class FolderHints:
         self.stop()
         logging.getLogger(_LOG).addHandler(self._overflow)
         try:
-            # Even this asks the kernel for what it may not have.
-            self._observer = Observer(timeout=60)
+            # Even this asks the kernel for what it may not have. Full events: else what is moved
+            # here from a folder that is not watched looks like what was made here.
+            self._observer = InotifyObserver(timeout=60, generate_full_events=True)
             self._observer.name = "watch-hints"
             self._observer.schedule(
-                _Handler(self._on_hint), str(folder), recursive=recursive, event_filter=_EVENTS
+                _Handler(self._on_hint, self._on_rename),
+                str(folder),
+                recursive=recursive,
+                event_filter=_EVENTS,
             )
             self._observer.start()
         except Exception as error:  # noqa: BLE001 - no more than a hint is lost
@@ -96,11 +106,16 @@ class FolderHints:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, on_hint: Callable[[], None]) -> None:
+    def __init__(
+        self, on_hint: Callable[[], None], on_rename: Callable[[bytes, bytes], None]
+    ) -> None:
         self._on_hint = on_hint
+        self._on_rename = on_rename
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 any event is the same hint
-        # What raises here ends the observer's thread: `on_hint` sets an event and does no more.
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        # What raises here ends the observer's thread: both put down a word and set an event.
+        if isinstance(event, FileMovedEvent) and event.dest_path:
+            self._on_rename(os.fsencode(event.src_path), os.fsencode(event.dest_path))
         self._on_hint()
 
 

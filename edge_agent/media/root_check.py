@@ -35,8 +35,12 @@ class _Gap(Enum):
 class RootCheck:
     """Sets up hints for a folder and keeps them working. For the watcher's thread."""
 
-    def __init__(self, on_hint: Callable[[], None]) -> None:
-        self._hints = FolderHints(on_hint)
+    def __init__(
+        self,
+        on_hint: Callable[[], None],
+        on_rename: Callable[[bytes, bytes], None] = lambda *_: None,
+    ) -> None:
+        self._hints = FolderHints(on_hint, on_rename)
         self._place: tuple[Path, int, int, bool] | None = None
         self._mounts: tuple[bytes, ...] | None = None
         self._gap = _Gap.NONE

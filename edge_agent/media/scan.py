@@ -23,7 +23,7 @@ from edge_agent.media.removal import PREFIX
 _ALL_READ = 0o444
 _LINKS_FOLLOWED = 1000
 """In one walk, to see whether there is what they lead to; each costs as much as some files."""
-_SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
+SYSTEM_FOLDERS = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN"})
 
 
 class Scan:
@@ -100,7 +100,7 @@ class Scan:
             self._leave(Cause.HIDDEN, path)
         elif not self._recursive:
             self._leave(Cause.NOT_RECURSIVE, path)
-        elif name not in _SYSTEM_FOLDERS:
+        elif name not in SYSTEM_FOLDERS:
             waiting.append(path)
 
     def _file(self, path: bytes, entry: os.DirEntry[str], folder: int) -> Identity | None:

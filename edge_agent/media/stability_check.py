@@ -5,7 +5,6 @@ Beside the watcher, `edge-agent upload` uses this alone: it looks at single file
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,25 +12,26 @@ from dataclasses import dataclass
 import structlog
 
 from edge_agent.base.activity import Activity, Reason, Wait
-from edge_agent.core.left_out import Cause, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (
     Content,
+    Marker,
     SettlePolicy,
     Watched,
     Writer,
+    announced,
     judge,
     needs_probe,
     observe,
 )
 from edge_agent.core.upload import Event, State
-from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.holders import Holders
 from edge_agent.media.identity import identity_at
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.pauses import Pauses
+from edge_agent.media.settle_wait import marked, too_early, unknown_writer
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
 
@@ -216,12 +216,19 @@ class StabilityCheck:
         before, one.watched = one.watched, observe(one.watched, _content(identity), now_s)
         if one.watched != before:
             self.pauses.grew(path, now_s - before.quiet_since_s)
+        marker, why = self._folder.rules.markers.beside(path, identity)
         writer = None
-        if needs_probe(one.watched, now_s, self._policy):
+        if needs_probe(one.watched, now_s, self._policy, marker):
             writer = self._probe.writer(path)
         pause_s = self.pauses.of(path)
         verdict = judge(
-            one.watched, writer, now_s, self._policy, is_named=one.is_named, pause_s=pause_s
+            one.watched,
+            writer,
+            now_s,
+            self._policy,
+            is_named=one.is_named,
+            pause_s=pause_s,
+            marker=marker,
         )
         one.look_at_s = now_s + verdict.look_again_s
         if verdict.is_finished:
@@ -236,11 +243,20 @@ class StabilityCheck:
             self._note_growing(one.recording_id, identity, detail)
         elif verdict.needed_s and len(self._unfinished) <= _MAX_LINES:
             # Each reason told copies all of them: not for a card full of another user's files.
-            if writer is Writer.UNKNOWN:
-                wait = _unknown_writer(path, verdict.needed_s)
+            if marker is Marker.AWAITED:
+                wait = marked(why, verdict.needed_s)
+            elif writer is Writer.UNKNOWN:
+                wait = unknown_writer(path, verdict.needed_s)
             else:
-                wait = _too_early(pause_s, verdict.needed_s)
+                wait = too_early(pause_s, verdict.needed_s)
             self._activity.wait(one.recording_id, wait)
+
+    def take_as_finished(self, path: bytes, identity: Identity, now_s: float) -> None:
+        """Go by what its recorder says of the watched file at *path*: that *identity* is all of it."""
+        one = self._unfinished[path]
+        if one.watched.content == _content(identity):
+            one.watched = announced(one.watched)
+            self.look(path, identity, now_s)
 
     def _settle(self, recording_id: str, identity: Identity) -> None:
         recording = self._store.get(recording_id)
@@ -280,25 +296,6 @@ class StabilityCheck:
         if settled:
             self._wake_sender()
         return settled
-
-
-def _too_early(pause_s: float, quiet_s: float) -> Wait:
-    """Return why a file waits to which nobody writes."""
-    why = "it is empty"
-    if pause_s:
-        why = f"it, or one named like it, grew again after a pause of {pause_s:g} s"
-    return Wait(Reason.STILL_RECORDING, f"{why}: it must be quiet for {quiet_s:g} s")
-
-
-def _unknown_writer(path: bytes, quiet_s: float) -> Wait:
-    """Return why a file waits of which the kernel does not tell who writes to it."""
-    try:
-        os.close(beneath.open_file(path))
-    except OSError as error:
-        if cause_of(error.errno) is Cause.PERMISSION:
-            return Wait(Reason.PERMISSION, "this user may not read it: give the agent access to it")
-    detail = f"the kernel cannot tell who writes to it: it must be quiet for {quiet_s:g} s"
-    return Wait(Reason.STILL_RECORDING, detail)
 
 
 def settling(recording: Recording, identity: Identity) -> Move:

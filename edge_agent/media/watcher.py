@@ -18,13 +18,19 @@ from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.errors import StoreError
 from edge_agent.core.left_out import WANTED, Cause, Told, cause_of, sentence
 from edge_agent.media import beneath
+from edge_agent.media.announced import (
+    Announcement,
+    Announcements,
+    still_recordings,
+    why_not_by_name,
+)
 from edge_agent.media.card import Card
 from edge_agent.media.folder import Folder
 from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.root_check import RootCheck
 from edge_agent.media.scan import Scan
-from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.media.stability_check import AT_ONCE, StabilityCheck
 from edge_agent.store.recordings import Store
 from edge_host.terminal import plain
 
@@ -42,7 +48,7 @@ under a storm of hints less than a tenth of the time goes into scans."""
 
 
 class Watcher:
-    """Finds recordings. `step` is for one thread; `wake` and `ask_anew` for any."""
+    """Finds recordings. `step` is for one thread; `wake`, `announce` and `ask_anew` for any."""
 
     def __init__(
         self,
@@ -61,7 +67,8 @@ class Watcher:
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
         self.on_doubt: Callable[[], None] = lambda: None
         """Called when a verified recording's file has other times than it had."""
-        self._lookout = RootCheck(self.wake)
+        self._announced = Announcements()
+        self._lookout = RootCheck(self.wake, self._take_rename)
         self._settler = settler
         self._all = FolderLook(folder, store, activity, settler, on_doubt=self._doubt)
         self._is_hinted = True
@@ -69,6 +76,8 @@ class Watcher:
         self._scan_gap_s = _MIN_SCAN_GAP_S
         self._store_retry_s: float | None = None
         self._is_root_lost = False
+        self._followed: bytes | None = None
+        """Real path of the folder that renames are told of."""
         self._told = Told()
         self._folder = folder
         self._card = Card(store.notes, folder.path)
@@ -77,6 +86,25 @@ class Watcher:
         """Say that something in the folder, or its rules, may have changed; returns at once."""
         self._is_hinted = True
         self.wake_runner()
+
+    def announce(self, one: Announcement) -> None:
+        """Say that a recorder has finished a file; returns at once."""
+        self._announced.add(one)
+        self.wake()
+
+    def _take_rename(self, before: bytes, after: bytes) -> None:
+        """Take a file that got its name now, and had none of a recording, for an announced one.
+
+        One that had: a recorder that renames what it goes on writing, or a log that is rotated.
+        """
+        top, rules = self._followed, self._folder.rules
+        if top is not None and why_not_by_name(before, top, rules) is not None:
+            self._announced.add(Announcement(after))
+
+    def _take_announced(self, root: bytes, now_s: float) -> None:
+        if waiting := self._announced.take(AT_ONCE):
+            found = still_recordings(waiting, root, self._folder.rules)
+            self._all.take_as_finished(root, found, now_s)
 
     def ask_anew(self) -> None:
         """Say that a recording was given up whose file is still there; returns at once.
@@ -121,18 +149,20 @@ class Watcher:
             self._settler.look_at_due(now_s)
             self._all.commit()
             return _ABSENT_RETRY_S
+        self._followed = os.fsencode(root)
         if self._lookout.follow(root, recursive=self._folder.rules.is_recursive):
             self._probe.forget()
             self._probe.consider(root, recursive=self._folder.rules.is_recursive)
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
+        self._take_announced(os.fsencode(root), now_s)
         is_due = self._all.is_under_way or now_s >= self._scan_due_s
         is_through = not is_due or self._look_at_all(os.fsencode(root), now_s)
         if self._settler.look_at_due(now_s):
             self._is_hinted = True  # gone, or renamed: a scan tells
         self._all.commit()
-        if not is_through:
+        if not is_through or self._announced:
             return 0.0
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)

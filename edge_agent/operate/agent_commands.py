@@ -92,6 +92,7 @@ class AgentCommands:
             activity,
             snapshots,
             folder=folder,
+            announce=watcher.announce,
             wake_watcher=watcher.wake,
             wake_sender=sender.wake,
             handlers=handlers,

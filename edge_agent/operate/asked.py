@@ -19,6 +19,7 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.core.command import is_id
 from edge_agent.media.folder import Folder
+from edge_agent.operate.announce import answer_of, examined
 from edge_agent.operate.command_handlers import (
     Handlers,
     NobodySends,
@@ -105,3 +106,28 @@ def now(settings: AgentSettings, names: Sequence[str], *, metered: bool) -> tupl
             continue
         lines.append(f"{name}: {answer['message']}{'' if is_running else NOT_RUNNING}")
     return lines, are_all
+
+
+def say_finished(settings: AgentSettings, files: Sequence[Path]) -> tuple[list[str], bool]:
+    """Tell the running agent that its recorder has finished *files*.
+
+    Where none runs nothing is written down: the next start looks through the folder.
+
+    Returns:
+        A line for each file, and whether each of them is sent.
+
+    Raises:
+        AgentError: the agent could not be told.
+    """
+    paths = [os.fsencode(file.absolute()) for file in files]
+    request = {"do": "finished", "paths": [os.fsdecode(path) for path in paths]}
+    try:
+        answers = list(ask(settings.state_dir / SOCKET, request))
+    except NotRunningError:
+        later = "no agent is running: the next start finds it in the watched folder"
+        answers = [
+            answer_of(path, why or later, is_taken=identity is not None)
+            for path, identity, why in examined(paths, Folder(settings.watch))
+        ]
+    lines = [f"{one['path']}: {one['message']}" for one in answers]
+    return lines, all(one["taken"] for one in answers)

@@ -13,8 +13,10 @@ from edge_agent.base.activity import Activity, View
 from edge_agent.base.errors import StoreError
 from edge_agent.core.command import Command, UnfitError, arguments
 from edge_agent.core.upload import PENDING, State
+from edge_agent.media.announced import Announcement
 from edge_agent.media.folder import Folder
 from edge_agent.media.handover import hand_over
+from edge_agent.operate.announce import announce
 from edge_agent.operate.command_handlers import Handlers, Outcome, carry_out
 from edge_agent.report.recording_row import DONE, describe
 from edge_agent.store.recordings import Store
@@ -46,6 +48,7 @@ class Commands:
         folder: Folder,
         wake_watcher: Callable[[], None],
         wake_sender: Callable[[], None] = lambda: None,
+        announce: Callable[[Announcement], None] = lambda _: None,
         handlers: Handlers = MappingProxyType({}),
     ) -> None:
         self._store = store
@@ -54,6 +57,7 @@ class Commands:
         self._folder = folder
         self._wake_watcher = wake_watcher
         self._wake_sender = wake_sender
+        self._announce = announce
         self._handlers = handlers
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
@@ -69,6 +73,12 @@ class Commands:
             case "upload":
                 paths, now = _paths(request.get("paths")), request.get("now") is True
                 yield from self._upload(paths, stopping, now=now)
+            case "finished":
+                paths = _paths(request.get("paths"))
+                try:
+                    yield from announce(paths, self._folder, self._store, self._announce)
+                except StoreError as error:
+                    raise RequestError(str(error)) from error
             case "now":
                 yield self._now(_paths(request.get("paths")), request.get("metered") is True)
             case "retry":
@@ -78,7 +88,7 @@ class Commands:
                 outcome = self._do(what, args)
                 yield {**outcome.result, "message": outcome.message}
             case _:
-                known = ", ".join(("status", "upload", "now", "retry", *self._handlers))
+                known = ", ".join(("status", "upload", "finished", "now", "retry", *self._handlers))
                 raise RequestError(f"unknown request: {known} are known")
 
     def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:

@@ -38,13 +38,17 @@ pytestmark = [
 class Live:
     """A watcher in real time, stepped in the test's own thread."""
 
-    def __init__(self, base: Path, root: Path, *, scan_interval_s: float = 3600.0) -> None:
+    def __init__(
+        self, base: Path, root: Path, *, scan_interval_s: float = 3600.0, settle_s: float = 0.2
+    ) -> None:
         self.clock = SystemClock()
         self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
         self.activity = Activity()
         self.woken = threading.Event()
         folder = Folder(
-            WatchSettings(folder=root, settle_seconds=0.2, scan_interval_seconds=scan_interval_s)
+            WatchSettings(
+                folder=root, settle_seconds=settle_s, scan_interval_seconds=scan_interval_s
+            )
         )
         probe = LeaseProbe()
         settler = StabilityCheck(folder, self.store, self.activity, probe)
@@ -107,6 +111,47 @@ def test_a_file_that_is_moved_in_or_renamed_is_found(live, media, tmp_path):
     (media / "b.mp4.part").rename(media / "b.mp4")
 
     live.run_until(live.settled("a.mp4", "b.mp4"))
+
+
+def test_what_is_renamed_into_place_is_finished_and_what_had_a_name_before_is_not(
+    tmp_path,
+):
+    media, inside = tmp_path / "media", tmp_path / "media" / ".tmp"
+    inside.mkdir(parents=True)
+    live = Live(tmp_path, media, settle_s=3600.0)
+    try:
+        live.run_for(0.5)
+        (media / "log.mp4").write_bytes(b"x")
+        live.run_until(lambda: live.names() == {"log.mp4": State.SEEN})
+
+        (media / "log.mp4").rename(media / "log-1.mp4")
+        for number, before in enumerate(
+            (tmp_path / "a.mp4", media / "b.mp4.part", inside / "c.mp4", media / "d.unknown")
+        ):
+            before.write_bytes(bytes(number + 1))
+            before.rename(media / f"{number}.mp4")
+
+        live.run_until(live.settled("0.mp4", "1.mp4", "2.mp4", "3.mp4"))
+        live.run_until(lambda: "log-1.mp4" in live.names())
+        assert live.names()["log-1.mp4"] is State.SEEN
+    finally:
+        live.close()
+
+
+def test_what_is_renamed_into_place_and_still_written_is_not_finished(tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    live = Live(tmp_path, media, settle_s=3600.0)
+    try:
+        live.run_for(0.5)
+        with (media / "a.mp4.part").open("wb") as file:
+            file.write(b"half")
+            file.flush()
+            (media / "a.mp4.part").rename(media / "a.mp4")
+            live.run_until(lambda: live.names() == {"a.mp4": State.GROWING})
+        live.run_until(live.settled("a.mp4"))
+    finally:
+        live.close()
 
 
 def test_a_deleted_file_is_noticed(live, media):

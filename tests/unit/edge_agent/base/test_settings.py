@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
+from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings, WatchSettings
 from edge_agent.base.settings_loading import _REQUIRED, _WORDS, Loaded, load
 from edge_host.settings import Layers
 from tests.support.certificates import Authority
@@ -505,3 +506,15 @@ def test_a_claimed_token_needs_a_place(tmp_path):
     [problem] = problems(tmp_path, GOOD + f'claim_token_file = "{tmp_path}/claim"\n')
 
     assert "token_file" in problem
+
+
+@pytest.mark.parametrize("marker", ["done", ".", "", ".a/b", ".*", ".d\n", "." + "x" * 31])
+def test_a_marker_is_the_plain_end_of_a_name(marker):
+    for given in ({"done_marker": marker}, {"lock_markers": [".lock", marker]}):
+        with pytest.raises(ValidationError, match="the end of a marker's name"):
+            WatchSettings(folder="/media", **given)
+
+
+def test_one_marker_cannot_say_both():
+    with pytest.raises(ValidationError, match="no file can say both"):
+        WatchSettings(folder="/media", done_marker=".lock", lock_markers=[".part", ".lock"])

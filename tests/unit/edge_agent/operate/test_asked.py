@@ -118,3 +118,26 @@ def test_what_failed_is_shown_alone_with_what_to_do(device):
         "    too-large: 10 GB at most",
         f"    edge-agent retry {one.id}",
     ]
+
+
+def test_what_a_recorder_has_finished_is_left_to_the_next_start(device):
+    path = device.record("a.mp4")
+
+    code, out = device.run("upload", "--finished", path)
+
+    later = "no agent is running: the next start finds it in the watched folder"
+    assert (code, out) == (0, f"{path}: {later}\n")
+    assert not device.state.exists()
+
+
+def test_a_finished_file_that_no_start_would_find_is_1_and_the_others_are_told_of(device, tmp_path):
+    outside = tmp_path / "b.mp4"
+    outside.write_bytes(b"x")
+
+    code, out = device.run("upload", "--finished", outside, device.record("a.mp4"))
+
+    assert code == 1
+    assert out.splitlines() == [
+        f"{outside}: it is not in the watched folder, {device.media}",
+        f"{device.media}/a.mp4: no agent is running: the next start finds it in the watched folder",
+    ]
