@@ -1,0 +1,127 @@
+"""The recipes of docs/recorders.md, taken from that page and run with the agent's control socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_agent.core.upload import State
+from edge_agent.operate.commands import Commands
+from edge_agent.operate.control_socket import ControlServer
+from tests.support.requirements import require
+from tests.support.rim import WatchedFolder, watched_folder
+
+pytestmark = pytest.mark.slow
+
+PAGE = Path(__file__).parents[2] / "docs" / "recorders.md"
+
+
+def recipe(recorder: str) -> str:
+    """Return the lines that the page shows for *recorder*."""
+    [shown] = re.findall(
+        rf"^### {re.escape(recorder)}$.*?^```\w+\n(.*?)^```$",
+        PAGE.read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    return shown
+
+
+class Device:
+    """A watched folder, its control socket, and `edge-agent` where a hook looks for it."""
+
+    def __init__(self, base: Path, folder: WatchedFolder) -> None:
+        self.folder, self.media = folder, folder.media
+        (base / "state").mkdir()
+        (base / "bin").mkdir()
+        program = base / "bin" / "edge-agent"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m edge_agent "$@"\n')
+        program.chmod(0o755)
+        config = base / "agent.toml"
+        config.write_text(
+            f'device_id = "cam"\nstate_dir = "{base}/state"\n[watch]\nfolder = "{self.media}"\n'
+            '[server]\nurl = "http://127.0.0.1:1"\n'
+        )
+        self.variables = {
+            **os.environ,
+            "PATH": f"{base}/bin:{os.environ['PATH']}",
+            "PYTHONPATH": str(PAGE.parents[1]),
+            "EDGE_AGENT_CONFIG": str(config),
+        }
+        desk = Commands(
+            folder.store,
+            folder.activity,
+            dict,
+            folder=folder.folder,
+            wake_watcher=folder.watcher.wake,
+            announce=folder.watcher.announce,
+        )
+        self.control = ControlServer(base / "state" / "control.sock", desk)
+        self.bin = base / "bin"
+
+    def run(self, command: str, **variables: str) -> str:
+        """Run *command* as a shell in the watched folder does; return what it prints."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=self.media,
+            env=self.variables | variables,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.folder.watcher.step(self.folder.clock.now)
+        return done.stdout
+
+
+@pytest.fixture
+def device(tmp_path):
+    with watched_folder(tmp_path) as folder:
+        made = Device(tmp_path, folder)
+        made.control.start()
+        yield made
+        made.control.stop()
+
+
+def test_mediamtx_tells_of_a_segment(device):
+    path = device.folder.write("cam/2026-11-29 10-15-00.mp4")
+    hook = recipe("MediaMTX").partition(": ")[2]
+
+    said = device.run(hook, MTX_PATH="cam", MTX_SEGMENT_PATH=str(path))
+
+    assert said == f"{path}: it counts as finished\n"
+    assert device.folder.states() == {path.name: State.STABLE}
+
+
+def test_motion_tells_of_a_movie(device):
+    path = device.folder.write("01-20261129101500.mkv")
+    hook = recipe("motion").partition(" ")[2]
+
+    device.run(hook.replace("%f", str(path)))
+
+    assert device.folder.states() == {path.name: State.STABLE}
+
+
+def test_ffmpeg_tells_of_each_segment(device, tmp_path):
+    ffmpeg, source = require("ffmpeg"), tmp_path / "source.mkv"
+    made = "-nostdin -loglevel error -f lavfi -i testsrc=s=64x64:r=5:d=3 -c:v mpeg4 -g 5"
+    subprocess.run([ffmpeg, *made.split(), source], check=True, timeout=60)
+
+    device.run(recipe("ffmpeg").replace("-segment_time 60", "-segment_time 1"), SOURCE=str(source))
+
+    assert list(device.folder.states().values()) == [State.STABLE] * 3
+
+
+def test_a_script_tells_of_what_rpicam_vid_has_written(device):
+    # As it behaves: it opens the final name, appends, and ends.
+    camera = device.bin / "rpicam-vid"
+    camera.write_text('#!/bin/sh\nfor name; do :; done\nprintf frames >"$name"\n')
+    camera.chmod(0o755)
+
+    device.run(recipe("rpicam-vid"))
+
+    assert list(device.folder.states().values()) == [State.STABLE]
