@@ -4,8 +4,10 @@ import pytest
 
 from edge_agent.core.stability import (
     Content,
+    Marker,
     SettlePolicy,
     Writer,
+    announced,
     judge,
     needs_probe,
     observe,
@@ -132,3 +134,18 @@ def test_a_fallback_that_is_shorter_than_the_settle_time_does_not_shorten_it():
 
     assert not judge(observe(None, FULL, 100.0), Writer.UNKNOWN, 104.0, policy).is_finished
     assert judge(observe(None, FULL, 100.0), Writer.UNKNOWN, 105.0, policy).is_finished
+
+
+def test_an_announcement_holds_for_the_content_that_it_was_for():
+    watched = announced(observe(None, FULL, 100.0))
+    longer = Content(inode=1, length=200, mtime_ns=8, ctime_ns=8)
+
+    assert judge(watched, Writer.UNKNOWN, 100.0, POLICY).is_finished
+    assert not judge(observe(watched, longer, 101.0), Writer.UNKNOWN, 101.0, POLICY).is_finished
+
+
+@pytest.mark.parametrize("marker", [Marker.NONE, Marker.DONE])
+def test_a_writer_is_believed_before_what_the_recorder_says(marker):
+    watched = announced(observe(None, FULL, 100.0))
+
+    assert not judge(watched, Writer.SOMEBODY, 900.0, POLICY, marker=marker).is_finished
