@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from watchdog.observers import Observer
+from watchdog.observers.inotify import InotifyObserver
 
 from edge_agent.media import root_check
 from edge_agent.media.root_check import RootCheck
@@ -31,13 +31,13 @@ def test_without_hints_nothing_fails_and_they_are_taken_up_again(
         raise error
 
     inodes = {tmp_path.stat().st_ino}
-    monkeypatch.setattr("edge_agent.media.hints.Observer", refused)
+    monkeypatch.setattr("edge_agent.media.hints.InotifyObserver", refused)
     assert check.follow(tmp_path, recursive=recursive)
     assert not check.follow(tmp_path, recursive=recursive)  # not anew at each step
     assert not check.compare(inodes)
     assert check.is_limited
 
-    monkeypatch.setattr("edge_agent.media.hints.Observer", Observer)
+    monkeypatch.setattr("edge_agent.media.hints.InotifyObserver", InotifyObserver)
     assert check.compare(inodes)  # another scan follows: what happened meanwhile was not hinted
     assert not check.is_limited
     (tmp_path / "a.mp4").write_bytes(b"x")
