@@ -55,6 +55,7 @@ from edge_agent.send.wiring import (
     make_sender,
     make_transport,
     make_way,
+    make_while_recording,
 )
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
@@ -128,6 +129,9 @@ class Agent:
             way=self._way,
             on_verified=self._janitor.wake,
         )
+        self._while_recording = make_while_recording(
+            settings, self._sender, self._folder, clock, link=self._link, way=self._way
+        )
         self._watcher = self._new_watcher()
         self._watcher.on_aside = self._janitor.found_aside
         self._watcher.on_doubt = self._janitor.doubts.note
@@ -195,6 +199,7 @@ class Agent:
             self._worker("janitor", janitor.step, janitor.woken),
             self._worker("reporter", self._reporter.step),
             self._worker("commands", self._commands.desk.step),
+            WorkerThread("while-recording", self._while_recording.step, clock=self._clock),
         ]
         if self._settings.server.claim_token_file is not None:
             runners.append(self._worker("enrolment", self._new_enrolment().step))
@@ -343,6 +348,7 @@ class Agent:
         set_level(change.settings.log.level)
         self._folder.reconfigure(change.settings.watch)
         self._watcher.wake()
+        self._runners["while-recording"].wake()
         self._apply_priorities(change.settings)
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
@@ -401,6 +407,7 @@ class Agent:
         self._sender.close(self._left_s())
         self._reports.close(self._left_s())
         self._transport.close()
+        self._while_recording.close()
         self._receipt_client.close()
         self._store.close()
         self._lock.close()

@@ -10,6 +10,7 @@ _LIVE = frozenset(
     {
         "watch.patterns",
         "watch.ignore",
+        "watch.while_recording",
         "watch.recursive",
         "watch.settle_seconds",
         "watch.fallback_settle_seconds",

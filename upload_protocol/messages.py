@@ -156,11 +156,15 @@ class CompleteRequest:
 
     length: Length
     digest: Digest | None
+    modified_at: ShortText | None = None
+    """Modification time, where the create could not know it: the file was still written to."""
 
     def to_json(self) -> dict[str, Any]:
+        told = {} if self.modified_at is None else {"modified_at": self.modified_at}
         return {
             "length": self.length,
             "digest": None if self.digest is None else str(self.digest),
+            **told,
         }
 
     @classmethod
@@ -174,7 +178,7 @@ class CompleteRequest:
         length = members.length(found)
         if length is None:
             raise MessageError("'length' is missing")
-        return cls(length, members.digest(found))
+        return cls(length, members.digest(found), members.short_text(found, "modified_at"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,9 @@ class WatchSettings(_Settings):
     """Names never sent, even where `patterns` fit: unfinished by convention, or changing for ever.
     Dotfiles are not sent, too."""
 
+    while_recording: Patterns = ()
+    """Names that are sent while they are still written to, too; none unless somebody asks for it."""
+
     recursive: bool = True
     """Whether subfolders count: cameras begin a new one every 999 files."""
 
@@ -137,7 +140,7 @@ class WatchSettings(_Settings):
             raise ValueError("done_marker is among them: no file can say both")
         return locks
 
-    @field_validator("patterns", "ignore")
+    @field_validator("patterns", "ignore", "while_recording")
     @classmethod
     def _plain_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
@@ -259,6 +262,9 @@ class LinkSettings(_Settings):
     min_priority: Priority = 0
     """Recordings of a lower priority wait for another link."""
 
+    while_recording: bool = False
+    """Whether a metered link, too, carries what is still written to: some of it may go twice."""
+
     @field_validator("windows")
     @classmethod
     def _readable_windows(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,6 +280,7 @@ class LinkSettings(_Settings):
             windows=tuple(Window.parse(line) for line in self.windows),
             daily_bytes=self.daily_bytes,
             min_priority=self.min_priority,
+            while_recording=self.while_recording,
         )
 
 

@@ -100,6 +100,8 @@ class LinkRule:
     """What it may carry a day. None: a metered link nothing, another without end."""
     min_priority: int = 0
     """Recordings below it wait for another link."""
+    while_recording: bool = False
+    """Whether it carries, though it is metered, what is still written to."""
 
     def fits(self, interface: str | None) -> bool:
         return interface is not None and any(
@@ -154,6 +156,11 @@ class SendingRules:
     @property
     def is_metered(self) -> bool:
         return self.rule is not None and self.rule.metered
+
+    @property
+    def takes_unfinished(self) -> bool:
+        """Whether what is still written to may be sent: some of it may have to go twice."""
+        return self.rule is None or not self.rule.metered or self.rule.while_recording
 
 
 def decide(

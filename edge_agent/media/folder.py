@@ -64,6 +64,8 @@ class FolderRules:
     """What may be changed while the agent runs."""
 
     names: NameRules
+    while_recording: NameRules | None
+    """Which of them are sent while they are written to; None: none is."""
     is_recursive: bool
     """Whether folders in it count."""
     settle: SettlePolicy
@@ -108,9 +110,12 @@ def _rules(settings: WatchSettings) -> FolderRules:
     markers = MarkerRules(
         None if done is None else done.encode(), tuple(map(str.encode, settings.lock_markers))
     )
-    never = (f"*{os.fsdecode(ending)}" for ending in markers.endings())
+    never = tuple(f"*{os.fsdecode(ending)}" for ending in markers.endings())
     return FolderRules(
         NameRules(settings.patterns, (*settings.ignore, *never)),
+        NameRules(settings.while_recording, (*settings.ignore, *never))
+        if settings.while_recording
+        else None,
         settings.recursive,
         SettlePolicy(
             settings.settle_seconds, settings.fallback_settle_seconds, settings.marker_wait_seconds

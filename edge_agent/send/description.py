@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from datetime import UTC, datetime
 
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import Identity, Recording
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CreateRequest
 
@@ -16,14 +16,15 @@ def description(recording: Recording, device_id: str) -> CreateRequest:
         name=recording.name,
         folder=recording.folder,
         length=recording.identity.length,
-        modified_at=_modified_at(recording.identity.mtime_ns),
+        modified_at=modified_at(recording.identity),
         media_type=mimetypes.guess_type(recording.name)[0],
         device=device_id,
     )
 
 
-def _modified_at(mtime_ns: int) -> str | None:
+def modified_at(identity: Identity) -> str | None:
+    """Return when the file was written last, as the server is told; None: no time that there is."""
     try:
-        return rfc3339(datetime.fromtimestamp(mtime_ns / 1e9, UTC))
+        return rfc3339(datetime.fromtimestamp(identity.mtime_ns / 1e9, UTC))
     except (ValueError, OverflowError, OSError):
         return None  # a card's clock can say anything

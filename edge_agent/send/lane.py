@@ -40,6 +40,7 @@ from edge_agent.send.reach import Reach
 from edge_agent.send.roster import Member, Roster
 from edge_agent.send.source_in_hand import SourceInHand
 from edge_agent.send.steps import UploadSteps, Verifying
+from edge_agent.send.throttle import Throttle
 from edge_agent.send.upload_progress import Kind, Task, UploadProgress
 from edge_agent.send.uploads_under_way import UploadsUnderWay
 from edge_agent.send.waits import LONGEST_STEP_S, SHORTEST_WAIT_S, Waits
@@ -83,6 +84,7 @@ class Shared:
     held: HeldSources
     reach: Reach
     failures: FailurePolicy
+    throttle: Throttle
     body: ThrottledBody
     on_verified: Callable[[], None]
     """Called after each receipt that is durable here; must return at once."""

@@ -89,6 +89,7 @@ class LaneFactory:
                 conflicts=Conflicts(clock),
                 way=way,
             ),
+            throttle=throttle,
             body=ThrottledBody(
                 activity,
                 clock,

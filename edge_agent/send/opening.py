@@ -58,7 +58,7 @@ class Opening:
     ) -> None:
         with self._lock.opened():
             status = self._client.status(upload_id)
-        if status.state == "open" and status.length in {None, recording.identity.length}:
+        if status.state == "open" and _may_become(status, recording.identity.length):
             # The server's bytes may be of the older content: completing will tell, repair mends.
             self._begin(recording, status, progress, flight)
             return
@@ -93,6 +93,10 @@ class Opening:
             progress.must_ask = is_possible and self._digest_first.is_worth(
                 progress.identity.length
             )
+        if status.length is None and status.received and not progress.is_provisional:
+            # Sent while it was recorded: what was written again since is found before the rest goes.
+            progress.is_provisional = True
+            progress.next_block = 0
         return progress.learn_status(status, flight)
 
     def claim(
@@ -135,3 +139,10 @@ def refuse_lost(status: UploadStatus) -> None:
     if status.state in {"failed", "expired", "aborted"}:
         msg = f"the upload is {status.state}"
         raise UploadLostError(msg)
+
+
+def _may_become(status: UploadStatus, length: int) -> bool:
+    """Return whether an upload can end with *length* bytes: no byte is taken back."""
+    if status.length is not None:
+        return status.length == length
+    return all(held.stop <= length for held in status.received)

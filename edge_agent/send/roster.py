@@ -35,6 +35,7 @@ class Roster:
         self.stopping = threading.Event()
         """Set while nothing more is to be done."""
         self._members: tuple[Member, ...] = ()
+        self._beside: tuple[LaneClient, ...] = ()
         self._is_held = False
         self._lock = threading.Lock()
 
@@ -46,6 +47,17 @@ class Roster:
             if self.is_refusing:
                 client.abort()
         return member
+
+    def add_beside(self, client: LaneClient) -> None:
+        """Take in a client that is no lane's, to be stopped and held as theirs are."""
+        with self._lock:
+            self._beside = (*self._beside, client)
+            if self.is_refusing:
+                client.abort()
+
+    @property
+    def _clients(self) -> tuple[LaneClient, ...]:
+        return (*(one.client for one in self._members), *self._beside)
 
     def drop_last(self) -> None:
         """Forget the lane that was added last."""
@@ -87,8 +99,9 @@ class Roster:
         """Break off all requests, let none begin until `resume`, and have all lanes notice."""
         with self._lock:
             self.stopping.set()
+            for client in self._clients:
+                client.abort()
             for one in self._members:
-                one.client.abort()
                 one.woken.set()
 
     def resume(self) -> None:
@@ -100,8 +113,8 @@ class Roster:
         """Break off all requests and let none begin until `release`."""
         with self._lock:
             self._is_held = True
-            for one in self._members:
-                one.client.abort()
+            for client in self._clients:
+                client.abort()
 
     def release(self) -> None:
         with self._lock:
@@ -110,8 +123,8 @@ class Roster:
 
     def _let_go_on(self) -> None:
         if not self.is_refusing:
-            for one in self._members:
-                one.client.resume()
+            for client in self._clients:
+                client.resume()
 
     def cut(self, number: int) -> None:
         """Break off what one lane sends now, no more."""

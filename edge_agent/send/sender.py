@@ -35,7 +35,7 @@ from edge_agent.core.plan import RequestSizing
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
-from edge_agent.send.lane import Lane
+from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.store.recordings import Store
@@ -135,6 +135,11 @@ class Sender:
             with only_helps("lanes", instead="one connection does it all"):
                 self._maker.start()
         return self._lanes[0].step(now_s)
+
+    @property
+    def shared(self) -> Shared:
+        """What the lanes have in common, for whoever sends beside them; touched with its lock held."""
+        return self._factory.shared
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

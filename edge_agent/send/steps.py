@@ -21,6 +21,7 @@ from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
+from edge_agent.send.description import modified_at
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
@@ -234,7 +235,11 @@ class UploadSteps:
         if digest is None:
             msg = "a sent recording without a digest"
             raise RuntimeError(msg)
-        request = CompleteRequest(recording.identity.length, digest)
+        request = CompleteRequest(
+            recording.identity.length,
+            digest,
+            modified_at(recording.identity) if progress.is_provisional else None,
+        )
         upload_id = _upload_id(recording)
         with self._lock.opened():
             answer = self._client.complete(upload_id, request)

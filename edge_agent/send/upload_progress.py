@@ -81,6 +81,8 @@ class UploadProgress:
     """Bytes that the server holds and that a repair sends again."""
     next_block: int | None = None
     """Where the comparison of blocks goes on; None: no comparison."""
+    is_provisional: bool = False
+    """Whether it began before the file was finished, so that its blocks are compared once."""
     repairs: int = 0
     attempts: int = 1
     landed: int = 0

@@ -12,6 +12,7 @@ from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
+from edge_agent.media.folder import Folder
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.interfaces import tunnel_among
@@ -24,6 +25,7 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
+from edge_agent.send.while_recording import WhileRecording
 from edge_agent.store.recordings import Store
 
 _NOTE, _MEMORY = "limits_of_ways", "memory of the way"
@@ -173,3 +175,23 @@ def make_sender(
     link.others.is_beside_tunnel = lambda: tunnel() is not None
     link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
     return sender
+
+
+def make_while_recording(
+    settings: AgentSettings,
+    sender: Sender,
+    folder: Folder,
+    clock: Clock,
+    *,
+    link: LinkMonitor,
+    way: Way,
+) -> WhileRecording:
+    """Return what sends, beside *sender*, the recordings of *folder* that are still written to."""
+    return WhileRecording(
+        sender.shared,
+        lambda: make_transport(settings, clock, link, way=way),
+        folder,
+        way=way,
+        device_id=settings.device_id,
+        jitter=secrets.SystemRandom().random,
+    )

@@ -11,6 +11,7 @@ import structlog
 
 from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
+from ingest_server.core.names import as_text
 from ingest_server.core.record import (
     State,
     UploadRecord,
@@ -169,7 +170,8 @@ class Completion:
                 )
             if claimed is None and not record.is_claimed and needs_digest:
                 raise Refused("digest-required", "this server publishes nothing without a digest")
-            kept = replace(kept, digest=claimed, state=State.VERIFYING)
+            told = kept.modified_at if request.modified_at is None else as_text(request.modified_at)
+            kept = replace(kept, digest=claimed, modified_at=told, state=State.VERIFYING)
             transaction.save(kept)
             return kept
 

@@ -123,6 +123,25 @@ def test_an_upload_of_unknown_length_has_no_upload_length(client):
     assert "Upload-Length" not in client.head(f"/v1/uploads/{upload_id}").headers
 
 
+def test_what_was_sent_of_a_file_still_recorded_may_be_replaced_until_it_is_complete(
+    client, server
+):
+    upload = create(client, length=None).json()["id"]
+    early = client.put(
+        f"/v1/uploads/{upload}/content",
+        content=b"?" * (len(DATA) - 1),
+        headers={"Content-Range": f"bytes 0-{len(DATA) - 2}/*"},
+    )
+    published_early = server.published()
+    put(client, upload, DATA)
+    done = complete(client, upload)
+
+    assert (early.json()["length"], early.json()["received"]) == (None, [[0, len(DATA) - 1]])
+    assert published_early == {}
+    assert done.json()["digest"] == digest_of(DATA)
+    assert list(server.published().values()) == [DATA]
+
+
 def test_the_probe_proves_that_this_is_the_server(client):
     answer = client.get("/v1", params={"nonce": "n-1"})
 

@@ -69,12 +69,12 @@ class UploadClient(Protocol):
         """
 
     def send(
-        self, upload_id: str, where: ByteRange, length: int, body: Iterator[bytes]
+        self, upload_id: str, where: ByteRange, length: int | None, body: Iterator[bytes]
     ) -> UploadStatus:
         """Send the bytes of *where*; what the answer has in `received` is durable.
 
         Args:
-            length: of the whole file.
+            length: of the whole file; None: not known yet.
             body: yields exactly the bytes of *where*; used once, perhaps not to its end: an answer that
                 comes early ends the sending.
 

@@ -113,7 +113,7 @@ class NativeClient:
         return self._ask("GET", headers.upload_path(upload_id), _status_of(upload_id))
 
     def send(
-        self, upload_id: str, where: ByteRange, length: int, body: Iterator[bytes]
+        self, upload_id: str, where: ByteRange, length: int | None, body: Iterator[bytes]
     ) -> UploadStatus:
         fields = {
             headers.CONTENT_RANGE: str(ContentRange(where, length)),

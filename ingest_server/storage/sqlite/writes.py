@@ -56,10 +56,11 @@ class SqlTransaction(SqlQueries, Transaction):
 
     def save(self, record: UploadRecord) -> None:
         self.write(
-            "UPDATE uploads SET length = ?, digest = ?, state = ?, received = ?, touched_s = ?, "
-            "target = ?, receipt = ?, rewrites = ?, verified_at = ? WHERE id = ?",
+            "UPDATE uploads SET length = ?, digest = ?, modified_at = ?, state = ?, received = ?, "
+            "touched_s = ?, target = ?, receipt = ?, rewrites = ?, verified_at = ? WHERE id = ?",
             record.length,
             None if record.digest is None else record.digest.value,
+            record.modified_at,
             record.state.value,
             json.dumps(record.received.to_pairs(), separators=(",", ":")),
             record.touched_s,

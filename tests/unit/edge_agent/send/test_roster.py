@@ -81,3 +81,17 @@ def test_more_lanes_than_there_are_is_said_to_whoever_makes_them(roster, server)
 
     roster.allow(2)
     assert roster.lacks_lanes.is_set()
+
+
+def test_a_client_that_is_no_lanes_is_stopped_and_let_go_on_with_them_and_is_not_counted(
+    roster, server
+):
+    beside = MemoryClient(server)
+    roster.add_beside(beside)
+    roster.hold()
+    was_held = refuses(beside)
+    roster.release()
+
+    assert was_held
+    assert not refuses(beside)
+    assert roster.size == 0

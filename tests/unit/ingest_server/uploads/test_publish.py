@@ -4,6 +4,8 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from tests.support.core_site import CoreSite
+from upload_protocol.digests import Digest
+from upload_protocol.messages import CompleteRequest
 
 DATA = b"a" * 1000
 
@@ -71,4 +73,20 @@ def test_a_published_file_carries_the_time_of_the_recording(tmp_path, said, fold
     assert found.stat().st_mtime == (mtime or came_at)
     site.restart()
     assert site.complete(upload, DATA) == receipt  # the time is part of what it is known by
+    site.stop()
+
+
+def test_the_time_that_a_complete_tells_counts_before_that_of_the_create(tmp_path):
+    site = CoreSite(tmp_path / "data", name_template="{recorded}/{name}")
+    upload = site.create(length=None, modified_at="2026-11-14T23:59:00Z")
+    site.put(upload, 0, DATA)
+    request = CompleteRequest(len(DATA), Digest.of(DATA), "2026-11-15T00:10:00Z")
+
+    receipt = site.receiver.complete("cam", upload, request)
+
+    (found,) = published(site)
+    assert receipt.published_as == "2026-11-15/a.mp4"
+    assert found.stat().st_mtime == 1794701400
+    site.restart()
+    assert site.receiver.complete("cam", upload, request) == receipt
     site.stop()

@@ -1,0 +1,322 @@
+"""Sends recordings while they are still written to, so that little is left when they are finished.
+
+A worker beside the lanes, with a connection of its own. It makes an upload without a length and puts
+whole blocks into it, behind the writer (`core/growing`); the recording stays GROWING. All that is sent here is
+provisional: when the file is finished a lane takes up the upload, compares each of its blocks with the
+file (`opening`, `steps`), sends those that differ and the rest, and completes it as any other. So nothing here
+can make a wrong copy, and whatever goes wrong here leaves a recording to its end.
+
+Finished recordings go first: while one is due, nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from edge_agent.base.errors import (
+    AbortedError,
+    ConfigError,
+    ConflictError,
+    ForeignRefusalError,
+    RejectedError,
+    ServerBusyError,
+    SourceError,
+    StoreError,
+    TransportError,
+    UploadLostError,
+)
+from edge_agent.core.backoff import BackoffPolicy
+from edge_agent.core.growing import BLOCK_BYTES, LOOKED_AT, next_to_send, whole_blocks, written_upto
+from edge_agent.core.plan import MIB, RequestSizing, request_bytes
+from edge_agent.core.progress import Rate
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import State
+from edge_agent.media.folder import Folder
+from edge_agent.media.source import Source
+from edge_agent.net.way import Way
+from edge_agent.send.clients.interface import LaneClient
+from edge_agent.send.description import description
+from edge_agent.send.lane import Shared
+from edge_agent.send.link_policy import WORK
+from upload_protocol.messages import UploadStatus
+from upload_protocol.ranges import ByteRange, RangeSet
+
+log = structlog.get_logger()
+
+_ASLEEP_S = 3600.0
+"""While nobody wants it; a reload wakes it."""
+_UNUSABLE_S = 60.0
+_LOOK_S = 1.0
+_NOTHING_S = 3.0
+_STORE_WAIT_S = 10.0
+_SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
+"""Shorter than a lane's requests: a recording that is finished meanwhile waits for the running one."""
+_SAMPLE_BYTES = 4096
+_CANDIDATES = 32
+_COUNTED_BYTES = 64 * MIB
+"""Sent between two commits that count them: the card is not worn for each request."""
+_LEAVE = (UploadLostError, RejectedError, ConflictError, ForeignRefusalError)
+"""What asking again does not change soon: what follows from it is decided about the finished file."""
+
+
+@dataclass
+class _Sent:
+    """What is known of one recording that is sent while it grows; lost on a restart without harm."""
+
+    inode: int
+    received: RangeSet | None = None
+    """What the server holds; None: ask."""
+    max_request_bytes: int | None = None
+    written: int = 0
+    is_left: bool = False
+    """Nothing more is sent of it before it is finished."""
+    served: int = 0
+    """The turn in which something was sent of it last."""
+
+
+@dataclass
+class _Totals:
+    sent: int = 0
+    turns: int = 0
+    of: dict[str, _Sent] = field(default_factory=dict)
+
+
+class WhileRecording:
+    """A worker. `step` from one thread.
+
+    Args:
+        shared: of the lanes of the link.
+        more: makes the client; asked once something is to be sent.
+        folder: says which names are wanted.
+        way: that of the clients.
+        jitter: draws from ``[0, 1)``.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        more: Callable[[], LaneClient],
+        folder: Folder,
+        *,
+        way: Way,
+        device_id: str,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._shared = shared
+        self._way = way
+        self._more = more
+        self._folder = folder
+        self._device_id = device_id
+        self._jitter = jitter
+        self._client: LaneClient | None = None
+        self._rate = Rate()
+        self._backoff = BackoffPolicy()
+        self._failures = 0
+        self._until_s = 0.0
+        self._totals = _Totals()
+
+    def step(self, now_s: float) -> float:
+        """Send at most one request's bytes; return the seconds until the next look."""
+        if self._folder.rules.while_recording is None and not self._totals.of:
+            return _ASLEEP_S
+        with self._shared.lock:
+            try:
+                return self._step(now_s)
+            except StoreError as error:
+                log.debug("growing.waits", error=str(error))
+                return _STORE_WAIT_S
+
+    def close(self) -> None:
+        """Let the connection go; `step` is not called any more."""
+        if self._client is not None:
+            self._client.close()
+
+    def _step(self, now_s: float) -> float:
+        growing = self._growing()
+        self._forget_all_but({one.id for one in growing})
+        if not growing:
+            return _NOTHING_S
+        if now_s < self._until_s or not self._may_send(now_s):
+            return _LOOK_S
+        for recording in growing:
+            known = self._known(recording)
+            if not known.is_left and self._send_some(recording, known, now_s):
+                self._totals.turns += 1
+                known.served = self._totals.turns
+                return 0.0
+        return _LOOK_S
+
+    def _growing(self) -> list[Recording]:
+        """Return what is written to and wanted, whoever waits longest first."""
+        names = self._folder.rules.while_recording
+        if names is None:
+            return []
+        least = self._shared.permission.least_priority
+        found = [
+            one
+            for one in self._shared.store.in_states(State.GROWING, limit=_CANDIDATES)
+            if one.origin == "watch"
+            and one.priority >= least
+            and names.take(one.path.rpartition(b"/")[2])
+        ]
+        return sorted(found, key=lambda one: self._served(one.id))
+
+    def _served(self, recording_id: str) -> int:
+        known = self._totals.of.get(recording_id)
+        return 0 if known is None else known.served
+
+    def _may_send(self, now_s: float) -> bool:
+        """Return whether the owner lets it be sent, the link is there, and nothing finished is due."""
+        shared = self._shared
+        if shared.permission.may_send(now_s) is not None or shared.reach.held_s(now_s) > 0:
+            return False
+        if not shared.permission.link_in_use.verdict.takes_unfinished:
+            return False
+        due = shared.store.due(*WORK, at_least=shared.permission.least_priority, limit=_CANDIDATES)
+        return all(shared.waits.is_held(one.id, now_s) for one in due)
+
+    def _known(self, recording: Recording) -> _Sent:
+        inode = recording.identity.inode
+        known = self._totals.of.get(recording.id)
+        if known is None or known.inode != inode:
+            known = self._totals.of[recording.id] = _Sent(inode)
+        return known
+
+    def _forget_all_but(self, growing: set[str]) -> None:
+        for gone in self._totals.of.keys() - growing:
+            del self._totals.of[gone]
+        if self._totals.sent >= (_COUNTED_BYTES if self._totals.of else 1):
+            self._shared.store.notes.count_sent(sent=self._totals.sent, resent=0)
+            self._totals.sent = 0
+
+    def _send_some(self, recording: Recording, known: _Sent, now_s: float) -> bool:
+        """Do what is next with *recording*; return whether it was anything."""
+        try:
+            with self._shared.open_source(recording.path) as source:
+                if source.identity.inode != known.inode:
+                    return False  # another file has its name: the next look at the folder tells
+                did = self._advance(recording, known, source)
+        except SourceError:
+            known.received = None  # a request may have broken off
+            return False
+        except TransportError as error:
+            known.received = None
+            self._on_error(recording, known, error, now_s)
+            return False
+        except ConfigError:
+            self._until_s = now_s + _UNUSABLE_S  # the lanes say so
+            return False
+        if did:
+            self._failures = 0
+        return did
+
+    def _advance(self, recording: Recording, known: _Sent, source: Source) -> bool:
+        with self._shared.lock.opened():
+            known.written = _written(source, known.written)
+        if next_to_send(RangeSet(), known.written, BLOCK_BYTES) is None:
+            return False  # nothing of so short a file is old enough
+        client = self._connected()
+        if recording.upload_id is None:
+            self._create(recording, known, client)
+            return True
+        if known.received is None:
+            with self._shared.lock.opened():
+                status = client.status(recording.upload_id)
+            _learn(known, status)
+            return True
+        most = self._way.limit(known.max_request_bytes)
+        wanted = request_bytes(self._rate.bytes_per_s, _SIZING, server_max=most)
+        where = next_to_send(known.received, known.written, wanted)
+        if where is None:
+            return False
+        if most is not None and most < where.length:
+            known.is_left = True  # what passes the way is less than a block
+            return False
+        self._send(recording.upload_id, known, source, where, client)
+        return True
+
+    def _connected(self) -> LaneClient:
+        if self._client is None:
+            self._client = self._more()
+            self._shared.roster.add_beside(self._client)
+        return self._client
+
+    def _create(self, recording: Recording, known: _Sent, client: LaneClient) -> None:
+        store = self._shared.store
+        key = recording.idempotency_key or store.give_key(recording)
+        request = replace(description(recording, self._device_id), length=None)
+        with self._shared.lock.opened():
+            status = client.create(request, key)
+        now = store.get(recording.id)
+        if now is None or now.state is not State.GROWING or now.upload_id is not None:
+            return  # finished meanwhile: the lanes, which need our lock, have begun or will
+        store.update(now, upload_id=status.id)
+        log.info("upload.planned_while_recording", recording_id=now.id, upload_id=status.id)
+        _learn(known, status)
+
+    def _send(
+        self, upload_id: str, known: _Sent, source: Source, where: ByteRange, client: LaneClient
+    ) -> None:
+        began_s = self._shared.clock.now_s()
+        with self._shared.lock.opened():
+            status = client.send(upload_id, where, None, self._pieces(source, where))
+        _learn(known, status)
+        if not status.received.covers(where):
+            known.is_left = True  # 200 without the bytes: asking again will not change that
+        self._rate.add(where.length, self._shared.clock.now_s() - began_s)
+        source.release_cache(where)
+
+    def _pieces(self, source: Source, where: ByteRange) -> Iterator[bytes]:
+        """Yield the bytes of *where* as they are now, at the allowed rate; without the lanes' lock."""
+        shared = self._shared
+        looked_s = shared.clock.now_s()
+        for piece in source.pieces(where):
+            shared.throttle.wait_for(len(piece))
+            now_s = shared.clock.now_s()
+            if now_s - looked_s >= _LOOK_S:
+                looked_s = now_s
+                with shared.lock, suppress(StoreError):
+                    shared.permission.may_send(now_s)
+            if shared.roster.is_refusing:
+                raise AbortedError("stopped while sending")
+            shared.throttle.count(len(piece))
+            self._totals.sent += len(piece)
+            yield piece
+
+    def _on_error(
+        self, recording: Recording, known: _Sent, error: TransportError, now_s: float
+    ) -> None:
+        known.received = None
+        log.debug("growing.failed", recording_id=recording.id, error=str(error))
+        is_passing = isinstance(error, ConflictError) and error.is_passing
+        if isinstance(error, _LEAVE) and not is_passing:
+            known.is_left = True
+            detail = f"nothing more of it is sent before it is finished: {error}"
+            log.info("upload.left_to_its_end", recording_id=recording.id, detail=detail)
+            return
+        self._failures += 1
+        asked_s = error.retry_after_s if isinstance(error, ServerBusyError) else None
+        own_s = self._backoff.delay_s(self._failures, jitter=self._jitter())
+        self._until_s = now_s + max(_LOOK_S, own_s if asked_s is None else asked_s)
+
+
+def _learn(known: _Sent, status: UploadStatus) -> None:
+    """Take over what the server says; an upload that has a length is no more ours to fill."""
+    known.received = status.received
+    known.max_request_bytes = status.limits.max_request_bytes
+    if status.state != "open" or status.length is not None:
+        known.is_left = True
+
+
+def _written(source: Source, written: int) -> int:
+    """Return the offset before which the recorder has written, if it was *written* at the last look."""
+    first = whole_blocks(written)
+    stop = min(whole_blocks(source.identity.length), first + LOOKED_AT)
+    ends = ((number + 1) * BLOCK_BYTES for number in range(first, stop))
+    return written_upto(
+        written, [any(source.read(end - _SAMPLE_BYTES, _SAMPLE_BYTES)) for end in ends]
+    )

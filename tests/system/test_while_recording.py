@@ -1,0 +1,176 @@
+"""A recording that is sent while its recorder still writes to it (`[watch] while_recording`)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.recordings import sha256
+from tests.support.site import Site, site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+MIB = 2**20
+LENGTH = 12 * MIB
+LAG = 2 * MIB
+"""What is left of a file of whole blocks while it is written to: the last one, and the lag."""
+OVERHEAD = 64 * 1024
+"""Heads of requests, and what the agent tells the server beside recordings."""
+WANTED = {"while_recording": ["*.mp4", "*.ts"]}
+
+
+def content(seed: int = 1, length: int = LENGTH) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+def wait_until_held(here: Site, name: str, least: int) -> None:
+    """Return once the server holds *least* bytes of an upload that is not finished."""
+    token = here.agent.token or ""
+    wait_for(lambda: here.server.open_uploads(token).get(name, 0) >= least, f"{least} are held")
+
+
+def begin(here: Site, name: str, written: bytes) -> int:
+    """Begin to record *name*, and wait until what is old enough has been sent; return the open file."""
+    fd = os.open(here.agent.media / name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.write(fd, written)
+    wait_until_held(here, name, len(written) - LAG)
+    return fd
+
+
+def finish(here: Site, fd: int, name: str, *, resent: int = 0) -> None:
+    """Close the file; its copy must be true, and bytes must have gone twice no more than allowed."""
+    length = os.fstat(fd).st_size
+    os.close(fd)
+    here.wait_until_published(1)
+
+    assert here.published_digests() == {name: sha256(here.agent.media / name)}
+    assert here.link.sent <= length + resent + OVERHEAD
+    events = [one.get("event") for one in here.agent.log()]
+    assert "upload.repairing" not in events, "what differs was found before it was completed"
+
+
+def test_what_is_only_appended_is_sent_while_it_grows_and_no_byte_goes_twice(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.ts", content())
+        os.write(fd, content(2, 3 * MIB + 1))
+        wait_until_held(here, "a.ts", LENGTH)
+
+        assert here.server.published_files() == [], "nothing is published before it is finished"
+        finish(here, fd, "a.ts")
+
+
+def test_a_header_written_at_the_end_and_an_index_appended_cost_the_first_block(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.mp4", content())
+        os.write(fd, content(2, 5000))
+        os.pwrite(fd, b"size", 40)
+
+        finish(here, fd, "a.mp4", resent=MIB)
+
+
+@pytest.mark.long
+def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.mp4", content())
+        os.pwrite(fd, content(2, 5000) + content(), 0)
+
+        finish(here, fd, "a.mp4", resent=LENGTH)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("reserve", [os.posix_fallocate, lambda fd, _, size: os.truncate(fd, size)])
+def test_of_a_file_that_is_reserved_before_it_is_written_only_what_is_written_is_sent(
+    tmp_path: Path, reserve: Callable[[int, int, int], None]
+):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = os.open(here.agent.media / "a.mp4", os.O_RDWR | os.O_CREAT)
+        reserve(fd, 0, 4 * LENGTH)
+        os.pwrite(fd, content(), 0)
+        wait_until_held(here, "a.mp4", LENGTH - LAG)
+        os.pwrite(fd, content(2), LENGTH)
+        wait_until_held(here, "a.mp4", 2 * LENGTH - LAG)
+        os.truncate(fd, 2 * LENGTH)
+
+        finish(here, fd, "a.mp4")
+
+
+@pytest.mark.long
+def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.mp4", content())
+        os.truncate(fd, 3 * MIB + 7)
+
+        finish(here, fd, "a.mp4", resent=LENGTH)
+        assert here.server.open_uploads(here.agent.token or "") == {}
+
+
+@pytest.mark.long
+def test_a_file_that_is_renamed_at_its_end_is_published_once_by_its_last_name(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "recording.mp4", content())
+        os.rename(here.agent.media / "recording.mp4", here.agent.media / "final.mp4")
+
+        finish(here, fd, "final.mp4", resent=LENGTH)
+        wait_for(lambda: not here.server.open_uploads(here.agent.token or ""), "the other is ended")
+
+
+def test_kills_of_agent_and_server_while_it_grows_cost_no_acknowledged_byte(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.ts", content())
+        here.agent.kill()
+        os.write(fd, content(2))
+        here.agent.start()
+        wait_until_held(here, "a.ts", 2 * LENGTH - LAG)
+        here.server.kill()
+        os.write(fd, content(3))
+        here.server.start()
+        wait_until_held(here, "a.ts", 3 * LENGTH - LAG)
+
+        finish(here, fd, "a.ts")
+
+
+@pytest.mark.long
+def test_header_and_middle_rewritten_while_the_agent_was_away_are_found_at_the_end(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "a.mp4", content())
+        here.agent.kill()
+        os.pwrite(fd, b"size", 40)
+        os.pwrite(fd, b"size", 5 * MIB)
+        os.close(fd)
+        here.agent.start()
+        here.wait_until_published(1)
+
+        assert here.published_digests() == {"a.mp4": sha256(here.agent.media / "a.mp4")}
+        assert here.link.sent <= LENGTH + 2 * MIB + OVERHEAD
+
+
+@pytest.mark.long
+def test_what_nobody_asked_for_is_not_sent_before_it_is_finished_and_a_reload_asks_for_it(tmp_path):
+    with site(tmp_path, watch={"while_recording": ["*.ts"]}) as here:
+        here.agent.start()
+        other = os.open(here.agent.media / "other.mp4", os.O_RDWR | os.O_CREAT)
+        os.write(other, content(7))
+        fd = begin(here, "a.ts", content())
+        held = here.server.open_uploads(here.agent.token or "")
+        here.agent.configure(watch=WANTED)
+        os.kill(here.agent.pid, signal.SIGHUP)
+        wait_until_held(here, "other.mp4", LENGTH - LAG)
+        os.close(other)
+        os.close(fd)
+        here.wait_until_published(2)
+
+        assert "other.mp4" not in held
