@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import wait_for
-from tests.support.recordings import sha256
+from tests.support.recordings import make_recording, sha256
+from tests.support.requirements import require
 from tests.support.site import Site, site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -22,7 +25,20 @@ LAG = 2 * MIB
 """What is left of a file of whole blocks while it is written to: the last one, and the lag."""
 OVERHEAD = 64 * 1024
 """Heads of requests, and what the agent tells the server beside recordings."""
-WANTED = {"while_recording": ["*.mp4", "*.ts"]}
+WANTED = {"while_recording": ["*.*"]}
+
+
+LEFT = (
+    pytest.mark.long,
+    pytest.mark.skipif("RECORDERS" not in os.environ, reason="many recorders: make test-long"),
+)
+
+
+def series(test: Callable[..., None]) -> Callable[..., None]:
+    """Leave *test* to `make test-long`: of each kind one is enough for every change."""
+    for mark in LEFT:
+        test = mark(test)
+    return test
 
 
 def content(seed: int = 1, length: int = LENGTH) -> bytes:
@@ -76,7 +92,7 @@ def test_a_header_written_at_the_end_and_an_index_appended_cost_the_first_block(
         finish(here, fd, "a.mp4", resent=MIB)
 
 
-@pytest.mark.long
+@series
 def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -86,7 +102,7 @@ def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_
         finish(here, fd, "a.mp4", resent=LENGTH)
 
 
-@pytest.mark.long
+@series
 @pytest.mark.parametrize("reserve", [os.posix_fallocate, lambda fd, _, size: os.truncate(fd, size)])
 def test_of_a_file_that_is_reserved_before_it_is_written_only_what_is_written_is_sent(
     tmp_path: Path, reserve: Callable[[int, int, int], None]
@@ -104,7 +120,7 @@ def test_of_a_file_that_is_reserved_before_it_is_written_only_what_is_written_is
         finish(here, fd, "a.mp4")
 
 
-@pytest.mark.long
+@series
 def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -115,7 +131,7 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_
         assert here.server.open_uploads(here.agent.token or "") == {}
 
 
-@pytest.mark.long
+@series
 def test_a_file_that_is_renamed_at_its_end_is_published_once_by_its_last_name(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -142,7 +158,7 @@ def test_kills_of_agent_and_server_while_it_grows_cost_no_acknowledged_byte(tmp_
         finish(here, fd, "a.ts")
 
 
-@pytest.mark.long
+@series
 def test_header_and_middle_rewritten_while_the_agent_was_away_are_found_at_the_end(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -158,7 +174,7 @@ def test_header_and_middle_rewritten_while_the_agent_was_away_are_found_at_the_e
         assert here.link.sent <= LENGTH + 2 * MIB + OVERHEAD
 
 
-@pytest.mark.long
+@series
 def test_what_nobody_asked_for_is_not_sent_before_it_is_finished_and_a_reload_asks_for_it(tmp_path):
     with site(tmp_path, watch={"while_recording": ["*.ts"]}) as here:
         here.agent.start()
@@ -174,3 +190,81 @@ def test_what_nobody_asked_for_is_not_sent_before_it_is_finished_and_a_reload_as
         here.wait_until_published(2)
 
         assert "other.mp4" not in held
+
+
+@contextlib.contextmanager
+def recorder(take: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A real muxer that writes *take* to *out* again and again, in real time, until it is stopped."""
+    command = [
+        require("ffmpeg"),
+        "-v",
+        "error",
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        take,
+        "-c",
+        "copy",
+    ]
+    with subprocess.Popen([*command, *options, out], stdin=subprocess.DEVNULL) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def stop(running: subprocess.Popen[bytes]) -> None:
+    running.send_signal(signal.SIGINT)  # it closes its file as it should
+    running.wait(30)
+
+
+RECORDERS = {
+    "a.ts": (0, ()),
+    "a.h264": (0, ()),
+    "fragmented.mp4": (0, ("-movflags", "frag_keyframe+empty_moov")),
+    "plain.mp4": (MIB, ()),
+    "plain.mov": (MIB, ()),
+    "reserved.mp4": (MIB, ("-moov_size", "200000")),
+    "a.mkv": (MIB, ()),
+    "a.avi": (MIB, ()),
+    "a.flv": (MIB, ()),
+    "front.mp4": (None, ("-movflags", "faststart")),
+}
+"""Name -> what a muxer makes the agent send again, None: all of it; options."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one if one == "plain.mp4" else pytest.param(one, marks=LEFT) for one in RECORDERS],
+)
+def test_what_a_real_muxer_writes_in_real_time_arrives_true_and_nearly_once(tmp_path, name):
+    again, options = RECORDERS[name]
+    take = make_recording(tmp_path / "take.mp4", seconds=2.0, mbit=24)
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        path = here.agent.media / name
+        with recorder(take, path, *options) as running:
+            wait_until_held(here, name, 4 * MIB)
+            stop(running)
+        here.wait_until_published(1)
+
+        length = path.stat().st_size
+        assert here.published_digests() == {name: sha256(path)}
+        assert here.link.sent <= length + (length if again is None else again) + OVERHEAD
+
+
+@series
+def test_each_segment_of_a_segmenter_arrives_once(tmp_path):
+    take = make_recording(tmp_path / "take.mp4", seconds=2.0, mbit=24)
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        out = here.agent.media / "%03d.ts"
+        with recorder(take, out, "-f", "segment", "-segment_time", "2") as running:
+            wait_for(lambda: len(here.server.published_files()) >= 3, "segments arrive", 60)
+            stop(running)
+        written = sorted(here.agent.media.iterdir())
+        here.wait_until_published(len(written))
+
+        assert here.published_digests() == {path.name: sha256(path) for path in written}
+        assert here.link.sent <= sum(path.stat().st_size for path in written) + 2 * OVERHEAD
