@@ -1,0 +1,229 @@
+"""What is sent while it is recorded keeps to the owner's rules, and whatever befalls it the copy is true."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.core.recording import Recording
+from edge_agent.core.upload import Event, State
+from edge_agent.media.identity import identity_of
+from edge_agent.send.while_recording import WhileRecording
+from tests.support.lane import Scene, scene
+from tests.support.link import FINE, Fault, problem
+
+MIB = 1024 * 1024
+DATA = random.Random(1).randbytes(8 * MIB)
+BEHIND = 7 * MIB
+"""What of it is old enough to be sent."""
+
+
+class Stage:
+    """A device on whose folder somebody records."""
+
+    def __init__(self, made: Scene) -> None:
+        self.scene, self.lane, self.link = made, made.lane, made.link
+        self.interface = "eth0"
+        self.lane.interface = lambda: self.interface
+        self.restart()
+
+    def restart(self) -> None:
+        self.lane.restart()
+        self.worker = WhileRecording(
+            self.lane.sender.shared,
+            self.lane._connect,
+            self.lane.folder(while_recording=["*.ts"]),
+            way=self.lane.way,
+            device_id="cam",
+            jitter=lambda: 0.5,
+        )
+
+    def begin(self, name: str, data: bytes = DATA) -> Recording:
+        recording = self.lane.record(name, data)
+        seen = self.lane.store.advance(recording, Event.SOURCE_CHANGED)
+        return self.lane.store.advance(seen, Event.GREW)
+
+    def write(self, recording: Recording, data: bytes, at: int) -> None:
+        fd = os.open(recording.path, os.O_WRONLY)
+        os.pwrite(fd, data, at)
+        os.close(fd)
+
+    def finish(self, recording: Recording) -> None:
+        now = self.lane.now(recording)
+        identity = identity_of(os.stat(now.path))
+        self.lane.store.advance(now, Event.SETTLED, identity=identity)
+        self.lane.run()
+
+    def pass_steps(self, steps: int = 40) -> None:
+        for _ in range(steps):
+            self.lane.clock.pass_s(self.worker.step(self.lane.clock.now_s()))
+
+    def is_true(self, recording: Recording, name: str) -> bool:
+        with open(recording.path, "rb") as file:
+            return self.scene.published().get(name) == file.read()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with scene(tmp_path) as made:
+        made.link.bytes_per_s = MIB
+        yield Stage(made)
+
+
+def puts(stage: Stage) -> int:
+    return stage.link.body_bytes
+
+
+def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
+    recording = stage.begin("a.ts")
+    stage.pass_steps()
+
+    assert puts(stage) - BEHIND in range(2000), "the create has a body, too"
+    assert stage.lane.now(recording).state is State.GROWING
+    assert stage.scene.published() == {}
+
+    stage.finish(recording)
+
+    assert stage.lane.now(recording).state is State.VERIFIED
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) - len(DATA) in range(4000)
+
+
+def test_names_that_nobody_asked_for_and_short_files_are_left_to_their_end(stage):
+    stage.begin("a.mp4")
+    stage.begin("short.ts", DATA[: 2 * MIB - 1])
+    stage.pass_steps()
+
+    assert puts(stage) == 0
+
+
+def test_a_metered_link_carries_it_only_where_its_rule_says_so(stage):
+    stage.interface = "wwan0"
+    rule = LinkSettings(match="wwan*", metered=True, daily_bytes=10**9)
+    stage.begin("a.ts")
+    stage.lane.sender.reconfigure(UploadSettings(), [rule])
+    stage.pass_steps()
+    before = puts(stage)
+    stage.lane.sender.reconfigure(
+        UploadSettings(), [rule.model_copy(update={"while_recording": True})]
+    )
+    stage.pass_steps()
+
+    assert before == 0
+    assert puts(stage) >= BEHIND
+
+
+def test_a_pause_and_a_finished_recording_come_first(stage):
+    growing = stage.begin("a.ts")
+    stage.lane.sender.pause(True)
+    stage.pass_steps()
+    while_paused = puts(stage)
+    stage.lane.sender.pause(False)
+    finished = stage.lane.record("b.mp4", DATA[:MIB])
+    stage.pass_steps()
+    while_due = puts(stage)
+    stage.lane.run()
+    stage.pass_steps()
+
+    assert (while_paused, while_due) == (0, 0)
+    assert stage.lane.now(finished).state is State.VERIFIED
+    stage.finish(growing)
+    assert stage.is_true(growing, "a.ts")
+
+
+def test_a_broken_request_costs_what_was_in_flight_and_a_restart_goes_on(stage):
+    recording = stage.begin("a.ts")
+    stage.link.script(Fault(cut_after=3 * MIB // 2), Fault(lose_answer=True), only="PUT")
+    stage.pass_steps(4)
+    stage.restart()
+    stage.pass_steps()
+    stage.finish(recording)
+
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) <= len(DATA) + 64 * 1024 + 4000, "a piece at most went twice"
+
+
+def test_a_create_whose_answer_is_lost_makes_no_second_upload(stage):
+    recording = stage.begin("a.ts")
+    stage.link.script(Fault(lose_answer=True), only="POST")
+    stage.pass_steps()
+    stage.finish(recording)
+
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) <= len(DATA) + 4000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        problem(410, "upload-expired"),
+        problem(409, "not-open"),
+        problem(413, "too-large"),
+        Fault(answer=(413, {"Content-Type": "text/html"}, b"too large")),
+    ],
+    ids=["expired", "not open", "too large", "a proxy"],
+)
+def test_what_the_server_refuses_is_left_to_its_end_and_arrives_then(stage, answer):
+    recording = stage.begin("a.ts")
+    stage.link.schedule = lambda request: answer if request.method == "PUT" else FINE
+    stage.pass_steps()
+    sent = puts(stage)
+    stage.pass_steps()
+    was_left = puts(stage) == sent
+    stage.link.schedule = lambda request: FINE
+    stage.finish(recording)
+
+    assert was_left, "nothing more was tried"
+    assert stage.is_true(recording, "a.ts")
+
+
+def test_a_full_server_is_asked_again_when_it_says(stage):
+    recording = stage.begin("a.ts")
+    full = problem(507, "storage-full", **{"Retry-After": "30"})
+    stage.link.script(full, only="PUT")
+    stage.pass_steps(10)
+    early = puts(stage)
+    stage.pass_steps(60)
+
+    assert early < MIB
+    assert puts(stage) >= BEHIND
+    stage.finish(recording)
+    assert stage.is_true(recording, "a.ts")
+
+
+@pytest.mark.parametrize("where", [0, 3 * MIB + 5, 6 * MIB])
+def test_a_block_that_was_rewritten_after_it_was_sent_goes_again_alone(stage, where):
+    recording = stage.begin("a.ts")
+    stage.pass_steps()
+    stage.write(recording, b"rewritten", where)
+    stage.finish(recording)
+
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) <= len(DATA) + MIB + 4000
+    assert stage.lane.events("checksum.failed") == [], "it was found before it was completed"
+
+
+def test_a_file_that_is_gone_or_another_by_its_name_is_not_sent(stage):
+    gone = stage.begin("gone.ts")
+    other = stage.begin("other.ts")
+    os.unlink(gone.path)
+    newer = stage.lane.media / "newer"
+    newer.write_bytes(DATA)
+    os.rename(newer, other.path)
+    stage.pass_steps()
+
+    assert puts(stage) == 0
+    assert stage.lane.now(gone).state is State.GROWING, "the watcher says what became of it"
+
+
+def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew(stage):
+    recording = stage.begin("a.ts")
+    stage.pass_steps()
+    os.truncate(recording.path, MIB + 7)
+    stage.finish(recording)
+
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) <= BEHIND + MIB + 4000
