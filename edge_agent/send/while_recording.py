@@ -215,6 +215,9 @@ class WhileRecording:
         return did
 
     def _advance(self, recording: Recording, known: _Sent, source: Source) -> bool:
+        if source.identity.length < known.written:
+            known.is_left = True  # what it will be at its end nobody knows
+            return False
         with self._shared.lock.opened():
             known.written = _written(source, known.written)
         if next_to_send(RangeSet(), known.written, BLOCK_BYTES) is None:

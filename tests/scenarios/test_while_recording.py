@@ -230,3 +230,18 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew(stage, length
     assert stage.is_true(recording, "a.ts")
     assert Reason.BACKOFF not in stage.lane.reasons, "nothing was refused on the way"
     assert puts(stage) <= BEHIND + length + 4000
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_is_left_to_its_end(stage):
+    recording = stage.begin("a.ts")
+    stage.pass_steps(3)
+    partly = puts(stage)
+    os.truncate(recording.path, 2 * MIB)
+    stage.pass_steps()
+    after = puts(stage)
+    stage.write(recording, DATA[: 5 * MIB], 0)
+    stage.finish(recording)
+
+    assert 0 < partly < BEHIND
+    assert after == partly
+    assert stage.is_true(recording, "a.ts")
