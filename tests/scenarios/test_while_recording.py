@@ -236,12 +236,13 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_is_left_to_its_end(stage):
     recording = stage.begin("a.ts")
     stage.pass_steps(3)
     partly = puts(stage)
+    asked = len(stage.link.requests)
     os.truncate(recording.path, 2 * MIB)
     stage.pass_steps()
-    after = puts(stage)
+    is_left = len(stage.link.requests) == asked
     stage.write(recording, DATA[: 5 * MIB], 0)
     stage.finish(recording)
 
     assert 0 < partly < BEHIND
-    assert after == partly
+    assert is_left
     assert stage.is_true(recording, "a.ts")
