@@ -75,7 +75,7 @@ def test_what_a_rule_holds_back_is_seen_and_fetched_by_name_and_by_time(tmp_path
     assert found == {"DJI_0001.MP4": wanted, "old.mp4": old}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_fetch_outlives_both_programs_and_is_executed_once(tmp_path):
     with site(tmp_path, reports=SOON, **{"[link]": URGENT_ALONE}) as here:
         media = here.agent.media
@@ -119,7 +119,7 @@ def test_a_fetch_outlives_both_programs_and_is_executed_once(tmp_path):
     assert found == {"DJI_0001.MP4": wanted}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_metered_link_carries_what_is_fetched_only_where_the_operator_says_so(tmp_path):
     with site(tmp_path, **{"[link]": METERED}) as here:
         wanted = record(here.agent.media, "DJI_0001.MP4", 300_000)
@@ -158,7 +158,7 @@ def test_a_metered_link_carries_what_is_fetched_only_where_the_operator_says_so(
     assert f"{DEVICE} does not allow fetch: its [commands] allowed has pause" in refusal[1][-1]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_recording_that_a_restored_database_does_not_know_is_told_of(tmp_path):
     with site(tmp_path, reports=SOON) as here:
         record(here.agent.media, "DJI_0001.MP4", 50_000)

@@ -56,7 +56,7 @@ def pair(made):
 
 @pytest.mark.parametrize(
     "to_v5",
-    [REFUSES, REFUSES_THE_OLD_WAY, pytest.param(HANGS_UP, marks=pytest.mark.long)],
+    [REFUSES, REFUSES_THE_OLD_WAY, pytest.param(HANGS_UP, marks=pytest.mark.nightly)],
 )
 def test_a_broker_that_speaks_3_1_1_alone_is_spoken_to_in_it(to_v5):
     with OldBroker(to_v5=to_v5) as broker, running(broker.url) as (fleet, lines):
@@ -71,7 +71,7 @@ def test_a_broker_that_speaks_3_1_1_alone_is_spoken_to_in_it(to_v5):
     assert broker.levels[-1] == 4
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_broker_that_says_nothing_to_mqtt_5_is_spoken_to_in_3_1_1():
     with OldBroker(to_v5=SAYS_NOTHING) as broker, running(broker.url) as (fleet, lines):
         wait_for(lambda: fleet.broker.is_connected, "the server is at the broker", timeout_s=60)

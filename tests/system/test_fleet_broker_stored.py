@@ -61,7 +61,7 @@ def test_an_event_that_a_full_disk_refuses_is_taken_once_there_is_room_and_over_
     assert len(lines(server, "fleet.events_not_kept")) == 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_an_event_waits_in_the_running_server_until_there_is_room(tmp_path):
     with (
         small_disk(tmp_path / "disk", size="48M") as disk,

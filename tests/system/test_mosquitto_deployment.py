@@ -147,7 +147,7 @@ def test_the_server_hears_the_fleet_and_nothing_else(broker):
     assert others <= {"homeassistant/status"}  # which any user may read
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_the_programs_have_all_that_they_need_under_these_rules(broker, tmp_path):
     secrets = {user: tmp_path / user for user in ("ingest", DEVICE)}
     for user, file in secrets.items():

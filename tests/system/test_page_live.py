@@ -205,7 +205,7 @@ def test_a_server_that_was_killed_is_told_of_and_found_again(browser, server, ur
     browser.wait_text(DEVICE, "tbody")
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_recording_behind_a_bad_link_is_fetched_from_the_page_and_plays_there(
     browser, server, url, agent, bad_link, tmp_path
 ):

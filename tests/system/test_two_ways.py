@@ -12,7 +12,7 @@ from tests.support.processes import DEVICE, wait_for
 from tests.support.requirements import require
 from tests.support.site import Broker, Listener, site
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(120)]
 
 
 def test_a_command_that_comes_over_both_ways_is_executed_once(tmp_path):

@@ -28,19 +28,6 @@ OVERHEAD = 64 * 1024
 WANTED = {"while_recording": ["*.*"]}
 
 
-LEFT = (
-    pytest.mark.long,
-    pytest.mark.skipif("RECORDERS" not in os.environ, reason="many recorders: make test-long"),
-)
-
-
-def series(test: Callable[..., None]) -> Callable[..., None]:
-    """Leave *test* to `make test-long`: of each kind one is enough for every change."""
-    for mark in LEFT:
-        test = mark(test)
-    return test
-
-
 def content(seed: int = 1, length: int = LENGTH) -> bytes:
     return random.Random(seed).randbytes(length)
 
@@ -92,7 +79,7 @@ def test_a_header_written_at_the_end_and_an_index_appended_cost_the_first_block(
         finish(here, fd, "a.mp4", resent=MIB)
 
 
-@series
+@pytest.mark.nightly
 def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -102,7 +89,7 @@ def test_a_whole_file_that_is_shifted_at_the_end_goes_once_more_and_no_more(tmp_
         finish(here, fd, "a.mp4", resent=LENGTH)
 
 
-@series
+@pytest.mark.nightly
 @pytest.mark.parametrize("reserve", [os.posix_fallocate, lambda fd, _, size: os.truncate(fd, size)])
 def test_of_a_file_that_is_reserved_before_it_is_written_only_what_is_written_is_sent(
     tmp_path: Path, reserve: Callable[[int, int, int], None]
@@ -120,7 +107,7 @@ def test_of_a_file_that_is_reserved_before_it_is_written_only_what_is_written_is
         finish(here, fd, "a.mp4")
 
 
-@series
+@pytest.mark.nightly
 def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -131,7 +118,7 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew_and_true(tmp_
         assert here.server.open_uploads(here.agent.token or "") == {}
 
 
-@series
+@pytest.mark.nightly
 def test_a_file_that_is_renamed_at_its_end_is_published_once_by_its_last_name(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -158,7 +145,7 @@ def test_kills_of_agent_and_server_while_it_grows_cost_no_acknowledged_byte(tmp_
         finish(here, fd, "a.ts")
 
 
-@series
+@pytest.mark.nightly
 def test_header_and_middle_rewritten_while_the_agent_was_away_are_found_at_the_end(tmp_path):
     with site(tmp_path, watch=WANTED) as here:
         here.agent.start()
@@ -174,7 +161,7 @@ def test_header_and_middle_rewritten_while_the_agent_was_away_are_found_at_the_e
         assert here.link.sent <= LENGTH + 2 * MIB + OVERHEAD
 
 
-@series
+@pytest.mark.nightly
 def test_what_nobody_asked_for_is_not_sent_before_it_is_finished_and_a_reload_asks_for_it(tmp_path):
     with site(tmp_path, watch={"while_recording": ["*.ts"]}) as here:
         here.agent.start()
@@ -236,7 +223,10 @@ RECORDERS = {
 
 @pytest.mark.parametrize(
     "name",
-    [one if one == "plain.mp4" else pytest.param(one, marks=LEFT) for one in RECORDERS],
+    [
+        one if one == "plain.mp4" else pytest.param(one, marks=pytest.mark.nightly)
+        for one in RECORDERS
+    ],
 )
 def test_what_a_real_muxer_writes_in_real_time_arrives_true_and_nearly_once(tmp_path, name):
     again, options = RECORDERS[name]
@@ -254,7 +244,7 @@ def test_what_a_real_muxer_writes_in_real_time_arrives_true_and_nearly_once(tmp_
         assert here.link.sent <= length + (length if again is None else again) + OVERHEAD
 
 
-@series
+@pytest.mark.nightly
 def test_each_segment_of_a_segmenter_arrives_once(tmp_path):
     take = make_recording(tmp_path / "take.mp4", seconds=2.0, mbit=24)
     with site(tmp_path, watch=WANTED) as here:
