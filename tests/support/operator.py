@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +75,19 @@ class Operator:
 
         def ended() -> dict[str, Any] | None:
             found = self.answer(command_id)
-            return found if found["status"] in ENDS else None
+            if found["status"] in ENDS:
+                return found
+            self.nudge()
+            return None
 
-        return wait_for(ended, "the command is answered")
+        return wait_for(ended, "the command is answered", 60, every_s=1)
 
     def command(self, cmd: str, **args: Any) -> dict[str, Any]:
         """Have *cmd* done; return how it ended."""
-        sent = self.give(cmd, **args)
-        self.nudge()
-        return self.end(sent)
+        return self.end(self.give(cmd, **args))
 
     def fetch(self, *arguments: str) -> Fetch:
-        return Fetch(self.server, arguments)
+        return Fetch(self.server, arguments, self.nudge)
 
     def events(self) -> list[dict[str, Any]]:
         status, found = self.ask("GET", f"/events?device={DEVICE}")
@@ -95,7 +98,10 @@ class Operator:
 class Fetch:
     """``ingest-server fetch`` while it waits for its answer."""
 
-    def __init__(self, server: Server, arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self, server: Server, arguments: tuple[str, ...], nudge: Callable[[], None]
+    ) -> None:
+        self._nudge = nudge
         command = [*SERVER, "fetch", DEVICE, *arguments, "--config", server.config]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -107,6 +113,14 @@ class Fetch:
         return bool(self._process.stderr.readline())
 
     def end(self) -> tuple[int, list[str]]:
-        """Return its exit code and what it printed."""
-        out, err = self._process.communicate(timeout=60)
-        return self._process.returncode, (out + err).splitlines()
+        """Return its exit code and what it printed.
+
+        The device is made to report until then: a server looks into its database once in a while.
+        """
+        for _ in range(30):
+            self._nudge()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                out, err = self._process.communicate(timeout=2)
+                return self._process.returncode, (out + err).splitlines()
+        self._process.kill()
+        raise TimeoutError(f"fetch has no end: {self._process.communicate()}")

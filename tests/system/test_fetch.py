@@ -56,7 +56,6 @@ def test_what_a_rule_holds_back_is_seen_and_fetched_by_name_and_by_time(tmp_path
         by_time = operator.fetch("--from", "2020-01-01", "--to", "2020-12-31")
         unknown = operator.fetch("DJI_9*")
         assert all([by_name.is_given(), by_time.is_given(), unknown.is_given()])
-        operator.nudge()
         ends = [one.end() for one in (by_name, by_time, unknown)]
         again = operator.command("fetch", query={"name": "DJI_0001.MP4"})
         refused = operator.fetch("--from", "tomorrow").end()
@@ -89,11 +88,13 @@ def test_a_fetch_outlives_both_programs_and_is_executed_once(tmp_path):
         at_a_terminal = operator.fetch("DJI_0001*")
         assert at_a_terminal.is_given()
         of_what_goes = operator.give("fetch", query={"name": "DJI_0003*"})
-        operator.nudge()
-        waits = wait_for(
-            lambda: (found := operator.answer(of_what_goes))["status"] == "accepted" and found,
-            "it says that it waits",
-        )
+
+        def waiting():
+            operator.nudge()
+            found = operator.answer(of_what_goes)
+            return found if found["status"] == "accepted" else None
+
+        waits = wait_for(waiting, "it says that it waits", every_s=1)
         here.agent.kill()
         here.server.kill()
         (media / "DJI_0003.MP4").unlink()
