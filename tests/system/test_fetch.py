@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.operator import Operator
 from tests.support.processes import DEVICE, wait_for
 from tests.support.site import site
+from tests.support.steering import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -14,11 +14,11 @@ from edge_agent.report.home_assistant import config_topic
 from edge_agent.report.payloads import Topics
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, listening
-from tests.support.operator import Operator
 from tests.support.orders import Orders
 from tests.support.processes import DEVICE, wait_for
 from tests.support.reporting import Reporting
 from tests.support.site import site
+from tests.support.steering import Operator
 
 pytestmark = pytest.mark.slow
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.operator import Operator
 from tests.support.processes import wait_for
 from tests.support.recordings import make_recording
 from tests.support.site import site
+from tests.support.steering import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -7,10 +7,10 @@ import time
 import paho.mqtt.publish as paho_publish
 import pytest
 
-from tests.support.operator import Operator
 from tests.support.processes import DEVICE, wait_for
 from tests.support.requirements import require
 from tests.support.site import Broker, Listener, site
+from tests.support.steering import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(120)]
 
