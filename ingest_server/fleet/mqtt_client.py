@@ -67,7 +67,7 @@ class Listener(Protocol):
     def heard(self, message: Received) -> None: ...
 
     def refused(self, topic: str, reason: str) -> None:
-        """The broker does not let us say, or hear, what belongs to *topic*."""
+        """The broker does not let us say, or hear, what belongs to *topic*; for any thread."""
 
 
 class Session:
@@ -94,6 +94,8 @@ class Session:
         self._end = Ended()
         self._lock = threading.Lock()
         self._on_the_way: dict[int, str] = {}
+        self._early: dict[int, Any] = {}
+        """What the broker said to a message whose id we were not told yet."""
         self._client = self._made(will)
 
     def run(self) -> Ended:
@@ -117,11 +119,13 @@ class Session:
         properties = None
         if self.is_v5 and saying.expires_s is not None:
             properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=saying.expires_s)
-        with self._lock:  # so that no acknowledgement comes before its id is known
-            info = self._client.publish(
-                saying.topic, saying.payload, 1, saying.is_retained, properties
-            )
-            self._on_the_way[info.mid] = saying.topic
+        info = self._client.publish(saying.topic, saying.payload, 1, saying.is_retained, properties)
+        with self._lock:
+            reason = self._early.pop(info.mid, None)
+            if reason is None:
+                self._on_the_way[info.mid] = saying.topic
+        if reason is not None:
+            self._answered(saying.topic, reason)
 
     @property
     def has_room(self) -> bool:
@@ -223,8 +227,15 @@ class Session:
     def _published(
         self, _client: object, _data: object, mid: int, reason: Any, _properties: object
     ) -> None:
+        # paho holds a lock that its `publish` takes, too: nothing of it is called with ours held.
         with self._lock:
-            topic = self._on_the_way.pop(mid, "")
+            topic = self._on_the_way.pop(mid, None)
+            if topic is None:
+                self._early[mid] = reason
+        if topic is not None:
+            self._answered(topic, reason)
+
+    def _answered(self, topic: str, reason: Any) -> None:
         if reason.is_failure:
             self._listener.refused(topic, str(reason))
 
@@ -232,8 +243,7 @@ class Session:
         self, _client: object, _data: object, _mid: int, reasons: Any, _properties: object
     ) -> None:
         for topic, reason in zip(self._topics, reasons, strict=False):
-            if reason.is_failure:
-                self._listener.refused(topic, str(reason))
+            self._answered(topic, reason)
 
     def _heard(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self._listener.heard(

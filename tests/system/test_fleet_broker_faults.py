@@ -1,6 +1,8 @@
 """What goes wrong between the server and its broker: one line says it, and it mends by itself."""
 
 import json
+import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -8,6 +10,8 @@ from structlog.testing import capture_logs
 
 from demo.ports import free_port
 from ingest_server.fleet.intake import Intake
+from ingest_server.fleet.mqtt_client import Login, Session
+from ingest_server.fleet.mqtt_messages import Saying
 from ingest_server.fleet.report import Report
 from tests.support.certificates import Authority
 from tests.support.fleet import fleet_at, info, report, state
@@ -180,3 +184,51 @@ def test_a_broker_that_forgot_everything_is_told_all_that_is_wanted_anew(tmp_pat
 
     [command] = {payload for topic, payload, _ in seen if topic.endswith("/cmd")}
     assert json.loads(command)["id"] == given["id"]
+
+
+class Heard:
+    """Whoever is told of a session."""
+
+    def __init__(self):
+        self.is_open = threading.Event()
+        self.no = []
+
+    def opened(self):
+        self.is_open.set()
+
+    def heard(self, message):
+        pass
+
+    def refused(self, topic, reason):
+        self.no.append(topic)
+
+
+def test_whoever_says_much_and_what_is_acknowledged_meanwhile_never_wait_for_each_other(tmp_path):
+    rules = "topic write said/#\ntopic read heard\ntopic write will\n"
+    told, many = Heard(), 2000
+    with Mosquitto(tmp_path / "broker", acl=rules) as broker:
+        login = Login("127.0.0.1", broker.port, None, None, None)
+        session = Session(
+            login, Saying("will", b""), ["heard"], told, is_v5=True, now_s=time.monotonic
+        )
+
+        def say():
+            for number in range(many):
+                wait_for(lambda: session.has_room, "there is room", every_s=0.002)
+                topic = "forbidden" if number == many - 1 else f"said/{number}"
+                session.publish(Saying(topic, b"x" * 100))
+            said.set()
+
+        said = threading.Event()
+        running = threading.Thread(target=session.run, daemon=True)
+        running.start()
+        assert told.is_open.wait(20)
+        threading.Thread(target=say, daemon=True).start()
+
+        assert said.wait(40), "they wait for each other"
+        wait_for(lambda: told.no, "the broker's answer to each is known")
+        session.close()
+        running.join(20)
+        assert not running.is_alive()
+
+    assert told.no == ["forbidden"]
