@@ -30,8 +30,10 @@ log = structlog.get_logger()
 
 LONGEST_WAIT_S = 120.0
 """Between two attempts to reach the broker."""
-MOST_SAYINGS = 1000
-"""That wait for a broker, at most: what is wanted of devices is said again with each session."""
+MOST_NOTICES = 1000
+"""That wait for a broker, at most: the oldest are left out."""
+MOST_REFUSALS = 1000
+"""That are said in one session."""
 MOST_HELD = 1000
 """That wait for the database: a broker that sends more without an acknowledgement is left for a while."""
 OLD_FOR_S = 86_400.0
@@ -54,8 +56,9 @@ class FleetBroker:
         self._port = url.port or (8883 if self._is_tls else 1883)
         self._fleet = fleet
         self._messages = messages
-        self._waiting: deque[Saying] = deque(maxlen=MOST_SAYINGS)
-        self._notices: deque[Saying] = deque(maxlen=MOST_SAYINGS)
+        self._waiting: deque[Saying] = deque()
+        """What is wanted of devices, of all of them when a session begins; empty without one."""
+        self._notices: deque[Saying] = deque(maxlen=MOST_NOTICES)
         self._held: deque[tuple[Session, Received]] = deque()
         """Waits for the database; in this order."""
         self._summary = b""
@@ -113,7 +116,7 @@ class FleetBroker:
                 session.publish(sayings.popleft())
         tiles, stuck = self._fleet.board.counts(self._fleet.clock.now_s())
         summary = self._messages.summary(tiles, stuck)
-        if summary.payload != self._summary:
+        if session.has_room and summary.payload != self._summary:
             self._summary = summary.payload
             session.publish(summary)
 
@@ -132,11 +135,13 @@ class FleetBroker:
                     self._desired(member)
 
     def _command(self, member: Member, command: CommandRecord) -> None:
-        if "mqtt" in member.via:  # another hears of it with its next report
+        # Without a session nothing is kept: the next one begins with all of it.
+        if self._introduced is not None and "mqtt" in member.via:  # another hears with its report
             self._waiting.append(self._messages.command(command))
 
     def _desired(self, member: Member) -> None:
-        self._waiting.append(self._messages.desired(member))
+        if self._introduced is not None:
+            self._waiting.append(self._messages.desired(member))
 
     def _take_held(self) -> None:
         held = self._held
@@ -257,7 +262,7 @@ class FleetBroker:
 
     def refused(self, topic: str, reason: str) -> None:
         """Say once in a session what the broker does not let us do."""
-        if topic in self._refused or len(self._refused) >= MOST_SAYINGS:
+        if topic in self._refused or len(self._refused) >= MOST_REFUSALS:
             return
         self._refused.add(topic)
         log.error(

@@ -83,6 +83,21 @@ def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
         made.stop()
 
 
+def test_what_is_wanted_of_many_devices_is_said_to_all_of_them_when_a_session_begins(broker):
+    made, seen = fleet_at(broker.url), []
+    wanted = {f"edgeup/v1/drone-{number}/desired" for number in range(1200)}
+    for topic in wanted:
+        device = topic.split("/")[2]
+        Intake(made.service).take(device, Report.from_json(report(info=info())), via="mqtt")
+        made.operations.desire(device, {"paused": True})
+    with listening(broker, seen, topic="edgeup/v1/+/desired"):
+        made.start()
+        try:
+            wait_for(lambda: {topic for topic, _, _ in seen} == wanted, "all are told")
+        finally:
+            made.stop()
+
+
 def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
     seen = []
     with (
