@@ -118,14 +118,16 @@ class Messages:
 
     def step(self) -> None:
         """Take what devices said last while they said too much."""
-        for (device, channel), (payload, is_retained) in list(self._late.items()):
+        for key in list(self._late):
             with self._fleet.lock:
-                member = self._fleet.members.get(device)
-                if member is None:
-                    self._late.pop((device, channel), None)
-                elif member.inflow.sayings.take(self._fleet.clock.now_s()):
-                    self._late.pop((device, channel), None)
-                    self._taken(member, channel, payload, is_news=not is_retained)
+                late, member = self._late.pop(key, None), self._fleet.members.get(key[0])
+                if late is None or member is None:
+                    continue  # a newer one was taken meanwhile, or the device is forgotten
+                if not member.inflow.sayings.take(self._fleet.clock.now_s()):
+                    self._late[key] = late
+                    continue
+                payload, is_retained = late
+                self._taken(member, key[1], payload, is_news=not is_retained)
 
     def _place(self, topic: str) -> tuple[str, str]:
         device, _, channel = topic.removeprefix(f"{self._root}/").partition("/")

@@ -68,6 +68,32 @@ def test_of_a_device_gone_mad_the_newest_state_is_shown_and_one_line_is_written(
     assert "sends more than any agent does" in line["error"]
 
 
+class FirstInLine:
+    """A lock before which somebody else has it, once."""
+
+    def __init__(self, lock, first):
+        self._lock, self._first = lock, [first]
+
+    def __enter__(self):
+        while self._first:
+            self._first.pop()()
+        return self._lock.__enter__()
+
+    def __exit__(self, *error):
+        return self._lock.__exit__(*error)
+
+
+def test_what_waited_for_a_turn_gives_way_to_what_its_device_said_meanwhile(fleet, messages):
+    for _ in range(61):
+        say(messages, "state", state(state="idle"))
+    fleet.clock.pass_s(2.0)
+    newest = state(state="paused")
+    fleet.service.lock = FirstInLine(fleet.service.lock, lambda: say(messages, "state", newest))
+    messages.step()
+
+    assert fleet.row()["state"] == "paused"
+
+
 def test_that_a_device_is_still_mad_is_said_again_with_the_number(fleet, messages):
     with capture_logs() as lines:
         for _ in range(100):
