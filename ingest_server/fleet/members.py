@@ -60,6 +60,7 @@ class Member:
     missing: Missing = NOTHING
     """What it holds that is safe here according to it alone, when that was last compared."""
     is_to_compare: bool = True
+    compared_s: float = float("-inf")
     shown: float | None = None
     """The availability that its row shows."""
     stuck: Stuck | None = None

@@ -225,14 +225,17 @@ class FleetService:
     def compare(self, completed: Completed) -> None:
         """Compare what one device says is safe here with what is; one, so that nobody waits for it.
 
+        It is the one that has waited longest: of many that miss something each has its turn.
+
         Raises:
             Refused: a database failed; it is compared again.
         """
         with self.lock:
-            member = next((one for one in self.members.values() if one.is_to_compare), None)
+            asked = (one for one in self.members.values() if one.is_to_compare)
+            member = min(asked, key=lambda one: one.compared_s, default=None)
             if member is None:
                 return
-            member.is_to_compare = False
+            member.is_to_compare, member.compared_s = False, self.clock.now_s()
         try:
             missing = compare(self.store, completed, member.device)
         except Refused:

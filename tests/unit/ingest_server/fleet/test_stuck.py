@@ -148,3 +148,13 @@ def test_of_very_many_some_are_told_and_all_are_counted(fleet):
 
     assert len(fleet.stuck()) == 50
     assert b'"stuck_in_all":60' in fleet.service.view(None)
+
+
+def test_of_many_devices_that_miss_something_each_has_its_turn(fleet):
+    devices = [f"drone-{number}" for number in range(100)]
+    for device in devices:
+        fleet.report(device)
+        fleet.hold(("a.mp4", 5, "verified"), device=device)
+    fleet.pass_s(150)  # one a second; those with something missing ask again each minute
+
+    assert [fleet.service.members[one].missing.count for one in devices] == [1] * 100
