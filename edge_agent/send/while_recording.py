@@ -56,7 +56,8 @@ _STORE_WAIT_S = 10.0
 _SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
 """Shorter than a lane's requests: a recording that is finished meanwhile waits for the running one."""
 _SAMPLE_BYTES = 4096
-_CANDIDATES = 32
+_DUE = 32
+"""Finished recordings that are asked for at a time: one that is not held back is enough."""
 _COUNTED_BYTES = 64 * MIB
 """Sent between two commits that count them: the card is not worn for each request."""
 _LEAVE = (UploadLostError, RejectedError, ConflictError, ForeignRefusalError)
@@ -140,9 +141,10 @@ class WhileRecording:
         self._forget_all_but({one.id for one in growing})
         if not growing:
             return _NOTHING_S
-        if now_s < self._until_s or not self._may_send(now_s):
+        allowed = [one for one in growing if self._is_allowed(one, now_s)]
+        if now_s < self._until_s or not self._is_idle(now_s):
             return _LOOK_S
-        for recording in growing:
+        for recording in allowed:
             known = self._known(recording)
             if not known.is_left and self._send_some(recording, known, now_s):
                 self._totals.turns += 1
@@ -155,13 +157,10 @@ class WhileRecording:
         names = self._folder.rules.while_recording
         if names is None:
             return []
-        least = self._shared.permission.least_priority
         found = [
             one
-            for one in self._shared.store.in_states(State.GROWING, limit=_CANDIDATES)
-            if one.origin == "watch"
-            and one.priority >= least
-            and names.take(one.path.rpartition(b"/")[2])
+            for one in self._shared.store.in_states(State.GROWING)
+            if one.origin == "watch" and names.take(one.path.rpartition(b"/")[2])
         ]
         return sorted(found, key=lambda one: self._served(one.id))
 
@@ -169,14 +168,21 @@ class WhileRecording:
         known = self._totals.of.get(recording_id)
         return 0 if known is None else known.served
 
-    def _may_send(self, now_s: float) -> bool:
-        """Return whether the owner lets it be sent, the link is there, and nothing finished is due."""
+    def _is_allowed(self, recording: Recording, now_s: float) -> bool:
+        """Return whether the owner lets *recording* be sent, unfinished as it is, on the link in use."""
+        permission = self._shared.permission
+        return (
+            permission.may_send(now_s) is None
+            and permission.link_in_use.verdict.takes_unfinished
+            and recording.priority >= permission.least_priority
+        )
+
+    def _is_idle(self, now_s: float) -> bool:
+        """Return whether the link is there, and nothing finished is due on it."""
         shared = self._shared
-        if shared.permission.may_send(now_s) is not None or shared.reach.held_s(now_s) > 0:
+        if shared.reach.held_s(now_s) > 0:
             return False
-        if not shared.permission.link_in_use.verdict.takes_unfinished:
-            return False
-        due = shared.store.due(*WORK, at_least=shared.permission.least_priority, limit=_CANDIDATES)
+        due = shared.store.due(*WORK, at_least=shared.permission.least_priority, limit=_DUE)
         return all(shared.waits.is_held(one.id, now_s) for one in due)
 
     def _known(self, recording: Recording) -> _Sent:
@@ -239,7 +245,7 @@ class WhileRecording:
         if most is not None and most < where.length:
             known.is_left = True  # what passes the way is less than a block
             return False
-        self._send(recording.upload_id, known, source, where, client)
+        self._send(recording, recording.upload_id, known, source, where)
         return True
 
     def _connected(self) -> LaneClient:
@@ -262,18 +268,19 @@ class WhileRecording:
         _learn(known, status)
 
     def _send(
-        self, upload_id: str, known: _Sent, source: Source, where: ByteRange, client: LaneClient
+        self, recording: Recording, upload_id: str, known: _Sent, source: Source, where: ByteRange
     ) -> None:
         began_s = self._shared.clock.now_s()
         with self._shared.lock.opened():
-            status = client.send(upload_id, where, None, self._pieces(source, where))
+            pieces = self._pieces(recording, source, where)
+            status = self._connected().send(upload_id, where, None, pieces)
         _learn(known, status)
         if not status.received.covers(where):
             known.is_left = True  # 200 without the bytes: asking again will not change that
         self._rate.add(where.length, self._shared.clock.now_s() - began_s)
         source.release_cache(where)
 
-    def _pieces(self, source: Source, where: ByteRange) -> Iterator[bytes]:
+    def _pieces(self, recording: Recording, source: Source, where: ByteRange) -> Iterator[bytes]:
         """Yield the bytes of *where* as they are now, at the allowed rate; without the lanes' lock."""
         shared = self._shared
         looked_s = shared.clock.now_s()
@@ -283,7 +290,8 @@ class WhileRecording:
             if now_s - looked_s >= _LOOK_S:
                 looked_s = now_s
                 with shared.lock, suppress(StoreError):
-                    shared.permission.may_send(now_s)
+                    if not self._is_allowed(recording, now_s):
+                        raise AbortedError("the link in use does not carry it")
             if shared.roster.is_refusing:
                 raise AbortedError("stopped while sending")
             shared.throttle.count(len(piece))

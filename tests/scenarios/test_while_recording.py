@@ -117,6 +117,34 @@ def test_a_metered_link_carries_it_only_where_its_rule_says_so(stage):
     assert puts(stage) >= BEHIND
 
 
+def test_a_request_that_is_under_way_when_the_link_becomes_a_metered_one_is_broken_off(stage):
+    recording = stage.begin("a.ts")
+    rule = LinkSettings(match="wwan*", metered=True, daily_bytes=10**9)
+    stage.lane.sender.reconfigure(UploadSettings(), [rule])
+    stage.pass_steps(2)
+    before = puts(stage)
+    stage.link.bytes_per_s = MIB // 8  # what was measured before makes the next request long
+
+    def begun(_: object) -> object:
+        stage.interface = "wwan0"
+        return FINE
+
+    stage.link.schedule = begun
+    stage.pass_steps()
+
+    assert 0 < puts(stage) - before < MIB
+    assert stage.lane.now(recording).state is State.GROWING
+
+
+def test_however_many_others_are_written_to_what_is_asked_for_is_sent(stage):
+    for number in range(40):
+        stage.begin(f"{number}.mp4", b"x")
+    stage.begin("a.ts")
+    stage.pass_steps()
+
+    assert puts(stage) >= BEHIND
+
+
 def test_a_pause_and_a_finished_recording_come_first(stage):
     growing = stage.begin("a.ts")
     stage.lane.sender.pause(True)
