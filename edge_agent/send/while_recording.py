@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -79,13 +79,6 @@ class _Sent:
     """The turn in which something was sent of it last."""
 
 
-@dataclass
-class _Totals:
-    sent: int = 0
-    turns: int = 0
-    of: dict[str, _Sent] = field(default_factory=dict)
-
-
 class WhileRecording:
     """A worker. `step` from one thread.
 
@@ -118,11 +111,14 @@ class WhileRecording:
         self._backoff = BackoffPolicy()
         self._failures = 0
         self._until_s = 0.0
-        self._totals = _Totals()
+        self._turns = 0
+        self._uncounted_bytes = 0
+        """Sent since that was written down."""
+        self._sent: dict[str, _Sent] = {}
 
     def step(self, now_s: float) -> float:
         """Send at most one request's bytes; return the seconds until the next look."""
-        if self._folder.rules.while_recording is None and not self._totals.of:
+        if self._folder.rules.while_recording is None and not self._sent:
             return _ASLEEP_S
         with self._shared.lock:
             try:
@@ -147,9 +143,11 @@ class WhileRecording:
         for recording in allowed:
             known = self._known(recording)
             if not known.is_left and self._send_some(recording, known, now_s):
-                self._totals.turns += 1
-                known.served = self._totals.turns
+                self._turns += 1
+                known.served = self._turns
                 return 0.0
+            if now_s < self._until_s:
+                break  # what went wrong with one holds for all of them
         return _LOOK_S
 
     def _growing(self) -> list[Recording]:
@@ -162,11 +160,7 @@ class WhileRecording:
             for one in self._shared.store.in_states(State.GROWING)
             if one.origin == "watch" and names.take(one.path.rpartition(b"/")[2])
         ]
-        return sorted(found, key=lambda one: self._served(one.id))
-
-    def _served(self, recording_id: str) -> int:
-        known = self._totals.of.get(recording_id)
-        return 0 if known is None else known.served
+        return sorted(found, key=lambda one: self._known(one).served)
 
     def _is_allowed(self, recording: Recording, now_s: float) -> bool:
         """Return whether the owner lets *recording* be sent, unfinished as it is, on the link in use."""
@@ -187,17 +181,17 @@ class WhileRecording:
 
     def _known(self, recording: Recording) -> _Sent:
         inode = recording.identity.inode
-        known = self._totals.of.get(recording.id)
+        known = self._sent.get(recording.id)
         if known is None or known.inode != inode:
-            known = self._totals.of[recording.id] = _Sent(inode)
+            known = self._sent[recording.id] = _Sent(inode)
         return known
 
     def _forget_all_but(self, growing: set[str]) -> None:
-        for gone in self._totals.of.keys() - growing:
-            del self._totals.of[gone]
-        if self._totals.sent >= (_COUNTED_BYTES if self._totals.of else 1):
-            self._shared.store.notes.count_sent(sent=self._totals.sent, resent=0)
-            self._totals.sent = 0
+        for gone in self._sent.keys() - growing:
+            del self._sent[gone]
+        if self._uncounted_bytes >= (_COUNTED_BYTES if self._sent else 1):
+            self._shared.store.notes.count_sent(sent=self._uncounted_bytes, resent=0)
+            self._uncounted_bytes = 0
 
     def _send_some(self, recording: Recording, known: _Sent, now_s: float) -> bool:
         """Do what is next with *recording*; return whether it was anything."""
@@ -210,7 +204,6 @@ class WhileRecording:
             known.received = None  # a request may have broken off
             return False
         except TransportError as error:
-            known.received = None
             self._on_error(recording, known, error, now_s)
             return False
         except ConfigError:
@@ -295,7 +288,7 @@ class WhileRecording:
             if shared.roster.is_refusing:
                 raise AbortedError("stopped while sending")
             shared.throttle.count(len(piece))
-            self._totals.sent += len(piece)
+            self._uncounted_bytes += len(piece)
             yield piece
 
     def _on_error(

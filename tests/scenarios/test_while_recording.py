@@ -223,6 +223,16 @@ def test_a_full_server_is_asked_again_when_it_says(stage):
     assert stage.is_true(recording, "a.ts")
 
 
+def test_a_server_that_says_later_is_not_asked_for_another_recording_meanwhile(stage):
+    for name in ("a.ts", "b.ts", "c.ts"):
+        stage.begin(name)
+    full = problem(507, "storage-full", **{"Retry-After": "30"})
+    stage.link.schedule = lambda request: full if request.method == "PUT" else FINE
+    stage.pass_steps(20)
+
+    assert [one.method for one in stage.link.requests].count("PUT") == 1
+
+
 @pytest.mark.parametrize("where", [0, 3 * MIB + 5, 6 * MIB])
 def test_a_block_that_was_rewritten_after_it_was_sent_goes_again_alone(stage, where):
     recording = stage.begin("a.ts")
