@@ -19,6 +19,7 @@ import http.server
 import json
 import smtplib
 import sys
+import threading
 import time
 import urllib.request
 from collections import OrderedDict
@@ -32,7 +33,7 @@ MOST_BYTES = 1 << 20
 OLD_S = 300
 """A request that is older was recorded by somebody and is played again."""
 TIMEOUT_S = 5
-"""Both ways together are done before the server gives up, after 15 s."""
+"""For each answer of ntfy or the mail server. The webhook's server gives up after 15 s and comes again."""
 REMEMBERED = 10_000
 
 Tell = Callable[[str, str], None]
@@ -110,12 +111,13 @@ def by_mail(server: str, sender: str, to: list[str]) -> Tell:
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Takes one event after the other."""
+    """Tells one event after the other: what comes again while it is still told waits, and is not told twice."""
 
     def __init__(self, port: int, secret_file: Path, ways: dict[str, Tell]) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.secret_file = secret_file
         self.ways = ways
+        self.telling = threading.Lock()
         self.told: OrderedDict[tuple[str, str], None] = OrderedDict()
 
 
@@ -132,7 +134,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not is_signed(read_secrets(self.server.secret_file), self.headers, body, time.time()):  # noqa: TID251 # stands alone
             self._answer(401)
             return
-        self._answer(204 if self._tell(self.headers["webhook-id"], json.loads(body)) else 503)
+        with self.server.telling:
+            is_told = self._tell(self.headers["webhook-id"], json.loads(body))
+        self._answer(204 if is_told else 503)
 
     def _tell(self, event_id: str, event: dict[str, Any]) -> bool:
         told, failed = self.server.told, 0

@@ -6,6 +6,7 @@ import socketserver
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -35,6 +36,8 @@ class Ntfy(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.set()
+        self.server.may_answer.wait(20)
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         if status == 200:
             self.server.taken.append({"path": self.path, **body})
@@ -67,6 +70,8 @@ class Taker(socketserver.ThreadingTCPServer):
         super().__init__((LOOPBACK, 0), handler)
         self.taken: list = []
         self.statuses: list[int] = []
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.may_answer.set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
     def __enter__(self) -> Self:
@@ -115,7 +120,7 @@ def post(url: str, document: dict, *, age_s: int = 0, secret: bytes = SECRET) ->
         "webhook-timestamp": str(at),
         "webhook-signature": signature(secret, "evt_1", at, body),
     }
-    return httpx.post(url, content=body, headers=headers).status_code
+    return httpx.post(url, content=body, headers=headers, timeout=30).status_code
 
 
 def event(**data: str) -> dict:
@@ -152,10 +157,23 @@ def test_who_was_told_is_not_told_again_when_the_other_way_failed(url, ntfy, mai
     assert (len(ntfy.taken), len(mail.taken)) == (1, 1)
 
 
+def test_what_comes_again_while_it_is_told_is_told_once(url, ntfy):
+    ntfy.may_answer.clear()
+    with ThreadPoolExecutor(2) as servers:
+        first = servers.submit(post, url, event(detail="a"))
+        assert ntfy.asked.wait(20)
+        again = servers.submit(post, url, event(detail="a"))
+        assert httpx.post(url, content=b"{}", timeout=30).status_code == 401, "others do not wait"
+        ntfy.may_answer.set()
+
+        assert (first.result(), again.result()) == (204, 204)
+    assert len(ntfy.taken) == 1
+
+
 def test_what_nobody_signed_or_what_is_old_is_not_told(url, ntfy, mail):
     assert post(url, event(detail="a"), secret=b"another secret of 24 bytes") == 401
     assert post(url, event(detail="a"), age_s=3600) == 401
-    assert httpx.post(url, content=b"{}").status_code == 401
+    assert httpx.post(url, content=b"{}", timeout=30).status_code == 401
 
     assert (ntfy.taken, mail.taken) == ([], [])
 
