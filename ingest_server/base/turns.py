@@ -18,12 +18,16 @@ class Turns(Generic[T]):
     """
 
     def __init__(
-        self, most: int | None, of_one: Callable[[str], int], go_on: Callable[[T], None]
+        self,
+        most: int | Callable[[], int] | None,
+        of_one: Callable[[str], int],
+        go_on: Callable[[T], None],
     ) -> None:
         """Begin with every turn free.
 
         Args:
-            most: turns at once; None: any number, the names are bounded alone.
+            most: turns at once, one or more; asked anew for each turn where it varies, so who waits
+                goes on with the next end of one. None: any number, the names are bounded alone.
             of_one: how many of them somebody of that name may have.
             go_on: called for who has waited, in the thread that ended a turn.
         """
@@ -57,18 +61,11 @@ class Turns(Generic[T]):
             if not self._taken[name]:
                 del self._taken[name]
             # Without a bound on all of them, only one of the same name can have waited for this.
-            names = [name] if self._most is None else list(self._waiting)
-            following = next(
-                (one for one in names if one in self._waiting and self._take(one)), None
-            )
-            if following is None:
-                return
-            waiting = self._waiting[following]
-            one = waiting.popleft()
-            self._waiting.move_to_end(following)
-            if not waiting:
-                del self._waiting[following]
-        self._go_on(one)
+            following = []
+            while (one := self._next(name)) is not None:
+                following.append(one)
+        for one in following:
+            self._go_on(one)
 
     def asked(self, name: str) -> int:
         """Return how many of that name have a turn or wait for one."""
@@ -82,8 +79,21 @@ class Turns(Generic[T]):
             self._waiting.clear()
         return rest
 
+    def _next(self, ended: str) -> T | None:
+        names = [ended] if self._most is None else list(self._waiting)
+        name = next((one for one in names if one in self._waiting and self._take(one)), None)
+        if name is None:
+            return None
+        waiting = self._waiting[name]
+        one = waiting.popleft()
+        self._waiting.move_to_end(name)
+        if not waiting:
+            del self._waiting[name]
+        return one
+
     def _take(self, name: str) -> bool:
-        is_free = self._most is None or self._all < self._most
+        most = self._most() if callable(self._most) else self._most
+        is_free = most is None or self._all < most
         if not is_free or self._taken[name] >= self._of_one(name):
             return False
         self._taken[name] += 1

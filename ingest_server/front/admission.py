@@ -10,8 +10,9 @@ Five kinds of request, by what they cost:
   megabytes for a line of text. Two run at once, one of each device: nobody else waits for it;
 * a **control** request (create, complete, abort) is short, but may wait for the disk. A few run at once,
   and the others wait for their turn without a thread;
-* a **download** reads a published file for as long as its reader takes. Four have a thread at once, each for
-  `SLICE_BYTES` and then behind those that wait: however many are read, and however fast, the rest go on;
+* a **download** reads a published file for as long as its reader takes. Four have a thread at once, one while
+  uploads come, each for `SLICE_BYTES` and then behind those that wait: however many are read, and however
+  fast, the rest go on;
 * a **light** one (status, probe, health) is never refused and never waits behind the others.
 
 Those that wait go on in turn by device (`queues`): of each a few run at once, and whoever asks for much
@@ -42,6 +43,12 @@ LIGHT_OF_ONE_PEER = 8
 READING_THREADS = 2
 READING_OF_ONE = 1
 DOWNLOAD_THREADS = 4
+DOWNLOADS_BESIDE_UPLOADS = 1
+"""While uploads come. One alone gives its readers hundreds of MB/s; each more is one more that every piece
+of an upload waits behind, for the processor and for the interpreter."""
+UPLOADS_PAUSE_S = 1.0
+"""Uploads come still for so long after the last one: a device pauses between two pieces, and longer ones
+are those of a device that waits for its next recording."""
 SLICE_BYTES = 4 * 1024 * 1024
 """Of a download in one turn: some ms, or what a disk reads in some tens of them."""
 RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS + READING_THREADS + DOWNLOAD_THREADS

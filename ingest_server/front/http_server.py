@@ -109,7 +109,7 @@ class UploadServer(cheroot_parts.Server):
         self.tls = tls
         """For connections from now on; may be replaced while running."""
         self.gateway = cheroot_parts.Gateway
-        self.queues: Queues[HttpConnection] = Queues(self._take_turn)
+        self.queues: Queues[HttpConnection] = Queues(self._take_turn, now_s)
         self.draining = False
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()

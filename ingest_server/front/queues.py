@@ -9,6 +9,7 @@ no turn of the device that it names.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,11 +21,13 @@ from ingest_server.front.admission import (
     CONTROL_OF_ONE_PEER,
     CONTROL_THREADS,
     DOWNLOAD_THREADS,
+    DOWNLOADS_BESIDE_UPLOADS,
     LIGHT_OF_ONE_DEVICE,
     LIGHT_OF_ONE_PEER,
     READING_OF_ONE,
     READING_THREADS,
     SLICE_BYTES,
+    UPLOADS_PAUSE_S,
     Cost,
     cost_of,
 )
@@ -66,6 +69,30 @@ class KnownDevices:
             return self._names.get(credential)
 
 
+class Arrivals:
+    """Knows whether uploads come: one is received, or was a moment ago."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._running = 0
+        self._ended_s = -math.inf
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._running += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._running -= 1
+            self._ended_s = self._now_s()
+
+    def downloads_at_once(self) -> int:
+        """Return how many downloads may have a thread."""
+        has_come = self._running or self._now_s() < self._ended_s + UPLOADS_PAUSE_S
+        return DOWNLOADS_BESIDE_UPLOADS if has_come else DOWNLOAD_THREADS
+
+
 class Asked(Generic[T]):
     """One request, as far as its turn goes."""
 
@@ -75,7 +102,9 @@ class Asked(Generic[T]):
         credential: bytes,
         turns: Turns[T] | None,
         name: str,
+        *,
         slice_bytes: int | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.slice_bytes = slice_bytes
         """How much of the answer is sent in one turn; None: the turn ends with the first pause."""
@@ -85,6 +114,8 @@ class Asked(Generic[T]):
         self._credential = credential
         self._turns = turns
         self._name = name
+        self._arrivals = arrivals
+        """Of an upload, where it counts from `may_begin` to `end`; it waits for no turn."""
 
     def is_of(self, device: str) -> None:
         """Hear that its credential is good, and of *device*."""
@@ -100,6 +131,8 @@ class Asked(Generic[T]):
         Args:
             most: how many of one device may run or wait; None: any number.
         """
+        if self._arrivals is not None:
+            self._arrivals.begin()
         if self._turns is None:
             return True
         if most is not None and self._is_devices and self._turns.asked(self._name) >= most:
@@ -119,6 +152,8 @@ class Asked(Generic[T]):
 
     def end(self) -> None:
         """Give its turn back."""
+        if self._arrivals is not None:
+            self._arrivals.end()
         if self._turns is not None:
             self._turns.end(self._name)
 
@@ -130,7 +165,8 @@ class Asked(Generic[T]):
 class Queues(Generic[T]):
     """The turns of one server; *go_on* is called with who has waited."""
 
-    def __init__(self, go_on: Callable[[T], None]) -> None:
+    def __init__(self, go_on: Callable[[T], None], now_s: Callable[[], float]) -> None:
+        self._arrivals = Arrivals(now_s)
         self._known = KnownDevices()
         self._turns: dict[Cost, Turns[T]] = {
             Cost.CONTROL: Turns(
@@ -139,7 +175,7 @@ class Queues(Generic[T]):
             Cost.LIGHT: Turns(None, _share(LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER), go_on),
             Cost.READING: Turns(READING_THREADS, _share(READING_OF_ONE, READING_OF_ONE), go_on),
             Cost.DOWNLOAD: Turns(
-                DOWNLOAD_THREADS, _share(DOWNLOAD_THREADS, DOWNLOAD_THREADS), go_on
+                self._arrivals.downloads_at_once, _share(DOWNLOAD_THREADS, DOWNLOAD_THREADS), go_on
             ),
         }
 
@@ -157,7 +193,10 @@ class Queues(Generic[T]):
         is_proxys = not peer and device is None
         turns = None if cost is Cost.LIGHT and is_proxys else self._turns.get(cost)
         slice_bytes = SLICE_BYTES if cost is Cost.DOWNLOAD else None
-        return Asked(self._known, credential, turns, name, slice_bytes)
+        arrivals = self._arrivals if cost is Cost.UPLOAD else None
+        return Asked(
+            self._known, credential, turns, name, slice_bytes=slice_bytes, arrivals=arrivals
+        )
 
     def dismiss(self) -> list[T]:
         """Return all who wait, and forget them."""

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from ingest_server.front import queues
-from ingest_server.front.admission import DOWNLOAD_THREADS, RESERVED_THREADS, SLICE_BYTES, Cost
+from ingest_server.front.admission import (
+    DOWNLOAD_THREADS,
+    DOWNLOADS_BESIDE_UPLOADS,
+    RESERVED_THREADS,
+    SLICE_BYTES,
+    Cost,
+)
 from ingest_server.page.downloads import MOST_OPEN
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
@@ -183,6 +189,63 @@ def test_whoever_waits_has_a_turn_after_a_slice_however_much_the_others_read(
         assert list(found) == [3 * of_slice] * len(peers)
     assert len(when_last_began) == DOWNLOAD_THREADS
     assert max(when_last_began.values()) <= of_slice
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_while_an_upload_comes_one_download_has_a_thread_and_then_all_that_may(is_cut):
+    of_slice, many = 4096, DOWNLOAD_THREADS + 2
+    inside, lock, steps = set(), threading.Lock(), threading.Semaphore(0)
+    numbers, begun = iter(range(1000)), threading.Event()
+
+    def pieces(number: int):
+        for _ in range(2):
+            with lock:
+                inside.add(number)
+            steps.acquire(timeout=60)
+            with lock:
+                inside.discard(number)
+            yield bytes(of_slice)
+
+    def app(environ, start_response):
+        if environ["REQUEST_METHOD"] == "PUT":
+            begun.set()
+            while environ["wsgi.input"].read(65536):
+                pass
+            start_response("204 No Content", [])
+            return []
+        start_response("200 OK", [("Content-Length", str(2 * of_slice))])
+        return pieces(next(numbers))
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(app, max_uploads=1) as server,
+        contextlib.ExitStack() as closing,
+    ):
+        patch.setattr(queues, "SLICE_BYTES", of_slice)
+        patch.setattr(queues, "UPLOADS_PAUSE_S", 0)
+        sender = closing.enter_context(Peer(server.address))
+        sender.send(b"PUT /v1/any HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nfirst")
+        assert begun.wait(20)
+        peers = [closing.enter_context(Peer(server.address)) for _ in range(many)]
+        for peer in peers:
+            peer.send(asking("/v1/fleet/recordings/any/content", "x"))
+        turns = server.queues._turns[Cost.DOWNLOAD]
+        wait_for(lambda: turns.asked("address 127.0.0.1") == many, "all have asked")
+        wait_for(lambda: len(inside) == DOWNLOADS_BESIDE_UPLOADS, "so many read")
+        assert turns._all == DOWNLOADS_BESIDE_UPLOADS
+
+        if is_cut:
+            sender.socket.close()
+        else:
+            sender.send(b"last")
+            assert sender.answer(has_body=False).status == 204
+        allowed = server.queues._arrivals.downloads_at_once
+        wait_for(lambda: allowed() == DOWNLOAD_THREADS, "the upload is over")
+        steps.release()
+        wait_for(lambda: len(inside) == DOWNLOAD_THREADS, "as many read as have a thread")
+        steps.release(2 * many)
+
+        assert [len(peer.answer().body) for peer in peers] == [2 * of_slice] * many
 
 
 @pytest.mark.slow

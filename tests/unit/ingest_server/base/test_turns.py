@@ -63,6 +63,24 @@ def test_without_a_bound_on_all_names_do_not_wait_for_each_other():
     assert (turns.take("a"), turns.take("c")) == (False, True)
 
 
+def test_where_turns_become_fewer_the_running_ones_end_and_where_more_the_next_end_fills_them():
+    went, most = [], [2]
+    turns = Turns(lambda: most[0], lambda _: 9, went.append)
+    for one in ("a1", "a2", "a3", "a4", "a5", "a6"):
+        turns.ask(one, "a")
+    assert went == ["a1", "a2"]
+
+    most[0] = 1
+    turns.end("a")
+    assert went == ["a1", "a2"]
+    turns.end("a")
+    assert went == ["a1", "a2", "a3"]
+
+    most[0] = 3
+    turns.end("a")
+    assert went == ["a1", "a2", "a3", "a4", "a5", "a6"]
+
+
 def test_who_still_waits_is_dismissed_once():
     turns = Turns(1, lambda _: 1, lambda _: None)
     for one in ("a1", "a2", "a3"):
