@@ -34,7 +34,9 @@ class Intake:
         with self.fleet.lock:
             member = self.fleet.joined(device)
             is_new_run = report.run_id != member.run_id
-            if is_new_run or report.seq > member.seq:
+            # A run that only says goodbye is an older one, which has been overtaken.
+            is_new = not report.is_farewell if is_new_run else report.seq > member.seq
+            if is_new:
                 self._take(member, report, via, is_new_run=is_new_run)
             self._take_events(member, report)
             for told in report.acks:
@@ -50,6 +52,8 @@ class Intake:
         if report.reported_version is not None:
             member.reported_version = report.reported_version
         self.say(member, report.documents, info=report.info, state=report.state)
+        if report.is_farewell:
+            self.fleet.part(member, via)
 
     def say(
         self,
@@ -105,7 +109,7 @@ class Intake:
         answer: dict[str, Any] = {
             "v": 1,
             "now": rfc3339(self.fleet.clock.now_utc()),
-            "commands": self.fleet.commands.told_to(member),
+            "commands": [] if report.is_farewell else self.fleet.commands.told_to(member),
             "desired": self.fleet.desired_for(member),
             "want": want,
             "through": member.through,

@@ -202,10 +202,10 @@ class Messages:
             return self._heard(member)
         if self._sessions.get(member.device, session) != session:
             return None
+        has_ended = found.get("reason") == "shutdown" and found.get("run_id") == member.run_id
+        if has_ended or not self._reports_here(member):
+            return self._fleet.part(member, "mqtt")
         member.via = [one for one in member.via if one != "mqtt"]
-        if not self._reports_here(member):
-            member.is_gone = True
-            member.heard_s = self._fleet.clock.now_s() if member.heard_s is None else member.heard_s
         return self._fleet.show(member)
 
     def _heard(self, member: Member) -> None:

@@ -59,6 +59,8 @@ class Report:
     seq: int
     next_s: float
     clock: str
+    is_farewell: bool
+    """The run ends with it."""
     info: Mapping[str, Any] | None
     state: Mapping[str, Any] | None
     documents: Mapping[str, bytes]
@@ -92,6 +94,7 @@ class Report:
             seq=max(0, required(given, "seq", int)),
             next_s=_next_s(given.get("next_s")),
             clock="synced" if given.get("clock") == "synced" else "unsynced",
+            is_farewell=given.get("status") == "offline",
             info=optional(given, "info", dict),
             state=optional(given, "state", dict),
             documents=documents,

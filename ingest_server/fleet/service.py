@@ -119,6 +119,14 @@ class FleetService:
         if via not in member.via:
             member.via = sorted({*member.via, via}, reverse=True)
 
+    def part(self, member: Member, via: str) -> None:
+        """Note that a device's agent has ended: it is offline until it is heard of again."""
+        member.is_gone, member.next_by = True, None
+        member.via = [one for one in member.via if one != via]
+        member.heard_s = self.clock.now_s() if member.heard_s is None else member.heard_s
+        self.unwritten.hurry()
+        self.show(member)
+
     def silent_s(self, member: Member) -> float | None:
         """Return for how long of its own running the server has not heard of a device; None: never did."""
         return None if member.heard_at_s is None else self._uptime_s() - member.heard_at_s

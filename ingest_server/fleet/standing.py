@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ingest_server.fleet.presence import NEVER, presence
+from ingest_server.fleet.presence import NEVER, OFFLINE, presence
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of, trouble
 from ingest_server.fleet.values import inner, number, text
 from ingest_server.storage.interface import KnownDevice
@@ -42,9 +42,12 @@ def reported(known: KnownDevice, now: datetime) -> Reported:
     """Return what *known* says at the time *now*."""
     facts = inner(json.loads(known.facts))
     last_seen = text(facts.get("last_seen"), 40)
+    has_left = facts.get("presence") == OFFLINE
     return Reported(
         known.device,
-        _presence(last_seen, float(number(facts.get("next_s")) or 60.0), now),
+        OFFLINE
+        if has_left
+        else _presence(last_seen, float(number(facts.get("next_s")) or 60.0), now),
         last_seen,
         standing_of(inner(json.loads(known.state or b"{}"))),
         build_of(inner(json.loads(known.info or b"{}"))),

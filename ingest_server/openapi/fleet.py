@@ -58,6 +58,8 @@ def _report() -> Schema:
         seq={"type": "integer"},
         next_s={"type": "number", "exclusiveMinimum": 0},
         clock={"enum": ["synced", "unsynced"]},
+        status={"enum": ["online", "offline"]},
+        reason=_TEXT,
         info=_or_null(_OBJECT),
         state=_or_null(_OBJECT),
         files=_or_null(_object(pending=_list(_OBJECT, few), failed=_list(_OBJECT, few))),

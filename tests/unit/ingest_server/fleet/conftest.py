@@ -39,7 +39,7 @@ class Fleet:
 
     def report(self, device="drone-1", **more):
         self.seq += 1
-        found = Report.from_json(report(self.seq, **more))
+        found = Report.from_json(report(**{"seq": self.seq, **more}))
         return Intake(self.service).take(device, found)
 
     def _completed(self, device, lengths):

@@ -68,6 +68,31 @@ def test_a_device_that_reports_to_the_server_too_is_there_without_its_broker(fle
     assert fleet.row()["presence"] == "offline"
 
 
+def test_an_agent_that_was_stopped_is_offline_whichever_way_says_so(fleet, hear):
+    fleet.report(next_s=30)
+    hear("status", status("online", run="run"))
+    hear("status", {**status("offline", run="run"), "reason": "shutdown"})
+
+    assert fleet.row()["presence"] == "offline"
+
+
+def test_the_end_of_an_older_run_at_the_broker_says_nothing_of_the_one_that_reports(fleet, hear):
+    fleet.report(next_s=30)
+    hear("status", {**status("offline", run="the one before"), "reason": "shutdown"})
+
+    assert fleet.row()["presence"] == "online"
+
+
+def test_what_the_broker_still_brings_of_a_stopped_agent_does_not_bring_it_back(fleet, hear):
+    fleet.report(next_s=30)
+    hear("status", status("online", run="run"))
+    fleet.report(next_s=30, status="offline", reason="shutdown")
+    hear("state", state())
+    hear("status", {**status("offline", run="run"), "reason": "shutdown"})
+
+    assert fleet.row()["presence"] == "offline"
+
+
 def test_what_a_broker_had_kept_says_nothing_of_now(fleet, hear):
     hear("status", status("offline"), is_retained=True)
     hear("state", state(state="uploading"), is_retained=True)

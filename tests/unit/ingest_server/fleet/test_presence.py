@@ -3,6 +3,7 @@
 import pytest
 
 from ingest_server.fleet.presence import presence
+from ingest_server.fleet.standing import reported
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,76 @@ def test_who_was_offline_before_a_restart_is_not_online_after_it(fleet, make_fle
     assert after.row()["presence"] == "offline"
     after.report(run_id="later")
     assert after.row()["presence"] == "online"
+
+
+def farewell(fleet, **more):
+    return fleet.report(
+        info=None, state=None, files=None, status="offline", reason="shutdown", **more
+    )
+
+
+def test_a_device_whose_agent_was_stopped_is_offline_at_once_until_it_is_heard_of_again(fleet):
+    fleet.report(next_s=3600)
+    seen = [fleet.row()["presence"]]
+    cursor = fleet.service.board.cursor
+    farewell(fleet, next_s=3600)
+
+    assert b'"presence":"offline"' in fleet.service.view(cursor)
+    seen.append((fleet.row()["presence"], fleet.row()["next_by"], fleet.row()["via"]))
+    fleet.report(next_s=30, run_id="the next one")
+    seen.append((fleet.row()["presence"], fleet.row()["via"]))
+
+    assert seen == ["online", ("offline", None, []), ("online", ["server"])]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"run_id": "the one before"},
+        {"run_id": "the one before", "seq": 10**6},
+        {"seq": 1},
+    ],
+    ids=["of an older run", "of an older run that told more", "overtaken by a later report"],
+)
+def test_a_farewell_that_was_overtaken_changes_nothing(fleet, late):
+    fleet.report(run_id="the one before")
+    fleet.report()
+    fleet.report()
+    cursor = fleet.service.board.cursor
+
+    farewell(fleet, **late)
+
+    assert fleet.row()["presence"] == "online"
+    assert fleet.service.board.cursor == cursor
+    assert fleet.service.members["drone-1"].run_id == "run"
+
+
+def test_a_report_that_the_farewell_has_overtaken_does_not_bring_the_device_back(fleet):
+    fleet.report()
+    farewell(fleet, seq=9)
+    fleet.report(seq=8)
+
+    assert fleet.row()["presence"] == "offline"
+
+
+def test_a_farewell_carries_no_command_away(fleet):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "pause", {}, 120, "me")
+
+    answer = farewell(fleet)
+
+    assert answer["commands"] == []
+    assert fleet.operations.command("drone-1", given["id"])["status"] == "waiting"
+    assert fleet.operations.command("drone-1", given["id"])["seen_by"] is None
+
+
+def test_who_said_goodbye_is_offline_beside_the_server_and_over_a_restart_of_it(fleet, make_fleet):
+    fleet.report(next_s=3600)
+    farewell(fleet, next_s=3600)
+    fleet.pass_s(2)
+
+    [known] = fleet.store.devices()
+    after = make_fleet(fleet.store)
+
+    assert reported(known, fleet.clock.now_utc()).presence == "offline"
+    assert after.row()["presence"] == "offline"
