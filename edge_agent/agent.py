@@ -376,12 +376,12 @@ class Agent:
         self._snapshots.phase = "stopping"
         with only_helps("link watch", instead="it ends with the process"):
             self._link.stop(0)
+        self._reports.stop()  # first: it looks whether the link works, before requests are broken off
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
         self._receipt_client.abort()
         self._commands.stop()
-        self._reports.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
         late = [
             runner.name

@@ -142,6 +142,12 @@ class LinkMonitor:
         if was_answered is False:
             self._wake()
 
+    def is_away(self) -> bool:
+        """Return whether the server cannot be reached now, as far as requests show; from any thread."""
+        if self._lost_s is not None:
+            return True
+        return any(stall.is_silent(flow) for _, _, flow in self._flows(self._clock.now_s()))
+
     def figures(self) -> Figures:
         """Return how the connections do that are busy now; from any thread."""
         infos = [info for _, live, _ in self._lines() if (info := tcp_info.read(live)) is not None]

@@ -6,7 +6,6 @@ What a report says is in `report_document`, when one goes out in `core/report_pa
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,7 +24,9 @@ from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.report_pace import ReportPace, ReportTiming
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.holds import Standing
+from edge_agent.report.report_document import Draft
 from edge_agent.report.report_parts import VIA, Look, ReportParts
+from edge_agent.report.server_line import ServerLine
 from edge_agent.report.server_port import ReportAnswer, ReportServer
 from edge_agent.store.outbox import OutboxEvent
 from edge_agent.store.recordings import Store
@@ -73,7 +74,7 @@ class ServerReports:
         """
         self.wake_runner: Callable[[], None] = _nobody
         """Called, from any thread, when `step` has something to do: the runner sets it."""
-        self._connect = connect
+        self._line = ServerLine(connect)
         self._outbox = store.outbox
         self._parts = ReportParts(
             store,
@@ -93,9 +94,6 @@ class ServerReports:
         self._failures = 0
         self._is_older = False
         self._is_answered = False
-        self._lock = threading.Lock()
-        self._server: ReportServer | None = None
-        self._is_stopped = False
         self._desired: bytes | None = None
         """The last one that was passed on."""
 
@@ -132,16 +130,41 @@ class ServerReports:
 
     def stop(self) -> None:
         """Break off what runs; from any thread, returns at once."""
-        with self._lock:
-            self._is_stopped = True
-            server = self._server
-        if server is not None:
-            server.abort()
+        self._line.stop()
+
+    def say_goodbye(self) -> None:
+        """Tell the server that this run has ended, unless the last report has failed: a dead link costs nothing.
+
+        After `stop`, when `step` is not called any more; `cut` ends it.
+        """
+        if not self._seq or self._failures or self._is_older:
+            return
+        is_synced = self._clock.is_synchronised()
+        draft = Draft(
+            {
+                **self._head,
+                "seq": self._seq + 1,
+                "clock": "synced" if is_synced else "unsynced",
+                "status": "offline",
+                "reason": "shutdown",
+            }
+        )
+        try:
+            self._line.for_goodbye().report(draft.encoded(next_s=round(self._pace.next_s())))
+        except AgentError as error:
+            log.info(
+                "report.farewell_lost",
+                error=str(error),
+                action="none: the server sees by the silence that the device is away",
+            )
+
+    def cut(self) -> None:
+        """Break off the goodbye, too; from any thread, returns at once."""
+        self._line.cut()
 
     def close(self) -> None:
         """Let the connection go; `step` is not called any more."""
-        if self._server is not None:
-            self._server.close()
+        self._line.close()
 
     def step(self, now_s: float) -> float:
         """Report if it is due; return the seconds until the next call is needed."""
@@ -169,18 +192,18 @@ class ServerReports:
 
     def _tell(self, look: Look, next_s: float) -> None:
         self._pace.begin()
-        self._seq += 1
-        used_before = 0 if self._server is None else self._server.used_bytes
+        used_before = self._line.used_bytes
         try:
-            server = self._connected()
-            answer = server.report(look.draft.encoded(next_s=round(next_s)))
+            with self._line.asking() as server:
+                self._seq += 1
+                answer = server.report(look.draft.encoded(next_s=round(next_s)))
         except AbortedError:
             raise
         except AgentError as error:
             self._failed(error, used_before)
             return
         now_s = self._clock.now_s()
-        cost = server.used_bytes - used_before
+        cost = self._line.used_bytes - used_before
         if answer is None:
             self._meet_older(cost, now_s)
             return
@@ -191,24 +214,14 @@ class ServerReports:
         self._parts.told.note(look.parts, now_s)
         self._hear(look, answer)
         if next_s > KEPT_S:
-            server.rest()
-
-    def _connected(self) -> ReportServer:
-        server = self._server
-        if server is None:
-            server = self._connect()
-        with self._lock:
-            self._server = server
-            if self._is_stopped:
-                raise AbortedError("stopped before it was sent")
-        return server
+            self._line.rest()
 
     def _failed(self, error: AgentError, used_before: int) -> None:
         self._failures += 1
         wait_s = max(1.0, _BACKOFF.delay_s(self._failures, jitter=(1 + self._jitter()) / 2))
         if isinstance(error, ServerBusyError) and error.retry_after_s is not None:
             wait_s = max(wait_s, error.retry_after_s)
-        used = 0 if self._server is None else max(0, self._server.used_bytes - used_before)
+        used = max(0, self._line.used_bytes - used_before)
         self._pace.failed(used, self._clock.now_s(), wait_s=wait_s)
         if self._failures == 1:
             log.info(
@@ -230,16 +243,17 @@ class ServerReports:
 
     def _tell_holds(self, now_s: float) -> float:
         """Tell what the device holds where that is due; return the seconds until the next look."""
-        holds, server = self._parts.holds, self._server
+        holds = self._parts.holds
         wait_s = max(holds.wait_s(now_s), self._pace.affordable_in_s(now_s))
-        if wait_s > 0 or server is None:
+        if wait_s > 0 or not self._line.is_made:
             return wait_s
-        used_before = server.used_bytes
+        used_before = self._line.used_bytes
         try:
             run = holds.next_run(now_s, is_metered=self._pace.is_metered)
             if run is None:
                 return holds.wait_s(now_s)
-            told = server.holds(run)
+            with self._line.asking() as server:
+                told = server.holds(run)
             holds.answered(None if told is None else Standing(*told), self._clock.now_s())
         except AbortedError:
             return _ASLEEP_S
@@ -247,9 +261,9 @@ class ServerReports:
             log.info("holds.failed", error=str(error), wait_s=_HOLDS_AGAIN_S)
             holds.failed(self._clock.now_s(), _HOLDS_AGAIN_S)
         now_s = self._clock.now_s()
-        self._pace.spend(server.used_bytes - used_before, now_s)
+        self._pace.spend(self._line.used_bytes - used_before, now_s)
         if self._pace.next_s() > KEPT_S:
-            server.rest()
+            self._line.rest()
         return max(holds.wait_s(now_s), self._pace.affordable_in_s(now_s))
 
     # --- what comes back --------------------------------------------------------------------------

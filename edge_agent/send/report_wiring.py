@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -25,6 +26,8 @@ from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 
 _WHAT = "reports to the server"
+_FAREWELL_S = 2.0
+"""From the stop to the end of the last report; a thread of its own tells it, beside all else that ends."""
 _PATIENCE_S = 15.0
 """Of a report in which nothing moves; the next one says the same, and more."""
 
@@ -113,6 +116,10 @@ class ReportsThread:
     ) -> None:
         self._reports = reports
         self._activity = activity
+        self._clock = clock
+        self._link = link
+        self._farewell = threading.Thread(target=self._say_goodbye, name="farewell", daemon=True)
+        self._farewell_ends_s = 0.0
         self._runner: WorkerThread | None = None
         if reports is None:
             return
@@ -151,16 +158,30 @@ class ReportsThread:
             self._runner.start()
 
     def stop(self) -> None:
-        """Begin no further report, and break off the one that runs; returns at once."""
+        """Break off what runs and begin no further report but the last, beside all else; returns at once."""
         if self._reports is None or self._runner is None:
             return
         self._runner.stop()
         with only_helps(_WHAT, instead="they end with the process"):
             self._reports.stop()
+            if not self._link.is_away():
+                self._farewell_ends_s = self._clock.now_s() + _FAREWELL_S
+                self._farewell.start()
+
+    def _say_goodbye(self) -> None:
+        with only_helps(_WHAT, instead="the server sees by the silence that the device is away"):
+            if self._reports and self._runner and self._runner.join(_FAREWELL_S):
+                self._reports.say_goodbye()
 
     def close(self, timeout_s: float) -> None:
         if self._reports is None or self._runner is None:
             return
+        ends_s = self._clock.now_s() + timeout_s
         with only_helps(_WHAT, instead="they end with the process"):
-            if self._runner.join(timeout_s):
+            if self._farewell.ident is not None:
+                left_s = min(ends_s, self._farewell_ends_s) - self._clock.now_s()
+                self._farewell.join(max(0.0, left_s))
+            self._reports.cut()
+            has_ended = self._runner.join(max(0.0, ends_s - self._clock.now_s()))
+            if has_ended and not self._farewell.is_alive():
                 self._reports.close()

@@ -1,5 +1,8 @@
 """A device without a broker is seen at the server and steered from there, by the programs as they are."""
 
+import os
+import signal
+
 import pytest
 
 from tests.support.processes import wait_for
@@ -56,3 +59,34 @@ def test_every_event_arrives_once_and_in_order_though_the_server_is_killed(tmp_p
     assert seqs == sorted(set(seqs))
     assert len({one["id"] for one in told}) == len(told)
     assert "spool.dropped" not in {one["type"] for one in told}
+
+
+def test_a_device_whose_agent_is_stopped_is_offline_at_once_and_online_again_with_the_next(
+    tmp_path,
+):
+    with site(tmp_path) as here:
+        operator = Operator(here.server, here.agent.media)
+        here.agent.start()
+        wait_for(lambda: operator.row().get("presence") == "online", "the device is seen")
+
+        assert here.agent.stop() == 0
+        stopped = operator.row()
+        here.agent.start()
+        wait_for(lambda: operator.row().get("presence") == "online", "it is back")
+
+    assert (stopped["presence"], stopped["next_by"]) == ("offline", None)
+
+
+def test_an_agent_ends_as_ever_where_the_server_takes_its_last_report_and_answers_nothing(tmp_path):
+    with site(tmp_path) as here:
+        operator = Operator(here.server, here.agent.media)
+        here.agent.start()
+        wait_for(lambda: operator.row().get("presence") == "online", "the device is seen")
+        os.kill(here.server.pid, signal.SIGSTOP)
+        try:
+            code = here.agent.stop()
+        finally:
+            os.kill(here.server.pid, signal.SIGCONT)
+        errors = [one for one in here.agent.log() if one.get("level") == "error"]
+
+    assert (code, errors) == (0, [])
