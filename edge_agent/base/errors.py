@@ -18,6 +18,7 @@ AgentError
     ├── NotOurServerError  an answer, but not from an ingest server (captive portal, proxy)
     │   ├── ChannelError      an ingest server refuses how it is asked: never the file's fault
 │   └── ForeignRefusalError  something on the way refuses the body of a request: another size, or method
+    ├── ReportRefusedError what a report says is refused: find the part, tell the others
     ├── ServerBusyError    busy, full or broken: wait as told, or by our own backoff
     ├── UnauthorizedError  our login is not taken: wait for a person, never hammer, never "uploaded"
     ├── UploadLostError    not known, or known no more: create anew
@@ -128,6 +129,10 @@ class ForeignRefusalError(NotOurServerError):
         )
         self.status = status
         self.length = length
+
+
+class ReportRefusedError(TransportError):
+    """What a report says is refused, by the server or by something on the way."""
 
 
 class ServerBusyError(TransportError):

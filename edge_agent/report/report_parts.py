@@ -9,13 +9,14 @@ from typing import Any, Final
 import structlog
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.errors import StoreError
+from edge_agent.base.errors import ReportRefusedError, StoreError
 from edge_agent.base.helper import only_helps
 from edge_agent.core.report_pace import Doing
 from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
 from edge_agent.report.command_port import Ack, CommandPort, Via
 from edge_agent.report.holds import HoldsTelling
+from edge_agent.report.part_trial import PartTrial, Verdict
 from edge_agent.report.report_document import (
     MAX_EVENT_BYTES,
     MAX_EVENTS,
@@ -49,9 +50,15 @@ class Look:
     """Of what is in the draft: its gist, by name."""
     acks: list[Ack] = field(default_factory=list)
     events: list[OutboxEvent] = field(default_factory=list)
+    asks_holds: bool = False
     has_more: bool = False
     """There is more to tell than has room."""
     is_news: bool = False
+
+    def names(self) -> list[str]:
+        """Return the parts that are in it, of a list one for each entry."""
+        holds = ["holds"] if self.asks_holds else []
+        return [*self.parts, *holds, *["acks"] * len(self.acks), *["events"] * len(self.events)]
 
 
 class ReportParts:
@@ -80,7 +87,10 @@ class ReportParts:
         self._port = port
         self._carries_events = carries_events
         self._has_set_aside = carries_events
+        self._left_out_acks: set[str] = set()
+        self._said: set[str] = set()
         self.told = Told()
+        self.trial = PartTrial()
         self.holds = HoldsTelling(store.changes, device_id)
 
     def has_answers(self) -> bool:
@@ -88,8 +98,14 @@ class ReportParts:
         if self._port is None:
             return False
         reported = self._port.reported()
-        is_news = reported is not None and self.told.is_news("reported", reported)
-        return is_news or any(one.status != "accepted" for one in self._port.acks(VIA))
+        is_news = reported is not None and self._is_news("reported", reported)
+        return is_news or any(one.status != "accepted" for one in self._acks(self._port))
+
+    def _acks(self, port: CommandPort) -> list[Ack]:
+        return [one for one in port.acks(VIA) if one.id not in self._left_out_acks]
+
+    def _is_news(self, part: str, gist: object) -> bool:
+        return self.trial.may_have(part) and self.told.is_news(part, gist)
 
     def look(self, head: Mapping[str, Any], now_s: float) -> Look:
         """Return what a report with *head* would say."""
@@ -107,19 +123,56 @@ class ReportParts:
             self._add_part(look, "reported", reported)
         try:
             self._add_files(look, doing, now_s)
-            if self._carries_events:
+            if self._carries_events and self.trial.may_have("events"):
                 self._add_events(look)
-            if self.holds.is_asked:
+            if self.holds.is_asked and self.trial.may_have("holds"):
                 here = self.holds.standing()
-                look.draft.add("holds", {"epoch": here.epoch, "through": here.through})
+                standing = {"epoch": here.epoch, "through": here.through}
+                look.asks_holds = look.draft.add("holds", standing)
         except StoreError as error:
             log.warning("report.incomplete", error=str(error))
         return look
 
+    def taken(self, run: str | None) -> bool:
+        """Say that the last look was taken by the *run* of a server; return whether that may take more now."""
+        may_more = self.trial.taken(run)
+        if may_more:
+            self._left_out_acks.clear()
+            self._said.clear()
+            self._has_set_aside = self._carries_events
+        return may_more
+
+    def refused(self, look: Look, error: ReportRefusedError) -> bool:
+        """Find out what of *look* is refused, and leave that out; False: the report as such is."""
+        names = look.names()
+        verdict = self.trial.refused(names)
+        if verdict is Verdict.PART:
+            self._leave_out(look, names[0], error)
+        return verdict is not Verdict.WHOLE
+
+    def _leave_out(self, look: Look, part: str, error: ReportRefusedError) -> None:
+        if part == "events":
+            with only_helps("an event that is refused", instead="it is told once more"):
+                self._store.outbox.settle({look.events[0].seq: "refused by the server"})
+        elif part == "acks":
+            self._left_out_acks.add(look.acks[0].id)
+        else:
+            self.trial.leave_out(part)
+        if part not in self._said:
+            log.warning(
+                "report.part_refused",
+                part=part,
+                error=str(error),
+                detail="the server does not see this of the device, or what it was before; all else is told",
+                action="look for the newer version of agent and server; once either was started anew it is"
+                " told again",
+            )
+        self._said.add(part)
+
     def _add_acks(self, look: Look) -> None:
-        if self._port is None:
+        if self._port is None or not self.trial.may_have("acks"):
             return
-        acks = self._port.acks(VIA)
+        acks = self._acks(self._port)[: 1 if self.trial.is_seeking else None]
         taken = look.draft.add_list("acks", (one.document for one in acks))
         look.acks = acks[:taken]
         look.has_more |= taken < len(acks)
@@ -127,6 +180,8 @@ class ReportParts:
 
     def _add_state(self, look: Look, state: Mapping[str, Any], now_s: float) -> None:
         gist = gist_of_state(state)
+        if not self.trial.may_have("state"):
+            return
         is_news = self.told.is_news("state", gist)
         if (is_news or self.told.age_s("state", now_s) >= _RENEW_S) and look.draft.add(
             "state", fitting(state)
@@ -135,7 +190,7 @@ class ReportParts:
             look.is_news |= is_news
 
     def _add_part(self, look: Look, part: str, document: Mapping[str, Any]) -> None:
-        if self.told.is_news(part, document) and look.draft.add(part, document):
+        if self._is_news(part, document) and look.draft.add(part, document):
             look.parts[part] = document
             look.is_news = True
 
@@ -148,7 +203,7 @@ class ReportParts:
             "failed": file_rows(self._store.latest(State.FAILED, limit=MAX_ROWS), view),
         }
         gist = gist_of_files(files)
-        if self.told.is_news("files", gist) and look.draft.add("files", files):
+        if self._is_news("files", gist) and look.draft.add("files", files):
             look.parts["files"] = gist
             look.is_news = True
 
@@ -156,7 +211,8 @@ class ReportParts:
         if self._has_set_aside:
             self._store.outbox.retry_refused()
             self._has_set_aside = False
-        waiting = self._store.outbox.undelivered(limit=MAX_EVENTS)
+        most = 1 if self.trial.is_seeking else MAX_EVENTS
+        waiting = self._store.outbox.undelivered(limit=most)
         documents = [payloads.cloud_event(one, self._device_id) for one in waiting]
         long = {
             one.seq: "too long for a report"
@@ -169,5 +225,5 @@ class ReportParts:
             return
         taken = look.draft.add_list("events", documents)
         look.events = waiting[:taken]
-        look.has_more |= len(waiting) == MAX_EVENTS or taken < len(waiting)
+        look.has_more |= len(waiting) == most or taken < len(waiting)
         look.is_news |= taken > 0

@@ -29,6 +29,8 @@ class ReportAnswer:
     """Number of the last event that it has; None: it says nothing of events."""
     holds: tuple[str, int] | None = None
     """Epoch and change up to which it knows what the device holds; None: it says nothing of that."""
+    run: str | None = None
+    """Of the server's program, another one after each start; None: an older server, which does not say."""
 
 
 class ReportServer(Protocol):
@@ -42,6 +44,7 @@ class ReportServer(Protocol):
         """Tell *document*; None: an older server, which takes no reports.
 
         Raises:
+            ReportRefusedError: what it says, or a part of that, is not taken.
             TransportError: it is not known whether it was taken; told again it does no harm.
         """
 

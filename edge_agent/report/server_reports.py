@@ -16,6 +16,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     AbortedError,
     AgentError,
+    ReportRefusedError,
     ServerBusyError,
     StoreError,
 )
@@ -94,6 +95,8 @@ class ServerReports:
         self._failures = 0
         self._is_older = False
         self._is_answered = False
+        self._commands: frozenset[bytes] = frozenset()
+        """Those of the last answer."""
         self._desired: bytes | None = None
         """The last one that was passed on."""
 
@@ -199,6 +202,9 @@ class ServerReports:
                 answer = server.report(look.draft.encoded(next_s=round(next_s)))
         except AbortedError:
             raise
+        except ReportRefusedError as error:
+            self._meet_refusal(look, error, used_before)
+            return
         except AgentError as error:
             self._failed(error, used_before)
             return
@@ -212,6 +218,8 @@ class ServerReports:
         self._failures, self._is_older = 0, False
         self._pace.told(cost, now_s, next_s=next_s, is_news=look.is_news)
         self._parts.told.note(look.parts, now_s)
+        if self._parts.taken(answer.run):
+            self._pace.hurry()
         self._hear(look, answer)
         if next_s > KEPT_S:
             self._line.rest()
@@ -230,6 +238,13 @@ class ServerReports:
                 wait_s=round(wait_s, 1),
                 action="tried again, ever more seldom; uploads go on by themselves",
             )
+
+    def _meet_refusal(self, look: Look, error: ReportRefusedError, used_before: int) -> None:
+        if self._parts.refused(look, error):
+            used = self._line.used_bytes - used_before
+            self._pace.failed(used, self._clock.now_s(), wait_s=self._pace.timing.soon_s)
+        else:
+            self._failed(error, used_before)
 
     def _meet_older(self, cost: int, now_s: float) -> None:
         if not self._is_older:
@@ -274,18 +289,23 @@ class ServerReports:
         with only_helps("events to the server", instead="they are told again"):
             settled = self._settle(look.events, answer.through)
         holds = self._parts.holds
-        if holds.is_asked:
+        if look.asks_holds:
             holds.hear(None if answer.holds is None else Standing(*answer.holds))
         if look.is_news:
             holds.changed()
-        if "info" in answer.want and "info" not in look.parts:
+        if (
+            "info" in answer.want
+            and "info" not in look.parts
+            and self._parts.trial.may_have("info")
+        ):
             holds.is_asked = True  # it has forgotten this device
         if self._port is not None:
             with only_helps("commands from the server", instead="the server repeats them"):
                 self._take(self._port, look, answer)
-        wanted = (answer.want & _PARTS) - look.parts.keys()
+        trial = self._parts.trial
+        wanted = {one for one in (answer.want & _PARTS) - look.parts.keys() if trial.may_have(one)}
         self._parts.told.forget(wanted)
-        if wanted or (look.has_more and (settled or look.acks)):
+        if wanted or trial.is_seeking or (look.has_more and (settled or look.acks)):
             self._pace.hurry()
 
     def _settle(self, events: Iterable[OutboxEvent], through: int | None) -> int:
@@ -303,8 +323,11 @@ class ServerReports:
         if answer.desired is not None and answer.desired != self._desired:
             port.desire(answer.desired, VIA)
             self._desired = answer.desired
-        if answer.commands:
+        if not self._commands.issuperset(
+            answer.commands
+        ):  # one that is repeated waits for its answer
             self._pace.hurry()
+        self._commands = frozenset(answer.commands)
 
 
 def _nobody() -> None:

@@ -113,6 +113,7 @@ class Intake:
             "desired": self.fleet.desired_for(member),
             "want": want,
             "through": member.through,
+            "run": self.fleet.run,
         }
         if report.holds is not None:
             standing = self.fleet.holds_standing(member)

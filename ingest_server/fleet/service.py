@@ -59,7 +59,9 @@ class FleetService:
         self.settings = settings or FleetSettings()
         self.store = store
         self.clock = clock
-        self.board = Board(secrets.token_hex(4))
+        self.run = secrets.token_hex(4)
+        """Of this start of the server: another one may take what the one before has refused."""
+        self.board = Board(self.run)
         self.commands = Commands(store, clock)
         self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
         self.on_desired: Callable[[Member], None] = lambda _member: None

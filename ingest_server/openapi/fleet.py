@@ -80,13 +80,14 @@ def _reported() -> Schema:
         expires_at=_MOMENT,
     )
     return _object(
-        ("v", "now", "commands", "desired", "want", "through"),
+        ("v", "now", "commands", "desired", "want", "through", "run"),
         v={"const": 1},
         now=_MOMENT,
         commands=_list(command, commands.TOLD_AT_ONCE),
         desired=_or_null(_OBJECT),
         want=_list({"enum": ["info", "state", "files", "holds"]}),
         through=_WHOLE,
+        run=_TEXT,
         holds=_object(epoch=_TEXT, through=_WHOLE),
     )
 

@@ -6,10 +6,15 @@ import gzip
 import json
 import ssl
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from demo.ports import LOOPBACK
+
+_REFUSAL = (
+    b'{"code":"malformed-request","status":422,"title":"no","detail":"it is not of its form"}'
+)
 
 
 class ReportServer:
@@ -38,6 +43,9 @@ class ReportServer:
         self.acks: list[dict[str, Any]] = []
         self.connections = 0
         self.through = 0
+        self.run = "a1b2c3d4"
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _report: False
+        """Which reports are answered with 422, as a whole."""
         here = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,11 +61,13 @@ class ReportServer:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                said = here.take(self.path, json.loads(body))
+                told = json.loads(body)
+                is_refused = here.refuses(told)
+                said = _REFUSAL if is_refused else here.take(self.path, told)
                 if here.loses_answers:
                     self.close_connection = True
                     return
-                self.send_response_only(here.status)
+                self.send_response_only(422 if is_refused else here.status)
                 if here.retry_after is not None:
                     self.send_header("Retry-After", str(here.retry_after))
                 self.send_header("Content-Type", "application/json")
@@ -91,6 +101,7 @@ class ReportServer:
             "desired": self.desired,
             "want": self.want,
             "through": self.through,
+            "run": self.run,
         }
         if "holds" in document and self.keeps_holds:
             said["holds"] = dict(zip(("epoch", "through"), self.standing, strict=True))

@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from edge_agent.base.errors import ReportRefusedError
 from edge_agent.net import tcp_info
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.link_monitor import BusyConnection
@@ -20,9 +21,11 @@ from upload_protocol.messages import MessageError
 
 T = TypeVar("T")
 
-_LONGEST_EPOCH = 128
+_LONGEST_ID = 128
 _TAKES_NONE = frozenset({404, 405})
 """Whoever answers so does not know reports: an older server, or a proxy that lets uploads through alone."""
+_REFUSES = frozenset({400, 413, 422})
+"""Whoever answers so does not like what the report says."""
 _UNKNOWN_BYTES = 2048
 """What a request is taken to have cost beside its body where the kernel cannot be asked any more."""
 
@@ -100,6 +103,8 @@ class ReportsClient:
         answer = self._exchange.ask("POST", path, body=iter((body,)), fields=fields)
         if answer.status in _TAKES_NONE:
             return None
+        if answer.status in _REFUSES or responses.is_foreign_refusal(answer):
+            raise ReportRefusedError(responses.words_of(answer))
         return responses.read(answer, form, now=self._utc())
 
 
@@ -117,14 +122,19 @@ def _answer(document: object) -> ReportAnswer:
         want=frozenset(one for one in _list(document, "want") if isinstance(one, str)),
         through=_number(document.get("through")),
         holds=None if document.get("holds") is None else _standing(document["holds"]),
+        run=_run(document.get("run")),
     )
+
+
+def _run(found: object) -> str | None:
+    return found if isinstance(found, str) and len(found) <= _LONGEST_ID else None
 
 
 def _standing(document: object) -> tuple[str, int]:
     if not isinstance(document, dict):
         raise MessageError("how far the list is here is not an object")
     epoch, through = document.get("epoch"), _number(document.get("through"))
-    if not isinstance(epoch, str) or len(epoch) > _LONGEST_EPOCH or through is None:
+    if not isinstance(epoch, str) or len(epoch) > _LONGEST_ID or through is None:
         raise MessageError("'epoch' and 'through' say how far the list is here")
     return epoch, through
 

@@ -156,6 +156,14 @@ def is_foreign_refusal(answer: Answer) -> bool:
     return answer.status in _OF_A_BODY and _problem(answer) is None
 
 
+def words_of(answer: Answer) -> str:
+    """Return what an answer other than 2xx says, for a person."""
+    problem = _problem(answer)
+    if problem is None:
+        return f"answer {answer.status} without a problem document: a proxy, a captive portal, or a wrong URL"
+    return f"{problem.code}: {problem.detail or problem.title}"
+
+
 def problem_code(answer: Answer) -> str | None:
     """Return the code of a problem document, None where the answer is something else."""
     problem = _problem(answer) if answer.status >= 400 else None
