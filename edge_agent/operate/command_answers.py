@@ -69,7 +69,8 @@ class CommandAnswers:
             status="duplicate",
             code=ack.get("code", "ok"),
         )
-        self._keep(via, self._document(known.command.id, known.command.cmd, outcome))
+        document = self._document(known.command.id, known.command.cmd, outcome)
+        self._keep(via, {**document, "first_status": ack.get("status", "accepted")})
 
     def _keep(self, via: Via, document: dict[str, Any]) -> None:
         with self._lock:

@@ -154,7 +154,7 @@ class Commands:
         is_kept = self._keep(
             replace(
                 known,
-                status=told.status,
+                status=told.first_status or told.status,
                 code=told.code,
                 message=told.message,
                 result=told.result,

@@ -25,6 +25,7 @@ MOST_AT_ONCE = 20
 LEAST_NEXT_S, MOST_NEXT_S = 5.0, 7200.0
 
 STATUSES = frozenset({"accepted", "done", "rejected", "expired", "failed", "duplicate"})
+_OF_A_FIRST = ("accepted", "done", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Told:
     code: str | None
     message: str | None
     result: Mapping[str, Any] | None
+    first_status: str | None = None
+    """Of a duplicate: what the command has come to; None: an older agent, which does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def read_ack(source: object) -> Told:
         msg = f"'status' of an acknowledgement is one of {', '.join(sorted(STATUSES))}"
         raise MessageError(msg)
     result = optional(given, "result", dict)
+    first = given.get("first_status")
     encoded(result, "result", MOST_RESULT)
     return Told(
         parse_id(given, "id"),
@@ -124,6 +128,7 @@ def read_ack(source: object) -> Told:
         text(given.get("code"), 64),
         text(given.get("message"), 1000),
         result,
+        first if status == "duplicate" and first in _OF_A_FIRST else None,
     )
 
 

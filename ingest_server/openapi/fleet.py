@@ -49,6 +49,7 @@ def _body(schema: Schema) -> Schema:
 def _report() -> Schema:
     asked = ("id", "status")
     few = report.MOST_AT_ONCE
+    statuses: Schema = {"enum": sorted(report.STATUSES)}
     return _object(
         ("v", "boot_id", "run_id", "seq", "next_s"),
         v={"const": 1},
@@ -64,7 +65,7 @@ def _report() -> Schema:
         state=_or_null(_OBJECT),
         files=_or_null(_object(pending=_list(_OBJECT, few), failed=_list(_OBJECT, few))),
         reported=_or_null(_OBJECT),
-        acks=_list(_object(asked, id=_ID, status={"enum": sorted(report.STATUSES)}), few),
+        acks=_list(_object(asked, id=_ID, status=statuses, first_status=_TEXT), few),
         events=_list(_object(("id", "type"), id=_ID, type=_TEXT, seq=_WHOLE), few),
         holds=_or_null(_object(("epoch", "through"), epoch=_ID, through={"type": "integer"})),
     )

@@ -191,7 +191,12 @@ class DeviceCommands:
                 print(f"{found.status}: {shown(found.message or found.code or '')}")
                 told = news
             if found.status not in OPEN and found.status != "accepted":
-                return 0 if found.status in {"done", "duplicate"} else 1
+                # A duplicate is an older agent's: its code alone says what the command had come to.
+                is_done = found.status == "done" or (found.status, found.code) == (
+                    "duplicate",
+                    "ok",
+                )
+                return 0 if is_done else 1
             _pause.wait(LOOK_S)
 
 

@@ -161,8 +161,10 @@ export function problem(code) {
 export function commandStanding(command) {
   switch (command.status) {
     case 'done':
-    case 'duplicate':
       return { word: 'done', tone: 'good', isOver: true }
+    case 'duplicate':
+      // Of an older agent: its code alone says what the command had come to.
+      return command.code === 'ok' ? { word: 'done', tone: 'good', isOver: true } : { word: 'failed', tone: 'bad', isOver: true }
     case 'accepted':
       return { word: 'under way', tone: 'busy', isOver: false }
     case 'rejected':

@@ -1,5 +1,6 @@
 """`ingest-server devices`, `events` and `fetch`, as a person types them, beside a running server."""
 
+import contextlib
 import json
 import threading
 
@@ -95,7 +96,9 @@ def test_where_no_event_was_told_it_is_said_where_they_are(operator, site):
     assert "A device that has a broker tells its events there: [fleet] mqtt_url" in err
 
 
-def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
+@contextlib.contextmanager
+def answering(site, answer):
+    """A device beside a program that asks it something: the first command is answered with *answer*."""
     site.report()
     written(site)
     done = threading.Event()
@@ -106,27 +109,47 @@ def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
             site.server.fleet.service.adopt()
             seq += 1
             for one in site.report(seq=seq)["commands"]:
-                site.report(
-                    seq=seq,
-                    acks=[{"id": one["id"], "status": "done", "message": json.dumps(one["args"])}],
-                )
+                site.report(seq=seq, acks=[{"id": one["id"], **answer(one["args"])}])
                 return
             done.wait(0.05)
 
     thread = threading.Thread(target=device)
     thread.start()
     try:
-        code, out, err = operator.run(
-            "fetch", "drone-1", "DJI_*", "--from", "2026-11-29", "--metered"
-        )
+        yield
     finally:
         done.set()
         thread.join()
+
+
+def test_a_fetch_is_told_the_device_and_waited_for(operator, site):
+    with answering(site, lambda args: {"status": "done", "message": json.dumps(args)}):
+        code, out, err = operator.run(
+            "fetch", "drone-1", "DJI_*", "--from", "2026-11-29", "--metered"
+        )
 
     assert code == EXIT_DONE
     assert "drone-1 hears of it with its next report (command " in err
     query = {"name": "DJI_*", "from": "2026-11-29T00:00:00Z"}
     assert out.splitlines()[-1] == f"done: {json.dumps({'query': query, 'metered': True})}"
+
+
+@pytest.mark.parametrize(
+    ("ack", "code", "told"),
+    [
+        ({"first_status": "failed", "code": "disk"}, EXIT_FAILED, "failed: as said before"),
+        ({"first_status": "done", "code": "ok"}, EXIT_DONE, "done: as said before"),
+        ({"code": "timeout"}, EXIT_FAILED, "duplicate: as said before"),
+        ({"code": "ok"}, EXIT_DONE, "duplicate: as said before"),
+    ],
+    ids=["failed", "done", "failed, an older agent", "done, an older agent"],
+)
+def test_a_fetch_that_the_device_knew_already_ends_as_it_did(operator, site, ack, code, told):
+    said = {"status": "duplicate", "message": "as said before", **ack}
+    with answering(site, lambda _args: said):
+        found = operator.run("fetch", "drone-1", "DJI_*")
+
+    assert (found[0], found[1].splitlines()[-1]) == (code, told)
 
 
 @pytest.mark.parametrize(

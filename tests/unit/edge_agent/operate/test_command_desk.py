@@ -128,6 +128,20 @@ def test_a_command_runs_once_whichever_way_brings_it_and_each_way_is_answered(si
     assert {one["message"] for one in (*first, *second, *again)} == {first[0]["message"]}
 
 
+def test_a_duplicate_says_what_the_command_came_to_the_first_time(site):
+    document = site.document("retry", {"file_id": "0" * 32})
+    (first,) = site.take(document, "mqtt")
+    (again,) = site.take(document, "server")
+
+    assert (first["status"], again["status"], again["first_status"]) == (
+        "failed",
+        "duplicate",
+        "failed",
+    )
+    assert again["code"] == first["code"]
+    assert "first_status" not in first
+
+
 def test_one_that_is_repeated_before_its_answer_has_left_is_not_answered_twice(site):
     document = json_of(site.document("pause"))
     site.desk.take(document, "server")
@@ -150,7 +164,7 @@ def test_one_id_is_one_command_whatever_else_it_says(site):
 
     (ack,) = site.take({**document, "cmd": "resume", "args": {}})
 
-    assert (ack["status"], ack["cmd"]) == ("duplicate", "pause")
+    assert (ack["status"], ack["cmd"], ack["first_status"]) == ("duplicate", "pause", "done")
     assert is_paused(site)
 
 

@@ -176,6 +176,26 @@ def test_a_duplicate_tells_what_became_of_it_only_where_nothing_else_did(fleet):
     assert told == {one: "done", two: "duplicate"}
 
 
+@pytest.mark.parametrize("first", ["done", "failed", "accepted"])
+def test_a_duplicate_that_says_what_the_command_came_to_is_believed(fleet, first):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]
+    ack = {"id": given, "status": "duplicate", "first_status": first, "code": "disk"}
+    fleet.report(acks=[ack])
+
+    found = fleet.operations.command("drone-1", given)
+    assert (found["status"], found["code"]) == (first, "disk")
+
+
+@pytest.mark.parametrize("first", ["duplicate", "the moon", 7, None, ["done"], {"done": 1}])
+def test_a_duplicate_with_a_first_status_that_is_none_is_an_older_agents(fleet, first):
+    fleet.report()
+    given = fleet.operations.give("drone-1", "pause", {}, 120, "me")["id"]
+    fleet.report(acks=[{"id": given, "status": "duplicate", "first_status": first}])
+
+    assert fleet.operations.command("drone-1", given)["status"] == "duplicate"
+
+
 def test_a_duplicate_ends_nothing_that_goes_on(fleet):
     fleet.report()
     given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]

@@ -118,4 +118,6 @@ test('a code of a newer agent is shown, and is no property of an object', () => 
   assert.equal(words.eventWord('edgeup.file.completed'), 'Verified by the server')
   assert.equal(words.commandStanding({ status: 'sent' }).isOver, false)
   assert.equal(words.commandStanding({ status: 'waiting' }).isOver, false)
+  assert.equal(words.commandStanding({ status: 'duplicate', code: 'ok' }).word, 'done')
+  assert.equal(words.commandStanding({ status: 'duplicate', code: 'timeout' }).word, 'failed')
 })
