@@ -144,7 +144,8 @@ def test_a_server_without_the_extra_says_what_to_install_before_it_opens_anythin
     tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
-    monkeypatch.delitem(sys.modules, "ingest_server.fleet.broker", raising=False)
+    for module in ("broker", "mqtt_client"):
+        monkeypatch.delitem(sys.modules, f"ingest_server.fleet.{module}", raising=False)
 
     with pytest.raises(ServerError, match=r"pip install 'edge-uploader\[server,fleet\]'"):
         Fleet(
