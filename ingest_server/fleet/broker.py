@@ -153,9 +153,14 @@ class FleetBroker:
             held.popleft()
 
     def _is_taken(self, message: Received, *, is_again: bool = False) -> bool:
-        taken = self._messages.take(
-            message.topic, message.payload, is_retained=message.is_retained, is_again=is_again
-        )
+        try:
+            taken = self._messages.take(
+                message.topic, message.payload, is_retained=message.is_retained, is_again=is_again
+            )
+        except Exception as error:
+            # Without its acknowledgement the broker would hold back what all others say.
+            log.exception("fleet.message_failed", topic=message.topic, error=type(error).__name__)
+            return True
         if taken is Taken.LEFT_OUT:
             self._stopped.wait(PAUSE_S)
         return taken is not Taken.NOT_STORED

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest_server.fleet.presence import LATE, NEVER, OFFLINE
-from ingest_server.fleet.values import inner, number, text, texts, whole
+from ingest_server.fleet.values import age_s, inner, number, text, texts, whole
 
 MOST_PROBLEMS = 16
 MOST_DETAIL = 300
@@ -70,7 +70,7 @@ def standing_of(state: Mapping[str, Any]) -> Standing:
         blocked_detail=text(state.get("blocked_detail"), MOST_DETAIL),
         pending_files=whole(queue.get("files")) or 0,
         pending_bytes=whole(queue.get("bytes")) or 0,
-        oldest_age_s=whole(queue.get("oldest_age_s")),
+        oldest_age_s=age_s(queue.get("oldest_age_s")),
         failed=whole(queue.get("failed")) or 0,
         rate_bytes_per_s=whole(state.get("rate_bytes_per_s")),
         eta_s=whole(state.get("eta_s")),

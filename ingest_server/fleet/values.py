@@ -12,6 +12,7 @@ from upload_protocol.members import MessageError
 MOST = 2**63 - 1
 _MOST_VERSION = 2**53 - 1
 """The greatest whole number that all who read JSON agree on; a device takes none above it."""
+_MOST_AGE_S = 100 * 365 * 86_400
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -26,6 +27,12 @@ def whole(value: object) -> int | None:
     """Return *value* as a whole number from 0 to 2^63 - 1; None: it is no number."""
     found = number(value)
     return None if found is None else int(found)
+
+
+def age_s(value: object) -> int | None:
+    """Return *value* as seconds that have passed, a century at most: any clock can go back for so long."""
+    found = whole(value)
+    return None if found is None else min(found, _MOST_AGE_S)
 
 
 def version(value: object) -> int | None:

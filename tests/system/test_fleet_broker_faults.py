@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from demo.ports import free_port
 from ingest_server.fleet.intake import Intake
-from ingest_server.fleet.mqtt_client import Login, Session
+from ingest_server.fleet.mqtt_client import MOST_UNACKNOWLEDGED, Login, Session
 from ingest_server.fleet.mqtt_messages import Saying
 from ingest_server.fleet.report import Report
 from tests.support.certificates import Authority
@@ -184,6 +184,28 @@ def test_a_broker_that_forgot_everything_is_told_all_that_is_wanted_anew(tmp_pat
 
     [command] = {payload for topic, payload, _ in seen if topic.endswith("/cmd")}
     assert json.loads(command)["id"] == given["id"]
+
+
+def test_what_a_device_says_and_this_server_fails_at_keeps_nothing_of_others_back(
+    tmp_path, monkeypatch
+):
+    with Mosquitto(tmp_path / "broker") as broker, running(broker.url) as (fleet, lines):
+        joined = fleet.service.joined
+
+        def fails(device):
+            if device == "drone-1":
+                raise RuntimeError("a bug")
+            return joined(device)
+
+        monkeypatch.setattr(fleet.service, "joined", fails)
+        with listening(broker, []) as device:
+            wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+            for _ in range(2 * MOST_UNACKNOWLEDGED):
+                online(device)
+            online(device, "drone-2")
+            wait_for(lambda: row(fleet, "drone-2").get("via") == ["mqtt"], "another is heard")
+
+    assert line(lines, "fleet.message_failed")["topic"] == "edgeup/v1/drone-1/status"
 
 
 class Heard:
