@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from ingest_server.core.errors import Refused
+from ingest_server.fleet import home_assistant
 from ingest_server.fleet.commands import document
 from ingest_server.fleet.inflow import SAY_AGAIN_S, Bucket
 from ingest_server.fleet.intake import Intake
@@ -254,50 +255,9 @@ class Messages:
         """Return the fleet as a device of Home Assistant."""
         return Saying(
             f"{prefix.strip('/')}/device/edgeup_fleet/config",
-            _json(_discovery(self.own("state"), self.own("status"))),
+            _json(home_assistant.discovery(self.own("state"), self.own("status"))),
             is_retained=True,
         )
-
-
-_SENSORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "summary": ("Devices", {}),
-    "offline": ("Offline", {"state_class": "measurement"}),
-    "failed": ("Failed recordings", {"state_class": "measurement"}),
-    "pending_files": ("Waiting recordings", {"state_class": "measurement"}),
-    "pending_bytes": (
-        "Waiting bytes",
-        {"state_class": "measurement", "device_class": "data_size", "unit_of_measurement": "B"},
-    ),
-    "stuck": ("Stuck devices", {"state_class": "measurement"}),
-}
-
-
-def _discovery(state: str, status: str) -> dict[str, Any]:
-    parts = {
-        key: {
-            "p": "sensor",
-            "unique_id": f"edgeup_fleet-{key}",
-            "default_entity_id": f"sensor.edgeup_fleet_{key}",
-            "name": name,
-            "value_template": "{{ value_json." + key + " }}",
-            **more,
-        }
-        for key, (name, more) in _SENSORS.items()
-    }
-    return {
-        "dev": {"ids": ["edgeup_fleet"], "name": "Edge fleet", "mf": "edge-uploader"},
-        "o": {"name": "ingest-server"},
-        "state_topic": state,
-        "availability": [
-            {
-                "topic": status,
-                "value_template": "{{ value_json.status }}",
-                "payload_available": "online",
-                "payload_not_available": "offline",
-            }
-        ],
-        "cmps": parts,
-    }
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
