@@ -1,8 +1,8 @@
 """Hints that something happened in the watched folder; the only module that knows watchdog.
 
-A hint says "look again", never what happened, but for a rename: file system events get lost in many silent ways (queue
-overflow, watch limit, mounts, a replaced folder, folders made faster than they are watched), so the
-scan is the truth and this only makes it prompt.
+A hint says "look again", never what happened, but for a rename: file system events get lost in many
+silent ways (queue overflow, watch limit, mounts, a replaced folder, folders made faster than they are
+watched), so the scan is the truth and this only makes it prompt.
 """
 
 from __future__ import annotations

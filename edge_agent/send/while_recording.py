@@ -1,10 +1,10 @@
 """Sends recordings while they are still written to, so that little is left when they are finished.
 
 A worker beside the lanes, with a connection of its own. It makes an upload without a length and puts
-whole blocks into it, behind the writer (`core/growing`); the recording stays GROWING. All that is sent here is
-provisional: when the file is finished a lane takes up the upload, compares each of its blocks with the
-file (`opening`, `steps`), sends those that differ and the rest, and completes it as any other. So nothing here
-can make a wrong copy, and whatever goes wrong here leaves a recording to its end.
+whole blocks into it, behind the writer (`core/growing`); the recording stays GROWING. All that is sent
+here is provisional: when the file is finished a lane takes up the upload, compares each of its blocks
+with the file (`opening`, `steps`), sends those that differ and the rest, and completes it as any other.
+So nothing here can make a wrong copy, and whatever goes wrong here leaves a recording to its end.
 
 Finished recordings go first: while one is due, nothing is sent here.
 """
