@@ -142,7 +142,7 @@ class WhileRecording:
             return _LOOK_S
         for recording in allowed:
             known = self._known(recording)
-            if not known.is_left and self._send_some(recording, known, now_s):
+            if not known.is_left and self._send_some(recording, known):
                 self._turns += 1
                 known.served = self._turns
                 return 0.0
@@ -193,25 +193,22 @@ class WhileRecording:
             self._shared.store.notes.count_sent(sent=self._uncounted_bytes, resent=0)
             self._uncounted_bytes = 0
 
-    def _send_some(self, recording: Recording, known: _Sent, now_s: float) -> bool:
+    def _send_some(self, recording: Recording, known: _Sent) -> bool:
         """Do what is next with *recording*; return whether it was anything."""
         try:
             with self._shared.open_source(recording.path) as source:
                 if source.identity.inode != known.inode:
                     return False  # another file has its name: the next look at the folder tells
-                did = self._advance(recording, known, source)
+                return self._advance(recording, known, source)
         except SourceError:
             known.received = None  # a request may have broken off
             return False
         except TransportError as error:
-            self._on_error(recording, known, error, now_s)
+            self._on_error(recording, known, error)
             return False
         except ConfigError:
-            self._until_s = now_s + _UNUSABLE_S  # the lanes say so
+            self._until_s = self._shared.clock.now_s() + _UNUSABLE_S  # the lanes say so
             return False
-        if did:
-            self._failures = 0
-        return did
 
     def _advance(self, recording: Recording, known: _Sent, source: Source) -> bool:
         if source.identity.length < known.written:
@@ -267,6 +264,7 @@ class WhileRecording:
         with self._shared.lock.opened():
             pieces = self._pieces(recording, source, where)
             status = self._connected().send(upload_id, where, None, pieces)
+        self._failures = 0
         _learn(known, status)
         if not status.received.covers(where):
             known.is_left = True  # 200 without the bytes: asking again will not change that
@@ -291,9 +289,7 @@ class WhileRecording:
             self._uncounted_bytes += len(piece)
             yield piece
 
-    def _on_error(
-        self, recording: Recording, known: _Sent, error: TransportError, now_s: float
-    ) -> None:
+    def _on_error(self, recording: Recording, known: _Sent, error: TransportError) -> None:
         known.received = None
         log.debug("growing.failed", recording_id=recording.id, error=str(error))
         is_passing = isinstance(error, ConflictError) and error.is_passing
@@ -305,6 +301,7 @@ class WhileRecording:
         self._failures += 1
         asked_s = error.retry_after_s if isinstance(error, ServerBusyError) else None
         own_s = self._backoff.delay_s(self._failures, jitter=self._jitter())
+        now_s = self._shared.clock.now_s()  # the request may have taken longer than the wait
         self._until_s = now_s + max(_LOOK_S, own_s if asked_s is None else asked_s)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -173,6 +174,27 @@ def test_a_broken_request_costs_what_was_in_flight_and_a_restart_goes_on(stage):
 
     assert stage.is_true(recording, "a.ts")
     assert puts(stage) <= len(DATA) + 64 * 1024 + 4000, "a piece at most went twice"
+
+
+def test_requests_that_never_pass_are_tried_at_growing_intervals(stage):
+    recording = stage.begin("a.ts")
+    begun_s = []
+
+    def lost(request: object) -> Fault:
+        if request.method != "PUT":
+            return FINE
+        begun_s.append(stage.lane.clock.now_s())
+        return Fault(delay_s=20.0, lose_request=True)
+
+    stage.link.schedule = lost
+    stage.pass_steps(200)
+    stage.link.schedule = lambda request: FINE
+    stage.finish(recording)
+
+    between_s = [later - earlier for earlier, later in pairwise(begun_s)]
+    assert between_s[0] < 25
+    assert between_s[-1] > 40
+    assert stage.is_true(recording, "a.ts")
 
 
 def test_a_create_whose_answer_is_lost_makes_no_second_upload(stage):
