@@ -190,8 +190,9 @@ class WhileRecording:
         for gone in self._sent.keys() - growing:
             del self._sent[gone]
         if self._uncounted_bytes >= (_COUNTED_BYTES if self._sent else 1):
-            self._shared.store.notes.count_sent(sent=self._uncounted_bytes, resent=0)
-            self._uncounted_bytes = 0
+            with suppress(StoreError):  # a full disk under the database: it is counted later
+                self._shared.store.notes.count_sent(sent=self._uncounted_bytes, resent=0)
+                self._uncounted_bytes = 0
 
     def _send_some(self, recording: Recording, known: _Sent) -> bool:
         """Do what is next with *recording*; return whether it was anything."""

@@ -9,10 +9,12 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.base.activity import Reason
+from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_of
+from edge_agent.send import while_recording
 from edge_agent.send.while_recording import WhileRecording
 from tests.support.lane import Scene, scene
 from tests.support.link import FINE, Fault, problem
@@ -195,6 +197,25 @@ def test_requests_that_never_pass_are_tried_at_growing_intervals(stage):
     assert between_s[0] < 25
     assert between_s[-1] > 40
     assert stage.is_true(recording, "a.ts")
+
+
+def test_what_cannot_be_counted_now_is_sent_and_counted_later(stage, monkeypatch):
+    monkeypatch.setattr(while_recording, "_COUNTED_BYTES", MIB)
+    notes, counted, is_full = stage.lane.store.notes, [], True
+
+    def count_sent(*, sent: int, resent: int) -> None:
+        if is_full:
+            raise StoreError("the disk is full")
+        counted.append(sent)
+
+    monkeypatch.setattr(notes, "count_sent", count_sent)
+    stage.begin("a.ts")
+    stage.pass_steps()
+    is_full = False
+    stage.pass_steps(1)
+
+    assert puts(stage) >= BEHIND
+    assert counted == [BEHIND]
 
 
 def test_a_create_whose_answer_is_lost_makes_no_second_upload(stage):
