@@ -43,6 +43,7 @@ class Commands:
     def __init__(self, store: FleetStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._is_keeping = True
 
     def adopt(self, members: Mapping[str, Member]) -> list[tuple[Member, CommandRecord]]:
         """Take up what `ingest-server fetch` has written beside this process; return it."""
@@ -181,8 +182,11 @@ class Commands:
             self._store.put_command(command)
         except Refused as refused:
             # Told again by the device, or expired again after a restart: nothing is lost for good.
-            log.warning("fleet.not_kept", device_id=command.device, error=str(refused))
+            if self._is_keeping:  # said once: what a broker waits for is tried again each second
+                log.warning("fleet.not_kept", device_id=command.device, error=str(refused))
+            self._is_keeping = False
             return False
+        self._is_keeping = True
         return True
 
 

@@ -157,9 +157,11 @@ def test_the_answer_to_a_command_that_is_not_stored_is_not_taken_either(fleet, m
     disk = Full(fleet)
     done = {"v": 1, "id": given["id"], "status": "done", "code": "ok"}
 
-    first = say(messages, "cmd/ack", done)
+    with capture_logs() as lines:
+        first = [say(messages, "cmd/ack", done, is_again=again) for again in (False, True, True)]
     disk.is_full = False
     last = say(messages, "cmd/ack", done, is_again=True)
 
-    assert (first, last) == (Taken.NOT_STORED, Taken.DONE)
+    assert (set(first), last) == ({Taken.NOT_STORED}, Taken.DONE)
+    assert [one["event"] for one in lines] == ["fleet.not_kept"], "said once"
     assert fleet.operations.command("drone-1", given["id"])["status"] == "done"
