@@ -13,6 +13,10 @@ from edge_agent.report.state_document import percent, reason_of
 DONE = (State.VERIFIED, State.KEPT, State.RELEASED)
 
 
+_ALL_THERE = frozenset({*DONE, State.SENT})
+"""States in which the server has every byte."""
+
+
 def describe(recording: Recording, view: View) -> dict[str, Any]:
     """Return one recording as a person sees it: printable, with the reason for its wait."""
     wait = reason_of(recording, view)
@@ -29,7 +33,7 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
         "length": length,
         "acknowledged": acknowledged,
         "in_flight": current.in_flight if current is not None else 0,
-        "percent": None if acknowledged is None else percent(acknowledged, length),
+        "percent": _percent(recording, acknowledged),
         "reason": None if wait is None else str(wait.reason),
         "detail": recording.detail if wait is None else wait.detail,
         "problem": recording.problem,
@@ -41,9 +45,15 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
     }
 
 
+def _percent(recording: Recording, acknowledged: int | None) -> float | None:
+    if recording.state in _ALL_THERE:
+        return 100.0
+    return None if acknowledged is None else percent(acknowledged, recording.identity.length)
+
+
 def _acknowledged(recording: Recording, view: View) -> int | None:
     """Return the bytes that the server holds as far as it is known here; None: only it knows."""
-    if recording.state in (*DONE, State.SENT):
+    if recording.state in _ALL_THERE:
         return recording.identity.length
     if view.current is not None and view.current.recording_id == recording.id:
         return view.current.acknowledged

@@ -291,7 +291,12 @@ def _link(link: LinkUse) -> dict[str, Any]:
 
 
 def percent(part: int, whole: int) -> float:
-    """Return how much of *whole* is done; 100.0 only when all of it is."""
+    """Return how much of *whole* is done; 100.0 only when all of it is.
+
+    Of nothing it is 0.0: that an empty file has arrived is seen by its state, and never by its bytes.
+    """
+    if whole <= 0:
+        return 0.0
     return 100.0 if part >= whole else min(99.9, round(100 * part / whole, 1))
 
 

@@ -122,13 +122,20 @@ def _upload_row(one: Summary, now: datetime) -> tuple[str, ...]:
         one.device,
         shown(one.name),
         one.state,
-        _percent(one.received_bytes, one.length),
+        _percent(one),
         f"{one.received_bytes}/{'?' if one.length is None else one.length}",
         age(now, one.created_at),
     )
 
 
-def _percent(received: int, length: int | None) -> str:
-    if length is None:
+_ALL_THERE = ("verifying", "publishing", "complete")
+"""States in which every byte is here."""
+
+
+def _percent(one: Summary) -> str:
+    if one.length is None:
         return "?"
-    return "100 %" if received >= length else f"{100 * received // length} %"
+    if not one.length:  # that an empty file has arrived is seen by its state alone
+        return "100 %" if one.state in _ALL_THERE else "0 %"
+    received = one.received_bytes
+    return "100 %" if received >= one.length else f"{100 * received // one.length} %"

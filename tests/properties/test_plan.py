@@ -182,4 +182,4 @@ def test_a_rate_lies_between_the_slowest_and_the_fastest_sample(samples):
 
 @given(st.integers(0, 10**15), st.integers(0, 10**15))
 def test_a_hundred_percent_means_all_of_it(acknowledged, length):
-    assert (percent(acknowledged, length) == 100.0) == (acknowledged >= length)
+    assert (percent(acknowledged, length) == 100.0) == (acknowledged >= length > 0)

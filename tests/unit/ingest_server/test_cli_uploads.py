@@ -53,6 +53,17 @@ def test_a_list_is_of_one_device_of_the_newest_and_since_a_time(operator, site):
     assert operator.run("list", "--since", "2027-01-01", "--json")[1] == "[]\n"
 
 
+def test_an_empty_file_is_shown_to_have_arrived_when_it_has_and_not_before(operator, site):
+    request = CreateRequest("empty.mp4", length=0)
+    made = site.receiver.create("cam", new_key(), request)[0].id
+    before = operator.run("list")[1].split()
+    site.complete(made, b"")
+    after = operator.run("list")[1].split()
+
+    assert before[before.index("open") :][1:4] == ["0", "%", "0/0"]
+    assert after[after.index("complete") :][1:4] == ["100", "%", "0/0"]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [

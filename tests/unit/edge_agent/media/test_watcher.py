@@ -513,6 +513,18 @@ def test_a_settled_file_that_is_written_again_settles_again(folder):
     assert after.identity.length == 16
 
 
+def test_an_empty_file_is_shown_to_have_arrived_when_it_has_and_not_before(folder):
+    folder.write("empty.mp4", b"")
+    folder.look()
+    shown = [describe(folder.only(), folder.activity.view())["percent"]]
+    folder.settle()
+    shown.append(describe(folder.only(), folder.activity.view())["percent"])
+    there = sent(folder, folder.only())
+    shown.append(describe(there, folder.activity.view())["percent"])
+
+    assert shown == [0.0, 0.0, 100.0]
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_later_version_says_which_earlier_one_it_supersedes(folder, kept):
     log = folder.write("gps.csv")

@@ -358,7 +358,7 @@ def test_where_no_clock_is_right_the_time_counts_that_the_device_is_known_to_hav
 
 @pytest.mark.parametrize(
     ("part", "whole", "shown"),
-    [(0, 0, 100.0), (0, 9, 0.0), (999_999, 1_000_000, 99.9), (5, 5, 100.0)],
+    [(0, 0, 0.0), (0, 9, 0.0), (999_999, 1_000_000, 99.9), (5, 5, 100.0)],
 )
 def test_a_hundred_percent_means_all_of_it(part, whole, shown):
     assert percent(part, whole) == shown
