@@ -46,6 +46,7 @@ class PartTrial:
     def leave_out(self, part: str) -> None:
         """Tell *part* no more, until the server is another one."""
         self._left_out.add(part)
+        self._to_try = deque(one for one in self._to_try if one != part)
 
     def refused(self, parts: Sequence[str]) -> Verdict:
         """Say that a report with *parts* was refused; of a list, one for each entry."""

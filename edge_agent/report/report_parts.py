@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 VIA: Final[Via] = "server"
 _RENEW_S = 3500.0
 """A state that has not changed is told again after so long: its small figures have moved."""
+_LISTS = frozenset({"acks", "events"})
+_ALL_OF_THEM = 5
+"""Entries of a list that are refused one after the other: whoever does so takes none of that kind."""
 _METERED_FILES_S = 1800.0
 """Between two lists of files over a metered link: each is as long as ten states."""
 
@@ -89,6 +93,8 @@ class ReportParts:
         self._has_set_aside = carries_events
         self._left_out_acks: set[str] = set()
         self._said: set[str] = set()
+        self._in_a_row: Counter[str] = Counter()
+        """How many entries of a list were refused since one of it was taken."""
         self.told = Told()
         self.trial = PartTrial()
         self.holds = HoldsTelling(store.changes, device_id)
@@ -133,8 +139,10 @@ class ReportParts:
             log.warning("report.incomplete", error=str(error))
         return look
 
-    def taken(self, run: str | None) -> bool:
-        """Say that the last look was taken by the *run* of a server; return whether that may take more now."""
+    def taken(self, look: Look, run: str | None) -> bool:
+        """Say that *look* was taken by the *run* of a server; return whether that may take more now."""
+        for part in look.names():
+            self._in_a_row.pop(part, None)
         may_more = self.trial.taken(run)
         if may_more:
             self._left_out_acks.clear()
@@ -156,7 +164,8 @@ class ReportParts:
                 self._store.outbox.settle({look.events[0].seq: "refused by the server"})
         elif part == "acks":
             self._left_out_acks.add(look.acks[0].id)
-        else:
+        self._in_a_row[part] += 1
+        if part not in _LISTS or self._in_a_row[part] >= _ALL_OF_THEM:
             self.trial.leave_out(part)
         if part not in self._said:
             log.warning(

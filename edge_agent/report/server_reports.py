@@ -218,7 +218,7 @@ class ServerReports:
         self._failures, self._is_older = 0, False
         self._pace.told(cost, now_s, next_s=next_s, is_news=look.is_news)
         self._parts.told.note(look.parts, now_s)
-        if self._parts.taken(answer.run):
+        if self._parts.taken(look, answer.run):
             self._pace.hurry()
         self._hear(look, answer)
         if next_s > KEPT_S:

@@ -72,6 +72,28 @@ def test_one_answer_that_is_refused_holds_up_no_other_nor_makes_reports_many(ser
     assert len(complaints(capsys)) == 1
 
 
+def test_where_every_event_is_refused_they_wait_and_reports_are_no_more_for_it(
+    server, agent, capsys
+):
+    asked = []
+    server.refuses = lambda report: asked.append(report) or "events" in report
+    agent.tell(*(f"{number}.mp4" for number in range(500)))
+    agent.run_for(1200)
+
+    assert len(asked) < 30
+    assert len(complaints(capsys)) == 1
+    assert len(agent.store.outbox.undelivered(limit=1000)) == 495
+
+    server.run, server.refuses = "e5f60718", lambda _report: False
+    agent.run_for(300)
+
+    assert {one["data"]["name"] for one in named(server.reports, "events")[0]} >= {
+        "0.mp4",
+        "19.mp4",
+    }
+    assert agent.store.outbox.undelivered() == []
+
+
 def test_what_was_refused_is_told_again_once_the_server_was_started_anew(server, agent, capsys):
     server.refuses = lambda report: "files" in report or "events" in report
     agent.tell("1.mp4")
