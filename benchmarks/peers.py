@@ -197,6 +197,10 @@ class Nginx(Peer):
         self._pids = pids
         self._folder = folder
 
+    @property
+    def port(self) -> int:
+        return int(str(self._port).removeprefix("tls:"))
+
     def measure(self, client: Client, case: Case) -> Speed:
         head = "PUT {target}-{number} HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n"
         targets = [f"/{number}" for number in range(case.connections)]
@@ -314,7 +318,7 @@ def nginx(folder: Path, authority: Authority | None = None) -> Iterator[Nginx]:
         error_log {home}/error.log;
         events {{ worker_connections 256; }}
         http {{
-          access_log off; keepalive_requests 1000000; client_max_body_size 0;
+          access_log off; sendfile on; keepalive_requests 1000000; client_max_body_size 0;
           client_body_temp_path {home}/temp; {temps}
           server {{
             listen {LOOPBACK}:{port}{secure}; {keys} root {home}/root;
