@@ -206,8 +206,11 @@ class HttpConnection(cheroot_parts.Connection):
         finally:
             self._end_turn()
         if self._has_more_to_send:
-            if had_to_wait:  # that was not the peer's
-                self._begin_to_answer()
+            if had_to_wait:  # that was not the peer's; the rest of its time goes on
+                self._answering_s += self.server.now_s() - self.parked_s
+                self.deadline_s = (
+                    self._answering_s + self.server.settings.patience.min_rate_window_s
+                )
             return True
         self.phase, self.deadline_s = Phase.IDLE, None
         return self._is_kept or (self.lingers and self._begins_to_linger())

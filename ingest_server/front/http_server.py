@@ -183,6 +183,7 @@ class UploadServer(cheroot_parts.Server):
     def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""
         if conn.asked is not None and conn.phase in TURNS:
+            conn.parked_s = self.now_s()
             conn.asked.wait(conn)
             return
         super().put_conn(conn)

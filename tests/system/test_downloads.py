@@ -16,6 +16,7 @@ from ingest_server.front.admission import (
     SLICE_BYTES,
     Cost,
 )
+from ingest_server.front.phases import Phase
 from ingest_server.page.downloads import MOST_OPEN
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
@@ -221,6 +222,7 @@ def test_while_an_upload_comes_one_download_has_a_thread_and_then_all_that_may(i
         serving(app, max_uploads=1) as server,
         contextlib.ExitStack() as closing,
     ):
+        closing.callback(steps.release, 2 * many)
         patch.setattr(queues, "SLICE_BYTES", of_slice)
         patch.setattr(queues, "UPLOADS_PAUSE_S", 0)
         sender = closing.enter_context(Peer(server.address))
@@ -246,6 +248,54 @@ def test_while_an_upload_comes_one_download_has_a_thread_and_then_all_that_may(i
         steps.release(2 * many)
 
         assert [len(peer.answer().body) for peer in peers] == [2 * of_slice] * many
+
+
+def test_who_reads_slowly_has_no_new_time_because_others_had_the_turn():
+    gate, numbers, now_s, window_s = threading.Semaphore(0), iter(range(1000)), [100.0], 60.0
+    held = []
+
+    def pieces(number: int):
+        if number:
+            held.append(number)
+            gate.acquire(timeout=60)
+        for _ in range(64):
+            yield bytes(MIB)
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(64 * MIB))])
+        return pieces(next(numbers))
+
+    with (
+        serving(app, max_uploads=1, min_rate=1, min_rate_window_s=window_s) as server,
+        contextlib.ExitStack() as closing,
+    ):
+        closing.callback(gate.release, 2 * DOWNLOAD_THREADS)
+        server.now_s = lambda: now_s[0]
+        slow = closing.enter_context(reluctant(server))
+        slow.send(asking("/v1/fleet/recordings/any/content", "x"))
+        wait_for(lambda: waiting_for_a_reader(server), "it is full")
+        [conn] = server._open
+        for _ in range(DOWNLOAD_THREADS):
+            peer = closing.enter_context(Peer(server.address))
+            peer.send(asking("/v1/fleet/recordings/any/content", "x"))
+        wait_for(lambda: len(held) == DOWNLOAD_THREADS, "the turns are taken")
+        slow.socket.setblocking(False)
+
+        def waits_for_its_turn() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while slow.socket.recv(MIB):
+                    pass
+            return conn.phase is Phase.SLICE
+
+        now_s[0] += 5  # its own
+        wait_for(waits_for_its_turn, "it took enough to be given more", every_s=0.001)
+        turns = server.queues._turns[Cost.DOWNLOAD]
+        wait_for(lambda: turns._waiting, "it waits")
+        now_s[0] += 10
+        gate.release()
+        wait_for(lambda: conn.phase is Phase.ANSWER and conn.deadline_s, "it is full again")
+
+        assert conn.deadline_s == 100 + window_s + 10
 
 
 @pytest.mark.slow
