@@ -114,13 +114,17 @@ class Reports:
         self.activity = Activity()
         self.state: dict[str, Any] = STATE
         self.desk = Desk() if desk is None else desk
-        self.client = ReportsClient(
-            Endpoint(url=url, idle_timeout_s=5.0, kept_s=290.0, **endpoint),
-            token=lambda: token,
-            utc=self.clock.now_utc,
-        )
+
+        def connect() -> ReportsClient:
+            self.client = ReportsClient(
+                Endpoint(url=url, idle_timeout_s=5.0, kept_s=290.0, **endpoint),
+                token=lambda: token,
+                utc=self.clock.now_utc,
+            )
+            return self.client
+
         self.worker = ServerReports(
-            lambda: self.client,
+            connect,
             self.store,
             device_id="drone-01",
             snapshot=lambda: self.state,

@@ -233,6 +233,20 @@ def test_the_figures_are_those_of_connections_that_carry_a_request():
     assert during.resent_share in (0.0, None)  # None: a kernel before 4.19
 
 
+def test_the_server_is_away_from_a_request_that_breaks_to_one_that_is_answered():
+    watch = LinkMonitor(
+        ("127.0.0.1", 1), ask=lambda: True, on_return=lambda: None, clock=SystemClock()
+    )
+    line, seen = Line(), []
+    for was_answered in (None, False, None, True):
+        watch.begin(line)
+        watch.end(line, was_answered=was_answered)
+        seen.append(watch.is_away())
+    watch.stop()
+
+    assert seen == [False, True, True, False]
+
+
 def test_a_name_server_that_is_silent_holds_the_watch_up_for_a_second_at_most():
     over = threading.Event()
     names = Resolver(lambda *_, **__: over.wait(10) and [])

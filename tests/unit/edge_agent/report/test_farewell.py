@@ -4,6 +4,10 @@ import threading
 
 import pytest
 
+from edge_agent.base.clock import SystemClock
+from edge_agent.net.link_monitor import LinkMonitor
+from edge_agent.send.report_wiring import ReportsThread
+
 
 def end(agent):
     """Have *agent* stop as its thread does."""
@@ -81,3 +85,31 @@ def test_no_goodbye_begins_once_there_is_no_time_for_it(server, agent):
     end(agent)
 
     assert len(server.reports) == 1
+
+
+class Line:
+    """A connection of an upload."""
+
+    def live_socket(self):
+        return None
+
+    def cut(self): ...
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_where_uploads_have_seen_that_the_link_is_dead_nothing_is_tried(server, agent, is_away):
+    clock, line = SystemClock(), Line()
+    watch = LinkMonitor(("127.0.0.1", 1), ask=bool, on_return=lambda: None, clock=clock)
+    reports = ReportsThread(agent.worker, agent.activity, clock, watch)
+    take, has_come = server.take, threading.Event()
+    server.take = lambda *told: (take(*told), has_come.set())[0]
+    reports.start()
+    assert has_come.wait(30)
+
+    watch.begin(line)
+    watch.end(line, was_answered=not is_away)
+    reports.stop()
+    reports.close(30)
+    watch.stop()
+
+    assert ["status" in one for one in server.reports] == ([False] if is_away else [False, True])
