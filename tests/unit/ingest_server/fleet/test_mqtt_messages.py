@@ -11,7 +11,7 @@ from ingest_server.assembly.fleet import Fleet
 from ingest_server.auth.audit import Unaudited
 from ingest_server.core.errors import ServerError
 from ingest_server.fleet.intake import Intake
-from ingest_server.fleet.mqtt_messages import Messages
+from ingest_server.fleet.mqtt_messages import HEARD, Messages
 from ingest_server.fleet.settings import BrokerSettings
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
@@ -177,3 +177,38 @@ def test_nonsense_without_end_is_a_few_lines_in_the_log_that_say_how_many_there_
     told = [one for one in lines if one["event"].startswith("fleet.message_")]
     assert len(told) == 21
     assert told[-1]["lines_left_out"] == 4980
+
+
+HOSTILE = (None, True, -1, 1e308, 10**400, "", "x" * 2000, [], [[]], {}, {"a": None})
+SAID = {
+    "status": {"v": 1, "status": "online", "boot_id": "b", "run_id": "r", "session": 1},
+    "info": info(telemetry={"heartbeat_s": 300}),
+    "state": state(
+        queue={"files": 2, "bytes": 9, "oldest_age_s": 90_000, "failed": 0},
+        current={"file_id": "f", "name": "a.mp4", "length": 9, "acknowledged": 3},
+    ),
+    "event": {"id": "e1", "type": "edgeup.file.failed", "seq": 1},
+    "cmd/ack": {"v": 1, "id": "c1", "status": "done", "code": "ok", "result": {"a": 1}},
+    "reported": {"version": 1, "settings": {"paused": True}},
+}
+
+
+def each_with_something_else(document):
+    """Return *document* with each of its values, inner ones too, replaced by each hostile one."""
+    for key, value in document.items():
+        yield from ({**document, key: hostile} for hostile in HOSTILE)
+        if isinstance(value, dict):
+            yield from ({**document, key: other} for other in each_with_something_else(value))
+
+
+@pytest.mark.parametrize("channel", HEARD)
+def test_whatever_stands_where_a_value_should_the_fleet_is_looked_at(fleet, hear, channel):
+    with capture_logs() as lines:
+        for said in each_with_something_else(SAID[channel]):
+            hear("status", SAID["status"])
+            hear("state", SAID["state"])
+            hear(channel, said)
+            fleet.pass_s(2, step_s=2)
+            fleet.service.view(None)
+
+    assert "fleet.step_failed" not in {one["event"] for one in lines}
