@@ -45,7 +45,7 @@ run: $(STAMP) ## broker, server and agent on this machine, watching ./media (ARG
 demo: $(STAMP) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)
 
-test: $(STAMP) ## all tests, a quarter of an hour
+test: $(STAMP) ## all tests, about twenty minutes
 	$(PYTEST) -m "not nightly"
 
 test-fast: $(STAMP) ## all but the slow ones, under three minutes

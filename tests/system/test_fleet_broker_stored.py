@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,14 +30,16 @@ def lines(server, event):
     return [one for one in server.log() if one["event"] == event]
 
 
-def test_an_event_that_a_full_disk_refuses_is_taken_once_there_is_room_and_over_a_restart(tmp_path):
+@contextmanager
+def at_a_broker(folder):
+    """A server on a small disk, at a broker; yields it, its disk, and a client that speaks for a device."""
     with (
-        small_disk(tmp_path / "disk", size="48M") as disk,
-        Mosquitto(tmp_path / "broker") as broker,
+        small_disk(folder / "disk", size="48M") as disk,
+        Mosquitto(folder / "broker") as broker,
         listening(broker, [], topic="nobody") as device,
     ):
         server = Server(
-            tmp_path / "server",
+            folder / "server",
             data_dir=disk.path / "data",
             fleet={"mqtt_url": broker.url},
             limits={"min_free": "0"},
@@ -44,48 +47,38 @@ def test_an_event_that_a_full_disk_refuses_is_taken_once_there_is_room_and_over_
         try:
             server.start()
             wait_for(lambda: lines(server, "broker.connected"), "the server is at the broker")
-            tell(device, 1)
-            wait_for(lambda: kept(server) == ["e1"], "what there is room for is kept")
-
-            disk.fill()
-            for number in range(2, 60):  # what the file has room for is no matter
-                tell(device, number)
-            wait_for(lambda: lines(server, "fleet.events_not_kept"), "the disk is full")
-            server.kill()
-            disk.make_room()
-            server.start()
-            wait_for(lambda: len(kept(server)) == 59, "it comes again")
+            yield server, disk, device
         finally:
             server.close()
+
+
+def test_an_event_that_a_full_disk_refuses_is_taken_once_there_is_room_and_over_a_restart(tmp_path):
+    with at_a_broker(tmp_path) as (server, disk, device):
+        tell(device, 1)
+        wait_for(lambda: kept(server) == ["e1"], "what there is room for is kept")
+
+        disk.fill()
+        for number in range(2, 60):  # what the file has room for is no matter
+            tell(device, number)
+        wait_for(lambda: lines(server, "fleet.events_not_kept"), "the disk is full")
+        server.kill()
+        disk.make_room()
+        server.start()
+        wait_for(lambda: len(kept(server)) == 59, "it comes again")
 
     assert len(lines(server, "fleet.events_not_kept")) == 1
 
 
 @pytest.mark.nightly
 def test_an_event_waits_in_the_running_server_until_there_is_room(tmp_path):
-    with (
-        small_disk(tmp_path / "disk", size="48M") as disk,
-        Mosquitto(tmp_path / "broker") as broker,
-        listening(broker, [], topic="nobody") as device,
-    ):
-        server = Server(
-            tmp_path / "server",
-            data_dir=disk.path / "data",
-            fleet={"mqtt_url": broker.url},
-            limits={"min_free": "0"},
-        )
-        try:
-            server.start()
-            wait_for(lambda: lines(server, "broker.connected"), "the server is at the broker")
-            disk.fill()
-            for number in range(1, 60):
-                tell(device, number)
-            wait_for(lambda: lines(server, "fleet.events_not_kept"), "the disk is full")
-            disk.make_room()
-            wait_for(lambda: len(kept(server)) == 59, "all are kept")
-            wait_for(lambda: lines(server, "fleet.events_kept"), "it is said")
-        finally:
-            server.close()
+    with at_a_broker(tmp_path) as (server, disk, device):
+        disk.fill()
+        for number in range(1, 60):
+            tell(device, number)
+        wait_for(lambda: lines(server, "fleet.events_not_kept"), "the disk is full")
+        disk.make_room()
+        wait_for(lambda: len(kept(server)) == 59, "all are kept")
+        wait_for(lambda: lines(server, "fleet.events_kept"), "it is said")
 
     assert (
         "waits with them, or with the broker" in lines(server, "fleet.events_not_kept")[0]["error"]
