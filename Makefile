@@ -20,7 +20,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock clean format
+.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock dist clean format
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -57,12 +57,13 @@ test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the ex
 mutate: $(STAMP) ## put 60 small faults in, one at a time, and see whether a test notices (half an hour)
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import rules, dead code
+check: $(STAMP) ## format, lint, types, import rules, dead code, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -82,6 +83,11 @@ lock: $(STAMP) ## pin what the tests ran with, and what each side needs of it, b
 	$(COMPILE) pyproject.toml --extra agent --group build -c constraints.txt -o constraints-agent.txt
 	$(COMPILE) pyproject.toml --extra server --group build -c constraints.txt -o constraints-server.txt
 	$(COMPILE) --group broker -c constraints.txt -o constraints-broker.txt
+
+dist: $(STAMP) ## the wheel, the source and their checksums, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove the environments and the demo's data
 	rm -rf $(VENV) .venv-device .venv-3.13 var build dist
