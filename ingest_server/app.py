@@ -31,7 +31,7 @@ from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.page import files as page
-from ingest_server.page import recordings, session
+from ingest_server.page import partial, recordings, session
 from ingest_server.protocols import enrolment, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
@@ -142,7 +142,9 @@ def make_app(
     files.add_routes(app)
     page.add_routes(app, page_files)
     session.add_routes(app, operators, settings.public_url)
-    recordings.add_routes(app, recordings.Shelf(receiver.handing_out, audit))
+    shelf = recordings.Shelf(receiver.handing_out, receiver.arriving, audit)
+    recordings.add_routes(app, shelf)
+    partial.add_routes(app, shelf)
     registry.add_routes(
         app,
         receiver,

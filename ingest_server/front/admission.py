@@ -10,7 +10,7 @@ Five kinds of request, by what they cost:
   megabytes for a line of text. Two run at once, one of each device: nobody else waits for it;
 * a **control** request (create, complete, abort) is short, but may wait for the disk. A few run at once,
   and the others wait for their turn without a thread;
-* a **download** reads a published file for as long as its reader takes. Four have a thread at once, one while
+* a **download** reads a published file, or what has arrived of one, for as long as its reader takes. Four have a thread at once, one while
   uploads come, each for `SLICE_BYTES` and then behind those that wait: however many are read, and however
   fast, the rest go on;
 * a **light** one (status, probe, health) is never refused and never waits behind the others.
@@ -61,10 +61,11 @@ BUSY_RETRY_S = 5.0
 DEVICE_RETRY_S = 1.0
 
 RECORDINGS_PATH = "/v1/fleet/recordings"
+PARTIAL_PATH = "/v1/fleet/partial"
 CONTENT = "/content"
 
 _LIGHT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_READING = frozenset({"blocks", "uploads", "upload", "recordings"})
+_READING = frozenset({"blocks", "uploads", "upload", "recordings", "partial"})
 """What a path ends with that asks for digests of blocks, or for a list, of any protocol."""
 
 
@@ -109,8 +110,8 @@ def cost_of(head: RequestHead) -> Cost:
 
 
 def is_download(path: str) -> bool:
-    """Whether what is at *path* may be a whole recording."""
-    return path.startswith(RECORDINGS_PATH) and path.endswith(CONTENT)
+    """Whether what is at *path* may be a whole recording, or what has arrived of one."""
+    return path.startswith((RECORDINGS_PATH, PARTIAL_PATH)) and path.endswith(CONTENT)
 
 
 def _concatenates(head: RequestHead) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest_server.auth.operators import ROLES, SESSION_PATH
-from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
+from ingest_server.front.admission import CONTENT, PARTIAL_PATH, RECORDINGS_PATH
 from ingest_server.openapi.json_schema import Schema, reference, schema_of
 from ingest_server.openapi.operations import (
     ALWAYS,
@@ -15,7 +15,7 @@ from ingest_server.openapi.operations import (
     whole_number,
 )
 from ingest_server.openapi.other_protocols import BINARY
-from ingest_server.page import recordings
+from ingest_server.page import partial, recordings
 from upload_protocol.members import UploadId
 from upload_protocol.messages import Receipt
 
@@ -50,6 +50,8 @@ def paths() -> dict[str, Schema]:
         RECORDINGS_PATH: {"get": _list()},
         f"{RECORDINGS_PATH}/{{upload_id}}": {"parameters": [_ID], "get": _one()},
         f"{RECORDINGS_PATH}/{{upload_id}}{CONTENT}": {"parameters": [_ID], **_content()},
+        PARTIAL_PATH: {"get": _partials()},
+        f"{PARTIAL_PATH}/{{upload_id}}{CONTENT}": {"parameters": [_ID], **_partial_content()},
     }
 
 
@@ -144,14 +146,46 @@ def _one() -> Schema:
     )
 
 
+def _partials() -> Schema:
+    row = {
+        "upload_id": schema_of(UploadId),
+        "device": _TEXT,
+        "name": _TEXT,
+        "folder": _TEXT,
+        "length": {"type": ["integer", "null"], "description": "Null: it is still recorded."},
+        "arrived": {"type": "integer", "description": "Bytes from the first one to the first gap."},
+        "created_at": _TEXT,
+        "can_play": {"type": "boolean"},
+    }
+    rows = {"type": "object", "required": list(row), "properties": row}
+    told = {"partial": {"type": "array", "items": rows}, "next": _MAYBE}
+    return operation(
+        "partials",
+        "Uploads that are not complete, in the order of their ids",
+        {"200": _json("A page.", {"type": "object", "required": list(told), "properties": told})},
+        ("storage-failed",),
+        parameters=[
+            query("device", _TEXT),
+            query("after", _TEXT),
+            query("limit", whole_number(1, partial.MAX_PAGE, partial.DEFAULT_PAGE)),
+        ],
+    )
+
+
+def _partial_content() -> Schema:
+    until = {"type": "integer", "minimum": 1, "description": "So many bytes, though more arrived."}
+    codes = (
+        "not-found",
+        "upload-not-found",
+        "upload-expired",
+        "upload-aborted",
+        "precondition-failed",
+        "storage-failed",
+    )
+    return _file("partialContent", "What has arrived of it, from its first byte on", codes, until)
+
+
 def _content() -> Schema:
-    parameters = [
-        query("download", {**_TEXT, "description": "Anything: it is to be kept, not played."}),
-        parameter("header", "Range", {**_TEXT, "examples": ["bytes=0-1023"]}),
-        parameter("header", "If-Range", _TEXT),
-        parameter("header", "If-None-Match", _TEXT),
-        parameter("header", "If-Match", _TEXT),
-    ]
     codes = (
         "not-found",
         "upload-not-found",
@@ -159,10 +193,24 @@ def _content() -> Schema:
         "precondition-failed",
         "storage-failed",
     )
+    return _file("content", "Its bytes, or one run of them", codes)
+
+
+def _file(name: str, summary: str, codes: tuple[str, ...], until: Schema | None = None) -> Schema:
+    of_all = [
+        query("download", {**_TEXT, "description": "Anything: it is to be kept, not played."}),
+        *([] if until is None else [query("until", until)]),
+        parameter("header", "If-None-Match", _TEXT),
+        parameter("header", "If-Match", _TEXT),
+    ]
+    of_get = [
+        parameter("header", "Range", {**_TEXT, "examples": ["bytes=0-1023"]}),
+        parameter("header", "If-Range", _TEXT),
+    ]
     bytes_of = {"content": {"*/*": {"schema": BINARY}}}
     get = operation(
-        "content",
-        "Its bytes, or one run of them",
+        name,
+        summary,
         {
             "200": {"description": "All of it.", **bytes_of},
             "206": {"description": "The run that Range asks for.", **bytes_of},
@@ -170,16 +218,16 @@ def _content() -> Schema:
             "416": {"description": "The run begins behind the end."},
         },
         codes,
-        parameters=parameters,
+        parameters=[*of_all, *of_get],
     )
     told = {
         status: {"description": one["description"]}
         for status, one in refusals((*ALWAYS, *codes)).items()
     }
     head: Schema = {
-        "operationId": "contentHead",
+        "operationId": f"{name}Head",
         "summary": "The same without a body",
-        "parameters": [parameters[0], *parameters[3:]],
+        "parameters": of_all,
         "responses": {
             "200": {"description": "It is there."},
             "304": {"description": "The browser has it."},

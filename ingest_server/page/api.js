@@ -39,6 +39,7 @@ export function address(path, query = {}) {
 
 export const devicePath = (device) => `fleet/devices/${encodeURIComponent(device)}`
 export const recordingPath = (id) => `fleet/recordings/${encodeURIComponent(id)}`
+export const partialPath = (id) => `fleet/partial/${encodeURIComponent(id)}`
 
 /** Ask for a document. Returns {status, etag, body}; 304 has no body. */
 export async function get(path, query = {}, { etag = null, signal = null } = {}) {
@@ -103,14 +104,14 @@ function refusal(answer, problem) {
 }
 
 /**
- * Ask for the first byte of a recording; return why there is none, as a sentence, or null.
+ * Ask for the first byte of what is at *path*, a recording or a part of one; return why there is none, as a sentence, or null.
  *
  * A server that reads the whole file first may take long: that is no reason.
  */
-export async function whyNoContent(id) {
+export async function whyNoContent(path) {
   const options = { headers: { Range: 'bytes=0-0' }, cache: 'no-store', credentials: 'same-origin' }
   try {
-    const answer = await fetch(address(`${recordingPath(id)}/content`), { ...options, signal: AbortSignal.timeout(LONGEST_MS) })
+    const answer = await fetch(address(`${path}/content`), { ...options, signal: AbortSignal.timeout(LONGEST_MS) })
     if (!answer.ok && answer.status !== 416) return refusal(answer, parsed(await answer.text())).message
     await answer.body?.cancel()
     return null

@@ -2,6 +2,7 @@
 
 import { devicePath, get } from './api.js'
 import { Children, attribute, h, named, setText, setTime, time } from './dom.js'
+import { DeviceArriving } from './device_arriving.js'
 import { DeviceCommands } from './device_commands.js'
 import { DeviceFiles } from './device_files.js'
 import { DeviceHolds } from './device_holds.js'
@@ -20,6 +21,7 @@ export default class DeviceView {
     this.historyAt = 0
     this.commands = new DeviceCommands(argument, refresh)
     this.now = new DeviceNow()
+    this.arriving = new DeviceArriving(argument)
     this.files = new DeviceFiles(this.commands)
     this.settings = new DeviceSettings(argument, refresh)
     this.holds = new DeviceHolds(this.commands)
@@ -37,7 +39,7 @@ export default class DeviceView {
     this.stuck = h('section', { class: 'glance', 'data-tone': 'bad', 'aria-label': 'It is stuck', hidden: true }, h('span', { class: 'lamp' }), h('div', {}, this.why, this.todo))
     this.waiting = h('p', { class: 'loading' }, 'Asking the server…')
     this.body = h('div', { class: 'columns', hidden: true },
-      h('div', { class: 'wide' }, this.now.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node, this.holds.node),
+      h('div', { class: 'wide' }, this.now.node, this.arriving.node, section('Rate of the last 24 hours', this.plot.node), this.files.failed.node, this.files.pending.node, this.holds.node),
       h('div', { class: 'narrow' }, this.commands.node, this.settings.node, this.now.facts, this.events.node))
     return h('div', { class: 'device' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '‹ Fleet')),
@@ -51,6 +53,7 @@ export default class DeviceView {
       this.etag = etag
       this.show(body)
     }
+    await this.arriving.step(signal)
     if (Date.now() - this.historyAt >= HISTORY_EVERY_MS) await this.showHistory(signal)
   }
 

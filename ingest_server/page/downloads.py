@@ -11,11 +11,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Protocol
 from urllib.parse import quote
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import component
-from ingest_server.uploads.handing_out import Recording
 
 MOST_OPEN = 64
 """Downloads at once, those that wait for their readers among them; each has a descriptor."""
@@ -107,13 +107,23 @@ class Readers:
         return is_new
 
 
+class Content(Protocol):
+    """Bytes that are open to be read."""
+
+    def pieces(self, start: int, stop: int, question: Callable[[], None]) -> Iterator[bytes]:
+        """Yield the bytes ``[start, stop)``; *question* raises once no more may be given."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Body:
     """The body of an answer; whatever serves it closes it."""
 
     def __init__(
-        self, recording: Recording, pieces: Iterator[bytes], leave: Callable[[], None]
+        self, content: Content, pieces: Iterator[bytes], leave: Callable[[], None]
     ) -> None:
-        self._recording: Recording | None = recording
+        self._content: Content | None = content
         self._pieces = pieces
         self._leave = leave
 
@@ -122,9 +132,9 @@ class Body:
 
     def close(self) -> None:
         self._leave()
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.close()
+        content, self._content = self._content, None
+        if content is not None:
+            content.close()
 
 
 def media_type_of(name: str) -> str | None:

@@ -1,4 +1,4 @@
-/** A recording, played in place. */
+/** A recording, or what has arrived of one, played in place. */
 
 import { address, recordingPath, whyNoContent } from './api.js'
 import { h, named, setText } from './dom.js'
@@ -7,13 +7,14 @@ import { capital } from './text.js'
 const PICTURES = /\.(jpe?g|png|gif|webp|avif|bmp)$/i
 const SOUNDS = /\.(mp3|wav|flac|ogg|opus|m4a|aac)$/i
 
-export function play(recording) {
-  const source = String(address(`${recordingPath(recording.upload_id)}/content`))
+/** @param {object} query what the content is asked for with */
+export function play(recording, path = recordingPath(recording.upload_id), query = {}) {
+  const source = String(address(`${path}/content`, query))
   const said = h('p', { class: 'said bad', role: 'alert' })
   const shown = medium(recording.name, source)
   shown.addEventListener('error', async () => {
     if (!dialog.isConnected) return
-    setText(said, capital((await whyNoContent(recording.upload_id)) ?? 'This browser cannot show it. Download it instead.'))
+    setText(said, capital((await whyNoContent(path)) ?? 'This browser cannot show it. Download it instead.'))
   })
   const close = h('button', { type: 'button', class: 'quiet', on: { click: () => dialog.close() } }, 'Close')
   const dialog = h('dialog', { class: 'player', 'aria-label': recording.name },

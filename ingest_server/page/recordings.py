@@ -7,31 +7,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 import falcon
 
 from edge_host.clock import rfc3339
-from ingest_server.auth import admitted
 from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused
 from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
-from ingest_server.front.queues import ASKED
-from ingest_server.page.downloads import (
-    HEADERS,
-    MOST_OPEN,
-    MOST_OPEN_ELSEWHERE,
-    Body,
-    Places,
-    Readers,
-    disposition,
-    media_type_of,
-)
-from ingest_server.page.ranges import UnsatisfiableError, asked_range
-from ingest_server.protocols.packing import is_held, listed_tags
+from ingest_server.page import content
+from ingest_server.page.downloads import Places, Readers, media_type_of
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import RecordingQuery
+from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.handing_out import HandingOut
 from upload_protocol.headers import is_device_id, whole_number
 from upload_protocol.messages import Receipt
@@ -48,9 +36,17 @@ class Shelf:
     """What every resource needs."""
 
     handing_out: HandingOut
+    arriving: Arriving
     audit: Audit
     places: Places = field(default_factory=Places)
     readers: Readers = field(default_factory=Readers)
+
+    def note_reading(
+        self, req: falcon.Request, action: str, device: str, upload_id: str, start: int
+    ) -> None:
+        """Note who reads: a player's first request, or whoever has a reason to leave that out."""
+        if self.readers.is_new(req.context.operator.name, upload_id) or start == 0:
+            self.audit.note(action, device=device, object_=upload_id)
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], shelf: Shelf) -> None:
@@ -95,82 +91,30 @@ class _Content:
             Refused: they are not there any more, or too many are read at this moment.
         """
         _, receipt = self.shelf.handing_out.find(known_id(upload_id))
-        has_to_keep = req.params.get("download") is not None
-        tag = _describe(resp, receipt, has_to_keep=has_to_keep)
-        if _is_settled(req, resp, tag):
+        tag = f'"{receipt.digest.hex}"'
+        content.describe(req, resp, receipt.name, tag)
+        if content.is_settled(req, resp, tag):
             return
-        try:
-            run = _asked(req, tag, receipt.length)
-        except UnsatisfiableError:
-            _refuse_range(resp, receipt.length)
-            return
-        start, stop = run or (0, receipt.length)
-        leave = self.shelf.places.take(MOST_OPEN if ASKED in req.env else MOST_OPEN_ELSEWHERE)
-        try:
-            recording = self.shelf.handing_out.open(receipt)
-        except BaseException:
-            leave()
-            raise
-        if run is not None:
-            resp.status = HTTPStatus.PARTIAL_CONTENT
-            resp.set_header("Content-Range", f"bytes {start}-{stop - 1}/{receipt.length}")
-        resp.content_length = stop - start
-        resp.stream = Body(recording, recording.pieces(start, stop, admitted.question()), leave)
-        is_new = self.shelf.readers.is_new(req.context.operator.name, upload_id)
-        if (
-            is_new or start == 0
-        ):  # a player's first request, or whoever has a reason to leave that out
-            self.shelf.audit.note("recording.read", device=receipt.device, object_=upload_id)
+        start = content.give(
+            req,
+            resp,
+            tag=tag,
+            length=receipt.length,
+            places=self.shelf.places,
+            open_content=lambda: self.shelf.handing_out.open(receipt),
+        )
+        if start is not None:
+            self.shelf.note_reading(req, "recording.read", receipt.device, upload_id, start)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Say what GET would begin with."""
         _, receipt = self.shelf.handing_out.find(known_id(upload_id))
-        tag = _describe(resp, receipt, has_to_keep=req.params.get("download") is not None)
-        if _is_settled(req, resp, tag):
+        tag = f'"{receipt.digest.hex}"'
+        content.describe(req, resp, receipt.name, tag)
+        if content.is_settled(req, resp, tag):
             return
         self.shelf.handing_out.open(receipt).close()
         resp.content_length = receipt.length
-
-
-def _describe(resp: falcon.Response, receipt: Receipt, *, has_to_keep: bool) -> str:
-    media_type = media_type_of(receipt.name)
-    tag = f'"{receipt.digest.hex}"'
-    resp.set_headers(HEADERS)
-    resp.set_header("ETag", tag)
-    resp.content_type = media_type or "application/octet-stream"
-    is_played = media_type is not None and not has_to_keep
-    resp.set_header("Content-Disposition", disposition(receipt.name, is_played=is_played))
-    return tag
-
-
-def _is_settled(req: falcon.Request, resp: falcon.Response, tag: str) -> bool:
-    """Whether the client has what it asks for, which it is told here.
-
-    Raises:
-        Refused: it goes on with another content (RFC 9110, 13.1.1).
-    """
-    wanted = req.get_header("If-Match")
-    if wanted is not None and wanted.strip() != "*" and tag not in listed_tags(wanted):
-        detail = f"If-Match names another content: this recording has the ETag {tag}"
-        raise Refused("precondition-failed", detail)
-    if is_held(req, tag):
-        resp.status = HTTPStatus.NOT_MODIFIED
-        return True
-    return False
-
-
-def _asked(req: falcon.Request, tag: str, length: int) -> tuple[int, int] | None:
-    wanted = req.get_header("If-Range")
-    if wanted is not None and wanted.strip() != tag:
-        return None  # of another content, or a date: there is none to compare it with
-    return asked_range(req.get_header("Range"), length)
-
-
-def _refuse_range(resp: falcon.Response, length: int) -> None:
-    resp.status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-    resp.set_header("Content-Range", f"bytes */{length}")
-    resp.content_type = "text/plain; charset=utf-8"
-    resp.text = f"the recording has {length} bytes, and none from there on\n"
 
 
 def _query(req: falcon.Request) -> RecordingQuery:

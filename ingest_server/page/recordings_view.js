@@ -104,7 +104,7 @@ function downloadLink(one) {
   link.addEventListener('click', async (event) => {
     if (isAsked || event.ctrlKey || event.metaKey || event.shiftKey) return
     event.preventDefault()
-    const why = await whyNoContent(one.upload_id)
+    const why = await whyNoContent(recordingPath(one.upload_id))
     if (why) return announce(`${one.name}: ${capital(why)}`, 'bad')
     isAsked = true
     link.click()

@@ -26,6 +26,7 @@ from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open, refuse_unless_there
+from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
 from ingest_server.uploads.claiming import Claiming
@@ -97,6 +98,7 @@ class UploadService:
         self.handing_out = HandingOut(
             store, self.standings, self.long_work, lambda: self.settings.verify_wait_s
         )
+        self.arriving = Arriving(store)
         read_later = self.completion.begin_reading
         self._statuses = Statuses(
             store,

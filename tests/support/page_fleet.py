@@ -378,5 +378,23 @@ def recordings(count: int) -> list[Json]:
     ]
 
 
+def partial(device: str) -> list[Json]:
+    """Return what has arrived of recordings of *device* that are not complete."""
+    named = (("DJI_0131.MP4", 812_345_678), ("gate_0007.ts", None), ("empty.mp4", 1000))
+    return [
+        {
+            "upload_id": hashlib.md5(name.encode()).hexdigest(),
+            "device": device,
+            "name": name,
+            "folder": ".",
+            "length": length,
+            "arrived": 0 if name.startswith("empty") else 123_456_789,
+            "created_at": at(90),
+            "can_play": name.endswith("MP4"),
+        }
+        for name, length in named
+    ]
+
+
 def _digest(n: int) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(str(n).encode()).digest()).decode()}:"

@@ -91,6 +91,8 @@ class PageSite:
             return 200, self.fleet(query.get("since"))
         if parts[:2] == ["fleet", "devices"] and parts[2] in self.rows:
             return self._device(method, parts[2], parts[3:], body)
+        if parts == ["fleet", "partial"]:
+            return 200, {"partial": page_fleet.partial(query["device"]), "next": None}
         if parts[:2] == ["fleet", "recordings"]:
             return self._recordings(parts[2:], query)
         return 404, {"status": 404, "title": "Not found", "detail": "there is no such device"}
