@@ -89,9 +89,6 @@ class HttpConnection(cheroot_parts.Connection):
         """Go on as far as is possible; true where the connection is to be parked again."""
         if self.phase is Phase.LINGER:
             return self._goes_on_lingering()
-        if self.phase is Phase.ANSWER and self._must_wait_for_a_slice():
-            self.phase, self.deadline_s = Phase.SLICE, None
-            return True
         if self.phase in ANSWERING and not self._goes_on_answering():
             return False
         while self.phase not in AFTER:
@@ -181,9 +178,6 @@ class HttpConnection(cheroot_parts.Connection):
     @property
     def _has_more_to_send(self) -> bool:
         return self.wfile.is_full or self.answering is not None
-
-    def _must_wait_for_a_slice(self) -> bool:
-        return self.is_sliced and self.asked is not None and not self.asked.may_begin(None)
 
     def _begin_to_answer(self) -> None:
         now_s, patience = self.server.now_s(), self.server.settings.patience

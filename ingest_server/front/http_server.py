@@ -38,7 +38,7 @@ from ingest_server.front.connection import LINGER_S, HttpConnection
 from ingest_server.front.crowd import Crowd
 from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
-from ingest_server.front.phases import TURNS
+from ingest_server.front.phases import TURNS, Phase
 from ingest_server.front.queues import Queues
 from ingest_server.front.request import HttpRequest
 
@@ -174,11 +174,15 @@ class UploadServer(cheroot_parts.Server):
 
         A thousand connections that say nothing then cost a descriptor each, and no thread.
         """
-        if conn.is_accepted:
-            super().process_conn(conn)
-        else:
+        if not conn.is_accepted:
             conn.is_accepted = True
             self.put_conn(conn)
+        elif conn.awaits_reader and conn.is_sliced:
+            # Its reader takes more. A thread would only find out that others have the turns.
+            conn.phase, conn.deadline_s = Phase.SLICE, None
+            self.put_conn(conn)
+        else:
+            super().process_conn(conn)
 
     def put_conn(self, conn: HttpConnection) -> None:
         """Park a connection until it can go on. Its thread has nothing more to do with it."""

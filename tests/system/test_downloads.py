@@ -250,9 +250,9 @@ def test_while_an_upload_comes_one_download_has_a_thread_and_then_all_that_may(i
         assert [len(peer.answer().body) for peer in peers] == [2 * of_slice] * many
 
 
-def test_who_reads_slowly_has_no_new_time_because_others_had_the_turn():
+def test_who_waits_for_a_slice_has_no_thread_meanwhile_and_no_new_time_after():
     gate, numbers, now_s, window_s = threading.Semaphore(0), iter(range(1000)), [100.0], 60.0
-    held = []
+    held, handed = [], []
 
     def pieces(number: int):
         if number:
@@ -287,10 +287,13 @@ def test_who_reads_slowly_has_no_new_time_because_others_had_the_turn():
                     pass
             return conn.phase is Phase.SLICE
 
+        put = server.requests.put
+        server.requests.put = lambda one: (handed.append(one), put(one))
         now_s[0] += 5  # its own
         wait_for(waits_for_its_turn, "it took enough to be given more", every_s=0.001)
         turns = server.queues._turns[Cost.DOWNLOAD]
         wait_for(lambda: turns._waiting, "it waits")
+        assert conn not in handed
         now_s[0] += 10
         gate.release()
         wait_for(lambda: conn.phase is Phase.ANSWER and conn.deadline_s, "it is full again")
