@@ -374,18 +374,22 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(app, server):
 
 
 class Crowd:
-    """Answers each request, the first of each thread only once all threads have one."""
+    """Answers the first request of each thread once all threads have one, then the newcomer's, then more."""
 
     def __init__(self, threads: int) -> None:
         self.all_busy = threading.Barrier(threads + 1, timeout=10)
-        self.served: list[str] = []
+        self.newcomer_came = threading.Event()
+        self.went_on_before_him = False
         self._seen: set[int] = set()
 
     def __call__(self, environ, start_response):
-        if threading.get_ident() not in self._seen:
+        if environ["PATH_INFO"] == "/new":
+            self.newcomer_came.set()
+        elif threading.get_ident() not in self._seen:
             self._seen.add(threading.get_ident())
             self.all_busy.wait()
-        self.served.append(environ["PATH_INFO"])
+        elif not self.newcomer_came.wait(timeout=10):
+            self.went_on_before_him = True
         start_response("204 No Content", [])
         return []
 
@@ -400,6 +404,7 @@ def test_a_connection_that_always_has_a_next_request_leaves_its_thread_to_who_wa
     ):
         for _ in range(threads):
             closing.enter_context(Peer(server.address)).send(greedy)
+        wait_for(lambda: app.all_busy.n_waiting == threads, "each thread has a connection")
         newcomer = closing.enter_context(Peer(server.address))
         newcomer.send(b"GET /new HTTP/1.1\r\nHost: ingest\r\n\r\n")
         wait_for(lambda: server.requests.qsize, "the newcomer waits for a thread")
@@ -407,7 +412,7 @@ def test_a_connection_that_always_has_a_next_request_leaves_its_thread_to_who_wa
 
         assert newcomer.answer(has_body=False).status == 204
 
-    assert app.served.index("/new") < 10 * threads
+    assert not app.went_on_before_him
 
 
 def test_the_next_request_of_a_quick_client_is_served_in_the_same_thread():
