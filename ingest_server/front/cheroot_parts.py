@@ -16,6 +16,7 @@ from cheroot import connections, wsgi
 from cheroot.server import HTTPConnection as Connection
 from cheroot.server import HTTPRequest as Request
 
+from ingest_server.front.phases import HAS_LEFT
 from ingest_server.front.queues import ASKED
 
 __all__ = ["ACCEPT_FAILED", "Connection", "Gateway", "Request", "Server"]
@@ -42,9 +43,9 @@ class Gateway(wsgi.Gateway_10):
     """cheroot's gateway, which can pause between two pieces of an answer."""
 
     def get_environ(self) -> Any:
-        """Return cheroot's environ, and whose turn the request is."""
+        """Return cheroot's environ, whose turn the request is, and whether its client is there."""
         environ: Any = super().get_environ()  # type: ignore[no-untyped-call] # cheroot's
-        return {**environ, ASKED: self.req.conn.asked}
+        return {**environ, ASKED: self.req.conn.asked, HAS_LEFT: self.req.conn.has_left}
 
     def pieces(self) -> Generator[None, None, None]:
         """Let the application answer; yields behind each piece that was written."""

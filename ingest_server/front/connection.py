@@ -114,9 +114,7 @@ class HttpConnection(cheroot_parts.Connection):
         """Whether the peer sends something at once after an answer, or has sent it before."""
         if self.rfile.has_data():
             return True
-        waiting = select.poll()
-        waiting.register(self.socket.fileno(), select.POLLIN)
-        return bool(waiting.poll(NEXT_REQUEST_MS))
+        return self._has(select.POLLIN, NEXT_REQUEST_MS)
 
     def _serve(self) -> bool:
         self.phase, self.deadline_s = Phase.IDLE, None
@@ -159,6 +157,16 @@ class HttpConnection(cheroot_parts.Connection):
         return not address or (
             self.server.settings.behind_proxy and ListenAddress(address).is_local
         )
+
+    def has_left(self) -> bool:
+        """Whether the peer has closed at least its sending half: it will hardly read an answer."""
+        return self._has(select.POLLRDHUP, 0)
+
+    def _has(self, event: int, wait_ms: int) -> bool:
+        """Whether there is that *event* on the connection, or it broke."""
+        waiting = select.poll()
+        waiting.register(self.socket.fileno(), event)
+        return bool(waiting.poll(wait_ms))
 
     # What the peer has not yet taken of an answer.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 
+HAS_LEFT = "edge_uploader.has_left"
+"""In a request's environ: tells, at any moment, whether its client has closed the connection."""
+
 
 class Phase(enum.Enum):
     """What a connection waits for while it is parked."""

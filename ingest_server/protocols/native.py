@@ -21,6 +21,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.protocols.requests import (
     body_with_length,
     device_of,
+    has_left,
     known_id,
     link,
     message,
@@ -212,7 +213,9 @@ class _Blocks:
             limit = _number(req, "limit", MAX_BLOCKS, 1, MAX_BLOCKS)
         except Refused as error:
             raise self.native.refused(device, upload_id, error.code, error.detail) from error
-        found = self.native.receiver.blocks(device, upload_id, size=size, start=start, limit=limit)
+        found = self.native.receiver.blocks(
+            device, upload_id, size=size, start=start, limit=limit, has_left=has_left(req)
+        )
         _send(resp, found.to_json())
 
 

@@ -16,6 +16,7 @@ import falcon
 from ingest_server.core.errors import Refused, refused_by_peer
 from ingest_server.core.record import not_found
 from ingest_server.front.body import SocketBody, StreamBody, body_of, read_all
+from ingest_server.front.phases import HAS_LEFT
 from ingest_server.front.proxy_headers import LINK_BASE
 from upload_protocol import headers
 from upload_protocol.headers import is_upload_id, whole_number
@@ -34,6 +35,12 @@ def device_of(req: falcon.Request) -> str | None:
     """Return whose credential came with the request; None: anybody's, or an operator's."""
     device: str | None = req.context.caller.device
     return device
+
+
+def has_left(req: falcon.Request) -> Callable[[], bool]:
+    """Return what tells whether the client has gone; in another container nobody knows."""
+    found: Callable[[], bool] = req.env.get(HAS_LEFT, bool)
+    return found
 
 
 def overriding(req: falcon.Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -53,12 +53,26 @@ class Blocks:
         self._readers = readers
         self._wait_s = wait_s
 
-    def read(self, record: UploadRecord, size: int, start: int, limit: int) -> BlockDigests:
+    def read(
+        self,
+        record: UploadRecord,
+        size: int,
+        start: int,
+        limit: int,
+        has_left: Callable[[], bool] = bool,
+    ) -> BlockDigests:
         """Return the digests of what is fully received among the blocks from *start* on.
 
+        Args:
+            record: the upload.
+            size: of a block, in bytes.
+            start: the first block.
+            limit: how many at most.
+            has_left: whether the caller has gone; asked before each block, which nobody else needs.
+
         Raises:
-            Refused: somebody else reads blocks of it, its bytes change meanwhile, or whole files are
-                read first.
+            Refused: somebody else reads blocks of it, its bytes change meanwhile, whole files are
+                read first, or the caller has left.
         """
         check_asked(size, start, limit)
         refuse_unless_open(record)
@@ -68,7 +82,7 @@ class Blocks:
             try:
                 live.seal()
                 reading = self._readers.submit(
-                    record.device, lambda: self._read(record.id, size, start, limit)
+                    record.device, lambda: self._read(record.id, size, start, limit, has_left)
                 )
                 return self._outcome(reading)
             except CancelledError:
@@ -89,7 +103,9 @@ class Blocks:
                 ) from None
         return reading.result()
 
-    def _read(self, upload_id: str, size: int, start: int, limit: int) -> BlockDigests:
+    def _read(
+        self, upload_id: str, size: int, start: int, limit: int, has_left: Callable[[], bool]
+    ) -> BlockDigests:
         record = self._store.state.get(upload_id)
         length = end_of(record.received) if record.length is None else record.length
         stop = min(-(-length // size), start + min(limit, max(1, BYTES_PER_ANSWER // size)))
@@ -101,9 +117,17 @@ class Blocks:
         with disk_refusals():
             part = self._store.blobs.open_part(upload_id)
             try:
-                found = block_digests(part, size, whole, length, self._store.is_stopping)
+                wanted = _while_there(whole, has_left)
+                found = block_digests(part, size, wanted, length, self._store.is_stopping)
             finally:
                 part.close()
         if self._store.state.get(upload_id).rewrites != record.rewrites:
             raise Refused("server-busy", "bytes were replaced meanwhile", retry_after_s=1)
         return BlockDigests(size, found, stop if stop * size < length else None)
+
+
+def _while_there(numbers: Iterable[int], has_left: Callable[[], bool]) -> Iterator[int]:
+    for number in numbers:
+        if has_left():
+            raise Refused("request-timeout", "whoever asked for digests of blocks has left")
+        yield number

@@ -274,10 +274,21 @@ class UploadService:
         self._expiry.soon(self._store.find(device, upload_id), idle_s)
 
     def blocks(
-        self, device: str | None, upload_id: str, *, size: int, start: int, limit: int
+        self,
+        device: str | None,
+        upload_id: str,
+        *,
+        size: int,
+        start: int,
+        limit: int,
+        has_left: Callable[[], bool] = bool,
     ) -> BlockDigests:
-        """Return digests of fully received blocks, read from the disk; one caller at a time."""
-        return self._blocks.read(self._store.find(device, upload_id), size, start, limit)
+        """Return digests of fully received blocks, read from the disk; one caller at a time.
+
+        Nothing more is read once the caller *has_left*.
+        """
+        record = self._store.find(device, upload_id)
+        return self._blocks.read(record, size, start, limit, has_left)
 
     def complete(
         self, device: str | None, upload_id: str, request: CompleteRequest

@@ -1,6 +1,7 @@
 """The HTTP container on real sockets, with an application that says what it read."""
 
 import contextlib
+import queue
 import socket
 import stat
 import struct
@@ -13,6 +14,8 @@ from ingest_server.front.admission import RESERVED_THREADS
 from ingest_server.front.connection import LINGER_BYTES
 from ingest_server.front.http_server import MAX_LINGERING, ServingSettings, UploadServer
 from ingest_server.front.listening import ListenError
+from ingest_server.front.phases import HAS_LEFT
+from tests.support.certificates import Authority
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 
@@ -371,6 +374,29 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(app, server):
         f"Cannot listen on {server.address}: another program listens there: "
         "stop it or set another [server] listen."
     )
+
+
+@pytest.mark.parametrize("is_secured", [False, True])
+def test_the_application_can_know_that_its_client_has_left(tmp_path, is_secured):
+    asked, answers, authority = threading.Semaphore(0), queue.Queue(), Authority(tmp_path / "ca")
+
+    def app(environ, start_response):
+        answers.put(environ[HAS_LEFT]())
+        asked.acquire(timeout=10)
+        wait_for(environ[HAS_LEFT], "it is known", timeout_s=10, every_s=0.01)
+        answers.put(True)
+        start_response("204 No Content", [])
+        return []
+
+    keys = authority.server() if is_secured else None
+    context = authority.client_context() if is_secured else None
+    with serving(app, keys=keys) as server:
+        with Peer(server.address, context) as peer:
+            peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answers.get(timeout=10) is False
+            asked.release()
+
+        assert answers.get(timeout=10) is True
 
 
 class Crowd:

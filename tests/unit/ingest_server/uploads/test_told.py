@@ -411,6 +411,21 @@ def test_blocks_nobody_needs_are_refused(site, size, start, limit):
         site.receiver.blocks("cam", upload, size=size, start=start, limit=limit)
 
 
+def test_blocks_are_read_no_further_for_who_has_left(site):
+    upload = site.create(length=10 * 4096)
+    site.put(upload, 0, b"x" * 10 * 4096)
+    asked = iter([False, False, True])
+
+    with pytest.raises(Refused, match="has left"):
+        site.receiver.blocks(
+            "cam", upload, size=4096, start=0, limit=10, has_left=lambda: next(asked)
+        )
+
+    assert list(asked) == []
+    again = site.receiver.blocks("cam", upload, size=4096, start=0, limit=10)
+    assert list(again.blocks) == list(range(10))
+
+
 def once(work) -> Callable[[], None]:
     """Do *work* at the first call only; what it calls itself may come back here."""
     calls = count()
