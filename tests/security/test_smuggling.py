@@ -53,7 +53,14 @@ CORPUS = {
 }
 
 
-@pytest.fixture(scope="module", params=["own", "own TLS", *NAMES])
+OFTEN = [name for name in NAMES if name != "traefik"]
+"""Before each of them every request of the corpus is looked at for two seconds, twice."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=["own", "own TLS", *OFTEN, pytest.param("traefik", marks=pytest.mark.nightly)],
+)
 def site(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("smuggling")
     if request.param not in NAMES or request.param == "nginx":
@@ -64,9 +71,11 @@ def site(request, tmp_path_factory):
     with ingest(folder / "data") as made, tempfile.TemporaryDirectory() as open_folder:
         Path(open_folder).chmod(0o755)
         socket = Path(open_folder) / "s"
-        with serving(trusting(made.app), listen=f"unix:{socket}", read_timeout_s=1.0):
-            socket.chmod(0o666)
-            with proxy.running(shipped(proxy, socket)):
+        listen = f"{LOOPBACK}:0" if proxy.name == "traefik" else f"unix:{socket}"
+        with serving(trusting(made.app), listen=listen, read_timeout_s=1.0) as server:
+            if server.address.path:
+                socket.chmod(0o666)
+            with proxy.running(shipped(proxy, str(server.address))):
                 address = ListenAddress(LOOPBACK, proxy.port)
                 yield Front(proxy.name, address, proxy.authority.client_context())
 

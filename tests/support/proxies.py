@@ -1,4 +1,4 @@
-"""The proxies that Debian has, each before our server: by deploy/'s configurations, and by their shortest."""
+"""The proxies that we know, each before our server: by deploy/'s configurations, and by their shortest."""
 
 import contextlib
 import subprocess
@@ -22,7 +22,11 @@ APACHE_MODULES = [
     "proxy_http",
     "socache_shmcb",
 ]
-NAMES = ["nginx", "apache", "caddy", "haproxy"]
+NAMES = ["nginx", "apache", "caddy", "haproxy", "traefik"]
+
+
+BETWEEN = "\n# dynamic\n"
+"""Between the two files of Traefik."""
 
 
 class Proxy:
@@ -83,6 +87,13 @@ class Proxy:
         config.write_text(f"global\n    maxconn 500\n{site}")
         return [require("haproxy"), "-f", config, "-db"]
 
+    def _traefik(self, site: str):
+        config = self.folder / "traefik.yml"
+        static, _, dynamic = site.partition(BETWEEN)
+        config.write_text(static)
+        (self.folder / "dynamic.yml").write_text(dynamic)
+        return [require("traefik"), f"--configFile={config}"]
+
     def _apache(self, site: str):
         modules = "".join(f"LoadModule {m}_module {MODULES}/mod_{m}.so\n" for m in APACHE_MODULES)
         config = self.folder / "apache.conf"
@@ -109,25 +120,44 @@ def shortest(proxy: Proxy, upstream: str) -> str:
         f"SSLCertificateKeyFile {key}\nProxyPass /ingest/ {upstream}/\n"
         f"ProxyPassReverse /ingest/ {upstream}/\nProxyPass / {upstream}/\n"
         f"ProxyPassReverse / {upstream}/\n</VirtualHost>\n",
+        "traefik": f"entryPoints: {{web: {{address: '{at}'}}}}\n"
+        f"providers: {{file: {{filename: {proxy.folder}/dynamic.yml}}}}\n{BETWEEN}"
+        "http:\n  routers:\n    all: {rule: 'PathPrefix(`/`)', service: s, tls: {}}\n    below: {rule: "
+        "'PathPrefix(`/ingest`)', service: s, middlewares: [strip], tls: {}}\n"
+        "  middlewares: {strip: {stripPrefix: {prefixes: [/ingest]}}}\n"
+        f"  services: {{s: {{loadBalancer: {{servers: [{{url: '{upstream}'}}]}}}}}}\n"
+        f"tls: {{certificates: [{{certFile: {cert}, keyFile: {key}}}]}}\n",
     }[proxy.name]
 
 
-def shipped(proxy: Proxy, socket: Path) -> str:
-    """Return deploy/'s configuration with the places of this machine."""
+def shipped(proxy: Proxy, listen: str) -> str:
+    """Return deploy/'s configuration with the places of this machine.
+
+    Args:
+        listen: where ours listens, as in its settings.
+    """
     path = {"nginx": "nginx/ingest-server.conf", "apache": "apache/ingest-server.conf"}
     path |= {"caddy": "caddy/Caddyfile", "haproxy": "haproxy/haproxy.cfg"}
-    site = (DEPLOY / path[proxy.name]).read_text()
+    if proxy.name == "traefik":
+        files = [DEPLOY / "traefik" / name for name in ("traefik.yml", "ingest-server.yml")]
+        site = BETWEEN.join(file.read_text() for file in files)
+    else:
+        site = (DEPLOY / path[proxy.name]).read_text()
     changes = {
-        "/run/ingest-server/http.sock": str(socket),
+        "/run/ingest-server/http.sock": listen.removeprefix("unix:"),
+        "http://127.0.0.1:8080": f"http://{listen}",
         "listen 443 ssl": f"listen {LOOPBACK}:{proxy.port} ssl",
         "<VirtualHost *:443>": f"<VirtualHost {LOOPBACK}:{proxy.port}>",
         "bind :443 ssl": f"bind {LOOPBACK}:{proxy.port} ssl",
+        'address: ":443"': f'address: "{LOOPBACK}:{proxy.port}"',
         "\ningest.example.org {\n": "\nSITE {\n",
+        "Host(`ingest.example.org`)": "Host(`localhost`)",
         "/etc/edge-uploader/server.crt": str(proxy.pair.cert),
         "/etc/edge-uploader/server.key": str(proxy.pair.key),
         "/etc/edge-uploader/server.pem": str(proxy.pem),
+        "/etc/traefik/ingest-server.yml": f"{proxy.folder}/dynamic.yml",
     }
     for theirs, ours in changes.items():
         site = site.replace(theirs, ours)
-    assert str(socket) in site
+    assert listen.removeprefix("unix:") in site
     return site

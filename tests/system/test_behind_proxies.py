@@ -1,4 +1,4 @@
-"""The program behind the proxies that Debian has: by deploy/'s configurations, and by their shortest.
+"""The program behind the proxies that we know: by deploy/'s configurations, and by their shortest.
 
 What a proxy is told in its manual's first lines must do: a link that the server gives leads back to it.
 """
@@ -27,26 +27,34 @@ FORGED = {
 }
 
 
-@pytest.fixture
-def open_folder():
-    """A folder that Apache reaches as another user."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
 @contextlib.contextmanager
 def served(folder: Path, **keys):
     server = Server(folder, server=keys, auth={"mode": "token"})
     try:
         Program.start(server)  # not on a port, where it would be asked
-        if "listen" in keys:
+        if "proxy_socket" in keys:
             wait_for(keys["proxy_socket"].exists, "the server listens")
+            keys["proxy_socket"].chmod(0o666)  # instead of the group that the proxy's user is in
         else:
             server.wait_until_ready()
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def served_as_shipped(folder: Path, name: str):
+    """Serve where the shipped configuration of that proxy looks; yields the server, and where."""
+    if name == "traefik":  # which speaks to no Unix socket
+        with served(folder, trust_proxy=True) as server:
+            yield server, f"{LOOPBACK}:{server.port}"
+        return
+    with tempfile.TemporaryDirectory() as open_folder:
+        Path(open_folder).chmod(0o755)  # Apache reaches it as another user
+        socket = Path(open_folder) / "s"
+        listen = f"unix:{socket}"
+        with served(folder, trust_proxy=True, listen=listen, proxy_socket=socket) as server:
+            yield server, listen
 
 
 @pytest.mark.parametrize("trusts", [True, False])
@@ -76,13 +84,12 @@ def test_in_its_shortest_form_a_link_leads_back_and_nobody_is_a_device_by_header
 
 @pytest.mark.parametrize("name", NAMES)
 def test_as_deploy_has_it_links_are_whole_and_what_a_client_forges_does_not_come_through(
-    tmp_path, open_folder, name
+    tmp_path, name
 ):
-    proxy, socket = Proxy(name, tmp_path), open_folder / "s"
-    with served(tmp_path, trust_proxy=True, listen=f"unix:{socket}", proxy_socket=socket) as server:
-        socket.chmod(0o666)  # instead of the group that Apache's user would be in
+    proxy = Proxy(name, tmp_path)
+    with served_as_shipped(tmp_path, name) as (server, listen):
         token = server.new_token()
-        with proxy.running(shipped(proxy, socket)):
+        with proxy.running(shipped(proxy, listen)):
             forger = proxy.client(**FORGED)
             device = proxy.client(**FORGED, Authorization=f"Bearer {token}")
             with forger, device:
@@ -95,16 +102,16 @@ def test_as_deploy_has_it_links_are_whole_and_what_a_client_forges_does_not_come
 
 @pytest.mark.parametrize("form", ["shortest", "shipped"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_client_of_the_ietf_draft_gets_its_final_answer(tmp_path, open_folder, name, form):
+def test_a_client_of_the_ietf_draft_gets_its_final_answer(tmp_path, name, form):
     """nginx takes a 104 for the final answer: none may go to a proxy."""
-    proxy, socket = Proxy(name, tmp_path), open_folder / "s"
-    at = {} if form == "shortest" else {"listen": f"unix:{socket}", "proxy_socket": socket}
+    proxy = Proxy(name, tmp_path)
     headers = {"Upload-Draft-Interop-Version": "9", "Upload-Complete": "?1"}
-    with served(tmp_path, trust_proxy=True, **at) as server:
+    with contextlib.ExitStack() as running:
         if form == "shipped":
-            socket.chmod(0o666)
-            site = shipped(proxy, socket)
+            server, listen = running.enter_context(served_as_shipped(tmp_path, name))
+            site = shipped(proxy, listen)
         else:
+            server = running.enter_context(served(tmp_path, trust_proxy=True))
             site = shortest(proxy, f"http://{LOOPBACK}:{server.port}")
         token = server.new_token()
         with proxy.running(site), proxy.client(Authorization=f"Bearer {token}") as device:
