@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final
 
 from edge_agent.core.upload import PENDING, State
@@ -26,6 +27,19 @@ _GAP_S, _METERED_GAP_S = 60.0, 1800.0
 _AGAIN_S = 1.5
 """Between two runs of one list: the server takes no more than one message a second."""
 _REFUSED_S = 3600.0
+_ALL_OF_THEM = 5
+"""Recordings that are refused one after the other: whoever does so takes none."""
+
+
+class Refusal(Enum):
+    """What follows from a run that the server refuses."""
+
+    SHORTER = auto()
+    """The next one has half of its rows: one of them is to blame, or there were too many."""
+    ONE_LEFT_OUT = auto()
+    """It had one row, which is passed over."""
+    NO_MORE = auto()
+    """Nothing of the list is told to this server any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,14 @@ class HoldsTelling:
         self._known: Standing | None = None
         self._is_told = False
         self._due_s = 0.0
+        self._sent = 0
+        """Rows of the last run."""
+        self._most: int | None = None
+        """Rows that the next run may have, since a longer one was refused; 0: it passes one over."""
+        self._left_out_in_a_row = 0
+        self._is_refused = False
+        self._server_run: str | None = None
+        self._has_failed = False
 
     def standing(self) -> Standing:
         """Return how far this device is."""
@@ -59,6 +81,14 @@ class HoldsTelling:
     def hear(self, standing: Standing | None) -> None:
         """Take what the server says in answer to a report that asked; None: it keeps no such list."""
         self.is_asked, self._known, self._is_told = False, standing, False
+        self._most, self._left_out_in_a_row, self._is_refused = None, 0, False
+
+    def met(self, server_run: str | None) -> bool:
+        """Say which run of a server took a report; return whether to offer it what another one refused."""
+        may_more = self._is_refused and server_run != self._server_run
+        self.is_asked |= may_more
+        self._server_run = server_run
+        return may_more
 
     def changed(self) -> None:
         """Say that there may be something to tell."""
@@ -88,10 +118,15 @@ class HoldsTelling:
         return self._run(here, since, METERED_ROWS if is_metered else ROWS)
 
     def _run(self, here: Standing, since: int, limit: int) -> bytes:
+        if self._most is not None:
+            limit = max(1, min(limit, self._most))
         while True:
             found = self._changes.after(since, limit)
             is_all = len(found) < limit
             through = max(here.through, since) if is_all or not found else found[-1].number
+            if self._most == 0:
+                found, is_all = [], False
+            self._sent = len(found)
             document = {
                 "v": 1,
                 "device": self._device_id,
@@ -113,9 +148,29 @@ class HoldsTelling:
         elif standing.through < self._changes.latest():
             self._due_s = now_s + _AGAIN_S
         self._known = standing or self._known
+        self._has_failed = False
+        if self._sent:
+            self._left_out_in_a_row = 0
+        if self._most is not None:
+            more = max(1, 2 * self._most)
+            self._most = more if more < ROWS else None
 
-    def failed(self, now_s: float, wait_s: float) -> None:
+    def refused(self, now_s: float) -> Refusal:
+        """Take that the server refuses the last run, and would refuse the same again."""
+        self._due_s = now_s + _AGAIN_S
+        if self._sent == 1:
+            self._left_out_in_a_row += 1
+        if self._sent == 0 or self._left_out_in_a_row == _ALL_OF_THEM:
+            self._known, self._is_refused = None, True
+            return Refusal.NO_MORE
+        self._most = self._sent // 2
+        return Refusal.SHORTER if self._most else Refusal.ONE_LEFT_OUT
+
+    def failed(self, now_s: float, wait_s: float) -> bool:
+        """Take that a run did not arrive; return whether it is the first since one did."""
+        is_first, self._has_failed = not self._has_failed, True
         self._due_s = now_s + wait_s
+        return is_first
 
 
 def packed_of(document: dict[str, Any]) -> bytes | None:

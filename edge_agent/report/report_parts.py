@@ -16,7 +16,7 @@ from edge_agent.core.report_pace import Doing
 from edge_agent.core.upload import PENDING, State
 from edge_agent.report import payloads
 from edge_agent.report.command_port import Ack, CommandPort, Via
-from edge_agent.report.holds import HoldsTelling
+from edge_agent.report.holds import HoldsTelling, Refusal
 from edge_agent.report.part_trial import PartTrial, Verdict
 from edge_agent.report.report_document import (
     MAX_EVENT_BYTES,
@@ -143,12 +143,13 @@ class ReportParts:
         """Say that *look* was taken by the *run* of a server; return whether that may take more now."""
         for part in look.names():
             self._in_a_row.pop(part, None)
+        may_holds = self.holds.met(run)
         may_more = self.trial.taken(run)
         if may_more:
             self._left_out_acks.clear()
             self._said.clear()
             self._has_set_aside = self._carries_events
-        return may_more
+        return may_more or may_holds
 
     def refused(self, look: Look, error: ReportRefusedError) -> bool:
         """Find out what of *look* is refused, and leave that out; False: the report as such is."""
@@ -167,6 +168,19 @@ class ReportParts:
         self._in_a_row[part] += 1
         if part not in _LISTS or self._in_a_row[part] >= _ALL_OF_THEM:
             self.trial.leave_out(part)
+        self._say_refused(part, error)
+
+    def holds_refused(self, error: ReportRefusedError, now_s: float) -> None:
+        """Take that the server refuses what the device holds: a shorter run, or none, is told next."""
+        match self.holds.refused(now_s):
+            case Refusal.SHORTER:
+                log.debug("holds.refused", error=str(error))
+            case Refusal.ONE_LEFT_OUT:
+                self._say_refused("holds: one recording", error)
+            case Refusal.NO_MORE:
+                self._say_refused("holds: all recordings", error)
+
+    def _say_refused(self, part: str, error: ReportRefusedError) -> None:
         if part not in self._said:
             log.warning(
                 "report.part_refused",

@@ -54,6 +54,7 @@ class ReportServer(Protocol):
         None: this server does not want to know.
 
         Raises:
+            ReportRefusedError: it refuses the run, and would refuse the same again.
             TransportError: as `report`.
         """
 

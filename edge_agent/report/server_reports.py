@@ -272,9 +272,11 @@ class ServerReports:
             holds.answered(None if told is None else Standing(*told), self._clock.now_s())
         except AbortedError:
             return _ASLEEP_S
+        except ReportRefusedError as error:
+            self._parts.holds_refused(error, self._clock.now_s())
         except AgentError as error:
-            log.info("holds.failed", error=str(error), wait_s=_HOLDS_AGAIN_S)
-            holds.failed(self._clock.now_s(), _HOLDS_AGAIN_S)
+            if holds.failed(self._clock.now_s(), _HOLDS_AGAIN_S):
+                log.info("holds.failed", error=str(error), wait_s=_HOLDS_AGAIN_S)
         now_s = self._clock.now_s()
         self._pace.spend(self._line.used_bytes - used_before, now_s)
         if self._pace.next_s() > KEPT_S:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.support.processes import wait_for
+from tests.support.processes import DEVICE, wait_for
 from tests.support.recordings import make_recording
 from tests.support.site import site
 from tests.support.steering import Operator
@@ -59,6 +59,32 @@ def test_every_event_arrives_once_and_in_order_though_the_server_is_killed(tmp_p
     assert seqs == sorted(set(seqs))
     assert len({one["id"] for one in told}) == len(told)
     assert "spool.dropped" not in {one["type"] for one in told}
+
+
+@pytest.mark.long
+def test_recordings_of_which_a_run_is_too_much_for_the_server_are_told_in_shorter_ones(tmp_path):
+    with site(tmp_path, reports=SOON) as here:
+        operator = Operator(here.server, here.agent.media)
+        # Whoever counts the values of a run counts each of these commas.
+        folder = here.agent.media.joinpath(*["," * 250] * 8)
+        folder.mkdir(parents=True)
+        here.agent.start()
+        wait_for(here.agent.state, "it runs")
+        here.agent.run("pause")
+        for number in range(230):
+            (folder / f"{number}.mp4").write_bytes(b"%d" % number)
+        wait_for(lambda: here.agent.state()["queue"]["files"] == 230, "all is seen")
+        here.agent.stop()
+        here.agent.start()
+
+        def told():
+            page = operator.ask("GET", f"/devices/{DEVICE}/holds?limit=1000")[1]
+            return len(page.get("holds", ())) == 230
+
+        wait_for(told, "all that the device holds is told")
+        log = list(here.agent.log())
+
+    assert [one for one in log if one.get("level") in ("warning", "error")] == []
 
 
 def test_a_device_whose_agent_is_stopped_is_offline_at_once_and_online_again_with_the_next(
