@@ -213,6 +213,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)), None)
 
 
+def suggestion(found: str | None) -> str:
+    """Return the words that offer *found* in place of a name that is not known; empty: nothing is near."""
+    return f"; did you mean {found}?" if found else ""
+
+
 def complaint(error: ErrorDetails, plainly: Mapping[str, str]) -> str:
     """Return what is wrong with a value: *plainly* by pydantic's type, else in pydantic's words.
 

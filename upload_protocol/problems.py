@@ -64,7 +64,7 @@ _TABLE = (
     ProblemType("idempotency-key-reused", 422, "The key belongs to another upload"),
     ProblemType("digest-required", 422, "A whole-file digest is required"),
     ProblemType("invalid-name", 422, "The name cannot be used"),
-    ProblemType("invalid-command", 422, "There is no such command"),
+    ProblemType("invalid-command", 422, "No device understands that"),
     ProblemType("upload-refused", 422, "The operator's check refuses the file"),
     ProblemType("headers-too-large", 431, "The headers are too large"),
     ProblemType("too-many-requests", 429, "Too many requests", True),

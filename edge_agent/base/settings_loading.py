@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
 from edge_agent.base.settings_check import problems_of_files, warnings_of
-from edge_host.settings import Key, Layers, Words, complaint, nearest, path_keys
+from edge_host.settings import Key, Layers, Words, complaint, nearest, path_keys, suggestion
 
 DEFAULT_FILE = Path("/etc/edge-uploader/agent.toml")
 ENVIRONMENT_PREFIX = str(AgentSettings.model_config["env_prefix"])
@@ -145,8 +145,7 @@ def _sentence_of_row(error: ErrorDetails, layers: Layers, file: Path) -> str:
     if error["type"] == "missing":
         return f"{place}: {name} must be set"
     if error["type"] == "extra_forbidden":
-        match = nearest(name, list(_ROWS[table].model_fields))
-        meant = f"; did you mean {match}?" if match else ""
+        meant = suggestion(nearest(name, list(_ROWS[table].model_fields)))
         return f"{place}: there is no key {_shown((name,))}{meant}"
     return f"{place}: {name} {_wrong(error)}"
 
@@ -193,4 +192,4 @@ def _meant(layers: Layers, key: Key, *, as_variable: bool = False) -> str:
     if match is None:
         return ""
     found = tuple(match.split("."))
-    return f"; did you mean {layers.variable(found) if as_variable else _shown(found)}?"
+    return suggestion(layers.variable(found) if as_variable else _shown(found))

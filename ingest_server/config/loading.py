@@ -113,8 +113,8 @@ def load(
         environ,
         keys=keys,
         place=lambda _key, text: text,
-        unknown=lambda name, _: (
-            f"The environment variable {name} is not known{nearest_words(name.upper(), variables)}."
+        unknown=lambda name, _: _ended(
+            f"The environment variable {name} is not known{nearest_words(name.upper(), variables)}"
         ),
     )
     for key, value in (("listen", listen), ("data_dir", data_dir)):
@@ -181,7 +181,11 @@ def _sentence(error: ErrorDetails, layers: Layers) -> str:
     text = complaint(error, _PLAINLY)
     if error["type"] == "extra_forbidden":
         text = f"there is no such {kind}{nearest_words(str(error['loc'][-1]), known)}"
-    return f"{place} ({layers.origin(where) or 'default'}): {text}."
+    return _ended(f"{place} ({layers.origin(where) or 'default'}): {text}")
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 _PLAINLY = {

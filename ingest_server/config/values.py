@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, Field
 
-from edge_host.settings import nearest
+from edge_host.settings import nearest, suggestion
 
 GIB = 2**30
 
@@ -30,5 +30,4 @@ class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 def nearest_words(name: str, known: Iterable[str]) -> str:
     """Return what to add to a sentence about a name that is not known; empty: none is near."""
-    close = nearest(name, known)
-    return f"; the nearest is {close}" if close else ""
+    return suggestion(nearest(name, known))

@@ -61,7 +61,7 @@ def test_every_event_arrives_once_and_in_order_though_the_server_is_killed(tmp_p
     assert "spool.dropped" not in {one["type"] for one in told}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_recordings_of_which_a_run_is_too_much_for_the_server_are_told_in_shorter_ones(tmp_path):
     with site(tmp_path, reports=SOON) as here:
         operator = Operator(here.server, here.agent.media)

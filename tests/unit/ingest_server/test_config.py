@@ -87,7 +87,7 @@ def test_a_fault_of_a_webhook_is_told_with_its_number(toml):
 
     assert faults(path) == [
         f"[[webhook]] number 2 allow_private (in {path}): true or false is needed.",
-        f"[[webhook]] number 2 urll (in {path}): there is no such key; the nearest is url.",
+        f"[[webhook]] number 2 urll (in {path}): there is no such key; did you mean url?",
     ]
 
 
@@ -100,11 +100,11 @@ def test_a_list_in_the_environment_is_json():
 WRONG = {
     "misspelt key": (
         "[server]\nthread = 3",
-        "[server] thread (in {path}): there is no such key; the nearest is threads.",
+        "[server] thread (in {path}): there is no such key; did you mean threads?",
     ),
     "misspelt section": (
         "[limit]\nmax_length = 3",
-        "[limit] (in {path}): there is no such section; the nearest is limits.",
+        "[limit] (in {path}): there is no such section; did you mean limits?",
     ),
     "a key outside of its section": (
         'listen = "127.0.0.1:1"',
@@ -228,7 +228,7 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_there_is():
 
     assert sentence == (
         "The environment variable INGEST_SERVER_LIMITS__MIN_FRE is not known; "
-        "the nearest is INGEST_SERVER_LIMITS__MIN_FREE."
+        "did you mean INGEST_SERVER_LIMITS__MIN_FREE?"
     )
 
 
