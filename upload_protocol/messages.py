@@ -157,14 +157,17 @@ class CompleteRequest:
     length: Length
     digest: Digest | None
     modified_at: ShortText | None = None
-    """Modification time, where the create could not know it: the file was still written to."""
+    """Modification time, which the create could not know where the file was still written to."""
+    name: str | None = None
+    """As in the create, and instead of what that said: a recorder may rename what it has finished."""
+    folder: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        told = {} if self.modified_at is None else {"modified_at": self.modified_at}
+        told = {"modified_at": self.modified_at, "name": self.name, "folder": self.folder}
         return {
             "length": self.length,
             "digest": None if self.digest is None else str(self.digest),
-            **told,
+            **{key: value for key, value in told.items() if value is not None},
         }
 
     @classmethod
@@ -178,7 +181,13 @@ class CompleteRequest:
         length = members.length(found)
         if length is None:
             raise MessageError("'length' is missing")
-        return cls(length, members.digest(found), members.short_text(found, "modified_at"))
+        return cls(
+            length,
+            members.digest(found),
+            members.short_text(found, "modified_at"),
+            members.optional(found, "name", str),
+            members.optional(found, "folder", str),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,9 +118,8 @@ class Reconciler:
                 "folder": found.folder,
                 "name": found.name,
             }
-            if before.state is State.GROWING and self._settler.is_sent_meanwhile(before.path):
-                # Its upload has the name that it was recorded under, and is published by that.
-                changes |= {"upload_id": None, "idempotency_key": None}
+            if before.upload_id is None:  # a key is for one name
+                changes["idempotency_key"] = None
             is_verified = before.state in (State.VERIFIED, State.KEPT)
             if not is_verified:
                 changes["identity"] = found.identity

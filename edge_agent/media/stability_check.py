@@ -103,11 +103,6 @@ class StabilityCheck:
     def paths(self) -> Iterable[bytes]:
         return self._unfinished.keys()
 
-    def is_sent_meanwhile(self, path: bytes) -> bool:
-        """Return whether the file at *path* is wanted at the server before it is finished."""
-        names = self._folder.rules.while_recording
-        return names is not None and names.take(path.rpartition(b"/")[2])
-
     @property
     def is_full(self) -> bool:
         return len(self._unfinished) >= MAX_WATCHED

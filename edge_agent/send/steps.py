@@ -238,7 +238,9 @@ class UploadSteps:
         request = CompleteRequest(
             recording.identity.length,
             digest,
-            modified_at(recording.identity) if progress.is_provisional else None,
+            modified_at(recording.identity),
+            recording.name,
+            recording.folder,
         )
         upload_id = _upload_id(recording)
         with self._lock.opened():

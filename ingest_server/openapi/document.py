@@ -259,6 +259,7 @@ def _complete() -> Schema:
             "ranges-missing",
             "digest-mismatch",
             "digest-required",
+            "invalid-name",
             "upload-refused",
             "not-open",
         ),

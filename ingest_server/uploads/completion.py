@@ -11,7 +11,7 @@ import structlog
 
 from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
-from ingest_server.core.names import as_text
+from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import (
     State,
     UploadRecord,
@@ -121,6 +121,7 @@ class Completion:
         refuse_unless_there(record)
         if record.state is not State.OPEN:
             return verification or self.finish_later(record)
+        record = self._as_told(record, request)
         claimed = request.digest or record.digest
         found = self._earlier(record, request.length, claimed, live)
         if found is not None:
@@ -134,6 +135,32 @@ class Completion:
                 raise
             return reading or self._claim_later(record, request.length, claimed, refused)
         return self.finish_later(begun)
+
+    def _as_told(self, record: UploadRecord, request: CompleteRequest) -> UploadRecord:
+        """Return an open upload with what the request says of its file; that is durable on return.
+
+        Raises:
+            Refused: nothing can be called so.
+        """
+        told = replace(
+            record,
+            name=record.name if request.name is None else as_text(request.name),
+            folder=record.folder if request.folder is None else as_text(request.folder),
+            modified_at=(
+                record.modified_at if request.modified_at is None else as_text(request.modified_at)
+            ),
+        )
+        if told == record:
+            return record
+        check_name(told.name, told.folder)
+
+        def tell(transaction: Transaction) -> UploadRecord:
+            kept = transaction.get_open(record.id)
+            kept = replace(kept, name=told.name, folder=told.folder, modified_at=told.modified_at)
+            transaction.save(kept)
+            return kept
+
+        return self._state.run(tell)
 
     def _earlier(
         self, record: UploadRecord, length: int, claimed: Digest | None, live: Live
@@ -170,8 +197,7 @@ class Completion:
                 )
             if claimed is None and not record.is_claimed and needs_digest:
                 raise Refused("digest-required", "this server publishes nothing without a digest")
-            told = kept.modified_at if request.modified_at is None else as_text(request.modified_at)
-            kept = replace(kept, digest=claimed, modified_at=told, state=State.VERIFYING)
+            kept = replace(kept, digest=claimed, state=State.VERIFYING)
             transaction.save(kept)
             return kept
 

@@ -62,8 +62,11 @@ class MemoryTransaction(MemoryQueries, Transaction):
         if kept is not None:
             self.tables.uploads[record.id] = replace(
                 kept,
+                name=record.name,
+                folder=record.folder,
                 length=record.length,
                 digest=record.digest,
+                modified_at=record.modified_at,
                 state=record.state,
                 received=record.received,
                 touched_s=record.touched_s,

@@ -109,11 +109,11 @@ class TestRecords:
     def test_saving_changes_what_may_change(self, state):
         insert(state, RECORD)
         changed = replace(
-            RECORD, length=11, digest=None, state=State.COMPLETE, received=RangeSet(),
-            touched_s=2.0, rewrites=3,
+            RECORD, name="other", folder="away", modified_at=None, length=11, digest=None,
+            state=State.COMPLETE, received=RangeSet(), touched_s=2.0, rewrites=3,
         )  # fmt: skip
 
-        state.run(lambda rows: rows.save(replace(changed, name="other", key="other")))
+        state.run(lambda rows: rows.save(replace(changed, device="other", key="other")))
 
         assert state.get(RECORD.id) == changed
 

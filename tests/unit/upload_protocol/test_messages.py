@@ -135,8 +135,14 @@ def test_a_digest_in_a_message_is_the_one_that_was_written():
     assert request.to_json() == {"length": 1, "digest": DIGEST}
 
 
-def test_a_complete_says_when_the_file_was_written_only_where_it_is_told():
-    request = CompleteRequest(1, Digest.of(b"x"), "2026-11-29T08:00:00Z")
+def test_a_complete_says_what_the_file_is_called_and_when_it_was_written_only_where_it_is_told():
+    request = CompleteRequest(1, Digest.of(b"x"), "2026-11-29T08:00:00Z", "b.mp4", "")
 
-    assert request.to_json()["modified_at"] == "2026-11-29T08:00:00Z"
+    assert request.to_json() == {
+        "length": 1,
+        "digest": DIGEST,
+        "modified_at": "2026-11-29T08:00:00Z",
+        "name": "b.mp4",
+        "folder": "",
+    }
     assert CompleteRequest.from_json(request.to_json()) == request

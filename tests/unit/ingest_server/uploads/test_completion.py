@@ -10,7 +10,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
 from tests.support.core_site import CoreSite, HangingBody, InThread, on_all_stores, on_disk
 from upload_protocol.digests import Digest
-from upload_protocol.messages import CompleteRequest
+from upload_protocol.messages import CompleteRequest, Receipt
 
 DATA = os.urandom(300_000)
 
@@ -44,6 +44,59 @@ def test_completing_again_gives_the_same_receipt(site):
     with pytest.raises(Refused, match="not-open"):
         site.put(upload, 0, DATA)
     assert site.receiver.status("cam", upload).receipt == first
+
+
+def renamed(site: CoreSite, upload: str, name: str, folder: str | None = None) -> Receipt:
+    request = CompleteRequest(len(DATA), Digest.of(DATA), None, name, folder)
+    receipt = site.receiver.complete("cam", upload, request)
+    assert isinstance(receipt, Receipt)
+    return receipt
+
+
+@on_all_stores
+def test_what_was_renamed_while_it_was_sent_is_published_by_the_name_it_has_at_its_end(site):
+    upload = site.create("recording.mp4", None, folder="live")
+    site.put(upload, 0, DATA)
+
+    receipt = renamed(site, upload, "final.mp4", "done")
+
+    assert (receipt.name, receipt.published_as) == ("final.mp4", "cam/2026-11-21/final.mp4")
+    assert site.published() == {"cam/2026-11-21/final.mp4": DATA}
+    assert renamed(site, upload, "again.mp4") == receipt, "a receipt is given once"
+
+
+@on_all_stores
+def test_the_name_at_the_end_says_whether_it_is_published_already(site):
+    first = site.upload(DATA, "final.mp4")
+    upload = site.create("recording.mp4")
+    site.put(upload, 0, DATA)
+
+    assert renamed(site, upload, "final.mp4").published_as == first.published_as
+
+
+@on_all_stores
+@pytest.mark.parametrize("name", ["", "..", "x" * 5000])
+def test_a_name_that_cannot_be_used_leaves_the_upload_open_by_its_own(site, name):
+    upload = site.create("recording.mp4")
+    site.put(upload, 0, DATA)
+
+    with pytest.raises(Refused, match="invalid-name"):
+        renamed(site, upload, name)
+
+    assert site.complete(upload, DATA).name == "recording.mp4"
+
+
+@on_all_stores
+def test_a_name_told_too_early_is_kept_and_may_change_again(site):
+    upload = site.create("recording.mp4")
+    with pytest.raises(Refused, match="ranges-missing"):
+        renamed(site, upload, "early.mp4")
+    site.put(upload, 0, DATA)
+
+    assert site.receiver.status("cam", upload).name == "early.mp4"
+    assert renamed(site, upload, "../hostile\n.mp4").published_as == (
+        "cam/2026-11-21/.._hostile.mp4"
+    )
 
 
 @on_disk
