@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -151,6 +151,17 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Travel:
+    """How far a recording is that is sent while it is written to."""
+
+    length: int
+    """Of the file, as it was last seen."""
+    acknowledged: int
+    lag_s: float
+    """How long ago the file had as many bytes as the server has now."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All of it at one instant."""
 
@@ -176,6 +187,8 @@ class View:
 
     folder: Wait | None = None
     """Why nothing can be found in the watched folder; None: it is there."""
+    travels: Mapping[str, Travel] = field(default_factory=lambda: MappingProxyType({}))
+    """Recordings that are sent while they are written to -> how far they are."""
 
     @property
     def problems(self) -> frozenset[ProblemCode]:
@@ -332,6 +345,11 @@ class Activity:
                 return
             self._view = replace(self._view, folder=why)
         self._announce()
+
+    def travel(self, travels: Mapping[str, Travel]) -> None:
+        """Say how far all that is sent while it is recorded is; no listener is told: it moves on."""
+        with self._lock:
+            self._view = replace(self._view, travels=MappingProxyType(dict(travels)))
 
     def hold(self, held: Mapping[str, bool]) -> None:
         """Say which recordings' files are open, and whether they are deleted; no listener is told."""

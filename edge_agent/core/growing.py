@@ -11,6 +11,7 @@ bytes end that are not zero has to.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from edge_agent.core.plan import MIB
@@ -26,6 +27,14 @@ until the file is finished."""
 _LAG_BLOCKS = 1
 """Whole blocks behind which is sent, beside the one that is being written: what is written last may be
 a buffer's first half, or get the size of a fragment put before it. At 4 Mbit/s 2 to 4 s."""
+
+
+AT_REST_S = 2.0
+"""Unchanged for so long, a file is sent to its end: perhaps it is finished, and the settle time, which runs
+anyway, carries what would be left after it. Shorter than that; longer than most pauses between two writes."""
+
+_SAMPLES = 600
+"""Of a file's growth: one for each second of ten minutes."""
 
 
 def whole_blocks(length: int) -> int:
@@ -58,3 +67,42 @@ def next_to_send(received: RangeSet, written: int, most: int) -> ByteRange | Non
         last = whole_blocks(gap.start + max(most, BLOCK_BYTES)) * BLOCK_BYTES
         return ByteRange(gap.start, min(gap.stop, last))
     return None
+
+
+def rest_to_send(received: RangeSet, written: int, length: int, most: int) -> ByteRange | None:
+    """Return what goes next of a file that is at rest; None: nothing, or the end is only reserved.
+
+    Args:
+        received: what the server holds.
+        written: as of `written_upto`.
+        length: of the file.
+        most: a request's bytes.
+    """
+    if length - written >= BLOCK_BYTES:
+        return None
+    for gap in received.missing(length):
+        return ByteRange(gap.start, min(gap.stop, gap.start + max(most, BLOCK_BYTES)))
+    return None
+
+
+class Growth:
+    """How long ago a file had as many bytes as the server has now."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def note(self, now_s: float, length: int) -> None:
+        """Take in a look at the file, of which only one in a second counts."""
+        if self._samples and now_s - self._samples[-1][0] < 1.0:
+            return
+        self._samples.append((now_s, length))
+        if len(self._samples) > _SAMPLES:  # the server is far behind: then every other will do
+            self._samples = deque(list(self._samples)[::2])
+
+    def lag_s(self, acknowledged: int, now_s: float) -> float:
+        """Return how many seconds the server is behind the recorder; 0 before the first look."""
+        while len(self._samples) > 1 and self._samples[1][1] <= acknowledged:
+            self._samples.popleft()
+        if not self._samples or self._samples[-1][1] <= acknowledged:
+            return 0.0
+        return now_s - self._samples[0][0]

@@ -20,8 +20,9 @@ _ALL_THERE = frozenset({*DONE, State.SENT})
 def describe(recording: Recording, view: View) -> dict[str, Any]:
     """Return one recording as a person sees it: printable, with the reason for its wait."""
     wait = reason_of(recording, view)
-    length = recording.identity.length
-    acknowledged = _acknowledged(recording, view)
+    travel = view.travels.get(recording.id) if recording.state is State.GROWING else None
+    length = recording.identity.length if travel is None else travel.length
+    acknowledged = _acknowledged(recording, view) if travel is None else travel.acknowledged
     is_current = view.current is not None and view.current.recording_id == recording.id
     current = view.current if is_current else None
     return {
@@ -33,7 +34,7 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
         "length": length,
         "acknowledged": acknowledged,
         "in_flight": current.in_flight if current is not None else 0,
-        "percent": _percent(recording, acknowledged),
+        "percent": _percent(recording, acknowledged, length),
         "reason": None if wait is None else str(wait.reason),
         "detail": recording.detail if wait is None else wait.detail,
         "problem": recording.problem,
@@ -45,10 +46,10 @@ def describe(recording: Recording, view: View) -> dict[str, Any]:
     }
 
 
-def _percent(recording: Recording, acknowledged: int | None) -> float | None:
+def _percent(recording: Recording, acknowledged: int | None, length: int) -> float | None:
     if recording.state in _ALL_THERE:
         return 100.0
-    return None if acknowledged is None else percent(acknowledged, recording.identity.length)
+    return None if acknowledged is None else percent(acknowledged, length)
 
 
 def _acknowledged(recording: Recording, view: View) -> int | None:

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from edge_agent.base.activity import FAILURES, Activity, Current, ProblemCode, Reason, View, Wait
+from edge_agent.base.activity import (
+    FAILURES,
+    Activity,
+    Current,
+    ProblemCode,
+    Reason,
+    Travel,
+    View,
+    Wait,
+)
 from edge_agent.base.clock import Clock
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording
@@ -175,6 +184,8 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
         return Wait(Reason.DISK, "state_dir cannot be written: is its disk full or read-only?")
     if view.folder is not None:
         return view.folder
+    if view.travels:
+        return _travelling(view)
     unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
     if unfinished:
         own = [one for one in view.waits.values() if one.reason in _OF_SETTLING]
@@ -186,6 +197,25 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
             detail = f"{unfinished} recordings are being written, or were a moment ago"
         return Wait(Reason.STILL_RECORDING, detail)
     return None
+
+
+def _travelling(view: View) -> Wait:
+    """Return how far what is sent while it is recorded is, of many the one that is furthest behind."""
+    furthest = max(view.travels.values(), key=lambda one: one.lag_s)
+    wait = _still(furthest)
+    if len(view.travels) == 1:
+        return wait
+    return Wait(
+        wait.reason, f"{len(view.travels)} recordings are written to; of one, {wait.detail}"
+    )
+
+
+def _still(travel: Travel) -> Wait:
+    detail = (
+        f"being recorded, and sent meanwhile: {travel.acknowledged / 1e6:.1f} of {travel.length / 1e6:.1f} MB"
+        f" are at the server, {travel.lag_s:.0f} s behind the recorder"
+    )
+    return Wait(Reason.STILL_RECORDING, detail)
 
 
 def reason_of(recording: Recording, view: View) -> Wait | None:
@@ -201,6 +231,8 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     if is_current:
         return view.blocked_by
     is_watched = recording.origin == "watch"
+    if (travel := view.travels.get(recording.id)) is not None and recording.state is State.GROWING:
+        return _still(travel)
     holds_all = view.blocked_by is not None and view.blocked_by.holds_all
     if holds_all and recording.state not in (State.SEEN, State.GROWING):
         return view.blocked_by
@@ -257,6 +289,8 @@ def _left_out(document: Mapping[str, Any]) -> str:
 def _state(view: View, wait: Wait | None) -> str:
     if view.problems & _ERRORS:
         return "error"
+    if wait is not None and wait.reason is Reason.STILL_RECORDING and view.travels:
+        return "uploading"
     if wait is not None:
         return _STATE_OF_REASON.get(wait.reason, "blocked")
     return "idle" if view.current is None else "uploading"

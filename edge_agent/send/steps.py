@@ -186,10 +186,13 @@ class UploadSteps:
         length = progress.identity.length
         first = progress.next_block or 0
         start = first * _BLOCK_BYTES
-        if start >= length:
+        # Behind what was sent while it was recorded there is nothing to compare: it is hashed when it goes.
+        reach = max((held.stop for held in progress.held), default=0)
+        stop = min(length, reach) if progress.is_provisional else length
+        if start >= stop:
             progress.next_block = None
             return
-        where = ByteRange(start, min(length, start + _READ_PER_STEP))
+        where = ByteRange(start, min(stop, start + _READ_PER_STEP))
         with self._lock.opened():
             answer = self._client.blocks(
                 upload_id, block_bytes=_BLOCK_BYTES, start=first, limit=_BLOCKS_PER_STEP
@@ -202,7 +205,7 @@ class UploadSteps:
         with self._lock.opened():
             ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=progress.digest)
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
-        found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=length)
+        found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=stop)
         progress.to_replace = RangeSet([*progress.to_replace, *found])
         progress.next_block = first + _BLOCKS_PER_STEP
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -30,7 +30,7 @@ from edge_agent.base.errors import (
     UploadLostError,
 )
 from edge_agent.core.backoff import BackoffPolicy
-from edge_agent.core.growing import BLOCK_BYTES, LOOKED_AT, next_to_send, whole_blocks, written_upto
+from edge_agent.core.growing import BLOCK_BYTES
 from edge_agent.core.plan import MIB, RequestSizing, request_bytes
 from edge_agent.core.progress import Rate
 from edge_agent.core.recording import Recording
@@ -42,8 +42,8 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.description import description
 from edge_agent.send.lane import Shared
 from edge_agent.send.link_policy import WORK
-from upload_protocol.messages import UploadStatus
-from upload_protocol.ranges import ByteRange, RangeSet
+from edge_agent.send.sent_so_far import SentSoFar
+from upload_protocol.ranges import ByteRange
 
 log = structlog.get_logger()
 
@@ -55,28 +55,12 @@ _NOTHING_S = 3.0
 _STORE_WAIT_S = 10.0
 _SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
 """Shorter than a lane's requests: a recording that is finished meanwhile waits for the running one."""
-_SAMPLE_BYTES = 4096
 _DUE = 32
 """Finished recordings that are asked for at a time: one that is not held back is enough."""
 _COUNTED_BYTES = 64 * MIB
 """Sent between two commits that count them: the card is not worn for each request."""
 _LEAVE = (UploadLostError, RejectedError, ConflictError, ForeignRefusalError)
 """What asking again does not change soon: what follows from it is decided about the finished file."""
-
-
-@dataclass
-class _Sent:
-    """What is known of one recording that is sent while it grows; lost on a restart without harm."""
-
-    inode: int
-    received: RangeSet | None = None
-    """What the server holds; None: ask."""
-    max_request_bytes: int | None = None
-    written: int = 0
-    is_left: bool = False
-    """Nothing more is sent of it before it is finished."""
-    served: int = 0
-    """The turn in which something was sent of it last."""
 
 
 class WhileRecording:
@@ -112,9 +96,9 @@ class WhileRecording:
         self._failures = 0
         self._until_s = 0.0
         self._turns = 0
-        self._uncounted_bytes = 0
-        """Sent since that was written down."""
-        self._sent: dict[str, _Sent] = {}
+        self._uncounted_bytes = self._uncounted_again = 0
+        """Sent since that was written down, and how much of it not for the first time."""
+        self._sent: dict[str, SentSoFar] = {}
 
     def step(self, now_s: float) -> float:
         """Send at most one request's bytes; return the seconds until the next look."""
@@ -135,6 +119,9 @@ class WhileRecording:
     def _step(self, now_s: float) -> float:
         growing = self._growing()
         self._forget_all_but({one.id for one in growing})
+        self._shared.activity.travel(
+            {key: one.travel(now_s) for key, one in self._sent.items() if one.acknowledged}
+        )
         if not growing:
             return _NOTHING_S
         allowed = [one for one in growing if self._is_allowed(one, now_s)]
@@ -179,11 +166,11 @@ class WhileRecording:
         due = shared.store.due(*WORK, at_least=shared.permission.least_priority, limit=_DUE)
         return all(shared.waits.is_held(one.id, now_s) for one in due)
 
-    def _known(self, recording: Recording) -> _Sent:
+    def _known(self, recording: Recording) -> SentSoFar:
         inode = recording.identity.inode
         known = self._sent.get(recording.id)
         if known is None or known.inode != inode:
-            known = self._sent[recording.id] = _Sent(inode)
+            known = self._sent[recording.id] = SentSoFar(inode)
         return known
 
     def _forget_all_but(self, growing: set[str]) -> None:
@@ -191,10 +178,12 @@ class WhileRecording:
             del self._sent[gone]
         if self._uncounted_bytes >= (_COUNTED_BYTES if self._sent else 1):
             with suppress(StoreError):  # a full disk under the database: it is counted later
-                self._shared.store.notes.count_sent(sent=self._uncounted_bytes, resent=0)
-                self._uncounted_bytes = 0
+                self._shared.store.notes.count_sent(
+                    sent=self._uncounted_bytes, resent=self._uncounted_again
+                )
+                self._uncounted_bytes = self._uncounted_again = 0
 
-    def _send_some(self, recording: Recording, known: _Sent) -> bool:
+    def _send_some(self, recording: Recording, known: SentSoFar) -> bool:
         """Do what is next with *recording*; return whether it was anything."""
         try:
             with self._shared.open_source(recording.path) as source:
@@ -211,14 +200,14 @@ class WhileRecording:
             self._until_s = self._shared.clock.now_s() + _UNUSABLE_S  # the lanes say so
             return False
 
-    def _advance(self, recording: Recording, known: _Sent, source: Source) -> bool:
+    def _advance(self, recording: Recording, known: SentSoFar, source: Source) -> bool:
         if source.identity.length < known.written:
             known.is_left = True  # what it will be at its end nobody knows
             return False
         with self._shared.lock.opened():
-            known.written = _written(source, known.written)
-        if next_to_send(RangeSet(), known.written, BLOCK_BYTES) is None:
-            return False  # nothing of so short a file is old enough
+            known.look(source, self._shared.clock.now_s())
+        if not known.has_bytes:
+            return False
         client = self._connected()
         if recording.upload_id is None:
             self._create(recording, known, client)
@@ -226,11 +215,12 @@ class WhileRecording:
         if known.received is None:
             with self._shared.lock.opened():
                 status = client.status(recording.upload_id)
-            _learn(known, status)
+            known.learn(status)
             return True
         most = self._way.limit(known.max_request_bytes)
         wanted = request_bytes(self._rate.bytes_per_s, _SIZING, server_max=most)
-        where = next_to_send(known.received, known.written, wanted)
+        with self._shared.lock.opened():
+            where = known.next(source, wanted, self._shared.clock.now_s())
         if where is None:
             return False
         if most is not None and most < where.length:
@@ -245,7 +235,7 @@ class WhileRecording:
             self._shared.roster.add_beside(self._client)
         return self._client
 
-    def _create(self, recording: Recording, known: _Sent, client: LaneClient) -> None:
+    def _create(self, recording: Recording, known: SentSoFar, client: LaneClient) -> None:
         store = self._shared.store
         key = recording.idempotency_key or store.give_key(recording)
         request = replace(description(recording, self._device_id), length=None)
@@ -256,17 +246,24 @@ class WhileRecording:
             return  # finished meanwhile: the lanes, which need our lock, have begun or will
         store.update(now, upload_id=status.id)
         log.info("upload.planned_while_recording", recording_id=now.id, upload_id=status.id)
-        _learn(known, status)
+        known.learn(status)
 
     def _send(
-        self, recording: Recording, upload_id: str, known: _Sent, source: Source, where: ByteRange
+        self,
+        recording: Recording,
+        upload_id: str,
+        known: SentSoFar,
+        source: Source,
+        where: ByteRange,
     ) -> None:
         began_s = self._shared.clock.now_s()
         with self._shared.lock.opened():
             pieces = self._pieces(recording, source, where)
             status = self._connected().send(upload_id, where, None, pieces)
         self._failures = 0
-        _learn(known, status)
+        if known.received is not None:
+            self._uncounted_again += known.received.within(where).total
+        known.learn(status)
         if not status.received.covers(where):
             known.is_left = True  # 200 without the bytes: asking again will not change that
         self._rate.add(where.length, self._shared.clock.now_s() - began_s)
@@ -290,7 +287,7 @@ class WhileRecording:
             self._uncounted_bytes += len(piece)
             yield piece
 
-    def _on_error(self, recording: Recording, known: _Sent, error: TransportError) -> None:
+    def _on_error(self, recording: Recording, known: SentSoFar, error: TransportError) -> None:
         known.received = None
         log.debug("growing.failed", recording_id=recording.id, error=str(error))
         is_passing = isinstance(error, ConflictError) and error.is_passing
@@ -304,21 +301,3 @@ class WhileRecording:
         own_s = self._backoff.delay_s(self._failures, jitter=self._jitter())
         now_s = self._shared.clock.now_s()  # the request may have taken longer than the wait
         self._until_s = now_s + max(_LOOK_S, own_s if asked_s is None else asked_s)
-
-
-def _learn(known: _Sent, status: UploadStatus) -> None:
-    """Take over what the server says; an upload that has a length is no more ours to fill."""
-    known.received = status.received
-    known.max_request_bytes = status.limits.max_request_bytes
-    if status.state != "open" or status.length is not None:
-        known.is_left = True
-
-
-def _written(source: Source, written: int) -> int:
-    """Return the offset before which the recorder has written, if it was *written* at the last look."""
-    first = whole_blocks(written)
-    stop = min(whole_blocks(source.identity.length), first + LOOKED_AT)
-    ends = ((number + 1) * BLOCK_BYTES for number in range(first, stop))
-    return written_upto(
-        written, [any(source.read(end - _SAMPLE_BYTES, _SAMPLE_BYTES)) for end in ends]
-    )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.growing import BLOCK_BYTES, next_to_send, whole_blocks, written_upto
+from edge_agent.core.growing import (
+    BLOCK_BYTES,
+    Growth,
+    next_to_send,
+    rest_to_send,
+    whole_blocks,
+    written_upto,
+)
 from upload_protocol.ranges import ByteRange, RangeSet
 
 BLOCKS = 40
@@ -57,3 +64,50 @@ def test_written_ends_with_the_last_block_that_has_bytes_and_never_goes_back(upt
 @given(st.integers(0, 2**63 - 1))
 def test_a_block_that_is_being_written_is_no_whole_one(length):
     assert 0 <= length - whole_blocks(length) * BLOCK_BYTES < BLOCK_BYTES
+
+
+@given(held, written, st.integers(0, BLOCK_BYTES - 1), st.integers(1, 20 * BLOCK_BYTES))
+def test_at_rest_all_that_is_missing_up_to_the_end_goes_once(received, upto, beyond, most):
+    sent = []
+    while (where := rest_to_send(received, upto, upto + beyond, most)) is not None:
+        assert received.within(where).total == 0
+        assert where.length <= max(most, BLOCK_BYTES)
+        sent.append(where)
+        received = received.add(where)
+
+    assert upto + beyond == 0 or received.covers(ByteRange(0, upto + beyond))
+
+
+@given(held, written, st.integers(BLOCK_BYTES, 2**40))
+def test_what_is_only_reserved_is_not_sent_at_rest(received, upto, beyond):
+    assert rest_to_send(received, upto, upto + beyond, BLOCK_BYTES) is None
+
+
+growths = st.lists(st.tuples(st.floats(0, 5), st.integers(0, 100)), min_size=1, max_size=50)
+
+
+@given(growths, st.integers(0, 6000))
+def test_the_lag_is_the_age_of_the_first_bytes_that_the_server_has_not(steps, acknowledged):
+    growth, now_s, length, since_s = Growth(), 0.0, 0, None
+    for passed_s, more in steps:
+        now_s, length = now_s + passed_s, length + more
+        growth.note(now_s, length)
+        if since_s is None and length > acknowledged:
+            since_s = now_s
+
+    lag_s = growth.lag_s(acknowledged, now_s)
+
+    # A look a second, and what it was before the first bytes that are missing.
+    assert 0 <= lag_s <= now_s
+    if since_s is None:
+        assert lag_s == 0
+    else:
+        assert lag_s == 0 or lag_s >= now_s - since_s - 1
+
+
+def test_a_server_that_is_hours_behind_costs_no_memory_and_is_told_so():
+    growth = Growth()
+    for second in range(20_000):
+        growth.note(float(second), second)
+
+    assert abs(growth.lag_s(100, 20_000.0) - 19_900) < 200

@@ -14,6 +14,7 @@ from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_of
+from edge_agent.report.recording_row import describe
 from edge_agent.send import while_recording
 from edge_agent.send.while_recording import WhileRecording
 from tests.support.lane import Scene, scene
@@ -61,8 +62,11 @@ class Stage:
         self.lane.store.advance(now, Event.SETTLED, identity=identity)
         self.lane.run()
 
-    def pass_steps(self, steps: int = 40) -> None:
-        for _ in range(steps):
+    def pass_steps(self, steps: int = 40, *, written: Recording | None = None) -> None:
+        """Let the worker work; at *written* its recorder does, too."""
+        for number in range(steps):
+            if written is not None:
+                os.utime(written.path, ns=(number, number))
             self.lane.clock.pass_s(self.worker.step(self.lane.clock.now_s()))
 
     def is_true(self, recording: Recording, name: str) -> bool:
@@ -83,7 +87,7 @@ def puts(stage: Stage) -> int:
 
 def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
     recording = stage.begin("a.ts")
-    stage.pass_steps()
+    stage.pass_steps(written=recording)
 
     assert puts(stage) - BEHIND in range(2000), "the create has a body, too"
     assert stage.lane.now(recording).state is State.GROWING
@@ -94,6 +98,60 @@ def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
     assert stage.lane.now(recording).state is State.VERIFIED
     assert stage.is_true(recording, "a.ts")
     assert puts(stage) - len(DATA) in range(4000)
+
+
+def test_a_file_at_rest_is_sent_to_its_end_and_a_header_written_at_the_close_goes_again_then(stage):
+    recording = stage.begin("a.ts", DATA + b"tail")
+    stage.pass_steps()
+    before = puts(stage)
+    stage.write(recording, b"size", 40)
+    stage.pass_steps()
+    at_rest = puts(stage)
+    stage.finish(recording)
+
+    assert before - len(DATA + b"tail") in range(2000), "the tail, too"
+    assert at_rest - before == MIB
+    assert puts(stage) - at_rest < 4000, "nothing is left for its end"
+    assert stage.is_true(recording, "a.ts")
+    stage.pass_steps(1)
+    totals = stage.lane.store.notes.totals()
+    assert (totals.bytes_sent, totals.bytes_resent) == (len(DATA) + 4 + MIB, MIB)
+
+
+def test_a_header_that_is_written_at_each_pause_goes_again_once(stage):
+    recording = stage.begin("a.ts")
+    stage.pass_steps()
+    before = puts(stage)
+    for number in range(5):
+        stage.write(recording, b"%d" % number, 40)
+        stage.pass_steps()
+
+    assert puts(stage) - before == MIB
+
+
+def test_a_tail_that_was_sent_at_rest_and_grew_on_does_not_go_twice(stage):
+    recording = stage.begin("a.ts", DATA + b"t" * 1000)
+    stage.pass_steps()
+    stage.write(recording, b"u" * 1000, len(DATA) + 1000)
+    stage.finish(recording)
+
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) - len(DATA) - 2000 in range(6000)
+
+
+def test_who_waits_sees_how_far_the_server_is_behind(stage):
+    recording = stage.begin("a.ts")
+    stage.pass_steps(4)
+    view = stage.lane.activity.view()
+    row = describe(stage.lane.now(recording), view)
+    [travel] = view.travels.values()
+    stage.finish(recording)
+    stage.pass_steps(1)
+
+    assert 0 < row["acknowledged"] < row["length"] == len(DATA)
+    assert row["reason"] == "still_recording"
+    assert f"of 8.4 MB are at the server, {travel.lag_s:.0f} s behind the recorder" in row["detail"]
+    assert stage.lane.activity.view().travels == {}
 
 
 def test_names_that_nobody_asked_for_and_short_files_are_left_to_their_end(stage):
@@ -215,7 +273,7 @@ def test_what_cannot_be_counted_now_is_sent_and_counted_later(stage, monkeypatch
     stage.pass_steps(1)
 
     assert puts(stage) >= BEHIND
-    assert counted == [BEHIND]
+    assert counted == [len(DATA)]
 
 
 def test_a_create_whose_answer_is_lost_makes_no_second_upload(stage):
@@ -310,7 +368,7 @@ def test_a_file_that_ends_shorter_than_what_was_sent_is_begun_anew(stage, length
 
     assert stage.is_true(recording, "a.ts")
     assert Reason.BACKOFF not in stage.lane.reasons, "nothing was refused on the way"
-    assert puts(stage) <= BEHIND + length + 4000
+    assert puts(stage) <= len(DATA) + length + 4000
 
 
 def test_a_file_that_becomes_shorter_while_it_is_sent_is_left_to_its_end(stage):
