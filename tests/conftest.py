@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -37,3 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have slow tests: what is short fills the gap at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through the tests themselves again: nothing of them is let go.
+
+    A third of the short tests' time was that: each file that a test leaves for Python to close is looked for.
+    """
+    gc.collect()
+    gc.freeze()
