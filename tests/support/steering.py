@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.ports import LOOPBACK
+from ingest_server.auth.authentication import SCOPE_ADMIN
 from tests.support.processes import DEVICE, SERVER, Server, wait_for
 
 ENDS = frozenset({"done", "failed", "rejected", "expired"})
@@ -26,7 +27,7 @@ class Operator:
     def __init__(self, server: Server, media: Path) -> None:
         self.server = server
         self.media = media
-        self._token = server.run("token", "add", "--scope", "admin", "operator").splitlines()[-1]
+        self._token = server.new_token("operator", SCOPE_ADMIN)
         self._nudges = 0
 
     def ask(self, method: str, path: str, document: object = None) -> tuple[int, Any]:

@@ -209,7 +209,7 @@ def test_a_server_that_was_killed_is_told_of_and_found_again(browser, server, ur
 def test_a_recording_behind_a_bad_link_is_fetched_from_the_page_and_plays_there(
     browser, server, url, agent, bad_link, tmp_path
 ):
-    token = server.run("token", "add", "pi-2").splitlines()[-1]
+    token = server.new_token("pi-2")
     other = Agent(
         tmp_path / "other", url=url.rstrip("/"), token=token, reports={"interval_seconds": 5}
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ingest_server.auth.authentication import SCOPE_ADMIN
 from tests.support.fleet import info, report
 from tests.support.processes import DEVICE, Server
 from tests.support.secured import upload
@@ -88,7 +89,7 @@ def test_an_operator_is_answered_as_the_document_says_about_a_device_that_is_the
     config = tmp_path / "operator.toml"
     there = f'"path.device" = "{DEVICE}"\n"path.upload_id" = "{recording}"\n'
     config.write_text(f"[parameters]\n{there}{CONFIG.read_text()}{KEPT}")
-    token = server.run("token", "add", "operator", "--scope", "admin").splitlines()[-1]
+    token = server.new_token("operator", SCOPE_ADMIN)
 
     said = hold_to_the_document(
         server,
