@@ -12,8 +12,6 @@ from tests.support.processes import wait_for
 from tests.support.recordings import MB, make_large_recording, make_recording, sha256
 from tests.support.site import Site, site
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
-
 MIB = 2**20
 SEED = 20261121
 
@@ -26,7 +24,10 @@ SEAL_BYTES = 8 * MIB
 HIT_BYTES = 64 * 1024
 """More than a request without a body: what was killed was sending."""
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "8"))
+"""Rounds of each test; `make test-long` plays more."""
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(max(300, 12 * KILLS))]
+
 LARGE = 6 * KILLS * MB
 
 
@@ -116,7 +117,7 @@ def test_L1_L4_kills_of_the_server_lose_nothing_that_was_acknowledged(tmp_path):
 def test_kills_of_both_at_once_lose_nothing(tmp_path):
     draw = random.Random(SEED + 2)
     with site(tmp_path, upload={"max_rate": "5MB"}) as here:
-        recordings = _media(here.agent.media, large=40 * MB)
+        recordings = _media(here.agent.media, large=LARGE)
         here.agent.start()
 
         def one_round() -> None:
@@ -128,11 +129,11 @@ def test_kills_of_both_at_once_lose_nothing(tmp_path):
             for program in draw.sample([first, second], 2):
                 program.start()
 
-        hits = _kill_and_start(here, 12, one_round)
+        hits = _kill_and_start(here, KILLS, one_round)
         _finish(here, recordings)
 
         assert here.published_digests() == recordings
-        assert hits >= 4
+        assert hits >= KILLS // 4
 
 
 def test_L3_a_kill_while_it_publishes_leaves_one_whole_file(tmp_path):
@@ -141,9 +142,9 @@ def test_L3_a_kill_while_it_publishes_leaves_one_whole_file(tmp_path):
     with site(tmp_path) as here:
         here.agent.start()
         recordings = {}
-        for number in range(15):
+        for number in range(KILLS):
             path = here.agent.media / f"clip-{number}.mp4"
-            recordings[path.name] = sha256(make_recording(path, seconds=0.4 + 0.04 * number))
+            recordings[path.name] = sha256(make_recording(path, seconds=0.4 + 0.04 * (number % 15)))
             time.sleep(draw.uniform(0.5, 1.3))
             here.server.kill()
             here.server.start()
