@@ -7,12 +7,16 @@ counts as none: it would sort a recording where nobody looks for it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 EARLIEST = datetime(2000, 1, 2, tzinfo=UTC)
 """Where the clocks of cards (1980), of GPS (1980) and of cameras (2000-01-01) begin is before this."""
 AHEAD = timedelta(days=1)
 """How far a device's clock may be ahead of ours."""
+
+TOLD_AS = ("modified_at", "lastModified", "mtime")
+"""What clients call the time at which a file was last written; the second is a browser's, in ms."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[0-9]{9,13}(\.[0-9]{1,9})?\Z", re.ASCII)
@@ -44,6 +48,12 @@ def as_rfc3339(text: str) -> str | None:
     # The number first: some milliseconds could be read as a date without its dashes.
     found = _parsed_number(text) or _parsed(text) or _parsed_mail(text)
     return None if found is None else found.isoformat()
+
+
+def told_in(texts: Mapping[str, str]) -> str | None:
+    """Return when the file was last written, as RFC 3339, by what a client says of it; None: it does not."""
+    found = (as_rfc3339(texts[key]) for key in TOLD_AS if key in texts)
+    return next((one for one in found if one is not None), None)
 
 
 def _parsed_number(text: str) -> datetime | None:

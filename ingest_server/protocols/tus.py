@@ -19,7 +19,7 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import REPR_SHA_512, State, UploadRecord
-from ingest_server.core.recorded import as_rfc3339
+from ingest_server.core.recorded import told_in
 from ingest_server.protocols import digest_fields
 from ingest_server.protocols.requests import device_of, known_id, media_type_of, url_parts
 from ingest_server.protocols.resumable import (
@@ -54,8 +54,6 @@ CHECKSUM_MISMATCH = "460 Checksum Mismatch"
 RAW_METADATA = "tus-metadata"
 CONCAT = "tus-concat"
 MAX_PARTS = 1000
-MODIFIED_AT = ("modified_at", "lastModified", "mtime")
-"""Metadata keys that say when the file was last written, in any form that `as_rfc3339` reads."""
 
 _OURS = frozenset({PROTOCOL, RAW_METADATA, CONCAT, REPR_SHA_512})
 """What a client's own metadata cannot set."""
@@ -285,7 +283,7 @@ def _wanted(req: falcon.Request, length: int | None, concat: str) -> CreateReque
         folder=_folder(texts),
         length=length,
         digest=digest,
-        modified_at=_modified_at(texts),
+        modified_at=told_in(texts),
         media_type=None if media_type is None else media_type[:MAX_MEDIA_TYPE],
         metadata=kept,
     )
@@ -296,12 +294,6 @@ def _folder(texts: Mapping[str, str]) -> str:
     if path == "null":  # what Uppy sends for a file outside of any folder
         return ""
     return path.rpartition("/")[0].strip("/")
-
-
-def _modified_at(texts: Mapping[str, str]) -> str | None:
-    """Return when the file was last written; ``lastModified`` is what a browser's File has, in ms."""
-    found = (as_rfc3339(texts[key]) for key in MODIFIED_AT if key in texts)
-    return next((one for one in found if one is not None), None)
 
 
 def _digest(

@@ -19,8 +19,9 @@ from ingest_server.core import events
 from ingest_server.core.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import Part, Transaction
-from ingest_server.uploads.hashing import catch_up, sums_of
+from ingest_server.uploads.hashing import PendingHash, catch_up, sums_of
 from ingest_server.uploads.store import UploadStore
+from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 
 T = TypeVar("T")
@@ -158,11 +159,30 @@ class Records:
             known = live.running.follow()
             if known is None or known.other(algorithm) is None:
                 return None
-            with self.reading(upload_id) as part, disk_refusals():
-                catch_up(live.running, part, lambda: length, self._store.is_stopping)
-            trail = live.running.follow(length)
+            trail = self._caught_up(live, upload_id, length)
             other = None if trail is None else trail.other(algorithm)
             return None if trail is None or other is None else (trail.digest(), other)
+
+    def sha_256(self, upload_id: str, length: int) -> Digest:
+        """Return the SHA-256 of the first *length* bytes, all of them recorded.
+
+        Only what was not hashed as it came is read.
+
+        Raises:
+            Refused: the bytes are gone or replaced meanwhile, the disk fails, or the server stops.
+        """
+        with self._store.live.hold(upload_id) as live:
+            live.running.agree(self._state.get(upload_id).rewrites)
+            trail = self._caught_up(live, upload_id, length) if length else PendingHash.new(0)
+        if trail is None:
+            self._store.refuse_when_stopping()
+            raise Refused("server-busy", "bytes are being replaced", retry_after_s=1)
+        return trail.digest()
+
+    def _caught_up(self, live: Live, upload_id: str, length: int) -> PendingHash | None:
+        with self.reading(upload_id) as part, disk_refusals():
+            catch_up(live.running, part, lambda: length, self._store.is_stopping)
+        return live.running.follow(length)
 
     @contextmanager
     def reading(self, upload_id: str) -> Iterator[Part]:

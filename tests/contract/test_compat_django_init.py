@@ -7,7 +7,15 @@ import pytest
 from ingest_server.protocols.compat.chunk_chain import SO_FAR, TRIES
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.uploads.records import Notes, Records
-from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.compat_site import (
+    KINDS,
+    compat_site,
+    form_of,
+    md5,
+    noted_reads,
+    recording,
+    sha256,
+)
 
 INIT = "/compat/django-init/upload/init/"
 UPLOAD = "/compat/django-init/upload/"
@@ -88,6 +96,27 @@ def test_an_upload_from_init_to_the_last_chunk(site):
     assert done["last_calculated_hash"] == chain(DATA)
     assert site.only_published() == DATA
     assert site.recorded_digests() == [sha256(DATA)]
+
+
+def test_what_was_verified_chunk_by_chunk_is_not_read_again_at_the_finish(wsgi):
+    unique_id = begin(wsgi.client)["unique_id"]
+
+    with noted_reads(wsgi) as read:
+        done = send_all(wsgi.client, unique_id)
+
+    assert (done["status"], read) == ("SUCCESSFUL", [])
+    assert wsgi.recorded_digests() == [sha256(DATA)]
+
+
+def test_chunks_of_which_one_was_replaced_are_read_once_more(wsgi):
+    unique_id = begin(wsgi.client)["unique_id"]
+    send(wsgi.client, unique_id, 0, DATA[:CHUNK][::-1])
+
+    with noted_reads(wsgi) as read:
+        done = send_all(wsgi.client, unique_id)
+
+    assert (done["status"], {0, CHUNK, 2 * CHUNK} <= {at for _, at in read}) == ("SUCCESSFUL", True)
+    assert wsgi.recorded_digests() == [sha256(DATA)]
 
 
 @pytest.mark.parametrize("function", ["SHA1", "SHA256", "SHA512"])

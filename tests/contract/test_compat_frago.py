@@ -10,7 +10,15 @@ import pytest
 
 from ingest_server.protocols.compat import chunk_notes
 from ingest_server.protocols.compat.dialect import CompatSettings
-from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.compat_site import (
+    KINDS,
+    compat_site,
+    form_of,
+    md5,
+    noted_reads,
+    recording,
+    sha256,
+)
 from tests.support.plain import plain_client
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
@@ -550,23 +558,10 @@ def test_no_file_may_be_sent_in_so_many_chunks_that_their_notes_outweigh_it(wsgi
 def test_a_checksum_that_is_known_at_the_start_costs_no_read_at_the_finish(wsgi, algo, reads):
     upload = Frago(wsgi.client)
     upload.put_all()
-    opened, open_part = [], wsgi.server.store.blobs.open_part
+    with noted_reads(wsgi) as read:
+        answer = upload.finish(hashlib.new(algo, DATA).hexdigest(), algo)
 
-    class Noted:
-        def __init__(self, part):
-            self._part = part
-
-        def __getattr__(self, name):
-            return getattr(self._part, name)
-
-        def pread(self, length, offset):
-            opened.append(offset)
-            return self._part.pread(length, offset)
-
-    wsgi.server.store.blobs.open_part = lambda *a, **b: Noted(open_part(*a, **b))
-    answer = upload.finish(hashlib.new(algo, DATA).hexdigest(), algo)
-
-    assert (answer.status_code, bool(opened)) == (201, reads)
+    assert (answer.status_code, bool(read)) == (201, reads)
     assert wsgi.only_published() == DATA
 
 

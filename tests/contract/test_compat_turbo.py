@@ -5,7 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.compat_site import KINDS, compat_site, form_of, md5, recording, sha256
+from tests.support.compat_site import (
+    KINDS,
+    compat_site,
+    form_of,
+    md5,
+    noted_reads,
+    recording,
+    sha256,
+)
 
 BASE = "/compat/turbo"
 DATA = recording(250_000)
@@ -213,6 +221,23 @@ def test_what_is_missing_is_said(wsgi):
     )
     assert unknown.json()["detail"] == "No FileModel matches the given query."
     assert wsgi.open_uploads() == 1
+
+
+def test_chunks_that_are_put_together_are_hashed_as_they_are_copied(wsgi):
+    """The first to come is the short last one: nothing of the file is in its place."""
+    file_id = start(wsgi.client)["id"]
+    chunks = cut(DATA)
+    for order in (len(chunks) - 1, *range(len(chunks) - 1)):
+        send(wsgi.client, file_id, order, chunks[order])
+
+    with noted_reads(wsgi) as read:
+        done = complete(wsgi.client, file_id, md5=md5(DATA))
+
+    assert done.json()["status"] == 2
+    assert (
+        len({upload for upload, _ in read}) == 2
+    )  # where they lay, and not what they were made to
+    assert wsgi.only_published() == DATA
 
 
 def test_a_number_beyond_the_largest_file_is_refused(wsgi):

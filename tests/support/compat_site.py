@@ -59,6 +59,31 @@ class CompatSite:
 
 
 @contextmanager
+def noted_reads(site: CompatSite) -> Iterator[list[tuple[str, int]]]:
+    """Yield the reads of stored bytes in the body of this, each as upload and offset."""
+    blobs = site.server.store.blobs
+    found: list[tuple[str, int]] = []
+    open_part = blobs.open_part
+
+    class Noted:
+        def __init__(self, upload_id: str, *how: Any) -> None:
+            self._part, self._upload_id = open_part(upload_id, *how), upload_id
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._part, name)
+
+        def pread(self, length: int, offset: int) -> bytes:
+            found.append((self._upload_id, offset))
+            return self._part.pread(length, offset)
+
+    blobs.open_part = Noted
+    try:
+        yield found
+    finally:
+        blobs.open_part = open_part
+
+
+@contextmanager
 def compat_site(
     folder: Path, kind: str = "plain WSGI", *, mode: str = "open", token: str = "", **settings: Any
 ) -> Iterator[CompatSite]:

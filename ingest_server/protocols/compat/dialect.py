@@ -11,7 +11,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import falcon
@@ -20,6 +20,7 @@ from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core import checksums
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
+from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import finishing
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
@@ -129,16 +130,31 @@ class DialectUploads:
         return link(req, self.public_url, path)
 
     def begin(
-        self, req: falcon.Request, name: str, length: int | None = None, **metadata: str
+        self,
+        req: falcon.Request,
+        form: Form,
+        name: str,
+        length: int | None = None,
+        **metadata: str,
     ) -> UploadRecord:
         """Make an upload; durable on return.
+
+        Args:
+            req: asks for it.
+            form: may tell when the file was last written: as far as it is read.
+            name: as the client gives it.
+            length: of the file; None: it is not known yet.
+            metadata: kept with it.
 
         Raises:
             Refused: the name, the length, or there is no room.
         """
         given = req.get_header(headers.IDEMPOTENCY_KEY)
         key = given if given and headers.is_idempotency_key(given) else secrets.token_hex(16)
-        return self._create(device_of(req) or ANONYMOUS, key, name, length, metadata)
+        wanted = CreateRequest(
+            name, length=length, modified_at=told_in(form.fields), metadata=metadata
+        )
+        return self._create(device_of(req) or ANONYMOUS, key, wanted)
 
     @property
     def max_length(self) -> int:
@@ -148,13 +164,13 @@ class DialectUploads:
 
     def beside(self, record: UploadRecord, role: str, length: int | None = None) -> UploadRecord:
         """Make, or find again, the second upload of that role that belongs to *record*."""
-        metadata = {"role": role}
-        return self._create(record.device, f"{record.id}.{role}", record.name, length, metadata)
+        wanted = CreateRequest(
+            record.name, length=length, modified_at=record.modified_at, metadata={"role": role}
+        )
+        return self._create(record.device, f"{record.id}.{role}", wanted)
 
-    def _create(
-        self, device: str, key: str, name: str, length: int | None, metadata: Mapping[str, str]
-    ) -> UploadRecord:
-        wanted = CreateRequest(name, length=length, metadata={**metadata, PROTOCOL: self.dialect})
+    def _create(self, device: str, key: str, wanted: CreateRequest) -> UploadRecord:
+        wanted = replace(wanted, metadata={**wanted.metadata, PROTOCOL: self.dialect})
         status, _ = self.receiver.create(device, key, wanted)
         return self.receiver.records.find(device, status.id)
 
@@ -216,7 +232,7 @@ class DialectUploads:
         if not length - SLACK_BYTES <= part.likely_length <= length + SLACK_BYTES:
             raise ChunkSizeError(length, part.skip())  # and nothing stored is touched
         part.announce(length)
-        finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
+        self.expect(record)
         where = ContentRange(ByteRange(start, start + length), total)
         try:
             self.receiver.receive(None, record.id, where, body or part)
@@ -250,15 +266,20 @@ class DialectUploads:
                 raise Refused("too-large", f"the file has {record.length} bytes only")
             return 0
         where = ContentRange(ByteRange(start, start + room), None)
-        finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
+        self.expect(record)
         self.receiver.receive(None, record.id, where, part, checksum, is_open_ended=True)
         return part.count
 
+    def expect(self, record: UploadRecord) -> None:
+        """Have what its client will most likely finish by computed as bytes of it come."""
+        finishing.expect(self.receiver, record, self.dialect, self.settings.checksum)
+
     def finish(
-        self, record: UploadRecord, length: int, checksum: Checksum | None
+        self, record: UploadRecord, form: Form, length: int, checksum: Checksum | None
     ) -> Receipt | Pending:
-        """Verify and publish; see `finishing.finish`."""
-        return finishing.finish(self.receiver, record, length, checksum)
+        """Verify and publish; see `finishing.finish`. *form* may tell when the file was written."""
+        modified_at = told_in(form.fields)
+        return finishing.finish(self.receiver, record, length, checksum, modified_at)
 
 
 def content_range(value: str | None) -> tuple[int, int, int] | None:

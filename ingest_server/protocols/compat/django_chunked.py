@@ -59,7 +59,7 @@ class _Chunks:
         else:
             # Where the upload_id follows the file, this holds the bytes until it is known.
             total = None if where is None else where[2]
-            held = self.uploads.begin(req, part.filename or "unnamed", total)
+            held = self.uploads.begin(req, form, part.filename or "unnamed", total)
             start, length = self._hold(held, where, part)
             form.finish()
             record = self._place(req, held, form.fields.get("upload_id"), start)
@@ -146,7 +146,7 @@ class _Complete:
             _fail(f"{missing.total} bytes have not arrived", offset=offset)
         try:
             checksum = Checksum("md5", value) if value else None
-            outcome = self.uploads.finish(record, length, checksum)
+            outcome = self.uploads.finish(record, form, length, checksum)
         except ChecksumMismatchError:
             _fail("md5 checksum does not match")
         is_later = isinstance(outcome, Pending)

@@ -19,6 +19,7 @@ import falcon
 from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
@@ -72,11 +73,12 @@ class _Init:
             except Refused as refused:
                 raise DialectAnswer(400, ["File does not exist"]) from refused
         else:
-            record = self._begin(req, fields)
+            record = self._begin(req, form)
         say(resp, _document(self.uploads, record))
 
-    def _begin(self, req: falcon.Request, fields: Mapping[str, str]) -> UploadRecord:
+    def _begin(self, req: falcon.Request, form: Form) -> UploadRecord:
         errors: dict[str, list[str]] = {}
+        fields = form.fields
         size, name = fields.get("file_size"), fields.get("file_name")
         length: int | None = None
         if not size:
@@ -95,7 +97,7 @@ class _Init:
         if length > self.uploads.max_length:
             text = "File size is greater than the maximum allowed file size"
             raise DialectAnswer(400, [f"{text}, {_readable(self.uploads.max_length)}."])
-        return self.uploads.begin(req, name, length, **{HASH_FUNCTION: function})
+        return self.uploads.begin(req, form, name, length, **{HASH_FUNCTION: function})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +127,14 @@ class _Chunks:
             form.finish()
         else:
             # The fields follow the file: it is held in an upload of its own until they are known.
-            held = self.uploads.begin(req, part.filename or "unnamed")
+            held = self.uploads.begin(req, form, part.filename or "unnamed")
             self.uploads.take_all(held, 0, part)
             form.finish()
             chunk, record = self._place(req, held, form)
         outcome = None
         if record.state is State.OPEN:
-            outcome = self.finish_if_whole(record, form.fields.get("final_hash"))
+            told = told_in(form.fields)
+            outcome = self.finish_if_whole(record, form.fields.get("final_hash"), told)
         say_outcome(resp, _document(self.uploads, self.uploads.fresh(record)), outcome)
 
     def _open(self, req: falcon.Request, chunk: _Chunk) -> UploadRecord:
@@ -223,7 +226,7 @@ class _Chunks:
         _fail(why)
 
     def finish_if_whole(
-        self, record: UploadRecord, final_hash: str | None
+        self, record: UploadRecord, final_hash: str | None, modified_at: str | None = None
     ) -> Receipt | Pending | None:
         length, so_far = (
             record.length or 0,
@@ -239,11 +242,20 @@ class _Chunks:
             self.uploads.receiver.records.mismatched(record.id)
             self._fail_for_good(record, "File is corrupted")
         return finishing.once(
-            self.uploads.receiver, record, length, lambda: self._complete(record, length, notes)
+            self.uploads.receiver,
+            record,
+            length,
+            lambda: self._complete(record, length, notes, modified_at),
         )
 
-    def _complete(self, record: UploadRecord, length: int, notes: Mapping[str, str]) -> Receipt:
-        request = CompleteRequest(length, self._digest(record, notes))
+    def _complete(
+        self,
+        record: UploadRecord,
+        length: int,
+        notes: Mapping[str, str],
+        modified_at: str | None,
+    ) -> Receipt:
+        request = CompleteRequest(length, self._digest(record, notes), modified_at)
         while True:
             outcome = self.uploads.receiver.complete(None, record.id, request)
             if not isinstance(outcome, Pending):
@@ -251,11 +263,16 @@ class _Chunks:
 
     def _digest(self, record: UploadRecord, notes: Mapping[str, str]) -> Digest:
         """Return the SHA-256 of the stored bytes, which are what each chunk's hash said."""
+        records = self.uploads.receiver.records
+        digest = records.sha_256(record.id, record.length or 0)
+        if not records.find(None, record.id).rewrites:
+            # Asked behind it: no byte was replaced since its chunk was verified, and then recorded.
+            return digest
         whole = hashlib.sha256()
         for start, length, chunk_hash in chunk_chain.in_order(notes):
             hasher = hashlib.new(_algorithm(record), usedforsecurity=False)
             runs = [(start, length)]
-            self.uploads.receiver.records.sum_up(record.id, runs, hasher, whole)
+            records.sum_up(record.id, runs, hasher, whole)
             if hasher.hexdigest() != chunk_hash:
                 raise Refused("server-busy", "a chunk is being replaced", retry_after_s=1)
         return Digest(whole.digest())

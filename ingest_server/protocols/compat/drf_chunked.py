@@ -68,7 +68,7 @@ class _All:
         if start:
             _fail("Offsets do not match", expected_offset=0, provided_offset=start)
         name = _name(form, is_read=False)
-        record = self.uploads.begin(req, name or part.filename or "unnamed", total)
+        record = self.uploads.begin(req, form, name or part.filename or "unnamed", total)
         _append(self.uploads, record, start, length, part)
         form.finish()
         record = _named(self.uploads, req, record, form, name)
@@ -82,7 +82,7 @@ class _All:
         if part is None:
             _fail(NO_FILE)
         name = _name(form, is_read=False)
-        record = self.uploads.begin(req, name or part.filename or "unnamed")
+        record = self.uploads.begin(req, form, name or part.filename or "unnamed")
         length = self.uploads.take_all(record, 0, part)
         form.finish()
         record = _named(self.uploads, req, record, form, name)
@@ -177,7 +177,7 @@ def _named(
         raise
     if name is None or name == record.name:
         return record
-    target = uploads.begin(req, name, record.length)
+    target = uploads.begin(req, form, name, record.length)
     sequential.move(uploads, record, target, 0)
     return target
 
@@ -198,7 +198,7 @@ def _finish(
             expected = sequential.offset(uploads, record)
             _fail(f"{missing.total} bytes have not arrived", expected_offset=expected)
     try:
-        return uploads.finish(record, length, checksum)
+        return uploads.finish(record, form, length, checksum)
     except (ChecksumMismatchError, UnknownAlgorithmError):
         _fail("checksum does not match")
 

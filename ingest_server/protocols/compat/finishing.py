@@ -83,7 +83,11 @@ def expect(receiver: UploadService, record: UploadRecord, dialect: str, chosen: 
 
 
 def finish(
-    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
+    receiver: UploadService,
+    record: UploadRecord,
+    length: int,
+    checksum: Checksum | None,
+    modified_at: str | None = None,
 ) -> Receipt | Pending:
     """Verify and publish; with a receipt, the file and it are durable on return. Repeatable.
 
@@ -107,7 +111,7 @@ def finish(
         receiver,
         record,
         (length, checksum),
-        lambda: finish_now(receiver, record, length, checksum),
+        lambda: finish_now(receiver, record, length, checksum, modified_at),
     )
     if isinstance(outcome, Pending):
         return outcome
@@ -139,7 +143,11 @@ def once(
 
 
 def finish_now(
-    receiver: UploadService, record: UploadRecord, length: int, checksum: Checksum | None
+    receiver: UploadService,
+    record: UploadRecord,
+    length: int,
+    checksum: Checksum | None,
+    modified_at: str | None = None,
 ) -> Receipt:
     """Verify and publish, however long it takes; as `finish`.
 
@@ -160,7 +168,7 @@ def finish_now(
                 if record.state is not State.COMPLETE:
                     raise
                 return _again(receiver, record, checksum)  # another request has just finished it
-    return _complete(receiver, record, CompleteRequest(length, digest))
+    return _complete(receiver, record, CompleteRequest(length, digest, modified_at))
 
 
 def _complete(receiver: UploadService, record: UploadRecord, request: CompleteRequest) -> Receipt:

@@ -74,7 +74,7 @@ class _All:
         length = whole_number(size)
         if length is None:
             _fail("total_size must be a whole number from 0")
-        record = self.uploads.begin(req, name, length)
+        record = self.uploads.begin(req, form, name, length)
         document = {
             "status": True,
             "message": f"Upload started for {record.name}",
@@ -150,7 +150,7 @@ class _One:
                 _fail("Checksum required")
             checksum = Checksum(form.fields.get("checksum_algo") or settings.checksum, value)
         try:
-            outcome = self.uploads.finish(record, record.length or 0, checksum)
+            outcome = self.uploads.finish(record, form, record.length or 0, checksum)
         except ChecksumMismatchError:
             _fail("Checksum mismatch")
         except UnknownAlgorithmError as error:

@@ -18,6 +18,7 @@ import falcon
 
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, end_of, refuse_unless_there
+from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_notes, finishing, sequential
 from ingest_server.protocols.compat.dialect import (
     DialectAnswer,
@@ -78,7 +79,7 @@ class _All:
             raise DialectAnswer(400, {"filename": ["This field is required."]})
         if not name.strip():
             raise DialectAnswer(400, {"filename": ["This field may not be blank."]})
-        say(resp, _document(self.uploads, self.uploads.begin(req, name)))
+        say(resp, _document(self.uploads, self.uploads.begin(req, form, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class _One:
             self._take(record, where, part)
             form.finish()
         else:
-            held = self.uploads.begin(req, part.filename or "unnamed")
+            held = self.uploads.begin(req, form, part.filename or "unnamed")
             length = self.uploads.take_all(held, 0, part)
             form.finish()
             try:
@@ -173,6 +174,7 @@ class _Complete:
         if _is_in_order(chunks) and end_of(self.uploads.fresh(record).received) == length:
             return record
         target = self.uploads.beside(record, ASSEMBLED, length)
+        self.uploads.expect(target)
         at = 0
         for chunk in chunks:
             self._copy(record, chunk, target, at)
@@ -194,21 +196,26 @@ class _Complete:
         """Publish; the protocol has no checksum, but whoever adds one to the query has it checked."""
         checksum = None
         algorithm = self.uploads.settings.checksum
-        value = req.params.get(algorithm)
-        if isinstance(value, str):
-            checksum = Checksum(algorithm, value)
+        told = {key: value for key, value in req.params.items() if isinstance(value, str)}
+        if algorithm in told:
+            checksum = Checksum(algorithm, told[algorithm])
+        modified_at = told_in(told)
         try:
             return finishing.once(
                 self.uploads.receiver,
                 record,
                 (chunks, checksum),
-                lambda: self._put_together(record, chunks, checksum),
+                lambda: self._put_together(record, chunks, checksum, modified_at),
             )
         except ChecksumMismatchError:
             _fail("checksum does not match")
 
     def _put_together(
-        self, record: UploadRecord, chunks: tuple[_Chunk, ...], checksum: Checksum | None
+        self,
+        record: UploadRecord,
+        chunks: tuple[_Chunk, ...],
+        checksum: Checksum | None,
+        modified_at: str | None,
     ) -> Receipt:
         record = self.uploads.fresh(record)
         assembled = self.uploads.receiver.records.note(record.id, ASSEMBLED)
@@ -219,7 +226,7 @@ class _Complete:
         else:
             whole = self._assembled(record, chunks)
         length = sum(chunk.length for chunk in chunks)
-        receipt = finishing.finish_now(self.uploads.receiver, whole, length, checksum)
+        receipt = finishing.finish_now(self.uploads.receiver, whole, length, checksum, modified_at)
         if whole.id != record.id:
             self._drop(record, whole)
         return receipt
