@@ -60,7 +60,7 @@ def _announce(record: UploadRecord, blobs: Blobs) -> None:
     """Let watchers know of a file that this very upload published: its part goes after that only."""
     receipt = record.receipt
     if receipt is not None and receipt.upload_id == record.id and record.removed_at is None:
-        blobs.announce(receipt.published_as)
+        blobs.announce(receipt.published_as, is_late=True)
 
 
 def _is_only_copy(record: UploadRecord, blobs: Blobs) -> bool:

@@ -187,7 +187,7 @@ class Placing:
         Args:
             is_new: watchers may not have been told of it.
         """
-        self._complete(record, receipt, is_new=is_new)
+        self._complete(record, receipt, is_new=is_new, is_late=True)
         self._observer.upload_completed()
         log.info(
             "upload.completed",
@@ -198,12 +198,20 @@ class Placing:
         )
         return receipt
 
-    def _complete(self, record: UploadRecord, receipt: Receipt, *, is_new: bool = False) -> None:
+    def _complete(
+        self,
+        record: UploadRecord,
+        receipt: Receipt,
+        *,
+        is_new: bool = False,
+        is_late: bool = False,
+    ) -> None:
         """Let the upload be complete; durable before its part goes.
 
         Args:
             is_new: its file has just been published: announced while the part says, to the next
                 start, that this may not have been done.
+            is_late: it has had its name for longer.
         """
         self._moves.to(
             record,
@@ -215,7 +223,7 @@ class Placing:
         )
         self._earlier.published_now()
         if is_new:
-            self._blobs.announce(receipt.published_as)
+            self._blobs.announce(receipt.published_as, is_late=is_late)
         drop_part(self._blobs, record.id)
 
     def _vouch(self, receipt: Receipt, before: str | None, *, is_final: bool) -> None:

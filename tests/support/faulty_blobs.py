@@ -94,9 +94,9 @@ class Faulty:
         super().sync_published(target)
         self.step("after folders")
 
-    def announce(self, target: str) -> None:
+    def announce(self, target: str, *, is_late: bool = False) -> None:
         self.step("before announcing")
-        super().announce(target)
+        super().announce(target, is_late=is_late)
 
     def remove_part(self, upload_id: str) -> None:
         self.step("before unlink")

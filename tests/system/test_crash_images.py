@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +31,9 @@ INSTANTS_ON_A_DISK = 25
 
 INSTANTS = int(os.environ.get("CRASH_INSTANTS", "24"))
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(max(600, 6 * INSTANTS))]
+
+Volume = Callable[[Path], AbstractContextManager[None]]
+"""What is mounted, below a disk's root, while a server works there."""
 
 SABOTAGE = os.environ.get("CRASH_SABOTAGE", "none")
 """A promise to break on purpose: `crash_server` has them. The test must fail then."""
@@ -79,29 +84,55 @@ class Loaded:
             sender.join()
 
 
-def _bad_instants(folder: Path, kind: str, seed: int, instants: int) -> list[list[str]]:
+@contextmanager
+def _mounted_beside(root: Path) -> Iterator[None]:
+    """Let published/ be another mount of the same disk: no link leads there, and one cut takes both."""
+    (root / "nas").mkdir(exist_ok=True)
+    (root / "data" / "published").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "--bind", root / "nas", root / "data" / "published"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", root / "data" / "published"], check=True)
+
+
+def _bad_instants(
+    folder: Path, kind: str, seed: int, instants: int, volume: Volume
+) -> list[list[str]]:
     """Return what was lost, for each instant on one disk."""
     draw = random.Random(seed)
     found = []
     with CrashDisk(folder, kind=kind) as disk:
         cuts = []
-        with Loaded(disk, seed) as loaded:
+        with volume(disk.live), Loaded(disk, seed) as loaded:
             for _ in range(instants):
                 time.sleep(draw.uniform(0.02, 0.4))  # the instant is the test
                 acknowledged = len(loaded.ledger)  # before the cut, never after it
                 cuts.append((acknowledged, disk.cut()))
         for acknowledged, image in cuts:
-            with disk.rebooted(image) as root:
+            with disk.rebooted(image) as root, volume(root):
                 found.append(losses(root / "data", loaded.ledger.until(acknowledged)))
     return found
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_L1_L3_nothing_acknowledged_is_lost_in_a_power_cut(tmp_path, kind):
+    assert_nothing_is_lost(tmp_path, kind, nullcontext)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_L1_L3_nor_where_published_files_are_copied_to_another_volume(tmp_path, kind):
+    assert_nothing_is_lost(tmp_path, kind, _mounted_beside)
+
+
+def assert_nothing_is_lost(tmp_path: Path, kind: str, volume: Volume) -> None:
     found: list[list[str]] = []
     while len(found) < INSTANTS:
         number = min(INSTANTS_ON_A_DISK, INSTANTS - len(found))
-        found += _bad_instants(tmp_path / f"disk-{len(found)}", kind, SEED + len(found), number)
+        found += _bad_instants(
+            tmp_path / f"disk-{len(found)}", kind, SEED + len(found), number, volume
+        )
 
     bad = [lost for lost in found if lost]
     print(f"{len(found)} cuts, {len(bad)} of them lost something")

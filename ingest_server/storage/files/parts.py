@@ -259,9 +259,9 @@ class FileBlobs(PublishedFiles):
         if self._staging is not None:
             self._staging.sync()
 
-    def announce(self, target: str) -> None:
-        """As `Blobs` says; a copy that was moved to its name has been announced by that."""
-        if self._staging is None or not self._staging.is_told_by_move:
+    def announce(self, target: str, *, is_late: bool = False) -> None:
+        """As `Blobs` says; a copy that was moved to its name has been announced by that, once."""
+        if is_late or self._staging is None or not self._staging.is_told_by_move:
             super().announce(target)
 
     def publish(self, upload_id: str, target: str) -> bool:

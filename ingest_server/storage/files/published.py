@@ -240,7 +240,7 @@ class PublishedFiles(Blobs):
             for fd in reversed(folders):
                 os.fsync(fd)
 
-    def announce(self, target: str) -> None:
+    def announce(self, target: str, *, is_late: bool = False) -> None:  # noqa: ARG002 # a link tells nobody
         """As `Blobs` says: inotify tells of a file that was open for writing when it is closed."""
         *parents, leaf = target.split("/")
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

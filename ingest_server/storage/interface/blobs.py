@@ -243,10 +243,14 @@ class Blobs(Protocol):
         """Make a published name durable, or what somebody did to it meanwhile. Repeatable."""
         ...
 
-    def announce(self, target: str) -> None:
+    def announce(self, target: str, *, is_late: bool = False) -> None:
         """Let programs that watch the folder see that this published file is whole. Never raises.
 
         Its name is durable by then, and there is a receipt for it.
+
+        Args:
+            target: its name.
+            is_late: it got its name before a crash: who watches now has not seen that.
         """
 
     def open_published(self, target: str) -> Part:
