@@ -194,6 +194,7 @@ class IngestServer:
             return NOBODY, FileBlobs(config.server.data_dir)
         # Only here: most servers that are not asked for figures need not load what counts.
         try:
+            from ingest_server.notify.event_counts import EventCounts
             from ingest_server.notify.gauges import Sources
             from ingest_server.notify.metrics import Metrics
             from ingest_server.notify.metrics_listener import MetricsListener
@@ -213,6 +214,7 @@ class IngestServer:
                 sizes=self._state.sizes,
                 levels=self._levels,
                 events_dropped=self._state.outbox.dropped,
+                events=EventCounts(self._state.outbox),
                 fleet=lambda: figures(self._fleet.service),
             )
         )

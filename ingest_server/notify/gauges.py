@@ -33,6 +33,8 @@ class Sources:
     levels: Callable[[], Mapping[str, Level]] = dict
     """What there is only so much of."""
     events_dropped: Callable[[], int] = int
+    events: Callable[[], Mapping[str, int]] = dict
+    """How many there were of each type."""
     fleet: Callable[[], FleetFigures] | None = None
 
 
@@ -54,6 +56,7 @@ class Gauges(Collector):
             self._webhooks,
             self._sizes,
             self._levels,
+            self._events,
             self._fleet,
         ):
             try:
@@ -131,6 +134,14 @@ class Gauges(Collector):
             "Events that were too many to wait for their targets.",
             self._sources.events_dropped(),
         )
+
+    def _events(self) -> Iterator[Metric]:
+        counted = CounterMetricFamily(
+            "ingest_events", "Events, those of commands beside the server too.", labels=["type"]
+        )
+        for kind, count in sorted(self._sources.events().items()):
+            counted.add_metric([kind], count)
+        yield counted
 
     def _fleet(self) -> Iterator[Metric]:
         if self._sources.fleet is None:

@@ -9,6 +9,7 @@ import json
 import logging
 import socket
 import socketserver
+import subprocess
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.interface import Census, Queue
 from tests.support.core_site import CoreSite
 from tests.support.ingest import ingest
-from tests.support.processes import toml
+from tests.support.processes import SERVER, toml
 from tests.support.raw_http import Peer
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -379,6 +380,32 @@ def test_a_server_shows_its_figures_on_the_private_listener_only(tmp_path):
     assert found.value("ingest_storage_free_bytes") > 0
     assert outside in {401, 404}
     assert b"ingest_" not in refusal
+
+
+def test_what_a_command_beside_the_server_does_is_counted_as_an_event(tmp_path):
+    with running(tmp_path, mode="open") as server:
+        with httpx.Client(base_url=server.address.url) as client:
+            upload_id = create(client)
+        command = [*SERVER, "abort", upload_id, "--config", tmp_path / "server.toml"]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        found, again = (
+            Figures.of(ask(server.metrics_address, "/metrics")[2].decode()) for _ in range(2)
+        )
+
+    assert found.value("ingest_events_total", type="ingest.upload.created") == 1
+    assert found.value("ingest_events_total", type="ingest.upload.aborted") == 1
+    assert again.value("ingest_events_total", type="ingest.upload.aborted") == 1
+    assert found.value("ingest_events_total", type="ingest.file.corrupted") == 0
+    assert found.value("ingest_uploads_aborted_total") == 0
+
+
+def test_events_of_an_earlier_run_are_not_counted_again(tmp_path):
+    with running(tmp_path, mode="open") as server, httpx.Client(base_url=server.address.url) as one:
+        create(one)
+    with running(tmp_path, mode="open") as server:
+        found = Figures.of(ask(server.metrics_address, "/metrics")[2].decode())
+
+    assert found.value("ingest_events_total", type="ingest.upload.created") == 0
 
 
 def test_a_scraper_may_have_openmetrics(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -78,6 +79,14 @@ class Outbox(Protocol):
 
         There were too many of their device.
         """
+        ...
+
+    def newest(self) -> int:
+        """Return the number of the newest event; 0: there is none."""
+        ...
+
+    def counted(self, after: int, upto: int) -> Mapping[str, int]:
+        """Return how many events of each type are behind number *after*, the last one *upto*."""
         ...
 
     def listing(self, state: str | None = None) -> list[Delivery]:

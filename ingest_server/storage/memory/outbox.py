@@ -132,6 +132,13 @@ class MemoryOutbox(Outbox):
     def dropped(self) -> int:
         return self._state.tables.events_dropped
 
+    def newest(self) -> int:
+        return max(self._state.tables.events, default=0)
+
+    def counted(self, after: int, upto: int) -> dict[str, int]:
+        events = self._state.tables.events.items()
+        return Counter(event.type for seq, (event, _) in events if after < seq <= upto)
+
     def listing(self, state: str | None = None) -> list[Delivery]:
         found = [one for one in self._all() if state in {None, one.state}]
         # The newest first and then turned round, by which targets of one event are turned round too.

@@ -131,6 +131,14 @@ class SqliteOutbox(Outbox):
     def dropped(self) -> int:
         return self._state.events_dropped
 
+    def newest(self) -> int:
+        [(seq,)] = self._state.rows("SELECT coalesce(max(seq), 0) FROM events")
+        return int(seq)
+
+    def counted(self, after: int, upto: int) -> dict[str, int]:
+        question = "SELECT type, count(*) FROM events WHERE seq > ? AND seq <= ? GROUP BY type"
+        return dict(self._state.rows(question, after, upto))
+
     def listing(self, state: str | None = None) -> list[Delivery]:
         rows = self._state.rows(
             f"{_SELECT} WHERE ? IS NULL OR d.state = ? "

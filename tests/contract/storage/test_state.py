@@ -730,6 +730,17 @@ class TestEvents:
         assert WAITING_EVENTS <= len(state.corruptions_after(0)) <= WAITING_EVENTS + 64
         assert state.outbox.dropped() >= 500 - 64
 
+    def test_events_are_counted_by_type_from_a_number_on(self, state):
+        tell_of_corruption(state, 3)
+        before = state.outbox.newest()
+        insert(state, record(1))
+        tell_of_corruption(state, 2)
+        upto = state.outbox.newest()
+        tell_of_corruption(state, 1)
+
+        assert state.outbox.counted(before, upto) == {events.CREATED: 1, events.CORRUPTED: 2}
+        assert state.outbox.counted(upto, upto) == {}
+
     def test_old_events_are_forgotten_but_for_what_waits_and_how_the_disk_is(self, state):
         state.outbox.register("ops")
         insert(state, record(1))
