@@ -41,6 +41,10 @@ class HeaderError(ValueError):
     """A header value could not be read; the message says what was expected."""
 
 
+class PastAllFilesError(HeaderError):
+    """A header tells of bytes that no file can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContentRange:
     """Where a body belongs, and the file's length as its sender sees it (None for ``*``)."""
@@ -58,6 +62,7 @@ def parse_content_range(value: str) -> ContentRange:
 
     Raises:
         HeaderError: not of that form, ends before it starts, or reaches past its own total.
+        PastAllFilesError: no file can be so large.
     """
     match = _CONTENT_RANGE.match(value)
     if match is None:
@@ -70,7 +75,7 @@ def parse_content_range(value: str) -> ContentRange:
         raise HeaderError(msg)
     if max(last, total or 0) > MAX_OFFSET - 1:
         msg = "Content-Range lies past the largest file offset"
-        raise HeaderError(msg)
+        raise PastAllFilesError(msg)
     if total is not None and last >= total:
         msg = f"Content-Range ends at byte {last}, past its own total of {total} bytes"
         raise HeaderError(msg)

@@ -36,6 +36,10 @@ class MessageError(ValueError):
     """A message does not have the agreed form; the text names the member."""
 
 
+class PastAllFilesError(MessageError):
+    """A message tells a length that no file can have."""
+
+
 def optional(
     source: Mapping[str, Any], name: str, kind: type[T], *, default: T | None = None
 ) -> T | None:
@@ -92,10 +96,14 @@ def length(source: Mapping[str, Any], name: str = "length") -> int | None:
     """Return a number of bytes, or None where there is none.
 
     Raises:
-        MessageError: it is no whole number, or none that a file can have.
+        MessageError: it is no whole number, or less than none.
+        PastAllFilesError: no file can be so large.
     """
     value = optional(source, name, int)
-    if value is not None and not 0 <= value <= MAX_OFFSET:
+    if value is not None and value > MAX_OFFSET:
+        msg = f"{name!r} is past the largest file, which has {MAX_OFFSET} bytes"
+        raise PastAllFilesError(msg)
+    if value is not None and value < 0:
         msg = f"{name!r} must be from 0 to {MAX_OFFSET}"
         raise MessageError(msg)
     return value

@@ -181,13 +181,23 @@ def _begin(req: falcon.Request, resp: falcon.Response) -> int:
 
 def _length(req: falcon.Request, start: int, content: Content, is_last: bool) -> int | None:
     """Return the whole length as this request tells it, by one way or the other."""
-    told = interop.integer(req, headers.UPLOAD_LENGTH)
+    told = _told_length(req)
     if not is_last or content.length is None:
         return told
     found = start + content.length
     if told not in {None, found}:
         _refuse_length(f"the request ends the upload at {found} bytes and says it has {told}")
     return found
+
+
+def _told_length(req: falcon.Request) -> int | None:
+    """Return the field's length; past what its form can write (15 digits), it is refused all the same."""
+    told = interop.integer(req, headers.UPLOAD_LENGTH)
+    text = (req.get_header(headers.UPLOAD_LENGTH) or "").strip()
+    if told is None and headers.whole_number(text) is not None:
+        detail = f"{headers.UPLOAD_LENGTH} is past the largest file that this protocol can tell of"
+        raise Refused("too-large", detail)
+    return told
 
 
 def _with_length(

@@ -31,7 +31,7 @@ from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.service import UploadService
 from upload_protocol import headers
 from upload_protocol.digests import Digest, DigestError, parse_digest
-from upload_protocol.headers import ContentRange, HeaderError
+from upload_protocol.headers import ContentRange, HeaderError, PastAllFilesError
 from upload_protocol.messages import (
     STATES,
     CompleteRequest,
@@ -246,6 +246,8 @@ def _where(req: falcon.Request, length: int) -> ContentRange:
         raise Refused("invalid-range", "send Content-Range: bytes FIRST-LAST/TOTAL")
     try:
         found = headers.parse_content_range(value)
+    except PastAllFilesError as error:
+        raise Refused("too-large", str(error)) from error
     except HeaderError as error:
         raise Refused("invalid-range", str(error)) from error
     if found.where.length != length:

@@ -20,7 +20,7 @@ from ingest_server.front.phases import HAS_LEFT
 from ingest_server.front.proxy_headers import LINK_BASE
 from upload_protocol import headers
 from upload_protocol.headers import is_upload_id, whole_number
-from upload_protocol.members import MessageError
+from upload_protocol.members import MessageError, PastAllFilesError
 
 M = TypeVar("M")
 
@@ -155,5 +155,7 @@ def message(req: falcon.Request, read: Callable[[object], M], limit: int) -> M:
     content = read_small(body_with_length(req), limit, "a JSON body")
     try:
         return read(parse_json(content))
+    except PastAllFilesError as error:
+        raise Refused("too-large", str(error)) from error
     except MessageError as error:
         raise Refused("malformed-request", str(error)) from error

@@ -45,6 +45,30 @@ def test_the_limit_is_what_it_is_refused_for(client, ask, size):
     assert "headers" not in answer.text
 
 
+@pytest.mark.parametrize("ask", ["create", "put", "complete", "ietf"])
+def test_a_size_past_all_files_is_too_large_and_not_malformed(client, ask):
+    made = client.post(
+        "/v1/uploads", json={"name": "a", "device": "cam"}, headers={"Idempotency-Key": "0" * 16}
+    )
+    at = f"/v1/uploads/{made.json()['id']}"
+    huge = int(HUGE)
+    answer = {
+        "create": lambda: client.post(
+            "/v1/uploads", json={"name": "a", "length": huge}, headers={"Idempotency-Key": "1" * 16}
+        ),
+        "put": lambda: client.put(
+            f"{at}/content", content=b"0123456789", headers={"Content-Range": TEN}
+        ),
+        "complete": lambda: client.post(f"{at}/complete", json={"length": huge, "digest": None}),
+        "ietf": lambda: client.post(
+            "/files", headers={"Upload-Complete": "?0", "Upload-Length": HUGE}
+        ),
+    }[ask]()
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    assert "largest file" in answer.json()["detail"]
+
+
 def test_a_body_of_that_length_is_too_large():
     with ingest() as server, serving(server.app) as running, Peer(running.address) as peer:
         peer.send(f"POST /files HTTP/1.1\r\nHost: a\r\nContent-Length: {HUGE}\r\n\r\n".encode())
