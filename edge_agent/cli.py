@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -234,6 +235,7 @@ def _check(options: argparse.Namespace) -> int:
 
     logs.configure("error", loaded.settings.log.format)
     has_failed = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is given up, too
     for finding in run_checks(loaded, SystemClock()):
         has_failed |= finding.level == "FAIL"
         print(plain(f"{finding.level:<4}  {finding.what}: {finding.text}"), flush=True)

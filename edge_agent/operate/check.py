@@ -16,7 +16,7 @@ from edge_agent.operate.checks.folders import (
     check_left_out,
     check_state_dir,
 )
-from edge_agent.operate.checks.link import check_link, check_other_links, is_costly
+from edge_agent.operate.checks.link import check_link, check_other_links, rules_now
 from edge_agent.operate.checks.requests import check_requests
 from edge_agent.operate.checks.server import check_server
 
@@ -43,7 +43,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
         yield finding
     yield check_link(settings, clock)
     if is_there:
-        yield from check_requests(settings, clock, is_metered=is_costly(settings, clock))
+        yield from check_requests(settings, clock, rules_now(settings, clock))
     else:
         yield from check_other_links(settings, clock)
     yield from check_reporting(settings)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
 
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import AgentError, TransportError
+from edge_agent.base.errors import ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings
+from edge_agent.core.pacing import Pace
 from edge_agent.net.way import Way
-from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.wiring import hasty, make_transport
 from upload_protocol.messages import CreateRequest
 from upload_protocol.ranges import ByteRange
@@ -20,17 +21,31 @@ _PIECE_BYTES = 256 * 1024
 
 
 class Trial:
-    """Uploads that come to nothing. Close it."""
+    """One upload that comes to nothing. Close it.
 
-    def __init__(self, settings: AgentSettings, clock: Clock, way: Way) -> None:
+    Args:
+        max_rate: in bytes/s; None: as fast as it goes.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        clock: Clock,
+        way: Way,
+        *,
+        max_rate: int | None = None,
+    ) -> None:
         self._settings = hasty(settings)
         self._clock = clock
         self.way = way
+        self._pace = None if max_rate is None else Pace(max_rate)
+        self._pause = threading.Event().wait
         self.rate: float | None = None
         self.server_max: int | None = None
-        self._begun: list[str] = []
+        self._upload_id: str | None = None
+        self._at = 0
         self.left: dict[str, str] = {}
-        """Uploads that could not be given up, and why; once it is closed."""
+        """The upload, if it could not be given up, and why; once it is closed."""
 
     def send(self, length: int) -> None:
         """Send one request of *length* bytes, over a connection of its own.
@@ -39,34 +54,38 @@ class Trial:
             TransportError: it did not arrive.
         """
         with make_transport(self._settings, self._clock, way=self.way) as client:
-            request = CreateRequest(name=_NAME, length=length, device=self._settings.device_id)
-            status = client.create(request, secrets.token_hex(16))
-            self.server_max = status.limits.max_request_bytes
-            self._begun.append(status.id)
-            self._put(client, status.id, length)
+            if self._upload_id is None:
+                # Without a length, so that all tries are pieces of one upload.
+                request = CreateRequest(name=_NAME, length=None, device=self._settings.device_id)
+                status = client.create(request, secrets.token_hex(16))
+                self.server_max = status.limits.max_request_bytes
+                self._upload_id = status.id
+            began_s = self._clock.now_s()
+            where = ByteRange(self._at, self._at + length)
+            client.send(self._upload_id, where, None, self._body(length))
+        self._at += length
+        self.rate = length / max(1e-3, self._clock.now_s() - began_s)
+        if self._pace is not None:
+            self.rate = min(self.rate, self._pace.bytes_per_s)
 
     def close(self) -> None:
-        """Give the uploads up: at the end, when it is known which method passes."""
-        self.left = dict.fromkeys(self._begun, "the server cannot be asked any more")
-        with (
-            suppress(AgentError),
-            make_transport(self._settings, self._clock, way=self.way) as client,
-        ):
-            for upload_id in self._begun:
-                try:
-                    is_told = client.abort_upload(upload_id)
-                except TransportError as error:
-                    self.left[upload_id] = str(error)
-                else:
-                    self.left[upload_id] = (
-                        "something on the way lets no DELETE through, nor a POST for it"
-                    )
-                    if is_told:
-                        del self.left[upload_id]
+        """Give the upload up: at the end, when it is known which method passes."""
+        upload_id = self._upload_id
+        if upload_id is None:
+            return
+        try:
+            with make_transport(self._settings, self._clock, way=self.way) as client:
+                if client.abort_upload(upload_id):
+                    return
+                why = "something on the way lets no DELETE through, nor a POST for it"
+        except (ConfigError, TransportError) as error:
+            why = str(error)
+        self.left[upload_id] = why
 
-    def _put(self, client: NativeClient, upload_id: str, length: int) -> None:
-        began_s = self._clock.now_s()
-        piece = os.urandom(_PIECE_BYTES)  # nothing that a modem could compress
-        body = (piece[: length - at] for at in range(0, length, _PIECE_BYTES))
-        client.send(upload_id, ByteRange(0, length), length, body)
-        self.rate = length / max(1e-3, self._clock.now_s() - began_s)
+    def _body(self, length: int) -> Iterator[bytes]:
+        most = _PIECE_BYTES if self._pace is None else self._pace.piece_bytes(_PIECE_BYTES)
+        for at in range(0, length, most):
+            count = min(most, length - at)
+            if self._pace is not None:
+                self._pause(self._pace.delay_s(count, self._clock.now_s()))
+            yield os.urandom(count)  # nothing that a modem could compress

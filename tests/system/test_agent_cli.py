@@ -174,6 +174,33 @@ def test_check_says_that_all_is_well(agent):
     assert "FAIL" not in done.stdout
 
 
+def test_check_keeps_to_the_owners_rate_and_makes_one_upload_that_it_gives_up(agent, server, token):
+    listed = server.run("list", "--state", "aborted").count("edge-agent-check")
+
+    done = run(
+        agent, "check", "--set", "upload.max_rate=400KB", "--set", "upload.request_seconds=2"
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "requests: one of 800.0 kB got through" in done.stdout
+    assert done.stdout.count("requests:") == 1  # more would take longer than a request may
+    assert server.open_uploads(token) == {}
+    assert server.run("list", "--state", "aborted").count("edge-agent-check") == listed + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_check_that_is_broken_off_leaves_no_open_upload_on_the_server(agent, server, token, number):
+    command = [*PROGRAM, "check", "--config", str(agent.config), "--set", "upload.max_rate=20KB"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as check:
+        wait_for(lambda: server.open_uploads(token), "its upload is begun")
+        check.send_signal(number)
+        said = check.stdout.read()
+
+    assert check.returncode == 130
+    assert "requests: one of 262.1 kB is tried at 20.0 kB/s: that takes 13 s" in said
+    assert server.open_uploads(token) == {}
+
+
 def test_check_says_what_is_wrong_and_how_to_mend_it(agent, tmp_path):
     agent.configure(
         watch={"folder": tmp_path / "absent"},

@@ -50,10 +50,9 @@ def check_other_links(settings: AgentSettings, clock: Clock) -> Iterator[Finding
             yield Finding("WARN", "other links", text)
 
 
-def is_costly(settings: AgentSettings, clock: Clock) -> bool:
-    """Return whether a rule of the owner's says that bytes to the server cost money now."""
-    interface = _interface(settings)
-    return interface is not None and _verdict(settings, clock, interface).is_metered
+def rules_now(settings: AgentSettings, clock: Clock) -> SendingRules:
+    """Return what the owner's rules allow on the way that leads to the server now."""
+    return _verdict(settings, clock, _interface(settings))
 
 
 def _interface(settings: AgentSettings) -> str | None:
@@ -65,7 +64,7 @@ def _address(settings: AgentSettings) -> SocketAddress:
     return address_of(settings.server.proxy or settings.server.url)
 
 
-def _verdict(settings: AgentSettings, clock: Clock, interface: str) -> SendingRules:
+def _verdict(settings: AgentSettings, clock: Clock, interface: str | None) -> SendingRules:
     local = clock.now_utc().astimezone() if clock.is_synchronised() else None
     return decide(
         rules=[one.rule() for one in settings.link],

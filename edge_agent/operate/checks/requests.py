@@ -15,6 +15,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.settings import AgentSettings
 from edge_agent.core.plan import MIB, RequestSizing, request_bytes
+from edge_agent.core.schedule import SendingRules
 from edge_agent.net.way import NOT_SMALLER, Way
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.figures import size
@@ -22,28 +23,35 @@ from edge_agent.send.enrolment import has_token
 from edge_agent.send.trial import Trial
 
 _TRIES = 12
+_SOON_S = 10.0
+"""A try that takes longer is announced."""
 _FULL_PACKETS = "full packets are lost on the way (an MTU below 1500 that nobody tells)"
 
 
-def check_requests(settings: AgentSettings, clock: Clock, *, is_metered: bool) -> Iterator[Finding]:
+def check_requests(settings: AgentSettings, clock: Clock, rules: SendingRules) -> Iterator[Finding]:
     """Send bodies of the size that uploads have, to an upload that is given up again.
 
     Args:
-        is_metered: the link costs money: the first and small one does.
+        rules: what the owner allows now: no more bytes in a second, and where the link costs money the
+            first and small one does.
     """
     if settings.server.claim_token_file is not None and not has_token(settings.server):
         return
     way = Way()
     way.least_request = settings.upload.min_request
-    trial = Trial(settings, clock, way)
+    upload, most = settings.upload, rules.max_rate
+    sizing = RequestSizing(upload.min_request, upload.max_request, upload.request_seconds)
+    trial = Trial(settings, clock, way, max_rate=most)
+    small = MIB if most is None else min(MIB, request_bytes(most, sizing))
+    if most is not None and small > _SOON_S * most:
+        text = f"one of {size(small)} is tried at {size(most)}/s: that takes {small / most:.0f} s"
+        yield Finding("OK", "requests", text)
     with suppress(ConfigError), closing(trial):  # `check_server` has said what is wrong there
-        first = _fitting(trial, MIB)
+        first = _fitting(trial, small)
         yield first
-        if first.level != "FAIL" and not is_metered and trial.rate is not None:
-            upload = settings.upload
-            sizing = RequestSizing(upload.min_request, upload.max_request, upload.request_seconds)
+        if first.level != "FAIL" and not rules.is_metered and trial.rate is not None:
             largest = request_bytes(trial.rate, sizing, server_max=way.limit(trial.server_max))
-            if largest > MIB:
+            if largest > small:
                 yield _fitting(trial, largest)
     yield from _left(trial)
 
