@@ -307,6 +307,9 @@ class Janitor:
         log.info(
             "upload.released", recording_id=recording.id, length_bytes=recording.identity.length
         )
+        if beneath.is_there(recording.path):
+            # A new one. As long as the old one, a scan took it for that, touched: it must ask anew.
+            self.on_replaced()
 
     def _on_vanished(self, recording: Recording, now_s: float) -> float:
         """Tell our own unlink before a power cut from one that it came before, or from a pulled card."""

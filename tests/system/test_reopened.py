@@ -66,6 +66,21 @@ def test_L2_opened_again_while_it_is_sent_and_written_after_that_it_loses_nothin
         wait_for(lambda: list(here.agent.media.iterdir()) == [], "then it is let go", 90)
 
 
+def test_a_recording_made_under_the_name_of_one_on_its_way_out_is_sent_though_as_long(tmp_path):
+    first, second = os.urandom(50_000), os.urandom(50_000)
+    with site(tmp_path, retention={"delete": "after_verified"}) as here:
+        path = here.agent.media / "a.mp4"
+        path.write_bytes(first)
+        here.agent.start()
+        wait_for(lambda: not path.exists(), "it is aside")
+
+        path.write_bytes(second)
+        here.wait_until_published(2)
+        wait_for(lambda: list(here.agent.media.iterdir()) == [], "that one is let go, too")
+
+        assert sorted(published_bytes(here)) == sorted([first, second])
+
+
 def test_L2_what_a_kill_leaves_on_its_way_out_is_back_under_its_name_after_the_next_start(tmp_path):
     with site(tmp_path, retention={"delete": "after_verified"}) as here:
         here.agent.start()

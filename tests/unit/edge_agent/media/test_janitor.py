@@ -318,6 +318,30 @@ def test_L2_a_new_file_of_its_name_is_not_touched_while_it_is_on_its_way_out(sta
     assert not hidden(stage).exists()
 
 
+def test_a_new_file_of_its_name_that_a_scan_took_for_it_is_looked_at_anew_once_it_is_gone(stage):
+    verified(stage)
+    asked = []
+    stage.lane.janitor.on_replaced = lambda: asked.append(True)
+    stage.lane.janitor.step(stage.lane.clock.now_s())
+    (stage.lane.media / "a.mp4").write_bytes(
+        b"y"
+    )  # as long, which a scan may take for a touched one
+
+    clean(stage)
+
+    assert asked == [True]
+
+
+def test_where_its_name_is_free_nothing_is_looked_at_anew(stage):
+    verified(stage)
+    asked = []
+    stage.lane.janitor.on_replaced = lambda: asked.append(True)
+
+    clean(stage)
+
+    assert asked == []
+
+
 def test_L2_where_nobody_can_say_who_writes_it_stays_ten_times_as_long_as_before_sending(stage):
     recording = verified(stage)
     path = stage.lane.media / "a.mp4"
