@@ -7,11 +7,11 @@ Which calls, in which order::
         agent.run(reload)                    # the main thread: signals, systemd, SIGHUP; returns on SIGTERM
 
 Inside, `run` starts the reporter, the control socket, the link's watch and then the workers (watcher,
-sender, janitor, commands, enrolment), and stops them in the opposite sense within five seconds: requests are broken
+sender, janitor, commands, enrolment; a watcher for each folder), and stops them in the opposite sense within five seconds: requests are broken
 off, farewells are said, the store is closed last. Decides nothing about uploads.
 
-Not supported: `run` twice, two agents on one `state_dir`, a second watched folder; what `settings_reload`
-lists as needing a restart is not changed by a reload.
+Not supported: `run` twice, two agents on one `state_dir`; what `settings_reload` lists as needing a
+restart is not changed by a reload.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import DATABASE, StateLock
 from edge_agent.base.worker_thread import WorkerThread, stuck_workers
 from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
+from edge_agent.media.watchers import Watchers
 from edge_agent.operate.agent_commands import AgentCommands
 from edge_agent.operate.link_use import link_use
 from edge_agent.operate.telling import Telling
@@ -75,8 +77,6 @@ SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 _TICK_S = 30.0
 """Between two looks at the watchdog and the status line; far below systemd's shortest sensible
 WatchdogSec, and rare enough to let a board sleep."""
-_NEEDED = frozenset({"watcher", "sender"})
-"""The workers without which no recording arrives: they alone keep systemd's watchdog fed."""
 _JOIN_S = 2.0
 _FAREWELL_S = 1.5
 _STOP_S = 3.0
@@ -104,7 +104,7 @@ class Agent:
         self._store = self._open_store(boot_id)
         self._store.outbox.on_written = self.activity.touch
         self._apply_priorities(settings)
-        self._folder = Folder(settings.watch)
+        self._folders = Folders(settings.watch)
         self._snapshots = self._new_snapshots(boot_id)
         self._way = make_way(settings, self._store, clock)
         self._link = make_link_watch(settings, clock, self._way)
@@ -115,7 +115,7 @@ class Agent:
             settings.retention,
             self.activity,
             clock=clock,
-            folder=self._folder,
+            folders=self._folders,
             probe=LeaseProbe(),
             ask=lambda receipt: standing_of(self._receipt_client, receipt),
         )
@@ -130,12 +130,16 @@ class Agent:
             on_verified=self._janitor.wake,
         )
         self._while_recording = make_while_recording(
-            settings, self._sender, self._folder, clock, link=self._link, way=self._way
+            settings, self._sender, self._folders, clock, link=self._link, way=self._way
         )
-        self._watcher = self._new_watcher()
-        self._watcher.on_aside = self._janitor.found_aside
-        self._watcher.on_doubt = self._janitor.doubts.note
-        self._janitor.on_replaced = self._watcher.ask_anew
+        self._watchers = Watchers(
+            self._folders,
+            self._store,
+            self.activity,
+            new=self._new_watcher,
+            thread=partial(self._worker, ProblemCode.WATCHER_FAILED),
+        )
+        self._janitor.on_replaced = self._watchers.ask_anew
         self._commands = AgentCommands(
             settings,
             self._store,
@@ -143,9 +147,9 @@ class Agent:
             self._snapshots,
             clock=clock,
             boot_id=boot_id,
-            folder=self._folder,
+            folders=self._folders,
             sender=self._sender,
-            watcher=self._watcher,
+            watchers=self._watchers,
         )
         telling = Telling(
             settings,
@@ -160,7 +164,6 @@ class Agent:
         )
         self._reporter, self._reports = telling.reporter, telling.reports
         self._runners = self._new_runners()
-        self._watcher.wake_runner = self._runners["watcher"].wake
         self._reporter.wake_runner = self._runners["reporter"].wake
         self._commands.wake_runner = self._runners["commands"].wake
 
@@ -179,30 +182,33 @@ class Agent:
             self.activity,
             self._clock,
             boot_id=boot_id,
-            folder=self._folder,
+            folders=self._folders,
             link=lambda: link_use(self._sender, self._link, self._way),
             is_paused=lambda: self._sender.is_paused,
         )
 
-    def _new_watcher(self) -> Watcher:
+    def _new_watcher(self, folder: Folder) -> Watcher:
         probe = LeaseProbe()
         settler = StabilityCheck(
-            self._folder, self._store, self.activity, probe, wake_sender=self._sender.wake
+            folder, self._store, self.activity, probe, wake_sender=self._sender.wake
         )
-        return Watcher(self._folder, self._store, self.activity, settler, probe=probe)
+        watcher = Watcher(folder, self._store, self.activity, settler, probe=probe)
+        watcher.on_aside = self._janitor.found_aside
+        watcher.on_doubt = self._janitor.doubts.note
+        return watcher
 
     def _new_runners(self) -> dict[str, WorkerThread]:
         sender, janitor = self._sender, self._janitor
         runners = [
-            self._worker("watcher", self._watcher.step),
-            self._worker("sender", sender.step, sender.woken),
-            self._worker("janitor", janitor.step, janitor.woken),
-            self._worker("reporter", self._reporter.step),
-            self._worker("commands", self._commands.desk.step),
+            self._worker(ProblemCode.SENDER_FAILED, "sender", sender.step, sender.woken),
+            self._worker(ProblemCode.JANITOR_FAILED, "janitor", janitor.step, janitor.woken),
+            self._worker(ProblemCode.REPORTER_FAILED, "reporter", self._reporter.step),
+            self._worker(ProblemCode.COMMANDS_FAILED, "commands", self._commands.desk.step),
             WorkerThread("while-recording", self._while_recording.step, clock=self._clock),
         ]
         if self._settings.server.claim_token_file is not None:
-            runners.append(self._worker("enrolment", self._new_enrolment().step))
+            step = self._new_enrolment().step
+            runners.append(self._worker(ProblemCode.ENROLMENT_FAILED, "enrolment", step))
         return {one.name: one for one in runners}
 
     def run(self, reload: Callable[[], Loaded]) -> None:
@@ -237,8 +243,9 @@ class Agent:
         self._commands.start()
         with only_helps("link watch", instead="the kernel alone notices dead connections"):
             self._link.start()
+        self._watchers.start()
         for name, runner in self._runners.items():
-            if name in _NEEDED:
+            if name == "sender":
                 runner.start()
             else:
                 with only_helps(name, instead="until the next start of the agent it does not run"):
@@ -250,7 +257,7 @@ class Agent:
         log.info(
             "agent.started",
             device_id=self._settings.device_id,
-            folder=str(self._folder.path),
+            folders=[one.named(str(one.path)) for one in self._folders],
             server=self._settings.server.url,
             state_dir=str(self._settings.state_dir),
         )
@@ -277,12 +284,7 @@ class Agent:
 
     def _tick(self) -> None:
         now_s = self._clock.now_s()
-        needed = [runner for name, runner in self._runners.items() if name in _NEEDED]
-        stuck = stuck_workers(needed, self.activity, now_s)
-        if stuck:
-            log.error("watchdog.starved", workers=stuck)
-        else:
-            self._notifier.alive()
+        self._feed_watchdog(now_s)
         self._reserve.take()
         self._retry_on_new_way()
         is_synced = self._clock.is_synchronised()
@@ -299,11 +301,26 @@ class Agent:
         with only_helps("memory", instead="the C library keeps it"):
             memory.trim()
 
+    def _feed_watchdog(self, now_s: float) -> None:
+        """Show systemd a sign of life, if recordings arrive: a folder that hangs ends nothing for others."""
+        watching = self._watchers.runners
+        stuck = stuck_workers([self._runners["sender"]], self.activity, now_s)
+        hung = stuck_workers(watching, self.activity, now_s)
+        if stuck or len(hung) == len(watching):
+            log.error("watchdog.starved", workers=[*stuck, *hung])
+            return
+        if hung:
+            log.error("folder.hung", workers=hung, action="none: what is in other folders is sent")
+        self._notifier.alive()
+
     def _worker(
-        self, name: str, step: Callable[[float], float], woken: threading.Event | None = None
+        self,
+        code: ProblemCode,
+        name: str,
+        step: Callable[[float], float],
+        woken: threading.Event | None = None,
     ) -> WorkerThread:
-        code = ProblemCode(f"{name}_failed")
-        tell = partial(self.activity.problem, code)
+        tell = partial(self.activity.problem, code, by=name)
         return WorkerThread(name, step, clock=self._clock, woken=woken, on_failing=tell)
 
     def _retry_on_new_way(self) -> None:
@@ -318,7 +335,7 @@ class Agent:
             log.warning("retry.failed", error=str(error), action="done by a later look")
             return
         if retried:
-            self._watcher.wake()
+            self._watchers.wake()
 
     def _new_enrolment(self) -> Enrolment:
         settings, clock = self._settings, self._clock
@@ -346,8 +363,9 @@ class Agent:
         change: Change = compare(self._settings, wanted)
         self._settings = change.settings
         set_level(change.settings.log.level)
-        self._folder.reconfigure(change.settings.watch)
-        self._watcher.wake()
+        self._folders.reconfigure(change.settings.watch)
+        self._watchers.follow()
+        self._janitor.wake()
         self._runners["while-recording"].wake()
         self._apply_priorities(change.settings)
         self._sender.reconfigure(change.settings.upload, change.settings.link)
@@ -377,6 +395,7 @@ class Agent:
         with only_helps("link watch", instead="it ends with the process"):
             self._link.stop(0)
         self._reports.stop()  # first: it looks whether the link works, before requests are broken off
+        self._watchers.stop()
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
@@ -385,7 +404,7 @@ class Agent:
         deadline_s = self._clock.now_s() + _JOIN_S
         late = [
             runner.name
-            for runner in self._runners.values()
+            for runner in (*self._watchers.runners, *self._runners.values())
             if not runner.join(max(0.0, deadline_s - self._clock.now_s()))
         ]
         if late:
@@ -397,7 +416,7 @@ class Agent:
         self._tell("agent.stopped", {})
         with only_helps("reporter", instead="the broker publishes the will"):
             self._reporter.stop(_FAREWELL_S)
-        self._watcher.stop()
+        self._watchers.end_hints()
         log.info("agent.stopped")
 
     def close(self) -> None:

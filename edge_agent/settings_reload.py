@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_agent.base.settings import AgentSettings
+from edge_agent.base.settings import AgentSettings, WatchSettings
 
 _LIVE = frozenset(
     {
-        "watch.patterns",
-        "watch.ignore",
-        "watch.while_recording",
-        "watch.recursive",
-        "watch.settle_seconds",
-        "watch.fallback_settle_seconds",
-        "watch.done_marker",
-        "watch.lock_markers",
-        "watch.marker_wait_seconds",
-        "watch.scan_interval_seconds",
         "upload.max_rate",
         "upload.timetable",
         "upload.min_request",
@@ -56,6 +47,10 @@ def compare(now: AgentSettings, wanted: AgentSettings) -> Change:
         old, new = getattr(now, name), getattr(wanted, name)
         if old == new:
             continue
+        if name == "watch":
+            applied.extend(_of_folders(now.watch, wanted.watch))
+            tables[name] = new
+            continue
         if name in _LIVE_LISTS:
             applied.append(name)
             tables[name] = new
@@ -70,3 +65,16 @@ def compare(now: AgentSettings, wanted: AgentSettings) -> Change:
         needs_restart.extend(f"{name}.{key}" for key in changed if key not in live)
         tables[name] = old.model_copy(update=live)
     return Change(now.model_copy(update=tables), tuple(applied), tuple(needs_restart))
+
+
+def _of_folders(now: Sequence[WatchSettings], wanted: Sequence[WatchSettings]) -> Iterator[str]:
+    """Yield what is another: a key of a folder, or a folder that is new or is watched no more."""
+    before, after = ({one.name: one for one in folders} for folders in (now, wanted))
+    for name in dict.fromkeys((*before, *after)):
+        place = f"watch.{name}" if name else "watch"
+        if name not in before or name not in after:
+            yield place
+            continue
+        for key in WatchSettings.model_fields:
+            if getattr(before[name], key) != getattr(after[name], key):
+                yield f"{place}.{key}"

@@ -63,6 +63,16 @@ class Words:
     """Likewise: a list or a table is JSON in a variable."""
 
 
+@dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """Marks a list of tables that may be one table as well: ``[watch]``, or ``[[watch]]`` each time.
+
+    Each row has a short name under the key *by*, which says in an option which of several is meant.
+    """
+
+    by: str = "name"
+
+
 _CLASH_LINE = re.compile(r"\(at line (\d+), column")
 _KEY_OF_LINE = re.compile(r"\s*([\w.\"'-]{1,60})\s*=|\s*(\[{1,2}[\w.\"' -]{1,60}\]{1,2})", re.ASCII)
 
@@ -97,6 +107,8 @@ class Layers:
         self.keys = tuple(_keys(model))
         """Each key that a person can set; a list of tables is one key."""
         self.tables = {key[:-1] for key in self.keys if len(key) > 1}
+        self.rows: dict[Key, _Rows] = {(name,): row for name, row in _rows(model)}
+        """The key of each list that may be one table -> what such a table is."""
         self._prefix = str(model.model_config["env_prefix"])
 
     def origin(self, key: Key) -> str | None:
@@ -161,11 +173,8 @@ class Layers:
                 meant = tuple(name.removeprefix(self._prefix).lower().split("__"))
                 self.problems.append(unknown(variable, meant))
                 continue
-            # One at a time, because pydantic-settings does not name the variable it fails on.
-            source = EnvSettingsSource(self._model)
-            source.env_vars = {name.lower(): text}
             try:
-                found = source()
+                found = self._of_variable(names[name], text)
             except ValueError:
                 self.problems.append(self._words.not_json.format(variable=variable))
                 continue
@@ -173,15 +182,68 @@ class Layers:
             for key, value in self._leaves(_each_text(found, place)):
                 self.add(key, value, origin)
 
+    def _of_variable(self, key: Key, text: str) -> dict[str, Any]:
+        """Return what a variable with *text* sets, as a table.
+
+        One at a time, because pydantic-settings does not name the variable it fails on.
+        """
+        above, row = key[:1], self.rows.get(key[:1])
+        if row is None or len(key) == 1:
+            source = EnvSettingsSource(self._model)
+            source.env_vars = {self.variable(key).lower(): text}
+            return source()
+        source = EnvSettingsSource(row.model, env_prefix=f"{self.variable(above)}__")
+        source.env_vars = {self.variable(key).lower(): text}
+        return {above[0]: source()}
+
+    def is_known(self, key: Key) -> bool:
+        """Return whether a person can set *key*, which may name the row of a list that it is in."""
+        return key in self.keys or self.without_row(key) in self.keys
+
+    def without_row(self, key: Key) -> Key:
+        """Return *key* without the name of the row: what it is in each of them."""
+        return (key[0], *key[2:]) if key[:1] in self.rows and len(key) > 2 else key
+
     def add(self, key: Key, value: Any, origin: str) -> None:
         """Put *value* over what lies below it."""
         table: Any = self.values
+        if key[:1] in self.rows and len(key) > 1 and key[0] in table:
+            found = self._row(key, origin)
+            if found is not None:
+                found[key[-1]] = value
+                self._origins[key] = origin
+            return
         for part in key[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 return  # what lies below is no table: it stays, to be refused where it came from
         table[key[-1]] = value
         self._origins[key] = origin
+
+    def _row(self, key: Key, origin: str) -> dict[str, Any] | None:
+        """Return the row of a list that *key* is in; None: it cannot be told, which is said."""
+        list_key, by = key[0], self.rows[key[:1]].by
+        held = self.values[list_key]
+        rows = [
+            one for one in (held if isinstance(held, list) else [held]) if isinstance(one, dict)
+        ]
+        names = [str(one[by]) for one in rows if by in one]
+        if len(key) > 2:
+            found = [one for one in rows if by in one and str(one[by]) == key[1]]
+            if len(found) == 1:
+                return found[0]
+            known = f"those are {', '.join(map(repr, names))}" if names else "none has a name"
+            self.problems.append(f"{origin}: there is no [[{list_key}]] {key[1]!r}: {known}")
+            return None
+        if len(rows) == 1:
+            return rows[0]
+        if rows:  # else what lies below is no table: it stays, to be refused where it came from
+            example = f"--set {list_key}.{names[0] if names else 'NAME'}.{key[1]}=..."
+            self.problems.append(
+                f"{origin} sets [{list_key}] {key[1]}, and there are {len(rows)} [[{list_key}]]: say"
+                f" which one, as {example}, or write it into the file"
+            )
+        return None
 
     def variable(self, key: Key) -> str:
         """Return the environment variable that sets *key*."""
@@ -190,7 +252,7 @@ class Layers:
     def _leaves(self, table: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
         for name, value in table.items():
             key = (*above, name)
-            if isinstance(value, dict) and value and key not in self.keys:
+            if isinstance(value, dict) and value and (key not in self.keys or key in self.rows):
                 yield from self._leaves(value, key)
             else:
                 yield key, value
@@ -231,8 +293,25 @@ def complaint(error: ErrorDetails, plainly: Mapping[str, str]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    model: type[Any]
+    by: str
+
+
+def _rows(model: type[BaseModel]) -> Iterator[tuple[str, _Rows]]:
+    """Yield the lists that may be one table, with what a table of them is."""
     for name, info in model.model_fields.items():
+        for mark in info.metadata:
+            if isinstance(mark, OneOrMore):
+                yield name, _Rows(get_args(info.annotation)[0], mark.by)
+
+
+def _keys(model: type[BaseModel], above: Key = ()) -> Iterator[Key]:
+    rows = dict(_rows(model))
+    for name, info in model.model_fields.items():
+        if name in rows:
+            yield from _keys(rows[name].model, (*above, name))
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from _keys(info.annotation, (*above, name))
         else:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from edge_agent.base.helper import only_helps
-from edge_agent.core.left_out import WANTED, Cause, LeftOut
+from edge_agent.core.left_out import WANTED, Cause, LeftOut, merged
 
 
 class Reason(StrEnum):
@@ -162,6 +163,27 @@ class Travel:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderView:
+    """How one watched folder is."""
+
+    away: Wait | None = None
+    """Why nothing can be found in it; None: it is there."""
+    left_out: tuple[LeftOut, ...] | None = None
+    """What the last look at it found and does not send; None before the first."""
+    standing: frozenset[Cause] = frozenset()
+    """Causes of it that the look before found as well: what is renamed a moment later is no trouble."""
+    limits: tuple[str, ...] = ()
+    """What cannot be found out there, what that means and what to do: sentences for a person."""
+
+    @property
+    def problems(self) -> frozenset[ProblemCode]:
+        found = {_LEFT_OUT[cause] for cause in self.standing - WANTED}
+        if self.away is not None:
+            found.add(ProblemCode(self.away.reason.value))
+        return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All of it at one instant."""
 
@@ -178,25 +200,42 @@ class View:
     """Recordings whose file a lane has open -> whether it is known to be deleted."""
     beats: Mapping[str, float]
     """Worker -> monotonic seconds of its last progress or named wait."""
-    limits: tuple[str, ...] = ()
-    """What cannot be found out here, what that means and what to do: sentences for a person."""
-    left_out: tuple[LeftOut, ...] | None = None
-    """What the last look at the folder found and does not send; None before the first."""
-    standing: frozenset[Cause] = frozenset()
-    """Causes of it that the look before found as well: what is renamed a moment later is no trouble."""
-
-    folder: Wait | None = None
-    """Why nothing can be found in the watched folder; None: it is there."""
+    folders: Mapping[str, FolderView] = field(default_factory=dict)
+    """How each watched folder is, by its name; one that was not looked at yet is not there."""
     travels: Mapping[str, Travel] = field(default_factory=lambda: MappingProxyType({}))
     """Recordings that are sent while they are written to -> how far they are."""
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """What cannot be found out in some folder: sentences for a person."""
+        return tuple(sorted({one for folder in self.folders.values() for one in folder.limits}))
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...] | None:
+        """What lies in the folders and is not sent; None before the first look at one."""
+        told = [one.left_out for one in self.folders.values() if one.left_out is not None]
+        return merged(told) if told else None
+
+    @property
+    def any_away(self) -> Wait | None:
+        """Why nothing can be found in one of the watched folders; None: all are there."""
+        return next((one.away for one in self.folders.values() if one.away is not None), None)
+
+    @property
+    def folder(self) -> Wait | None:
+        """Why nothing can be found in any watched folder; None: one of them is there."""
+        all_away = all(one.away is not None for one in self.folders.values())
+        return self.any_away if all_away else None
+
+    def away(self, watch: str) -> Wait | None:
+        """Return why nothing can be found in the folder named *watch*; None: it is there."""
+        found = self.folders.get(watch)
+        return None if found is None else found.away
+
+    @property
     def problems(self) -> frozenset[ProblemCode]:
-        """Those that were raised, and what follows from the folder and from what is left out."""
-        found = {_LEFT_OUT[cause] for cause in self.standing - WANTED}
-        if self.folder is not None:
-            found.add(ProblemCode(self.folder.reason.value))
-        return self.raised | found
+        """Those that were raised, and what follows from the folders and from what is left out."""
+        return self.raised.union(*(one.problems for one in self.folders.values()))
 
 
 class Activity:
@@ -219,6 +258,7 @@ class Activity:
             beats=MappingProxyType({}),
         )
         self._listeners: tuple[Callable[[], None], ...] = ()
+        self._raised_by: dict[ProblemCode, frozenset[str]] = {}
 
     def view(self) -> View:
         """Return everything as it is now; the value never changes afterwards."""
@@ -303,47 +343,61 @@ class Activity:
             self._view = replace(self._view, waits=MappingProxyType(waits))
         self._announce()
 
-    def problem(self, code: ProblemCode, present: bool) -> bool:
-        """Raise or clear a problem; return whether that changed anything."""
+    def problem(self, code: ProblemCode, present: bool, *, by: str = "") -> bool:
+        """Raise or clear a problem; return whether that changed anything.
+
+        Args:
+            by: who says so, where several may have it: it is there while one of them has it.
+        """
         with self._lock:
             before = self._view.raised
-            after = before | {code} if present else before - {code}
+            raised_by = self._raised_by.get(code, frozenset())
+            raised_by = raised_by | {by} if present else raised_by - {by}
+            self._raised_by[code] = raised_by
+            after = before | {code} if raised_by else before - {code}
             if after == before:
                 return False
             self._view = replace(self._view, raised=after)
         self._announce()
         return True
 
-    def limit(self, limits: tuple[str, ...]) -> None:
-        """Say what cannot be found out here, all of it; empty: nothing."""
-        with self._lock:
-            if self._view.limits == limits:
-                return
-            self._view = replace(self._view, limits=limits)
-        self._announce()
+    def limit(self, limits: tuple[str, ...], *, watch: str = "") -> None:
+        """Say what cannot be found out in the folder named *watch*, all of it; empty: nothing."""
+        self._change_folder(watch, limits=limits)
 
-    def leave_out(self, left_out: tuple[LeftOut, ...] | None) -> bool:
-        """Say what lies in the folder and is not sent, all of it; None: that cannot be told now.
+    def leave_out(self, left_out: tuple[LeftOut, ...] | None, *, watch: str = "") -> bool:
+        """Say what lies in a folder and is not sent, all of it; None: that cannot be told now.
 
         Returns:
             Whether some of it is a problem if the next look finds it, too.
         """
         causes = {one.cause for one in left_out or ()}
-        with self._lock:
-            before = self._view.left_out, self._view.standing
-            standing = frozenset(causes & {one.cause for one in before[0] or ()})
-            if before != (left_out, standing):
-                self._view = replace(self._view, left_out=left_out, standing=standing)
-        if before != (left_out, standing):
-            self._announce()
+        before = self._view.folders.get(watch, FolderView()).left_out
+        standing = frozenset(causes & {one.cause for one in before or ()})
+        self._change_folder(watch, left_out=left_out, standing=standing)
         return bool(causes - standing - WANTED)
 
-    def miss_folder(self, why: Wait | None) -> None:
-        """Say why nothing can be found in the watched folder; None: it is there."""
+    def miss_folder(self, why: Wait | None, *, watch: str = "") -> None:
+        """Say why nothing can be found in a watched folder; None: it is there."""
+        self._change_folder(watch, away=why)
+
+    def _change_folder(self, watch: str, **changes: Any) -> None:
         with self._lock:
-            if self._view.folder == why:
+            before = self._view.folders.get(watch, FolderView())
+            after = replace(before, **changes)
+            if after == before:
                 return
-            self._view = replace(self._view, folder=why)
+            folders = MappingProxyType({**self._view.folders, watch: after})
+            self._view = replace(self._view, folders=folders)
+        self._announce()
+
+    def forget_folder(self, watch: str, *, by: str) -> None:
+        """Say that a folder is watched no more, so that nobody says *by* whom its problems are over."""
+        for code in [code for code, raised_by in self._raised_by.items() if by in raised_by]:
+            self.problem(code, present=False, by=by)
+        with self._lock:
+            folders = {name: one for name, one in self._view.folders.items() if name != watch}
+            self._view = replace(self._view, folders=MappingProxyType(folders))
         self._announce()
 
     def travel(self, travels: Mapping[str, Travel]) -> None:

@@ -30,7 +30,7 @@ from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
-from edge_host.settings import LayeredSettings
+from edge_host.settings import LayeredSettings, OneOrMore
 from upload_protocol.headers import is_device_id
 
 KIB = 1024
@@ -50,6 +50,41 @@ def _words(value: object) -> object:
     if isinstance(value, str):
         return tuple(word for part in value.split(",") if (word := part.strip()))
     return value
+
+
+MOST_FOLDERS = 16
+"""Each has a thread and an inotify instance of its own, of which a user has 128 in all."""
+
+
+def _tables(value: object) -> object:
+    """Take one table for a list of one."""
+    rows = value if isinstance(value, list | tuple) else (value,)
+    if not rows or not all(isinstance(one, dict | BaseModel) for one in rows):
+        raise ValueError(
+            "is a table: write its keys below [watch], or below [[watch]] for each of several folders"
+        )
+    return rows
+
+
+def _told_apart(folders: tuple[WatchSettings, ...]) -> tuple[WatchSettings, ...]:
+    if len(folders) > MOST_FOLDERS:
+        raise ValueError(f"there are {len(folders)}: at most {MOST_FOLDERS} folders are watched")
+    names = [one.name for one in folders]
+    if len(folders) > 1 and not all(names):
+        raise ValueError(
+            f'number {names.index("") + 1} needs a name, for there are several: name = "front", say'
+        )
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise ValueError(f"{twice[0]!r} is the name of more than one: each needs its own")
+    return folders
+
+
+def _short_name(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9][a-z0-9_-]{0,30})?", text):
+        raise ValueError(
+            "must be 1 to 31 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
+        )
+    return text
 
 
 def _plain_suffix(text: str) -> str:
@@ -94,10 +129,14 @@ _RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 
 
 class WatchSettings(_Settings):
-    """Which files are recordings, and when one is finished."""
+    """A folder: which files in it are recordings, and when one is finished."""
 
     folder: Path
     """Where the camera writes. It may be absent for a while (a card that is not plugged in)."""
+
+    name: Annotated[str, AfterValidator(_short_name)] = ""
+    """What it is called in status, over MQTT and in options, and the first part of the place that the
+    server is told; needed where there are several. Empty: the place begins below the folder."""
 
     patterns: Patterns = PATTERNS
     """Names to send, upper or lower case alike: what recorders write, and the files beside it."""
@@ -132,6 +171,11 @@ class WatchSettings(_Settings):
     marker_wait_seconds: Seconds = 3600.0
     """Quiet time after which a recording counts as finished whatever a marker says: a recorder that was
     switched off leaves its locks, and makes no marker any more."""
+
+    @property
+    def said(self) -> str:
+        """The key of its folder, as a person is told of it."""
+        return f"[[watch]] {self.name}: folder" if self.name else "[watch] folder"
 
     @field_validator("lock_markers")
     @classmethod
@@ -420,7 +464,12 @@ class AgentSettings(LayeredSettings):
     state_dir: Path = Path("/var/lib/edge-agent")
     """Database, lock and control socket; on a local file system, not on the camera's card."""
 
-    watch: WatchSettings
+    watch: Annotated[
+        tuple[WatchSettings, ...],
+        BeforeValidator(_tables),
+        AfterValidator(_told_apart),
+        OneOrMore(),
+    ]
     server: ServerSettings
     upload: UploadSettings = UploadSettings()
     priority: tuple[PrioritySettings, ...] = ()

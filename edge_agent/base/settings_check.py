@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ssl
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_agent.base.credentials import FOR_SERVER, credential
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings
+from edge_agent.base.overlap import is_within
+from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings, WatchSettings
 from edge_agent.base.tls import TlsFiles, context
 from edge_host.settings import path_keys
 
@@ -19,14 +21,17 @@ _FILES = [key for key in path_keys(AgentSettings) if key[-1].endswith("_file")]
 
 
 def problems_of_files(settings: AgentSettings) -> Iterator[str]:
-    folder = settings.watch.folder
-    if _is_other_than_folder(folder):
-        yield f"[watch] folder: {folder} is a file; name the folder that the camera writes to"
     state_dir = settings.state_dir
+    for one in settings.watch:
+        if _is_other_than_folder(one.folder):
+            yield f"{one.said}: {one.folder} is a file; name the folder that the camera writes to"
+    yield from _problems_between(settings.watch)
     if _is_other_than_folder(state_dir):
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
-    if state_dir.absolute().is_relative_to(folder.absolute()):
-        yield f"state_dir: {state_dir} lies in the watched folder; name one outside of it"
+    for one in settings.watch:
+        if is_within(state_dir, one.folder):
+            which = f" {one.name}" if one.name else ""
+            yield f"state_dir: {state_dir} lies in the watched folder{which}; name one outside of it"
     server = settings.server
     is_claimed = server.claim_token_file is not None
     if is_claimed and server.token_file is None:
@@ -44,6 +49,24 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
             yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
     for table in (settings.server, settings.mqtt):
         yield from _problems_of_pair(tls_files(table))
+
+
+def _problems_between(folders: Sequence[WatchSettings]) -> Iterator[str]:
+    """Yield what is wrong with *folders* that have files in common."""
+    for first, second in combinations(folders, 2):
+        if is_within(first.folder, second.folder) and is_within(second.folder, first.folder):
+            yield (
+                f"{second.said}: {second.folder} is the same folder as that of {first.name!r},"
+                f" {first.folder}: watch it once"
+            )
+            continue
+        for inner, outer in ((first, second), (second, first)):
+            if is_within(inner.folder, outer.folder):
+                yield (
+                    f"{inner.said}: {inner.folder} lies in the folder of {outer.name!r},"
+                    f" {outer.folder}: its recordings would be sent twice; watch the outer one alone,"
+                    " or folders beside each other"
+                )
 
 
 def _mode(path: Path) -> int:
@@ -137,19 +160,19 @@ def warnings_of(settings: AgentSettings, environment: Mapping[str, str]) -> Iter
     is_known = server.token_file or server.client_cert_file or credential(FOR_SERVER, environment)
     if not is_known and not is_loopback(urlsplit(settings.server.url).hostname or ""):
         yield "[server] token_file is not set: only a server in open mode takes uploads without"
-    folder = settings.watch.folder
-    try:
-        _mode(folder)
-    except PermissionError:
-        yield (
-            f"[watch] folder: {folder} may not be entered by this user: the agent waits for it; give"
-            " it access to the folder and to those above it"
-        )
-    except OSError:
-        yield (
-            f"[watch] folder: {folder} does not exist (yet): the agent waits for it; create it, or"
-            " mend the path"
-        )
+    for one in settings.watch:
+        try:
+            _mode(one.folder)
+        except PermissionError:
+            yield (
+                f"{one.said}: {one.folder} may not be entered by this user: the agent waits for it;"
+                " give it access to the folder and to those above it"
+            )
+        except OSError:
+            yield (
+                f"{one.said}: {one.folder} does not exist (yet): the agent waits for it; create it,"
+                " or mend the path"
+            )
 
 
 def is_insecure(url: str) -> bool:

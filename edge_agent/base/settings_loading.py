@@ -14,7 +14,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings
+from edge_agent.base.settings import (
+    AgentSettings,
+    LinkSettings,
+    PrioritySettings,
+    WatchSettings,
+)
 from edge_agent.base.settings_check import problems_of_files, warnings_of
 from edge_host.settings import Key, Layers, Words, complaint, nearest, path_keys, suggestion
 
@@ -35,7 +40,11 @@ _WORDS = Words(
     not_json="the variable {variable} must be JSON, as there is no other way to write a list of tables",
 )
 _PATHS = frozenset(path_keys(AgentSettings))
-_ROWS: dict[str, type[BaseModel]] = {"link": LinkSettings, "priority": PrioritySettings}
+_ROWS: dict[str, type[BaseModel]] = {
+    "link": LinkSettings,
+    "priority": PrioritySettings,
+    "watch": WatchSettings,
+}
 """The lists of tables, and what each of their tables is."""
 _REQUIRED = {("device_id",), ("watch", "folder"), ("server", "url")}
 
@@ -119,15 +128,17 @@ def _from_here(key: Key, text: str) -> str:
 def _add_options(layers: Layers, options: Mapping[str, tuple[str, str]]) -> None:
     for dotted, (value, typed) in options.items():
         key = tuple(dotted.split("."))
-        if key in layers.keys:
-            layers.add(key, _from_here(key, value), f"the option {typed}")
+        if layers.is_known(key):
+            layers.add(key, _from_here(layers.without_row(key), value), f"the option {typed}")
         else:
             layers.problems.append(f"{typed}: there is no key {dotted!r}{_meant(layers, key)}")
 
 
 def _sentence(error: ErrorDetails, layers: Layers, file: Path) -> str:
     if error["loc"][0] in _ROWS and len(error["loc"]) > 2:
-        return _sentence_of_row(error, layers, file)
+        if isinstance(layers.values[str(error["loc"][0])], list):
+            return _sentence_of_row(error, layers, file)
+        error = {**error, "loc": (error["loc"][0], *error["loc"][2:])}  # it is one table
     key = tuple(part for part in error["loc"] if isinstance(part, str) and "[" not in part)
     if error["type"] == "missing":
         return f"{_missing(key, layers)} (in {file}, as a variable or as an option)"
@@ -141,7 +152,9 @@ def _sentence(error: ErrorDetails, layers: Layers, file: Path) -> str:
 
 def _sentence_of_row(error: ErrorDetails, layers: Layers, file: Path) -> str:
     table, index, name = (str(part) for part in error["loc"][:3])
-    place = f"{layers.origin((table,)) or file}: [[{table}]] number {int(index) + 1}"
+    row = layers.values[table][int(index)]
+    origin = layers.origin((table, str(row.get("name")), name))
+    place = f"{origin or file}: [[{table}]] number {int(index) + 1}"
     if error["type"] == "missing":
         return f"{place}: {name} must be set"
     if error["type"] == "extra_forbidden":

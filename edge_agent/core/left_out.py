@@ -104,6 +104,25 @@ class Tally:
         )
 
 
+def merged(found: Sequence[Sequence[LeftOut]]) -> tuple[LeftOut, ...]:
+    """Return what several folders left out as if it were one."""
+    if len(found) == 1:
+        return tuple(found[0])
+    by_cause: dict[Cause, list[LeftOut]] = {}
+    for one in (one for folder in found for one in folder):
+        by_cause.setdefault(one.cause, []).append(one)
+    return tuple(
+        LeftOut(
+            cause,
+            sum(one.count for one in by_cause[cause]),
+            tuple(path for one in by_cause[cause] for path in one.examples)[:_EXAMPLES],
+            tuple(dict.fromkeys(end for one in by_cause[cause] for end in one.endings))[:_ENDINGS],
+        )
+        for cause in Cause
+        if cause in by_cause
+    )
+
+
 def _shortened(path: str) -> str:
     text = path.encode()
     if len(text) <= _LONGEST:

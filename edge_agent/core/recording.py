@@ -58,16 +58,35 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Which recordings one watched folder answers for.
+
+    Those that carry its name, and for one of them, the first, all that are of no folder: of one that
+    is watched no more, or named by a person and elsewhere.
+    """
+
+    name: str = ""
+    others: frozenset[str] | None = frozenset()
+    """Names of the other folders, for the first; None: it answers for its own alone."""
+
+    def has(self, watch: str) -> bool:
+        return watch == self.name if self.others is None else watch not in self.others
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file that a scan or a person names, not yet remembered."""
 
     path: bytes
     """Absolute, as the file system gives it."""
     folder: str
-    """Relative to the watched folder, with ``/``, printable; empty for the folder itself."""
+    """As the server is told: the watched folder's name if it has one, and what is below it, with ``/``,
+    printable; empty for a nameless folder itself."""
     name: str
     """Base name, printable: bytes that are no UTF-8 are percent-escaped."""
     identity: Identity
+    watch: str = ""
+    """The name of the watched folder that it is in; empty: a nameless one, or none."""
     origin: str = "watch"
     """``watch``: released by the retention rules; ``command``: sent once, never deleted by us."""
     supersedes: str | None = None
@@ -109,6 +128,16 @@ class Recording:
     """Whether the clock that gave `seen_at` was set."""
     supersedes: str | None = None
     """What the server calls the file's content of before, as in `Found`."""
+    watch: str = ""
+    """The name of the watched folder that it is in, as in `Found`."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies below the watched folder, with its name."""
+        below = self.folder
+        if self.watch and (below == self.watch or below.startswith(f"{self.watch}/")):
+            below = below[len(self.watch) + 1 :]
+        return f"{below}/{self.name}" if below else self.name
 
     @property
     def published_as(self) -> str | None:

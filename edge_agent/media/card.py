@@ -24,10 +24,14 @@ class Card:
 
     Args:
         notes: where the place is remembered; None: it is not.
+        watch: the folder's name.
     """
 
-    def __init__(self, notes: Notes | None, folder: Path, *, fstab: Path = _FSTAB) -> None:
+    def __init__(
+        self, notes: Notes | None, folder: Path, *, watch: str = "", fstab: Path = _FSTAB
+    ) -> None:
         self._notes = notes
+        self._note = f"{_NOTE}.{watch}" if watch else _NOTE
         self._folder = folder
         self._fstab = fstab
         self._known: str | None = None
@@ -71,7 +75,7 @@ class Card:
         if not self._is_read and self._notes is not None:
             self._is_read = True
             with only_helps("card", instead="only /etc/fstab says where it belongs"):
-                note = self._notes.get(_NOTE) or {}
+                note = self._notes.get(self._note) or {}
                 self._known = note.get("point") if note.get("folder") == str(self._folder) else None
         return self._known
 
@@ -81,7 +85,7 @@ class Card:
         if self._notes is None:
             return
         with only_helps("card", instead="where it belongs is not known after a restart"):
-            self._notes.put(_NOTE, note)
+            self._notes.put(self._note, note)
 
 
 def _is_at_or_above(point: bytes, folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
+from edge_agent.media.folder import Folder
 from edge_agent.media.mounts import Space
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
@@ -25,11 +27,13 @@ class DiskSpace:
         self,
         store: Store,
         activity: Activity,
+        folder: Folder,
         *,
-        space: Callable[[], Space | None],
+        space: Callable[[bytes | int], Space | None],
     ) -> None:
         self._store = store
         self._activity = activity
+        self._folder = folder
         self._space = space
         self._due_s = 0.0
         self._is_low = False
@@ -46,7 +50,7 @@ class DiskSpace:
         self._due_s = now_s + _LOOK_S
 
     def _compare(self, settings: RetentionSettings) -> None:
-        space = self._space()
+        space = self._space(os.fsencode(self._folder.path))
         if space is None or space.total == 0:
             return
         low = is_low(
@@ -58,8 +62,10 @@ class DiskSpace:
         if low == self._is_low:
             return
         self._is_low = low
-        self._activity.problem(ProblemCode.DISK_LOW, present=low)
-        data = {"free": space.free, "total": space.total}
+        self._activity.problem(ProblemCode.DISK_LOW, present=low, by=self._folder.worker)
+        data = {"watch": self._folder.name, "free": space.free, "total": space.total}
         self._store.outbox.tell(NewEvent("disk.low" if low else "disk.ok", data))
         if low:
-            log.warning("disk.low", free_bytes=space.free, total_bytes=space.total)
+            log.warning(
+                "disk.low", watch=self._folder.name, free_bytes=space.free, total_bytes=space.total
+            )

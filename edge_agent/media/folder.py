@@ -1,6 +1,6 @@
 """A folder of recordings: where it is, which names in it are recordings, when one is finished.
 
-There is one today. Whoever must know of it is given this object; only this module reads `[watch]`.
+Whoever must know of one is given this object, or all of them (`folders`); only this module reads `[watch]`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
-from edge_agent.core.recording import Found, Identity
+from edge_agent.core.recording import Found, Identity, Share
 from edge_agent.core.stability import SettlePolicy
 from edge_agent.media.markers import MarkerRules
 from edge_agent.media.mounts import Space, space_at
@@ -77,13 +77,26 @@ class FolderRules:
 class Folder:
     """One folder. Safe to use from several threads: the rules are replaced as a whole."""
 
-    def __init__(self, settings: WatchSettings) -> None:
+    def __init__(self, settings: WatchSettings, share: Share | None = None) -> None:
+        self.name = settings.name
+        """What it is called; empty where there is one alone."""
         self.path = settings.folder
         """As it was configured: it may be a link, and absent for a while."""
         self.rules = _rules(settings)
+        self.share = Share(self.name) if share is None else share
+        """Which recordings it answers for; another when other folders come or go."""
+
+    @property
+    def worker(self) -> str:
+        """What the thread that watches it is called, and who says what is wrong with it."""
+        return f"watcher-{self.name}" if self.name else "watcher"
+
+    def named(self, text: str) -> str:
+        """Return *text* about this folder, with its name where it has one."""
+        return f"{self.name}: {text}" if self.name else text
 
     def reconfigure(self, settings: WatchSettings) -> None:
-        """Take other names and times; it stays where it is until a restart."""
+        """Take other names and times; where it is and what it is called stays."""
         self.rules = _rules(settings)
 
     def real_path(self) -> Path:
@@ -125,7 +138,9 @@ def _rules(settings: WatchSettings) -> FolderRules:
     )
 
 
-def found_below(root: bytes, path: bytes, identity: Identity, *, origin: str = "watch") -> Found:
+def found_below(
+    root: bytes, path: bytes, identity: Identity, *, origin: str = "watch", watch: str = ""
+) -> Found:
     """Return what is to be remembered of the file at *path*, which keeps its place below *root*.
 
     Args:
@@ -133,14 +148,17 @@ def found_below(root: bytes, path: bytes, identity: Identity, *, origin: str = "
         path: the file's real path.
         identity: what it is now.
         origin: as in `Found`.
+        watch: the name of the folder, which the server is told before the place below it.
     """
     above, _, name = path.rpartition(b"/")
     top = root.rstrip(b"/")
     below = above[len(top) + 1 :] if above.startswith(top + b"/") else b""
+    parts = [printable(part) for part in below.split(b"/")] if below else []
     return Found(
         path=path,
-        folder="/".join(printable(part) for part in below.split(b"/")) if below else "",
+        folder="/".join((watch, *parts) if watch else parts),
         name=printable(name),
         identity=identity,
+        watch=watch,
         origin=origin,
     )

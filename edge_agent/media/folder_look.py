@@ -80,7 +80,7 @@ class FolderLook:
         self._activity = activity
         self._settler = settler
         self._reconciler = Reconciler(store, activity, settler, on_doubt)
-        self._missing = MissingFiles(store, activity, settler, self._reconciler.renumbered)
+        self._missing = MissingFiles(folder, store, activity, settler, self._reconciler.renumbered)
         self._known = SeenFiles()
         self._walk: _Walk | None = None
         self._owes_search = True
@@ -148,7 +148,8 @@ class FolderLook:
                     self.commit()
             elif not is_known:
                 asked += 1
-                self._ask(walk, key, found_below(walk.root, path, identity), now_s)
+                found = found_below(walk.root, path, identity, watch=self._folder.name)
+                self._ask(walk, key, found, now_s)
             if asked >= ASKED_AT_ONCE or passed >= _PASSED_AT_ONCE:
                 self._add(walk, now_s)
                 return True
@@ -185,6 +186,7 @@ class FolderLook:
             self._folder.rules.names,
             recursive=self._folder.rules.is_recursive,
             configured=os.path.normpath(os.fsencode(self._folder.path.absolute())),
+            watch=self._folder.name,
         )
 
     def _ask(self, walk: _Walk, key: int, found: Found, now_s: float) -> None:

@@ -12,7 +12,8 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
-from edge_agent.media.folder import Folder, found_below
+from edge_agent.media.folder import found_below
+from edge_agent.media.folders import Folders
 from edge_agent.media.identity import identity_of
 from edge_agent.media.retry import ANEW
 from edge_agent.media.stability_check import UNSETTLED, settling
@@ -28,7 +29,7 @@ class Refusal:
 
 
 def hand_over(
-    store: Store, paths: Sequence[bytes], folder: Folder, *, now: bool = False
+    store: Store, paths: Sequence[bytes], folders: Folders, *, now: bool = False
 ) -> tuple[list[Recording], list[Refusal]]:
     """Remember the files at *paths*, so that they are sent; never deleted for it afterwards.
 
@@ -37,15 +38,14 @@ def hand_over(
 
     Args:
         paths: absolute.
-        folder: the watched one: files in it keep their place below it.
+        folders: the watched ones: files in one of them keep their place below it.
         now: as they are, whoever may still write to them. What is written later makes them wait, then.
     """
-    root = os.path.realpath(os.fsencode(folder.path))
     taken: list[Recording] = []
     refused: list[Refusal] = []
     for path in dict.fromkeys(os.path.realpath(path) for path in paths):
         try:
-            found = _look_at(path, root)
+            found = _look_at(path, folders)
         except OSError as error:
             refused.append(Refusal(printable(path), error.strerror or str(error)))
             continue
@@ -60,7 +60,7 @@ def hand_over(
     return taken, refused
 
 
-def _look_at(path: bytes, root: bytes) -> Found | Refusal:
+def _look_at(path: bytes, folders: Folders) -> Found | Refusal:
     # Opened, not only looked at: whether this process may read it is known only then.
     fd = beneath.open_file(path)
     try:
@@ -71,7 +71,12 @@ def _look_at(path: bytes, root: bytes) -> Found | Refusal:
         return Refusal(printable(path), "it is a folder: name the files in it")
     if not stat.S_ISREG(status.st_mode):
         return Refusal(printable(path), "it is no regular file")
-    return found_below(root, path, identity_of(status), origin="command")
+    folder = folders.holding(path)
+    if folder is None:
+        top, watch = path.rpartition(b"/")[0], ""  # elsewhere it has no place
+    else:
+        top, watch = os.path.realpath(os.fsencode(folder.path)), folder.name
+    return found_below(top, path, identity_of(status), origin="command", watch=watch)
 
 
 def _take(store: Store, found: Found) -> Recording:

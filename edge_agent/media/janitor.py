@@ -32,6 +32,7 @@ from edge_agent.media import beneath, removal
 from edge_agent.media.disk_space import DiskSpace
 from edge_agent.media.doubts import Doubts
 from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.leaving import LeavingFiles, words
 from edge_agent.media.mounts import Space, space_at
@@ -57,7 +58,7 @@ class Janitor:
     """A worker. `step` from one thread; `wake` from any.
 
     Args:
-        folder: whose disk is looked at, and whose rules say how long a recording must be quiet.
+        folders: whose disks are looked at, and whose rules say how long a recording must be quiet.
         probe: says who writes; this one's own, for it is for one thread.
         space: how much is free where a folder lies, which is told by an open descriptor or a path.
         unlink: removes a name in an open folder.
@@ -71,7 +72,7 @@ class Janitor:
         activity: Activity,
         *,
         clock: Clock,
-        folder: Folder,
+        folders: Folders,
         probe: LeaseProbe,
         space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
@@ -81,10 +82,10 @@ class Janitor:
         self._settings = settings
         self._activity = activity
         self._clock = clock
-        self._folder = folder
+        self._folders = folders
         self._probe = probe
         self._space = space
-        self._disk = DiskSpace(store, activity, space=lambda: space(os.fsencode(folder.path)))
+        self._disks: dict[Folder, DiskSpace] = {}
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
@@ -121,7 +122,7 @@ class Janitor:
     def step(self, now_s: float) -> float:
         """Settle what becomes of one recording; return the seconds until the next step."""
         try:
-            self._disk.look(self._settings, now_s)
+            self._look_at_disks(now_s)
             self._leaving.restore_found()
             wait_s = self._work(now_s)
             rest_s = self.doubts.step(now_s) if wait_s > 0 else None
@@ -139,6 +140,15 @@ class Janitor:
                 self._activity.problem(ProblemCode.STORE, present=False)
         self._activity.beat(WORKER, self._clock.now_s())
         return wait_s
+
+    def _look_at_disks(self, now_s: float) -> None:
+        self._disks = {
+            one: self._disks.get(one)
+            or DiskSpace(self._store, self._activity, one, space=self._space)
+            for one in self._folders
+        }
+        for disk in self._disks.values():
+            disk.look(self._settings, now_s)
 
     def _work(self, now_s: float) -> float:
         due = self._leaving.take_due(now_s)
@@ -164,7 +174,7 @@ class Janitor:
         page = self._store.in_states(State.KEPT, after_seq=self._kept_seen, limit=_PAGE)
         if not page:
             return False
-        ours = [one for one in page if one.origin == "watch"]
+        ours = [one for one in page if self._is_ours(one)]
         self._store.advance_all(
             [Move(one, Event.KEEPING_NO_MORE, {"receipt_s": None}) for one in ours]
         )
@@ -196,10 +206,14 @@ class Janitor:
     def _decide(self, recording: Recording) -> RetentionVerdict:
         return verdict(
             deletes=self._settings.delete == "after_verified",
-            is_ours=recording.origin == "watch",
+            is_ours=self._is_ours(recording),
             keep_free=self._settings.keep_free,
             free=self._free_beside(recording),
         )
+
+    def _is_ours(self, recording: Recording) -> bool:
+        """Return whether it may be let go by rule: nobody named it, and its folder is watched."""
+        return recording.origin == "watch" and self._folders.is_watched(recording.watch)
 
     def _free_beside(self, recording: Recording) -> int | None:
         try:
@@ -232,20 +246,21 @@ class Janitor:
 
     def _let_go(self, recording: Recording, source: Source, now_s: float) -> float:
         """Move it aside, if nobody writes to it; it is unlinked by a later step."""
+        settle = self._folders.of(recording.watch).rules.settle
         writer = self._probe.writer_of(source.fileno())
         if writer is Writer.SOMEBODY:
             self._pending.written(recording.id, now_s)
             return 0.0
         if writer is Writer.UNKNOWN:
             is_quiet = self._pending.is_quiet(
-                recording.id, now_s, fallback_s=self._folder.rules.settle.fallback_settle_s
+                recording.id, now_s, fallback_s=settle.fallback_settle_s
             )
             if not is_quiet:
                 return _KEPT_LOOK_S if is_quiet is None else 0.0
         if not recording.delete_allowed:
             recording = self._store.update(recording, delete_allowed=True)
         aside = removal.move_aside(recording.path, source, recording.identity)
-        wait_s = ASIDE_S if writer is Writer.NOBODY else self._folder.rules.settle.fallback_settle_s
+        wait_s = ASIDE_S if writer is Writer.NOBODY else settle.fallback_settle_s
         self._leaving.add(recording.id, aside, now_s + wait_s)
         return 0.0
 

@@ -14,6 +14,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_MISSING, Recording
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.media.folder import Folder
 from edge_agent.media.rings import Rings
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
@@ -35,11 +36,13 @@ class MissingFiles:
 
     def __init__(
         self,
+        folder: Folder,
         store: Store,
         activity: Activity,
         settler: StabilityCheck,
         renumbered: Mapping[int, int],
     ) -> None:
+        self._folder = folder
         self._store = store
         self._activity = activity
         self._settler = settler
@@ -50,7 +53,10 @@ class MissingFiles:
         """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
         after, self._rings = 0, Rings()
         while page := self._store.places(
-            *_UNSENT_OR_KNOWN, after_seq=after, limit=SEARCHED_AT_ONCE
+            *_UNSENT_OR_KNOWN,
+            after_seq=after,
+            limit=SEARCHED_AT_ONCE,
+            share=self._folder.share,
         ):
             after, are_judged = page[-1][0], True
             for seq, path, device in page:

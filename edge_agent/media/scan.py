@@ -30,9 +30,17 @@ class Scan:
     """One walk through a folder; iterate once, then read what it noticed."""
 
     def __init__(
-        self, root: bytes, rules: NameRules, *, recursive: bool, configured: bytes | None = None
+        self,
+        root: bytes,
+        rules: NameRules,
+        *,
+        recursive: bool,
+        configured: bytes | None = None,
+        watch: str = "",
     ) -> None:
         self._root = root
+        self._above = f"{watch}/" if watch else ""
+        """The folder's name, before places in it that a person is told of."""
         self._tops = tuple(one.rstrip(b"/") for one in (root, configured) if one is not None)
         """What the folder is called: the real path, and the one that a recorder may know."""
         self._rules = rules
@@ -71,7 +79,7 @@ class Scan:
         self._left_out.add(cause, self._place(path))
 
     def _place(self, path: bytes) -> str:
-        return printable(path[len(self._root.rstrip(b"/")) + 1 :] or path)
+        return self._above + printable(path[len(self._root.rstrip(b"/")) + 1 :] or path)
 
     def _files(self, folder: bytes, waiting: list[bytes]) -> Iterator[tuple[bytes, Identity]]:
         above = folder.rstrip(b"/") + b"/"

@@ -158,7 +158,13 @@ class StabilityCheck:
         ids = {one.recording_id for one in self._unfinished.values()}
         after, missing = 0, 0
         while not self.is_full and missing < MAX_WATCHED:
-            page = self._store.in_states(State.SEEN, State.GROWING, after_seq=after, limit=AT_ONCE)
+            page = self._store.in_states(
+                State.SEEN,
+                State.GROWING,
+                after_seq=after,
+                limit=AT_ONCE,
+                share=self._folder.share,
+            )
             for recording in page:
                 if recording.id not in ids and recording.path not in self._unfinished:
                     missing += not self._take(recording, now_s)

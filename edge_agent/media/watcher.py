@@ -36,7 +36,6 @@ from edge_host.terminal import plain
 
 log = structlog.get_logger()
 
-WORKER = "watcher"
 _ABSENT_RETRY_S = 2.0
 _LONGEST_POINT = 100
 _AWAY = {Cause.PERMISSION: Reason.PERMISSION, Cause.SOURCE_IO: Reason.SOURCE_IO}
@@ -60,11 +59,14 @@ class Watcher:
         probe: LeaseProbe,
     ) -> None:
         self._activity = activity
+        self.worker = folder.worker
         self._probe = probe
         self.wake_runner: Callable[[], None] = lambda: None
         """Called, from any thread, when `step` has something to do: the runner sets it."""
         self.on_aside: Callable[[list[bytes]], None] = lambda _: None
         """Called with what a scan has found under hidden names: on its way to be deleted, or left so."""
+        self.overlapping: Callable[[], Folder | None] = lambda: None
+        """Returns another watched folder that has files in common with this one, and comes before it."""
         self.on_doubt: Callable[[], None] = lambda: None
         """Called when a verified recording's file has other times than it had."""
         self._announced = Announcements()
@@ -80,7 +82,7 @@ class Watcher:
         """Real path of the folder that renames are told of."""
         self._told = Told()
         self._folder = folder
-        self._card = Card(store.notes, folder.path)
+        self._card = Card(store.notes, folder.path, watch=folder.name)
 
     def wake(self) -> None:
         """Say that something in the folder, or its rules, may have changed; returns at once."""
@@ -124,7 +126,7 @@ class Watcher:
 
     def step(self, now_s: float) -> float:
         """Look at what is due; return the seconds until the next look."""
-        self._activity.beat(WORKER, now_s)
+        self._activity.beat(self.worker, now_s)
         if self._store_retry_s is not None and now_s < self._store_retry_s:
             return self._store_retry_s - now_s  # hints come meanwhile: they mend no disk
         try:
@@ -134,11 +136,11 @@ class Watcher:
             if self._store_retry_s is None:
                 log.warning("watcher.store_failed", error=str(error), wait_s=_STORE_WAIT_S)
             self._store_retry_s = now_s + _STORE_WAIT_S
-            self._activity.problem(ProblemCode.STORE, present=True)
+            self._activity.problem(ProblemCode.STORE, present=True, by=self.worker)
             return _STORE_WAIT_S
         if self._store_retry_s is not None:
             self._store_retry_s = None
-            self._activity.problem(ProblemCode.STORE, present=False)
+            self._activity.problem(ProblemCode.STORE, present=False, by=self.worker)
         return wait_s
 
     def _look(self, now_s: float) -> float:
@@ -172,13 +174,9 @@ class Watcher:
 
     def _root(self, now_s: float) -> Path | None:
         """Return the folder's real path; None, and say so, while it is not there."""
-        try:
-            root = self._folder.real_path()
-            with beneath.folder(os.fsencode(root)):
-                pass  # it may be listed
-        except OSError as error:
-            why = self._why_away(error)
-            self._activity.miss_folder(why)
+        root, why = self._looked_up()
+        if why is not None:
+            self._activity.miss_folder(why, watch=self._folder.name)
             if not self._is_root_lost:
                 self._lose_root(why.detail)
             self._scan_due_s = now_s
@@ -186,8 +184,18 @@ class Watcher:
         if self._is_root_lost:
             self._is_root_lost = False
             log.info("folder.restored", path=str(self._folder.path))
-            self._activity.miss_folder(None)
+            self._activity.miss_folder(None, watch=self._folder.name)
         return root
+
+    def _looked_up(self) -> tuple[Path | None, Wait | None]:
+        """Return the folder's real path, or why nothing can be found in it."""
+        try:
+            root = self._folder.real_path()
+            with beneath.folder(os.fsencode(root)):
+                pass  # it may be listed
+        except OSError as error:
+            return None, self._why_away(error)
+        return root, self._why_twice(self.overlapping())
 
     def _why_away(self, error: OSError) -> Wait:
         reason = _AWAY.get(cause_of(error.errno), Reason.SOURCE_MISSING)
@@ -195,7 +203,16 @@ class Watcher:
             return card
         said = error.strerror or str(error)
         detail = f"the watched folder is not there, or may not be entered: {said}"
-        return Wait(reason, detail)
+        return Wait(reason, self._folder.named(detail))
+
+    def _why_twice(self, other: Folder | None) -> Wait | None:
+        if other is None:
+            return None
+        detail = (
+            f"{self._folder.path} has files in common with {other.name}, {other.path}: nothing is looked"
+            " for in it, or they would be sent twice; watch the outer one alone, or folders beside each other"
+        )
+        return Wait(Reason.SOURCE_MISSING, self._folder.named(detail))
 
     def _absent_card(self) -> Wait | None:
         """Return that the folder is a mount point with nothing mounted, if it is."""
@@ -206,7 +223,7 @@ class Watcher:
             f"nothing is mounted at {plain(point[:_LONGEST_POINT])}, where the card with the watched"
             " folder belongs: put it in, or mount it; what is known and not sent waits for it"
         )
-        return Wait(Reason.CARD_ABSENT, detail)
+        return Wait(Reason.CARD_ABSENT, self._folder.named(detail))
 
     def _lose_root(self, why: str) -> None:
         self._is_root_lost = True
@@ -215,7 +232,7 @@ class Watcher:
         self._lookout.stop()
         self._settler.clear()
         self._all.forget_all()
-        self._activity.leave_out(None)
+        self._activity.leave_out(None, watch=self._folder.name)
 
     def _look_at_all(self, root: bytes, now_s: float) -> bool:
         """Do a step of a look at the whole folder; return whether it is through."""
@@ -238,22 +255,23 @@ class Watcher:
 
     def _tell_limits(self) -> None:
         limits, before = self._probe.limits, self._activity.view().limits
-        self._activity.limit(limits)
+        self._activity.limit(limits, watch=self._folder.name)
         for limit in limits:
             if limit not in before:
                 log.warning("writers.unknown", why=limit)
 
     def _tell_trouble(self, scan: Scan, now_s: float) -> None:
         card = self._absent_card()
-        if card is not None and self._activity.view().folder != card:
+        if card is not None and self._activity.view().away(self._folder.name) != card:
             log.error("card.absent", path=str(self._folder.path), detail=card.detail)
-        self._activity.miss_folder(card)
+        self._activity.miss_folder(card, watch=self._folder.name)
         left_out = scan.left_out
-        if self._activity.leave_out(left_out):
+        if self._activity.leave_out(left_out, watch=self._folder.name):
             self._is_hinted = True  # another look tells whether it stands
         for one in self._told.news(left_out, now_s):
             say = log.info if one.cause in WANTED else log.warning
             say("folder.left_out", cause=one.cause.value, files=one.count, detail=sentence(one))
         if self._lookout.compare(scan.folders):
             self._is_hinted = True
-        self._activity.problem(ProblemCode.WATCH_LIMIT, present=self._lookout.is_limited)
+        is_limited = self._lookout.is_limited
+        self._activity.problem(ProblemCode.WATCH_LIMIT, present=is_limited, by=self.worker)

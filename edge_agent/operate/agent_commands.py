@@ -11,8 +11,8 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings, CommandSettings
 from edge_agent.base.state_lock import SOCKET
-from edge_agent.media.folder import Folder
-from edge_agent.media.watcher import Watcher
+from edge_agent.media.folders import Folders
+from edge_agent.media.watchers import Watchers
 from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
@@ -37,9 +37,9 @@ class AgentCommands:
         *,
         clock: Clock,
         boot_id: str,
-        folder: Folder,
+        folders: Folders,
         sender: Sender,
-        watcher: Watcher,
+        watchers: Watchers,
     ) -> None:
         self.announcements: list[Callable[[], None]] = [activity.touch]
         """Called when a command wants everything told anew: each way adds its own."""
@@ -52,26 +52,26 @@ class AgentCommands:
         """Called when `desk.step` has something to do: the runner sets it."""
         self.load: Callable[[], object] | None = None
         """Reads the configuration, and raises where it is not in order; set while the agent runs."""
-        recordings = RecordingHandlers(store, sender, wake_watcher=watcher.wake)
+        recordings = RecordingHandlers(store, sender, wake_watcher=watchers.wake)
         guarded = GuardedHandlers(
             settings,
             store,
             sender,
             recordings,
             clock=clock,
-            folder=folder,
-            wake_watcher=watcher.wake,
+            folders=folders,
+            wake_watcher=watchers.wake,
             reload=self._reload,
         )
         handlers = {
             **SendingHandlers(
                 store,
                 sender,
-                wake_watcher=watcher.wake,
+                wake_watcher=watchers.wake,
                 announce=lambda: _call(self.announcements),
             ).handlers(),
             **recordings.handlers(),
-            **FetchHandler(store, activity, sender, wake_watcher=watcher.wake).handlers(),
+            **FetchHandler(store, activity, sender, wake_watcher=watchers.wake).handlers(),
             **guarded.handlers(),
         }
         self.desk = CommandDesk(
@@ -91,9 +91,9 @@ class AgentCommands:
             store,
             activity,
             snapshots,
-            folder=folder,
-            announce=watcher.announce,
-            wake_watcher=watcher.wake,
+            folders=folders,
+            announce=watchers.announce,
+            wake_watcher=watchers.wake,
             wake_sender=sender.wake,
             handlers=handlers,
         )

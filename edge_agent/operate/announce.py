@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from edge_agent.core.stability import Marker, Writer
 from edge_agent.core.upload import State
 from edge_agent.media.announced import Announcement, NoRecordingError, recording_at
 from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.store.recordings import Store
 
@@ -37,7 +39,7 @@ _WRITTEN = (
 
 
 def announce(
-    paths: Sequence[bytes], folder: Folder, store: Store, tell: Callable[[Announcement], None]
+    paths: Sequence[bytes], folders: Folders, store: Store, tell: Callable[[Announcement], None]
 ) -> Iterator[dict[str, Any]]:
     """Have the recordings at *paths*, which are absolute, taken for finished as they are now.
 
@@ -48,9 +50,10 @@ def announce(
         StoreError: what is remembered of one could not be read.
     """
     probe = LeaseProbe()
-    for path, identity, why in examined(paths, folder):
-        if identity is None:
-            yield answer_of(path, why, is_taken=False)
+    for one in examined(paths, folders):
+        path, identity, folder = one.path, one.identity, one.folder
+        if identity is None or folder is None:
+            yield answer_of(path, one.why, is_taken=False)
             continue
         before = store.newest_at(path)
         if before is None or not before.identity.is_same_content(identity):
@@ -71,19 +74,38 @@ def announce(
             yield answer_of(path, said, is_taken=True)
 
 
-def examined(
-    paths: Sequence[bytes], folder: Folder
-) -> Iterator[tuple[bytes, Identity | None, str]]:
-    """Yield each real path once, what is there, and why it is no recording if it is none."""
-    try:
-        root, away = os.fsencode(folder.real_path()), ""
-    except OSError as error:
-        root, away = b"", f"the watched folder, {folder.path}, is not there: {error.strerror}"
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a path names."""
+
+    path: bytes
+    """Resolved."""
+    folder: Folder | None
+    """The watched folder that it is in, or the only one there is."""
+    identity: Identity | None
+    """What is there; None: no recording."""
+    why: str
+    """Why it is none."""
+
+
+def examined(paths: Sequence[bytes], folders: Folders) -> Iterator[Examined]:
+    """Yield each real path once, with what is there."""
     for path in dict.fromkeys(os.path.realpath(path) for path in paths):
+        folder = folders.holding(path) or (folders.first if len(folders) == 1 else None)
+        if folder is None:
+            among = ", ".join(str(one.path) for one in folders)
+            yield Examined(path, None, None, f"it is in none of the watched folders, {among}")
+            continue
         try:
-            yield path, None if away else recording_at(path, root, folder.rules), away
+            root = os.fsencode(folder.real_path())
+        except OSError as error:
+            away = f"the watched folder, {folder.path}, is not there: {error.strerror}"
+            yield Examined(path, folder, None, away)
+            continue
+        try:
+            yield Examined(path, folder, recording_at(path, root, folder.rules), "")
         except NoRecordingError as error:
-            yield path, None, str(error)
+            yield Examined(path, folder, None, str(error))
 
 
 def answer_of(path: bytes, message: str, *, is_taken: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.core.command import is_id
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.announce import answer_of, examined
 from edge_agent.operate.command_handlers import (
     Handlers,
@@ -63,7 +63,7 @@ def _without_agent(settings: AgentSettings) -> Iterator[Commands]:
             store,
             Activity(),
             dict,
-            folder=Folder(settings.watch),
+            folders=Folders(settings.watch),
             wake_watcher=_nobody,
             handlers=_handlers(store),
         )
@@ -126,8 +126,8 @@ def say_finished(settings: AgentSettings, files: Sequence[Path]) -> tuple[list[s
     except NotRunningError:
         later = "no agent is running: the next start finds it in the watched folder"
         answers = [
-            answer_of(path, why or later, is_taken=identity is not None)
-            for path, identity, why in examined(paths, Folder(settings.watch))
+            answer_of(one.path, one.why or later, is_taken=one.identity is not None)
+            for one in examined(paths, Folders(settings.watch))
         ]
     lines = [f"{one['path']}: {one['message']}" for one in answers]
     return lines, all(one["taken"] for one in answers)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings_loading import Loaded
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.checks.broker import check_reporting
 from edge_agent.operate.checks.device import check_certificates, check_clock, check_congestion
 from edge_agent.operate.checks.finding import Finding
@@ -27,12 +27,12 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     source = "no file: environment and options" if loaded.file is None else str(loaded.file)
     yield Finding("OK", "config", f"read from {source}")
     for warning in loaded.warnings:
-        if not warning.startswith("[watch] folder:"):  # `check_folder` says it, and what to do
-            yield Finding("WARN", "config", warning)
-    watched = Folder(settings.watch)
-    yield from check_folder(watched, deletes=settings.retention.delete != "never")
-    yield from check_card(watched)
-    yield from check_left_out(watched)
+        if not warning.startswith("[watch] folder:") and not warning.startswith("[[watch]]"):
+            yield Finding("WARN", "config", warning)  # else `check_folder` says it, and what to do
+    for watched in Folders(settings.watch):
+        yield from check_folder(watched, deletes=settings.retention.delete != "never")
+        yield from check_card(watched)
+        yield from check_left_out(watched)
     yield from check_state_dir(settings.state_dir)
     yield from check_clock(clock)
     yield from check_congestion(settings)

@@ -14,7 +14,7 @@ from edge_agent.base.errors import StoreError
 from edge_agent.core.command import Command, UnfitError, arguments
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.announced import Announcement
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.handover import hand_over
 from edge_agent.operate.announce import announce
 from edge_agent.operate.command_handlers import Handlers, Outcome, carry_out
@@ -45,7 +45,7 @@ class Commands:
         activity: Activity,
         snapshot: Callable[[], dict[str, Any]],
         *,
-        folder: Folder,
+        folders: Folders,
         wake_watcher: Callable[[], None],
         wake_sender: Callable[[], None] = lambda: None,
         announce: Callable[[Announcement], None] = lambda _: None,
@@ -54,7 +54,7 @@ class Commands:
         self._store = store
         self._activity = activity
         self._snapshot = snapshot
-        self._folder = folder
+        self._folders = folders
         self._wake_watcher = wake_watcher
         self._wake_sender = wake_sender
         self._announce = announce
@@ -76,7 +76,7 @@ class Commands:
             case "finished":
                 paths = _paths(request.get("paths"))
                 try:
-                    yield from announce(paths, self._folder, self._store, self._announce)
+                    yield from announce(paths, self._folders, self._store, self._announce)
                 except StoreError as error:
                     raise RequestError(str(error)) from error
             case "now":
@@ -110,7 +110,7 @@ class Commands:
         self, paths: list[bytes], stopping: threading.Event, *, now: bool
     ) -> Iterator[object]:
         try:
-            taken, refused = hand_over(self._store, paths, self._folder, now=now)
+            taken, refused = hand_over(self._store, paths, self._folders, now=now)
         except StoreError as error:
             raise RequestError(str(error)) from error
         self._wake_watcher()
@@ -120,7 +120,7 @@ class Commands:
 
     def _now(self, paths: list[bytes], metered: bool) -> dict[str, Any]:
         try:
-            taken, refused = hand_over(self._store, paths, self._folder)
+            taken, refused = hand_over(self._store, paths, self._folders)
         except StoreError as error:
             raise RequestError(str(error)) from error
         if refused:

@@ -19,7 +19,7 @@ from edge_agent.core.command import Command
 from edge_agent.core.recording import CANCELLED, Recording
 from edge_agent.core.redaction import redacted
 from edge_agent.core.upload import PENDING, Event, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.handover import hand_over
 from edge_agent.operate.command_handlers import (
     ARRIVED,
@@ -54,7 +54,7 @@ class GuardedHandlers:
         recordings: RecordingHandlers,
         *,
         clock: Clock,
-        folder: Folder,
+        folders: Folders,
         wake_watcher: Callable[[], None],
         reload: Callable[[], None],
     ) -> None:
@@ -63,7 +63,7 @@ class GuardedHandlers:
         self._sender = sender
         self._recordings = recordings
         self._clock = clock
-        self._folder = folder
+        self._folders = folders
         self._wake_watcher = wake_watcher
         self._reload = reload
 
@@ -134,7 +134,7 @@ class GuardedHandlers:
             _delete(path)
             message = f"the log cannot be written to {path.parent}: {error.strerror}"
             raise CommandFailedError("disk", message) from None
-        taken, refused = hand_over(self._store, [os.fsencode(path)], self._folder, now=True)
+        taken, refused = hand_over(self._store, [os.fsencode(path)], self._folders, now=True)
         if not taken:
             raise CommandFailedError("disk", f"the log cannot be sent: {refused[0].why}")
         self._wake_watcher()

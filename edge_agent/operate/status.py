@@ -9,7 +9,7 @@ from edge_agent.base.clock import SystemClock, boot_id
 from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
@@ -42,7 +42,7 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
             activity,
             clock,
             boot_id=boot_id(),
-            folder=Folder(settings.watch),
+            folders=Folders(settings.watch),
             link=lambda: LinkUse(limit_bytes_per_s=int(settings.upload.max_rate or 0)),
             is_paused=lambda: store.orders.paused() is not None,
         )

@@ -56,6 +56,7 @@ def _head(document: Mapping[str, Any], device_id: str, *, is_running: bool) -> l
         f"waiting: {files(queue['files'])}, {size(queue['bytes'])}{_left(document)};"
         f" failed: {queue['failed']}; sent so far: {files(totals['files_done'])}"
     )
+    lines += [_folder_line(one) for one in document.get("folders", ())]
     if overwritten := totals.get("files_overwritten"):
         lines.append(
             f"overwritten by the recorder before they were sent: {files(overwritten)};"
@@ -66,6 +67,15 @@ def _head(document: Mapping[str, Any], device_id: str, *, is_running: bool) -> l
     if other := document["link"].get("other"):
         lines.append(f"other links: {other}")
     return lines
+
+
+def _folder_line(row: Mapping[str, Any]) -> str:
+    """Return what waits in one of several folders, and why nothing is found there."""
+    queue = row["queue"]
+    said = f"{row['name']}: {files(queue['files'])} waiting, {size(queue['bytes'])}"
+    if queue["failed"]:
+        said += f"; failed: {queue['failed']}"
+    return f"{said}; {row['blocked_by']}: {row['blocked_detail']}" if row["blocked_by"] else said
 
 
 def _left(document: Mapping[str, Any]) -> str:

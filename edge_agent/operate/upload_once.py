@@ -22,7 +22,7 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET, StateLock
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.upload import Event, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.handover import hand_over
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
@@ -67,8 +67,8 @@ def _alone(
         stack.enter_context(StateLock(settings.state_dir))
         store = Store.open(settings.state_dir / DATABASE, clock=clock, boot_id=boot_id)
         stack.callback(store.close)
-        folder = Folder(settings.watch)
-        taken, refused = hand_over(store, paths, folder, now=now)
+        folders = Folders(settings.watch)
+        taken, refused = hand_over(store, paths, folders, now=now)
         yield {"refused": [{"path": one.path, "why": one.why} for one in refused]}
         if not taken:
             return
@@ -80,9 +80,14 @@ def _alone(
         transport = make_transport(settings, clock, link, way=way)
         stack.callback(transport.close)
         sender = make_sender(settings, chosen, transport, activity, clock, link=link, way=way)
-        settler = StabilityCheck(folder, chosen, activity, LeaseProbe(), wake_sender=sender.wake)
+        settlers = [
+            StabilityCheck(one, chosen, activity, LeaseProbe(), wake_sender=sender.wake)
+            for one in folders
+        ]
         runners = [
-            WorkerThread("settler", lambda now_s: _settle(settler, now_s), clock=clock),
+            WorkerThread(
+                "settler", lambda now_s: min(_settle(one, now_s) for one in settlers), clock=clock
+            ),
             WorkerThread("sender", sender.step, clock=clock, woken=sender.woken),
         ]
         stack.callback(_stop, runners, sender.close)
@@ -91,7 +96,7 @@ def _alone(
             link.start()
         for runner in runners:
             runner.start()
-        desk = Commands(store, activity, dict, folder=folder, wake_watcher=runners[0].wake)
+        desk = Commands(store, activity, dict, folders=folders, wake_watcher=runners[0].wake)
         yield from desk.follow([one.id for one in taken], threading.Event())
         _keep(store, ids)
 

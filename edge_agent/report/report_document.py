@@ -94,7 +94,7 @@ def fitting(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return *state*, without what names files where these are so many that it would be too long."""
     if len(encode(state)) < _MOST_BYTES["state"] - 64:
         return state
-    return {**state, "left_out": None, "problems": state["problems"][:100]}
+    return {**state, "left_out": None, "folders": [], "problems": state["problems"][:100]}
 
 
 def gist_of_state(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +106,10 @@ def gist_of_state(state: Mapping[str, Any]) -> dict[str, Any]:
         gist["link"] = (link.get("iface"), link.get("metered"), link.get("other"))
     if (disk := state.get("disk")) and disk.get("total"):
         gist["disk"] = disk["free"] * _STEPS_OF_DISK // disk["total"]
+    gist["folders"] = [
+        {key: said for key, said in row.items() if key != "disk"}
+        for row in state.get("folders", ())
+    ]
     return gist
 
 

@@ -26,7 +26,14 @@ from edge_agent.base.clock import Clock
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import PENDING, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
+from edge_agent.report.folder_rows import (
+    disk_of,
+    folder_rows,
+    there,
+    together,
+    waiting_for_folder,
+)
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
 from edge_host.clock import rfc3339
 from edge_host.terminal import plain
@@ -93,7 +100,7 @@ class StateDocuments:
         clock: Clock,
         *,
         boot_id: str,
-        folder: Folder,
+        folders: Folders,
         link: Callable[[], LinkUse] = LinkUse,
         is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -101,7 +108,7 @@ class StateDocuments:
         self._activity = activity
         self._clock = clock
         self._boot_id = boot_id
-        self._folder = folder
+        self._folders = folders
         self._link = link
         self._is_paused = is_paused
         self._seq = itertools.count(1)
@@ -110,10 +117,13 @@ class StateDocuments:
 
     def __call__(self) -> dict[str, Any]:
         view = self._activity.view()
-        counts = self._store.counts()
+        by_folder = self._store.counts_by_folder()
+        counts = together(by_folder.values())
         totals = self._store.notes.totals()
         waiting = pending_files(counts)
-        wait = blocking(view, counts)
+        wait = blocking(view, there(view, by_folder))
+        if wait is None and view.current is None:
+            wait = waiting_for_folder(view, by_folder)
         link = self._link()
         now = self._clock.now_utc()
         is_synced = self._clock.is_synchronised()
@@ -145,7 +155,8 @@ class StateDocuments:
                 "files_overwritten": totals.files_overwritten,
             },
             "link": _link(link),
-            "disk": self._disk(),
+            "disk": disk_of(self._folders),
+            "folders": folder_rows(self._folders, view, by_folder),
             "problems": sorted(view.problems),
             "left_out": None if view.left_out is None else in_document(view.left_out),
             "last_completed_at": totals.last_verified_at,
@@ -165,12 +176,6 @@ class StateDocuments:
         if is_synced and seen.is_seen_at_true:
             ages.append(int((now - datetime.fromisoformat(seen.seen_at)).total_seconds()))
         return max(ages)
-
-    def _disk(self) -> dict[str, int | None]:
-        space = self._folder.space()
-        if space is None:
-            return {"free": None, "total": None}
-        return {"free": space.free, "total": space.total}
 
 
 def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:
@@ -237,9 +242,9 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     if holds_all and recording.state not in (State.SEEN, State.GROWING):
         return view.blocked_by
     if (own := view.waits.get(recording.id)) is not None:
-        return _of_folder(own, view) if is_watched else own
-    if is_watched and view.folder is not None:
-        return view.folder
+        return _of_folder(own, view, recording.watch) if is_watched else own
+    if is_watched and (away := view.away(recording.watch)) is not None:
+        return away
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
@@ -247,11 +252,12 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     return Wait(Reason.QUEUED, "other recordings are sent first")
 
 
-def _of_folder(wait: Wait, view: View) -> Wait:
-    """Return why the whole folder is away, where *wait* is for a file that is."""
-    if view.folder is not None and wait.reason is Reason.SOURCE_MISSING:
-        return view.folder
-    return wait
+def _of_folder(wait: Wait, view: View, watch: str | None = None) -> Wait:
+    """Return why the whole folder is away, where *wait* is for a file that is; None: in any of them."""
+    if wait.reason is not Reason.SOURCE_MISSING:
+        return wait
+    away = view.away(watch) if watch is not None else view.any_away
+    return wait if away is None else away
 
 
 def status_line(document: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ from edge_agent.core.plan import MIB, RequestSizing, request_bytes
 from edge_agent.core.progress import Rate
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
@@ -69,7 +69,7 @@ class WhileRecording:
     Args:
         shared: of the lanes of the link.
         more: makes the client; asked once something is to be sent.
-        folder: says which names are wanted.
+        folders: say which names are wanted.
         way: that of the clients.
         jitter: draws from ``[0, 1)``.
     """
@@ -78,7 +78,7 @@ class WhileRecording:
         self,
         shared: Shared,
         more: Callable[[], LaneClient],
-        folder: Folder,
+        folders: Folders,
         *,
         way: Way,
         device_id: str,
@@ -87,7 +87,7 @@ class WhileRecording:
         self._shared = shared
         self._way = way
         self._more = more
-        self._folder = folder
+        self._folders = folders
         self._device_id = device_id
         self._jitter = jitter
         self._client: LaneClient | None = None
@@ -102,7 +102,7 @@ class WhileRecording:
 
     def step(self, now_s: float) -> float:
         """Send at most one request's bytes; return the seconds until the next look."""
-        if self._folder.rules.while_recording is None and not self._sent:
+        if not self._folders.send_meanwhile and not self._sent:
             return _ASLEEP_S
         with self._shared.lock:
             try:
@@ -139,14 +139,10 @@ class WhileRecording:
 
     def _growing(self) -> list[Recording]:
         """Return what is written to and wanted, whoever waits longest first."""
-        names = self._folder.rules.while_recording
-        if names is None:
+        if not self._folders.send_meanwhile:
             return []
-        found = [
-            one
-            for one in self._shared.store.in_states(State.GROWING)
-            if one.origin == "watch" and names.take(one.path.rpartition(b"/")[2])
-        ]
+        growing = self._shared.store.in_states(State.GROWING)
+        found = [one for one in growing if self._folders.sends_meanwhile(one)]
         return sorted(found, key=lambda one: self._known(one).served)
 
     def _is_allowed(self, recording: Recording, now_s: float) -> bool:

@@ -12,7 +12,7 @@ from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.interfaces import tunnel_among
@@ -180,17 +180,17 @@ def make_sender(
 def make_while_recording(
     settings: AgentSettings,
     sender: Sender,
-    folder: Folder,
+    folders: Folders,
     clock: Clock,
     *,
     link: LinkMonitor,
     way: Way,
 ) -> WhileRecording:
-    """Return what sends, beside *sender*, the recordings of *folder* that are still written to."""
+    """Return what sends, beside *sender*, the recordings of *folders* that are still written to."""
     return WhileRecording(
         sender.shared,
         lambda: make_transport(settings, clock, link, way=way),
-        folder,
+        folders,
         way=way,
         device_id=settings.device_id,
         jitter=secrets.SystemRandom().random,

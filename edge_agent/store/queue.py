@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import Recording, Share
 from edge_agent.core.upload import State
 from edge_agent.store.database import Database
 from edge_agent.store.schema import COLUMNS, to_recording
@@ -21,9 +21,17 @@ class Queue(Protocol):
     """
 
     def in_states(
-        self, *states: State, after_seq: int = 0, limit: int | None = None
+        self,
+        *states: State,
+        after_seq: int = 0,
+        limit: int | None = None,
+        share: Share | None = None,
     ) -> list[Recording]:
-        """Return recordings in *states*, oldest first; None: all of them, however many."""
+        """Return recordings in *states*, oldest first; None: all of them, however many.
+
+        Args:
+            share: of one watched folder; None: of all.
+        """
         ...
 
     def due(
@@ -42,6 +50,16 @@ class Queue(Protocol):
         ...
 
 
+def of_share(share: Share | None) -> tuple[str, tuple[str, ...]]:
+    """Return the end of a condition that picks the recordings of *share*, and what it binds."""
+    if share is None or share.others == frozenset():
+        return "", ()
+    if share.others is None:
+        return " AND watch = ?", (share.name,)
+    others = tuple(sorted(share.others))
+    return f" AND watch NOT IN ({','.join('?' * len(others))})", others
+
+
 class EveryRecording:
     """The queue of all that is remembered."""
 
@@ -49,9 +67,14 @@ class EveryRecording:
         self._database = database
 
     def in_states(
-        self, *states: State, after_seq: int = 0, limit: int | None = None
+        self,
+        *states: State,
+        after_seq: int = 0,
+        limit: int | None = None,
+        share: Share | None = None,
     ) -> list[Recording]:
-        return self._by_state(states, "seq > ?", after_seq, "seq", limit)
+        where, names = of_share(share)
+        return self._by_state(states, f"seq > ?{where}", (after_seq, *names), "seq", limit)
 
     def due(
         self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
@@ -62,12 +85,12 @@ class EveryRecording:
         if len(page) < limit and at_least <= 0:
             after_seq = 0 if after is None or after.priority > 0 else after.seq
             page += self._by_state(
-                states, "priority = 0 AND seq > ?", after_seq, "seq", limit - len(page)
+                states, "priority = 0 AND seq > ?", (after_seq,), "seq", limit - len(page)
             )
         return page
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
-        return self._by_state(states, "seq <= ?", _LAST_SEQ, "seq DESC", limit)
+        return self._by_state(states, "seq <= ?", (_LAST_SEQ,), "seq DESC", limit)
 
     def _ahead(
         self, states: Sequence[State], after: Recording | None, at_least: int, limit: int
@@ -83,7 +106,12 @@ class EveryRecording:
         return self._page([one] * len(states), values, "priority DESC, seq", limit)
 
     def _by_state(
-        self, states: Sequence[State], where: str, bound: int, order: str, limit: int | None
+        self,
+        states: Sequence[State],
+        where: str,
+        bound: Sequence[object],
+        order: str,
+        limit: int | None,
     ) -> list[Recording]:
         """Look into the index once per state: SQLite would sort all that are in any of them."""
         one = (
@@ -91,7 +119,7 @@ class EveryRecording:
             f" ORDER BY {order} LIMIT ?)"
         )
         most = -1 if limit is None else limit
-        values = [value for state in states for value in (state, bound, most)]
+        values = [value for state in states for value in (state, *bound, most)]
         return self._page([one] * len(states), values, order, most)
 
     def _page(
@@ -113,11 +141,20 @@ class Chosen:
         self._ids = ids
 
     def in_states(
-        self, *states: State, after_seq: int = 0, limit: int | None = None
+        self,
+        *states: State,
+        after_seq: int = 0,
+        limit: int | None = None,
+        share: Share | None = None,
     ) -> list[Recording]:
         found = (self._get(one) for one in self._ids)
         wanted = [
-            one for one in found if one is not None and one.state in states and one.seq > after_seq
+            one
+            for one in found
+            if one is not None
+            and one.state in states
+            and one.seq > after_seq
+            and (share is None or share.has(one.watch))
         ]
         return sorted(wanted, key=lambda one: one.seq)[:limit]
 

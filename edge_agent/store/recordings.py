@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
-from edge_agent.core.recording import Found, Identity, Recording
+from edge_agent.core.recording import Found, Identity, Recording, Share
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
@@ -33,7 +33,7 @@ from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
 from edge_agent.store.orders import Orders
 from edge_agent.store.outbox import NewEvent, Outbox, OutboxEvent
-from edge_agent.store.queue import Chosen, EveryRecording, Queue
+from edge_agent.store.queue import Chosen, EveryRecording, Queue, of_share
 from edge_agent.store.reserve import Reserve
 from edge_agent.store.running_time import RunningTime
 from edge_agent.store.schema import (
@@ -149,8 +149,8 @@ class Store:
         identity = found.identity
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
-            " ctime_ns, state, origin, supersedes, priority, seen_at, is_seen_at_true, seen_s)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ctime_ns, state, origin, supersedes, watch, priority, seen_at, is_seen_at_true, seen_s)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
@@ -165,6 +165,7 @@ class Store:
                 State.SEEN,
                 found.origin,
                 found.supersedes,
+                found.watch,
                 0 if self.priority_of is None else self.priority_of(found.folder, found.name),
                 *seen,
             ),
@@ -185,10 +186,14 @@ class Store:
         return self._rows("WHERE inode = ? ORDER BY seq DESC", (str(inode),))
 
     def in_states(
-        self, *states: State, after_seq: int = 0, limit: int | None = None
+        self,
+        *states: State,
+        after_seq: int = 0,
+        limit: int | None = None,
+        share: Share | None = None,
     ) -> list[Recording]:
         """Return recordings in *states*, oldest first; None: all of them, however many."""
-        return self._queue.in_states(*states, after_seq=after_seq, limit=limit)
+        return self._queue.in_states(*states, after_seq=after_seq, limit=limit, share=share)
 
     def due(
         self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
@@ -222,17 +227,36 @@ class Store:
         """Return the newest recordings in *states*, newest first."""
         return self._queue.latest(*states, limit=limit)
 
-    def places(self, *states: State, after_seq: int, limit: int) -> list[tuple[int, bytes, int]]:
-        """Return number, path and device of recordings in *states*, oldest first."""
+    def places(
+        self, *states: State, after_seq: int, limit: int, share: Share | None = None
+    ) -> list[tuple[int, bytes, int]]:
+        """Return number, path and device of a folder's recordings in *states*, oldest first."""
         marks = ",".join("?" * len(states))
+        where, names = of_share(share)
         with self._database.reading() as run:
             # By number, which is the table's own order: the plus keeps SQLite from the index.
             rows: list[tuple[int, bytes, int]] = run.execute(
                 f"SELECT seq, path, device FROM recording WHERE seq > ? AND +state IN ({marks})"
-                " ORDER BY seq LIMIT ?",
-                (after_seq, *states, limit),
+                f"{where} ORDER BY seq LIMIT ?",
+                (after_seq, *states, *names, limit),
             ).fetchall()
         return rows
+
+    def folder_names(self) -> set[str]:
+        """Return the names of the watched folders that recordings are remembered of."""
+        return {watch for watch, counts in self.counts_by_folder().items() if counts}
+
+    def adopt(self, before: str, after: str, tops: Collection[bytes]) -> None:
+        """Give the recordings of the folder named *before* that lie below *tops* to the one named *after*.
+
+        What the server is told of the place of one that it knows already stays as it was.
+        """
+        with self._database.transaction() as run:
+            for top in {one.rstrip(b"/") + b"/" for one in tops}:
+                run.execute(
+                    "UPDATE recording SET watch = ? WHERE watch = ? AND substr(path, 1, ?) = ?",
+                    (after, before, len(top), top),
+                )
 
     def numbered(self, seq: int) -> Recording | None:
         rows = self._rows("WHERE seq = ?", (seq,))
@@ -241,8 +265,20 @@ class Store:
     def counts(self) -> dict[State, tuple[int, int]]:
         """Return files and bytes per state."""
         with self._database.reading() as run:
-            rows = run.execute("SELECT state, files, bytes FROM tally WHERE files > 0").fetchall()
+            rows = run.execute(
+                "SELECT state, sum(files), sum(bytes) FROM tally WHERE files > 0 GROUP BY state"
+            ).fetchall()
         return {State(state): (files, length) for state, files, length in rows}
+
+    def counts_by_folder(self) -> dict[str, dict[State, tuple[int, int]]]:
+        """Return files and bytes per state, of each watched folder that has any, by its name."""
+        found: dict[str, dict[State, tuple[int, int]]] = {}
+        with self._database.reading() as run:
+            for watch, state, files, length in run.execute(
+                "SELECT watch, state, files, bytes FROM tally WHERE files > 0"
+            ):
+                found.setdefault(watch, {})[State(state)] = (files, length)
+        return found
 
     def advance(
         self,

@@ -88,6 +88,37 @@ _VERSIONS = "ALTER TABLE recording ADD COLUMN supersedes TEXT;"
 # A priority that a person gave to one recording outlives other rules of the owner's.
 _CHOSEN = "ALTER TABLE recording ADD COLUMN is_chosen INTEGER NOT NULL DEFAULT 0;"
 
+# Of which watched folder each is, and what is counted for each of them.
+_FOLDERS = """
+ALTER TABLE recording ADD COLUMN watch TEXT NOT NULL DEFAULT '';
+DROP TRIGGER recording_added;
+DROP TRIGGER recording_removed;
+DROP TRIGGER recording_moved;
+DROP TABLE tally;
+CREATE TABLE tally (
+  watch TEXT NOT NULL,
+  state TEXT NOT NULL,
+  files INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (watch, state)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tally SELECT watch, state, count(*), sum(length) FROM recording GROUP BY watch, state;
+CREATE TRIGGER recording_added AFTER INSERT ON recording BEGIN
+  INSERT INTO tally VALUES (NEW.watch, NEW.state, 1, NEW.length)
+    ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER recording_removed AFTER DELETE ON recording BEGIN
+  UPDATE tally SET files = files - 1, bytes = bytes - OLD.length
+    WHERE watch = OLD.watch AND state = OLD.state;
+END;
+CREATE TRIGGER recording_moved AFTER UPDATE OF state, length, watch ON recording BEGIN
+  UPDATE tally SET files = files - 1, bytes = bytes - OLD.length
+    WHERE watch = OLD.watch AND state = OLD.state;
+  INSERT INTO tally VALUES (NEW.watch, NEW.state, 1, NEW.length)
+    ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+"""
+
 MIGRATIONS = (
     _RECORDINGS + outbox.SCHEMA + notes.SCHEMA,
     _TALLY,
@@ -98,6 +129,7 @@ MIGRATIONS = (
     _VERSIONS,
     command_log.SCHEMA + _CHOSEN,
     changes.SCHEMA,
+    _FOLDERS,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
@@ -106,7 +138,8 @@ SCHEMA_VERSION = len(MIGRATIONS)
 COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
-    "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true, supersedes"
+    "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true, supersedes, "
+    "watch"
 )
 
 
@@ -137,6 +170,7 @@ def to_recording(row: Sequence[Any]) -> Recording:
         seen_s=row[25],
         is_seen_at_true=bool(row[26]),
         supersedes=row[27],
+        watch=row[28],
     )
 
 
@@ -171,4 +205,5 @@ def _values(recording: Recording) -> dict[str, Any]:
         "verified_at": recording.verified_at,
         "priority": recording.priority,
         "receipt_s": recording.receipt_s,
+        "watch": recording.watch,
     }

@@ -40,7 +40,7 @@ class Stage:
         self.worker = WhileRecording(
             self.lane.sender.shared,
             self.lane._connect,
-            self.lane.folder(while_recording=["*.ts"]),
+            self.lane.folders(while_recording=["*.ts"]),
             way=self.lane.way,
             device_id="cam",
             jitter=lambda: 0.5,

@@ -15,7 +15,7 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.retention import ASIDE_S
 from edge_agent.core.upload import Event, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.identity import identity_of
 from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
@@ -90,8 +90,8 @@ class Lane:
             via=self.link,
         )
 
-    def folder(self, **settings: Any) -> Folder:
-        return Folder(WatchSettings(folder=self.media, **settings))
+    def folders(self, **settings: Any) -> Folders:
+        return Folders([WatchSettings(folder=self.media, **settings)])
 
     def new_janitor(self, **more: Any) -> Janitor:
         return Janitor(
@@ -100,7 +100,7 @@ class Lane:
             self.activity,
             clock=self.clock,
             **{
-                "folder": self.folder(),
+                "folders": self.folders(),
                 "probe": LeaseProbe(),
                 "space": lambda _: Space(self.free, self.total),
                 "ask": lambda receipt: standing_of(self.transport, receipt),

@@ -38,12 +38,13 @@ def wait_for(
     raise TimeoutError(f"{what}: not within {timeout_s:.0f} s")
 
 
-def toml(tables: dict[str, dict[str, Any]]) -> str:
-    """Return *tables* as TOML; the table ``""`` is the top."""
-    lines = []
+def toml(tables: dict[str, dict[str, Any] | list[dict[str, Any]]]) -> str:
+    """Return *tables* as TOML; the table ``""`` is the top, a list stands for several of one name."""
+    lines: list[str] = []
     for name, table in tables.items():
-        lines += [f"[{name}]"] if name else []
-        lines += [f"{key} = {json.dumps(_plain(value))}" for key, value in table.items()]
+        for one in table if isinstance(table, list) else [table]:
+            lines += [f"[[{name}]]" if one is not table else f"[{name}]"] if name else []
+            lines += [f"{key} = {json.dumps(_plain(value))}" for key, value in one.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -218,7 +219,7 @@ class Agent(Program):
             server["token_file"] = folder / "token"
             server["token_file"].write_text(token)
             server["token_file"].chmod(0o600)
-        self._tables = {
+        self._tables: dict[str, Any] = {
             "": {"device_id": DEVICE, "state_dir": self.state_dir},
             "watch": {"folder": self.media, "settle_seconds": 0.5, "scan_interval_seconds": 1.0},
             "server": server,
@@ -229,10 +230,12 @@ class Agent(Program):
         self.program = (python or sys.executable, "-m", "edge_agent")
         super().__init__("agent", folder, [*self.program, "run", "--config", self.config])
 
-    def configure(self, **tables: dict[str, Any]) -> None:
-        """Change settings for the next start."""
+    def configure(self, **tables: dict[str, Any] | list[dict[str, Any]]) -> None:
+        """Change settings for the next start; a list takes the place of what was there."""
         for name, table in tables.items():
-            self._tables[name] = {**self._tables.get(name, {}), **table}
+            before = self._tables.get(name, {})
+            is_list = isinstance(table, list) or isinstance(before, list)
+            self._tables[name] = table if is_list else {**before, **table}
         self.config.write_text(toml(self._tables))
 
     def beside(self, name: str) -> Program:

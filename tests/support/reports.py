@@ -31,6 +31,7 @@ STATE: dict[str, Any] = {
     },
     "link": {**IDLE["link"], "iface": "eth0", "metered": False},
     "disk": {"free": 51231234567, "total": 127865454592},
+    "folders": [],
     "left_out": {},
     "last_completed_at": "2026-11-29T01:01:06Z",
 }

@@ -13,7 +13,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
@@ -53,7 +53,8 @@ class WatchedFolder:
             "scan_interval_seconds": 60.0,
         }
         self.settings = WatchSettings(folder=self.media, **(chosen | settings))
-        self.folder = Folder(self.settings)
+        self.folders = Folders([self.settings])
+        self.folder = self.folders.first
         self.watcher = self._new_watcher(LeaseProbe())
 
     def _new_watcher(self, probe: LeaseProbe) -> Watcher:

@@ -38,6 +38,7 @@ IDLE: dict[str, Any] = {
     },
     "disk": {"free": None, "total": None},
     "problems": [],
+    "folders": [],
     "left_out": None,
     "last_completed_at": None,
 }

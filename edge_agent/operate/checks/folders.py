@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -34,19 +35,20 @@ def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
             next(entries, None)
     except OSError as error:
         text = f"{folder}: {error.strerror}; create it, mend [watch] folder, or give access to it"
-        yield Finding("FAIL", "folder", text)
+        yield Finding("FAIL", "folder", watched.named(text))
         return
-    yield Finding("OK", "folder", f"{folder} can be read")
+    yield Finding("OK", "folder", watched.named(f"{folder} can be read"))
     may_write = os.access(folder, os.W_OK | os.X_OK)
     if deletes and not may_write:
         text = (
             f"verified recordings cannot be deleted from {folder}: give this user write access to it,"
             ' or set [retention] delete = "never"'
         )
-        yield Finding("FAIL", "folder", text)
-    yield check_open_files(
+        yield Finding("FAIL", "folder", watched.named(text))
+    found = check_open_files(
         folder.resolve(), may_write=may_write, recursive=watched.rules.is_recursive
     )
+    yield replace(found, text=watched.named(found.text))
 
 
 def check_left_out(watched: Folder) -> Iterator[Finding]:
@@ -55,14 +57,15 @@ def check_left_out(watched: Folder) -> Iterator[Finding]:
         root = os.fsencode(watched.real_path())
     except OSError:
         return  # `check_folder` has said it
-    scan = Scan(root, watched.rules.names, recursive=watched.rules.is_recursive)
+    scan = Scan(root, watched.rules.names, recursive=watched.rules.is_recursive, watch=watched.name)
     taken = sum(1 for _ in islice(scan, _SCANNED))
     found = scan.left_out
     if not any(one.cause not in WANTED for one in found):
-        yield Finding("OK", "left out", f"nothing; recordings there that can be read: {taken}")
+        text = f"nothing; recordings there that can be read: {taken}"
+        yield Finding("OK", "left out", watched.named(text))
     for one in found:
         level = "OK" if one.cause in WANTED else "FAIL" if one.cause in _UNREADABLE else "WARN"
-        yield Finding(level, "left out", sentence(one))
+        yield Finding(level, "left out", watched.named(sentence(one)))
 
 
 def check_card(watched: Folder) -> Iterator[Finding]:
@@ -70,7 +73,7 @@ def check_card(watched: Folder) -> Iterator[Finding]:
     point = Card(None, watched.path).absent(holds_files=False)
     if point is not None:
         text = f"nothing is mounted at {point}, where /etc/fstab has the card for it: put it in, or mount it"
-        yield Finding("FAIL", "card", text)
+        yield Finding("FAIL", "card", watched.named(text))
 
 
 def check_open_files(folder: Path, *, may_write: bool, recursive: bool) -> Finding:

@@ -289,16 +289,32 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart():
 
     change = compare(now, wanted)
 
-    assert set(change.applied) == {"watch.patterns", "upload.max_rate", "log.level"}
-    assert set(change.needs_restart) == {
-        "device_id",
+    assert set(change.applied) == {
         "watch.folder",
-        "upload.congestion_control",
+        "watch.patterns",
+        "upload.max_rate",
+        "log.level",
     }
+    assert set(change.needs_restart) == {"device_id", "upload.congestion_control"}
     assert change.settings.upload.max_rate == 1_000_000
     assert change.settings.upload.congestion_control == "auto"
     assert change.settings.device_id == "d"
-    assert change.settings.watch.folder == now.watch.folder
+    assert change.settings.watch == wanted.watch
+
+
+def test_a_reload_names_the_folders_that_come_and_go_and_what_changes_in_the_others():
+    now = settings(watch=[{"name": "front", "folder": "/f"}, {"name": "rear", "folder": "/r"}])
+    wanted = settings(
+        watch=[
+            {"name": "front", "folder": "/f", "recursive": False},
+            {"name": "in", "folder": "/i"},
+        ]
+    )
+
+    change = compare(now, wanted)
+
+    assert change.applied == ("watch.front.recursive", "watch.rear", "watch.in")
+    assert change.needs_restart == ()
 
 
 def test_rules_for_links_change_without_a_restart():

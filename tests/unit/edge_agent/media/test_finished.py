@@ -43,7 +43,7 @@ def marked(tmp_path):
 def finished(folder: WatchedFolder, *paths: os.PathLike[str] | bytes) -> list[tuple[bool, str]]:
     """Announce *paths*, let the watcher look once, and return what was answered."""
     names = [os.fsencode(path) for path in paths]
-    answers = list(announce(names, folder.folder, folder.store, folder.watcher.announce))
+    answers = list(announce(names, folder.folders, folder.store, folder.watcher.announce))
     folder.watcher.step(folder.clock.now)
     return [(one["taken"], one["message"]) for one in answers]
 
@@ -131,7 +131,7 @@ def test_a_thousand_announcements_of_fifty_recordings_bring_fifty(folder):
     paths = [os.fsencode(folder.write(f"{number:02}.mp4")) for number in range(50)]
 
     for path in paths * 20:
-        list(announce([path], folder.folder, folder.store, folder.watcher.announce))
+        list(announce([path], folder.folders, folder.store, folder.watcher.announce))
     folder.pass_time(1.0)
 
     assert [one.state for one in recordings_in(folder.store)] == [State.STABLE] * 50

@@ -346,7 +346,7 @@ def test_L2_where_nobody_can_say_who_writes_it_stays_ten_times_as_long_as_before
     recording = verified(stage)
     path = stage.lane.media / "a.mp4"
     janitor = stage.lane.new_janitor(
-        probe=KnowsNothing(), folder=stage.lane.folder(fallback_settle_seconds=90.0)
+        probe=KnowsNothing(), folders=stage.lane.folders(fallback_settle_seconds=90.0)
     )
 
     clean(stage, janitor=janitor)

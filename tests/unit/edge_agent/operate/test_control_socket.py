@@ -13,7 +13,7 @@ from edge_agent import cli
 from edge_agent.base.activity import Activity, Reason, Wait
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import Event, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.command_handlers import RecordingHandlers
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import (
@@ -50,19 +50,19 @@ class Site:
         self.store = Store.open(base / "agent.db", clock=clock, boot_id="boot")
         self.activity = Activity()
         self.woken = threading.Event()
-        folder = Folder(WatchSettings(folder=self.media))
+        folders = Folders([WatchSettings(folder=self.media)])
         snapshots = StateDocuments(
             self.store,
             self.activity,
             clock,
             boot_id="boot",
-            folder=folder,
+            folders=folders,
         )
         self.desk = Commands(
             self.store,
             self.activity,
             snapshots,
-            folder=folder,
+            folders=folders,
             wake_watcher=self.woken.set,
             handlers=RecordingHandlers(self.store, Idle(), wake_watcher=self.woken.set).handlers(),
         )

@@ -10,7 +10,7 @@ from edge_agent.base.settings import AgentSettings, CommandSettings
 from edge_agent.core.command import GUARDED, VOCABULARY
 from edge_agent.core.recording import CANCELLED
 from edge_agent.core.upload import Event, State
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.operate.command_handlers import RecordingHandlers
 from edge_agent.operate.guarded_handlers import LOGS, GuardedHandlers
@@ -48,7 +48,7 @@ def guard(site):
         lane.sender,
         recordings,
         clock=lane.clock,
-        folder=Folder(settings.watch),
+        folders=Folders(settings.watch),
         wake_watcher=lambda: None,
         reload=reload,
     ).handlers()

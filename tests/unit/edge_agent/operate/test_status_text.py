@@ -4,7 +4,7 @@ import pytest
 
 from edge_agent.base.activity import Activity, Current
 from edge_agent.base.settings import WatchSettings
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.file_table import table
 from edge_agent.operate.status_text import failed_page, status_page
 from edge_agent.report.state_document import StateDocuments
@@ -52,7 +52,7 @@ def state(tmp_path):
         activity,
         VirtualClock(),
         boot_id="boot",
-        folder=Folder(WatchSettings(folder=tmp_path)),
+        folders=Folders([WatchSettings(folder=tmp_path)]),
     )
 
     def made(*, files=0, count=0, failed=0, rate=None):

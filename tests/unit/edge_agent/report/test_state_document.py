@@ -11,7 +11,7 @@ from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wai
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
-from edge_agent.media.folder import Folder
+from edge_agent.media.folders import Folders
 from edge_agent.operate.figures import size
 from edge_agent.operate.status_text import status_page
 from edge_agent.operate.upload_display import show
@@ -30,7 +30,7 @@ from tests.support.rim import StillClock
 KEYS = {
     "v", "ts", "seq", "boot_id", "clock", "state", "blocked_by", "blocked_detail", "paused",
     "limit_bytes_per_s", "rate_bytes_per_s", "eta_s", "queue", "current", "totals", "link", "disk",
-    "problems", "left_out", "last_completed_at",
+    "folders", "problems", "left_out", "last_completed_at",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class Board:
             self.activity,
             self.clock,
             boot_id="boot",
-            folder=Folder(WatchSettings(folder=self.folder)),
+            folders=Folders([WatchSettings(folder=self.folder)]),
             link=lambda: self.link,
             is_paused=lambda: self.is_paused,
         )
@@ -171,6 +171,7 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "max_segment": None,
             "other": None,
         },
+        "folders": [],
         "problems": ["insecure_transport"],
         "left_out": None,
         "last_completed_at": None,
@@ -313,8 +314,8 @@ def oldest_age_s(board, clock=None, boot_id="boot"):
     if clock is None:
         return board.snapshot()["queue"]["oldest_age_s"]
     later = Store.open(board.folder.parent / "agent.db", clock=clock, boot_id=boot_id)
-    folder = Folder(WatchSettings(folder=board.folder))
-    told = StateDocuments(later, Activity(), clock, boot_id=boot_id, folder=folder)()
+    folders = Folders([WatchSettings(folder=board.folder)])
+    told = StateDocuments(later, Activity(), clock, boot_id=boot_id, folders=folders)()
     later.close()
     return told["queue"]["oldest_age_s"]
 

@@ -3,6 +3,7 @@
 import sqlite3
 
 from edge_agent.core.upload import Event
+from edge_agent.store import changes
 from edge_agent.store.recordings import Found, Identity, Store
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.clock import VirtualClock
@@ -51,14 +52,15 @@ def test_no_number_comes_twice_though_the_newest_recording_is_forgotten(tmp_path
 def test_what_an_older_version_remembered_is_told_from_the_first_on(tmp_path):
     path = tmp_path / "a.db"
     old = sqlite3.connect(path)
-    for step in MIGRATIONS[:-1]:
+    before = MIGRATIONS.index(changes.SCHEMA)
+    for step in MIGRATIONS[:before]:
         old.executescript(step)
     old.executemany(
         "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns, ctime_ns,"
         " state, origin, seen_at) VALUES (?, x'2f', '', ?, 1, '2', 3, 4, 5, 'seen', 'watch', '')",
         [(f"{number}", f"{number}.mp4") for number in range(3)],
     )
-    old.execute(f"PRAGMA user_version={len(MIGRATIONS) - 1}")
+    old.execute(f"PRAGMA user_version={before}")
     old.commit()
     old.close()
 

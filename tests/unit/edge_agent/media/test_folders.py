@@ -1,0 +1,96 @@
+"""Several watched folders: whose a path is, which come and go, and what may not lie in another."""
+
+import os
+
+import pytest
+
+from edge_agent.base.settings import WatchSettings
+from edge_agent.core.recording import Share
+from edge_agent.core.upload import State
+from edge_agent.media.folders import Folders
+from tests.support.agent_store import found, open_store
+
+
+def settings(tmp_path, *names, **more):
+    return [WatchSettings(name=name, folder=tmp_path / name, **more) for name in names]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("front", "rear"):
+        (tmp_path / name).mkdir()
+    return Folders(settings(tmp_path, "front", "rear"))
+
+
+def test_a_path_is_of_the_folder_that_it_lies_in(folders, tmp_path):
+    link = tmp_path / "card"
+    link.symlink_to(tmp_path / "rear")
+    folders.reconfigure([*settings(tmp_path, "front"), WatchSettings(name="rear", folder=link)])
+
+    def name(path):
+        holding = folders.holding(os.fsencode(tmp_path / path))
+        return None if holding is None else holding.name
+
+    assert [name(one) for one in ("front/a", "rear/b/c", "front-of-house/a", "a")] == [
+        "front",
+        "rear",
+        None,
+        None,
+    ]
+
+
+def test_a_folder_that_stays_is_the_same_with_the_rules_of_now(folders, tmp_path):
+    front, rear = folders
+
+    folders.reconfigure(settings(tmp_path, "rear", "in", settle_seconds=9.0))
+
+    assert folders.first is rear
+    assert rear.rules.settle.settle_s == 9.0
+    assert rear.share == Share("rear", frozenset({"in"}))
+    assert [one.share for one in folders][1:] == [Share("in", None)]
+    assert front not in set(folders)
+    assert (folders.is_watched("front"), folders.of("front")) == (False, rear)
+
+
+def test_one_that_has_moved_is_another(folders, tmp_path):
+    front, rear = folders
+
+    folders.reconfigure(
+        [WatchSettings(name="front", folder=tmp_path / "elsewhere"), *settings(tmp_path, "rear")]
+    )
+
+    assert (folders.first is front, list(folders)[1] is rear) == (False, True)
+
+
+def test_recordings_of_a_nameless_folder_and_of_one_of_another_name_are_those_of_the_one_that_is_there(
+    folders, tmp_path
+):
+    store = open_store(tmp_path / "agent.db")
+    there, above = os.fsencode(tmp_path), os.fsencode(tmp_path.parent)
+    store.add(
+        [
+            found(there + b"/front/a"),
+            found(there + b"/rear/b", watch="back"),
+            found(above + b"/c"),
+        ]
+    )
+    with store._database.transaction() as run:  # where they lie is not below /media here
+        run.execute("UPDATE recording SET path = substr(path, 8)")
+
+    folders.adopt(store)
+
+    assert [one.watch for one in store.in_states(State.SEEN)] == ["front", "rear", ""]
+    store.close()
+
+
+def test_a_folder_that_a_link_now_leads_into_another_is_told_with_that(tmp_path):
+    (tmp_path / "front" / "DCIM").mkdir(parents=True)
+    (tmp_path / "rear").symlink_to(tmp_path / "nowhere")
+    folders = Folders(settings(tmp_path, "front", "rear"))
+    front, rear = folders
+    assert [folders.overlapping(one) for one in folders] == [None, None]
+
+    (tmp_path / "rear").unlink()
+    (tmp_path / "rear").symlink_to(tmp_path / "front" / "DCIM")
+
+    assert [folders.overlapping(one) for one in (front, rear)] == [None, front]
