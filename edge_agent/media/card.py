@@ -75,7 +75,8 @@ class Card:
         if not self._is_read and self._notes is not None:
             self._is_read = True
             with only_helps("card", instead="only /etc/fstab says where it belongs"):
-                note = self._notes.get(self._note) or {}
+                # It may have been watched without a name until now.
+                note = self._notes.get(self._note) or self._notes.get(_NOTE) or {}
                 self._known = note.get("point") if note.get("folder") == str(self._folder) else None
         return self._known
 

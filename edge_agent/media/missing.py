@@ -14,6 +14,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_MISSING, Recording
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
 from edge_agent.media.rings import Rings
 from edge_agent.media.scan import is_gone
@@ -24,6 +25,11 @@ from edge_agent.store.recordings import Store
 log = structlog.get_logger()
 
 SEARCHED_AT_ONCE = 1000
+_GONE = "the file was deleted or moved away before it was sent"
+_LEFT = (
+    "its folder is watched no more, and the file is not there: watch the folder again, with its card in,"
+    " and it goes on"
+)
 _UNSENT_OR_KNOWN = (*PENDING, State.VERIFIED)
 
 
@@ -59,19 +65,24 @@ class MissingFiles:
             share=self._folder.share,
         ):
             after, are_judged = page[-1][0], True
-            for seq, path, device in page:
-                if not is_gone(path, self._renumbered.get(device, device)):
+            for seq, path, device, watch in page:
+                is_left = watch not in {"", self._folder.name}
+                if not is_gone(path, self._renumbered.get(device, device)) and not (
+                    is_left and not beneath.is_there(path)
+                ):
                     continue
                 recording = self._store.numbered(seq)
                 if recording is None or recording.path != path:
                     continue
+                if is_left and recording.state is State.VERIFIED:
+                    continue  # its card may come back with its folder: it is no new recording then
                 try:
-                    self._vanish(recording)
+                    self._vanish(recording, _LEFT if is_left else _GONE)
                 except StaleRecordingError:
                     are_judged = False  # another worker moved it this instant
             yield are_judged
 
-    def _vanish(self, recording: Recording) -> None:
+    def _vanish(self, recording: Recording, detail: str) -> None:
         if recording.state is State.VERIFIED and recording.delete_allowed:
             return  # the janitor is at it
         if recording.state is State.SENT or recording.id in self._activity.held:
@@ -98,7 +109,6 @@ class MissingFiles:
             )
             log.info("upload.overwritten", recording_id=recording.id, path=path)
             return
-        detail = "the file was deleted or moved away before it was sent"
         told = {
             "file_id": recording.id,
             "name": recording.name,

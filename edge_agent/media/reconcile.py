@@ -18,6 +18,7 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_CHANGED, SOURCE_MISSING, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
+from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.recordings import Store
 
@@ -67,6 +68,8 @@ class Reconciler:
                 self.superseded = before.published_as
             # Held: deleted, and still sent; what has its name now is another one.
             return self._is_renamed(found, now_s)
+        if before.watch != found.watch:  # the folder got another name while its card was out
+            before = self._store.update(before, watch=found.watch)
         identity = found.identity
         is_same = before.identity.is_same_content(identity)
         if is_same and before.identity.device != identity.device:
@@ -110,13 +113,14 @@ class Reconciler:
             if (
                 before.state is State.RELEASED
                 or not before.identity.is_same_content(found.identity)
-                or beneath.is_there(before.path)
+                or not _has_left(before, found)
             ):
                 continue
             changes: dict[str, Any] = {
                 "path": found.path,
                 "folder": found.folder,
                 "name": found.name,
+                "watch": found.watch,
             }
             if before.upload_id is None:  # a key is for one name
                 changes["idempotency_key"] = None
@@ -160,6 +164,18 @@ def _was_missed(recording: Recording) -> bool:
     """Return whether its file was gone, so that it goes on when that is back."""
     is_missing = recording.state is State.FAILED and recording.problem == SOURCE_MISSING
     return is_missing or recording.state is State.OVERWRITTEN
+
+
+def _has_left(before: Recording, found: Found) -> bool:
+    """Return whether the file of *before* is where it was no more, so that *found* may be the same.
+
+    From one watched folder to another a file moves within its file system alone: two cameras with a card
+    each may well give the same number, length and time to two files, and one of the cards may be out.
+    """
+    if before.watch == found.watch:
+        return not beneath.is_there(before.path)
+    is_there_too = before.identity.device == found.identity.device
+    return is_there_too and is_gone(before.path, before.identity.device)
 
 
 def _is_over(before: Recording, found: Found) -> bool:

@@ -229,14 +229,14 @@ class Store:
 
     def places(
         self, *states: State, after_seq: int, limit: int, share: Share | None = None
-    ) -> list[tuple[int, bytes, int]]:
-        """Return number, path and device of a folder's recordings in *states*, oldest first."""
+    ) -> list[tuple[int, bytes, int, str]]:
+        """Return number, path, device and folder of recordings in *states*, oldest first."""
         marks = ",".join("?" * len(states))
         where, names = of_share(share)
         with self._database.reading() as run:
             # By number, which is the table's own order: the plus keeps SQLite from the index.
-            rows: list[tuple[int, bytes, int]] = run.execute(
-                f"SELECT seq, path, device FROM recording WHERE seq > ? AND +state IN ({marks})"
+            rows: list[tuple[int, bytes, int, str]] = run.execute(
+                f"SELECT seq, path, device, watch FROM recording WHERE seq > ? AND +state IN ({marks})"
                 f"{where} ORDER BY seq LIMIT ?",
                 (after_seq, *states, *names, limit),
             ).fetchall()

@@ -112,7 +112,7 @@ class WatchedFolder:
 def recordings_in(store: Store) -> list[Recording]:
     """Return every recording that *store* remembers, oldest first."""
     places = store.places(*State, after_seq=0, limit=10_000)
-    return [one for seq, _, _ in places if (one := store.numbered(seq)) is not None]
+    return [one for seq, *_ in places if (one := store.numbered(seq)) is not None]
 
 
 @contextmanager

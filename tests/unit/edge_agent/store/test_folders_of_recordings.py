@@ -81,6 +81,6 @@ def test_each_folder_is_given_its_own_and_the_first_what_is_of_none(store):
     assert [one.path[-1:] for one in store.in_states(State.SEEN, share=first)] == [b"1", b"3", b"4"]
     assert [one.path[-1:] for one in store.in_states(State.SEEN, share=second)] == [b"2"]
     assert [
-        path[-1:] for _, path, _ in store.places(State.SEEN, after_seq=0, limit=9, share=second)
+        path[-1:] for _, path, *_ in store.places(State.SEEN, after_seq=0, limit=9, share=second)
     ] == [b"2"]
     assert len(store.in_states(State.SEEN, share=Share())) == 4

@@ -31,7 +31,7 @@ def test_a_page_of_several_states_is_in_order_and_complete(store):
     assert seqs(store.in_states(*PENDING)) == numbers
     assert seqs(store.in_states(*PENDING, after_seq=numbers[1], limit=3)) == numbers[2:5]
     assert seqs(store.latest(*PENDING, limit=3)) == numbers[:3:-1]
-    assert [seq for seq, _, _ in store.places(*PENDING, after_seq=numbers[4], limit=9)] == (
+    assert [seq for seq, *_ in store.places(*PENDING, after_seq=numbers[4], limit=9)] == (
         numbers[5:]
     )
     assert seqs(store.in_states(State.STABLE)) == numbers[::2]

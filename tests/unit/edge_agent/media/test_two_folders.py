@@ -1,0 +1,131 @@
+"""Two watched folders over one store, in virtual time: neither takes, misses or judges what is the other's."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from edge_agent.base.activity import Reason
+from edge_agent.core.recording import SOURCE_MISSING, Share
+from edge_agent.core.upload import Event, State
+from edge_agent.media.identity import identity_at
+from edge_agent.store.recordings import Found, Store
+from tests.support.rim import StillClock, WatchedFolder, recordings_in
+
+
+class Two:
+    """A front and a rear camera."""
+
+    def __init__(self, base):
+        self.clock = StillClock()
+        self.store = Store.open(base / "agent.db", clock=self.clock, boot_id="boot")
+        for name in ("front", "rear"):
+            (base / name).mkdir()
+        self.front = WatchedFolder(base / "front", self.store, self.clock, name="front")
+        self.rear = WatchedFolder(base / "rear", self.store, self.clock, name="rear")
+        self.front.folder.share = Share("front", frozenset({"rear"}))
+        self.rear.folder.share = Share("rear", None)
+
+    def settle(self):
+        self.front.settle()
+        self.rear.settle()
+
+    def told(self):
+        return {(one.watch, one.name): one.state for one in recordings_in(self.store)}
+
+
+@pytest.fixture
+def two(tmp_path):
+    both = Two(tmp_path)
+    yield both
+    both.front.watcher.stop()
+    both.rear.watcher.stop()
+    both.store.close()
+
+
+def test_the_same_place_in_both_is_two_recordings_each_told_with_its_folder(two):
+    two.front.write("DCIM/A.MP4", b"front")
+    two.rear.write("DCIM/A.MP4", b"rear")
+
+    two.settle()
+
+    assert two.told() == {("front", "A.MP4"): State.STABLE, ("rear", "A.MP4"): State.STABLE}
+    assert {one.folder: one.place for one in recordings_in(two.store)} == {
+        "front/DCIM": "DCIM/A.MP4",
+        "rear/DCIM": "DCIM/A.MP4",
+    }
+
+
+def test_a_folder_that_is_away_is_said_for_it_and_the_other_goes_on(two):
+    two.settle()
+    two.front.media.rmdir()
+    two.front.settle()
+
+    two.rear.write("B.MP4")
+    two.rear.settle()
+
+    assert two.told() == {("rear", "B.MP4"): State.STABLE}
+    assert two.front.activity.view().away("front").reason is Reason.SOURCE_MISSING
+    assert two.front.activity.view().away("front").detail.startswith("front: ")
+    assert two.rear.activity.view().away("rear") is None
+
+
+def test_a_file_that_was_moved_to_the_other_folder_is_the_same_recording(two):
+    path = two.front.write("A.MP4")
+    two.settle()
+    before = two.front.only()
+
+    path.rename(two.rear.media / "A.MP4")
+    two.rear.settle()
+
+    after = two.rear.only()
+    assert (after.id, after.watch, after.folder) == (before.id, "rear", "rear")
+
+
+def test_a_file_with_the_number_length_and_time_of_one_on_a_card_that_is_out_is_another(two):
+    path = os.fsencode(two.rear.write("A.MP4"))
+    identity = identity_at(path)
+    on_the_card = replace(identity, device=identity.device + 1)
+    [out] = two.store.add([Found(b"/media/out/A.MP4", "front", "A.MP4", on_the_card, "front")])
+    two.store.advance(two.store.advance(out, Event.SETTLED), Event.UPLOAD_CREATED)
+
+    two.rear.settle()
+
+    assert two.told() == {("front", "A.MP4"): State.SENDING, ("rear", "A.MP4"): State.STABLE}
+
+
+def test_what_was_found_in_a_folder_that_is_watched_no_more_is_sent_or_given_up_and_goes_on_later(
+    two,
+):
+    there, gone = two.front.write("there.mp4"), two.front.write("gone.mp4")
+    two.front.look()
+    two.front.folder.share = Share("front", None)
+    two.rear.folder.share = Share("rear", frozenset())
+    out = two.store.newest_at(os.fsencode(gone))
+    two.store.update(out, path=b"/media/out/gone.mp4")  # on a card that was pulled
+    gone.unlink()
+
+    two.rear.settle()
+
+    assert two.told() == {("front", "there.mp4"): State.STABLE, ("front", "gone.mp4"): State.FAILED}
+    given_up = two.store.get(out.id)
+    assert given_up.problem == SOURCE_MISSING
+    assert given_up.detail.startswith("its folder is watched no more, and the file is not there")
+    assert there.exists()
+
+    two.store.update(given_up, path=os.fsencode(gone))
+    gone.write_bytes(b"recording")
+    two.front.restart()
+    two.front.settle()
+
+    assert two.store.get(out.id).state is State.STABLE
+
+
+def test_a_folder_with_another_name_takes_over_what_was_found_there_while_its_card_was_out(two):
+    path = os.fsencode(two.rear.write("A.MP4"))
+    [known] = two.store.add([Found(path, "DCIM", "A.MP4", identity_at(path), "back")])
+
+    two.rear.settle()
+
+    now = two.store.get(known.id)
+    assert (now.watch, now.folder, now.state) == ("rear", "DCIM", State.STABLE)
