@@ -10,6 +10,7 @@ from edge_agent.base.overlap import is_within
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording, Share
 from edge_agent.media.folder import Folder
+from edge_agent.media.mounts import on_device, read_mountinfo
 from edge_agent.store.recordings import Store
 
 
@@ -92,6 +93,8 @@ class Folders:
                 return None
             if is_within(one.path, folder.path) or is_within(folder.path, one.path):
                 return one
+            if _have_files_in_common(one, folder):
+                return one
         return None
 
     def adopt(self, store: Store) -> None:
@@ -106,3 +109,13 @@ class Folders:
                 with suppress(OSError):
                     tops.add(os.fsencode(one.real_path()))
                 store.adopt(unknown, one.name, tops)
+
+
+def _have_files_in_common(one: Folder, other: Folder) -> bool:
+    """Return whether one of two folders lies in the other by another mount (``mount --bind``)."""
+    try:
+        mountinfo = read_mountinfo()
+        first, second = (on_device(folder.real_path(), mountinfo) for folder in (one, other))
+    except OSError:
+        return False  # one is away
+    return (second + b"/").startswith(first + b"/") or (first + b"/").startswith(second + b"/")

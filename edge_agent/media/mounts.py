@@ -57,12 +57,14 @@ def mount_points_below(root: Path, mountinfo: bytes) -> tuple[bytes, ...]:
 
 def kind_at(path: Path, mountinfo: bytes) -> str | None:
     """Return the type of the file system that *path*, a real one, lies on; None: none is named."""
-    wanted = _plain(path)
-    above = [one for one in _mounts(mountinfo) if _is_within(wanted, one.point)]
+    found = _mount_of(_plain(path), mountinfo)
+    return None if found is None else found.kind
+
+
+def _mount_of(path: bytes, mountinfo: bytes) -> _Mount | None:
+    above = [one for one in _mounts(mountinfo) if _is_within(path, one.point)]
     # Of two at one place the later one hides the other.
-    return (
-        max(enumerate(above), key=lambda at: (len(at[1].point), at[0]))[1].kind if above else None
-    )
+    return max(enumerate(above), key=lambda at: (len(at[1].point), at[0]))[1] if above else None
 
 
 def mount_point_of(path: Path, mountinfo: bytes) -> bytes:
@@ -70,6 +72,15 @@ def mount_point_of(path: Path, mountinfo: bytes) -> bytes:
     wanted = _plain(path)
     points = [one.point for one in _mounts(mountinfo) if _is_within(wanted, one.point)]
     return max(points, key=len, default=b"")
+
+
+def on_device(path: Path, mountinfo: bytes) -> bytes:
+    """Return what tells *path*, a real one, from all others, by whatever mount it is reached."""
+    wanted = _plain(path)
+    mount = _mount_of(wanted, mountinfo)
+    if mount is None:
+        return wanted
+    return mount.device + mount.top.rstrip(b"/") + wanted[len(mount.point) :]
 
 
 def mount_points(mountinfo: bytes) -> frozenset[bytes]:

@@ -1,6 +1,7 @@
 """Several watched folders: whose a path is, which come and go, and what may not lie in another."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -9,6 +10,7 @@ from edge_agent.core.recording import Share
 from edge_agent.core.upload import State
 from edge_agent.media.folders import Folders
 from tests.support.agent_store import found, open_store
+from tests.support.requirements import require_root
 
 
 def settings(tmp_path, *names, **more):
@@ -94,3 +96,20 @@ def test_a_folder_that_a_link_now_leads_into_another_is_told_with_that(tmp_path)
     (tmp_path / "rear").symlink_to(tmp_path / "front" / "DCIM")
 
     assert [folders.overlapping(one) for one in (front, rear)] == [None, front]
+
+
+def test_so_is_one_whose_mount_shows_a_part_of_another(tmp_path):
+    require_root()
+    inner, outer = tmp_path / "rear", tmp_path / "front"
+    (outer / "DCIM").mkdir(parents=True)
+    inner.mkdir()
+    folders = Folders(settings(tmp_path, "front", "rear"))
+    front, rear = folders
+    assert folders.overlapping(rear) is None
+
+    subprocess.run(["mount", "--bind", outer / "DCIM", inner], check=True)
+    try:
+        assert folders.overlapping(rear) is front
+    finally:
+        subprocess.run(["umount", inner], check=True)
+    assert folders.overlapping(rear) is None
