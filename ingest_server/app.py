@@ -31,8 +31,9 @@ from ingest_server.front.request_head import plain_path
 from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.page import files as page
+from ingest_server.page import groups as page_groups
 from ingest_server.page import partial, recordings, session
-from ingest_server.protocols import enrolment, native
+from ingest_server.protocols import enrolment, groups, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
@@ -137,11 +138,13 @@ def make_app(
     app.add_route("/readyz", health, suffix="ready")
     app.add_route(document.PATH, document.Resource())
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
+    groups.add_routes(app, receiver.grouping)
     if desk is not None:
         enrolment.add_routes(app, desk, doorkeeper)
     files.add_routes(app)
     page.add_routes(app, page_files)
     session.add_routes(app, operators, settings.public_url)
+    page_groups.add_routes(app, receiver.grouping)
     shelf = recordings.Shelf(receiver.handing_out, receiver.arriving, audit)
     recordings.add_routes(app, shelf)
     partial.add_routes(app, shelf)

@@ -18,6 +18,7 @@ ROTATE_PATH = "/v1/token/rotate"
 CLAIM_PATH = "/v1/claim"
 REPORT_PATH = "/v1/report"
 HOLDS_PATH = "/v1/report/holds"
+GROUPS_PATH = "/v1/groups"
 FLEET_PATH = "/v1/fleet"
 
 IDEMPOTENCY_KEY = "Idempotency-Key"

@@ -23,6 +23,8 @@ CORRUPTED = "ingest.file.corrupted"
 REMOVED = "ingest.file.removed"
 """A published file was kept as long as `[retention]` says, and is gone."""
 CLAIMED = "ingest.device.claimed"
+GROUP_COMPLETED = "ingest.group.completed"
+"""All files of a group are here, and the list of them is published."""
 STORAGE_LOW = "ingest.storage.low"
 STORAGE_RECOVERED = "ingest.storage.recovered"
 RESOURCE_SCARCE = "ingest.resource.scarce"
@@ -53,7 +55,7 @@ TYPES = (
     STORAGE
     | RESOURCE
     | DEVICE
-    | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED}
+    | {CREATED, COMPLETED, FAILED, EXPIRED, ABORTED, CORRUPTED, REMOVED, CLAIMED, GROUP_COMPLETED}
 )
 
 OF_STATE: Mapping[State, str] = MappingProxyType(

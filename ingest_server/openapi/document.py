@@ -12,7 +12,7 @@ import json
 
 import falcon
 
-from ingest_server.openapi import fleet, other_protocols, page_paths
+from ingest_server.openapi import fleet, groups, other_protocols, page_paths
 from ingest_server.openapi.json_schema import Schema, schema_of
 from ingest_server.openapi.operations import (
     ALWAYS,
@@ -306,7 +306,11 @@ def document() -> Schema:
         "servers": [{"url": "/"}],
         # Either a token, or none where the server is open to its own machine.
         "security": [{"token": []}, {}],
-        "paths": _paths() | fleet.paths() | page_paths.paths() | other_protocols.paths(),
+        "paths": _paths()
+        | groups.paths()
+        | fleet.paths()
+        | page_paths.paths()
+        | other_protocols.paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {

@@ -6,6 +6,7 @@ from ingest_server.auth.authentication import SCOPES
 from ingest_server.core.names import MAX_NAME_BYTES
 from ingest_server.openapi.json_schema import Schema, answer, name_of, request, schema_of
 from ingest_server.protocols import native
+from upload_protocol.groups import GroupMember, GroupReport, GroupStatus
 from upload_protocol.members import Length
 from upload_protocol.messages import (
     BlockDigests,
@@ -39,6 +40,9 @@ def schemas() -> dict[str, Schema]:
         Page: answer(Page, uploads={"maxItems": native.MAX_PAGE}),
         BlockDigests: answer(BlockDigests, size=size),
         ClaimRequest: request(ClaimRequest),
+        GroupMember: request(GroupMember),
+        GroupReport: request(GroupReport),
+        GroupStatus: answer(GroupStatus),
         IssuedToken: answer(IssuedToken, scopes=scopes),
         Problem: answer(
             Problem,

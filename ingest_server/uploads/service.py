@@ -36,6 +36,7 @@ from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.expiry import Expiry
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.giving_way import GivingWay
+from ingest_server.uploads.grouping import Grouping
 from ingest_server.uploads.handing_out import HandingOut
 from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
@@ -107,6 +108,7 @@ class UploadService:
             lambda: self.settings,
             told=self.publisher.naming.told,
         )
+        self.grouping = Grouping(store, self)
         self._store = store
         self._audit = audit or Unaudited()
         self._expiry = Expiry(store)

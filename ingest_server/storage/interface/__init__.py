@@ -18,6 +18,7 @@ from ingest_server.storage.interface.fleet import (
     KnownDevice,
     Samples,
 )
+from ingest_server.storage.interface.groups import GroupRecord, Groups
 from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
 from ingest_server.storage.interface.outbox import Outbox
 from ingest_server.storage.interface.rows import (
@@ -55,6 +56,8 @@ __all__ = [
     "DeviceEvent",
     "DeviceSummary",
     "FleetStore",
+    "GroupRecord",
+    "Groups",
     "Held",
     "HoldsStanding",
     "HoldsStore",

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
 from ingest_server.storage.interface.access import Access
+from ingest_server.storage.interface.groups import Groups
 from ingest_server.storage.interface.keeping import STEP
 from ingest_server.storage.interface.outbox import Outbox
 from ingest_server.storage.interface.rows import (
@@ -347,6 +348,7 @@ class StateStore(Queries, Protocol):
     outbox: Outbox
     access: Access
     users: Users
+    groups: Groups
 
     def run(self, job: Job[T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.

@@ -25,6 +25,7 @@ from ingest_server.storage.interface.keeping import (
     WAITING_EVENTS,
 )
 from ingest_server.storage.memory.access import MemoryAccess
+from ingest_server.storage.memory.groups import MemoryGroups
 from ingest_server.storage.memory.outbox import MemoryOutbox
 from ingest_server.storage.memory.tables import MemoryQueries, Tables
 from ingest_server.storage.memory.users import MemoryUsers
@@ -253,6 +254,7 @@ class MemoryState(MemoryQueries, StateStore):
         self.outbox = MemoryOutbox(self)
         self.access = MemoryAccess(self)
         self.users = MemoryUsers(self)
+        self.groups = MemoryGroups(self)
 
     def run(self, job: Callable[[MemoryTransaction], T]) -> T:
         """Return what *job* returned; all that it wrote is seen from then on, or none if it raised.

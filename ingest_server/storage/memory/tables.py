@@ -20,6 +20,7 @@ from ingest_server.storage.interface import (
     ClaimRecord,
     Delivery,
     DeviceSummary,
+    GroupRecord,
     OpenUpload,
     Queries,
     Reading,
@@ -68,6 +69,7 @@ class Tables:
     claimed: dict[str, Claimed] = field(default_factory=dict)
     users: dict[str, UserRecord] = field(default_factory=dict)
     sessions: dict[bytes, SessionRecord] = field(default_factory=dict)
+    groups: dict[tuple[str, str], GroupRecord] = field(default_factory=dict)
     uptime_s: float = 0.0
     runs: int = 0
 
@@ -87,6 +89,7 @@ class Tables:
             claimed=dict(self.claimed),
             users=dict(self.users),
             sessions=dict(self.sessions),
+            groups=dict(self.groups),
         )
 
 

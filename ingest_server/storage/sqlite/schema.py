@@ -167,6 +167,29 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX recordings_by_device ON uploads (device, verified_at, id, folder, name)
         WHERE verified_at IS NOT NULL;
     """,
+    """
+    CREATE TABLE groups (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        device TEXT NOT NULL,
+        id TEXT NOT NULL,
+        family TEXT NOT NULL,
+        title TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        members TEXT NOT NULL,
+        missing TEXT NOT NULL,
+        is_whole INTEGER NOT NULL,
+        done INTEGER NOT NULL,
+        told_at TEXT NOT NULL,
+        state TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        completed_at TEXT,
+        manifest TEXT,
+        size INTEGER NOT NULL,
+        UNIQUE (device, id)
+    ) STRICT;
+    CREATE INDEX groups_by_device ON groups (device, seq, size);
+    CREATE INDEX groups_by_state ON groups (state, seq);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -37,6 +37,7 @@ from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sqlite import write_ahead_log
 from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.copies import Copies, fault_in
+from ingest_server.storage.sqlite.groups import SqliteGroups
 from ingest_server.storage.sqlite.outbox import SqliteOutbox
 from ingest_server.storage.sqlite.queries import SqlQueries
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
@@ -81,6 +82,7 @@ class SqliteState(SqlQueries, StateStore):
         self.outbox = SqliteOutbox(self)
         self.access = SqliteAccess(self)
         self.users = SqliteUsers(self)
+        self.groups = SqliteGroups(self)
 
     @classmethod
     def open(cls, path: Path, read_only: bool = False) -> SqliteState:

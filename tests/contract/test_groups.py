@@ -1,0 +1,285 @@
+"""Groups over HTTP: what a device says, what the server has of it, and what becomes of hostile words."""
+
+import json
+
+import httpx
+import pytest
+
+from ingest_server.core.events import GROUP_COMPLETED
+from tests.contract.test_native import DATA, JSON, create, digest_of, put
+from tests.contract.test_native import complete as completed
+from tests.support.ingest import ingest
+
+GROUP = "0123456789abcdef" * 2
+AT = "2026-11-21T10:00:00Z"
+
+
+@pytest.fixture
+def server():
+    with ingest() as made:
+        made.state.outbox.register("hook")
+        yield made
+
+
+@pytest.fixture
+def client(server):
+    transport = httpx.WSGITransport(app=server.app)
+    with httpx.Client(transport=transport, base_url="http://localhost") as found:
+        yield found
+
+
+def upload(client, name="clip.mp4", data=DATA, device="drone-1"):
+    key = f"key-of-{device}-{name}-000000"
+    upload_id = create(client, key=key, name=name, length=len(data), device=device).json()["id"]
+    put(client, upload_id, data)
+    return completed(client, upload_id, data).json()
+
+
+def member(receipt, role="original", **more):
+    return {
+        "name": receipt["name"],
+        "folder": "",
+        "role": role,
+        "length": receipt["length"],
+        "digest": receipt["digest"],
+        "modified_at": AT,
+        "upload_id": receipt["upload_id"],
+        **more,
+    }
+
+
+def expected_of(name, role="original", length=5):
+    return {"name": name, "folder": "", "role": role, "length": length}
+
+
+def told(client, *members, **more):
+    document = {
+        "group": GROUP,
+        "family": "stem",
+        "title": "clip",
+        "folder": "",
+        "members": list(members),
+        "is_whole": True,
+        "device": "drone-1",
+        **more,
+    }
+    return client.post("/v1/groups", json=document)
+
+
+def completions(server):
+    server.state.outbox.take_in("hook", {GROUP_COMPLETED})
+    return [one.event.data for one in server.state.outbox.listing()]
+
+
+def manifests(server):
+    return {
+        path: json.loads(content)
+        for path, content in server.published().items()
+        if ".group" in path
+    }
+
+
+def test_a_group_whose_files_are_all_here_is_complete_and_its_manifest_lies_beside_them(
+    client, server
+):
+    video, small = upload(client), upload(client, "clip.lrv", b"x" * len(DATA))
+
+    answer = told(client, member(small, "proxy"), member(video, part=1))
+
+    assert answer.status_code == 200
+    path = video["published_as"].removesuffix("clip.mp4") + "clip.group.json"
+    assert answer.json() == {
+        "group": GROUP,
+        "state": "complete",
+        "expected": 2,
+        "done": 2,
+        "revision": 1,
+        "manifest": path,
+    }
+    manifest = manifests(server)[path]
+    assert [one["role"] for one in manifest["members"]] == ["proxy", "original"]
+    assert [one["published_as"] for one in manifest["members"]] == [
+        small["published_as"],
+        video["published_as"],
+    ]
+    assert manifest["members"][1]["digest"] == digest_of(DATA)
+
+
+def test_it_is_told_once_however_often_its_device_says_so(client, server):
+    video = upload(client)
+
+    answers = [told(client, member(video)).json() for _ in range(3)]
+
+    assert answers[0] == answers[1] == answers[2]
+    [event] = completions(server)
+    assert (event["group"], event["files"], event["bytes"]) == (GROUP, 1, len(DATA))
+    assert event["manifest"] == answers[0]["manifest"]
+    assert len(manifests(server)) == 1
+
+
+def test_it_is_open_while_a_file_is_held_back_missing_or_may_still_come(client, server):
+    video = member(upload(client))
+
+    held = told(client, video, expected_of("clip.mov")).json()
+    missing = told(client, video, missing=["clip2.mp4"]).json()
+    growing = told(client, video, is_whole=False).json()
+
+    assert [(one["state"], one["done"], one["expected"]) for one in (held, missing, growing)] == [
+        ("open", 1, 2),
+        ("open", 1, 2),
+        ("open", 1, 1),
+    ]
+    assert manifests(server) == {}
+    assert completions(server) == []
+
+
+def test_a_file_that_comes_later_makes_it_another_revision_with_a_manifest_of_its_own(
+    client, server
+):
+    video = member(upload(client))
+    first = told(client, video).json()
+
+    late = told(client, video, member(upload(client, "clip.srt"), "sidecar")).json()
+
+    assert (first["revision"], late["revision"]) == (1, 2)
+    assert first["manifest"] != late["manifest"]
+    assert manifests(server)[late["manifest"]]["supersedes"] == first["manifest"]
+    assert [one["revision"] for one in completions(server)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"digest": digest_of(b"of other bytes")},
+        {"length": len(DATA) + 1},
+        {"upload_id": "f" * 32},
+        {"digest": None},
+        {"upload_id": None},
+    ],
+)
+def test_what_a_device_says_counts_only_where_the_server_holds_that_very_file(
+    client, server, wrong
+):
+    answer = told(client, member(upload(client), **wrong)).json()
+
+    assert (answer["state"], answer["done"]) == ("open", 0)
+    assert completions(server) == []
+
+
+def test_a_file_of_another_device_does_not_count_and_is_not_betrayed(client, server):
+    of_another = member(upload(client, device="drone-2"))
+
+    known = told(client, of_another).json()
+    unknown = told(client, {**of_another, "upload_id": "f" * 32}).json()
+
+    assert known == unknown == {**known, "state": "open", "done": 0}
+    assert completions(server) == []
+
+
+def test_two_devices_may_call_their_groups_the_same(client, server):
+    for device in ("drone-1", "drone-2"):
+        answer = told(client, member(upload(client, device=device)), device=device).json()
+        assert answer["state"] == "complete"
+
+    assert sorted(one["device"] for one in completions(server)) == ["drone-1", "drone-2"]
+
+
+@pytest.mark.parametrize(
+    "title", ["../../etc/passwd", "/etc/cron.d/x", "a\nb", "CON", "~root", ".."]
+)
+def test_a_title_is_data_and_leads_nowhere(client, server, title):
+    answer = told(client, member(upload(client)), title=title, folder="../../..")
+
+    assert answer.status_code == 200
+    path = answer.json()["manifest"]
+    assert not {"..", ""} & set(path.split("/"))
+    assert path in server.published()
+
+
+def entries(count):
+    return [expected_of(f"{number}.mp4") for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"group": "../x"}, "'group'"),
+        ({"group": "A" * 32}, "'group'"),
+        ({"family": "a b"}, "'family'"),
+        ({"members": []}, "1 to 1000"),
+        ({"members": entries(1001)}, "1 to 1000"),
+        ({"members": [expected_of("a.mp4")] * 2}, "twice"),
+        ({"members": [expected_of("a.mp4", role="king")]}, "'role'"),
+        ({"members": [expected_of("a.mp4", length=-1)]}, "'length'"),
+        ({"members": [expected_of("")]}, "'name'"),
+        ({"members": ["a.mp4"]}, "object"),
+        ({"members": {"a.mp4": 1}}, "array"),
+        ({"missing": ["a"] * 201}, "'missing'"),
+        ({"missing": [1]}, "'missing'"),
+        ({"title": ""}, "'title'"),
+        ({"title": "a" * 5000}, "'title'"),
+        ({"is_whole": "yes"}, "'is_whole'"),
+        ({"device": "../x"}, "'device'"),
+    ],
+)
+def test_what_is_no_group_is_refused_by_the_name_of_what_is_wrong(client, server, wrong, says):
+    answer = (
+        told(client, **{"members": entries(1)} | wrong)
+        if "members" in wrong
+        else told(client, *entries(1), **wrong)
+    )
+
+    assert answer.status_code == 400
+    assert says in answer.json()["detail"]
+    assert server.state.groups.page(device=None, state=None, before=None, limit=9) == []
+
+
+def test_a_thousand_files_with_long_names_are_one_group(client, server):
+    long = [expected_of(f"{number:0200d}.mp4") for number in range(1000)]
+
+    answer = told(client, *long)
+
+    assert (answer.status_code, answer.json()["expected"]) == (200, 1000)
+
+
+def test_a_manifest_beyond_all_measure_is_refused_before_it_is_read(client):
+    answer = client.post("/v1/groups", content=b"[" * (2 << 20), headers=JSON)
+
+    assert answer.status_code == 413
+
+
+def test_a_group_is_its_tokens_devices():
+    with ingest(mode="token") as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as asked:
+            asked.headers["Authorization"] = f"Bearer {server.token('drone-1')}"
+            assert told(asked, expected_of("a.mp4"), device="drone-2").status_code == 403
+            assert told(asked, expected_of("a.mp4"), device=None).status_code == 200
+            asked.headers["Authorization"] = f"Bearer {server.token('watcher', scopes=('status',))}"
+            assert told(asked, expected_of("a.mp4"), device=None).status_code == 403
+            asked.headers["Authorization"] = f"Bearer {server.token('boss', scopes=('admin',))}"
+            assert told(asked, expected_of("a.mp4"), device="drone-2").status_code == 403
+        assert server.state.groups.find("drone-1", GROUP).device == "drone-1"
+
+
+def test_a_manifest_that_the_disk_refuses_leaves_the_group_open_and_the_next_word_completes_it(
+    client, server
+):
+    video = member(upload(client))
+    settings = server.receiver.settings
+    server.receiver.settings = type(settings)(
+        **{
+            name: getattr(settings, name)
+            for name in settings.__dataclass_fields__
+            if name != "max_length"
+        },
+        max_length=1,
+    )
+
+    refused = told(client, video)
+
+    assert refused.status_code == 413
+    assert server.state.groups.find("drone-1", GROUP).state == "open"
+    server.receiver.settings = settings
+    assert told(client, video).json()["state"] == "complete"
+    assert len(completions(server)) == 1
