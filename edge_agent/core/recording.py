@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_agent.core.groups import Role
 from edge_agent.core.upload import State
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -130,6 +131,8 @@ class Recording:
     """What the server calls the file's content of before, as in `Found`."""
     watch: str = ""
     """The name of the watched folder that it is in, as in `Found`."""
+    role: Role = Role.ORIGINAL
+    """What it is to its group."""
 
     @property
     def place(self) -> str:
@@ -138,6 +141,11 @@ class Recording:
         if self.watch and (below == self.watch or below.startswith(f"{self.watch}/")):
             below = below[len(self.watch) + 1 :]
         return f"{below}/{self.name}" if below else self.name
+
+    @property
+    def turn(self) -> int:
+        """When it is sent: the greater goes first. By its priority, and of equals by its role."""
+        return len(Role) * self.priority + self.role
 
     @property
     def published_as(self) -> str | None:

@@ -12,6 +12,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, IllegalTransitionError, State, advance
 from edge_agent.store.database import Connection
 from edge_agent.store.given_up import GivenUp
+from edge_agent.store.groups import Groups
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.running_time import RunningTime
@@ -39,7 +40,8 @@ class Move:
 class Moves:
     """Writes steps and changes of recordings, their events and what they count."""
 
-    def __init__(self, outbox: Outbox, notes: Notes, running: RunningTime) -> None:
+    def __init__(self, outbox: Outbox, notes: Notes, running: RunningTime, groups: Groups) -> None:
+        self._groups = groups
         self._outbox = outbox
         self._notes = notes
         self._running = running
@@ -114,6 +116,8 @@ class Moves:
         now = _current(run, recording)
         changed = _with_key(replace(now, **changes))
         _write(run, now, changed)
+        if (changed.path, changed.name) != (now.path, now.name):
+            changed = replace(changed, role=self._groups.place(run, changed))
         for one in tell:
             self._outbox.write(run, one)
         return changed

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from edge_agent.core.groups import Role
 from edge_agent.core.recording import Recording, Share
+from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import State
 from edge_agent.store.database import Database
 from edge_agent.store.schema import COLUMNS, to_recording
 
 _LAST_SEQ = 2**63 - 1
+
+# Word for word as the indexes have them: else SQLite does not see that one of them holds all of these.
+_ALL = (("turn > 0", 0),)
+_SMALL = (("role > 0", 0), ("turn > 0 AND role = 0", len(Role) * URGENT))
+"""Which recordings, and the least turn of them: so few indexes hold them that none is gone through for nothing."""
 
 
 class Queue(Protocol):
@@ -35,13 +42,21 @@ class Queue(Protocol):
         ...
 
     def due(
-        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+        self,
+        *states: State,
+        after: Recording | None = None,
+        at_least: int = 0,
+        ahead_of: Recording | None = None,
+        without_originals: bool = False,
+        limit: int,
     ) -> list[Recording]:
-        """Return recordings in *states* in the order of sending: by priority, then oldest first.
+        """Return recordings in *states* in the order of sending: by turn, then oldest first.
 
         Args:
             after: the last one of the page before.
             at_least: leave out those of a lower priority.
+            ahead_of: leave out those whose turn is not before that of this one.
+            without_originals: leave them out, but for those that a person wants now.
         """
         ...
 
@@ -77,15 +92,23 @@ class EveryRecording:
         return self._by_state(states, f"seq > ?{where}", (after_seq, *names), "seq", limit)
 
     def due(
-        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+        self,
+        *states: State,
+        after: Recording | None = None,
+        at_least: int = 0,
+        ahead_of: Recording | None = None,
+        without_originals: bool = False,
+        limit: int,
     ) -> list[Recording]:
+        least = max(len(Role) * at_least, 0 if ahead_of is None else ahead_of.turn + 1)
         page: list[Recording] = []
-        if after is None or after.priority > 0:
-            page = self._ahead(states, after, at_least, limit)
-        if len(page) < limit and at_least <= 0:
-            after_seq = 0 if after is None or after.priority > 0 else after.seq
+        if after is None or after.turn > 0:
+            kinds = _SMALL if without_originals else _ALL
+            page = self._ahead(kinds, states, after, least, limit)
+        if len(page) < limit and least <= 0 and not without_originals:
+            after_seq = 0 if after is None or after.turn > 0 else after.seq
             page += self._by_state(
-                states, "priority = 0 AND seq > ?", (after_seq,), "seq", limit - len(page)
+                states, "turn = 0 AND seq > ?", (after_seq,), "seq", limit - len(page)
             )
         return page
 
@@ -93,17 +116,24 @@ class EveryRecording:
         return self._by_state(states, "seq <= ?", (_LAST_SEQ,), "seq DESC", limit)
 
     def _ahead(
-        self, states: Sequence[State], after: Recording | None, at_least: int, limit: int
+        self,
+        kinds: Sequence[tuple[str, int]],
+        states: Sequence[State],
+        after: Recording | None,
+        least: int,
+        limit: int,
     ) -> list[Recording]:
-        last, seq = (_LAST_SEQ, 0) if after is None else (after.priority, after.seq)
-        # `priority > 0` word for word: else SQLite does not see that the index holds all of them.
-        one = (
-            f"SELECT * FROM (SELECT {COLUMNS} FROM recording WHERE state = ? AND priority > 0"
-            " AND priority >= ? AND (priority < ? OR (priority = ? AND seq > ?))"
-            " ORDER BY priority DESC, seq LIMIT ?)"
-        )
-        values = [value for state in states for value in (state, at_least, last, last, seq, limit)]
-        return self._page([one] * len(states), values, "priority DESC, seq", limit)
+        last, seq = (_LAST_SEQ, 0) if after is None else (after.turn, after.seq)
+        selects, values = [], []
+        for kind, lowest in kinds:
+            for state in states:
+                selects.append(
+                    f"SELECT * FROM (SELECT {COLUMNS}, turn FROM recording WHERE state = ? AND {kind}"
+                    " AND turn >= ? AND (turn < ? OR (turn = ? AND seq > ?))"
+                    " ORDER BY turn DESC, seq LIMIT ?)"
+                )
+                values += [state, max(least, lowest), last, last, seq, limit]
+        return self._page(selects, values, "turn DESC, seq", limit)
 
     def _by_state(
         self,
@@ -163,6 +193,8 @@ class Chosen:
         *states: State,
         after: Recording | None = None,
         at_least: int = 0,  # noqa: ARG002 a person's word is above the owner's rules of priority
+        ahead_of: Recording | None = None,  # noqa: ARG002
+        without_originals: bool = False,  # noqa: ARG002
         limit: int,
     ) -> list[Recording]:
         return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)

@@ -28,6 +28,7 @@ from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.given_up import GivenUp
+from edge_agent.store.groups import Groups, place_in
 from edge_agent.store.holdings import Holdings
 from edge_agent.store.moves import Move, Moves, new_key
 from edge_agent.store.notes import Notes, Totals
@@ -87,7 +88,8 @@ class Store:
         self.running = RunningTime(self.notes, clock, boot_id)
         self.commands = CommandLog(database, self.running)
         self.orders = Orders(database, self.notes, self.running, clock)
-        self._moves = Moves(outbox, self.notes, self.running)
+        self.groups = Groups(database, self.running, outbox)
+        self._moves = Moves(outbox, self.notes, self.running, self.groups)
         self.priority_of: Callable[[str, str], int] | None = None
         """Gives a new recording its priority, from folder and name; None: all have the same."""
 
@@ -147,10 +149,12 @@ class Store:
 
     def _insert(self, run: Connection, found: Found, seen: tuple[str, bool, int]) -> Recording:
         identity = found.identity
+        place = place_in(found.path, found.name)
         row = run.execute(
             "INSERT INTO recording (id, path, folder, name, device, inode, length, mtime_ns,"
-            " ctime_ns, state, origin, supersedes, watch, priority, seen_at, is_seen_at_true, seen_s)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ctime_ns, state, origin, supersedes, watch, priority, role, seen_at, is_seen_at_true,"
+            " seen_s)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
                 uuid4().hex,
@@ -167,10 +171,13 @@ class Store:
                 found.supersedes,
                 found.watch,
                 0 if self.priority_of is None else self.priority_of(found.folder, found.name),
+                place.role,
                 *seen,
             ),
         ).fetchone()
-        return to_recording(row)
+        recording = to_recording(row)
+        self.groups.join(run, recording, place)
+        return recording
 
     def get(self, recording_id: str) -> Recording | None:
         rows = self._rows("WHERE id = ?", (recording_id,))
@@ -196,10 +203,23 @@ class Store:
         return self._queue.in_states(*states, after_seq=after_seq, limit=limit, share=share)
 
     def due(
-        self, *states: State, after: Recording | None = None, at_least: int = 0, limit: int
+        self,
+        *states: State,
+        after: Recording | None = None,
+        at_least: int = 0,
+        ahead_of: Recording | None = None,
+        without_originals: bool = False,
+        limit: int,
     ) -> list[Recording]:
         """Return recordings in *states* in the order of sending (see `Queue`)."""
-        return self._queue.due(*states, after=after, at_least=at_least, limit=limit)
+        return self._queue.due(
+            *states,
+            after=after,
+            at_least=at_least,
+            ahead_of=ahead_of,
+            without_originals=without_originals,
+            limit=limit,
+        )
 
     def prioritise(self, recordings: Sequence[Recording]) -> None:
         """Give each its priority anew, as `priority_of` says now; one transaction."""

@@ -9,9 +9,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from edge_agent.core.groups import Role
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import changes, command_log, given_up, notes, outbox
+from edge_agent.store import changes, command_log, given_up, groups, notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -130,6 +131,7 @@ MIGRATIONS = (
     command_log.SCHEMA + _CHOSEN,
     changes.SCHEMA,
     _FOLDERS,
+    groups.SCHEMA,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
@@ -139,7 +141,7 @@ COLUMNS = (
     "seq, id, path, folder, name, device, inode, length, mtime_ns, ctime_ns, state, origin, "
     "idempotency_key, upload_id, digest, receipt, delete_allowed, failures, resent_bytes, problem, "
     "detail, seen_at, verified_at, priority, receipt_s, seen_s, is_seen_at_true, supersedes, "
-    "watch"
+    "watch, role"
 )
 
 
@@ -171,6 +173,7 @@ def to_recording(row: Sequence[Any]) -> Recording:
         is_seen_at_true=bool(row[26]),
         supersedes=row[27],
         watch=row[28],
+        role=Role(row[29]),
     )
 
 

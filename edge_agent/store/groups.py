@@ -1,0 +1,402 @@
+"""Which recordings are one group, and what the server was told of each group.
+
+A recording joins its group in the transaction that remembers it first, and what its group is told by (name,
+length, receipt) stays here when the recording itself is forgotten. `look_s` says when there may be
+something to do with a group; most have none.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from edge_agent.core.group_standing import Member
+from edge_agent.core.groups import Place, Role, place_of
+from edge_agent.core.printable import printable
+from edge_agent.core.recording import Recording
+from edge_agent.core.schedule import URGENT
+from edge_agent.core.upload import State
+from edge_agent.store.database import Connection, Database
+from edge_agent.store.outbox import NewEvent, Outbox
+from edge_agent.store.running_time import RunningTime
+from edge_host.clock import rfc3339
+from upload_protocol.messages import Receipt
+
+_AGAIN_S = 86_400
+"""Of running time: what comes so long after a group was complete has its name, and is another recording's."""
+_KEPT = 2000
+"""Groups that stay known though none of their recordings is."""
+
+_PLACES = 4
+"""Of roles within one priority: `Recording.turn` counts with it."""
+
+_ORIGINALS = f"{{0}}.role = 0 AND {{0}}.priority < {URGENT}"
+
+SCHEMA = f"""
+ALTER TABLE recording ADD COLUMN role INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recording ADD COLUMN turn INTEGER GENERATED ALWAYS AS (priority * {_PLACES} + role) VIRTUAL;
+DROP INDEX recording_ahead;
+CREATE INDEX recording_ahead ON recording(state, turn DESC, seq) WHERE turn > 0;
+CREATE INDEX recording_small ON recording(state, turn DESC, seq) WHERE role > 0;
+CREATE TABLE originals (
+  state TEXT PRIMARY KEY,
+  files INTEGER NOT NULL,
+  bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO originals SELECT state, count(*), sum(length) FROM recording
+  WHERE {_ORIGINALS.format("recording")} GROUP BY state;
+CREATE TRIGGER original_added AFTER INSERT ON recording WHEN {_ORIGINALS.format("NEW")} BEGIN
+  INSERT INTO originals VALUES (NEW.state, 1, NEW.length)
+    ON CONFLICT(state) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER original_removed AFTER DELETE ON recording WHEN {_ORIGINALS.format("OLD")} BEGIN
+  UPDATE originals SET files = files - 1, bytes = bytes - OLD.length WHERE state = OLD.state;
+END;
+CREATE TRIGGER original_left AFTER UPDATE OF state, length, role, priority ON recording
+WHEN {_ORIGINALS.format("OLD")} BEGIN
+  UPDATE originals SET files = files - 1, bytes = bytes - OLD.length WHERE state = OLD.state;
+END;
+CREATE TRIGGER original_moved AFTER UPDATE OF state, length, role, priority ON recording
+WHEN {_ORIGINALS.format("NEW")} BEGIN
+  INSERT INTO originals VALUES (NEW.state, 1, NEW.length)
+    ON CONFLICT(state) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TABLE file_group (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL,
+  family TEXT NOT NULL,
+  title TEXT NOT NULL,
+  series TEXT,
+  serial INTEGER,
+  found_s INTEGER NOT NULL,
+  look_s INTEGER,
+  told BLOB,
+  revision INTEGER NOT NULL DEFAULT 0,
+  changes INTEGER NOT NULL DEFAULT 0,
+  is_complete INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX file_group_due ON file_group(look_s) WHERE look_s IS NOT NULL;
+CREATE INDEX file_group_series ON file_group(series) WHERE look_s IS NOT NULL AND series IS NOT NULL;
+CREATE TABLE group_member (
+  recording INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  group_seq INTEGER,
+  name TEXT NOT NULL,
+  folder TEXT NOT NULL,
+  role INTEGER NOT NULL,
+  part INTEGER,
+  pattern TEXT NOT NULL,
+  series TEXT,
+  serial INTEGER,
+  length INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  receipt TEXT
+) STRICT;
+CREATE INDEX group_member_by_key ON group_member(key);
+CREATE INDEX group_member_by_group ON group_member(group_seq) WHERE group_seq IS NOT NULL;
+CREATE INDEX group_member_by_series ON group_member(series, serial) WHERE series IS NOT NULL;
+CREATE TRIGGER member_arrived AFTER UPDATE OF receipt ON recording WHEN NEW.receipt IS NOT NULL BEGIN
+  UPDATE group_member SET receipt = NEW.receipt, length = NEW.length, mtime_ns = NEW.mtime_ns
+    WHERE recording = NEW.seq;
+  UPDATE file_group SET look_s = 0, changes = changes + 1
+    WHERE seq = (SELECT group_seq FROM group_member WHERE recording = NEW.seq);
+END;
+CREATE TRIGGER member_alone_forgotten AFTER DELETE ON recording BEGIN
+  DELETE FROM group_member WHERE recording = OLD.seq AND group_seq IS NULL;
+END;
+"""
+
+_COLUMNS = "seq, id, family, title, series, serial, found_s, told, revision, changes, is_complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group, without its members."""
+
+    seq: int
+    id: str
+    """What the server knows it by: random, so that no other device's is the same."""
+    family: str
+    title: str
+    series: str | None
+    serial: int | None
+    found_s: int
+    """When the last of it was found, in the device's running time."""
+    told: bytes | None
+    """Digest of what the server was told of it last."""
+    revision: int
+    """How often it was complete."""
+    changes: int
+    """Counts what has come to it: what was decided about an earlier count is decided anew."""
+    is_complete: bool
+
+
+class Groups:
+    """Safe to use from several threads; what has a `Connection` is part of the caller's transaction.
+
+    Raises:
+        StoreError: from any method, when the database cannot be read or written.
+    """
+
+    def __init__(
+        self, database: Database, running: RunningTime, outbox: Outbox, quiet_s: float = 120.0
+    ) -> None:
+        self._database = database
+        self._running = running
+        self._outbox = outbox
+        self.quiet_s = quiet_s
+        """After so long without another file a group is looked at."""
+
+    def join(self, run: Connection, recording: Recording, place: Place) -> None:
+        """Have a new recording join those that it belongs to; the first of a group is by itself."""
+        now_s = self._running.now_s()
+        group_seq = self._group_for(run, recording, place, now_s)
+        series, serial = place.series, place.serial
+        identity = recording.identity
+        run.execute(
+            "INSERT INTO group_member VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                recording.seq,
+                place.whole_key,
+                group_seq,
+                recording.name,
+                recording.folder,
+                place.role,
+                place.part,
+                place.pattern,
+                series,
+                serial,
+                identity.length,
+                identity.mtime_ns,
+                None if recording.receipt is None else json.dumps(recording.receipt.to_json()),
+            ),
+        )
+        if series is not None:  # nothing more comes to those before it
+            run.execute(
+                "UPDATE file_group SET look_s = 0"
+                " WHERE series = ? AND serial < ? AND look_s IS NOT NULL",
+                (series, serial),
+            )
+
+    def _group_for(
+        self, run: Connection, recording: Recording, place: Place, now_s: int
+    ) -> int | None:
+        """Return the group of those that *recording* belongs to, begun now if need be; None: there are none."""
+        newest = run.execute(
+            "SELECT recording, group_seq FROM group_member WHERE key = ?"
+            " ORDER BY recording DESC LIMIT 1",
+            (place.whole_key,),
+        ).fetchone()
+        if newest is None:
+            return None
+        other, group_seq = newest
+        if self._is_over(run, recording, other, group_seq, now_s):
+            return None
+        look_s = now_s + round(self.quiet_s)
+        if group_seq is not None:
+            run.execute(
+                "UPDATE file_group SET found_s = ?, look_s = ?, changes = changes + 1 WHERE seq = ?",
+                (now_s, look_s, group_seq),
+            )
+            return int(group_seq)
+        if not run.execute("SELECT 1 FROM group_member WHERE recording = ?", (other,)).fetchone():
+            return None  # it was by itself, and the newcomer is what it is now
+        (begun,) = run.execute(
+            "INSERT INTO file_group (id, family, title, series, serial, found_s, look_s)"
+            " VALUES (?,?,?,?,?,?,?) RETURNING seq",
+            (
+                secrets.token_hex(16),
+                place.family,
+                place.title,
+                place.series,
+                place.serial,
+                now_s,
+                look_s,
+            ),
+        ).fetchone()
+        run.execute("UPDATE group_member SET group_seq = ? WHERE recording = ?", (begun, other))
+        return int(begun)
+
+    @staticmethod
+    def _is_over(
+        run: Connection, recording: Recording, other: int, group_seq: int | None, now_s: int
+    ) -> bool:
+        """Return whether *recording* only has the name of those: nothing more comes to them.
+
+        A file that was changed takes the place of what it was. One that only has its name is a new one: the
+        card was formatted, or the counter of the camera began anew.
+        """
+        of_group = "recording = ?" if group_seq is None else "group_seq = ?"
+        same = run.execute(
+            f"SELECT recording FROM group_member WHERE {of_group} AND name = ? AND folder = ?",
+            (other if group_seq is None else group_seq, recording.name, recording.folder),
+        ).fetchone()
+        if same is not None:
+            if recording.supersedes is None:
+                return True
+            run.execute("DELETE FROM group_member WHERE recording = ?", same)
+            return False
+        if group_seq is None:
+            return False
+        old = "SELECT 1 FROM file_group WHERE seq = ? AND is_complete AND found_s < ?"
+        return run.execute(old, (group_seq, now_s - _AGAIN_S)).fetchone() is not None
+
+    def of(self, recording_id: str) -> Group | None:
+        """Return the group of a recording."""
+        with self._database.reading() as run:
+            row = run.execute(
+                f"SELECT {_COLUMNS} FROM file_group WHERE seq ="
+                " (SELECT m.group_seq FROM group_member m JOIN recording r ON r.seq = m.recording"
+                " WHERE r.id = ?)",
+                (recording_id,),
+            ).fetchone()
+        return None if row is None else _group(row)
+
+    def due(self, limit: int) -> list[Group]:
+        """Return groups with which there may be something to do now, that longest due first."""
+        with self._database.reading() as run:
+            rows = run.execute(
+                f"SELECT {_COLUMNS} FROM file_group WHERE look_s IS NOT NULL AND look_s <= ?"
+                " ORDER BY look_s, seq LIMIT ?",
+                (self._running.now_s(), limit),
+            ).fetchall()
+        return [_group(row) for row in rows]
+
+    def next_s(self) -> float | None:
+        """Return the seconds until the next is due; None: there is none."""
+        with self._database.reading() as run:
+            (look_s,) = run.execute(
+                "SELECT min(look_s) FROM file_group WHERE look_s IS NOT NULL"
+            ).fetchone()
+        return None if look_s is None else max(0.0, look_s - self._running.now_s())
+
+    def quiet_for_s(self, group: Group) -> float:
+        """Return how long ago the last of *group* was found, in the device's running time."""
+        return max(0, self._running.now_s() - group.found_s)
+
+    def has_later(self, group: Group) -> bool:
+        """Return whether the same recorder has begun a later recording."""
+        if group.series is None:
+            return False
+        with self._database.reading() as run:
+            found = run.execute(
+                "SELECT 1 FROM group_member WHERE series = ? AND serial > ? AND recording >"
+                " (SELECT max(recording) FROM group_member WHERE group_seq = ?) LIMIT 1",
+                (group.series, group.serial, group.seq),
+            ).fetchone()
+        return found is not None
+
+    def members(self, group: Group, limit: int) -> list[Member]:
+        """Return the members of a group, as they are now, in the order of their names; *limit* of them."""
+        with self._database.reading() as run:
+            rows = run.execute(
+                "SELECT m.recording, m.name, m.folder, m.role, m.part, m.pattern, r.state,"
+                " coalesce(r.length, m.length), coalesce(r.mtime_ns, m.mtime_ns), m.receipt"
+                " FROM group_member m LEFT JOIN recording r ON r.seq = m.recording"
+                " WHERE m.group_seq = ? ORDER BY m.folder, m.name, m.recording LIMIT ?",
+                (group.seq, limit),
+            ).fetchall()
+        return [_member(row) for row in rows]
+
+    def put_off(self, groups: Sequence[Group], wait_s: float | None) -> None:
+        """Look at *groups* again in *wait_s*; None: only when something is new of them."""
+        look_s = None if wait_s is None else self._running.now_s() + max(1, round(wait_s))
+        with self._database.transaction() as run:
+            run.executemany(
+                "UPDATE file_group SET look_s = ? WHERE seq = ? AND changes = ?",
+                [(look_s, one.seq, one.changes) for one in groups],
+            )
+
+    def told(
+        self, group: Group, digest: bytes, *, is_complete: bool, tell: Sequence[NewEvent] = ()
+    ) -> None:
+        """Write down what the server knows of *group* now, with the events that tell of it.
+
+        Where the group has changed since it was read it is looked at again.
+        """
+        with self._database.transaction() as run:
+            run.execute(
+                "UPDATE file_group SET told = ?, is_complete = ?, revision = revision + ?,"
+                " look_s = CASE WHEN changes = ? THEN NULL ELSE look_s END WHERE seq = ?",
+                (digest, is_complete, is_complete, group.changes, group.seq),
+            )
+            for one in tell:
+                self._outbox.write(run, one)
+
+    def adopt(self, recordings: Sequence[Recording]) -> None:
+        """Have recordings of an earlier version, that are in no group, join theirs; one transaction."""
+        with self._database.transaction() as run:
+            for one in recordings:
+                known = run.execute(
+                    "SELECT 1 FROM group_member WHERE recording = ?", (one.seq,)
+                ).fetchone()
+                if known is None:
+                    self.place(run, one)
+
+    def place(self, run: Connection, recording: Recording) -> Role:
+        """Give *recording* its role and its group by its name; return the role."""
+        place = place_in(recording.path, recording.name)
+        run.execute("UPDATE recording SET role = ? WHERE seq = ?", (place.role, recording.seq))
+        run.execute("DELETE FROM group_member WHERE recording = ?", (recording.seq,))
+        self.join(run, recording, place)
+        return place.role
+
+    def forget_old(self, limit: int) -> None:
+        """Forget the oldest groups of which nothing is remembered but that they were there."""
+        with self._database.transaction() as run:
+            rows = run.execute(
+                "SELECT seq FROM file_group WHERE look_s IS NULL AND seq <="
+                " (SELECT max(seq) FROM file_group) - ? AND NOT EXISTS (SELECT 1 FROM group_member m"
+                " JOIN recording r ON r.seq = m.recording WHERE m.group_seq = file_group.seq)"
+                " ORDER BY seq LIMIT ?",
+                (_KEPT, limit),
+            ).fetchall()
+            run.executemany("DELETE FROM group_member WHERE group_seq = ?", rows)
+            run.executemany("DELETE FROM file_group WHERE seq = ?", rows)
+
+    def originals(self, states: Sequence[State]) -> tuple[int, int]:
+        """Return how many originals, that nobody wants now, are in *states*, and their bytes."""
+        marks = ",".join("?" * len(states))
+        with self._database.reading() as run:
+            files, length = run.execute(
+                "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0) FROM originals"
+                f" WHERE state IN ({marks})",
+                (*states,),
+            ).fetchone()
+        return int(files), int(length)
+
+
+def place_in(path: bytes, name: str) -> Place:
+    """Return the place of the file at *path*, whose printable name is *name*."""
+    return place_of(printable(path.rpartition(b"/")[0]), name)
+
+
+def _group(row: Sequence[Any]) -> Group:
+    return Group(*(*row[:-1], bool(row[-1])))
+
+
+def _member(row: Sequence[Any]) -> Member:
+    number, name, folder, role, part, pattern, state, length, mtime_ns, receipt = row
+    return Member(
+        number,
+        name,
+        folder,
+        Role(role),
+        part,
+        pattern,
+        None if state is None else State(state),
+        length,
+        _moment(mtime_ns),
+        None if receipt is None else Receipt.from_json(json.loads(receipt)),
+    )
+
+
+def _moment(mtime_ns: int) -> str | None:
+    try:
+        return rfc3339(datetime.fromtimestamp(mtime_ns / 1e9, UTC))
+    except (ValueError, OverflowError, OSError):
+        return None  # a card's clock can say anything
