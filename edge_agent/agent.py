@@ -52,6 +52,7 @@ from edge_agent.report.state_document import StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
 from edge_agent.send.wiring import (
+    make_group_telling,
     make_link_watch,
     make_receipt_client,
     make_sender,
@@ -61,6 +62,7 @@ from edge_agent.send.wiring import (
 )
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
+from edge_agent.store.groups import adopt_all
 from edge_agent.store.loss import lost
 from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
@@ -127,8 +129,12 @@ class Agent:
             clock,
             link=self._link,
             way=self._way,
-            on_verified=self._janitor.wake,
+            on_verified=self._verified,
         )
+        self._groups = make_group_telling(
+            settings, self._store, self._sender, clock, link=self._link, way=self._way
+        )
+        self._apply_groups(settings)
         self._while_recording = make_while_recording(
             settings, self._sender, self._folders, clock, link=self._link, way=self._way
         )
@@ -166,6 +172,10 @@ class Agent:
         self._runners = self._new_runners()
         self._reporter.wake_runner = self._runners["reporter"].wake
         self._commands.wake_runner = self._runners["commands"].wake
+
+    def _verified(self) -> None:
+        self._janitor.wake()
+        self._runners["groups"].wake()
 
     def _open_store(self, boot_id: str) -> Store:
         self._reserve.on_need = lambda needed: self.activity.problem(
@@ -205,6 +215,7 @@ class Agent:
             self._worker(ProblemCode.REPORTER_FAILED, "reporter", self._reporter.step),
             self._worker(ProblemCode.COMMANDS_FAILED, "commands", self._commands.desk.step),
             WorkerThread("while-recording", self._while_recording.step, clock=self._clock),
+            WorkerThread("groups", self._groups.step, clock=self._clock),
         ]
         if self._settings.server.claim_token_file is not None:
             step = self._new_enrolment().step
@@ -368,6 +379,7 @@ class Agent:
         self._janitor.wake()
         self._runners["while-recording"].wake()
         self._apply_priorities(change.settings)
+        self._apply_groups(change.settings)
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
@@ -387,6 +399,14 @@ class Agent:
         ):
             priorities.apply(self._store, [one.rule() for one in settings.priority])
 
+    def _apply_groups(self, settings: AgentSettings) -> None:
+        self._store.groups.quiet_s = settings.groups.quiet_seconds
+        self._sender.hold_originals(settings.groups.original)
+        with only_helps(
+            "groups", instead="what was there before an upgrade is in none until the next start"
+        ):
+            adopt_all(self._store)
+
     def _stop(self) -> None:
         """End everything within five seconds, whatever the link and the broker do."""
         self._ends_s = self._clock.now_s() + _STOP_S
@@ -399,6 +419,7 @@ class Agent:
         for runner in self._runners.values():
             runner.stop()
         self._sender.abort()
+        self._groups.abort()
         self._receipt_client.abort()
         self._commands.stop()
         deadline_s = self._clock.now_s() + _JOIN_S
@@ -427,6 +448,7 @@ class Agent:
         self._reports.close(self._left_s())
         self._transport.close()
         self._while_recording.close()
+        self._groups.close()
         self._receipt_client.close()
         self._store.close()
         self._lock.close()

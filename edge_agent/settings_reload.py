@@ -21,6 +21,8 @@ _LIVE = frozenset(
         "commands.settings",
         "retention.delete",
         "retention.keep_free",
+        "groups.original",
+        "groups.quiet_seconds",
         "log.level",
     }
 )

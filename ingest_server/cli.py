@@ -30,6 +30,7 @@ from ingest_server.core.errors import Refused, ServerError, SettingError, StateL
 from ingest_server.operate import restore
 from ingest_server.operate.access import AccessCommands
 from ingest_server.operate.devices import DeviceCommands
+from ingest_server.operate.groups import GroupCommands
 from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     AccessCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UserCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UploadCommands(_open_state).add_parsers(commands, common)
+    GroupCommands(_open_state).add_parsers(commands, common)
     DeviceCommands(_open_state, _open_fleet, PROGRAM.complain).add_parsers(commands, common)
     RoomCommands(_open_state, _open_blobs, _config, PROGRAM.complain).add_parsers(commands, common)
 

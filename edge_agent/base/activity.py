@@ -39,6 +39,7 @@ class Reason(StrEnum):
     PERMISSION = "permission"
     SOURCE_IO = "source_io"
     CARD_ABSENT = "card_absent"
+    ON_DEMAND = "on_demand"
 
 
 class ProblemCode(StrEnum):
@@ -204,6 +205,8 @@ class View:
     """How each watched folder is, by its name; one that was not looked at yet is not there."""
     travels: Mapping[str, Travel] = field(default_factory=lambda: MappingProxyType({}))
     """Recordings that are sent while they are written to -> how far they are."""
+    originals: Wait | None = None
+    """Why originals are not sent; None: they are."""
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -404,6 +407,14 @@ class Activity:
         """Say how far all that is sent while it is recorded is; no listener is told: it moves on."""
         with self._lock:
             self._view = replace(self._view, travels=MappingProxyType(dict(travels)))
+
+    def hold_originals(self, why: Wait | None) -> None:
+        """Say why originals are not sent; None: they are."""
+        with self._lock:
+            if self._view.originals == why:
+                return
+            self._view = replace(self._view, originals=why)
+        self._announce()
 
     def hold(self, held: Mapping[str, bool]) -> None:
         """Say which recordings' files are open, and whether they are deleted; no listener is told."""

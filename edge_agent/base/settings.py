@@ -436,6 +436,18 @@ class RetentionSettings(_Settings):
     then delete the oldest; 0: delete at once."""
 
 
+class GroupSettings(_Settings):
+    """Files of one recording: which of them go first, and which wait."""
+
+    original: Literal["always", "unmetered", "on-demand"] = "always"
+    """When what is no thumbnail, sidecar or proxy is sent. ``unmetered``: not over a metered link, where the
+    small ones go within `daily_bytes`; ``on-demand``: only what is fetched."""
+
+    quiet_seconds: Seconds = 120.0
+    """Time after which no other file of a recording is expected: longer than a camera takes from one to the
+    next, and than a person who copies them by hand."""
+
+
 class LogSettings(_Settings):
     """What is written to stderr."""
 
@@ -478,6 +490,7 @@ class AgentSettings(LayeredSettings):
     commands: CommandSettings = CommandSettings()
     reports: ReportsSettings = ReportsSettings()
     retention: RetentionSettings = RetentionSettings()
+    groups: GroupSettings = GroupSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("device_id")

@@ -142,6 +142,8 @@ class SendingRules:
     """The priority from which recordings are sent though it is blocked; None: none is."""
     held_by: str | None = None
     """As `blocked_by`, of all but urgent recordings, while there are such."""
+    originals_held_by: str | None = None
+    """As `blocked_by`, of originals: ``metered`` or ``on_demand``; None: they go like the others."""
 
     @property
     def min_priority(self) -> int:
@@ -173,6 +175,7 @@ def decide(
     used_today: int,
     is_paused: bool,
     ordered_rate: int | None = None,
+    original: str = "always",
 ) -> SendingRules:
     """Return what is allowed; the first rule and the first slot that fit count, the least rate wins.
 
@@ -181,6 +184,7 @@ def decide(
         local: local wall time; None: not to be believed, so that no window counts.
         used_today: bytes that `interface` has carried since midnight.
         ordered_rate: what a person has ordered beside the configuration; None: nothing.
+        original: when originals are sent: ``always``, ``unmetered`` or ``on-demand``.
     """
     rule = next((one for one in rules if one.fits(interface)), None)
     slot = None
@@ -197,8 +201,21 @@ def decide(
     if blocked_by is not None and not is_paused:
         urgent_from = URGENT_METERED if _costs(rule, used_today) else URGENT
     return SendingRules(
-        blocked_by, detail, min(rates, default=None), rule, holds_every_link, urgent_from
+        blocked_by,
+        detail,
+        min(rates, default=None),
+        rule,
+        holds_every_link,
+        urgent_from,
+        originals_held_by=_holding_originals(original, rule),
     )
+
+
+def _holding_originals(original: str, rule: LinkRule | None) -> str | None:
+    if original == "on-demand":
+        return "on_demand"
+    is_metered = rule is not None and rule.metered
+    return "metered" if original == "unmetered" and is_metered else None
 
 
 def _costs(rule: LinkRule | None, used_today: int) -> bool:

@@ -13,7 +13,7 @@ from edge_agent.base.activity import FAILURES
 from edge_agent.core.left_out import from_document, sentence
 from edge_agent.operate.figures import duration, files, size
 from edge_agent.operate.file_table import failure, place, table, wrapped
-from edge_agent.report.state_document import status_line
+from edge_agent.report.state_document import held_back, status_line
 from edge_host.terminal import plain
 
 _WAITING, _FAILED, _DONE = 15, 5, 3
@@ -34,6 +34,8 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
         lines.append(f"problems: {', '.join(document['problems'])}")
         lines += [f"{code}: {FAILURES[code]}" for code in document["problems"] if code in FAILURES]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
+    if (held := held_back(document)) is not None:
+        lines.append(held)
     left_out = from_document(document.get("left_out") or {})
     lines += [f"left out ({one.cause}): {sentence(one)}" for one in left_out]
     page = [part for line in lines for part in wrapped(plain(line), width, first="")]

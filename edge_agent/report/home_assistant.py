@@ -22,6 +22,7 @@ EVENTS: Final = (
     "file.overwritten",
     "file.changed_during_upload",
     "file.deleted_locally",
+    "group.completed",
     "checksum.failed",
     "disk.low",
     "disk.ok",

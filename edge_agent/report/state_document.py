@@ -23,8 +23,10 @@ from edge_agent.base.activity import (
     Wait,
 )
 from edge_agent.base.clock import Clock
+from edge_agent.core.groups import Role
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording
+from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folders import Folders
 from edge_agent.report.folder_rows import (
@@ -61,7 +63,11 @@ _STATE_OF_REASON = {
     Reason.VERIFYING: "uploading",
     Reason.QUEUED: "idle",
     Reason.STILL_RECORDING: "idle",
+    Reason.ON_DEMAND: "idle",
 }
+SETTLED: Final = (State.STABLE, State.SENDING, State.SENT)
+"""States in which a recording could be sent."""
+_LOOKED_AT = 50
 _OF_SETTLING = frozenset({Reason.STILL_RECORDING, Reason.PERMISSION})
 _LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
 _ERRORS = _LAME | {ProblemCode.STORE}
@@ -143,7 +149,9 @@ class StateDocuments:
             "queue": {
                 "files": waiting,
                 "bytes": pending_bytes(counts),
-                "oldest_age_s": self._oldest_age_s(now, is_synced=is_synced) if waiting else None,
+                "oldest_age_s": self._oldest_age_s(now, view, is_synced=is_synced)
+                if waiting
+                else None,
                 "failed": counts.get(State.FAILED, (0, 0))[0],
             },
             "current": None if view.current is None else _current(view.current),
@@ -159,19 +167,31 @@ class StateDocuments:
             "folders": folder_rows(self._folders, view, by_folder),
             "problems": sorted(view.problems),
             "left_out": None if view.left_out is None else in_document(view.left_out),
+            "held": None if view.originals is None else self._held(view.originals),
             "last_completed_at": totals.last_verified_at,
         }
 
-    def _oldest_age_s(self, now: datetime, *, is_synced: bool) -> int | None:
+    def _held(self, why: Wait) -> dict[str, Any] | None:
+        """Return what waits though it could be sent, for originals do; None: nothing does."""
+        files, length = self._store.groups.originals(SETTLED)
+        return {"files": files, "bytes": length, "reason": str(why.reason)} if files else None
+
+    def _oldest(self, view: View) -> Recording | None:
+        """Return what waits longest; what nobody has asked for is not waited for."""
+        if view.originals is None or view.originals.reason is not Reason.ON_DEMAND:
+            return next(iter(self._store.in_states(*PENDING, limit=1)), None)
+        due = self._store.due(*PENDING, without_originals=True, limit=_LOOKED_AT)
+        return min(due, key=lambda one: one.seq, default=None)
+
+    def _oldest_age_s(self, now: datetime, view: View, *, is_synced: bool) -> int | None:
         """Return how long the oldest has waited: at least so long, where no clock says it exactly.
 
         The wall clock knows how long the device was off, and only the device's running time is
         right where nobody has set the clock, or had when the recording was seen.
         """
-        oldest = self._store.in_states(*PENDING, limit=1)
-        if not oldest:
+        seen = self._oldest(view)
+        if seen is None:
             return None
-        seen = oldest[0]
         ages = [0, self._store.running.now_s() - seen.seen_s]
         if is_synced and seen.is_seen_at_true:
             ages.append(int((now - datetime.fromisoformat(seen.seen_at)).total_seconds()))
@@ -245,11 +265,19 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
         return _of_folder(own, view, recording.watch) if is_watched else own
     if is_watched and (away := view.away(recording.watch)) is not None:
         return away
+    if view.originals is not None and _is_held(recording):
+        return view.originals
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
         return view.blocked_by
     return Wait(Reason.QUEUED, "other recordings are sent first")
+
+
+def _is_held(recording: Recording) -> bool:
+    """Return whether *recording* waits where originals do."""
+    is_wanted = recording.priority >= URGENT
+    return recording.role is Role.ORIGINAL and recording.state in SETTLED and not is_wanted
 
 
 def _of_folder(wait: Wait, view: View, watch: str | None = None) -> Wait:
@@ -281,6 +309,20 @@ def _in_words(document: Mapping[str, Any]) -> str:
         return f"sending {current['name']} {current['percent']:.0f} %{speed}{tail}"
     failed = f", {queue['failed']} failed" if queue["failed"] else ""
     return f"idle, {document['totals']['files_done']} sent so far{failed}{_left_out(document)}"
+
+
+def held_back(document: Mapping[str, Any]) -> str | None:
+    """Return in words what is held back while smaller files go; None: nothing is."""
+    held = document.get("held")
+    if not held:
+        return None
+    until = (
+        "somebody fetches them"
+        if held["reason"] == "on_demand"
+        else "the link is not metered any more"
+    )
+    originals = "1 original" if held["files"] == 1 else f"{held['files']} originals"
+    return f"held back until {until}: {originals} ({held['bytes'] / 1e6:.1f} MB)"
 
 
 def _left_out(document: Mapping[str, Any]) -> str:

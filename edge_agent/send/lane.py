@@ -293,7 +293,10 @@ class Lane:
 
     def _kept_back(self) -> Wait | None:
         """Return why nothing is done although something is due: only more urgent ones may go."""
-        least = self._shared.permission.least_priority
+        permission = self._shared.permission
+        least = permission.least_priority
+        if not least and permission.holds_originals:
+            return permission.held_originals() if self._shared.store.due(*WORK, limit=1) else None
         if not least or not self._shared.store.due(*WORK, limit=1):
             return None
         verdict = self._shared.permission.link_in_use.verdict

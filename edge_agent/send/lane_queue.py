@@ -65,9 +65,7 @@ class LaneQueue:
         elsewhere = self._left_elsewhere(now_s)
         joined: tuple[Recording, Task] | None = None
         for looked_at, recording in enumerate(self._candidates()):
-            if joined is not None and (
-                looked_at >= _PAGE or recording.priority < joined[0].priority
-            ):
+            if joined is not None and (looked_at >= _PAGE or recording.turn < joined[0].turn):
                 break
             if self._waits.is_held(recording.id, now_s):
                 continue
@@ -100,8 +98,12 @@ class LaneQueue:
         if self._hashed_bytes < SMALL_BYTES:
             return None
         for newest in self._store.latest(*WORK, limit=1):
-            is_due = newest.id != hashed.id and newest.priority >= hashed.priority
-            if not is_due or self._waits.is_held(newest.id, now_s):
+            is_due = newest.id != hashed.id and newest.turn >= hashed.turn
+            if (
+                not is_due
+                or not self._permission.lets_go(newest)
+                or self._waits.is_held(newest.id, now_s)
+            ):
                 continue
             progress = self._uploads.find(newest)
             must_ask = progress is not None and progress.must_ask
@@ -130,16 +132,20 @@ class LaneQueue:
 
     def _may_go_on(self, current: Recording) -> bool:
         """Return whether nothing more urgent than the current recording waits."""
-        if current.priority < self._permission.least_priority:
+        if not self._permission.lets_go(current):
             return False
-        more = self._store.due(*WORK, at_least=current.priority + 1, limit=1)
+        more = self._store.due(*WORK, ahead_of=current, limit=1)
         return not more or more[0].id in self._roster.busy.values()
 
     def _due(self) -> Iterator[Recording]:
         """Yield the recordings that are due, in order, a few at a time: the queue may be long."""
         after = None
         while page := self._store.due(
-            *WORK, after=after, at_least=self._permission.least_priority, limit=_PAGE
+            *WORK,
+            after=after,
+            at_least=self._permission.least_priority,
+            without_originals=self._permission.holds_originals,
+            limit=_PAGE,
         ):
             yield from page
             after = page[-1]

@@ -35,6 +35,8 @@ class OwnerRules:
     links: Sequence[LinkRule] = ()
     timetable: Sequence[Slot] = ()
     max_rate: int | None = None
+    original: str = "always"
+    """When what is no thumbnail, sidecar or proxy is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class LinkPolicy:
             used_today=self._used_today(interface, local, sent_bytes),
             is_paused=paused is not None,
             ordered_rate=orders.limit(),
+            original=self.rules.original,
         )
         if paused is not None:
             self._verdict = replace(self._verdict, detail=paused.detail)

@@ -7,11 +7,14 @@ running requests as well. One per link; it knows no lane, only the roster of tho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from edge_agent.base.activity import Reason, Wait
-from edge_agent.core.schedule import LinkRule
+from edge_agent.core.groups import Role
+from edge_agent.core.recording import Recording
+from edge_agent.core.schedule import URGENT, LinkRule
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
@@ -39,6 +42,8 @@ class Permission:
         self._is_forbidden = False
         self.least_priority = 0
         """The link in use is only for recordings of at least this."""
+        self.holds_originals = False
+        """Only what is small and says much is sent, and what a person wants now."""
 
     @property
     def is_paused(self) -> bool:
@@ -58,6 +63,7 @@ class Permission:
         found = self._policy.look(now_s, self._throttle.sent)
         self._throttle.limit(found.max_rate)
         self._keep_to_priority(found.min_priority)
+        self._hold_originals(found.originals_held_by)
         if found.blocked_by is None:
             self._allow()
             return None
@@ -80,8 +86,25 @@ class Permission:
     def change(self, rules: OwnerRules, *, links: Sequence[LinkRule] | None) -> None:
         """Go by *rules* from the next question on; its links only where *links* are given."""
         kept = self._policy.rules.links if links is None else links
-        self._policy.rules = OwnerRules(kept, rules.timetable, rules.max_rate)
+        original = self._policy.rules.original
+        self._policy.rules = OwnerRules(kept, rules.timetable, rules.max_rate, original)
         self._policy.ask_anew()
+
+    def choose_originals(self, original: str) -> None:
+        """Send originals ``always``, ``unmetered`` or ``on-demand`` from the next question on."""
+        self._policy.rules = replace(self._policy.rules, original=original)
+        self._policy.ask_anew()
+
+    def lets_go(self, recording: Recording) -> bool:
+        """Return whether *recording* may be sent now, where anything may."""
+        if recording.priority < self.least_priority:
+            return False
+        is_held = self.holds_originals and recording.role is Role.ORIGINAL
+        return not is_held or recording.priority >= URGENT
+
+    def held_originals(self) -> Wait | None:
+        """Return why originals wait while others are sent; None: they do not."""
+        return self._waits.originals
 
     def _forbid(self, blocked_by: str, detail: str) -> None:
         if not self._is_forbidden:
@@ -94,6 +117,21 @@ class Permission:
             self._is_forbidden = False
             self._waits.release_rules()
             self._roster.release()
+
+    def _hold_originals(self, held_by: str | None) -> None:
+        """Let originals wait, or go again."""
+        self._waits.hold_originals(None if held_by is None else _of_originals(held_by))
+        if (held_by is not None) == self.holds_originals:
+            return
+        self.holds_originals = held_by is not None
+        log.info("originals.held" if held_by else "originals.released", reason=held_by)
+        if held_by is None:
+            self._roster.wake_idle()
+            return
+        for number, recording_id in self._roster.busy.items():
+            recording = self._store.get(recording_id)
+            if recording is not None and not self.lets_go(recording):
+                self._roster.cut(number)
 
     def _keep_to_priority(self, least: int) -> None:
         """Let more urgent recordings be sent only, or all of them again."""
@@ -109,3 +147,14 @@ class Permission:
             recording = self._store.get(recording_id)
             if recording is not None and recording.priority < least:
                 self._roster.cut(number)
+
+
+def _of_originals(held_by: str) -> Wait:
+    if held_by == "on_demand":
+        return Wait(
+            Reason.ON_DEMAND, "originals are sent when they are fetched ([groups] original)"
+        )
+    detail = (
+        "originals wait for a link that is not metered ([groups] original); smaller files are sent"
+    )
+    return Wait(Reason(held_by), detail)

@@ -171,6 +171,13 @@ class Sender:
                 self._permission.may_send(self._clock.now_s())
             self._factory.shared.counter.allow(1 if self._more is None else settings.max_lanes)
 
+    def hold_originals(self, original: str) -> None:
+        """Send originals ``always``, ``unmetered`` or ``on-demand``, from now on."""
+        with self._lock:
+            self._permission.choose_originals(original)
+            with suppress(StoreError):
+                self._permission.may_send(self._clock.now_s())
+
     def wake(self) -> None:
         """Say that there may be something new to send."""
         self._roster.wake()

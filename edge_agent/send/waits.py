@@ -50,6 +50,8 @@ class Waits:
         }
         """Recordings that could not be read, until they are sent or gone: one that is tried again may
         be read for minutes before the same sector comes."""
+        self.originals: Wait | None = None
+        """Why originals wait."""
         self._told: Reason | None = None
         """What the log was told of last, since something got through."""
 
@@ -69,6 +71,11 @@ class Waits:
             if recording_id in recordings:
                 del recordings[recording_id]
                 self._activity.problem(code, present=bool(recordings))
+
+    def hold_originals(self, wait: Wait | None) -> None:
+        """Say why originals wait; None: they do not."""
+        self.originals = wait
+        self._activity.hold_originals(wait)
 
     def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
         """Let everything wait; return the seconds until the next look."""

@@ -151,7 +151,7 @@ class WhileRecording:
         return (
             permission.may_send(now_s) is None
             and permission.link_in_use.verdict.takes_unfinished
-            and recording.priority >= permission.least_priority
+            and permission.lets_go(recording)
         )
 
     def _is_idle(self, now_s: float) -> bool:
@@ -159,7 +159,12 @@ class WhileRecording:
         shared = self._shared
         if shared.reach.held_s(now_s) > 0:
             return False
-        due = shared.store.due(*WORK, at_least=shared.permission.least_priority, limit=_DUE)
+        due = shared.store.due(
+            *WORK,
+            at_least=shared.permission.least_priority,
+            without_originals=shared.permission.holds_originals,
+            limit=_DUE,
+        )
         return all(shared.waits.is_held(one.id, now_s) for one in due)
 
     def _known(self, recording: Recording) -> SentSoFar:

@@ -9,9 +9,17 @@ from typing import Any
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.credentials import FOR_SERVER, read_secret
-from edge_agent.base.errors import ConfigError, LinkDownError, NotOurServerError, TransportError
+from edge_agent.base.errors import (
+    ConfigError,
+    LinkDownError,
+    NotOurServerError,
+    SourceError,
+    TransportError,
+)
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings
+from edge_agent.core import bag_list
+from edge_agent.core.upload import State
 from edge_agent.media.folders import Folders
 from edge_agent.media.source import Source
 from edge_agent.net.endpoint import Endpoint
@@ -23,6 +31,7 @@ from edge_agent.net.route import interface_to
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.group_telling import GroupTelling
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
 from edge_agent.send.while_recording import WhileRecording
@@ -175,6 +184,38 @@ def make_sender(
     link.others.is_beside_tunnel = lambda: tunnel() is not None
     link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
     return sender
+
+
+def make_group_telling(
+    settings: AgentSettings,
+    store: Store,
+    sender: Sender,
+    clock: Clock,
+    *,
+    link: LinkMonitor,
+    way: Way,
+) -> GroupTelling:
+    """Return what tells the server of groups, while *sender* may send and *link* is there."""
+
+    def listed(number: int) -> list[str] | None:
+        recording = store.numbered(number)
+        if recording is None or recording.state in (State.SEEN, State.GROWING):
+            return None
+        try:
+            with Source.open(recording.path) as source:
+                length = min(source.identity.length, bag_list.MOST_BYTES)
+                return bag_list.listed_files(source.read(0, length).decode("utf-8", "replace"))
+        except SourceError:
+            return None
+
+    return GroupTelling(
+        store.groups,
+        lambda: make_transport(hasty(settings), clock, way=way),
+        device_id=settings.device_id,
+        listed=listed,
+        may_send=lambda: sender.link_in_use.verdict.blocked_by is None and not link.is_away(),
+        jitter=secrets.SystemRandom().random,
+    )
 
 
 def make_while_recording(

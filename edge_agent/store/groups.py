@@ -12,15 +12,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from edge_agent.core.group_standing import Member
 from edge_agent.core.groups import Place, Role, place_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import URGENT
-from edge_agent.core.upload import State
+from edge_agent.core.upload import PENDING, State
 from edge_agent.store.database import Connection, Database
+from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
 from edge_agent.store.running_time import RunningTime
 from edge_host.clock import rfc3339
@@ -30,6 +31,8 @@ _AGAIN_S = 86_400
 """Of running time: what comes so long after a group was complete has its name, and is another recording's."""
 _KEPT = 2000
 """Groups that stay known though none of their recordings is."""
+
+_ADOPTED, _PAGE = "groups.adopted", 500
 
 _PLACES = 4
 """Of roles within one priority: `Recording.turn` counts with it."""
@@ -133,6 +136,17 @@ class Group:
     changes: int
     """Counts what has come to it: what was decided about an earlier count is decided anew."""
     is_complete: bool
+
+
+class Recordings(Protocol):
+    """What `adopt_all` needs of the store."""
+
+    notes: Notes
+    groups: Groups
+
+    def in_states(
+        self, *states: State, after_seq: int = 0, limit: int | None = None
+    ) -> list[Recording]: ...
 
 
 class Groups:
@@ -368,6 +382,21 @@ class Groups:
                 (*states,),
             ).fetchone()
         return int(files), int(length)
+
+
+def adopt_all(store: Recordings) -> None:
+    """Have what an earlier version remembered, and has still to send, join its groups; done once.
+
+    Raises:
+        StoreError: not, or not all of it; the next start does it again.
+    """
+    if store.notes.get(_ADOPTED):
+        return
+    after = 0
+    while page := store.in_states(*PENDING, after_seq=after, limit=_PAGE):
+        store.groups.adopt(page)
+        after = page[-1].seq
+    store.notes.put(_ADOPTED, True)
 
 
 def place_in(path: bytes, name: str) -> Place:

@@ -47,6 +47,7 @@ const REASONS = {
   permission: 'may not be read',
   source_io: 'its card gives errors',
   card_absent: 'its card is absent',
+  on_demand: 'sent when fetched',
 }
 
 /** [what it means, what to do] */
@@ -95,6 +96,7 @@ const EVENTS = {
   'file.overwritten': 'Overwritten by the recorder before it was sent',
   'file.changed_during_upload': 'It was written to again, and is sent again',
   'file.deleted_locally': 'The device let it go after the receipt',
+  'group.completed': 'All files of a group are there',
   'checksum.failed': 'The digests differ',
   'disk.low': 'The media disk is short of space',
   'disk.ok': 'The media disk has space again',

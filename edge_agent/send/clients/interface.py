@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from upload_protocol.groups import GroupReport, GroupStatus
 from upload_protocol.messages import (
     BlockDigests,
     CompleteRequest,
@@ -123,6 +124,21 @@ class LaneClient(UploadClient, Protocol):
 
     def close(self) -> None:
         """Let the connection go; nothing else is called afterwards."""
+
+
+class CanTellOfGroups(Protocol):
+    """The server may be told which recordings belong together. One thread at a time, but for `abort`."""
+
+    def tell_of_group(self, report: GroupReport) -> GroupStatus | None:
+        """Say what a group is; return what the server has of it. None: it knows no groups.
+
+        Raises:
+            RejectedError: what is said is not taken as it is.
+        """
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from edge_agent.send.clients import responses
 from edge_agent.send.clients.exchange import Carrier, Exchange, RequestWatch
 from edge_agent.send.clients.interface import Pending
 from upload_protocol import headers
+from upload_protocol.groups import GroupReport, GroupStatus
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (
     BlockDigests,
@@ -153,6 +154,12 @@ class NativeClient:
         if answer.status == 202:
             return self._pending(answer)
         return responses.read(answer, Receipt.from_json, now=self._utc())
+
+    def tell_of_group(self, report: GroupReport) -> GroupStatus | None:
+        answer = self._exchange.ask("POST", headers.GROUPS_PATH, document=report.to_json())
+        if responses.problem_code(answer) in _NO_SUCH_METHOD:
+            return None
+        return responses.read(answer, GroupStatus.from_json, now=self._utc())
 
     def _put(self) -> tuple[str, dict[str, str]]:
         """Return what goes as PUT, and with which header, where that itself does not pass."""
