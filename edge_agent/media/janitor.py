@@ -330,10 +330,10 @@ class Janitor:
         """Tell our own unlink before a power cut from one that it came before, or from a pulled card."""
         hidden = removal.hidden_path(recording.path)
         if recording.delete_allowed and beneath.is_there(hidden):
-            self._leaving.put_back(
-                recording, removal.Aside(recording.path, hidden, recording.identity)
-            )
-            return self._wait(recording, now_s)
+            aside = removal.Aside(recording.path, hidden, recording.identity)
+            now = self._leaving.put_back(recording, aside)
+            is_back = now is not None and not now.delete_allowed
+            return 0.0 if is_back else self._wait(recording, now_s)
         if recording.delete_allowed and self._is_mounted(recording):
             self._released(recording)
             return 0.0

@@ -62,6 +62,17 @@ class Opening:
             # The server's bytes may be of the older content: completing will tell, repair mends.
             self._begin(recording, status, progress, flight)
             return
+        if _holds_more(status, recording.identity.length):
+            # After a power cut, say, that took the end of the file: the server alone has it.
+            self._store.leave_upload(recording)
+            log.warning(
+                "upload.left_at_server",
+                recording_id=recording.id,
+                upload_id=upload_id,
+                received_bytes=status.received.total,
+                length_bytes=recording.identity.length,
+            )
+            return
         if status.state == "open" and isinstance(self._client, CanAbort):
             with self._lock.opened():
                 self._client.abort_upload(upload_id)
@@ -139,6 +150,11 @@ def refuse_lost(status: UploadStatus) -> None:
     if status.state in {"failed", "expired", "aborted"}:
         msg = f"the upload is {status.state}"
         raise UploadLostError(msg)
+
+
+def _holds_more(status: UploadStatus, length: int) -> bool:
+    """Return whether an upload of a file that was still recorded has bytes which that has no more."""
+    return status.state == "open" and status.length is None and not _may_become(status, length)
 
 
 def _may_become(status: UploadStatus, length: int) -> bool:

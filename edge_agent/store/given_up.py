@@ -26,6 +26,11 @@ class GivenUp:
         """Note *upload_id* in the caller's transaction."""
         run.execute("INSERT OR IGNORE INTO given_up VALUES (?)", (upload_id,))
 
+    @staticmethod
+    def spare(run: Connection, upload_id: str) -> None:
+        """Take *upload_id* back, in the transaction that has noted it: it holds what nobody else has."""
+        run.execute("DELETE FROM given_up WHERE upload_id = ?", (upload_id,))
+
     def next(self) -> str | None:
         """Return one of them; None: there is none."""
         with self._database.reading() as run:

@@ -353,6 +353,14 @@ class Store:
         with self._database.transaction() as run:
             return self._moves.change(run, recording, changes, tell)
 
+    def leave_upload(self, recording: Recording) -> None:
+        """Let a recording begin anew, its upload stay at the server until that expires; durable on return."""
+        with self._database.transaction() as run:
+            anew = {"upload_id": None, "idempotency_key": None, "digest": None}
+            self._moves.change(run, recording, anew, ())
+            if recording.upload_id is not None:
+                GivenUp.spare(run, recording.upload_id)
+
     def give_key(self, recording: Recording) -> str:
         """Give what an earlier version settled its idempotency key; durable on return."""
         key = new_key()

@@ -76,11 +76,16 @@ class CrashDisk:
         return image
 
     @contextmanager
-    def rebooted(self, image: Path) -> Iterator[Path]:
-        """Mount an image of a cut, its journal replayed; the image is gone afterwards."""
+    def rebooted(self, image: Path, *, in_place: bool = False) -> Iterator[Path]:
+        """Mount an image of a cut, its journal replayed; the image is gone afterwards.
+
+        Args:
+            in_place: over the disk of before, which nobody uses by then: who remembers paths finds them.
+        """
+        where = self.live if in_place else self._folder / image.stem
         with ExitStack() as stack:
             stack.callback(image.unlink)
-            yield stack.enter_context(_mounted(image, self._folder / image.stem, self._kind))
+            yield stack.enter_context(_mounted(image, where, self._kind))
 
 
 @contextmanager

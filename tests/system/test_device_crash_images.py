@@ -1,0 +1,166 @@
+"""The power of the device is cut at random instants while it records and sends (laws L1, L2 and L4).
+
+Two cameras record onto one disk, an agent sends while they do, and deletes what is verified; the server's data
+is on that disk, too, so that each image has both as they were at one instant. On each image server and agent
+start again and run until nothing is left on the card.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.counting_link import CountingLink
+from tests.support.crash_camera import Camera, Finished, digests, is_of, number_of
+from tests.support.crashimage import CrashDisk
+from tests.support.processes import Agent, Server, wait_for
+
+MIB = 2**20
+SEED = 20261129
+INSTANTS = int(os.environ.get("DEVICE_CRASH_INSTANTS", "60"))
+INSTANTS_ON_A_DISK = 20
+ASKING = 96 * 1024
+"""Heads of requests for one recording, and what is told beside recordings."""
+SETTINGS = {
+    "watch": {"while_recording": ["*.mp4"], "fallback_settle_seconds": 1.0},
+    "upload": {"max_rate": "6MB"},
+    "retention": {"delete": "after_verified"},
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+class Device:
+    """Server and agent over a mounted disk."""
+
+    def __init__(self, root: Path, logs: Path, stack: ExitStack) -> None:
+        self.server = Server(logs, data_dir=root / "server")
+        stack.callback(self.server.close)
+        self.server.start()
+        self.link = stack.enter_context(CountingLink(self.server.port))
+        token = self.server.new_token()
+        self.agent = Agent(root / "device", url=self.link.url, token=token, **SETTINGS)
+        stack.callback(self.agent.close)
+
+    def held(self) -> dict[int, list[int]]:
+        """Return the number of a recording -> bytes of it that the server has, of each open upload."""
+        found: dict[int, list[int]] = {}
+        for name, held in self.server.open_uploads(self.agent.token or "").items():
+            found.setdefault(number_of(name), []).append(held)
+        return found
+
+
+@contextmanager
+def device(root: Path, logs: Path) -> Iterator[Device]:
+    with ExitStack() as stack:
+        yield Device(root, logs, stack)
+
+
+def record_and_cut(disk: CrashDisk, logs: Path, draw: random.Random, instants: int):
+    """Return the images, each with what was finished and durable before it."""
+    with device(disk.live, logs) as here:
+        here.agent.start()
+        cameras = [Camera(here.agent.media, first) for first in (1000, 2000)]
+        for camera in cameras:
+            camera.start()
+        try:
+            wait_for(lambda: len(here.server.published_files()) >= 1, "it is under way", 60)
+            cuts = []
+            for _ in range(instants):
+                time.sleep(draw.uniform(0.05, 0.9))  # the instant is the test
+                finished = [one for camera in cameras for one in tuple(camera.finished)]
+                cuts.append((finished, disk.cut()))
+        finally:
+            for camera in cameras:
+                camera.stop()
+    return cuts
+
+
+def wrong_after(root: Path, logs: Path, finished: list[Finished]) -> list[str]:
+    """Start both on an image; return a sentence for each broken promise."""
+    media = root / "device" / "media"
+    with device(root, logs) as here:
+        there = {path: path.stat().st_size for path in media.iterdir()}
+        on_card = digests(media)
+        published_before = digests(here.server.published)
+        held = here.held()
+        here.agent.start()
+        try:
+            wait_for(lambda: not any(media.iterdir()), "all is sent and let go", 60)
+        except TimeoutError:
+            left = [(path.name, path.stat().st_size) for path in media.iterdir()]
+            return [f"{left} are stuck:\n{here.agent.end_of_log()}"]
+        here.agent.stop()
+        published = digests(here.server.published)
+        sent, held_after = here.link.sent, here.held()
+        files = [path for path in here.server.published.rglob("*") if path.is_file()]
+        found = [
+            f"{path.name} is published, and is nobody's recording"
+            for path in files
+            if not is_of(number_of(path.name), path.read_bytes())
+        ]
+    known = set(published.values())
+    found += [
+        f"{one.name} was finished, and is lost" for one in finished if one.digest not in known
+    ]
+    found += [
+        f"{name} was on the card, and is lost"
+        for name, digest in on_card.items()
+        if digest not in known
+    ]
+    for number, before in held.items():
+        lengths = [path.stat().st_size for path in files if number_of(path.name) == number]
+        if max(before) > max([*lengths, *held_after.get(number, [])], default=0):
+            found.append(f"{max(before)} bytes of {number} were at the server, and are lost")
+    allowed = ASKING
+    for path, length in there.items():
+        if path.is_dir() or on_card[path.name] in published_before.values():
+            allowed += ASKING
+            continue
+        usable = [one for one in held.get(number_of(path.name), []) if one <= length]
+        # The header, and the block in which the card's copy ends.
+        again = 2 * MIB if usable else 0
+        allowed += min(length, length - max(usable, default=0) + again) + ASKING
+    if sent > allowed:
+        found.append(f"{sent} bytes were sent, {allowed} were missing; {there} {held}")
+    return found
+
+
+def bad_instants(folder: Path, kind: str, seed: int, instants: int) -> list[list[str]]:
+    draw, found = random.Random(seed), []
+    with CrashDisk(folder, kind=kind) as disk:
+        for number, (finished, image) in enumerate(
+            record_and_cut(disk, folder / "logs", draw, instants)
+        ):
+            with disk.rebooted(image, in_place=True) as root:
+                found.append(wrong_after(root, folder / f"logs-{number}", finished))
+    return found
+
+
+def test_L1_L2_two_power_cuts_of_a_device_that_records_lose_nothing_and_send_nothing_twice(
+    tmp_path,
+):
+    bad = [lost for lost in bad_instants(tmp_path / "disk", "ext4", SEED, 2) if lost]
+
+    assert not bad, "\n".join(str(lost[:3]) for lost in bad)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_L1_L2_power_cuts_of_a_device_that_records_lose_nothing_and_send_nothing_twice(
+    tmp_path, kind
+):
+    found: list[list[str]] = []
+    while len(found) < INSTANTS // 2:
+        number = min(INSTANTS_ON_A_DISK, INSTANTS // 2 - len(found))
+        found += bad_instants(tmp_path / f"disk-{len(found)}", kind, SEED + len(found), number)
+
+    bad = [f"cut {number}: {lost[:3]}" for number, lost in enumerate(found) if lost]
+    print(f"{len(found)} cuts, {len(bad)} of them broke a promise")
+    assert not bad, "\n".join(bad)[:6000]
