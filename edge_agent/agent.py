@@ -36,6 +36,7 @@ from edge_agent.base.settings_check import is_insecure
 from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import DATABASE, StateLock
 from edge_agent.base.worker_thread import WorkerThread, stuck_workers
+from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.folder import Folder
 from edge_agent.media.folders import Folders
 from edge_agent.media.janitor import Janitor
@@ -120,6 +121,7 @@ class Agent:
             folders=self._folders,
             probe=LeaseProbe(),
             ask=lambda receipt: standing_of(self._receipt_client, receipt),
+            awaited=AwaitedRepairs(self._store, boot_id),
         )
         self._sender = make_sender(
             settings,

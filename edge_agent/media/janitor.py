@@ -29,6 +29,7 @@ from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath, removal
+from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.disk_space import DiskSpace
 from edge_agent.media.doubts import Doubts
 from edge_agent.media.folder import Folder
@@ -63,6 +64,7 @@ class Janitor:
         space: how much is free where a folder lies, which is told by an open descriptor or a path.
         unlink: removes a name in an open folder.
         ask: asks the server whether a receipt still holds.
+        awaited: what a camera may mend yet.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Janitor:
         space: Callable[[bytes | int], Space | None] = space_at,
         unlink: Callable[[bytes, int], None] = lambda name, fd: os.unlink(name, dir_fd=fd),
         ask: AskServer = nobody_to_ask,
+        awaited: AwaitedRepairs | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -89,7 +92,7 @@ class Janitor:
         self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
-        self._pending = PendingRemovals(activity)
+        self._pending = PendingRemovals(activity, awaited)
         self._content = VerifiedContent(store, self._pending)
         self.doubts = Doubts(store, self._content, self._on_changed, wake=self.woken.set)
         self._receipts = OldReceipts(store, self._pending, ask)
@@ -230,6 +233,8 @@ class Janitor:
         receipt = recording.receipt
         if receipt is None or receipt.digest != recording.digest:
             return self._keep(recording, "its receipt is not for its digest", now_s)
+        if self._pending.awaits_repair(recording.id, now_s):
+            return 0.0
         if not self._receipts.may_go(recording, receipt, now_s):
             return 0.0
         try:

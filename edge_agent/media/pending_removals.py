@@ -8,6 +8,7 @@ import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.core.retention import quiet_s
+from edge_agent.media.awaited_repairs import AwaitedRepairs
 
 log = structlog.get_logger()
 
@@ -27,12 +28,18 @@ _UNCONFIRMED = (
     " here; asked again each minute: {why}"
 )
 
+_REPAIR = (
+    "verified; it was written to when the device was switched off, and some cameras mend such a file when"
+    " they start: it is deleted a quarter of an hour after the start"
+)
+
 
 class PendingRemovals:
     """When each of them is looked at again, and what a person is told. For the janitor's thread."""
 
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, awaited: AwaitedRepairs | None = None) -> None:
         self._activity = activity
+        self._awaited = awaited
         self._until_s: dict[str, float] = {}
         self._quiet_since_s: dict[str, float] = {}
         self._told: set[str] = set()
@@ -50,6 +57,14 @@ class PendingRemovals:
         self.disturb(recording_id)
         self.wait(recording_id, now_s)
         self._tell(recording_id, _WRITTEN)
+
+    def awaits_repair(self, recording_id: str, now_s: float) -> bool:
+        """Return whether its camera may still mend it."""
+        if self._awaited is None or not self._awaited.holds(recording_id):
+            return False
+        self.wait(recording_id, now_s)
+        self._tell(recording_id, _REPAIR)
+        return True
 
     def unconfirmed(self, recording_id: str, why: str, now_s: float) -> None:
         """The server must be asked whether it still holds it, and cannot be."""
