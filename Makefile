@@ -24,7 +24,7 @@ mutate: export PYTHONDONTWRITEBYTECODE := 1
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
 
 # Two steps, since an editable installation has no hash: what it needs is checked, and is there by then.
 LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
@@ -44,6 +44,10 @@ run: $(STAMP) ## broker, server and agent on this machine, watching ./media (ARG
 
 demo: $(STAMP) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)
+
+.PHONY: cut mend
+cut mend: $(STAMP) ## cut the running demo's link, and mend it (or press c and m where it runs)
+	@$(BIN)/python -m demo.steer $@
 
 test: $(STAMP) ## all tests, about twenty minutes
 	$(PYTEST) -m "not nightly"

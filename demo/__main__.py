@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGTERM, signal
+from queue import SimpleQueue
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, signal
 from types import FrameType
+
+STEERING = {"cut": SIGUSR1, "mend": SIGUSR2}
+"""What `demo.steer` sends, from another terminal."""
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -26,7 +30,10 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--mqtt-port", type=int, default=1883, help="another is taken if in use (default: 1883)"
     )
     parser.add_argument(
-        "--max-rate", metavar="RATE", help='bytes per second, as "500KB": a slow link to look at'
+        "--max-rate",
+        metavar="RATE",
+        default="1MB",
+        help="bytes per second, as 500KB; none: no limit (default: 1MB, slow enough to watch)",
     )
     parser.add_argument(
         "--settle-seconds",
@@ -40,13 +47,19 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run until a signal; return the exit code."""
     signals = 0
+    wishes: SimpleQueue[str] = SimpleQueue()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal signals
         signals += 1
 
+    def steer(number: int, _frame: FrameType | None) -> None:
+        wishes.put(next(wish for wish, one in STEERING.items() if one == number))
+
     for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, stop)
+    for number in STEERING.values():
+        signal(number, steer)
 
     # Only now: these take a moment, and Ctrl-C in that moment is a wish like any other.
     from demo.errors import DemoError
@@ -60,10 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         layout.make_folders()
         with layout.lock():
-            Launcher(layout, screen, lambda: signals > 0).run(
+            Launcher(layout, screen, lambda: signals > 0, wishes).run(
                 server_port=chosen.server_port,
                 mqtt_port=chosen.mqtt_port,
-                max_rate=chosen.max_rate,
+                max_rate=None if chosen.max_rate == "none" else chosen.max_rate,
                 settle_seconds=chosen.settle_seconds,
             )
     except DemoError as error:

@@ -21,10 +21,12 @@ class Child:
     ends them when the *thread* that started them ends.
     """
 
-    def __init__(self, name: str, command: Sequence[str | Path], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str | Path], log: Path, *, is_first: bool = True
+    ) -> None:
         self.name = name
         self.log = log
-        with log.open("wb") as output:
+        with log.open("wb" if is_first else "ab") as output:
             self._process = subprocess.Popen(
                 # -I -S: nothing of the user's surroundings, and a start in milliseconds.
                 [sys.executable, "-I", "-S", _LEASH, str(os.getpid()), *command],

@@ -42,6 +42,11 @@ class Layout:
         return self.server_data / "published"
 
     @property
+    def agent_state(self) -> Path:
+        """The agent's ``state_dir``."""
+        return self.var / "agent"
+
+    @property
     def token(self) -> Path:
         """The agent's token."""
         return self.var / "device-token"
@@ -92,6 +97,22 @@ class Layout:
         file.flush()
         return file
 
+    def owner(self) -> int:
+        """Return the process that has the folder.
+
+        Raises:
+            DemoError: none has it, or it has only just begun.
+        """
+        try:
+            with (self.var / "lock").open(encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(file.read())
+        except (OSError, ValueError):
+            pass
+        raise DemoError(f"No demo runs with {self.var}: start one with `make run`.")
+
     def write_server_config(self, port: int) -> None:
         """Write the server's configuration: tokens as in real life, a demo's patience at the end."""
         tables: dict[str, dict[str, Value]] = {
@@ -125,7 +146,7 @@ class Layout:
         }
         if max_rate is not None:
             tables["upload"]["max_rate"] = max_rate
-        top: dict[str, Value] = {"device_id": DEVICE, "state_dir": self.var / "agent"}
+        top: dict[str, Value] = {"device_id": DEVICE, "state_dir": self.agent_state}
         self.agent_config.write_text(_toml(top, tables), encoding="utf-8")
 
     def write_token(self, token: str) -> None:

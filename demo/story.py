@@ -17,6 +17,17 @@ _PROBLEM_WORDS = {
 }
 """Problem code -> what it means; others are told by their code."""
 
+_IGNORED_WORDS = {
+    "patterns": "no pattern of [watch] patterns fits",
+    "link": "a symbolic link, which is not followed",
+    "permission": "it may not be read",
+    "source_io": "the disk gives an error",
+    "ignored": "[watch] ignore says so",
+    "hidden": "its name begins with a dot",
+    "special": "no regular file",
+}
+"""Why something in the folder is not sent; others are told by their code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -49,6 +60,48 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+class Break:
+    """Whether what was being sent goes on after an interruption, and from where."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._is_mended = True
+        self._was_noticed = False
+        self._last: tuple[object, int, int] | None = None
+
+    def begin(self) -> None:
+        """Something was interrupted; whether the agent notices is seen later."""
+        self._is_open, self._is_mended = True, False
+
+    def mend(self) -> None:
+        """All works again; whether the agent has found out is seen later."""
+        self._is_mended = True
+
+    def gone_on(self, document: Mapping[str, Any]) -> str | None:
+        """Return which file goes on, and where, if *document* is the first to say so."""
+        is_down = "server_unreachable" in (document.get("problems") or ())
+        if is_down or document.get("blocked_by") in {"link", "backoff"}:
+            self._is_open = self._was_noticed = True
+            return None
+        current = document.get("current")
+        if not isinstance(current, Mapping) or document.get("blocked_by"):
+            return None
+        length, held = int(current.get("length") or 0), int(current.get("acknowledged") or 0)
+        last, seq = self._last, int(document.get("seq") or 0)
+        self._last = (current.get("file_id"), held, seq)
+        if not (self._is_open and self._is_mended) or last is None or not length:
+            return None
+        is_anew = seq < last[2]  # an agent that was started again counts from 1
+        if not (self._was_noticed or is_anew or held > last[1]):
+            return None  # it does not know yet
+        self._is_open = self._was_noticed = False
+        if last[0] != self._last[0] or not held:
+            return None
+        percent = 100 * held / length
+        name = printable(current.get("name", "?"))
+        return f"{name} at {percent:.0f} %: what the server holds is not sent again"
+
+
 class Story:
     """Remembers as much as is needed to tell each thing once.
 
@@ -61,6 +114,9 @@ class Story:
         self._problems: frozenset[str] = frozenset()
         self._blocked: tuple[str, str] | None = None
         self._is_online: bool | None = None
+        self._ignored: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._break = Break()
+        self._completed_id: object = None
         self.progress: str | None = None
         """The live line while a file is sent; None when nothing is."""
         self.percent: float | None = None
@@ -87,6 +143,8 @@ class Story:
             case "file.started":
                 yield Line("sending", f"{name}{how_long}")
             case "file.completed":
+                self._completed_id = data.get("file_id")
+                self.progress = self.percent = None
                 yield from self._completed(name, data)
             case "file.failed":
                 detail = printable(data.get("detail") or data.get("code") or "")
@@ -116,25 +174,57 @@ class Story:
 
     def state(self, document: Mapping[str, Any]) -> Iterator[Line]:
         """Tell what a message on ``state`` changed; sets `progress`."""
+        current = document.get("current")
+        if isinstance(current, Mapping) and current.get("file_id", "") == self._completed_id:
+            document = {**document, "current": None}  # older than the event, and overtaken by it
         yield from self._tell_problems(document)
+        yield from self._tell_ignored(document)
         yield from self._tell_wait(document)
+        if (went_on := self._break.gone_on(document)) is not None:
+            yield Line("goes on", went_on)
         self._tell_progress(document)
+
+    def interrupted(self) -> None:
+        """Say that something was broken on purpose or by accident: what was sent stands still."""
+        self._break.begin()
+        self.progress = self.percent = None
+
+    def mended(self) -> None:
+        """Say that nothing is broken any more; may be said again and again."""
+        self._break.mend()
 
     def _tell_problems(self, document: Mapping[str, Any]) -> Iterator[Line]:
         problems = frozenset(map(str, document.get("problems") or ()))
-        for code in sorted(problems - self._problems):
+        for code in sorted(problems - self._problems - {"left_out"}):
             text = printable(document.get("blocked_detail") or "")
             if code == "server_unreachable":
-                yield Line("link lost", text or "the server does not answer")
+                why = f" ({text})" if text else ""
+                yield Line("link lost", f"the server does not answer{why}; the agent tries again")
             else:
                 meaning = _PROBLEM_WORDS.get(code, "") or text
                 yield Line("problem", f"{printable(code)}: {meaning}".removesuffix(": "))
-        for code in sorted(self._problems - problems):
+        for code in sorted(self._problems - problems - {"left_out"}):
             if code == "server_unreachable":
                 yield Line("link back", "the server answers again")
             else:
                 yield Line("solved", printable(code))
         self._problems = problems
+
+    def _tell_ignored(self, document: Mapping[str, Any]) -> Iterator[Line]:
+        found = document.get("left_out")
+        if not isinstance(found, Mapping):
+            return
+        before, self._ignored = self._ignored, {}
+        for cause, one in found.items():
+            examples = tuple(map(str, one["examples"]))
+            count, told = before.get(cause, (0, ()))
+            self._ignored[cause] = (one["count"], examples)
+            why = _IGNORED_WORDS.get(cause, printable(cause))
+            for name in examples:
+                if name not in told:
+                    yield Line("ignored", f"{printable(name)}: {why}")
+            if one["count"] > max(count, len(examples)):
+                yield Line("ignored", f"{one['count']} files in all: {why}")
 
     def _tell_wait(self, document: Mapping[str, Any]) -> Iterator[Line]:
         reason = document.get("blocked_by")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -68,6 +68,7 @@ _STATE_OF_REASON = {
 SETTLED: Final = (State.STABLE, State.SENDING, State.SENT)
 """States in which a recording could be sent."""
 _LOOKED_AT = 50
+_UNFINISHED = (State.SEEN, State.GROWING)
 _OF_SETTLING = frozenset({Reason.STILL_RECORDING, Reason.PERMISSION})
 _LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
 _ERRORS = _LAME | {ProblemCode.STORE}
@@ -128,6 +129,8 @@ class StateDocuments:
         totals = self._store.notes.totals()
         waiting = pending_files(counts)
         wait = blocking(view, there(view, by_folder))
+        if wait is not None and not (view.blocked_by or view.folder or view.travels):
+            wait = self._named(wait, counts)
         if wait is None and view.current is None:
             wait = waiting_for_folder(view, by_folder)
         link = self._link()
@@ -183,6 +186,14 @@ class StateDocuments:
         due = self._store.due(*PENDING, without_originals=True, limit=_LOOKED_AT)
         return min(due, key=lambda one: one.seq, default=None)
 
+    def _named(self, wait: Wait, counts: Mapping[State, tuple[int, int]]) -> Wait:
+        """Return *wait* with the name of the recording that is waited for, where it is one."""
+        unfinished = sum(counts.get(state, (0, 0))[0] for state in _UNFINISHED)
+        if unfinished != 1 or wait.reason not in _OF_SETTLING:
+            return wait
+        found = self._store.in_states(*_UNFINISHED, limit=1)
+        return replace(wait, detail=f"{found[0].name}: {wait.detail}") if found else wait
+
     def _oldest_age_s(self, now: datetime, view: View, *, is_synced: bool) -> int | None:
         """Return how long the oldest has waited: at least so long, where no clock says it exactly.
 
@@ -211,13 +222,13 @@ def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None
         return view.folder
     if view.travels:
         return _travelling(view)
-    unfinished = sum(counts.get(state, (0, 0))[0] for state in (State.SEEN, State.GROWING))
+    unfinished = sum(counts.get(state, (0, 0))[0] for state in _UNFINISHED)
     if unfinished:
         own = [one for one in view.waits.values() if one.reason in _OF_SETTLING]
         if unfinished == len(own) == 1:
             return own[0]
         if unfinished == 1:
-            detail = "a recording is being written, or was a moment ago"
+            detail = "it is being written, or was a moment ago"
         else:
             detail = f"{unfinished} recordings are being written, or were a moment ago"
         return Wait(Reason.STILL_RECORDING, detail)

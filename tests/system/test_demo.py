@@ -20,6 +20,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 ROOT = Path(__file__).parents[2]
 
 
+_IN_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
+"""Make standard input the terminal of this session, with its Ctrl-C, and become the command."""
+
+
 class Demo:
     """``python -m demo``, its output in a file (or a terminal's)."""
 
@@ -38,8 +48,9 @@ class Demo:
             arguments = [f"ARGS={' '.join(arguments)}"]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, *arguments],
+                [*(() if terminal is None else _IN_TERMINAL), *command, *arguments],
                 cwd=ROOT,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=output if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -173,43 +184,177 @@ def test_killing_the_launcher_ends_its_children(demo):
     wait_for(lambda: not any(map(_is_running, children)), "no child is left", 20)
 
 
-def test_a_child_that_dies_ends_the_demo_and_its_last_lines_are_shown(demo):
-    children = demo.children()
-    server = next(
-        pid for pid in children if b"ingest_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def _named(demo: Demo, part: bytes) -> int:
+    """Return the child whose command line has *part* in it."""
+    return next(pid for pid in demo.children() if part in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def _sending(demo: Demo, recording: Path) -> None:
+    """Wait until some of *recording* is at the server, as the demo tells it."""
+    progress = re.compile(rf"{re.escape(recording.name)} [1-9]\d? %")
+    wait_for(lambda: progress.search(demo.text), f"{recording.name} is under way")
+
+
+def _verbs(demo: Demo) -> list[str]:
+    return re.findall(r"^\d\d:\d\d:\d\d  ([A-Za-z]+(?: [a-z]+)?)", demo.text, re.MULTILINE)
+
+
+def _is_whole(demo: Demo, recording: Path) -> None:
+    published = [path for path in (demo.var / "server/published").rglob("*") if path.is_file()]
+    assert [sha256(path) for path in published] == [sha256(recording)]
+    assert demo.process.poll() is None
+    assert "Traceback" not in demo.text
+
+
+@pytest.fixture
+def slow(tmp_path):
+    one = Demo(tmp_path, "--max-rate=700KB")
+    one.wait_for_text("is online")
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("program", ["ingest_server", "edge_agent"])
+def test_what_is_killed_in_mid_upload_is_started_again_and_the_upload_goes_on(slow, program):
+    recording = make_recording(slow.media / "flight.mp4", seconds=5)
+    _sending(slow, recording)
+
+    os.kill(_named(slow, program.encode()), signal.SIGKILL)
+    slow.wait_for_text("  verified  ")
+
+    told = [verb for verb in _verbs(slow) if verb in {"gone", "back", "goes on", "verified"}]
+    assert told == ["gone", "back", "goes on", "verified"]
+    assert re.search(r"goes on    flight.mp4 at \d+ %: what the server holds", slow.text)
+    slow.wait_for_text("  published  ")
+    _is_whole(slow, recording)
+
+
+def test_a_broker_that_is_killed_is_started_again_and_what_happened_meanwhile_is_told(slow):
+    recording = make_recording(slow.media / "flight.mp4", seconds=5)
+    _sending(slow, recording)
+
+    os.kill(_named(slow, b"mqtt" if b"mqtt" in _commands(slow) else b"mosquitto"), signal.SIGKILL)
+    slow.wait_for_text("  published  ")
+
+    told = [verb for verb in _verbs(slow) if verb in {"gone", "back", "verified"}]
+    assert sorted(told) == ["back", "gone", "verified"]
+    _is_whole(slow, recording)
+
+
+def _commands(demo: Demo) -> bytes:
+    return b" ".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in demo.children())
+
+
+def _steer(demo: Demo, what: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "demo.steer", what, "--var", str(demo.var)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
 
-    os.kill(server, signal.SIGKILL)
-    code = demo.process.wait(15)
 
-    assert code == 1
-    assert "The server ended by signal 9" in demo.text
-    assert "server.log" in demo.text
-    assert not any(map(_is_running, children))
+def test_a_link_that_is_cut_from_another_terminal_and_mended_shows_a_resume(slow):
+    recording = make_recording(slow.media / "flight.mp4", seconds=5)
+    _sending(slow, recording)
+
+    assert _steer(slow, "cut").returncode == 0
+    slow.wait_for_text("link lost")
+    _steer(slow, "cut")
+    slow.wait_for_text("nothing to do: the link is cut")
+    _steer(slow, "mend")
+    slow.wait_for_text("  published  ")
+
+    told = [
+        verb
+        for verb in _verbs(slow)
+        if verb in {"cut", "link lost", "mended", "goes on", "verified"}
+    ]
+    assert told == ["cut", "link lost", "cut", "mended", "goes on", "verified"]
+    _is_whole(slow, recording)
 
 
-def test_on_a_terminal_the_progress_is_one_line_that_changes(tmp_path):
-    ours, theirs = pty.openpty()
-    demo = Demo(tmp_path, "--max-rate", "500KB", terminal=theirs)
-    os.close(theirs)
-    os.set_blocking(ours, False)
-    seen = b""
+def test_to_cut_where_no_demo_runs_is_answered_in_a_sentence(tmp_path):
+    never = Demo.__new__(Demo)
+    never.var = tmp_path / "var"
 
-    def read() -> bytes:
-        nonlocal seen
+    done = _steer(never, "cut")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"No demo runs with {never.var}: start one with `make run`.\n"
+
+
+def test_a_program_that_never_comes_up_ends_the_demo_with_its_last_words(tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/server").write_text("a file where the server's folder should be")
+
+    demo = Demo(tmp_path)
+
+    assert demo.process.wait(40) == 1
+    assert "Traceback" not in demo.text
+    assert "server" in demo.text.splitlines()[-1]
+
+
+class Terminal:
+    """A terminal that the demo runs in, as a person sees it."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.demo = Demo(folder, *more, terminal=theirs)
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self._seen = b""
+
+    def read(self) -> bytes:
         with contextlib.suppress(OSError):  # nothing new, or nobody there any more
-            seen += os.read(ours, 65536)
-        return seen
+            self._seen += os.read(self._ours, 65536)
+        return self._seen
 
-    try:
-        wait_for(lambda: b"is online" in read(), "the demo is up")
-        make_recording(demo.media / "flight.mp4", seconds=5)
-        wait_for(lambda: len(re.findall(rb"\r\x1b\[K +flight.mp4 \d+ %", read())) >= 2, "progress")
-        wait_for(lambda: b"verified" in read(), "it is verified")
-        os.kill(demo.process.pid, signal.SIGTERM)
-        wait_for(lambda: (read(), demo.process.poll() is not None)[1], "it ends", 10)
+    def wait_for(self, pattern: bytes) -> None:
+        try:
+            wait_for(lambda: re.search(pattern, self.read()), pattern.decode())
+        except TimeoutError as error:
+            error.add_note(self._seen.decode("utf-8", "replace"))
+            raise
 
-        assert demo.process.returncode == 0
-    finally:
-        demo.close()
-        os.close(ours)
+    def press(self, key: bytes) -> None:
+        os.write(self._ours, key)
+
+    def ends(self) -> int:
+        wait_for(lambda: (self.read(), self.demo.process.poll() is not None)[1], "it ends", 10)
+        return self.demo.process.returncode
+
+    def close(self) -> None:
+        self.demo.close()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    one = Terminal(tmp_path, "--max-rate=500KB")
+    one.wait_for(b"is online")
+    yield one
+    one.close()
+
+
+def test_on_a_terminal_the_progress_is_one_line_that_changes(terminal):
+    make_recording(terminal.demo.media / "flight.mp4", seconds=5)
+
+    terminal.wait_for(rb"(?s)\r\x1b\[K +flight.mp4 \d+ %.*\r\x1b\[K +flight.mp4 \d+ %")
+    terminal.wait_for(rb"verified   flight")
+    os.kill(terminal.demo.process.pid, signal.SIGTERM)
+
+    assert terminal.ends() == 0
+    assert b"flight.mp4" not in terminal.read().partition(b"published  ")[2].partition(b"\n")[2]
+
+
+def test_on_a_terminal_a_key_cuts_the_link_and_another_mends_it(terminal):
+    make_recording(terminal.demo.media / "flight.mp4", seconds=5)
+    terminal.wait_for(rb"flight.mp4 [1-9]\d? %")
+
+    terminal.press(b"c")
+    terminal.wait_for(rb"link lost")
+    terminal.press(b"m")
+    terminal.wait_for(rb"goes on    flight.mp4 at \d+ %")
+    terminal.wait_for(rb"verified")
+    terminal.press(b"\x03")
+
+    assert terminal.ends() == 0

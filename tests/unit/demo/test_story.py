@@ -73,3 +73,77 @@ def test_a_document_of_another_shape_is_no_reason_to_stop():
     assert list(story.event({"type": "edgeup.file.completed", "data": None})) == []
     assert list(story.state({})) == []
     assert list(story.log("agent", {"event": "x"})) == []
+
+
+def _sending(acknowledged, *, seq, **given):
+    current = {"file_id": "1", "name": "a.mp4", "length": 1000, "acknowledged": acknowledged}
+    return _state(current=current, seq=seq, **given)
+
+
+def _told(story, *documents):
+    return [line for document in documents for line in story.state(document)]
+
+
+GOES_ON = Line("goes on", "a.mp4 at 55 %: what the server holds is not sent again")
+
+
+def test_after_a_lost_link_it_says_where_the_upload_goes_on():
+    story = Story("")
+    down = _state(problems=["server_unreachable"], blocked_by="link", seq=2)
+
+    told = _told(story, _sending(500, seq=1), down, _sending(550, seq=3), _sending(600, seq=4))
+
+    assert [line.verb for line in told] == ["link lost", "link back", "goes on"]
+    assert told[-1] == GOES_ON
+
+
+def test_it_goes_on_only_when_what_was_broken_is_mended_and_the_agent_knows():
+    story = Story("")
+    _told(story, _sending(500, seq=1))
+
+    story.interrupted()
+    cut = _told(story, _sending(510, seq=2))
+    story.mended()
+    unaware = _told(story, _sending(510, seq=3))
+    aware = _told(story, _sending(550, seq=4))
+
+    assert (cut, unaware, aware) == ([], [], [GOES_ON])
+
+
+def test_an_agent_that_was_started_again_goes_on_where_it_was():
+    story = Story("")
+    _told(story, _sending(550, seq=70))
+
+    story.interrupted()
+    story.mended()
+
+    assert _told(story, _sending(550, seq=2)) == [GOES_ON]
+
+
+def test_after_verified_nothing_says_that_it_is_still_being_sent():
+    story = Story("")
+    _told(story, _sending(910, seq=1))
+    before = story.progress
+
+    list(story.event(_event("file.completed", file_id="1", name="a.mp4")))
+    at_once = story.progress
+    _told(story, _sending(910, seq=2))
+
+    assert before is not None
+    assert (at_once, story.progress) == (None, None)
+
+
+def test_what_is_not_sent_is_said_once_with_its_name_and_why():
+    story = Story("")
+    one = {"patterns": {"count": 1, "examples": ["holiday.iso"], "endings": ["iso"]}}
+    four = {"patterns": {"count": 4, "examples": ["a.iso", "holiday.iso"], "endings": ["iso"]}}
+
+    told = _told(
+        story, *(_state(left_out=found, problems=["left_out"]) for found in (one, one, four))
+    )
+
+    assert told == [
+        Line("ignored", "holiday.iso: no pattern of [watch] patterns fits"),
+        Line("ignored", "a.iso: no pattern of [watch] patterns fits"),
+        Line("ignored", "4 files in all: no pattern of [watch] patterns fits"),
+    ]

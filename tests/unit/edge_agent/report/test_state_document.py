@@ -239,6 +239,28 @@ def test_a_recording_that_is_still_written_is_the_reason_when_nothing_else_is(bo
     document = board.snapshot()
 
     assert (document["state"], document["blocked_by"]) == ("idle", "still_recording")
+    assert document["blocked_detail"] == "a.mp4: it is being written, or was a moment ago"
+
+
+def test_the_one_recording_that_is_waited_for_is_named_with_its_own_reason(board):
+    one = board.add("a.mp4")
+    board.activity.wait(one.id, Wait(Reason.STILL_RECORDING, "a program has it open"))
+
+    alone = board.snapshot()["blocked_detail"]
+    board.add("b.mp4")
+
+    assert alone == "a.mp4: a program has it open"
+    assert board.snapshot()["blocked_detail"] == (
+        "2 recordings are being written, or were a moment ago"
+    )
+
+
+def test_a_wait_of_another_recording_does_not_name_the_one_that_is_written(board):
+    board.store.advance(board.add("a.mp4"), Event.SETTLED)
+    board.add("b.mp4")
+    board.activity.block(Wait(Reason.PERMISSION, "it may not be read"))
+
+    assert board.snapshot()["blocked_detail"] == "it may not be read"
 
 
 def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
