@@ -5,6 +5,8 @@ ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# What `make run` and `make demo` need, which is a tenth of it.
+RUN    := $(VENV)/.installed-run
 # The tests of a file stay together, for what they share. The order is another one each time; its seed is
 # printed, and ARGS="--randomly-seed=N" plays it again.
 PYTEST  = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -23,30 +25,31 @@ mutate: export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock dist clean format
 .DEFAULT_GOAL := help
 
+# `make run ARGS=--max-rate 2MB` takes 2MB for one more thing to make.
+WORDS := $(filter-out $(shell grep -oE '^[a-z -]+:' Makefile | tr -d :) $(STAMP) $(RUN),$(MAKECMDGOALS))
+ifneq ($(and $(ARGS),$(WORDS)),)
+$(error $(WORDS) cannot be made; if it belongs to ARGS, quote them: ARGS="$(ARGS) $(WORDS)")
+endif
+
 help: ## what can be made
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
 
-# Two steps, since an editable installation has no hash: what it needs is checked, and is there by then.
-LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
-	@echo "Installing into $(VENV) (once, about a minute) ..."
-	@$(BIN)/python -m pip install $(LOCKED) -r constraints.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PYTHON) demo/environment.py $(VENV) dev
+
+$(RUN): pyproject.toml constraints-run.txt
+	@$(PYTHON) demo/environment.py $(VENV) run
 
 setup: $(STAMP)
 
-run: $(STAMP) ## broker, server and agent on this machine, watching ./media (ARGS="--max-rate 2MB")
+run: $(RUN) ## broker, server and agent on this machine, watching ./media (ARGS=--max-rate=2MB)
 	@$(BIN)/python -m demo $(ARGS)
 
-demo: $(STAMP) ## record a short video into ./media (in a second terminal)
+demo: $(RUN) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)
 
 .PHONY: cut mend
-cut mend: $(STAMP) ## cut the running demo's link, and mend it (or press c and m where it runs)
+cut mend: $(RUN) ## cut the running demo's link, and mend it (or press c and m where it runs)
 	@$(BIN)/python -m demo.steer $@
 
 test: $(STAMP) ## all tests, about twenty minutes
@@ -82,10 +85,15 @@ bench-links: $(STAMP) ## beside rsync, rclone, curl and tus over emulated bad li
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header
+.PHONY: bench-first
+bench-first: ## how long it takes from the clone to the first verified file
+	@$(PYTHON) -m benchmarks.first_file
+
 lock: $(STAMP) ## pin what the tests ran with, and what each side needs of it, by hash
 	$(COMPILE) pyproject.toml --all-extras --group dev -o constraints.txt
 	$(COMPILE) pyproject.toml --extra agent --group build -c constraints.txt -o constraints-agent.txt
 	$(COMPILE) pyproject.toml --extra server --group build -c constraints.txt -o constraints-server.txt
+	$(COMPILE) pyproject.toml --extra agent --extra server --group demo -c constraints.txt -o constraints-run.txt
 	$(COMPILE) --group broker -c constraints.txt -o constraints-broker.txt
 
 dist: $(STAMP) ## the wheel, the source and their checksums, in dist/

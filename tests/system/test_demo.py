@@ -126,7 +126,7 @@ def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(de
 
 def test_make_run_in_a_terminal_ends_by_ctrl_c_with_all_its_processes(tmp_path):
     # -o: this environment is installed; a test installs nothing.
-    make = ("make", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}", "run")
+    make = ("make", "-o", f"{sys.prefix}/.installed-run", f"VENV={sys.prefix}", "run")
     demo = Demo(tmp_path, command=make)
     try:
         demo.wait_for_text("is online")

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("agent", "server")
+DEVELOPERS = {"hatchling", "pytest", "mypy", "ruff", "hypothesis", "schemathesis", "gunicorn", "uv"}
 
 
 def pinned(name: str) -> dict[str, frozenset[str]]:
@@ -22,7 +23,7 @@ def pinned(name: str) -> dict[str, frozenset[str]]:
 ALL = pinned("constraints.txt")
 
 
-@pytest.mark.parametrize("name", ["", *(f"-{side}" for side in (*SIDES, "broker"))])
+@pytest.mark.parametrize("name", ["", *(f"-{side}" for side in (*SIDES, "broker", "run"))])
 def test_everything_is_one_release_with_its_hashes(name):
     for requirement, hashes in pinned(f"constraints{name}.txt").items():
         assert re.match(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; .+)?\Z", requirement)
@@ -33,6 +34,15 @@ def test_everything_is_one_release_with_its_hashes(name):
 @pytest.mark.parametrize("side", SIDES)
 def test_each_side_is_installed_with_what_was_tested(side):
     assert pinned(f"constraints-{side}.txt").items() <= ALL.items()
+
+
+def test_the_demo_is_installed_with_what_was_tested_and_with_no_developers_tool():
+    run = pinned("constraints-run.txt")
+    names = {one.partition("==")[0] for one in run}
+
+    assert run.items() <= ALL.items()
+    assert {"av", "falcon", "httpx"} <= names
+    assert not names & DEVELOPERS
 
 
 def test_the_demos_broker_moves_nothing_that_the_programs_use():
