@@ -230,7 +230,7 @@ class Agent:
         Args:
             reload: reads the configuration again from where it came from.
         """
-        self._commands.load = reload
+        self._commands.load, self._commands.compare = reload, self._differences
         self._start()
         try:
             while True:
@@ -371,6 +371,10 @@ class Agent:
             log.error("config.rejected", problem=problem, action="the old one stays in force")
         self.activity.problem(ProblemCode.CONFIG, present=bool(problems))
         self._notifier.ready()
+
+    def _differences(self, wanted: AgentSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        change = compare(self._settings, wanted)
+        return change.applied, change.needs_restart
 
     def _apply(self, wanted: AgentSettings) -> None:
         change: Change = compare(self._settings, wanted)

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         parents=[common],
-        help="try everything that must work, once, and say what to mend",
+        help="try everything that must work, once, and say what to mend; the running agent does it",
     )
     check.set_defaults(command=_check)
     status = commands.add_parser(
@@ -228,15 +228,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    loaded = _load(options)
+    is_as_configured = not options.set and not any(getattr(options, key) for key in _SHORTHANDS)
+    log_format = _load(options, looks_at_files=False).settings.log.format
     from edge_agent import logs
-    from edge_agent.base.clock import SystemClock
-    from edge_agent.operate.check import run_checks
+    from edge_agent.operate.checking import findings
 
-    logs.configure("error", loaded.settings.log.format)
+    logs.configure("error", log_format)
     has_failed = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is given up, too
-    for finding in run_checks(loaded, SystemClock()):
+    for finding in findings(
+        lambda looks_at_files: _load(options, looks_at_files=looks_at_files),
+        is_as_configured=is_as_configured,
+    ):
         has_failed |= finding.level == "FAIL"
         print(plain(f"{finding.level:<4}  {finding.what}: {finding.text}"), flush=True)
     return EXIT_FAILED if has_failed else EXIT_DONE

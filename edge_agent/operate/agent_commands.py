@@ -10,9 +10,11 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.base.settings import AgentSettings, CommandSettings
+from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import SOCKET
 from edge_agent.media.folders import Folders
 from edge_agent.media.watchers import Watchers
+from edge_agent.operate.checking import Checking, Differences
 from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
@@ -50,8 +52,11 @@ class AgentCommands:
         self._store, self._sender = store, sender
         self.wake_runner: Callable[[], None] = lambda: None
         """Called when `desk.step` has something to do: the runner sets it."""
-        self.load: Callable[[], object] | None = None
+        self.load: Callable[[], Loaded] | None = None
         """Reads the configuration, and raises where it is not in order; set while the agent runs."""
+        self.compare: Callable[[AgentSettings], Differences] = lambda _: ((), ())
+        """Says in what a configuration differs from the one in force; the agent sets it."""
+        self._settings = settings
         recordings = RecordingHandlers(store, sender, wake_watcher=watchers.wake)
         guarded = GuardedHandlers(
             settings,
@@ -96,6 +101,12 @@ class AgentCommands:
             wake_watcher=watchers.wake,
             wake_sender=sender.wake,
             handlers=handlers,
+            check=Checking(
+                clock,
+                load=self._loaded,
+                compare=lambda wanted: self.compare(wanted),  # noqa: PLW0108 - it is set later
+                in_force=lambda: self._settings,
+            ).answer,
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
 
@@ -109,6 +120,9 @@ class AgentCommands:
     def about(self) -> dict[str, list[str]]:
         """Return what may be asked of this agent, for whoever would."""
         return {"commands": self.desk.allowed, "settings": self.desk.settable}
+
+    def _loaded(self) -> Loaded:
+        return Loaded(self._settings, None, ()) if self.load is None else self.load()
 
     def _reload(self) -> None:
         """Have the agent take over the configuration, if it is in order."""

@@ -28,6 +28,10 @@ _FOLLOW_S = 1.0
 """Longest time between two lines to a follower: it shows that we are there."""
 
 
+Check = Callable[[Mapping[str, Any], threading.Event], Iterator[object]]
+"""Answers ``check``, the last time soon after the event is set."""
+
+
 class RequestError(Exception):
     """A request that makes no sense, or cannot be done; the text says why."""
 
@@ -50,6 +54,7 @@ class Commands:
         wake_sender: Callable[[], None] = lambda: None,
         announce: Callable[[Announcement], None] = lambda _: None,
         handlers: Handlers = MappingProxyType({}),
+        check: Check | None = None,
     ) -> None:
         self._store = store
         self._activity = activity
@@ -59,6 +64,7 @@ class Commands:
         self._wake_sender = wake_sender
         self._announce = announce
         self._handlers = handlers
+        self._check = check
 
     def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
         """Yield the answers to one request, the last one soon after *stopping* is set.
@@ -83,12 +89,15 @@ class Commands:
                 yield self._now(_paths(request.get("paths")), request.get("metered") is True)
             case "retry":
                 yield self._retry(request.get("ids"))
+            case "check" if self._check is not None:
+                yield from self._check(request, stopping)
             case str() as what if what in self._handlers:
                 args = {key: value for key, value in request.items() if key != "do"}
                 outcome = self._do(what, args)
                 yield {**outcome.result, "message": outcome.message}
             case _:
-                known = ", ".join(("status", "upload", "finished", "now", "retry", *self._handlers))
+                own = ("status", "upload", "finished", "now", "retry", "check")
+                known = ", ".join((*own, *self._handlers))
                 raise RequestError(f"unknown request: {known} are known")
 
     def _do(self, cmd: str, args: dict[str, Any]) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,9 +40,9 @@ def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
         return
     yield Finding("OK", "folder", watched.named(f"{folder} can be read"))
     may_write = os.access(folder, os.W_OK | os.X_OK)
-    if deletes and not may_write:
+    if deletes and (where := _kept_for_ever(folder, recursive=watched.rules.is_recursive)):
         text = (
-            f"verified recordings cannot be deleted from {folder}: give this user write access to it,"
+            f"verified recordings cannot be deleted from {where}: {_access_to(where)},"
             ' or set [retention] delete = "never"'
         )
         yield Finding("FAIL", "folder", watched.named(text))
@@ -49,6 +50,42 @@ def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:
         folder.resolve(), may_write=may_write, recursive=watched.rules.is_recursive
     )
     yield replace(found, text=watched.named(found.text))
+
+
+def _kept_for_ever(folder: Path, *, recursive: bool) -> str | None:
+    """Return the first folder there that nothing can be deleted from; None: none is known."""
+    for seen, (place, below, names) in enumerate(os.walk(folder)):
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True) or _is_others(place, names):
+            return place
+        below[:] = [one for one in below if recursive and not one.startswith(".")]
+        if seen >= _LOOKED_AT:
+            break
+    return None
+
+
+def _is_others(folder: str, names: list[str]) -> bool:
+    """Return whether only their owner may delete the recordings there (the sticky bit), who we are not."""
+    user = os.geteuid()
+    found = Path(folder).stat()
+    if not found.st_mode & stat.S_ISVTX or user in {0, found.st_uid}:
+        return False
+    with suppress(OSError):
+        return any(Path(folder, one).lstat().st_uid != user for one in names[:_LOOKED_AT])
+    return False
+
+
+def _access_to(folder: str) -> str:
+    with suppress(OSError):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return (
+                "it is read-only here, for it is mounted so or the unit's sandbox makes it so:"
+                " set ReadWritePaths= (deploy/systemd/read-write-media.conf)"
+            )
+        if Path(folder).stat().st_mode & stat.S_ISVTX:
+            return (
+                "only who owns them may (the sticky bit): chmod -t, or record as the agent's user"
+            )
+    return "give this user write access to it"
 
 
 def check_left_out(watched: Folder) -> Iterator[Finding]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.operate.checks.folders import check_open_files
+from edge_agent.base.settings import WatchSettings
+from edge_agent.media.folder import Folder
+from edge_agent.operate.checks.folders import check_folder, check_open_files
 
 
 @contextmanager
@@ -38,3 +40,36 @@ def test_without_a_recording_and_without_write_access_leases_cannot_be_tried(tmp
 
     assert found.level == "WARN"
     assert "check again when there is one" in found.text
+
+
+def failures(folder: Path) -> list[str]:
+    watched = Folder(WatchSettings(folder=folder))
+    return [one.text for one in check_folder(watched, deletes=True) if one.level == "FAIL"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_subfolder_that_nothing_can_be_deleted_from_is_found():
+    with as_another_user() as folder:
+        before = failures(folder)
+        os.seteuid(0)
+        (folder / "DCIM/100MEDIA").mkdir(parents=True)
+        (folder / "DCIM").chmod(0o777)
+        os.seteuid(65534)
+        after = failures(folder)
+
+    assert before == []
+    assert after == [
+        f"verified recordings cannot be deleted from {folder}/DCIM/100MEDIA: give this user write"
+        ' access to it, or set [retention] delete = "never"'
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_sticky_folder_with_recordings_of_the_camera_is_found():
+    with as_another_user() as folder:
+        os.seteuid(0)
+        folder.chmod(0o1777)
+        os.seteuid(65534)
+        [failure] = failures(folder)
+
+    assert f"cannot be deleted from {folder}: only who owns them may (the sticky bit)" in failure
