@@ -17,13 +17,15 @@ from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
 from edge_agent.report.contract import NAMES as CONTRACT
 from edge_agent.report.contract import schema
+from edge_agent.setup import parser as setup
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
+from edge_host.setup.errors import SetupError
 from edge_host.terminal import plain
 from edge_host.version import own_version
 
 PROGRAM = Program(
     "edge-agent",
-    exit_codes={ConfigError: EXIT_CONFIG, AgentError: EXIT_FAILED},
+    exit_codes={ConfigError: EXIT_CONFIG, AgentError: EXIT_FAILED, SetupError: EXIT_FAILED},
     libraries=frozenset({"httpx", "httpcore", "paho", "watchdog"}),
     missing="{library} is not installed; run: pip install 'edge-uploader[agent]'",
 )
@@ -165,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         help="as they are, though a program may still write to them, or nobody can say",
     )
     upload.set_defaults(command=_upload)
+    setup.add_parser(commands)
     return parser
 
 

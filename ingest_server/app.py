@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import falcon
@@ -33,7 +34,7 @@ from ingest_server.openapi import document
 from ingest_server.page import files as page
 from ingest_server.page import groups as page_groups
 from ingest_server.page import partial, recordings, session
-from ingest_server.protocols import enrolment, groups, native
+from ingest_server.protocols import authority, enrolment, groups, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
@@ -51,7 +52,7 @@ from upload_protocol import headers
 
 log = structlog.get_logger()
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", document.PATH})
+OPEN_PATHS = frozenset({"/livez", "/readyz", document.PATH, headers.CA_PATH})
 """What is answered to anybody, whatever state the server is in."""
 PRIVATE_PATHS = frozenset({"/metrics", "/version"})
 """What only `metrics_listener` has: on this listener there is nothing, for anybody, not even a 401."""
@@ -73,6 +74,8 @@ class AppSettings:
     """Web pages that may use /files/ and /compat/ from a browser."""
     compat: tuple[str, ...] = ()
     """Protocols of other upload servers to speak as well."""
+    ca_file: Path | None = None
+    """Who signed our certificate; None: nobody whom a new device would have to be told of."""
     compat_settings: CompatSettings = field(default_factory=CompatSettings)
 
 
@@ -137,6 +140,7 @@ def make_app(
     app.add_route("/livez", health, suffix="live")
     app.add_route("/readyz", health, suffix="ready")
     app.add_route(document.PATH, document.Resource())
+    authority.add_routes(app, settings.ca_file)
     native.add_routes(app, native.Native(receiver, clock, settings.public_url))
     groups.add_routes(app, receiver.grouping)
     if desk is not None:

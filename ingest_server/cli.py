@@ -20,6 +20,7 @@ import structlog
 from edge_host.clock import SystemClock
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
+from edge_host.setup.errors import SetupError
 from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
@@ -35,6 +36,7 @@ from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
+from ingest_server.setup import parser as setup
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.sqlite.fleet import SqliteFleet
@@ -56,6 +58,7 @@ PROGRAM = Program(
         StateLostError: EXIT_CONFIG,
         ServerError: EXIT_FAILED,
         Refused: EXIT_FAILED,
+        SetupError: EXIT_FAILED,
     },
     libraries=frozenset({"falcon", "cheroot"}),
     missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
@@ -113,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
 
     restore.add_parser(commands, common, _existing_folder)
+    setup.add_parser(commands, main)
     return parser
 
 

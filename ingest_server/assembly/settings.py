@@ -29,6 +29,8 @@ def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
         found.append("[log] audit_file")
     if (old.tls_files is None) != (new.tls_files is None):
         found.append("[tls] cert_file")
+    if old.tls.ca_file != new.tls.ca_file:
+        found.append("[tls] ca_file")
     return found
 
 
@@ -40,6 +42,7 @@ def app_settings(config: ServerConfig) -> AppSettings:
         ietf=config.protocols.ietf,
         cors_origins=config.protocols.cors_origins,
         compat=config.protocols.compat,
+        ca_file=config.tls.ca_file,
         compat_settings=CompatSettings(
             checksum=compat.checksum,
             require_checksum=compat.require_checksum,

@@ -74,6 +74,9 @@ class TlsSection(Section):
     key_file: Path | None = None
     """That certificate's key, in PEM form and without a password."""
 
+    ca_file: Path | None = None
+    """Who signed cert_file, where that is your own CA: new devices fetch it, and know it by its fingerprint."""
+
     client_ca_file: Path | None = None
     """Whose certificates identify devices (common name = device id), beside tokens."""
 

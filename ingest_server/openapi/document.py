@@ -33,7 +33,7 @@ from ingest_server.openapi.operations import (
 )
 from ingest_server.openapi.other_protocols import BINARY
 from ingest_server.openapi.schemas import schemas
-from ingest_server.protocols import native
+from ingest_server.protocols import authority, native
 from upload_protocol import headers
 from upload_protocol.digests import Digest
 from upload_protocol.members import UploadId
@@ -104,6 +104,7 @@ def _paths() -> dict[str, Schema]:
                 "document", "This document", "application/json", {"type": "object"}
             )
         },
+        headers.CA_PATH: {"get": _authority()},
         "/livez": {
             "get": open_operation("live", "Does the process answer?", "text/plain"),
             "head": open_operation("liveHead", "The same without a body", None),
@@ -117,6 +118,12 @@ def _paths() -> dict[str, Schema]:
             ),
         },
     }
+
+
+def _authority() -> Schema:
+    asked = open_operation("authority", "Who signed this certificate?", authority.MEDIA_TYPE)
+    asked["responses"] |= refusals(("not-found",))
+    return asked
 
 
 def _create() -> Schema:

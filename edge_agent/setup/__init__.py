@@ -1,0 +1,1 @@
+"""`edge-agent setup`: what makes a machine a device, and what takes it back."""

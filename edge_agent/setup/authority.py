@@ -1,0 +1,85 @@
+"""The server's certificate authority, told by its fingerprint alone.
+
+The one request here goes over a connection that proves nothing, so nothing secret is in it, and of what
+comes back only a certificate of exactly that fingerprint is taken. All else is asked over connections that
+this certificate vouches for. (The way of `step ca bootstrap` and `kubeadm join`.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import ssl
+from urllib.parse import urlsplit
+
+from edge_host.setup.errors import SetupError
+from upload_protocol.headers import CA_PATH
+
+_ASK_S = 20.0
+_MOST = 64 * 1024
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n?")
+
+
+def plain_fingerprint(text: str) -> str:
+    """Return a SHA-256 in lower case without colons.
+
+    Raises:
+        SetupError: it is none.
+    """
+    found = text.strip().lower().removeprefix("sha256:").replace(":", "")
+    if not re.fullmatch(r"[0-9a-f]{64}", found):
+        raise SetupError(
+            "--ca-sha256 takes the 64 hexadecimal digits that `ingest-server setup` printed."
+        )
+    return found
+
+
+def fetch(url: str, fingerprint: str) -> bytes:
+    """Return the server's CA in PEM form, whose fingerprint is the given one.
+
+    Raises:
+        SetupError: the server cannot be reached, has no CA to give, or another one.
+    """
+    found = _PEM.findall(_asked(url))
+    if not found:
+        raise SetupError(
+            f"{url} has no CA to give. Is it an ingest-server that was set up by `setup`?"
+        )
+    others = []
+    for pem in found:
+        try:
+            digest = hashlib.sha256(
+                ssl.PEM_cert_to_DER_cert(pem.decode("ascii").strip())
+            ).hexdigest()
+        except ValueError:
+            continue
+        if digest == fingerprint:
+            return bytes(pem)
+        others.append(digest)
+    raise SetupError(
+        f"The CA that {url} gave has another fingerprint ({', '.join(others) or 'none'}) than the one you were told"
+        f" ({fingerprint}). Nothing was changed. Either somebody is between this device and the server, or the server"
+        " has a new CA: run `ingest-server setup` there again, and take the line that it prints."
+    )
+
+
+def _asked(url: str) -> bytes:
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the fingerprint decides
+    link = http.client.HTTPSConnection(
+        parts.hostname or "", parts.port or 443, timeout=_ASK_S, context=context
+    )
+    try:
+        link.request("GET", parts.path.rstrip("/") + CA_PATH)
+        answer = link.getresponse()
+        content = answer.read(_MOST)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise SetupError(
+            f"{url} does not answer ({str(error) or type(error).__name__}). Is the server on, and its port open in"
+            " its firewall? Nothing was changed; run this again."
+        ) from error
+    finally:
+        link.close()
+    return content if answer.status == http.HTTPStatus.OK else b""

@@ -1,0 +1,220 @@
+"""`edge-agent setup`: everything that makes this machine a device, in an order in which it can be cut off anywhere.
+
+First what is only asked: the folder, the server, its authority. Then what is made, each step noted before it
+is done. The token is claimed before the configuration that names it is there, and the service is started last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edge_agent.base.clock import SystemClock
+from edge_agent.base.errors import AgentError, TransportError, UnauthorizedError
+from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
+from edge_agent.send.enrolment import has_token, serial_number, write_token
+from edge_agent.send.wiring import make_transport
+from edge_agent.setup import authority, congestion, media
+from edge_agent.setup.media import USER, Access
+from edge_agent.setup.wanted import HEADING, Wanted, device_id
+from edge_host.setup import services
+from edge_host.setup.configuration import have_configuration, rendered
+from edge_host.setup.errors import SetupError
+from edge_host.setup.journal import FOLDER as JOURNALS
+from edge_host.setup.journal import Journal
+from edge_host.setup.machine import Machine, must_be_root
+from edge_host.setup.undo import undo
+
+CONFIG = Path("/etc/edge-uploader/agent.toml")
+CA = Path("/etc/edge-uploader/server-ca.crt")
+STATE = Path("/var/lib/edge-agent")
+TOKEN = STATE / "token"
+UNIT = "edge-agent.service"
+_MOST_CLAIM = 8 * 1024
+
+
+def setup_device(options: argparse.Namespace) -> int:
+    """Do what the options say.
+
+    Raises:
+        SetupError: something stands in the way; what was done is noted, and the same command goes on.
+    """
+    if not (options.dry_run or options.show):
+        must_be_root()
+    machine = Machine(Journal(JOURNALS / "agent.json"), rehearses=options.dry_run, say=_say)
+    if options.undo:
+        undo(machine, _TAKES, keeps=_keeps)
+        if machine.journal.made or not options.dry_run:
+            _say(
+                f"Recordings, and the agent's memory in {STATE} with its token, are where they were."
+            )
+        return 0
+    plan = _Plan.of(options)
+    if options.show:
+        sys.stdout.write(rendered(HEADING, plan.wanted.tables))
+        return 0
+    plan.carry_out(machine)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+_TAKES = {
+    media.TREE: lambda one: media.take_back(one.kind, one.name),
+    media.PASSAGE: lambda one: media.take_back(one.kind, one.name),
+}
+
+
+def _keeps(name: str) -> str | None:
+    return "the agent's memory is in it" if Path(name) == STATE else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    wanted: Wanted
+    access: Access
+    ca: bytes | None
+    claim: Callable[[], str | None]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> _Plan:
+        for name in ("server", "folder"):
+            if getattr(options, name) is None:
+                raise SetupError(
+                    f"--{name} is needed; `ingest-server setup` prints the whole line."
+                )
+        url = _checked_url(options.server)
+        folder = media.real_folder(options.folder)
+        ca = _ca(options, url)
+        wanted = Wanted(
+            device_id=device_id(options.device_id, serial_number()),
+            folder=folder,
+            url=url,
+            token_file=TOKEN,
+            ca_file=None if ca is None else CA,
+            deletes=options.delete,
+        )
+        access = Access(folder, deletes=options.delete, reads_everything=options.read_everything)
+        return cls(wanted, access, ca, lambda: _claim(options))
+
+    def carry_out(self, machine: Machine) -> None:
+        _say(f"{self.wanted.device_id}: {self.wanted.folder} -> {self.wanted.url}")
+        machine.user(USER, "Edge uploader agent", str(STATE))
+        machine.folder(CONFIG.parent, mode=0o755)
+        if not (machine.rehearses or STATE.is_dir()):
+            machine.folder(STATE, mode=0o700, owner=USER)
+        is_changed = self.ca is not None and machine.file(CA, self.ca, "the server's CA")
+        is_changed |= self._have_token(machine)
+        is_changed |= have_configuration(machine, CONFIG, HEADING, self.wanted.tables)
+        is_changed |= self.access.give(machine)
+        congestion.allow_bbr(machine)
+        is_changed |= services.have_unit(machine, UNIT, Path(sys.argv[0]).absolute().parent)
+        services.start(machine, UNIT, is_changed=is_changed)
+        if not machine.rehearses:
+            self._tell_limits()
+
+    def _have_token(self, machine: Machine) -> bool:
+        """Have a token that the server takes; returns whether it is a new one."""
+        server = ServerSettings(
+            url=self.wanted.url, token_file=TOKEN, ca_file=None if self.ca is None else CA
+        )
+        settings = AgentSettings(
+            device_id=self.wanted.device_id,
+            watch=WatchSettings(folder=self.wanted.folder),
+            server=server,
+        )
+        if has_token(server) and self._is_taken(settings):
+            machine.say(f"  is there  {TOKEN} (this device's token)")
+            return False
+        claim = self.claim()
+        if claim is None:
+            raise SetupError(
+                "This device has no token yet: --claim - (from standard input) or --claim-file FILE."
+            )
+        if machine.rehearses:
+            machine.say(f"would make  {TOKEN} (this device's token, for the claim)")
+            return True
+        try:
+            with make_transport(settings, SystemClock(), with_token=False) as link:
+                write_token(TOKEN, link.claim(claim, self.wanted.device_id, serial_number()))
+            with make_transport(settings, SystemClock()) as link:
+                link.probe(secrets.token_hex(16))
+        except (TransportError, AgentError) as error:
+            raise SetupError(
+                f"{self.wanted.url} gave no token to {self.wanted.device_id}: {error}. Mend that and run this again"
+                " (--device-id NAME for another name; on the server: ingest-server claim list)."
+            ) from error
+        except OSError as error:
+            raise SetupError(
+                f"{TOKEN} cannot be written: {error.strerror}. Run this again."
+            ) from error
+        machine.say(
+            f"      made  {TOKEN} (this device's token; the server knows it as {self.wanted.device_id})"
+        )
+        return True
+
+    def _is_taken(self, settings: AgentSettings) -> bool:
+        """Return whether the server takes the token that is there; where it cannot be asked, it may."""
+        try:
+            with make_transport(settings, SystemClock()) as link:
+                link.probe(secrets.token_hex(16))
+        except UnauthorizedError:
+            return False
+        except (TransportError, AgentError) as error:
+            _say(f"      note  {self.wanted.url} could not be asked about the token: {error}")
+        return True
+
+    def _tell_limits(self) -> None:
+        for what in self.access.uncovered():
+            _say(
+                f"      note  cannot be read in {self.wanted.folder}: files {what}. If yours are, add --read-everything."
+            )
+        _say("Done. What it does: edge-agent status --watch")
+
+
+def _checked_url(url: str) -> str:
+    malformed = SetupError(f"--server {url!r}: write https://HOST:PORT.")
+    try:
+        parts = urlsplit(url)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise malformed from error
+    if parts.scheme not in {"http", "https"} or not has_place:
+        raise malformed
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise SetupError(
+            "--server http://...: anybody on the way could read the token. Use the server's https:// URL."
+        )
+    return url.rstrip("/")
+
+
+def _ca(options: argparse.Namespace, url: str) -> bytes | None:
+    if options.ca_sha256 is not None:
+        fingerprint = authority.plain_fingerprint(options.ca_sha256)
+        return authority.fetch(url, fingerprint)
+    if options.ca_file is None:
+        return None
+    try:
+        return bytes(options.ca_file.read_bytes())
+    except OSError as error:
+        raise SetupError(f"--ca-file {options.ca_file}: {error.strerror}.") from error
+
+
+def _claim(options: argparse.Namespace) -> str | None:
+    try:
+        if options.claim == "-":
+            found = sys.stdin.readline(_MOST_CLAIM)
+        elif options.claim_file is not None:
+            found = options.claim_file.read_text(encoding="ascii")
+        else:
+            found = options.claim or ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"The claim token cannot be read: {error}.") from error
+    return found.strip() or None

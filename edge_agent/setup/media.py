@@ -1,0 +1,228 @@
+"""Reading what another user records: what the agent's user is given for it, and a trial whether that is enough."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edge_agent.setup import acl
+from edge_agent.setup.as_user import as_user
+from edge_host.setup.errors import SetupError
+from edge_host.setup.machine import Machine, uid_of
+from edge_host.setup.services import UNITS
+
+USER = "edge-agent"
+TREE, PASSAGE = f"access of {USER} to all in", f"passage of {USER} through"
+DROP_IN = UNITS / "edge-agent.service.d" / "media.conf"
+_UNSEEN = (Path("/tmp"), Path("/var/tmp"), Path("/dev"), Path("/proc"), Path("/sys"))  # noqa: S108 # named to be refused
+_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the owner of the device has chosen."""
+
+    folder: Path
+    """Without links in its path."""
+    deletes: bool
+    reads_everything: bool
+    """By a capability, whatever the modes of the files say."""
+
+    @property
+    def group(self) -> str | None:
+        """The recorder's own group: what it moves or copies into the folder keeps that, and no list's entry."""
+        owner = self.folder.stat()
+        try:
+            user = pwd.getpwuid(owner.st_uid)
+            return None if user.pw_uid == 0 else grp.getgrgid(user.pw_gid).gr_name
+        except KeyError:
+            return None
+
+    @property
+    def _wanted(self) -> int:
+        return acl.READ | (acl.WRITE if self.deletes else 0)
+
+    def give(self, machine: Machine) -> bool:
+        """Give it; returns whether the service has to be started anew for that.
+
+        Raises:
+            SetupError: the folder's file system has no lists, or something else is in the way.
+        """
+        is_changed = False
+        if text := self._drop_in():
+            is_changed = machine.file(DROP_IN, text, "what the service may do in the folder")
+        if machine.rehearses and _no_user():
+            machine.say(f"would make  {self.folder} open to {USER}, where it is not")
+        elif not self.reads_everything or self.deletes:
+            self._open_passage(machine)
+            self._open_tree(machine)
+        return is_changed
+
+    def _drop_in(self) -> str:
+        lines = []
+        if self.group is not None and not self.reads_everything:
+            lines.append(f"SupplementaryGroups={self.group}")
+        if self.deletes:
+            lines.append(f'ReadWritePaths="-{_unit_text(self.folder)}"')
+        if self.reads_everything:
+            lines += [
+                f"{key}=CAP_DAC_READ_SEARCH"
+                for key in ("AmbientCapabilities", "CapabilityBoundingSet")
+            ]
+        if not lines:
+            return ""
+        return "\n".join(["# Made by edge-agent setup.", "[Service]", *lines, ""])
+
+    def _open_passage(self, machine: Machine) -> None:
+        uid = uid_of(USER)
+        for above in reversed(self.folder.parents):
+            if not as_user(USER, self._groups(), partial(os.access, above, os.X_OK)):
+                machine.do(
+                    PASSAGE,
+                    str(above),
+                    f"{USER} may pass through {above}",
+                    partial(acl.let_through, os.fsencode(above), uid),
+                )
+
+    def _open_tree(self, machine: Machine) -> None:
+        if as_user(USER, self._groups(), self._is_open):
+            machine.say(f"  is there  {self.folder} is open to {USER}")
+            return
+        machine.do(
+            TREE,
+            str(self.folder),
+            f"{USER} may {'read and delete' if self.deletes else 'read'} in {self.folder}",
+            self._open,
+        )
+
+    def _open(self) -> None:
+        try:
+            acl.open_folder(os.fsencode(self.folder), uid_of(USER), self._wanted)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            raise SetupError(
+                f"The file system of {self.folder} knows no access lists (FAT and exFAT know no owners at all). Mount"
+                f" it with gid=GROUP,umask=0007 and add the user to that group: usermod -aG GROUP {USER}."
+            ) from error
+
+    def _is_open(self) -> bool:
+        """Return whether it is open to the user that we are now."""
+        folder = self.folder
+        mode = os.R_OK | os.X_OK | (os.W_OK if self.deletes else 0)
+        if not os.access(folder, mode):
+            return False
+        return all(
+            os.access(below, mode if is_folder else os.R_OK) for below, is_folder in _sample(folder)
+        )
+
+    def _groups(self) -> list[str]:
+        return [self.group] if self.group is not None and not self.reads_everything else []
+
+    def uncovered(self) -> Iterator[str]:
+        """Say which files that the folder's owner may bring there the agent could not read: tried, and taken away."""
+        if self.reads_everything:
+            return
+        owner = self.folder.stat()
+        trials = {
+            "with mode 0600 (a recorder with umask 077)": 0o600,
+            "moved or copied with their mode (mv, cp -p) from a private folder, mode 0640": None,
+        }
+        for what, mode in trials.items():
+            trial = self.folder / f".edge-agent-trial-{os.getpid()}"
+            fd = os.open(
+                trial,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                mode or 0o640,
+            )
+            try:
+                os.fchown(
+                    fd,
+                    owner.st_uid,
+                    pwd.getpwuid(owner.st_uid).pw_gid if _has_name(owner) else owner.st_gid,
+                )
+                if mode is None:
+                    _as_moved_here(fd)
+                if not as_user(USER, self._groups(), partial(os.access, trial, os.R_OK)):
+                    yield what
+            finally:
+                os.close(fd)
+                trial.unlink()
+
+
+def take_back(kind: str, folder: str) -> None:
+    """Take the user's entries from a folder that may be gone, or be none any more.
+
+    Raises:
+        OSError: they are still there.
+    """
+    try:
+        (acl.close_folder if kind == TREE else acl.bar)(os.fsencode(folder), uid_of(USER))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def real_folder(folder: Path) -> Path:
+    """Return the folder without links.
+
+    Raises:
+        SetupError: it is not there, or is where the service cannot see it.
+    """
+    try:
+        found = folder.resolve(strict=True)
+        is_folder = stat.S_ISDIR(found.stat().st_mode)
+    except OSError as error:
+        raise SetupError(
+            f"--folder {folder}: {error.strerror}. Make it, or put the card in and mount it, and run this again."
+        ) from error
+    if not is_folder:
+        raise SetupError(f"--folder {folder} is a file: name the folder that the camera writes to.")
+    if any(found.is_relative_to(one) for one in _UNSEEN):
+        raise SetupError(
+            f"--folder {folder}: a service has a {found.parts[1]} of its own, so the agent would not see that folder."
+            " Let the recorder write to another place, such as /srv/recordings."
+        )
+    return found
+
+
+def _sample(folder: Path) -> Iterator[tuple[Path, bool]]:
+    looked_at = 0
+    for here, folders, files in os.walk(folder):
+        for names, is_folder in ((folders, True), (files, False)):
+            for name in names:
+                if not (one := Path(here, name)).is_symlink():
+                    yield one, is_folder
+                looked_at += 1
+                if looked_at >= _LOOKED_AT:
+                    return
+
+
+def _as_moved_here(fd: int) -> None:
+    plain = [e for e in acl.read(fd) if e.id == acl.NO_ID and e.tag != acl.MASK]
+    acl.write(fd, plain)
+    os.fchmod(fd, 0o640)
+
+
+def _has_name(owner: os.stat_result) -> bool:
+    try:
+        return bool(pwd.getpwuid(owner.st_uid))
+    except KeyError:
+        return False
+
+
+def _no_user() -> bool:
+    try:
+        return not pwd.getpwnam(USER)
+    except KeyError:
+        return True
+
+
+def _unit_text(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -1,0 +1,222 @@
+"""The hand that changes the machine: says each thing, notes it, does it; or only says it, in a rehearsal."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from edge_host.setup.durable import make_folder, put
+from edge_host.setup.errors import SetupError
+from edge_host.setup.journal import Journal
+
+FILE, FOLDER, SERVICE = "file", "folder", "start of"
+"""What is made, in the words in which it is said to be removed."""
+_COMMAND_S = 120.0
+
+
+class Machine:
+    """What a setup does to it.
+
+    Args:
+        rehearses: says what would be done, and does nothing.
+        say: a line for the person.
+    """
+
+    def __init__(self, journal: Journal, *, rehearses: bool, say: Callable[[str], None]) -> None:
+        self.journal = journal
+        self.rehearses = rehearses
+        self.say = say
+        self._rehearsed: set[Path] = set()
+
+    def user(self, name: str, what: str, home: str) -> None:
+        """Have a system user of that name; it stays at an undo, since files may belong to it.
+
+        Raises:
+            SetupError: it cannot be made.
+        """
+        if _uid(name) is not None:
+            self.say(f"  is there  the user {name}")
+        elif self._may(f"the user {name}"):
+            line = f'u {name} - "{what}" {home}'
+            if shutil.which("systemd-sysusers"):
+                run("systemd-sysusers", "--inline", line)
+            else:
+                run(
+                    "useradd",
+                    "--system",
+                    "--user-group",
+                    "--home-dir",
+                    home,
+                    "--comment",
+                    what,
+                    name,
+                )
+
+    def folder(self, path: Path, *, mode: int, owner: str = "root") -> None:
+        """Have a folder; one that is there stays as it is.
+
+        Raises:
+            SetupError: it cannot be made.
+        """
+        if path.is_dir() or (self.rehearses and path in self._rehearsed):
+            return
+        self._rehearsed.add(path)
+        if not path.parent.is_dir():
+            self.folder(path.parent, mode=0o755)
+        if not self._may(f"{path}/"):
+            return
+        with _told(f"{path} cannot be made"):
+            self.journal.note(FOLDER, str(path))
+            make_folder(path, mode=mode, uid=uid_of(owner), gid=gid_of(owner))
+
+    def file(
+        self, path: Path, text: str | bytes, what: str, *, mode: int = 0o644, group: str = "root"
+    ) -> bool:
+        """Have a file with that content; returns whether it had to be written.
+
+        Raises:
+            SetupError: another's file is there, or it cannot be written.
+        """
+        content = text if isinstance(text, bytes) else text.encode()
+        found = _content(path)
+        made = self.journal.find(FILE, str(path))
+        if found == content and (made is None or self.rehearses or _has(path, mode, group)):
+            self.say(f"  is there  {path} ({what})")
+            return False
+        if found is not None and found != content and not (made and digest(found) in made.marks):
+            raise SetupError(
+                f"{path} ({what}) is there, and setup has not written it as it is now. Move it away, or put into it"
+                " what setup would write (--dry-run --show prints that)."
+            )
+        self.folder(path.parent, mode=0o755)
+        if self._may(f"{path} ({what})"):
+            with _told(f"{path} cannot be written"):
+                self.journal.note(FILE, str(path), digest(content))
+                put(path, content, mode=mode, gid=gid_of(group))
+        return True
+
+    def do(self, kind: str | None, name: str, what: str, action: Callable[[], None]) -> None:
+        """Do something that is undone by what is registered for *kind*; None: that stays.
+
+        Raises:
+            SetupError: it cannot be done.
+        """
+        if self._may(what):
+            with _told(f"{what} failed"):
+                if kind is not None:
+                    self.journal.note(kind, name)
+                action()
+
+    def _may(self, what: str) -> bool:
+        self.say(f"{'would make' if self.rehearses else '      made'}  {what}")
+        return not self.rehearses
+
+
+@contextlib.contextmanager
+def _told(text: str) -> Iterator[None]:
+    """Turn an error of the disk into the sentence that begins with *text*."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{text}: {error.strerror or error}. Mend that and run this again."
+        ) from error
+
+
+def run(*command: str | Path, input_: bytes | None = None) -> bytes:
+    """Run a program of the machine; return what it printed.
+
+    Raises:
+        SetupError: it is not there, or it failed; with its last words.
+    """
+    try:
+        done = subprocess.run(
+            command, input=input_, capture_output=True, timeout=_COMMAND_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise SetupError(
+            f"the program {command[0]} is not installed, and setup needs it."
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SetupError(f"{_shown(command)} was not done after {_COMMAND_S:.0f} s.") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [
+            f"exit code {done.returncode}"
+        ]
+        raise SetupError(f"{_shown(command)} failed: {said[-1]}")
+    return done.stdout
+
+
+def _shown(command: Sequence[str | Path]) -> str:
+    return " ".join(map(str, command[:3]))
+
+
+def digest(content: bytes) -> str:
+    """Return what tells a file of ours from a changed one."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def uid_of(user: str) -> int:
+    """Return the number of a user.
+
+    Raises:
+        SetupError: there is none of that name.
+    """
+    found = _uid(user)
+    if found is None:
+        raise SetupError(f"there is no user {user}.")
+    return found
+
+
+def gid_of(group: str) -> int:
+    """Return the number of a group.
+
+    Raises:
+        SetupError: there is none of that name.
+    """
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise SetupError(f"there is no group {group}.") from None
+
+
+def _uid(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _has(path: Path, mode: int, group: str) -> bool:
+    found = path.stat()
+    return (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, 0, gid_of(group))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise SetupError(f"{path} cannot be read: run this as root (sudo).") from error
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def must_be_root() -> None:
+    """Refuse to go on for a person who may not change the machine.
+
+    Raises:
+        SetupError: this is not root.
+    """
+    if os.geteuid() != 0:
+        raise SetupError(
+            "setup changes this machine: run it as root (sudo). --dry-run shows what it would do."
+        )

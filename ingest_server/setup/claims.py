@@ -1,0 +1,80 @@
+"""The claim token of the printed line: one that is good, kept for root alone, so that the line can be seen again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_host.clock import rfc3339
+from edge_host.setup.durable import put
+from edge_host.setup.errors import SetupError
+
+Commands = Callable[[Sequence[str]], int]
+"""The program's own commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claim in *path*.
+
+    Args:
+        commands: run in a child, since they go on as the server's user.
+    """
+
+    path: Path
+    commands: Commands
+
+    def is_good(self) -> bool:
+        """Return whether another device can use it."""
+        try:
+            claim_id = self.path.read_text(encoding="ascii").split("_")[1]
+        except (OSError, ValueError, IndexError):
+            return False
+        now = rfc3339(datetime.now(UTC))
+        return any(
+            one["claim_id"] == claim_id
+            and one["revoked_at"] is None
+            and one["used"] < one["devices"]
+            and one["expires_at"] > now
+            for one in json.loads(self._printed("claim", "list", "--json"))
+        )
+
+    def make(self, devices: int, days: int) -> None:
+        """Put a new one there.
+
+        Raises:
+            SetupError: the server's own command does not make one.
+            OSError: the disk does not take it.
+        """
+        made = self._printed("claim", "add", "--devices", str(devices), "--expires", f"{days}d")
+        put(self.path, made.splitlines()[-1] + b"\n", mode=0o600)
+
+    def text(self) -> str:
+        return self.path.read_text(encoding="ascii").strip()
+
+    def _printed(self, *argv: str) -> bytes:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.dup2(writing, 1)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                os.close(reading)
+                os.close(writing)
+                code = self.commands(argv)
+            finally:
+                os._exit(code)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as answer:
+            printed = answer.read()
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) != 0 or not printed:
+            raise SetupError(
+                f"`ingest-server {' '.join(argv[:2])}` failed: run it by itself, it says why."
+            )
+        return printed

@@ -1,0 +1,100 @@
+"""`setup` of both programs, on a machine of its own: one command each, and back."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine_root import MachineRoot, machine_root
+from tests.support.processes import wait_for
+from tests.support.requirements import require
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+MEDIA = "/home/pi/Videos"
+
+
+@pytest.fixture
+def machine(tmp_path):
+    with machine_root(tmp_path / "machine") as one:
+        yield one
+
+
+def recorder_with_a_closed_home(machine: MachineRoot) -> None:
+    machine.run("useradd", "--create-home", "pi")
+    script = f"mkdir -p {MEDIA}/trip && echo one > {MEDIA}/a.mp4 && echo two > {MEDIA}/trip/b.mp4"
+    machine.run(
+        "sh",
+        "-c",
+        f"{script} && chmod 600 {MEDIA}/trip/b.mp4 && chown -R pi:pi /home/pi && chmod 700 /home/pi",
+    )
+
+
+def device_line(said: str) -> tuple[str, list[str]]:
+    """Return the claim and the arguments of the line that the server's setup printed."""
+    claim, line = re.search(r"echo (\S+) \| edge-agent (setup .*)", said).groups()
+    return claim, [*shlex.split(line)[:-1], MEDIA]
+
+
+def facts(folder: Path) -> dict[str, object]:
+    """Return what of the files below *folder* must be as before: modes, owners, access lists."""
+    found = {}
+    for one in (folder, *sorted(folder.rglob("*"))):
+        status = one.lstat()
+        lists = {name: os.getxattr(one, name) for name in os.listxattr(one) if "acl" in name}
+        found[str(one.relative_to(folder))] = (status.st_mode, status.st_uid, status.st_gid, lists)
+    return found
+
+
+def of_ours(machine: MachineRoot) -> set[str]:
+    """Return what is in the system's folders that is ours."""
+    etc = machine.files / "etc"
+    return {
+        str(one.relative_to(etc))
+        for one in etc.rglob("*")
+        if "edge-" in str(one.relative_to(etc)) or "ingest-server" in one.name
+    }
+
+
+def test_two_commands_bring_a_file_out_of_a_closed_home_and_two_more_leave_the_machine_as_it_was(
+    machine,
+):
+    require("openssl")
+    recorder_with_a_closed_home(machine)
+    home, data = machine.files / "home/pi", machine.files / "var/lib/edge-uploader/server"
+    before = facts(home)
+
+    said = machine.program("ingest_server", "setup", "--name", "localhost")
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    claim, arguments = device_line(said)
+    first = machine.program("edge_agent", *arguments, input_=claim)
+    again = machine.program("edge_agent", *arguments)
+    machine.start(
+        "edge-agent",
+        "edge_agent",
+        "run",
+        "--set",
+        "watch.fallback_settle_seconds=1",
+        "--set",
+        "watch.settle_seconds=1",
+    )
+
+    def recordings() -> list[Path]:
+        return list((data / "published").rglob("*.mp4"))
+
+    wait_for(lambda: len(recordings()) == 2, "both are there", 60)
+    machine.stop()
+    machine.program("edge_agent", "setup", "--undo")
+    machine.program("ingest_server", "setup", "--undo")
+
+    assert " made  " in first
+    assert " made  " not in again
+    assert claim not in first + again
+    assert facts(home) == before
+    assert of_ours(machine) == {
+        f"edge-uploader{one}" for one in ("", "/ca", "/ca/ca.crt", "/ca/ca.key")
+    }
+    assert len(recordings()) == 2
