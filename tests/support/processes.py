@@ -22,6 +22,8 @@ from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 
 SERVER = (sys.executable, "-m", "ingest_server")
+HASTY_SERVER = (sys.executable, "-m", "tests.support.hasty_server")
+"""One that does in half a second what it does once a minute."""
 DEVICE = "drone-1"
 
 
