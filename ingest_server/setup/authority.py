@@ -1,6 +1,6 @@
 """The server's own certificate authority: made once, and what it signs for the server, again before it ends.
 
-The program `openssl` does the work (docs/adr/0031): it is in every Debian, and kept by it. Each certificate begins a
+The program `openssl` does the work (docs/adr/0033): it is in every Debian, and kept by it. Each certificate begins a
 year before it is made: a board without a clock battery, whose time is that of its last shutdown, takes it.
 """
 
