@@ -9,6 +9,7 @@ and every route are held to it by a test. The words are in `docs/protocol.md`; h
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import falcon
 
@@ -336,12 +337,15 @@ def text() -> str:
     return json.dumps(document(), indent=2) + "\n"
 
 
+@cache
+def _compact() -> bytes:
+    """Return the document as it is served: the same one all the time, and made for who asks first."""
+    return json.dumps(document(), separators=(",", ":")).encode("ascii")
+
+
 class Resource:
     """Serves the document."""
 
-    def __init__(self) -> None:
-        self._content = json.dumps(document(), separators=(",", ":")).encode("ascii")
-
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = "application/json"
-        resp.data = self._content
+        resp.data = _compact()
