@@ -20,7 +20,7 @@ from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
 from ingest_server.core.uptime import Uptime
-from ingest_server.storage.interface import Delivery, Outbox
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox
 
 WAITS_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 """After the first try, the second, ...: a consumer may be down for a day before it is given up."""
@@ -48,6 +48,8 @@ log = structlog.get_logger()
 class Outcome(Enum):
     DONE = "done"
     FAILED = "failed"
+    UNREACHED = "unreached"
+    """As failed, and says nothing of this event: nobody was there to be told."""
     GONE = "gone"
     """The target wants no more: it is disabled."""
 
@@ -119,6 +121,8 @@ class DeliveryWorker:
         self._uptime = uptime
         self._draw = draw
         self._observer = observer
+        self._may_have_missed = True
+        """Whether something may wait for no other reason than that the target was away."""
 
     def step(self, is_stopping: Callable[[], bool] = lambda: False) -> float:
         """Tell some events; returns the seconds until there may be something to do."""
@@ -163,6 +167,9 @@ class DeliveryWorker:
     def _done(self, told: Sequence[Delivery]) -> None:
         if told:
             self._outbox.done(*told)
+            if self._may_have_missed:
+                self._outbox.reached(self.target.name)
+                self._may_have_missed = False
         for delivery in told:
             self._observer.webhook_delivered("ok")
             log.debug("event.delivered", event_id=delivery.event.id, target=self.target.name)
@@ -175,18 +182,21 @@ class DeliveryWorker:
             self._observer.webhook_delivered("dead")
             log.error("target.disabled", target=self.target.name, error=told.error)
             return
+        error = told.error
+        if told.outcome is Outcome.UNREACHED:
+            error, self._may_have_missed = NOT_REACHED + error, True
         tries = delivery.tries + 1
         pause_s = wait_s(tries, jitter=self._draw(), retry_after_s=told.retry_after_s)
         if pause_s is None:
-            self._outbox.give_up(delivery, told.error)
+            self._outbox.give_up(delivery, error)
             self._observer.webhook_delivered("dead")
             log.error("event.given_up", event_id=event.id, target=self.target.name,
-                      failures=tries, error=told.error)  # fmt: skip
+                      failures=tries, error=error)  # fmt: skip
             return
-        self._outbox.later(delivery, self._uptime.now_s() + pause_s, told.error)
+        self._outbox.later(delivery, self._uptime.now_s() + pause_s, error)
         self._observer.webhook_delivered("retry")
         log.warning("event.undelivered", event_id=event.id, target=self.target.name,
-                    failures=tries, wait_s=round(pause_s, 1), error=told.error)  # fmt: skip
+                    failures=tries, wait_s=round(pause_s, 1), error=error)  # fmt: skip
 
 
 class Deliveries:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +33,10 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 class WebhookError(Exception):
     """A webhook cannot be told; the message is fit for a log."""
+
+
+class UnreachedError(Exception):
+    """The target has no address, or takes no connection: whatever it was to be told."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -106,6 +111,7 @@ class KeptConnection:
 
         Raises:
             WebhookError: the target may not be connected to.
+        UnreachedError: it cannot be.
             TimeoutError: the whole of it took too long.
             OSError, http.client.HTTPException: the connection broke, or what came is no answer.
         """
@@ -161,7 +167,8 @@ class KeptConnection:
     def _connect(self, scheme: str, host: str, port: int | None, until_s: float) -> socket.socket:
         is_tls = scheme == "https"
         port = port or (443 if is_tls else 80)
-        addresses = self._resolve(host, port)
+        with _reaching():
+            addresses = self._resolve(host, port)
         if not addresses:
             raise WebhookError(f"{host} has no address")
         if not self._place.allow_private:
@@ -172,7 +179,8 @@ class KeptConnection:
                     "if that is meant"
                 )
         context = client_context(self._place.ca_file) if is_tls else None
-        sock = self._reach(addresses, port, until_s)
+        with _reaching():
+            sock = self._reach(addresses, port, until_s)
         try:
             sock.settimeout(self._timeout_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -195,6 +203,16 @@ class KeptConnection:
                 if number == len(addresses):
                     raise
         raise TimeoutError
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise UnreachedError("no connection within its time") from error
+    except OSError as error:
+        raise UnreachedError(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def _request(url: SplitResult, headers: Mapping[str, str], body: bytes) -> bytes:

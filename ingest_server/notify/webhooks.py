@@ -27,6 +27,7 @@ from ingest_server.notify.deliveries import Outcome, Told
 from ingest_server.notify.kept_connection import (
     KeptConnection,
     Resolve,
+    UnreachedError,
     WebhookError,
     resolve,
 )
@@ -120,6 +121,8 @@ class Webhook:
             status, retry_after = self._send(event)
         except WebhookError as error:
             return Told(Outcome.FAILED, str(error))
+        except UnreachedError as error:
+            return Told(Outcome.UNREACHED, str(error))
         except TimeoutError:
             return Told(Outcome.FAILED, f"no answer within {self._timeout_s:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from demo.ports import free_port
 from edge_host.clock import SystemClock
 from ingest_server.cli import main
 from ingest_server.core import events
@@ -212,6 +213,7 @@ def test_only_chosen_events_are_told(tmp_path, secret_file):
         (400, Outcome.FAILED),
         (410, Outcome.GONE),
         (500, Outcome.FAILED),
+        (503, Outcome.FAILED),
     ],
 )
 def test_an_answer_is_done_again_or_never_again_and_no_redirect_is_followed(
@@ -221,6 +223,18 @@ def test_an_answer_is_done_again_or_never_again_and_no_redirect_is_followed(
         assert webhook(told.url, secret_file).tell(EVENT).outcome is outcome
 
     assert len(told.seen) == 1
+
+
+def test_a_target_that_takes_no_connection_was_not_reached(secret_file):
+    def nowhere(_host, _port):
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    refused = webhook(f"http://127.0.0.1:{free_port()}/", secret_file).tell(EVENT)
+    unknown = webhook("http://hooks.example/", secret_file, resolve=nowhere).tell(EVENT)
+
+    assert (refused.outcome, unknown.outcome) == (Outcome.UNREACHED, Outcome.UNREACHED)
+    assert "ConnectionRefusedError" in refused.error
+    assert "no such name" in unknown.error
 
 
 @pytest.mark.parametrize(
@@ -560,6 +574,63 @@ def test_a_failed_event_is_told_again_after_its_wait_and_is_the_same(desk):
 
     assert [one.id for one in target.told] == [target.told[0].id] * 2
     assert desk.outbox.queue().length == 0
+
+
+def test_a_target_that_is_back_is_told_at_once_of_all_that_it_missed(desk):
+    """However long its outage was: otherwise some would wait for hours more."""
+    target = desk.worker.target
+    target.outcomes = [Outcome.UNREACHED] * 12
+    for name in "abc":
+        desk.site.create(f"{name}.mp4")
+    for _ in range(4):  # twelve tries: the next ones are due in half an hour
+        desk.settle()
+        desk.site.clock.seconds += 400
+    target.told.clear()
+
+    desk.site.create("d.mp4")
+    desk.settle()
+
+    assert sorted(one.data["name"] for one in target.told) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+
+
+def test_what_the_target_itself_refused_keeps_its_wait_when_others_are_told(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create("a.mp4")
+    desk.settle()
+
+    desk.site.create("b.mp4")
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == ["a.mp4", "b.mp4"]
+    assert [one.event.data["name"] for one in desk.outbox.listing("pending")] == ["a.mp4"]
+
+
+def test_a_target_that_comes_and_goes_is_not_given_up_for_that(desk):
+    target = desk.worker.target
+    desk.site.create("a.mp4")
+    for number in range(20):
+        target.outcomes = [Outcome.UNREACHED, Outcome.UNREACHED, Outcome.DONE]
+        desk.site.create(f"{number}-b.mp4")
+        desk.site.create(f"{number}-c.mp4")
+        desk.settle()
+
+    assert desk.outbox.listing("dead") == []
+    assert max(one.tries for one in desk.outbox.listing("pending")) <= 2
+
+
+def test_who_is_back_after_a_restart_of_the_server_is_told_at_once_too(tmp_path):
+    first = Desk(tmp_path / "data", Fake(Outcome.UNREACHED))
+    first.site.create("a.mp4")
+    first.settle()
+    first.site.stop()
+
+    second = Desk(tmp_path / "data", Fake())
+    second.site.create("b.mp4")
+    second.settle()
+
+    assert {one.data["name"] for one in second.worker.target.told} == {"a.mp4", "b.mp4"}
+    second.site.stop()
 
 
 def test_events_of_one_upload_stay_in_order_and_hold_up_no_other(desk):

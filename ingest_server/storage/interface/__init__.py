@@ -20,7 +20,7 @@ from ingest_server.storage.interface.fleet import (
 )
 from ingest_server.storage.interface.groups import GroupRecord, Groups
 from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
-from ingest_server.storage.interface.outbox import Outbox
+from ingest_server.storage.interface.outbox import NOT_REACHED, Outbox
 from ingest_server.storage.interface.rows import (
     Census,
     Claim,
@@ -45,6 +45,7 @@ from ingest_server.storage.interface.state import Job, Queries, StateStore, Tran
 from ingest_server.storage.interface.users import Users
 
 __all__ = [
+    "NOT_REACHED",
     "Access",
     "Blobs",
     "Census",

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ingest_server.storage.interface.rows import Delivery, Queue
 
+NOT_REACHED = "not reached: "
+"""How the error of a try begins that never came to the target: it says nothing of the event."""
+
 
 class Outbox(Protocol):
     """Events on their way out: what is still to be told, to whom, and how often it was tried.
@@ -52,6 +55,13 @@ class Outbox(Protocol):
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         """Try again at uptime *next_try_s*."""
+        ...
+
+    def reached(self, target: str) -> None:
+        """Let be tried at once what waits only since *target* was not reached; that try is forgotten.
+
+        Known by its error, which begins with `NOT_REACHED`.
+        """
         ...
 
     def give_up(self, delivery: Delivery, error: str) -> None:

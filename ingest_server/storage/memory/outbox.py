@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import Delivery, Outbox, Queue
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue
 from ingest_server.storage.memory.tables import Tables, Target
 
 if TYPE_CHECKING:
@@ -90,6 +90,16 @@ class MemoryOutbox(Outbox):
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)
+
+    def reached(self, target: str) -> None:
+        def is_meant(one: Delivery) -> bool:
+            is_missed = one.next_try_s > 0 and (one.error or "").startswith(NOT_REACHED)
+            return is_missed and _is_waiting_for(target, one)
+
+        def again(one: Delivery) -> Delivery:
+            return replace(one, next_try_s=0.0, tries=max(0, one.tries - 1))
+
+        self._change(lambda tables: _update(tables, is_meant, again))
 
     def give_up(self, delivery: Delivery, error: str) -> None:
         self._settle(delivery, "dead", 0.0, error)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from ingest_server.core.events import Event
-from ingest_server.storage.interface import Delivery, Outbox, Queue
+from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue
 from ingest_server.storage.sqlite.writes import SqlTransaction
 
 if TYPE_CHECKING:
@@ -100,6 +100,16 @@ class SqliteOutbox(Outbox):
 
     def later(self, delivery: Delivery, next_try_s: float, error: str) -> None:
         self._settle(delivery, "pending", next_try_s, error)
+
+    def reached(self, target: str) -> None:
+        self._write(
+            "UPDATE deliveries SET next_try_s = 0, tries = max(0, tries - 1) "
+            "WHERE target = ? AND state = 'pending' AND next_try_s > 0 "
+            "AND substr(error, 1, ?) = ?",
+            target,
+            len(NOT_REACHED),
+            NOT_REACHED,
+        )
 
     def give_up(self, delivery: Delivery, error: str) -> None:
         self._settle(delivery, "dead", 0.0, error)

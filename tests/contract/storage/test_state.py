@@ -10,6 +10,7 @@ from ingest_server.core import events
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import (
+    NOT_REACHED,
     Census,
     Claimed,
     ClaimRecord,
@@ -647,6 +648,24 @@ class TestEvents:
         again = state.outbox.next("ops")
         assert (again.event, again.tries, again.next_try_s) == (first.event, 1, 50.0)
         assert again.error == "busy"
+
+    def test_what_waits_for_want_of_its_target_is_due_once_that_is_reached(self, state):
+        for target in ("ops", "others"):
+            state.outbox.register(target)
+        insert(state, record(1), record(2))
+        for target in ("ops", "others"):
+            state.outbox.take_in(target, events.TYPES)
+        missed = state.outbox.next("ops")
+        state.outbox.later(missed, 50.0, f"{NOT_REACHED}nobody listens")
+        state.outbox.later(state.outbox.next("ops"), 60.0, "it answered 500")
+        state.outbox.later(state.outbox.next("others"), 70.0, f"{NOT_REACHED}nobody listens")
+
+        state.outbox.reached("ops")
+
+        waits = [(one.target, one.tries, one.next_try_s) for one in state.outbox.listing()]
+        assert sorted(waits) == [
+            *[("ops", 0, 0.0), ("ops", 1, 60.0), ("others", 0, 0.0), ("others", 1, 70.0)]
+        ]
 
     def test_what_is_due_comes_in_the_order_in_which_it_happened(self, state):
         state.outbox.register("ops")
