@@ -12,7 +12,7 @@ import select
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CLOSE_WRITE, MOVED_TO, CREATE, ISDIR = 0x8, 0x80, 0x100, 0x40000000
@@ -76,7 +76,11 @@ class Watcher:
                 self._watch(path)
             return
         kind = next(name for bit, name in _NAMES.items() if mask & bit)
-        content = path.read_bytes() if kind != "create" and path.is_file() else None
+        content = None
+        if kind != "create":
+            # What is in a hidden folder of the server's own may be gone again.
+            with suppress(FileNotFoundError, IsADirectoryError):
+                content = path.read_bytes()
         self.seen.append((kind, str(path.relative_to(self._root)), content))
 
 
