@@ -39,6 +39,9 @@ PROTOCOL = "protocol"
 SLACK_BYTES = 1024
 """More than the last boundary of a form can differ from what it usually is."""
 
+PIECE_BYTES = 16 * 1024
+"""Of a list that is sent as it is made: to send each member by itself costs six times as much."""
+
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)\Z")
 
 
@@ -313,14 +316,17 @@ def say(resp: falcon.Response, document: object, status: int = 200) -> None:
 
 
 def say_each(resp: falcon.Response, documents: Iterable[object]) -> None:
-    """Answer with an array of *documents*, each made as the client takes what is before it."""
+    """Answer with an array of *documents*, made as the client takes what is before them."""
 
     def pieces() -> Iterator[bytes]:
-        before = "["
+        before, held = "[", ""
         for document in documents:
-            yield (before + as_json(document)).encode("ascii")
+            held += before + as_json(document)
             before = ","
-        yield b"[]" if before == "[" else b"]"
+            if len(held) >= PIECE_BYTES:
+                yield held.encode("ascii")
+                held = ""
+        yield (held + ("[]" if before == "[" else "]")).encode("ascii")
 
     resp.content_type = "application/json"
     resp.stream = pieces()
