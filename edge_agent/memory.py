@@ -1,7 +1,7 @@
 """What keeps the agent small in memory: libraries that wait for their first use, and a heap given back.
 
 structlog and pydantic-settings import asyncio for functions that nobody calls here, importlib.metadata
-imports the readers of archives, httpx the names of hosts in other scripts and anyio, calendar all
+imports the readers of archives, structlog what makes up identifiers, dotenv what copies files, httpx the names of hosts in other scripts and anyio, calendar all
 languages: together 4 MiB for as long as the agent runs. What is deferred works as ever; it is only loaded
 later.
 
@@ -33,9 +33,13 @@ UNUSED = (
     "locale",
     "lzma",
     "mimetypes",
+    "platform",
+    "shutil",
     "stringprep",
     "subprocess",
     "sysconfig",
+    "tempfile",
+    "uuid",
     "zipfile",
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from statistics import median
+
+from edge_agent.core.median import median
 
 _HOUR_S = 3600.0
 _FOR_HEARTBEATS = 0.85

@@ -25,6 +25,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
 from edge_agent.core import stall
 from edge_agent.core.full_packets import FullPackets
+from edge_agent.core.median import median
 from edge_agent.net import tcp_info
 from edge_agent.net.knock import Knock, SocketAddress
 from edge_agent.net.other_ways import OtherWays
@@ -156,7 +157,7 @@ class LinkMonitor:
         sent = sum(info.sent_bytes for info in infos)
         return Figures(
             lanes=len(infos),
-            rtt_s=_median([info.rtt_s for info in infos]),
+            rtt_s=median([info.rtt_s for info in infos]),
             in_flight_bytes=sum(info.in_flight_bytes for info in infos),
             resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
         )
@@ -347,12 +348,6 @@ class LinkMonitor:
                 action="packets of full size are lost on the way, and nobody says so (MTU): smaller ones"
                 " are sent for a day; set the MTU of the interface, or let ICMP pass",
             )
-
-
-def _median(values: list[float]) -> float:
-    # Not that of `statistics`, which imports random, fractions and decimal with it.
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def address_of(url: str) -> SocketAddress:

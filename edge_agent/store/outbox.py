@@ -8,10 +8,10 @@ card.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from edge_agent.base.clock import Clock
 from edge_agent.store.database import Connection, Database
@@ -147,7 +147,7 @@ class Outbox:
             "INSERT INTO event (id, type, subject, data, created_at, clock, boot_id, mono_ms,"
             " is_low) VALUES (?,?,?,?,?,?,?,?,?)",
             (
-                uuid4().hex,
+                secrets.token_hex(16),
                 new.type,
                 new.subject,
                 data,

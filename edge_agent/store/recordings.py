@@ -14,11 +14,11 @@ The parts over the one `Database`: recordings here, their order in `queue`, even
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
-from uuid import uuid4
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StaleRecordingError
@@ -157,7 +157,7 @@ class Store:
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             f" RETURNING {COLUMNS}",
             (
-                uuid4().hex,
+                secrets.token_hex(16),
                 found.path,
                 found.folder,
                 found.name,
