@@ -9,7 +9,7 @@ retained), ``state`` (what it does now, retained, newest wins), ``event`` (what 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -25,6 +25,11 @@ the limit ends the connection, and a client that repeats it reconnects for ever.
 
 _PACKET_OVERHEAD_BYTES: Final = 128
 """Fixed header, packet id and the MQTT 5 properties that we set; the topic comes on top."""
+
+
+_LONGEST: Final = 60
+_MOST_PROBLEMS: Final = 8
+"""Of a sentence or name, and of problems, in a state that was too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,25 @@ class Happened(Protocol):
     def boot_id(self) -> str: ...
     @property
     def mono_ms(self) -> int: ...
+
+
+def shorter(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield *state* in ever shorter forms, for a broker of small packets: all keys are there, some ``null`` or cut."""
+    current = state["current"]
+    short = {
+        **state,
+        "blocked_detail": _cut(state["blocked_detail"]),
+        "current": current and {**current, "name": _cut(current["name"])},
+        "problems": state["problems"][:_MOST_PROBLEMS],
+        "left_out": None,
+    }
+    yield short
+    yield {**short, "link": None}
+    yield {**short, "link": None, "disk": None, "blocked_detail": None}
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def cloud_event(event: Happened, device_id: str) -> dict[str, Any]:

@@ -55,10 +55,19 @@ class StateTelling:
         if self._pace.is_due(state, now_s):
             self._outgoing.publish(
                 self._topic,
-                payloads.encode(state),
+                self._fitting(state),
                 qos=0,
                 is_retained=True,
                 expiry_s=self._timing.state_expiry_s,
             )
             self._pace.told(state, now_s)
         return self._pace.look_wait_s(now_s)
+
+    def _fitting(self, state: Mapping[str, Any]) -> bytes:
+        """Return the longest form of *state* that the broker takes, or the shortest there is."""
+        payload = payloads.encode(state)
+        for form in payloads.shorter(state):
+            if self._outgoing.excess(self._topic, payload) <= 0:
+                break
+            payload = payloads.encode(form)
+        return payload

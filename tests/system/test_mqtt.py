@@ -13,6 +13,7 @@ from edge_agent.base.activity import ProblemCode
 from edge_agent.report.payloads import encode, offline
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.reporting import QUICK, Reporting
+from tests.support.state_documents import IDLE
 
 pytestmark = pytest.mark.slow
 
@@ -248,6 +249,23 @@ def test_an_event_over_the_brokers_limit_is_set_aside_without_a_reconnect(tmp_pa
         assert ProblemCode.MQTT_REFUSED in agent.problems
         assert seqs(seen) == [2]
         assert len(documents(seen, STATUS)) == 1, "it reconnected"
+
+
+@pytest.mark.parametrize(("limit", "is_without"), [(760, "link"), (630, "disk")])
+def test_a_broker_of_small_packets_is_told_the_state_in_a_shorter_form(tmp_path, limit, is_without):
+    seen: Seen = []
+    with (
+        Mosquitto(tmp_path / "broker", max_packet_bytes=limit) as broker,
+        listening(broker, seen),
+        Reporting(tmp_path, broker.url) as agent,
+    ):
+        agent.drive(lambda: documents(seen, STATE))
+
+        (told, *_) = documents(seen, STATE)
+        assert told[is_without] is None
+        assert told["state"] == "idle"
+        assert told.keys() == IDLE.keys()
+        assert agent.problems == set()
 
 
 @pytest.mark.parametrize("boot_ids", [("a", "b"), ("one host", "one host")])

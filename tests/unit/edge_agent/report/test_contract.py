@@ -10,7 +10,7 @@ from edge_agent.core.command import SETTINGS, VOCABULARY
 from edge_agent.core.left_out import Cause
 from edge_agent.report import contract
 from edge_agent.report.home_assistant import EVENTS
-from edge_agent.report.payloads import Topics, birth, encode, offline, online
+from edge_agent.report.payloads import Topics, birth, encode, offline, online, shorter
 from edge_agent.report.state_document import STATES
 from edge_agent.report.timing import Timing
 from tests.support.mqtt_contract import strict, violations
@@ -52,6 +52,26 @@ def test_a_schema_says_nothing_twice():
         for found in lists(contract.schema(name)):
             told = [str(one.get("if", one)) if isinstance(one, dict) else one for one in found]
             assert len(told) == len(set(told)), name
+
+
+def test_every_shorter_form_of_a_state_is_one_and_is_shorter():
+    current = {"file_id": "f", "name": "ä" * 200, "length": 9, "acknowledged": 3, "in_flight": 0}
+    state = {
+        **IDLE,
+        "blocked_by": "link",
+        "blocked_detail": "w" * 500,
+        "current": {**current, "percent": 33.3, "attempt": 1},
+        "problems": sorted(ProblemCode)[:20],
+    }
+
+    forms = [state, *shorter(state)]
+
+    lengths = [len(encode(form)) for form in forms]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) == 4
+    assert lengths[-1] < 1000
+    assert [is_good("state", form) for form in forms] == [True] * 4
+    assert [form.keys() for form in forms] == [state.keys()] * 4
 
 
 def test_every_topic_has_a_schema():
