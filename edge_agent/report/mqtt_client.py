@@ -36,7 +36,8 @@ from edge_agent.report.heard import (
     Subscribed,
     Subscription,
 )
-from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient, PacketRefusedError
+from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient
+from edge_host.mqtt_packets import PacketRefusedError
 
 _CONNECT_TIMEOUT_S: Final = 15.0
 """For one address of the broker: a satellite link needs several seconds."""

@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_host.mqtt_packets import Incoming
 from ingest_server.fleet.broker_words import Ended
 from ingest_server.fleet.mqtt_messages import Saying
 
@@ -148,7 +149,7 @@ class Session:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _made(self, will: Saying) -> paho.Client:
-        client = paho.Client(
+        client = _LimitedClient(
             CallbackAPIVersion.VERSION2,
             client_id=CLIENT_ID,
             protocol=MQTTProtocolVersion.MQTTv5 if self.is_v5 else MQTTProtocolVersion.MQTTv311,
@@ -268,6 +269,20 @@ class Session:
         self._end = Ended(
             code, said, was_reached=True, was_answered=was_answered, was_taken=was_answered
         )
+
+
+class _LimitedClient(paho.Client):
+    """Raises `PacketRefusedError` out of ``loop`` where the broker sends what we do not take."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._incoming = Incoming(MOST_PACKET_BYTES)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        # paho has no public place between its socket and its memory; a test holds that this is one.
+        data = super()._sock_recv(bufsize)
+        self._incoming.take(data, is_behind=self.want_write())
+        return data
 
 
 def _leave_it_to_the_loop(_client: object, _data: object, _socket: object) -> None:

@@ -1,6 +1,8 @@
 """What goes wrong between the server and its broker: one line says it, and it mends by itself."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from demo.ports import free_port
+from demo.ports import LOOPBACK, free_port
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.mqtt_client import MOST_UNACKNOWLEDGED, Login, Session
 from ingest_server.fleet.mqtt_messages import Saying
@@ -153,6 +155,36 @@ def test_what_is_no_broker_is_told_as_such():
 
     assert "cannot be reached (Connection refused)" in told["error"]
     assert "[fleet] mqtt_url" in told["action"]
+
+
+@pytest.mark.parametrize("is_v5", [True, False], ids=["MQTT 5", "MQTT 3.1.1"])
+@pytest.mark.parametrize("kind", [b"\x20", b"\x30"], ids=["instead of an answer", "a message"])
+def test_a_packet_of_256_mb_ends_the_session_at_its_header(kind, is_v5):
+    answer = b"\x20\x03\x00\x00\x00" if is_v5 else b"\x20\x02\x00\x00"
+    sent = (b"" if kind == b"\x20" else answer) + kind + b"\xff\xff\xff\x7f"
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(sent)
+                connection.settimeout(20)
+                with contextlib.suppress(OSError):
+                    while connection.recv(4096):
+                        """It is read to its end, which is the client's."""
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        login = Login(LOOPBACK, listener.getsockname()[1], None, None, None)
+        session = Session(
+            login, Saying("t", b"{}"), ["x"], Heard(), is_v5=is_v5, now_s=time.monotonic
+        )
+        end = session.run()
+        thread.join(20)
+
+    assert "the broker sends a packet of" in str(end.why)
+    assert end.was_reached
+    assert not thread.is_alive()
 
 
 def test_a_broker_that_forgot_everything_is_told_all_that_is_wanted_anew(tmp_path):

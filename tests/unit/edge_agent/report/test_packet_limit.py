@@ -18,15 +18,11 @@ from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.heard import Connected, Ended, Reached, Received
 from edge_agent.report.heard_queue import MAX_UNREAD_BYTES, cost
 from edge_agent.report.mqtt_client import MqttClient
-from edge_agent.report.packet_limit import (
-    MAX_PACKET_BYTES,
-    Incoming,
-    LimitedClient,
-    PacketRefusedError,
-)
+from edge_agent.report.packet_limit import MAX_PACKET_BYTES, LimitedClient
 from edge_agent.report.payloads import read_presence
 from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
+from edge_host.mqtt_packets import Incoming, PacketRefusedError
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 CLAIMS_256_MB = b"\xff\xff\xff\x7f"
@@ -164,7 +160,7 @@ def test_the_broker_is_told_the_largest_packet():
 def test_headers_are_found_however_the_bytes_are_cut(step):
     packets = [A_MESSAGE, b"\xd0\x00", b"\x30" + length_of(300) + bytes(300), A_MESSAGE]
     stream = b"".join(packets)
-    incoming = Incoming()
+    incoming = Incoming(MAX_PACKET_BYTES)
 
     begun = sum(incoming.take(stream[at : at + step]) for at in range(0, len(stream), step))
 
