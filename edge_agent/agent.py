@@ -100,6 +100,8 @@ class Agent:
         self._clock = clock
         self._notifier = notifier
         self._ends_s: float | None = None
+        self._ages: int | None = None
+        """Where the look at how old recordings are goes on; None: no rule asks for that."""
         self._standing = StandingLog()
         self._lock = StateLock(settings.state_dir)
         self.activity = Activity()
@@ -311,6 +313,9 @@ class Agent:
                     self._store.running.keep()
             except StoreError as error:
                 self._notifier.status(str(error))
+        if self._ages is not None:
+            with only_helps("priorities", instead="some are as urgent as they were"):
+                self._ages = priorities.review(self._store, self._ages) or 0
         with only_helps("memory", instead="the C library keeps it"):
             memory.trim()
 
@@ -403,7 +408,10 @@ class Agent:
         with only_helps(
             "priorities", instead="those of before hold until the next start or reload"
         ):
-            priorities.apply(self._store, [one.rule() for one in settings.priority])
+            rules = [one.rule() for one in settings.priority]
+            self._ages = 0 if any(rule.is_of_age for rule in rules) else None
+            self._store.send_newest_first(settings.upload.order == "newest")
+            priorities.apply(self._store, rules, self._clock)
 
     def _apply_groups(self, settings: AgentSettings) -> None:
         self._store.groups.quiet_s = settings.groups.quiet_seconds

@@ -11,6 +11,7 @@ _LIVE = frozenset(
     {
         "upload.max_rate",
         "upload.timetable",
+        "upload.order",
         "upload.min_request",
         "upload.max_request",
         "upload.request_seconds",

@@ -238,6 +238,10 @@ class UploadSettings(_Settings):
     """``DAYS HH:MM-HH:MM RATE`` in local time, first fit counts instead of `max_rate`; RATE is bytes per
     second, ``unlimited`` or ``off``. Not looked at while the clock is not synchronised."""
 
+    order: Literal["oldest", "newest"] = "oldest"
+    """Of equally urgent recordings, which is sent first, by when it was found; what is begun is ended
+    before another is begun."""
+
     congestion_control: CongestionControl = "auto"
     """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
 
@@ -331,15 +335,44 @@ class LinkSettings(_Settings):
 class PrioritySettings(_Settings):
     """How urgent some recordings are; the first that fits counts, without one it is 0."""
 
-    match: Annotated[str, Field(min_length=1)]
+    match: Annotated[str, Field(min_length=1)] = "*"
     """Shell patterns for the place below the watched folder, joined by ``|``; ``*`` stands for ``/``
     as well, upper and lower case are alike: ``event/*|*.mcap``."""
+
+    folder: str = ""
+    """The name of one of several watched folders; empty: all of them."""
+
+    min_size: Size = ByteSize(0)
+    """Bytes at least."""
+
+    max_size: Annotated[Size | None, BeforeValidator(_none_if_zero)] = None
+    """Bytes at most; unset or 0: no limit."""
+
+    older_than_seconds: Seconds | None = None
+    """Since it was written last; such a rule fits nothing while the clock is not synchronised."""
+
+    younger_than_seconds: Seconds | None = None
 
     value: Annotated[int, Field(ge=1, le=100)]
     """Higher ones are sent first."""
 
+    @field_validator("max_size")
+    @classmethod
+    def _in_order(cls, largest: ByteSize | None, info: ValidationInfo) -> ByteSize | None:
+        if largest is not None and largest < info.data.get("min_size", 0):
+            raise ValueError("must not be less than min_size")
+        return largest
+
     def rule(self) -> PriorityRule:
-        return PriorityRule(self.match, self.value)
+        return PriorityRule(
+            match=self.match,
+            value=self.value,
+            watch=self.folder,
+            min_bytes=self.min_size,
+            max_bytes=self.max_size,
+            older_than_s=self.older_than_seconds,
+            younger_than_s=self.younger_than_seconds,
+        )
 
 
 class HomeAssistantSettings(_Settings):

@@ -26,6 +26,7 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
         if _is_other_than_folder(one.folder):
             yield f"{one.said}: {one.folder} is a file; name the folder that the camera writes to"
     yield from _problems_between(settings.watch)
+    yield from _unknown_folders(settings)
     if _is_other_than_folder(state_dir):
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
     for one in settings.watch:
@@ -49,6 +50,15 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
             yield f"{name}: {path} holds no certificate; it must be a PEM file with the CA's"
     for table in (settings.server, settings.mqtt):
         yield from _problems_of_pair(tls_files(table))
+
+
+def _unknown_folders(settings: AgentSettings) -> Iterator[str]:
+    names = [one.name for one in settings.watch]
+    known = ", ".join(repr(name) for name in names if name) or "none has a name"
+    for number, rule in enumerate(settings.priority, 1):
+        if rule.folder and rule.folder not in names:
+            said = f"there is no [[watch]] {rule.folder[:40]!r}: {known}"
+            yield f"[[priority]] number {number}: folder: {said}"
 
 
 def _problems_between(folders: Sequence[WatchSettings]) -> Iterator[str]:

@@ -93,6 +93,11 @@ class Found:
     supersedes: str | None = None
     """What the server calls the file's content of before, which it keeps; None: there was none."""
 
+    @property
+    def place(self) -> str:
+        """Where it lies below the watched folder, with its name."""
+        return _place(self.watch, self.folder, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -137,10 +142,7 @@ class Recording:
     @property
     def place(self) -> str:
         """Where it lies below the watched folder, with its name."""
-        below = self.folder
-        if self.watch and (below == self.watch or below.startswith(f"{self.watch}/")):
-            below = below[len(self.watch) + 1 :]
-        return f"{below}/{self.name}" if below else self.name
+        return _place(self.watch, self.folder, self.name)
 
     @property
     def turn(self) -> int:
@@ -151,3 +153,9 @@ class Recording:
     def published_as(self) -> str | None:
         """What the server calls it; None: it does not hold it."""
         return None if self.receipt is None else self.receipt.published_as
+
+
+def _place(watch: str, folder: str, name: str) -> str:
+    if watch and (folder == watch or folder.startswith(f"{watch}/")):
+        folder = folder[len(watch) + 1 :]
+    return f"{folder}/{name}" if folder else name

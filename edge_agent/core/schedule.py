@@ -111,20 +111,56 @@ class LinkRule:
 
 @dataclass(frozen=True, slots=True)
 class PriorityRule:
-    """How urgent recordings are whose place below the watched folder fits *match*."""
+    """How urgent recordings are that all of this is true of."""
 
     match: str
-    """Shell patterns, ``event/*|*.mcap``; ``*`` stands for ``/`` as well."""
+    """Shell patterns for their place below the watched folder, ``event/*|*.mcap``; ``*`` stands for
+    ``/`` as well."""
     value: int
+    watch: str = ""
+    """The name of their watched folder; empty: any."""
+    min_bytes: int = 0
+    max_bytes: int | None = None
+    older_than_s: float | None = None
+    younger_than_s: float | None = None
 
-    def fits(self, folder: str, name: str) -> bool:
-        place = (f"{folder}/{name}" if folder else name).casefold()
-        return any(fnmatchcase(place, one.casefold()) for one in self.match.split("|"))
+    @property
+    def is_of_age(self) -> bool:
+        """Whether it fits at some times and not at others."""
+        return self.older_than_s is not None or self.younger_than_s is not None
+
+    def fits(self, what: Ranked) -> bool:
+        place = what.place.casefold()
+        return (
+            self.watch in {"", what.watch}
+            and self.min_bytes <= what.length
+            and (self.max_bytes is None or what.length <= self.max_bytes)
+            and (not self.is_of_age or self._is_of_that_age(what.age_s))
+            and any(fnmatchcase(place, one.casefold()) for one in self.match.split("|"))
+        )
+
+    def _is_of_that_age(self, age_s: float | None) -> bool:
+        if age_s is None:
+            return False
+        is_old = self.older_than_s is None or age_s > self.older_than_s
+        return is_old and (self.younger_than_s is None or age_s < self.younger_than_s)
 
 
-def priority_of(rules: Sequence[PriorityRule], folder: str, name: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What of a recording decides how urgent it is."""
+
+    place: str
+    """Below the watched folder, with its name."""
+    watch: str = ""
+    length: int = 0
+    age_s: float | None = None
+    """Since it was written last; None: no clock can say."""
+
+
+def priority_of(rules: Sequence[PriorityRule], what: Ranked) -> int:
     """Return what the first rule that fits says; 0: none does."""
-    return next((rule.value for rule in rules if rule.fits(folder, name)), 0)
+    return next((rule.value for rule in rules if rule.fits(what)), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,8 @@ class StabilityCheck:
             )
         if len(settled) > _MAX_LINES:
             log.info("folder.settled", files=len(settled))
+        if settled and self._store.priority_of is not None:
+            self._store.prioritise(settled)  # their length is known now
         self._activity.touch()
         if settled:
             self._wake_sender()

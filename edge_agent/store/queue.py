@@ -27,6 +27,9 @@ class Queue(Protocol):
         StoreError: from any method, when the database cannot be read.
     """
 
+    newest_first: bool
+    """Whether `due` begins with what was found last, of those that are equally urgent."""
+
     def in_states(
         self,
         *states: State,
@@ -50,7 +53,7 @@ class Queue(Protocol):
         without_originals: bool = False,
         limit: int,
     ) -> list[Recording]:
-        """Return recordings in *states* in the order of sending: by turn, then oldest first.
+        """Return recordings in *states* in the order of sending: by turn, then as `newest_first` says.
 
         Args:
             after: the last one of the page before.
@@ -80,6 +83,7 @@ class EveryRecording:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.newest_first = False
 
     def in_states(
         self,
@@ -106,10 +110,10 @@ class EveryRecording:
             kinds = _SMALL if without_originals else _ALL
             page = self._ahead(kinds, states, after, least, limit)
         if len(page) < limit and least <= 0 and not without_originals:
-            after_seq = 0 if after is None or after.turn > 0 else after.seq
-            page += self._by_state(
-                states, "turn = 0 AND seq > ?", (after_seq,), "seq", limit - len(page)
-            )
+            first, behind, order = self._way()
+            after_seq = first if after is None or after.turn > 0 else after.seq
+            where = f"turn = 0 AND seq {behind} ?"
+            page += self._by_state(states, where, (after_seq,), order, limit - len(page))
         return page
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
@@ -123,17 +127,22 @@ class EveryRecording:
         least: int,
         limit: int,
     ) -> list[Recording]:
-        last, seq = (_LAST_SEQ, 0) if after is None else (after.turn, after.seq)
+        first, behind, order = self._way()
+        last, seq = (_LAST_SEQ, first) if after is None else (after.turn, after.seq)
         selects, values = [], []
         for kind, lowest in kinds:
             for state in states:
                 selects.append(
                     f"SELECT * FROM (SELECT {COLUMNS}, turn FROM recording WHERE state = ? AND {kind}"
-                    " AND turn >= ? AND (turn < ? OR (turn = ? AND seq > ?))"
-                    " ORDER BY turn DESC, seq LIMIT ?)"
+                    f" AND turn >= ? AND (turn < ? OR (turn = ? AND seq {behind} ?))"
+                    f" ORDER BY turn DESC, {order} LIMIT ?)"
                 )
                 values += [state, max(least, lowest), last, last, seq, limit]
-        return self._page(selects, values, "turn DESC, seq", limit)
+        return self._page(selects, values, f"turn DESC, {order}", limit)
+
+    def _way(self) -> tuple[int, str, str]:
+        """Return the number before the first, how the next ones compare with it, and their order."""
+        return (_LAST_SEQ, "<", "seq DESC") if self.newest_first else (0, ">", "seq")
 
     def _by_state(
         self,
@@ -169,6 +178,7 @@ class Chosen:
     def __init__(self, get: Callable[[str], Recording | None], ids: Collection[str]) -> None:
         self._get = get
         self._ids = ids
+        self.newest_first = False
 
     def in_states(
         self,

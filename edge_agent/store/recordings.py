@@ -90,8 +90,8 @@ class Store:
         self.orders = Orders(database, self.notes, self.running, clock)
         self.groups = Groups(database, self.running, outbox)
         self._moves = Moves(outbox, self.notes, self.running, self.groups)
-        self.priority_of: Callable[[str, str], int] | None = None
-        """Gives a new recording its priority, from folder and name; None: all have the same."""
+        self.priority_of: Callable[[Found | Recording], int] | None = None
+        """Gives a recording its priority; None: all have the same."""
 
     @classmethod
     def open(
@@ -170,7 +170,7 @@ class Store:
                 found.origin,
                 found.supersedes,
                 found.watch,
-                0 if self.priority_of is None else self.priority_of(found.folder, found.name),
+                0 if self.priority_of is None else self.priority_of(found),
                 place.role,
                 *seen,
             ),
@@ -221,14 +221,14 @@ class Store:
             limit=limit,
         )
 
+    def send_newest_first(self, newest_first: bool) -> None:
+        """Let `due` begin with what was found last, of those that are equally urgent, or first."""
+        self._queue.newest_first = newest_first
+
     def prioritise(self, recordings: Sequence[Recording]) -> None:
         """Give each its priority anew, as `priority_of` says now; one transaction."""
-        of = self.priority_of or (lambda _folder, _name: 0)
-        changed = [
-            (wanted, one.seq)
-            for one in recordings
-            if (wanted := of(one.folder, one.name)) != one.priority
-        ]
+        of = self.priority_of or (lambda _: 0)
+        changed = [(wanted, one.seq) for one in recordings if (wanted := of(one)) != one.priority]
         if changed:
             with self._database.transaction() as run:
                 run.executemany(

@@ -14,6 +14,7 @@ from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings, WatchSettings
 from edge_agent.base.settings_loading import _REQUIRED, _WORDS, Loaded, load
+from edge_agent.core.schedule import Ranked
 from edge_host.settings import Layers
 from tests.support.certificates import Authority
 
@@ -459,7 +460,7 @@ def test_priorities_and_the_floor_of_a_link_are_read(tmp_path):
 
     settings = read(tmp_path, text).settings
 
-    assert [one.rule().fits("event", "a.mp4") for one in settings.priority] == [True]
+    assert [one.rule().fits(Ranked("event/a.mp4")) for one in settings.priority] == [True]
     assert settings.link[0].rule().min_priority == 10
 
 

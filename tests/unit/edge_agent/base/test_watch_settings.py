@@ -231,3 +231,33 @@ def test_folders_beside_each_other_are_taken_however_alike_their_names_are(tmp_p
     found = read(tmp_path, told(("a", tmp_path / "media"), ("b", tmp_path / "media-2")))
 
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (
+            "value = 5\nfolder = 'side'",
+            "number 1: folder: there is no [[watch]] 'side': 'front', 'rear'",
+        ),
+        (
+            "value = 5\nmin_size = '1MB'\nmax_size = '1KB'",
+            "number 1: max_size must not be less than min",
+        ),
+        (
+            "value = 5\nmax_size = 'big'",
+            'number 1: max_size must be a size such as "8MiB" or "500KB"',
+        ),
+        (
+            "value = 5\nolder_than_seconds = -1",
+            "number 1: older_than_seconds must be greater than 0",
+        ),
+        ("value = 500", "number 1: value must be less than or equal to 100"),
+        ("match = '*.mp4'", "number 1: value must be set"),
+        ("value = 5\nsize = 3", "number 1: there is no key size; did you mean min_size?"),
+    ],
+)
+def test_a_rule_of_priority_that_cannot_be_meant_is_refused_in_a_sentence(tmp_path, rule, sentence):
+    [said] = problems(tmp_path, TWO + f"[[priority]]\n{rule}\n")
+
+    assert sentence in said

@@ -9,6 +9,7 @@ from edge_agent.core.schedule import (
     URGENT_METERED,
     LinkRule,
     PriorityRule,
+    Ranked,
     Slot,
     Window,
     day_of,
@@ -145,7 +146,7 @@ def test_a_pause_comes_before_all_else():
 def test_the_first_priority_that_fits_the_place_counts(folder, name, value):
     rules = [PriorityRule("event/*|*.mcap", 10), PriorityRule("event*", 3)]
 
-    assert priority_of(rules, folder, name) == value
+    assert priority_of(rules, Ranked(f"{folder}/{name}" if folder else name)) == value
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_bytes_are_counted_by_day_and_without_a_clock_all_days_are_one():
 
 
 def test_without_a_rule_that_fits_a_recording_has_no_priority():
-    assert priority_of([], "event", "a.mp4") == 0
+    assert priority_of([], Ranked("event/a.mp4")) == 0
 
 
 def test_what_is_wanted_now_passes_times_and_only_if_that_is_said_what_costs():
@@ -284,3 +285,35 @@ def test_while_an_urgent_one_waits_the_others_are_held_by_what_held_all():
     assert (allowed.blocked_by, allowed.held_by) == (None, "metered")
     assert allowed.min_priority == URGENT_METERED
     assert "metered" in allowed.detail
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits"),
+    [
+        ({"watch": "front"}, True),
+        ({"watch": "rear"}, False),
+        ({"min_bytes": 100}, True),
+        ({"min_bytes": 101}, False),
+        ({"max_bytes": 100}, True),
+        ({"max_bytes": 99}, False),
+        ({"older_than_s": 59}, True),
+        ({"older_than_s": 60}, False),
+        ({"younger_than_s": 61}, True),
+        ({"younger_than_s": 60}, False),
+        ({"older_than_s": 10, "younger_than_s": 50}, False),
+        ({"match": "dcim/*.mp4"}, True),
+        ({"match": "front/*"}, False),
+        ({"watch": "front", "max_bytes": 99}, False),
+    ],
+)
+def test_all_that_a_rule_of_priority_says_must_be_so(rule, fits):
+    what = Ranked("DCIM/A.MP4", "front", 100, 60.0)
+
+    assert PriorityRule(**{"match": "*", "value": 5, **rule}).fits(what) is fits
+
+
+def test_without_a_clock_no_rule_of_age_fits_and_the_next_one_counts():
+    rules = [PriorityRule("*", 9, younger_than_s=3600), PriorityRule("*", 2)]
+
+    assert priority_of(rules, Ranked("a.mp4", age_s=None)) == 2
+    assert priority_of(rules, Ranked("a.mp4", age_s=-5.0)) == 9, "a card's clock may be ahead"

@@ -60,7 +60,7 @@ def test_an_answer_counts_as_told_up_to_the_one_that_arrived(store):
 def test_a_priority_that_a_person_chose_outlives_other_rules(store: Store):
     chosen, other = store.add([found(b"a"), found(b"b", inode=8)])
     store.choose_priority(chosen, 7)
-    store.priority_of = lambda _folder, _name: 3
+    store.priority_of = lambda _: 3
 
     store.prioritise([store.get(one.id) for one in (chosen, other)])
 

@@ -152,7 +152,7 @@ def test_of_one_priority_the_smallest_that_says_most_goes_first(store):
 
 
 def test_a_priority_of_the_owners_is_above_any_role(store):
-    store.priority_of = lambda _folder, name: int(name == "b.mp4")
+    store.priority_of = lambda found: int(found.name == "b.mp4")
     add(store, "a.srt", "b.mp4", "c.mp4")
 
     assert [one.name for one in store.due(*PENDING, limit=9)] == ["b.mp4", "a.srt", "c.mp4"]

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.recordings import NewEvent
 from tests.support.agent_store import found, plans, statements
@@ -37,14 +39,16 @@ def test_a_page_of_several_states_is_in_order_and_complete(store):
     assert seqs(store.in_states(State.STABLE)) == numbers[::2]
 
 
-def test_pages_of_what_is_due_are_in_the_order_of_sending_and_complete(store):
-    store.priority_of = lambda _folder, name: int(name) % 3
+@pytest.mark.parametrize("sign", [1, -1], ids=["oldest first", "newest first"])
+def test_pages_of_what_is_due_are_in_the_order_of_sending_and_complete(store, sign):
+    store.priority_of = lambda one: int(one.name) % 3
     all_of_them = store.add(
         [replace(found(b"%d" % number), name=str(number)) for number in range(20)]
     )
     for one in all_of_them[::2]:
         store.advance(one, Event.SETTLED)
-    wanted = sorted(all_of_them, key=lambda one: (-one.priority, one.seq))
+    wanted = sorted(all_of_them, key=lambda one: (-one.priority, sign * one.seq))
+    store.send_newest_first(sign < 0)
 
     def walked(**limits):
         after, rows = None, []
@@ -69,7 +73,7 @@ def test_what_is_due_is_found_by_index_and_nothing_is_sorted_but_a_page(store, d
 
 
 def test_a_view_of_a_few_recordings_tells_these_alone_and_shares_the_rest(store):
-    store.priority_of = lambda folder, name: 5
+    store.priority_of = lambda _: 5
     one, other, last = store.add([found(b"a"), found(b"b"), found(b"c")])
 
     view = store.only({one.id, last.id})
