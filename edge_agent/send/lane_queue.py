@@ -1,14 +1,16 @@
 """Which recording a lane takes next, and what it does with it.
 
 The most urgent comes first, of equals the oldest; one that waits lets the next one go. Several lanes take
-disjoint ranges of one recording, or different recordings, whatever there is.
+disjoint ranges of one recording, or different recordings (`core/gather`).
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from itertools import islice
 
+from edge_agent.core.gather import ahead_bytes, begins_another
 from edge_agent.core.plan import least_bytes, next_range, request_bytes, share_bytes
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
@@ -25,6 +27,7 @@ from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 
 _PAGE = 16
+_SOON_OVER = (Kind.CREATE, Kind.ASK)
 
 
 class LaneQueue:
@@ -62,7 +65,9 @@ class LaneQueue:
 
     def pick(self, now_s: float) -> tuple[Recording, Task] | None:
         """Return what to do: with the current recording, else with the oldest that offers work."""
-        elsewhere = self._left_elsewhere(now_s)
+        ahead = self._ahead_bytes()
+        is_enough_begun = not begins_another(self._uploads.begun_bytes, ahead)
+        elsewhere = min(self._left_elsewhere(now_s), ahead)
         joined: tuple[Recording, Task] | None = None
         for looked_at, recording in enumerate(self._candidates()):
             if joined is not None and (looked_at >= _PAGE or recording.turn < joined[0].turn):
@@ -72,16 +77,19 @@ class LaneQueue:
             progress = self._uploads.find(recording)
             task = self._task(recording, progress, elsewhere)
             if task is None:
+                if is_enough_begun and progress is not None and progress.is_doing(*_SOON_OVER):
+                    break  # a round trip, and there is something to help with
                 continue
             is_others = task.kind is Kind.SEND and recording.id != self._current_id
             if progress is not None and progress.flights and is_others:
-                # To help others with theirs can wait: what nobody has begun costs round trips first.
                 joined = joined or (recording, task)
-                continue
+                if is_enough_begun:
+                    break
+                continue  # to help can wait: what nobody has begun costs round trips first
             if task.kind is Kind.HASH and progress is not None and progress.must_ask:
-                ahead = self._instead_of_hashing(recording, elsewhere, now_s)
-                if ahead is not None:
-                    return self._take(*ahead)
+                instead = self._instead_of_hashing(recording, elsewhere, now_s)
+                if instead is not None:
+                    return self._take(*instead)
                 self._hashed_bytes += min(recording.identity.length, SMALL_BYTES)
             return self._take(recording, task)
         return None if joined is None else self._take(*joined)
@@ -134,14 +142,24 @@ class LaneQueue:
         """Return whether nothing more urgent than the current recording waits."""
         if not self._permission.lets_go(current):
             return False
-        more = self._store.due(*WORK, ahead_of=current, limit=1)
-        return not more or more[0].id in self._roster.busy.values()
+        return not self._store.due(*WORK, ahead_of=current, limit=1)
 
     def _due(self) -> Iterator[Recording]:
-        """Yield the recordings that are due, in order, a few at a time: the queue may be long."""
+        """Yield the recordings that are due, in order; of equally urgent ones what is begun first.
+
+        What has been sent of one is of no use before all of it is there.
+        """
+        yield from heapq.merge(
+            self._pages(State.SENT, State.SENDING),
+            self._pages(State.STABLE),
+            key=lambda one: (-one.turn, one.state is State.STABLE),
+        )
+
+    def _pages(self, *states: State) -> Iterator[Recording]:
+        """Yield recordings a few at a time: the queue may be long."""
         after = None
         while page := self._store.due(
-            *WORK,
+            *states,
             after=after,
             at_least=self._permission.least_priority,
             without_originals=self._permission.holds_originals,
@@ -149,6 +167,10 @@ class LaneQueue:
         ):
             yield from page
             after = page[-1]
+
+    def _ahead_bytes(self) -> int:
+        """Return how much may be begun beside what lanes are at."""
+        return ahead_bytes(self._rates.total(range(self._roster.count)), self._rates.rtt_s)
 
     def _left_elsewhere(self, now_s: float) -> int:
         """Return about how many bytes there are for the other lanes beside the next recording."""

@@ -50,6 +50,13 @@ class UploadsUnderWay:
         """Bytes that lanes have taken on and not yet handed to the system."""
         return sum(one.left_in_flight for one in self._kept.values())
 
+    @property
+    def begun_bytes(self) -> int:
+        """Bytes of the uploads that lanes are at, and that the server has not said that it has."""
+        return sum(
+            one.identity.length - one.held.total for one in self._kept.values() if one.flights
+        )
+
     def drop(self, recording_id: str) -> None:
         """Count what it put on the wire, and forget it."""
         found = self._kept.pop(recording_id, None)
