@@ -131,6 +131,7 @@ class Agent:
             self._transport,
             self.activity,
             clock,
+            folders=self._folders,
             link=self._link,
             way=self._way,
             on_verified=self._verified,

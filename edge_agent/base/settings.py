@@ -6,6 +6,8 @@ what they are, not for what the machine holds: a folder may be on a card that is
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -87,6 +89,32 @@ def _short_name(text: str) -> str:
     return text
 
 
+def _short_texts(found: dict[str, str]) -> dict[str, str]:
+    for key, text in found.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", key) or key in _METADATA_TAKEN:
+            raise ValueError(
+                "has a key that cannot be used: 1 to 32 of a-z, 0-9 and '_', beginning with a letter, and"
+                f" none of {', '.join(sorted(_METADATA_TAKEN))}"
+            )
+        if len(text) > 200 or not text.isprintable():
+            raise ValueError(f"{key} must be a text of at most 200 printable characters")
+    if len(found) > 16:
+        raise ValueError(f"has {len(found)} keys: 16 at most")
+    return found
+
+
+_METADATA_TAKEN = frozenset({"protocol", "watch"})
+"""What says on the server by which protocol an upload came, and the folder's name."""
+
+
+def _table_of_texts(value: object) -> object:
+    """Take JSON from an option or a variable where the file has a table."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
 def _plain_suffix(text: str) -> str:
     if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,30}", text):
         raise ValueError('the end of a marker\'s name: "." and 1 to 30 letters, digits, "_" or "-"')
@@ -137,6 +165,14 @@ class WatchSettings(_Settings):
     name: Annotated[str, AfterValidator(_short_name)] = ""
     """What it is called in status, over MQTT and in options, and the first part of the place that the
     server is told; needed where there are several. Empty: the place begins below the folder."""
+
+    metadata: Annotated[
+        dict[str, str],
+        BeforeValidator(_table_of_texts),
+        AfterValidator(_short_texts),
+    ] = {}
+    """What the server is told with each recording: its events and hooks have it. ``watch``, the folder's
+    name, is among it by itself."""
 
     patterns: Patterns = PATTERNS
     """Names to send, upper or lower case alike: what recorders write, and the files beside it."""

@@ -184,6 +184,7 @@ _PLAINLY = {
     "finite_number": "must be a finite number",
     "int": "must be a whole number",
     "tuple_type": 'must be a list of texts, such as ["*.mp4", "*.mkv"]',
+    "dict_type": 'must be a table of texts, such as {{site = "north"}}',
     "byte": 'must be a size such as "8MiB" or "500KB"',
     "model": "is a table: write its keys below [{key}]",
 }

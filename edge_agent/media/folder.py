@@ -9,7 +9,7 @@ import errno
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class FolderRules:
     markers: MarkerRules
     scan_interval_s: float
     """Longest time between two looks at all of it."""
+    metadata: Mapping[str, str]
+    """What the server is told with each recording."""
 
 
 class Folder:
@@ -135,6 +137,7 @@ def _rules(settings: WatchSettings) -> FolderRules:
         ),
         markers,
         settings.scan_interval_seconds,
+        settings.metadata,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from edge_agent.base.overlap import is_within
@@ -56,11 +56,20 @@ class Folders:
 
     def of(self, watch: str) -> Folder:
         """Return the folder that answers for recordings of the one named *watch*."""
-        return next((one for one in self._all if one.name == watch), self.first)
+        return self._named(watch) or self.first
+
+    def metadata_of(self, recording: Recording) -> Mapping[str, str]:
+        """Return what the server is told of *recording* beside its name: by its folder's settings."""
+        folder = self._named(recording.watch)
+        named = {"watch": recording.watch} if recording.watch else {}
+        return named if folder is None else {**folder.rules.metadata, **named}
+
+    def _named(self, watch: str) -> Folder | None:
+        return next((one for one in self._all if one.name == watch), None)
 
     def sends_meanwhile(self, recording: Recording) -> bool:
         """Return whether *recording* is wanted at the server while it is still written to."""
-        folder = next((one for one in self._all if one.name == recording.watch), None)
+        folder = self._named(recording.watch)
         names = None if folder is None else folder.rules.while_recording
         is_ours = recording.origin == "watch"
         return is_ours and names is not None and names.take(recording.path.rpartition(b"/")[2])
@@ -72,7 +81,7 @@ class Folders:
 
     def is_watched(self, watch: str) -> bool:
         """Return whether a folder of that name is watched now."""
-        return any(one.name == watch for one in self._all)
+        return self._named(watch) is not None
 
     def holding(self, path: bytes) -> Folder | None:
         """Return the folder that the file at *path*, a real one, lies in; None: in none of them."""

@@ -79,7 +79,9 @@ def _alone(
         link = make_link_watch(settings, clock, way)
         transport = make_transport(settings, clock, link, way=way)
         stack.callback(transport.close)
-        sender = make_sender(settings, chosen, transport, activity, clock, link=link, way=way)
+        sender = make_sender(
+            settings, chosen, transport, activity, clock, folders=folders, link=link, way=way
+        )
         settlers = [
             StabilityCheck(one, chosen, activity, LeaseProbe(), wake_sender=sender.wake)
             for one in folders

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from edge_agent.core.recording import Identity, Recording
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CreateRequest
 
+MetadataOf = Callable[[Recording], Mapping[str, str]]
+"""Returns what a server is told of a recording beside what it is."""
 
-def description(recording: Recording, device_id: str) -> CreateRequest:
+
+def no_metadata(_recording: Recording) -> Mapping[str, str]:
+    return {}
+
+
+def description(
+    recording: Recording, device_id: str, metadata_of: MetadataOf = no_metadata
+) -> CreateRequest:
     """Return what creates *recording*'s upload."""
     return CreateRequest(
         name=recording.name,
@@ -18,6 +28,7 @@ def description(recording: Recording, device_id: str) -> CreateRequest:
         length=recording.identity.length,
         modified_at=modified_at(recording.identity),
         media_type=mimetypes.guess_type(recording.name)[0],
+        metadata=metadata_of(recording),
         device=device_id,
     )
 

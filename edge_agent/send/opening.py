@@ -13,7 +13,7 @@ from edge_agent.base.errors import UploadLostError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
 from edge_agent.send.clients.interface import CanAbort, CanAskByDigest, LaneClient, Pending
-from edge_agent.send.description import description
+from edge_agent.send.description import MetadataOf, description
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.upload_progress import Flight, UploadProgress
@@ -33,12 +33,14 @@ class Opening:
         *,
         lock: LaneLock,
         device_id: str,
+        metadata_of: MetadataOf,
         digest_first: DigestFirst,
     ) -> None:
         self._client = client
         self._store = store
         self._lock = lock
         self._device_id = device_id
+        self._metadata_of = metadata_of
         self._digest_first = digest_first
 
     def create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
@@ -47,7 +49,7 @@ class Opening:
             self._take_up(recording, recording.upload_id, progress, flight)
             return
         key = recording.idempotency_key or self._store.give_key(recording)
-        request = description(recording, self._device_id)
+        request = description(recording, self._device_id, self._metadata_of)
         with self._lock.opened():
             status = self._client.create(request, key)
         refuse_lost(status)
@@ -123,7 +125,7 @@ class Opening:
             progress.must_ask = False
             return None
         digest = progress.digest.digest()
-        request = replace(description(recording, self._device_id), digest=digest)
+        request = replace(description(recording, self._device_id, self._metadata_of), digest=digest)
         with self._lock.opened():
             answer = self._client.ask_by_digest(request, key)
         if isinstance(answer, Pending):

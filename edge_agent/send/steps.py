@@ -21,7 +21,7 @@ from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
-from edge_agent.send.description import modified_at
+from edge_agent.send.description import MetadataOf, modified_at
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
@@ -68,6 +68,7 @@ class UploadSteps:
         body: ThrottledBody,
         rates: LaneRates,
         device_id: str,
+        metadata_of: MetadataOf,
         digest_first: DigestFirst,
     ) -> None:
         self._lane = lane
@@ -80,7 +81,12 @@ class UploadSteps:
         self._rates = rates
         self._digest_first = digest_first
         self._opening = Opening(
-            client, store, lock=lock, device_id=device_id, digest_first=digest_first
+            client,
+            store,
+            lock=lock,
+            device_id=device_id,
+            metadata_of=metadata_of,
+            digest_first=digest_first,
         )
         self._unmeasured_s = 0.0
         """Time spent in requests that broke, whose gain is not known yet."""

@@ -239,7 +239,9 @@ class WhileRecording:
     def _create(self, recording: Recording, known: SentSoFar, client: LaneClient) -> None:
         store = self._shared.store
         key = recording.idempotency_key or store.give_key(recording)
-        request = replace(description(recording, self._device_id), length=None)
+        request = replace(
+            description(recording, self._device_id, self._folders.metadata_of), length=None
+        )
         with self._shared.lock.opened():
             status = client.create(request, key)
         now = store.get(recording.id)

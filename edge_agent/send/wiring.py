@@ -153,11 +153,12 @@ def make_sender(
     activity: Activity,
     clock: Clock,
     *,
+    folders: Folders,
     link: LinkMonitor,
     way: Way,
     on_verified: Callable[[], None] = lambda: None,
 ) -> Sender:
-    """Return the sender; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
+    """Return the sender of what is in *folders*; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
     policy = LinkPolicy(store, clock, interface=way.interface)
     policy.rules = OwnerRules([one.rule() for one in settings.link])
     sender = Sender(
@@ -168,6 +169,7 @@ def make_sender(
         settings.upload,
         clock=clock,
         device_id=settings.device_id,
+        metadata_of=folders.metadata_of,
         jitter=secrets.SystemRandom().random,
         more=lambda: make_transport(settings, clock, link, way=way),
         way=way,

@@ -1,7 +1,9 @@
 """Several watched folders of one agent: what lies in each arrives, and what is wrong with one is said for it."""
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -44,6 +46,14 @@ def published(here):
     return {str(path.relative_to(top)): sha256(path) for path in here.server.published_files()}
 
 
+def told_metadata(here):
+    """Return folder -> the folder's name among what the server was told."""
+    found = sqlite3.connect(here.server.data_dir / "state.db").execute(
+        "SELECT folder, metadata FROM uploads"
+    )
+    return {folder: json.loads(metadata)["watch"] for folder, metadata in found}
+
+
 def test_the_same_name_in_two_folders_is_two_recordings_and_status_shows_both(tmp_path):
     front = write(tmp_path / "front" / "DCIM" / "A.MP4", b"front")
     rear = write(tmp_path / "rear" / "DCIM" / "A.MP4", b"rear")
@@ -59,6 +69,7 @@ def test_the_same_name_in_two_folders_is_two_recordings_and_status_shows_both(tm
             "front/DCIM/A.MP4": sha256(front),
             "rear/DCIM/A.MP4": sha256(rear),
         }
+        assert told_metadata(here) == {"front/DCIM": "front", "rear/DCIM": "rear"}
         assert {row["folder"] for row in here.agent.status()["files"]} == {
             "front/DCIM",
             "rear/DCIM",

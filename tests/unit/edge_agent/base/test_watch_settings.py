@@ -261,3 +261,46 @@ def test_a_rule_of_priority_that_cannot_be_meant_is_refused_in_a_sentence(tmp_pa
     [said] = problems(tmp_path, TWO + f"[[priority]]\n{rule}\n")
 
     assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "options"),
+    [
+        ('metadata = {site = "north"}', {}, {}),
+        ('[watch.metadata]\nsite = "north"', {}, {}),
+        ("", {"EDGE_AGENT_WATCH__METADATA": '{"site": "north"}'}, {}),
+        ("", {}, {"watch__metadata": '{"site": "north"}'}),
+    ],
+)
+def test_metadata_is_a_table_of_texts(tmp_path, text, environment, options):
+    [one] = read(tmp_path, f'[watch]\nfolder = "/a"\n{text}\n', environment, **options)
+
+    assert one.metadata == {"site": "north"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sentence"),
+    [
+        ("{site = 5}", "[watch] metadata must be text in quotes"),
+        ('"north"', '[watch] metadata must be a table of texts, such as {site = "north"}'),
+        (
+            '{"Site 1" = "x"}',
+            "[watch] metadata has a key that cannot be used: 1 to 32 of a-z, 0-9 and '_'",
+        ),
+        ('{watch = "x"}', "and none of protocol, watch"),
+        ('{protocol = "tus"}', "and none of protocol, watch"),
+        (
+            f'{{site = "{"x" * 201}"}}',
+            "[watch] metadata site must be a text of at most 200 printable",
+        ),
+        ('{site = "a\\u0000b"}', "[watch] metadata site must be a text of at most 200 printable"),
+        (
+            str({f"k{n}": "x" for n in range(17)}).replace(":", " ="),
+            "[watch] metadata has 17 keys: 16 at most",
+        ),
+    ],
+)
+def test_metadata_that_cannot_be_told_is_refused_in_a_sentence(tmp_path, metadata, sentence):
+    [said] = problems(tmp_path, f'[watch]\nfolder = "/a"\nmetadata = {metadata}\n')
+
+    assert sentence in said

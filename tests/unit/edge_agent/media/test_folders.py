@@ -113,3 +113,15 @@ def test_so_is_one_whose_mount_shows_a_part_of_another(tmp_path):
     finally:
         subprocess.run(["umount", inner], check=True)
     assert folders.overlapping(rear) is None
+
+
+def test_the_server_is_told_what_the_settings_of_a_recordings_folder_say_with_its_name(tmp_path):
+    folders = Folders(settings(tmp_path, "front", metadata={"site": "north"}))
+    store = open_store(tmp_path / "agent.db")
+    told = [
+        dict(folders.metadata_of(one))
+        for one in store.add([found(watch="front"), found(watch="gone"), found()])
+    ]
+
+    assert told == [{"site": "north", "watch": "front"}, {"watch": "gone"}, {}]
+    store.close()

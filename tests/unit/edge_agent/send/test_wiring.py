@@ -6,6 +6,7 @@ import pytest
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.settings import AgentSettings
+from edge_agent.media.folders import Folders
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.net.way import Learned, Way
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
@@ -26,7 +27,10 @@ def sending(folder, **tables):
         way = make_way(settings, store, clock)
         link = make_link_watch(settings, clock, way)
         with make_transport(settings, clock, link, way=way) as client:
-            sender = make_sender(settings, store, client, Activity(), clock, link=link, way=way)
+            folders = Folders(settings.watch)
+            sender = make_sender(
+                settings, store, client, Activity(), clock, folders=folders, link=link, way=way
+            )
             yield sender, link, way
             sender.close()
             link.stop()
