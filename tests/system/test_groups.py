@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,8 @@ def test_a_drones_video_with_what_is_beside_it_is_one_group_and_a_file_alone_is_
         assert len(manifests(here.server)) == 1
 
 
-def test_the_small_files_come_over_a_metered_link_and_the_original_when_it_is_fetched(tmp_path):
-    tables = {
-        "groups": {**SOON, "original": "unmetered"},
-        "reports": {"interval_seconds": 5.0},
-        "[link]": METERED,
-    }
+def test_the_small_files_come_over_a_metered_link_and_the_original_over_another(tmp_path):
+    tables = {"groups": {**SOON, "original": "unmetered"}, "[link]": METERED}
     with site(tmp_path, **tables) as here:
         record(here.agent.media, "GX010001.MP4", 1_000_000)
         record(here.agent.media, "GL010001.LRV", 20_000)
@@ -80,36 +77,40 @@ def test_the_small_files_come_over_a_metered_link_and_the_original_when_it_is_fe
         wait_for(lambda: len(here.server.published_files()) == 2, "the small ones are there")
 
         assert state["held"] == {"files": 1, "bytes": 1_000_000, "reason": "metered"}
-        assert "held back until the link is not metered any more: 1 original" in here.agent.run(
-            "status"
-        )
+        told = "held back until the link is not metered any more: 1 original"
+        assert told in here.agent.run("status")
         [row] = [one for one in here.agent.status()["files"] if one["name"] == "GX010001.MP4"]
         assert (row["state"], row["reason"]) == ("stable", "metered")
         assert manifests(here.server) == []
-
-        operator = Operator(here.server, here.agent.media)
-        wait_for(lambda: "GX010001.MP4" in operator.holds(), "the server knows what is held back")
-        operator.fetch("GX010001.MP4", metered=True)
-
+        here.agent.configure(**{"[link]": {**METERED, "metered": False}})
+        os.kill(here.agent.pid, signal.SIGHUP)
         assert roles(manifest(here.server))["GX010001.MP4"] == "original"
-        assert wait_for(lambda: (here.agent.state() or {})["held"] is None, "nothing is held")
+        assert here.agent.state()["held"] is None
 
 
-def test_originals_on_demand_wait_for_nothing_else_and_a_reload_lets_them_go(tmp_path):
-    with site(tmp_path, groups={**SOON, "original": "on-demand"}) as here:
-        record(here.agent.media, "a.mp4")
-        record(here.agent.media, "a.srt")
+@pytest.mark.long
+def test_an_original_on_demand_comes_when_it_is_fetched_and_the_others_with_a_reload(tmp_path):
+    groups = {**SOON, "original": "on-demand"}
+    with site(tmp_path, groups=groups, reports={"interval_seconds": 5.0}) as here:
+        for name in ("a.mp4", "a.srt", "b.mp4", "b.srt"):
+            record(here.agent.media, name)
         here.agent.start()
 
         state = here.agent.wait_until_blocked_by("on_demand")
 
         assert state["state"] == "idle"
         assert state["queue"]["oldest_age_s"] is None
-        here.agent.configure(groups={**SOON, "original": "always"})
-        here.agent.run("reload")
+        operator = Operator(here.server, here.agent.media)
+        wait_for(lambda: len(operator.holds()) == 4, "the server knows what is held back")
+        assert operator.fetch("a.mp4").end()[0] == 0
         assert set(roles(manifest(here.server))) == {"a.mp4", "a.srt"}
+        assert here.agent.state()["held"]["files"] == 1
+        here.agent.configure(groups={**SOON, "original": "always"})
+        os.kill(here.agent.pid, signal.SIGHUP)
+        wait_for(lambda: len(manifests(here.server)) == 2, "the other comes as well")
 
 
+@pytest.mark.long
 def test_killed_again_and_again_both_tell_of_a_group_once_and_publish_one_manifest(tmp_path):
     with site(tmp_path, groups=SOON) as here:
         for number in range(3):
@@ -135,6 +136,7 @@ def test_killed_again_and_again_both_tell_of_a_group_once_and_publish_one_manife
         assert len(names) == 9
 
 
+@pytest.mark.long
 def test_a_group_whose_chapter_never_came_is_shown_with_its_name_and_is_not_complete(tmp_path):
     with site(tmp_path, groups=SOON, reports={"interval_seconds": 5.0}) as here:
         record(here.agent.media, "GX010007.MP4")
@@ -154,6 +156,7 @@ def test_a_group_whose_chapter_never_came_is_shown_with_its_name_and_is_not_comp
         assert len(manifest(here.server)["members"]) == 3
 
 
+@pytest.mark.long
 def test_a_bag_is_complete_by_its_own_list_and_not_before(tmp_path):
     with site(tmp_path, groups=SOON) as here:
         record(here.agent.media, "run_3/run_3_0.mcap")
@@ -173,6 +176,7 @@ def test_a_bag_is_complete_by_its_own_list_and_not_before(tmp_path):
         assert [one["part"] for one in found["members"]] == [None, 1, 2, 3]
 
 
+@pytest.mark.long
 def test_a_file_that_changes_after_its_group_was_complete_makes_a_second_manifest(tmp_path):
     with site(tmp_path, groups=SOON) as here:
         record(here.agent.media, "DJI_0001.MP4")
