@@ -40,5 +40,6 @@ IDLE: dict[str, Any] = {
     "problems": [],
     "folders": [],
     "left_out": None,
+    "held": None,
     "last_completed_at": None,
 }
