@@ -11,6 +11,7 @@ const ROUTES = [
   [/^\/$/, () => import('./fleet_view.js'), 'Fleet', '#/'],
   [/^\/device\/([^/]+)$/, () => import('./device_view.js'), 'Device', '#/'],
   [/^\/recordings$/, () => import('./recordings_view.js'), 'Recordings', '#/recordings'],
+  [/^\/groups$/, () => import('./groups_view.js'), 'Groups', '#/recordings'],
   [/^\/login$/, () => import('./login_view.js'), 'Sign in', null],
 ]
 

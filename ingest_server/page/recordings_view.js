@@ -14,7 +14,7 @@ export default class RecordingsView {
     this.items = new Children(this.list, (one) => one.upload_id, (one) => this.item(one))
     this.said = h('p', { class: 'summary', role: 'status' }, 'Asking the server…')
     this.more = h('button', { type: 'button', hidden: true, on: { click: () => this.ask(this.next) } }, 'Show more')
-    this.node = h('div', { class: 'page' }, h('h1', {}, 'Recordings'), this.form(), this.said, this.list, this.more)
+    this.node = h('div', { class: 'page' }, h('h1', {}, 'Recordings'), h('p', { class: 'more' }, h('a', { href: '#/groups' }, 'Those that belong together, as groups')), this.form(), this.said, this.list, this.more)
     this.turnTo(query)
   }
 
@@ -97,7 +97,7 @@ export default class RecordingsView {
 }
 
 /** A link that says why, where the server has no such bytes any more: a browser would only say "failed". */
-function downloadLink(one) {
+export function downloadLink(one) {
   const href = address(`${recordingPath(one.upload_id)}/content`, { download: 1 })
   const link = h('a', { class: 'button', href, download: '', 'aria-label': `Download: ${one.name}` }, 'Download')
   let isAsked = false

@@ -396,5 +396,51 @@ def partial(device: str) -> list[Json]:
     ]
 
 
+def groups() -> list[Json]:
+    """Return a complete group, one whose original is held back, and one that misses a chapter."""
+    kinds = [
+        ("DJI_0042", ["DJI_0042.LRF", "DJI_0042.MP4", "DJI_0042.SRT"], 3, []),
+        ("GX010007", ["GL010007.LRV", "GX010007.MP4", "GX010007.THM"], 2, []),
+        (NAMES_THAT_BITE[0], ["GX010008.MP4", NAMES_THAT_BITE[0]], 2, ["GX020008.MP4"]),
+    ]
+    return [
+        {
+            "group": f"{number:032x}",
+            "device": "drone-07",
+            "title": title,
+            "folder": "DCIM",
+            "family": "stem",
+            "state": "complete" if done == len(names) + len(missing) else "open",
+            "is_whole": True,
+            "expected": len(names) + len(missing),
+            "done": done,
+            "length": 4_123_456_789,
+            "revision": 1,
+            "told_at": at(400 * number + 60),
+            "completed_at": None,
+            "manifest": None,
+            "missing": missing,
+            "members": [_member(name, place < done) for place, name in enumerate(names)],
+        }
+        for number, (title, names, done, missing) in enumerate(kinds)
+    ]
+
+
+def _member(name: str, is_here: bool) -> Json:
+    roles = {"LRF": "proxy", "LRV": "proxy", "SRT": "sidecar", "THM": "thumbnail"}
+    return {
+        "name": name,
+        "folder": "DCIM",
+        "role": roles.get(name[-3:], "original"),
+        "part": None,
+        "length": 81_234_567,
+        "modified_at": at(60),
+        "upload_id": hashlib.md5(name.encode()).hexdigest() if is_here else None,
+        "verified_at": at(30) if is_here else None,
+        "published_as": f"drone-07/{name}" if is_here else None,
+        "can_play": is_here and name.endswith("MP4"),
+    }
+
+
 def _digest(n: int) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(str(n).encode()).digest()).decode()}:"

@@ -36,6 +36,7 @@ class PageSite:
         self.mode = mode
         self.role = "operator"
         self.recordings = page_fleet.recordings(23)
+        self.groups = page_fleet.groups()
         self.videos: list[bytes] = []
         """What the recordings are, in turns; without one they are empty."""
         self.is_down = False
@@ -93,6 +94,8 @@ class PageSite:
             return self._device(method, parts[2], parts[3:], body)
         if parts == ["fleet", "partial"]:
             return 200, {"partial": page_fleet.partial(query["device"]), "next": None}
+        if parts[:2] == ["fleet", "groups"]:
+            return self._groups(parts[2:], query)
         if parts[:2] == ["fleet", "recordings"]:
             return self._recordings(parts[2:], query)
         return 404, {"status": 404, "title": "Not found", "detail": "there is no such device"}
@@ -123,6 +126,12 @@ class PageSite:
                 held = files["pending"] + files["failed"]
                 return 200, {"holds": held, "next": None, "count": len(held), "is_full": False}
         return 404, {"status": 404, "title": "Not found"}
+
+    def _groups(self, rest: list[str], query: dict[str, str]) -> tuple[int, Any]:
+        if rest:
+            return 200, next(one for one in self.groups if one["group"] == rest[1])
+        fits = [one for one in self.groups if query.get("state", one["state"]) == one["state"]]
+        return 200, {"groups": fits, "next": None}
 
     def _recordings(self, rest: list[str], query: dict[str, str]) -> tuple[int, Any]:
         if rest:

@@ -409,6 +409,31 @@ def test_a_server_that_is_away_is_told_with_what_it_means_until_it_is_back(brows
     browser.wait_text("drone-999-new", "tbody tr:first-child")
 
 
+# recordings that belong together
+
+
+def test_a_group_says_how_much_of_it_is_here_and_shows_its_files_when_it_is_opened(browser, url):
+    browser.goto(url + "#/groups")
+    browser.wait("document.querySelectorAll('.groups > li').length === 3")
+
+    assert "complete, 3 files" in browser.text(".groups > li:first-child")
+    assert "2 of 3 files here" in browser.text(".groups > li:last-child")
+    browser.evaluate("document.querySelectorAll('.groups summary')[2].click()")
+    browser.wait(
+        "document.querySelectorAll('.groups > li')[2].querySelectorAll('.members li').length === 3"
+    )
+    files = browser.evaluate("document.querySelectorAll('.groups > li')[2].innerText")
+    assert "GX020008.MP4\n\nmissing: the recorder wrote it" in files
+    assert NAMES_THAT_BITE[0] in files
+
+
+def test_only_groups_that_are_not_complete_are_shown_where_that_is_asked_for(browser, url):
+    browser.goto(url + "#/groups?state=open")
+
+    browser.wait("document.querySelectorAll('.groups > li').length === 2")
+    assert browser.evaluate("document.querySelector('#state').value") == "open"
+
+
 # who cannot see well, has a small window, or no mouse
 
 
@@ -420,6 +445,7 @@ def test_a_server_that_is_away_is_told_with_what_it_means_until_it_is_back(brows
         ("#/device/pi-gate-2", "document.querySelector('.plot polygon')"),
         ("#/device/old-cam", "document.querySelector('.columns')?.hidden === false"),
         ("#/recordings", "document.querySelector('.recordings li')"),
+        ("#/groups", "document.querySelectorAll('.groups > li').length === 3"),
     ],
 )
 def test_axe_finds_nothing_wrong_and_nothing_is_wider_than_the_window(
