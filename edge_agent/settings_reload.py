@@ -24,6 +24,7 @@ _LIVE = frozenset(
         "retention.keep_free",
         "groups.original",
         "groups.quiet_seconds",
+        "retention.keep_days",
         "log.level",
     }
 )

@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainValidator,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -154,6 +156,34 @@ Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
 Size = Annotated[ByteSize, Field(ge=0)]
 Priority = Annotated[int, Field(ge=0, le=100)]
 _RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a disk, of which the whole is 1."""
+
+    part: float
+
+
+def _bytes_or_share(value: object) -> ByteSize | Share:
+    """Take ``"20GB"`` or ``"10%"``."""
+    if isinstance(value, Share):
+        return value
+    if isinstance(value, str):
+        share = re.fullmatch(r"\s*([0-9]{1,2}(\.[0-9]{1,3})?)\s*%\s*", value)
+        if share:
+            return Share(float(share[1]) / 100)
+    is_size = not isinstance(value, bool) and "%" not in str(value)
+    try:
+        return _SIZE.validate_python(value if is_size else None)
+    except ValidationError:
+        raise ValueError(
+            'must be a size such as "20GB", or a share of the card such as "10%" (at most 99)'
+        ) from None
+
+
+KeepFree = Annotated[ByteSize | Share, PlainValidator(_bytes_or_share)]
+_SIZE = TypeAdapter(Size)
 
 
 class WatchSettings(_Settings):
@@ -500,9 +530,19 @@ class RetentionSettings(_Settings):
     """``after_verified``: only after the server's receipt for the same digest is durable here, and
     while no program has it open for writing."""
 
-    keep_free: Size = ByteSize(0)
-    """With ``after_verified``: keep verified recordings until the card has less free than this,
-    then delete the oldest; 0: delete at once."""
+    keep_free: KeepFree = ByteSize(0)
+    """With ``after_verified``: keep verified recordings until the card has less free than this, bytes or
+    a share of it (``"10%"``), then delete the oldest."""
+
+    keep_days: Annotated[float, Field(ge=0, le=3650)] = 0.0
+    """With ``after_verified``: keep recordings for so long after they were found, or until `keep_free`
+    needs the room. Neither of both: delete at once."""
+
+    def free_wanted(self, total: int) -> int:
+        """Return the bytes that should be free on a card of *total* bytes; 0: no matter."""
+        if isinstance(self.keep_free, Share):
+            return int(self.keep_free.part * total)
+        return self.keep_free
 
 
 class GroupSettings(_Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from edge_agent.core.groups import Role
 from edge_agent.core.upload import State
@@ -159,3 +160,20 @@ def _place(watch: str, folder: str, name: str) -> str:
     if watch and (folder == watch or folder.startswith(f"{watch}/")):
         folder = folder[len(watch) + 1 :]
     return f"{folder}/{name}" if folder else name
+
+
+def age_s(recording: Recording, *, running_s: int, now: datetime | None) -> int:
+    """Return how long ago a recording was seen first: at least so long, where no clock says it exactly.
+
+    The wall clock knows how long the device was off, and only the device's running time is right where
+    nobody has set the clock, or had when the recording was seen.
+
+    Args:
+        recording: the one that is meant.
+        running_s: the device's running time.
+        now: by the wall clock; None: nobody has set it.
+    """
+    ages = [0, running_s - recording.seen_s]
+    if now is not None and recording.is_seen_at_true:
+        ages.append(int((now - datetime.fromisoformat(recording.seen_at)).total_seconds()))
+    return max(ages)

@@ -14,22 +14,34 @@ class RetentionVerdict(StrEnum):
     DELETE = "delete"
 
 
-def verdict(*, deletes: bool, is_ours: bool, keep_free: int, free: int | None) -> RetentionVerdict:
+def verdict(
+    *,
+    deletes: bool,
+    is_ours: bool,
+    keep_free: int,
+    free: int | None,
+    keep_s: float = 0.0,
+    age_s: float = 0.0,
+) -> RetentionVerdict:
     """Decide on one verified recording; the caller asks about the oldest first.
+
+    It goes by whichever of its age and the room comes first; without either of the two, at once.
 
     Args:
         deletes: the configuration lets verified recordings go.
         is_ours: found by watching. A file that a person sent by command is never deleted.
-        keep_free: bytes that should be free; 0 lets a recording go as soon as it is verified.
+        keep_free: bytes that should be free; 0: no matter.
         free: bytes free where the recording lies; None when that cannot be told.
+        keep_s: how long a recording should stay, if there is room; 0: no matter.
+        age_s: how long ago it was found.
     """
     if not deletes or not is_ours:
         return RetentionVerdict.KEEP_FOR_EVER
-    if keep_free == 0:
+    if keep_free == 0 and keep_s == 0:
         return RetentionVerdict.DELETE
-    if free is None or free >= keep_free:
-        return RetentionVerdict.KEEP_FOR_NOW
-    return RetentionVerdict.DELETE
+    is_old = 0 < keep_s <= age_s
+    is_needed = free is not None and free < keep_free
+    return RetentionVerdict.DELETE if is_old or is_needed else RetentionVerdict.KEEP_FOR_NOW
 
 
 RECEIPT_TRUSTED_S = 24 * 3600.0

@@ -56,7 +56,7 @@ class DiskSpace:
         low = is_low(
             free=space.free,
             total=space.total,
-            keep_free=settings.keep_free if settings.delete != "never" else 0,
+            keep_free=settings.free_wanted(space.total) if settings.delete != "never" else 0,
             was_low=self._is_low,
         )
         if low == self._is_low:

@@ -24,7 +24,7 @@ from edge_agent.base.errors import (
     StoreError,
 )
 from edge_agent.base.settings import RetentionSettings
-from edge_agent.core.recording import SOURCE_CHANGED, Recording
+from edge_agent.core.recording import SOURCE_CHANGED, Recording, age_s
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
@@ -53,6 +53,9 @@ _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
 _PAGE = 100
+_DAY_S = 86_400.0
+_UNKNOWN = 1 << 62
+"""Size of a card that cannot be asked: any share of it is something."""
 
 
 class Janitor:
@@ -207,27 +210,30 @@ class Janitor:
         return _IDLE_S
 
     def _decide(self, recording: Recording) -> RetentionVerdict:
+        space = self._space_beside(recording)
+        now = self._clock.now_utc() if self._clock.is_synchronised() else None
         return verdict(
             deletes=self._settings.delete == "after_verified",
             is_ours=self._is_ours(recording),
-            keep_free=self._settings.keep_free,
-            free=self._free_beside(recording),
+            keep_free=self._settings.free_wanted(_UNKNOWN if space is None else space.total),
+            # What is about to go is as good as free: else more would go than must.
+            free=None
+            if space is None
+            else space.free + self._leaving.bytes_on(recording.identity.device),
+            keep_s=self._settings.keep_days * _DAY_S,
+            age_s=age_s(recording, running_s=self._store.running.now_s(), now=now),
         )
 
     def _is_ours(self, recording: Recording) -> bool:
         """Return whether it may be let go by rule: nobody named it, and its folder is watched."""
         return recording.origin == "watch" and self._folders.is_watched(recording.watch)
 
-    def _free_beside(self, recording: Recording) -> int | None:
+    def _space_beside(self, recording: Recording) -> Space | None:
         try:
             with beneath.folder(recording.path.rpartition(b"/")[0]) as fd:
-                space = self._space(fd)
+                return self._space(fd)
         except OSError:
             return None
-        if space is None:
-            return None
-        # What is about to go is as good as free: else more would go than must.
-        return space.free + self._leaving.bytes_on(recording.identity.device)
 
     def _release(self, recording: Recording, now_s: float) -> float:
         receipt = recording.receipt

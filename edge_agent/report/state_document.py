@@ -25,7 +25,7 @@ from edge_agent.base.activity import (
 from edge_agent.base.clock import Clock
 from edge_agent.core.groups import Role
 from edge_agent.core.left_out import WANTED, from_document, in_document
-from edge_agent.core.recording import Recording
+from edge_agent.core.recording import Recording, age_s
 from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folders import Folders
@@ -195,18 +195,11 @@ class StateDocuments:
         return replace(wait, detail=f"{found[0].name}: {wait.detail}") if found else wait
 
     def _oldest_age_s(self, now: datetime, view: View, *, is_synced: bool) -> int | None:
-        """Return how long the oldest has waited: at least so long, where no clock says it exactly.
-
-        The wall clock knows how long the device was off, and only the device's running time is
-        right where nobody has set the clock, or had when the recording was seen.
-        """
-        seen = self._oldest(view)
-        if seen is None:
+        """Return how long the oldest has waited; None: nothing does."""
+        oldest = self._oldest(view)
+        if oldest is None:
             return None
-        ages = [0, self._store.running.now_s() - seen.seen_s]
-        if is_synced and seen.is_seen_at_true:
-            ages.append(int((now - datetime.fromisoformat(seen.seen_at)).total_seconds()))
-        return max(ages)
+        return age_s(oldest, running_s=self._store.running.now_s(), now=now if is_synced else None)
 
 
 def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:

@@ -522,3 +522,25 @@ def test_a_marker_is_the_plain_end_of_a_name(marker):
 def test_one_marker_cannot_say_both():
     with pytest.raises(ValidationError, match="no file can say both"):
         WatchSettings(folder="/media", done_marker=".lock", lock_markers=[".part", ".lock"])
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [('"10%"', 100), ('" 2.5 % "', 25), ("7", 7), ('"1KB"', 1000), ('"0%"', 0), ("0", 0)],
+)
+def test_free_room_is_bytes_or_a_share_of_the_card(tmp_path, written, wanted):
+    found = read(tmp_path, GOOD + f"[retention]\nkeep_free = {written}\n")
+
+    assert found.settings.retention.free_wanted(1000) == wanted
+
+
+@pytest.mark.parametrize(
+    "written", ['"100%"', '"-1%"', '"%"', '"ten"', "-5", "true", '"1e1%"', "[]"]
+)
+def test_a_share_that_is_none_is_one_sentence(tmp_path, written):
+    [found] = problems(tmp_path, GOOD + f"[retention]\nkeep_free = {written}\n")
+
+    assert found.endswith(
+        '[retention] keep_free must be a size such as "20GB", or a share of the card such as "10%"'
+        " (at most 99)"
+    )

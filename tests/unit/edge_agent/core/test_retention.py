@@ -60,3 +60,23 @@ def test_a_file_is_known_by_its_inode_and_its_content_by_length_and_time():
     assert one.is_same_content(Identity(9, 9, 3, 4, 9))
     assert not one.is_same_content(Identity(1, 2, 9, 4, 5))
     assert not one.is_same_content(Identity(1, 2, 3, 9, 5))
+
+
+@pytest.mark.parametrize(
+    ("keep_free", "free", "age_s", "wanted"),
+    [
+        (0, 5, 99.0, FOR_NOW),
+        (0, 0, 99.0, FOR_NOW),
+        (0, 5, 100.0, DELETE),
+        (10, 5, 0.0, DELETE),
+        (10, 10, 99.0, FOR_NOW),
+        (10, None, 99.0, FOR_NOW),
+        (10, 20, 100.0, DELETE),
+    ],
+)
+def test_it_goes_by_age_or_by_room_whichever_comes_first(keep_free, free, age_s, wanted):
+    found = verdict(
+        deletes=True, is_ours=True, keep_free=keep_free, free=free, keep_s=100.0, age_s=age_s
+    )
+
+    assert found is wanted

@@ -69,6 +69,48 @@ def test_the_permission_is_durable_before_the_file_is_gone(stage):
     assert seen == [True]
 
 
+DAYS_S = 86_400.0
+
+
+def test_what_is_kept_for_days_goes_when_they_are_over_and_says_nothing_of_the_clock(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_days": 2}) as stage:
+        recording = verified(stage)
+        clean(stage)
+        stage.clock.pass_s(2 * DAYS_S - 60)
+        clean(stage)
+        early = stage.lane.now(recording).state
+        stage.clock.pass_s(120)
+        clean(stage, steps=8)
+
+        assert early is State.VERIFIED
+        assert stage.lane.now(recording).state is State.RELEASED
+
+
+def test_a_card_that_needs_the_room_does_not_wait_for_the_days(tmp_path):
+    settings = {"delete": "after_verified", "keep_days": 30, "keep_free": "10%"}
+    with scene(tmp_path, retention=settings) as stage:
+        stage.lane.total, stage.lane.free = 100 * GIB, 10 * GIB
+        recording = verified(stage)
+        clean(stage)
+        with_room = stage.lane.now(recording).state
+        stage.lane.free = 10 * GIB - 1
+        stage.clock.pass_s(31)
+        clean(stage)
+
+        assert with_room is State.VERIFIED
+        assert stage.lane.now(recording).state is State.RELEASED
+        assert ProblemCode.DISK_LOW in stage.lane.activity.problems
+
+
+@pytest.mark.parametrize("keep_free", ["10%", GIB])
+def test_where_the_room_cannot_be_told_nothing_goes_for_the_room(tmp_path, keep_free):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_free": keep_free}) as stage:
+        recording = verified(stage)
+        clean(stage, janitor=stage.lane.new_janitor(space=lambda _: None))
+
+        assert stage.lane.now(recording).state is State.VERIFIED
+
+
 def test_unless_told_to_delete_everything_is_kept(tmp_path):
     with scene(tmp_path) as stage:
         recording = verified(stage)
