@@ -40,10 +40,8 @@ def main() -> int:
         return 0
     build()
     device.surround()
-    print(
-        f"{chosen.mb:g} MB at {chosen.mbit:g} Mbit/s over {chosen.rate_mbit} Mbit/s (up/down),"
-        f" {chosen.delay_ms} ms one way"
-    )
+    over = f"{chosen.rate_mbit} Mbit/s (up/down)" if chosen.trace is None else chosen.trace.name
+    print(f"{chosen.mb:g} MB at {chosen.mbit:g} Mbit/s over {over}, {chosen.delay_ms} ms one way")
     for title, patterns in (("when it is finished", []), ("while recording", [_NAME])):
         if chosen.only is None or chosen.only in title:
             with tempfile.TemporaryDirectory(prefix="growing-") as folder:
@@ -68,7 +66,7 @@ def _measure(folder: Path, patterns: list[str], chosen: argparse.Namespace) -> s
     command += ["--mb", chosen.mb, "--mbit", chosen.mbit]
     report = run(
         Run(
-            link=Link(chosen.rate_mbit, chosen.delay_ms),
+            link=_link(chosen),
             device=f"exec {shlex.join(map(str, command))}",
             server=server.command,
             port=PORT,
@@ -82,6 +80,13 @@ def _measure(folder: Path, patterns: list[str], chosen: argparse.Namespace) -> s
         f"published {found['published_s']:.1f} s after the close, {100 * again:.1f} % sent beside it,"
         f" agent {found['cpu_s']:.1f} s of CPU"
     )
+
+
+def _link(chosen: argparse.Namespace) -> Link:
+    if chosen.trace is None:
+        return Link(chosen.rate_mbit, chosen.delay_ms)
+    up, down = (chosen.trace.absolute().with_suffix(one) for one in (".up", ".down"))
+    return Link(delay_ms=chosen.delay_ms, trace=f"{up}|{down}")
 
 
 def _record(folder: Path, length: int, bytes_per_s: float) -> None:
@@ -128,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--mb", type=float, default=300.0, help="length of the recording (default: 300)")
     add("--mbit", type=float, default=4.0, help="its rate (default: 4)")
     add("--rate-mbit", default="13.2/30", metavar="UP/DOWN", help="the link (default: 13.2/30)")
+    add(
+        "--trace",
+        type=Path,
+        help="a recorded link instead: NAME of the files NAME.up and NAME.down",
+    )
     add("--delay-ms", default="25", help="one way (default: 25)")
     add("--only", choices=("finished", "while"), help="one of the two")
     add("--record", type=Path, help=argparse.SUPPRESS)

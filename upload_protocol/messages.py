@@ -128,13 +128,7 @@ class CreateRequest:
             MessageError: it has not the agreed form.
         """
         found = members.object_of(source)
-        metadata = members.optional(found, "metadata", dict) or {}
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise MessageError("'metadata' must hold strings only")
-        size = sum(len(key.encode(errors="replace")) for pair in metadata.items() for key in pair)
-        if size > MAX_METADATA_BYTES:
-            msg = f"'metadata' has {size} bytes, the limit is {MAX_METADATA_BYTES}"
-            raise MessageError(msg)
+        metadata = _metadata(found)
         device = members.optional(found, "device", str)
         if device is not None and not is_device_id(device):
             raise MessageError("'device' must match [a-z0-9][a-z0-9_-]{0,62}")
@@ -150,6 +144,22 @@ class CreateRequest:
         )
 
 
+def metadata_bytes(metadata: Mapping[str, str]) -> int:
+    """Return how much of `MAX_METADATA_BYTES` that is."""
+    return sum(len(one.encode(errors="replace")) for pair in metadata.items() for one in pair)
+
+
+def _metadata(found: Mapping[str, Any]) -> Mapping[str, str]:
+    metadata = members.optional(found, "metadata", dict) or {}
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise MessageError("'metadata' must hold strings only")
+    size = metadata_bytes(metadata)
+    if size > MAX_METADATA_BYTES:
+        msg = f"'metadata' has {size} bytes, the limit is {MAX_METADATA_BYTES}"
+        raise MessageError(msg)
+    return metadata
+
+
 @dataclass(frozen=True, slots=True)
 class CompleteRequest:
     """The body of ``POST /v1/uploads/{id}/complete``."""
@@ -161,9 +171,21 @@ class CompleteRequest:
     name: str | None = None
     """As in the create, and instead of what that said: a recorder may rename what it has finished."""
     folder: str | None = None
+    metadata: Annotated[
+        Mapping[str, str],
+        Says(
+            description="Added to that of the create, in place of what has the same key;"
+            f" at most {MAX_METADATA_BYTES} bytes in all, else it is left out."
+        ),
+    ] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        told = {"modified_at": self.modified_at, "name": self.name, "folder": self.folder}
+        told = {
+            "modified_at": self.modified_at,
+            "name": self.name,
+            "folder": self.folder,
+            "metadata": dict(self.metadata) or None,
+        }
         return {
             "length": self.length,
             "digest": None if self.digest is None else str(self.digest),
@@ -187,6 +209,7 @@ class CompleteRequest:
             members.short_text(found, "modified_at"),
             members.optional(found, "name", str),
             members.optional(found, "folder", str),
+            _metadata(found),
         )
 
 

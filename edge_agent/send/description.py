@@ -6,7 +6,12 @@ import mimetypes
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from edge_agent.base.errors import SourceError
+from edge_agent.base.helper import only_helps
 from edge_agent.core.recording import Identity, Recording
+from edge_agent.media.containers import PARSERS
+from edge_agent.media.facts import facts_of
+from edge_agent.media.source import Source
 from edge_host.clock import rfc3339
 from upload_protocol.messages import CreateRequest
 
@@ -39,3 +44,18 @@ def modified_at(identity: Identity) -> str | None:
         return rfc3339(datetime.fromtimestamp(identity.mtime_ns / 1e9, UTC))
     except (ValueError, OverflowError, OSError):
         return None  # a card's clock can say anything
+
+
+def facts(recording: Recording) -> dict[str, str]:
+    """Return what the finished file says of itself; nothing where it cannot be read or understood.
+
+    It is read here, a little of it.
+    """
+    with only_helps("media facts", instead="the recording is sent without them"):
+        try:
+            with Source.open(recording.path) as source:
+                source.check(recording.identity)
+                return facts_of(source.read, recording.identity.length, PARSERS).to_metadata()
+        except SourceError:
+            return {}  # deleted by now, or changed: then it is not completed so
+    return {}

@@ -21,7 +21,7 @@ from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
-from edge_agent.send.description import MetadataOf, modified_at
+from edge_agent.send.description import MetadataOf, facts, modified_at
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
@@ -244,12 +244,15 @@ class UploadSteps:
         if digest is None:
             msg = "a sent recording without a digest"
             raise RuntimeError(msg)
+        with self._lock.opened():
+            said = facts(recording)
         request = CompleteRequest(
             recording.identity.length,
             digest,
             modified_at(recording.identity),
             recording.name,
             recording.folder,
+            said,
         )
         upload_id = _upload_id(recording)
         with self._lock.opened():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
 from ingest_server.core.errors import Refused
+from ingest_server.core.recorded import recorded_at
 from upload_protocol.digests import Digest
 from upload_protocol.headers import MAX_OFFSET, ContentRange
 from upload_protocol.messages import Receipt
@@ -15,6 +17,12 @@ from upload_protocol.ranges import MAX_RANGES, ByteRange, RangeSet
 
 REPR_SHA_512 = "repr-sha-512"
 """The key in an upload's metadata of the SHA-512 (hex) that its client says the whole file has."""
+OURS = frozenset({"protocol", REPR_SHA_512})
+"""Keys in an upload's metadata that a dialect writes, and goes on by."""
+CAPTURED_AT = "captured_at"
+"""The key in an upload's metadata of when its container says that it was recorded."""
+FACTS = ("duration_s", "codecs", "dimensions", CAPTURED_AT, "location", "unfinalised")
+"""Keys in an upload's metadata of what its container says of it."""
 
 
 class State(StrEnum):
@@ -80,6 +88,12 @@ class UploadRecord:
     def sha_512(self) -> str | None:
         """What the client says that the whole file has, in hex."""
         return self.metadata.get(REPR_SHA_512)
+
+    @property
+    def recorded_at(self) -> datetime | None:
+        """When the recording was made: by its container, else by its file; None where nobody knows."""
+        captured = recorded_at(self.metadata.get(CAPTURED_AT), self.created_at)
+        return captured or recorded_at(self.modified_at, self.created_at)
 
     @property
     def is_claimed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest_server.auth.operators import ROLES, SESSION_PATH
+from ingest_server.core.record import FACTS
 from ingest_server.front.admission import CONTENT, PARTIAL_PATH, RECORDINGS_PATH
 from ingest_server.openapi.json_schema import Schema, reference, schema_of
 from ingest_server.openapi.operations import (
@@ -107,8 +108,14 @@ def _session() -> Schema:
 
 def _list() -> Schema:
     moment: Schema = {"type": "string", "examples": ["2026-11-21", "2026-11-21T10:00:00Z"]}
+    facts: Schema = {
+        "type": "object",
+        "properties": dict.fromkeys(FACTS, _TEXT),
+        "description": "What the recording says of itself, as its device told.",
+    }
+    one = {"allOf": [_row(), {"required": ["facts"], "properties": {"facts": facts}}]}
     told = {
-        "recordings": {"type": "array", "items": _row()},
+        "recordings": {"type": "array", "items": one},
         "next": {
             **_MAYBE,
             "description": "The cursor to go on with; a page may be short, or empty.",
@@ -136,6 +143,7 @@ def _one() -> Schema:
         "folder": _TEXT,
         "created_at": _TEXT,
         "modified_at": _MAYBE,
+        "metadata": {"type": "object", "additionalProperties": _TEXT},
     }
     one = {"allOf": [_row(), {"required": list(more), "properties": more}]}
     return operation(

@@ -14,6 +14,7 @@ import falcon
 from edge_host.clock import rfc3339
 from ingest_server.auth.audit import Audit
 from ingest_server.core.errors import Refused
+from ingest_server.core.record import FACTS
 from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import Places, Readers, media_type_of
@@ -62,7 +63,13 @@ class _Recordings:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         page = self.shelf.handing_out.page(_query(req))
         following = None if page.next is None else ".".join(page.next)
-        _send(resp, {"recordings": [_row(one) for one in page.receipts], "next": following})
+        rows = [{**_row(one), "facts": self._facts(one)} for one in page.receipts]
+        _send(resp, {"recordings": rows, "next": following})
+
+    def _facts(self, receipt: Receipt) -> dict[str, str]:
+        """Return what the recording says of itself, as its device told."""
+        told = self.shelf.handing_out.told_of(receipt)
+        return {key: told[key] for key in FACTS if key in told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class _OneRecording:
             "folder": record.folder,
             "created_at": record.created_at,
             "modified_at": record.modified_at,
+            "metadata": dict(record.metadata),
             "receipt": receipt.to_json(),
         }
         _send(resp, {**_row(receipt), **more, "upload_id": record.id})

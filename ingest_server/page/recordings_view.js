@@ -4,7 +4,7 @@ import { address, get, recordingPath, whyNoContent } from './api.js'
 import { Children, announce, copyButton, h, named, setText, time } from './dom.js'
 import { dayEnd, dayStart } from './days.js'
 import { kindOf, play } from './player.js'
-import { bytes, capital, counted, hexDigest, UNKNOWN } from './text.js'
+import { bytes, capital, counted, duration, hexDigest, UNKNOWN } from './text.js'
 import { Thumbnails } from './thumbnails.js'
 
 export default class RecordingsView {
@@ -83,6 +83,7 @@ export default class RecordingsView {
           named(one.name, { class: 'file' }),
           h('p', { class: 'more' }, h('a', { href: `#/device/${encodeURIComponent(one.device)}` }, named(one.device)), ' · ', bytes(one.length), ' · verified ', time(one.verified_at), one.verified_against === 'client' ? ' against the device’s own digest' : ' (the client gave no digest)'),
           h('p', { class: 'more digest' }, 'SHA-256 ', h('code', { title: digest }, digest.length > 20 ? `${digest.slice(0, 16)}…` : digest), ' ', copyButton(digest, `Copy the digest of ${one.name}`)),
+          facts(one.facts ?? {}),
           receipt(one)),
         h('div', { class: 'actions' },
           canPlay ? h('button', { type: 'button', 'aria-label': `Play: ${one.name}`, on: { click: () => play(one) } }, 'Play') : null,
@@ -94,6 +95,19 @@ export default class RecordingsView {
     this.asking?.abort()
     this.thumbnails.close()
   }
+}
+
+/** What a recording says of itself, as its device has told: shown, and relied on for nothing. */
+function facts(said) {
+  const seconds = Number(said.duration_s)
+  const parts = [
+    said.captured_at ? ['recorded ', time(said.captured_at)] : null,
+    seconds > 0 ? [duration(seconds)] : null,
+    ...[said.codecs, said.dimensions, said.location].map((one) => (one ? [String(one)] : null)),
+    said.unfinalised === 'true' ? ['cut short: its recorder did not come to close it, and players may show nothing of it'] : null,
+  ].filter(Boolean)
+  if (!parts.length) return null
+  return h('p', { class: 'more' }, ...parts.flatMap((part, n) => (n ? [' · ', ...part] : part)))
 }
 
 /** A link that says why, where the server has no such bytes any more: a browser would only say "failed". */

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from ingest_server.base.settings import MIB
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import (
+    OURS,
     State,
     UploadRecord,
     check_total,
@@ -25,7 +26,12 @@ from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
-from upload_protocol.messages import CompleteRequest, Receipt
+from upload_protocol.messages import (
+    MAX_METADATA_BYTES,
+    CompleteRequest,
+    Receipt,
+    metadata_bytes,
+)
 
 log = structlog.get_logger()
 
@@ -149,14 +155,20 @@ class Completion:
             modified_at=(
                 record.modified_at if request.modified_at is None else as_text(request.modified_at)
             ),
+            metadata=_with(record.metadata, request.metadata),
         )
         if told == record:
             return record
         check_name(told.name, told.folder)
 
         def tell(transaction: Transaction) -> UploadRecord:
-            kept = transaction.get_open(record.id)
-            kept = replace(kept, name=told.name, folder=told.folder, modified_at=told.modified_at)
+            kept = replace(
+                transaction.get_open(record.id),
+                name=told.name,
+                folder=told.folder,
+                modified_at=told.modified_at,
+                metadata=told.metadata,
+            )
             transaction.save(kept)
             return kept
 
@@ -299,6 +311,14 @@ class Completion:
         """
         with self._live.hold(record.id) as live, live.deciding:
             self.finish_later(record)
+
+
+def _with(metadata: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *metadata* with *more* in it, or as it is where that would be too much: it only helps."""
+    told = {as_text(key): as_text(value) for key, value in more.items()}
+    ours = {key: value for key, value in metadata.items() if key in OURS}
+    both = {**metadata, **told, **ours}
+    return both if metadata_bytes(both) <= MAX_METADATA_BYTES else metadata
 
 
 def _unended(work: Future[Receipt] | None) -> Future[Receipt] | None:

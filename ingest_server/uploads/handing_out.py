@@ -8,7 +8,7 @@ nobody knows is read whole first. While it is sent, each piece is looked at agai
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -60,6 +60,11 @@ class HandingOut:
     def page(self, wanted: RecordingQuery) -> RecordingPage:
         """Return recordings, the newest first."""
         return self._state.recordings(wanted)
+
+    def told_of(self, receipt: Receipt) -> Mapping[str, str]:
+        """Return what was told of a recording beside its bytes; nothing where that is forgotten."""
+        record = self._state.find(receipt.upload_id)
+        return {} if record is None else record.metadata
 
     def find(self, upload_id: str) -> tuple[UploadRecord, Receipt]:
         """Return an upload that is complete, and its receipt.

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from ingest_server.core.names import NameTemplate, with_number, without_number
 from ingest_server.core.record import UploadRecord
-from ingest_server.core.recorded import recorded_at
 from ingest_server.storage.interface import Queries
 from upload_protocol.messages import Receipt
 
@@ -27,7 +26,7 @@ class Naming:
 
     def first(self, record: UploadRecord) -> str:
         """Return the name that a file gets if nobody has it."""
-        moment = recorded_at(record.modified_at, record.created_at)
+        moment = record.recorded_at
         return self._template.path(
             device=record.device,
             folder=record.folder,

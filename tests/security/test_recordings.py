@@ -50,7 +50,7 @@ def test_what_was_uploaded_is_found_with_its_receipt(site, person, clip):
 
     assert listed["next"] is None
     [row] = listed["recordings"]
-    assert row == {**clip, "can_play": True}
+    assert row == {**clip, "can_play": True, "facts": {}}
     one = person.get(f"{LIST}/{clip['upload_id']}").json()
     assert one["receipt"] == clip
     assert (one["upload_id"], one["folder"]) == (clip["upload_id"], "DCIM")

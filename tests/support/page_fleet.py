@@ -373,6 +373,7 @@ def recordings(count: int) -> list[Json]:
             "verified_at": at(400 * n + 60),
             "verified_against": "none" if n % 4 == 3 else "client",
             "can_play": n % 4 != 3,
+            "facts": _facts(n),
         }
         for n in range(count)
     ]
@@ -440,6 +441,19 @@ def _member(name: str, is_here: bool) -> Json:
         "published_as": f"drone-07/{name}" if is_here else None,
         "can_play": is_here and name.endswith("MP4"),
     }
+
+
+def _facts(n: int) -> dict[str, str]:
+    """Return what a recording says of itself: much, nothing, that it was cut short, or what bites."""
+    much = {
+        "duration_s": "754.200",
+        "codecs": "h264,aac",
+        "dimensions": "3840x2160",
+        "captured_at": "2026-11-29T08:00:00Z",
+        "location": "+48.1374+011.5755",
+    }
+    hostile = {"duration_s": "1e999", "codecs": NAMES_THAT_BITE[0], "captured_at": "<b>never</b>"}
+    return (much, {}, {"unfinalised": "true"}, hostile)[n % 4]
 
 
 def _digest(n: int) -> str:

@@ -1,6 +1,8 @@
 """Real programs, real sockets, real recordings: from the camera's folder to ``published/``."""
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from tests.support.camera import Camera
 from tests.support.processes import wait_for
 from tests.support.recordings import make_recording, sha256
 from tests.support.requirements import require
-from tests.support.site import Broker, Listener, site
+from tests.support.site import Broker, Listener, Site, site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -134,16 +136,31 @@ def test_each_segment_of_a_recorder_is_published_once(tmp_path):
         assert here.published_digests() == {path.name: sha256(path) for path in segments}
 
 
-def test_a_camera_whose_battery_is_pulled_leaves_a_recording_that_is_published(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    ["crash.mp4", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("a.ts", "a.mkv"))],
+)
+def test_a_camera_whose_battery_is_pulled_leaves_a_recording_that_is_published_and_marked(
+    tmp_path, name
+):
     with site(tmp_path) as here:
         here.agent.start()
-        camera = Camera(here.agent.media / "crash.ts", seconds=30)
+        camera = Camera(here.agent.media / name, seconds=30)
         wait_for(lambda: camera.path.exists() and camera.path.stat().st_size > 500_000, "a start")
 
         camera.kill()
         here.wait_until_published(1)
 
-        assert here.published_digests() == {"crash.ts": sha256(camera.path)}
+        assert here.published_digests() == {name: sha256(camera.path)}
+        is_marked = '"unfinalised": "true"' in told_of_the_only_recording(here)
+        assert is_marked == (name != "a.ts"), "a transport stream is whole wherever it ends"
+
+
+def told_of_the_only_recording(here: Site) -> str:
+    """Return what the server was told of it beside its bytes."""
+    with closing(sqlite3.connect(here.server.data_dir / "state.db")) as connection:
+        [(metadata,)] = connection.execute("SELECT metadata FROM uploads").fetchall()
+    return metadata
 
 
 def test_a_verified_recording_is_deleted_on_the_device_where_that_is_asked_for(tmp_path):

@@ -315,6 +315,10 @@ def test_a_recording_is_found_shown_and_taken(browser, site, url, video):
     site.videos = [video]
     browser.goto(f"{url}#/recordings")
     browser.wait("document.querySelectorAll('.thumb canvas').length > 1")
+    said = browser.text(".recordings")
+    assert "h264,aac · 3840x2160 · +48.1374+011.5755" in said
+    assert "cut short: its recorder did not come to close it" in said
+    assert NAMES_THAT_BITE[0] in said, "what a device told is text"
 
     browser.type("#device", "pi-gate-2")
     browser.do("press", key="Enter")

@@ -68,6 +68,7 @@ class MemoryTransaction(MemoryQueries, Transaction):
                 length=record.length,
                 digest=record.digest,
                 modified_at=record.modified_at,
+                metadata=record.metadata,
                 state=record.state,
                 received=record.received,
                 touched_s=record.touched_s,

@@ -56,13 +56,14 @@ class SqlTransaction(SqlQueries, Transaction):
 
     def save(self, record: UploadRecord) -> None:
         self.write(
-            "UPDATE uploads SET name = ?, folder = ?, length = ?, digest = ?, modified_at = ?, state = ?, "
-            "received = ?, touched_s = ?, target = ?, receipt = ?, rewrites = ?, verified_at = ? WHERE id = ?",
+            "UPDATE uploads SET name = ?, folder = ?, length = ?, digest = ?, modified_at = ?, "
+            "metadata = ?, state = ?, received = ?, touched_s = ?, target = ?, receipt = ?, rewrites = ?, verified_at = ? WHERE id = ?",
             record.name,
             record.folder,
             record.length,
             None if record.digest is None else record.digest.value,
             record.modified_at,
+            json.dumps(dict(record.metadata)),
             record.state.value,
             json.dumps(record.received.to_pairs(), separators=(",", ":")),
             record.touched_s,

@@ -136,7 +136,8 @@ def test_a_digest_in_a_message_is_the_one_that_was_written():
 
 
 def test_a_complete_says_what_the_file_is_called_and_when_it_was_written_only_where_it_is_told():
-    request = CompleteRequest(1, Digest.of(b"x"), "2026-11-29T08:00:00Z", "b.mp4", "")
+    more = {"duration_s": "2.000"}
+    request = CompleteRequest(1, Digest.of(b"x"), "2026-11-29T08:00:00Z", "b.mp4", "", more)
 
     assert request.to_json() == {
         "length": 1,
@@ -144,5 +145,6 @@ def test_a_complete_says_what_the_file_is_called_and_when_it_was_written_only_wh
         "modified_at": "2026-11-29T08:00:00Z",
         "name": "b.mp4",
         "folder": "",
+        "metadata": {"duration_s": "2.000"},
     }
     assert CompleteRequest.from_json(request.to_json()) == request

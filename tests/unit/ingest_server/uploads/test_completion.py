@@ -99,6 +99,59 @@ def test_a_name_told_too_early_is_kept_and_may_change_again(site):
     )
 
 
+def told(site: CoreSite, upload: str, metadata: dict[str, str]) -> Receipt:
+    request = CompleteRequest(len(DATA), Digest.of(DATA), metadata=metadata)
+    receipt = site.receiver.complete("cam", upload, request)
+    assert isinstance(receipt, Receipt)
+    return receipt
+
+
+@on_all_stores
+def test_what_the_client_says_at_the_end_is_added_to_what_it_said_at_the_beginning(site):
+    upload = site.create(metadata={"flight": "7", "codecs": "?", "protocol": "tus"})
+    site.put(upload, 0, DATA)
+    told(site, upload, {"codecs": "h264", "unfinalised": "true", "protocol": "another"})
+
+    record = site.state.get(upload)
+    assert record.metadata == {
+        "flight": "7",
+        "codecs": "h264",
+        "unfinalised": "true",
+        "protocol": "tus",
+    }
+
+
+@on_all_stores
+def test_more_than_has_room_is_left_out_and_is_no_reason_not_to_complete(site):
+    upload = site.create(metadata={"a": "x" * 5000})
+    site.put(upload, 0, DATA)
+    told(site, upload, {"b": "x" * 5000})
+
+    assert site.state.get(upload).metadata == {"a": "x" * 5000}
+
+
+@pytest.mark.parametrize(
+    ("captured_at", "folder"),
+    [
+        ("2026-11-14T23:00:00Z", "2026-11-14"),
+        ("1904-01-01T00:00:00Z", "2026-11-20"),
+        ("2099-01-01T00:00:00Z", "2026-11-20"),
+        ("yesterday", "2026-11-20"),
+    ],
+)
+def test_the_folder_by_day_is_that_of_the_container_where_it_can_be_believed(
+    tmp_path, captured_at, folder
+):
+    site = CoreSite(tmp_path, name_template="{recorded}/{name}")
+    try:
+        upload = site.create(modified_at="2026-11-20T01:00:00Z")
+        site.put(upload, 0, DATA)
+
+        assert told(site, upload, {"captured_at": captured_at}).published_as == f"{folder}/a.mp4"
+    finally:
+        site.stop()
+
+
 @on_disk
 def test_l3_one_flipped_bit_on_the_disk_is_found_after_a_restart(site):
     upload = site.create(length=len(DATA))
