@@ -75,7 +75,8 @@ def _latency(folder: Path, rounds: int) -> None:
 
 @contextlib.contextmanager
 def _programs(folder: Path, *, settle_seconds: float) -> Iterator[tuple[Server, Agent]]:
-    server, broker = Server(folder / "server"), Broker(folder / "broker")
+    log = {"format": "json", "level": "debug"}  # each request is timed by its line
+    server, broker = Server(folder / "server", log=log), Broker(folder / "broker")
     with contextlib.ExitStack() as ending:
         ending.callback(server.close)
         ending.callback(broker.close)

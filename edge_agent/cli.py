@@ -212,13 +212,13 @@ def _run(options: argparse.Namespace) -> int:
     from edge_agent import logs
     from edge_agent.agent import STOP_SIGNALS, Agent, block_signals
     from edge_agent.base.clock import SystemClock, boot_id
-    from edge_host.logs import catch_thread_errors
+    from edge_host.logs import speak_in_lines
     from edge_host.startup import opening
     from edge_host.systemd import Notifier
 
     block_signals()
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
-    catch_thread_errors()
+    speak_in_lines(loaded.settings.log.format)
     logs.tell_of_configuration(loaded.file, loaded.warnings)
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
     with opening(STOP_SIGNALS):
@@ -347,12 +347,12 @@ def _upload(options: argparse.Namespace) -> int:
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock, boot_id
     from edge_agent.operate.upload_once import upload
-    from edge_host.logs import catch_thread_errors
+    from edge_host.logs import catch_errors
 
     # The progress is the output; the log is for what goes wrong.
     level = options.__dict__["log.level"] or "error"
     logs.configure(level, loaded.settings.log.format)
-    catch_thread_errors()
+    catch_errors()
     try:
         is_done = upload(
             loaded.settings,

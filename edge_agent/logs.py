@@ -35,8 +35,7 @@ def configure(level: str, style: str, stream: TextIO | None = None) -> None:
 
 
 def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    # ASCII only: a lone surrogate or a control character stays an escape.
-    line = json.dumps(dict(event), default=str, separators=(",", ":"))
+    line = logs.json_line(event)
     log_tail.keep(line)
     return line
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_host import journal
 from edge_host.terminal import plain
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 0, 1, 2, 78
 """Done (SIGTERM too), failed, wrong usage (argparse's own), wrong configuration (EX_CONFIG)."""
 
 _EXIT_INTERRUPTED = 130
+
+say: Callable[[str], object] | None = None
+"""What takes sentences in place of standard error, once each line there is to be one of the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Program:
 
     def run(self, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         """Run the command that *argv* names, whose parser has set `command`; return the exit code."""
-        options = parser.parse_args(argv)
+        options = _parsed(parser, argv)
         command: Callable[[argparse.Namespace], int] = options.command
         try:
             return command(options)
@@ -50,4 +56,24 @@ class Program:
             return _EXIT_INTERRUPTED
 
     def complain(self, sentence: str) -> None:
-        print(plain(f"{self.name}: {sentence}"), file=sys.stderr)
+        if say is not None:
+            say(sentence)
+            return
+        line = plain(f"{self.name}: {sentence}")
+        print(
+            journal.marked(line, "error") if journal.is_behind(sys.stderr) else line,
+            file=sys.stderr,
+        )
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return what *argv* means; what is wrong with it is said for people, and an error in the journal."""
+    if not journal.is_behind(sys.stderr):
+        return parser.parse_args(argv)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_args(argv)
+    finally:
+        if text := said.getvalue().rstrip("\n"):
+            print(journal.marked(text, "error"), file=sys.stderr)

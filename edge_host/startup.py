@@ -15,12 +15,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from edge_host import journal
+
 _LOOK_S = 0.1
 
 
 @contextmanager
 def loading() -> Iterator[None]:
     """Let SIGTERM and Ctrl-C end the process at once while libraries are loaded; SIGTERM afterwards, too."""
+    journal.mark_tracebacks()
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _end)
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -309,7 +309,7 @@ class _Middleware:
             duration_s=duration_s,
             code=req.context.refused,
         )
-        log.info(
+        log.debug(
             "request.answered",
             method=req.method,
             route=route,

@@ -20,6 +20,7 @@ import structlog
 from edge_host.clock import SystemClock
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
+from edge_host.logs import speak_in_lines
 from edge_host.setup.errors import SetupError
 from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
@@ -146,6 +147,7 @@ def _run(options: argparse.Namespace) -> int:
     # Before any thread starts, so that all inherit it and the signals wait for `_wait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     logs.configure(level=config.log.level, form=config.log.format)
+    speak_in_lines(config.log.format)
     if _has_no_file(options):
         log.info("config.defaults", path=str(DEFAULT_PATH), error="no such file; built-in defaults")
     _raise_descriptor_limit()

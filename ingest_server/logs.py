@@ -29,7 +29,7 @@ def configure(*, level: str, form: str, stream: TextIO | None = None) -> None:
         level,
         form,
         stream=out,
-        json=[structlog.processors.format_exc_info, _redact, structlog.processors.JSONRenderer()],
+        json=[structlog.processors.format_exc_info, _redact, _json_line],
         console=[
             _redact,
             _escape,
@@ -39,6 +39,10 @@ def configure(*, level: str, form: str, stream: TextIO | None = None) -> None:
         ],
     )
     logs.take_over_libraries(_say, level=logging.WARNING)
+
+
+def _json_line(_logger: object, _method: str, event: Event) -> str:
+    return logs.json_line(event)
 
 
 def _redact(_logger: object, _method: str, event: Event) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from edge_host import command_line
 from ingest_server.config import load
 from ingest_server.server import IngestServer
 from tests.support.processes import toml
@@ -49,7 +51,8 @@ def as_it_was() -> Iterator[None]:
     """Put back what a program sets for its whole process: logs, signals, hooks."""
     kept, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    hook, showing = threading.excepthook, warnings.showwarning
+    hook, showing, saying = threading.excepthook, warnings.showwarning, command_line.say
+    ending, dropping = sys.excepthook, sys.unraisablehook
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     interrupted = signal.getsignal(signal.SIGINT)
     try:
@@ -57,7 +60,8 @@ def as_it_was() -> Iterator[None]:
     finally:
         structlog.configure(**kept)
         root.handlers[:], root.level = handlers, level
-        threading.excepthook, warnings.showwarning = hook, showing
+        threading.excepthook, warnings.showwarning, command_line.say = hook, showing, saying
+        sys.excepthook, sys.unraisablehook = ending, dropping
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, interrupted)
 

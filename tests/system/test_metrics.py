@@ -471,7 +471,7 @@ def lines():
     stream = io.StringIO()
     kept, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    logs.configure(level="info", form="json", stream=stream)
+    logs.configure(level="debug", form="json", stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.configure(**kept)
     root.handlers[:], root.level = handlers, level
