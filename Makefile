@@ -22,7 +22,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock dist clean format
+.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock deb repo wheels dist clean format
 .DEFAULT_GOAL := help
 
 # `make run ARGS=--max-rate 2MB` takes 2MB for one more thing to make.
@@ -96,10 +96,19 @@ lock: $(STAMP) ## pin what the tests ran with, and what each side needs of it, b
 	$(COMPILE) pyproject.toml --extra agent --extra server --group demo -c constraints.txt -o constraints-run.txt
 	$(COMPILE) --group broker -c constraints.txt -o constraints-broker.txt
 
-dist: $(STAMP) ## the wheel, the source and their checksums, in dist/
-	rm -rf dist
+deb: $(STAMP) ## Debian packages of both sides for amd64, arm64, armhf, in dist/ (ARGS="--side agent --arch arm64")
+	$(BIN)/python -m release.deb $(ARGS)
+
+repo: $(STAMP) ## a signed apt repository of them in dist/apt (the key in EDGE_UPLOADER_SIGNING_KEY)
+	$(BIN)/python -m release.repo $(ARGS)
+
+wheels: $(STAMP) ## whether all is there as a wheel for each machine and Python that is promised
+	$(BIN)/python -m release.wheels
+
+dist: $(STAMP) ## wheel, source archive and SHA256SUMS of all that is in dist/
+	rm -f dist/*.whl dist/*.tar.gz
 	$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
-	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
+	cd dist && sha256sum -- *.whl *.tar.gz $$(ls *.deb *.cdx.json 2>/dev/null) > SHA256SUMS
 
 clean: ## remove the environments and the demo's data
 	rm -rf $(VENV) .venv-device .venv-3.13 var build dist

@@ -37,7 +37,7 @@ def is_packaged(unit: str) -> bool:
 
 def unit_text(unit: str, program_folder: Path) -> str:
     """Return the unit as it came with this program, which is started from *program_folder*."""
-    packed = resources.files("edge_host").joinpath("systemd", unit)
+    packed = resources.files("edge_host").joinpath("units", unit)
     text = packed.read_text() if packed.is_file() else (_TREE / unit).read_text()
     return text.replace(_OURS, f"{program_folder}/")
 

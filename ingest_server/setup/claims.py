@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,24 +59,22 @@ class Claims:
         return self.path.read_text(encoding="ascii").strip()
 
     def _printed(self, *argv: str) -> bytes:
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.dup2(writing, 1)
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-                os.close(reading)
-                os.close(writing)
-                code = self.commands(argv)
-            finally:
-                os._exit(code)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as answer:
-            printed = answer.read()
-        _, status = os.waitpid(child, 0)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    os.dup2(out.fileno(), 1)
+                    os.dup2(complaints.fileno(), 2)
+                    code = self.commands(argv)
+                    sys.stdout.flush()
+                finally:
+                    os._exit(code)
+            _, status = os.waitpid(child, 0)
+            out.seek(0)
+            complaints.seek(0)
+            printed, said = out.read(), complaints.read().decode(errors="replace").strip()
         if os.waitstatus_to_exitcode(status) != 0 or not printed:
-            raise SetupError(
-                f"`ingest-server {' '.join(argv[:2])}` failed: run it by itself, it says why."
-            )
+            last = said.splitlines()[-1] if said else "it does not say why"
+            raise SetupError(f"`ingest-server {' '.join(argv[:2])}` failed: {last}")
         return printed

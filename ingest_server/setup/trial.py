@@ -10,6 +10,8 @@ from pathlib import Path
 from edge_host.setup.errors import SetupError
 
 _ASK_S = 10.0
+_HERE = "127.0.0.1"
+"""Not by name: a small machine may know no localhost."""
 
 
 def ask(name: str, port: int, ca_file: Path | None) -> None:
@@ -21,7 +23,7 @@ def ask(name: str, port: int, ca_file: Path | None) -> None:
     context = ssl.create_default_context(cafile=ca_file)
     try:
         with (
-            socket.create_connection(("localhost", port), _ASK_S) as raw,
+            socket.create_connection((_HERE, port), _ASK_S) as raw,
             context.wrap_socket(raw, server_hostname=name) as secured,
         ):
             secured.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
