@@ -53,8 +53,8 @@ def undo(
 
 def _take_file(one: Made) -> str | None:
     path = Path(one.name)
-    with contextlib.suppress(FileNotFoundError):
-        if digest(path.read_bytes()) not in one.marks:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if path.is_dir() or digest(path.read_bytes()) not in one.marks:
             return "it was changed since"
         path.unlink()
         sync_folder(path.parent)
@@ -63,12 +63,14 @@ def _take_file(one: Made) -> str | None:
 
 def _take_folder(one: Made) -> str | None:
     path = Path(one.name)
+    if path.exists() and not path.is_dir():
+        return "it is no folder any more"
     try:
         path.rmdir()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        return "something is in it" if any(os.scandir(path)) else "it is in use"
+        return "something is in it" if os.listdir(path) else "it is in use"
     sync_folder(path.parent)
     return None
 

@@ -74,7 +74,8 @@ def _say(line: str) -> None:
 
 
 def _take_given(one: Made) -> str | None:
-    Path(one.name).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        Path(one.name).unlink()
     return None
 
 
