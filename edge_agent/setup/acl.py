@@ -2,7 +2,7 @@
 
 Written by the kernel's own form (linux/posix_acl_xattr.h), since `setfacl -R` goes by paths: whoever may write
 below could swap a folder for a link and have root open another place. Here each thing is opened below
-the folder before it, never by a link.
+the folder before it, never by a link; so is the folder itself, whose path was resolved before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from edge_agent.media import beneath
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 READ, WRITE, ENTER = 4, 2, 1
@@ -133,7 +135,7 @@ def let_through(folder: bytes, uid: int) -> None:
     Raises:
         OSError: it may not.
     """
-    with _opened(folder) as fd:
+    with beneath.folder(folder) as fd:
         write(fd, with_user(read(fd), uid, ENTER))
 
 
@@ -143,7 +145,7 @@ def bar(folder: bytes, uid: int) -> None:
     Raises:
         OSError: it is still there.
     """
-    with _opened(folder) as fd:
+    with beneath.folder(folder) as fd:
         _take(fd, uid, ACCESS)
 
 
@@ -163,19 +165,9 @@ def _plain(fd: int) -> list[Entry]:
     return [e for e in read(fd) if e.tag in {_USER_OBJ, _GROUP_OBJ, _OTHER}]
 
 
-@contextlib.contextmanager
-def _opened(path: bytes) -> Iterator[int]:
-    """Open a folder that a person has named, links in its path followed."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def _each(folder: bytes, act: Callable[[int, bool], None]) -> None:
     """Call *act* with *folder*, open, and with each folder and file below it."""
-    with _opened(folder) as top:
+    with beneath.folder(folder) as top:
         act(top, True)
         _each_below(top, os.fstat(top), act, depth=0)
 

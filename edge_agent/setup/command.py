@@ -44,9 +44,13 @@ def setup_device(options: argparse.Namespace) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    if not (options.dry_run or options.show):
+    changes = not (options.dry_run or options.show)
+    if changes:
         must_be_root()
-    machine = Machine(Journal(JOURNALS / "agent.json"), rehearses=options.dry_run, say=_say)
+    journal = Journal(JOURNALS / "agent.json")
+    if changes:
+        journal.lock()
+    machine = Machine(journal, rehearses=not changes, say=_say)
     if options.undo:
         undo(machine, _TAKES, keeps=_keeps)
         if machine.journal.made or not options.dry_run:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_agent.setup import acl
-from edge_agent.setup.as_user import as_user
+from edge_agent.setup.as_user import User
 from edge_host.setup.errors import SetupError
 from edge_host.setup.machine import Machine, uid_of
 from edge_host.setup.services import UNITS
@@ -23,6 +23,11 @@ TREE, PASSAGE = f"access of {USER} to all in", f"passage of {USER} through"
 DROP_IN = UNITS / "edge-agent.service.d" / "media.conf"
 _UNSEEN = (Path("/tmp"), Path("/var/tmp"), Path("/dev"), Path("/proc"), Path("/sys"))  # noqa: S108 # named to be refused
 _LOOKED_AT = 1000
+_TRIAL = ".edge-agent-trial"
+_TRIALS = (
+    ("with mode 0600 (a recorder with umask 077)", False, 0o600),
+    ("moved or copied from a private folder with their mode (mv, cp -p), 0640", True, 0o640),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Access:
     def _open_passage(self, machine: Machine) -> None:
         uid = uid_of(USER)
         for above in reversed(self.folder.parents):
-            if not as_user(USER, self._groups(), partial(os.access, above, os.X_OK)):
+            if not self._user.does(partial(os.access, above, os.X_OK)):
                 machine.do(
                     PASSAGE,
                     str(above),
@@ -92,7 +97,7 @@ class Access:
                 )
 
     def _open_tree(self, machine: Machine) -> None:
-        if as_user(USER, self._groups(), self._is_open):
+        if self._user.does(self._is_open):
             machine.say(f"  is there  {self.folder} is open to {USER}")
             return
         machine.do(
@@ -123,38 +128,39 @@ class Access:
             os.access(below, mode if is_folder else os.R_OK) for below, is_folder in _sample(folder)
         )
 
-    def _groups(self) -> list[str]:
-        return [self.group] if self.group is not None and not self.reads_everything else []
+    @property
+    def _user(self) -> User:
+        """The service's user, in the groups that the service has."""
+        groups = [] if self.group is None or self.reads_everything else [self.group]
+        return User.named(USER, groups)
 
     def uncovered(self) -> Iterator[str]:
-        """Say which files that the folder's owner may bring there the agent could not read: tried, and taken away."""
+        """Say which files of the folder's owner the agent could not read: tried as both, and taken away.
+
+        Never made as root: in a folder that others may write in, a name leads where they want.
+        """
         if self.reads_everything:
             return
-        owner = self.folder.stat()
-        trials = {
-            "with mode 0600 (a recorder with umask 077)": 0o600,
-            "moved or copied with their mode (mv, cp -p) from a private folder, mode 0640": None,
-        }
-        for what, mode in trials.items():
-            trial = self.folder / f".edge-agent-trial-{os.getpid()}"
-            fd = os.open(
-                trial,
-                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                mode or 0o640,
-            )
-            try:
-                os.fchown(
-                    fd,
-                    owner.st_uid,
-                    pwd.getpwuid(owner.st_uid).pw_gid if _has_name(owner) else owner.st_gid,
-                )
-                if mode is None:
-                    _as_moved_here(fd)
-                if not as_user(USER, self._groups(), partial(os.access, trial, os.R_OK)):
-                    yield what
-            finally:
-                os.close(fd)
-                trial.unlink()
+        owner, trial = User.owning(self.folder.stat()), self.folder / _TRIAL
+        for what, moved_in, mode in _TRIALS:
+            owner.does(partial(_remove, trial))  # of a run that was cut off
+            if not owner.does(partial(_bring, trial, mode, moved_in=moved_in)):
+                continue
+            if not self._user.does(partial(os.access, trial, os.R_OK)):
+                yield what
+            owner.does(partial(_remove, trial))
+
+
+def _bring(trial: Path, mode: int, *, moved_in: bool) -> bool:
+    fd = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    if moved_in:  # with the lists of where it comes from: none
+        acl.write(fd, [e for e in acl.read(fd) if e.id == acl.NO_ID and e.tag != acl.MASK])
+        os.fchmod(fd, mode)
+    return True
+
+
+def _remove(trial: Path) -> None:
+    trial.unlink(missing_ok=True)
 
 
 def take_back(kind: str, folder: str) -> None:
@@ -202,19 +208,6 @@ def _sample(folder: Path) -> Iterator[tuple[Path, bool]]:
                 looked_at += 1
                 if looked_at >= _LOOKED_AT:
                     return
-
-
-def _as_moved_here(fd: int) -> None:
-    plain = [e for e in acl.read(fd) if e.id == acl.NO_ID and e.tag != acl.MASK]
-    acl.write(fd, plain)
-    os.fchmod(fd, 0o640)
-
-
-def _has_name(owner: os.stat_result) -> bool:
-    try:
-        return bool(pwd.getpwuid(owner.st_uid))
-    except KeyError:
-        return False
 
 
 def _no_user() -> bool:

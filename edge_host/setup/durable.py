@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 
@@ -13,7 +12,8 @@ def put(path: Path, content: bytes, *, mode: int, uid: int = 0, gid: int = 0) ->
     Raises:
         OSError: the old content, or none, is still there.
     """
-    fresh = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    fresh = beside(path)
+    fresh.unlink(missing_ok=True)  # of a run that was cut off
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as out:
@@ -27,6 +27,11 @@ def put(path: Path, content: bytes, *, mode: int, uid: int = 0, gid: int = 0) ->
         fresh.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """Return where the new content of the file at *path* lies until it is whole; its folder is root's."""
+    return path.parent / f".{path.name}.new"
 
 
 def make_folder(path: Path, *, mode: int = 0o755, uid: int = 0, gid: int = 0) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -84,6 +86,21 @@ class Journal:
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
             self.path.parent.parent.rmdir()
+
+    def lock(self) -> None:
+        """Keep other setups of this machine off until this program ends.
+
+        Raises:
+            SetupError: one is at work.
+        """
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._held = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SetupError(
+                "Another setup is at work on this machine: let it end first."
+            ) from error
 
     def _write(self) -> None:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

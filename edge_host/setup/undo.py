@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge_host.setup.durable import sync_folder
+from edge_host.setup.durable import beside, sync_folder
 from edge_host.setup.errors import SetupError
 from edge_host.setup.journal import Made
 from edge_host.setup.machine import FILE, FOLDER, SERVICE, Machine, digest, run
@@ -54,6 +54,7 @@ def undo(
 def _take_file(one: Made) -> str | None:
     path = Path(one.name)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        beside(path).unlink(missing_ok=True)
         if path.is_dir() or digest(path.read_bytes()) not in one.marks:
             return "it was changed since"
         path.unlink()

@@ -6,11 +6,12 @@ year before it is made: a board without a clock battery, whose time is that of i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
+import shutil
 import ssl
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,17 @@ class Authority:
         """The SHA-256 of the certificate, in hexadecimal digits."""
         return fingerprint(self.cert)
 
+    @contextlib.contextmanager
+    def _work(self) -> Iterator[Path]:
+        """Have a folder for what is not to stay; what a run that was cut off has left of it goes first."""
+        work = self.folder / ".making"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work)
+
     def make(self, name: str) -> None:
         """Make what is not there yet; a key that is there is used, never replaced.
 
@@ -80,10 +92,10 @@ class Authority:
             SetupError: openssl does not do it.
             OSError: the disk does not.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as work:
+        with self._work() as work:
             if not self.key.exists():
                 put(self.key, _new_key(), mode=0o600)
-            signed = _sign(Path(work), self.key, None, _AUTHORITY, [name])
+            signed = _sign(work, self.key, None, _AUTHORITY, [name])
             put(self.cert, signed, mode=0o644)
 
     def issue(self, names: Sequence[str], path: Path, gid: int) -> None:
@@ -93,10 +105,10 @@ class Authority:
             SetupError: openssl does not do it.
             OSError: the disk does not.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".making-") as work:
-            key = Path(work, "server.key")
+        with self._work() as work:
+            key = work / "server.key"
             put(key, _new_key(), mode=0o600)
-            signed = _sign(Path(work), key, self, _SERVER, names)
+            signed = _sign(work, key, self, _SERVER, names)
             put(path, signed + self.cert.read_bytes() + key.read_bytes(), mode=0o640, gid=gid)
 
 

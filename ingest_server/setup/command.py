@@ -52,9 +52,13 @@ def setup_server(options: argparse.Namespace, commands: Commands) -> int:
     Raises:
         SetupError: something stands in the way; what was done is noted, and the same command goes on.
     """
-    if not (options.dry_run or options.show):
+    changes = not (options.dry_run or options.show)
+    if changes:
         must_be_root()
-    machine = Machine(Journal(JOURNALS / "server.json"), rehearses=options.dry_run, say=_say)
+    journal = Journal(JOURNALS / "server.json")
+    if changes:
+        journal.lock()
+    machine = Machine(journal, rehearses=not changes, say=_say)
     if options.undo:
         undo(machine, {_GIVEN: _take_given}, keeps=_keeps)
         _say("Recordings, and the database with the devices' tokens, are where they were.")

@@ -98,3 +98,41 @@ def test_two_commands_bring_a_file_out_of_a_closed_home_and_two_more_leave_the_m
         f"edge-uploader{one}" for one in ("", "/ca", "/ca/ca.crt", "/ca/ca.key")
     }
     assert len(recordings()) == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_cut_at_any_line_is_gone_on_from_and_leaves_nothing_behind(machine):
+    require("openssl")
+    recorder_with_a_closed_home(machine)
+    home = machine.files / "home/pi"
+    before = facts(home)
+    cut_off_at_each_line(machine, "ingest_server", ("setup", "--name", "localhost"))
+    said = machine.program("ingest_server", "setup", "--name", "localhost")
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    claim, arguments = device_line(said)
+
+    cut_off_at_each_line(machine, "edge_agent", arguments, claim)
+    machine.stop()
+    machine.program("edge_agent", "setup", "--undo")
+    machine.program("ingest_server", "setup", "--undo")
+
+    assert " made " not in said
+    assert facts(home) == before
+    assert of_ours(machine) == {
+        f"edge-uploader{one}" for one in ("", "/ca", "/ca/ca.crt", "/ca/ca.key")
+    }
+
+
+def cut_off_at_each_line(machine, module, arguments, claim=""):
+    """Run a setup again and again, killed after its first line, its second, ..., until it is through."""
+    for lines in range(1, 60):
+        one = machine.begin(module, *arguments, input_=claim)
+        printed = [one.stdout.readline() for _ in range(lines)]
+        if not printed[-1]:
+            assert one.wait() == 0, printed
+            return
+        one.kill()
+        one.wait()
+    pytest.fail("it does not come to its end")
