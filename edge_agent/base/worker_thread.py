@@ -12,7 +12,7 @@ from edge_agent.base.clock import Clock
 
 log = structlog.get_logger()
 
-_RESTART_CAP_S = 60.0
+_RESTART_S, _RESTART_CAP_S = 2.0, 60.0
 _TWICE = 2
 
 LATE_S = 30.0
@@ -104,7 +104,7 @@ class WorkerThread:
             self.failures += 1
             if self.failing_since_s is None:
                 self.failing_since_s = now_s
-            wait_s = min(_RESTART_CAP_S, 2.0 ** min(self.failures, 10))
+            wait_s = min(_RESTART_CAP_S, _RESTART_S * 2.0 ** min(self.failures - 1, 10))
             log.exception("worker.failed", worker=self.name, failures=self.failures, wait_s=wait_s)
             if self.failures == _TWICE:
                 self._on_failing(True)

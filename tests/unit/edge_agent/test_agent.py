@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from edge_agent import logs
+from edge_agent.base import worker_thread
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
 from edge_agent.base.settings import AgentSettings
@@ -82,7 +83,12 @@ def test_waking_a_worker_ends_its_wait():
     assert runner.join(10)
 
 
-def test_a_worker_that_breaks_is_logged_and_stepped_again(log_lines):
+@pytest.fixture
+def soon_again(monkeypatch):
+    monkeypatch.setattr(worker_thread, "_RESTART_S", 0.01)
+
+
+def test_a_worker_that_breaks_is_logged_and_stepped_again(log_lines, soon_again):
     class Broken:
         def __init__(self) -> None:
             self.steps = 0
@@ -107,7 +113,7 @@ def test_a_worker_that_breaks_is_logged_and_stepped_again(log_lines):
     assert "ZeroDivisionError: a bug" in line["exception"]
 
 
-def test_a_worker_that_fails_at_each_step_is_told_and_so_is_that_it_works_again():
+def test_a_worker_that_fails_at_each_step_is_told_and_so_is_that_it_works_again(soon_again):
     told: list[bool] = []
     works, is_well = threading.Event(), threading.Event()
 
