@@ -35,9 +35,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: what is short fills the gap at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with the files that have the longest tests: what is short fills the gap at the end."""
+    paths = {
+        mark: {item.path for item in items if item.get_closest_marker(mark)}
+        for mark in ("long", "slow")
+    }
+    items.sort(key=lambda item: (item.path not in paths["long"], item.path not in paths["slow"]))
 
 
 def pytest_collection_finish() -> None:
