@@ -187,6 +187,13 @@ class SendingRules:
             return self.urgent_from
         return 0 if self.rule is None else self.rule.min_priority
 
+    @property
+    def originals_from(self) -> int:
+        """The priority from which originals are sent; 0: all of them are."""
+        if self.originals_held_by is None:
+            return 0
+        return URGENT_METERED if self.originals_held_by == "metered" else URGENT
+
     def for_urgent(self) -> SendingRules:
         """Return what is allowed instead while an urgent recording waits."""
         return replace(self, blocked_by=None, held_by=self.blocked_by, holds_every_link=False)

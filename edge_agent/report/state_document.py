@@ -26,7 +26,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.core.groups import Role
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording, age_s
-from edge_agent.core.schedule import URGENT
+from edge_agent.core.schedule import URGENT, URGENT_METERED
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folders import Folders
 from edge_agent.report.folder_rows import (
@@ -183,7 +183,7 @@ class StateDocuments:
         """Return what waits longest; what nobody has asked for is not waited for."""
         if view.originals is None or view.originals.reason is not Reason.ON_DEMAND:
             return next(iter(self._store.in_states(*PENDING, limit=1)), None)
-        due = self._store.due(*PENDING, without_originals=True, limit=_LOOKED_AT)
+        due = self._store.due(*PENDING, originals_from=URGENT, limit=_LOOKED_AT)
         return min(due, key=lambda one: one.seq, default=None)
 
     def _named(self, wait: Wait, counts: Mapping[State, tuple[int, int]]) -> Wait:
@@ -269,8 +269,10 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
         return _of_folder(own, view, recording.watch) if is_watched else own
     if is_watched and (away := view.away(recording.watch)) is not None:
         return away
-    if view.originals is not None and _is_held(recording):
-        return view.originals
+    if view.originals is not None:
+        is_metered = view.originals.reason is Reason.METERED
+        if _is_held(recording, URGENT_METERED if is_metered else URGENT):
+            return view.originals
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
@@ -278,9 +280,9 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
     return Wait(Reason.QUEUED, "other recordings are sent first")
 
 
-def _is_held(recording: Recording) -> bool:
+def _is_held(recording: Recording, least: int) -> bool:
     """Return whether *recording* waits where originals do."""
-    is_wanted = recording.priority >= URGENT
+    is_wanted = recording.priority >= least
     return recording.role is Role.ORIGINAL and recording.state in SETTLED and not is_wanted
 
 

@@ -295,7 +295,7 @@ class Lane:
         """Return why nothing is done although something is due: only more urgent ones may go."""
         permission = self._shared.permission
         least = permission.least_priority
-        if not least and permission.holds_originals:
+        if not least and permission.originals_from:
             return permission.held_originals() if self._shared.store.due(*WORK, limit=1) else None
         if not least or not self._shared.store.due(*WORK, limit=1):
             return None

@@ -142,7 +142,9 @@ class LaneQueue:
         """Return whether nothing more urgent than the current recording waits."""
         if not self._permission.lets_go(current):
             return False
-        return not self._store.due(*WORK, ahead_of=current, limit=1)
+        return not self._store.due(
+            *WORK, ahead_of=current, originals_from=self._permission.originals_from, limit=1
+        )
 
     def _due(self) -> Iterator[Recording]:
         """Yield the recordings that are due, in order; of equally urgent ones what is begun first.
@@ -162,7 +164,7 @@ class LaneQueue:
             *states,
             after=after,
             at_least=self._permission.least_priority,
-            without_originals=self._permission.holds_originals,
+            originals_from=self._permission.originals_from,
             limit=_PAGE,
         ):
             yield from page

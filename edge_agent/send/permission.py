@@ -14,7 +14,7 @@ import structlog
 from edge_agent.base.activity import Reason, Wait
 from edge_agent.core.groups import Role
 from edge_agent.core.recording import Recording
-from edge_agent.core.schedule import URGENT, LinkRule
+from edge_agent.core.schedule import LinkRule, SendingRules
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
@@ -42,8 +42,8 @@ class Permission:
         self._is_forbidden = False
         self.least_priority = 0
         """The link in use is only for recordings of at least this."""
-        self.holds_originals = False
-        """Only what is small and says much is sent, and what a person wants now."""
+        self.originals_from = 0
+        """Originals of a lower priority wait: only what is small and says much is sent, and what is wanted now."""
 
     @property
     def is_paused(self) -> bool:
@@ -63,7 +63,7 @@ class Permission:
         found = self._policy.look(now_s, self._throttle.sent)
         self._throttle.limit(found.max_rate)
         self._keep_to_priority(found.min_priority)
-        self._hold_originals(found.originals_held_by)
+        self._hold_originals(found)
         if found.blocked_by is None:
             self._allow()
             return None
@@ -99,8 +99,7 @@ class Permission:
         """Return whether *recording* may be sent now, where anything may."""
         if recording.priority < self.least_priority:
             return False
-        is_held = self.holds_originals and recording.role is Role.ORIGINAL
-        return not is_held or recording.priority >= URGENT
+        return recording.role is not Role.ORIGINAL or recording.priority >= self.originals_from
 
     def held_originals(self) -> Wait | None:
         """Return why originals wait while others are sent; None: they do not."""
@@ -118,14 +117,16 @@ class Permission:
             self._waits.release_rules()
             self._roster.release()
 
-    def _hold_originals(self, held_by: str | None) -> None:
+    def _hold_originals(self, found: SendingRules) -> None:
         """Let originals wait, or go again."""
+        held_by, least = found.originals_held_by, found.originals_from
         self._waits.hold_originals(None if held_by is None else _of_originals(held_by))
-        if (held_by is not None) == self.holds_originals:
+        if least == self.originals_from:
             return
-        self.holds_originals = held_by is not None
+        is_wider = least < self.originals_from
+        self.originals_from = least
         log.info("originals.held" if held_by else "originals.released", reason=held_by)
-        if held_by is None:
+        if is_wider:
             self._roster.wake_idle()
             return
         for number, recording_id in self._roster.busy.items():
@@ -152,7 +153,8 @@ class Permission:
 def _of_originals(held_by: str) -> Wait:
     if held_by == "on_demand":
         return Wait(
-            Reason.ON_DEMAND, "originals are sent when they are fetched ([groups] original)"
+            Reason.ON_DEMAND,
+            'originals are sent when they are fetched ([groups] original), or by "edge-agent now FILE"',
         )
     detail = (
         "originals wait for a link that is not metered ([groups] original); smaller files are sent"

@@ -162,7 +162,7 @@ class WhileRecording:
         due = shared.store.due(
             *WORK,
             at_least=shared.permission.least_priority,
-            without_originals=shared.permission.holds_originals,
+            originals_from=shared.permission.originals_from,
             limit=_DUE,
         )
         return all(shared.waits.is_held(one.id, now_s) for one in due)

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from edge_agent.core.groups import Role
 from edge_agent.core.recording import Recording, Share
-from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import State
 from edge_agent.store.database import Database
 from edge_agent.store.schema import COLUMNS, to_recording
@@ -16,8 +15,11 @@ _LAST_SEQ = 2**63 - 1
 
 # Word for word as the indexes have them: else SQLite does not see that one of them holds all of these.
 _ALL = (("turn > 0", 0),)
-_SMALL = (("role > 0", 0), ("turn > 0 AND role = 0", len(Role) * URGENT))
 """Which recordings, and the least turn of them: so few indexes hold them that none is gone through for nothing."""
+
+
+def _small(originals_from: int) -> tuple[tuple[str, int], ...]:
+    return ("role > 0", 0), ("turn > 0 AND role = 0", len(Role) * originals_from)
 
 
 class Queue(Protocol):
@@ -50,7 +52,7 @@ class Queue(Protocol):
         after: Recording | None = None,
         at_least: int = 0,
         ahead_of: Recording | None = None,
-        without_originals: bool = False,
+        originals_from: int = 0,
         limit: int,
     ) -> list[Recording]:
         """Return recordings in *states* in the order of sending: by turn, then as `newest_first` says.
@@ -59,7 +61,7 @@ class Queue(Protocol):
             after: the last one of the page before.
             at_least: leave out those of a lower priority.
             ahead_of: leave out those whose turn is not before that of this one.
-            without_originals: leave them out, but for those that a person wants now.
+            originals_from: leave out originals of a lower priority.
         """
         ...
 
@@ -101,15 +103,15 @@ class EveryRecording:
         after: Recording | None = None,
         at_least: int = 0,
         ahead_of: Recording | None = None,
-        without_originals: bool = False,
+        originals_from: int = 0,
         limit: int,
     ) -> list[Recording]:
         least = max(len(Role) * at_least, 0 if ahead_of is None else ahead_of.turn + 1)
         page: list[Recording] = []
         if after is None or after.turn > 0:
-            kinds = _SMALL if without_originals else _ALL
+            kinds = _ALL if originals_from <= 0 else _small(originals_from)
             page = self._ahead(kinds, states, after, least, limit)
-        if len(page) < limit and least <= 0 and not without_originals:
+        if len(page) < limit and least <= 0 and originals_from <= 0:
             first, behind, order = self._way()
             after_seq = first if after is None or after.turn > 0 else after.seq
             where = f"turn = 0 AND seq {behind} ?"
@@ -204,7 +206,7 @@ class Chosen:
         after: Recording | None = None,
         at_least: int = 0,  # noqa: ARG002 a person's word is above the owner's rules of priority
         ahead_of: Recording | None = None,  # noqa: ARG002
-        without_originals: bool = False,  # noqa: ARG002
+        originals_from: int = 0,  # noqa: ARG002
         limit: int,
     ) -> list[Recording]:
         return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)

@@ -208,7 +208,7 @@ class Store:
         after: Recording | None = None,
         at_least: int = 0,
         ahead_of: Recording | None = None,
-        without_originals: bool = False,
+        originals_from: int = 0,
         limit: int,
     ) -> list[Recording]:
         """Return recordings in *states* in the order of sending (see `Queue`)."""
@@ -217,7 +217,7 @@ class Store:
             after=after,
             at_least=at_least,
             ahead_of=ahead_of,
-            without_originals=without_originals,
+            originals_from=originals_from,
             limit=limit,
         )
 

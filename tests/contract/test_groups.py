@@ -262,6 +262,59 @@ def test_a_group_is_its_tokens_devices():
         assert server.state.groups.find("drone-1", GROUP).device == "drone-1"
 
 
+def test_a_crash_after_the_manifest_and_before_the_word_of_it_makes_no_second_one(client, server):
+    video = member(upload(client))
+    groups = server.state.groups
+
+    class PowerFails:
+        def __getattr__(self, name):
+            return getattr(groups, name)
+
+        def complete(self, *_):
+            raise SystemExit
+
+    server.state.groups = PowerFails()
+    with pytest.raises(SystemExit):
+        told(client, video)
+    server.state.groups = groups
+    assert groups.find("drone-1", GROUP).state == "open"
+    assert len(manifests(server)) == 1
+
+    assert told(client, video).json()["state"] == "complete"
+
+    assert len(manifests(server)) == 1
+    assert len(completions(server)) == 1
+
+
+def test_operators_see_groups_as_a_list_and_one_with_its_files(client, server):
+    video = upload(client)
+    told(client, member(video), expected_of("clip.mov"), missing=["clip2.mp4"])
+    told(client, expected_of("x.mp4"), group="f" * 32, title="x")
+
+    page = client.get("/v1/fleet/groups", params={"limit": 1}).json()
+    following = client.get("/v1/fleet/groups", params={"cursor": page["next"]}).json()
+    one = client.get(f"/v1/fleet/groups/drone-1/{GROUP}").json()
+
+    assert [one["title"] for one in page["groups"] + following["groups"]] == ["x", "clip"]
+    assert (one["done"], one["expected"], one["missing"]) == (1, 3, ["clip2.mp4"])
+    here, held = one["members"]
+    assert (here["published_as"], here["can_play"]) == (video["published_as"], True)
+    assert (held["upload_id"], held["can_play"]) == (None, False)
+    assert client.get("/v1/fleet/groups", params={"state": "complete"}).json()["groups"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong", ["device=../x", "state=maybe", "cursor=x", "limit=0", "limit=9999", "limit=1e3"]
+)
+def test_a_question_for_groups_that_is_none_is_refused(client, wrong):
+    assert client.get(f"/v1/fleet/groups?{wrong}").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["drone-1/" + "f" * 32, "drone-1/x", "..%2Fx/" + GROUP])
+def test_a_group_that_nobody_told_of_is_not_found(client, path):
+    assert client.get(f"/v1/fleet/groups/{path}").status_code == 404
+
+
 def test_a_manifest_that_the_disk_refuses_leaves_the_group_open_and_the_next_word_completes_it(
     client, server
 ):

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.base.activity import Reason
 from edge_agent.base.settings import LinkSettings, UploadSettings
-from edge_agent.core.schedule import URGENT_METERED, PriorityRule
+from edge_agent.core.schedule import URGENT, URGENT_METERED, PriorityRule
 from edge_agent.core.upload import State
 from edge_agent.send.group_telling import GroupTelling
 from edge_agent.store import priorities
@@ -128,6 +128,21 @@ def test_what_is_wanted_now_goes_though_originals_wait_for_a_fetch(stage):
 
     assert stage.lane.now(wanted).state is State.VERIFIED
     assert stage.lane.now(other).state is State.STABLE
+
+
+def test_what_is_wanted_over_a_metered_link_says_so(stage, interface):
+    stage.lane.sender.hold_originals("unmetered")
+    plainly = stage.lane.record("a.mp4", b"a" * 1000)
+    whatever_it_costs = stage.lane.record("b.mp4", b"b" * 1000)
+    stage.lane.store.holdings.want_now([plainly.id], URGENT)
+    stage.lane.store.holdings.want_now([whatever_it_costs.id], URGENT_METERED)
+    stage.lane.sender.obey()
+
+    run_all(stage, 30)
+
+    assert stage.lane.now(whatever_it_costs).state is State.VERIFIED
+    assert stage.lane.now(plainly).state is State.STABLE
+    assert stage.lane.activity.blocked_by.reason is Reason.METERED
 
 
 def test_the_owners_priority_is_no_reason_to_send_an_original_that_waits_for_a_fetch(stage):

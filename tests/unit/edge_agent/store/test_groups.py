@@ -6,8 +6,9 @@ import pytest
 
 from edge_agent.core.groups import Role
 from edge_agent.core.upload import PENDING, Event, State
+from edge_agent.store.groups import adopt_all
 from edge_agent.store.recordings import Store
-from tests.support.agent_store import found
+from tests.support.agent_store import found, plans, statements
 from tests.support.clock import VirtualClock
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -162,7 +163,7 @@ def test_originals_are_left_out_but_for_those_that_a_person_wants_now(store):
     wanted, *_ = add(store, "a.mp4", "b.mp4", "b.lrv", "c.mp4")
     store.holdings.want_now([wanted.id], 1001)
 
-    due = store.due(*PENDING, without_originals=True, limit=9)
+    due = store.due(*PENDING, originals_from=1001, limit=9)
 
     assert [one.name for one in due] == ["a.mp4", "b.lrv"]
     assert store.groups.originals(PENDING) == (2, 2)
@@ -172,11 +173,39 @@ def test_pages_without_originals_follow_each_other(store):
     add(store, *(f"{number}.{ending}" for number in range(9) for ending in ("mp4", "srt", "lrv")))
 
     walked, after = [], None
-    while page := store.due(*PENDING, after=after, without_originals=True, limit=4):
+    while page := store.due(*PENDING, after=after, originals_from=1001, limit=4):
         walked += page
         after = page[-1]
 
     assert [one.role for one in walked] == [Role.SIDECAR] * 9 + [Role.PROXY] * 9
+
+
+def test_what_an_earlier_version_remembered_joins_its_group_once(store, database_of):
+    video, _, done = add(store, "a.mp4", "a.srt", "b.srt")
+    verify(store, done)
+    database_of("DELETE FROM group_member")
+    database_of("UPDATE recording SET role = 0")
+
+    for _ in range(2):
+        adopt_all(store)
+
+    assert names(store, store.groups.of(video.id)) == ["a.mp4", "a.srt"]
+    assert [one.role for one in store.due(*PENDING, limit=9)] == [Role.SIDECAR, Role.ORIGINAL]
+
+
+def test_what_is_small_is_found_by_index_whatever_waits_before_it(store, database):
+    with statements(database) as asked:
+        store.due(State.STABLE, originals_from=1001, limit=3)
+
+    on_recordings = [step for step in plans(database, asked) if "recording" in step]
+    assert len(on_recordings) == 2
+    assert any("USING INDEX recording_small (state=? AND turn" in step for step in on_recordings)
+    assert any("USING INDEX recording_ahead (state=? AND turn" in step for step in on_recordings)
+
+
+@pytest.fixture
+def database(store):
+    return store._database
 
 
 def test_groups_of_which_nothing_is_remembered_are_forgotten_from_the_oldest(store, database_of):
