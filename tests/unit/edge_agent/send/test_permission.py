@@ -7,7 +7,7 @@ import pytest
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
-from edge_agent.core.schedule import LinkRule, Slot, Window
+from edge_agent.core.schedule import URGENT_METERED, LinkRule, Slot, Window
 from edge_agent.core.upload import State
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.permission import Permission
@@ -172,3 +172,35 @@ def test_a_rate_above_the_limit_is_never_shown_whatever_was_saved_up_at_the_star
     lane.run()
 
     assert 0 < max(rates) <= limit
+
+
+@pytest.mark.parametrize(
+    ("name", "priority", "is_cut"),
+    [
+        ("a.mp4", 0, True),
+        ("a.mp4", 100, True),
+        ("a.mp4", URGENT_METERED, False),
+        ("a.lrv", 0, False),
+    ],
+)
+def test_a_request_for_an_original_is_broken_off_as_soon_as_originals_wait(
+    lane, name, priority, is_cut
+):
+    asked = Asked(lane, "wwan0")
+    asked.rules(LinkRule("wwan*", metered=True, daily_bytes=10 * MIB))
+    recording = lane.record(name, b"x")
+    lane.store.choose_priority(recording, priority)
+    asked.roster.busy[0] = recording.id
+    assert asked.answer() is None
+    cuts = []
+    asked.client.cut = lambda: cuts.append(1)
+
+    asked.permission.choose_originals("unmetered")
+
+    assert asked.answer() is None
+    assert bool(cuts) is is_cut
+    assert asked.permission.lets_go(lane.store.get(recording.id)) is not is_cut
+    assert asked.permission.held_originals().reason is Reason.METERED
+    asked.interface = "eth0"
+    assert asked.answer() is None
+    assert asked.permission.held_originals() is None

@@ -96,8 +96,11 @@ def test_a_counter_that_begins_anew_makes_other_groups(store):
 
     again = add(store, "DJI_0001.MP4", "DJI_0001.SRT")
 
-    assert store.groups.of(again[0].id) == store.groups.of(again[1].id)
-    assert store.groups.of(again[0].id) != store.groups.of(first[0].id)
+    before, after = store.groups.of(first[0].id), store.groups.of(again[0].id)
+    assert before is not None
+    assert before != after
+    assert after == store.groups.of(again[1].id)
+    assert names(store, before) == names(store, after) == ["DJI_0001.MP4", "DJI_0001.SRT"]
 
 
 def test_a_file_that_changed_takes_the_place_of_what_it_was(store):
