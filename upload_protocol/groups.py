@@ -200,7 +200,7 @@ class GroupStatus:
             expected=members.required(found, "expected", int),
             done=members.required(found, "done", int),
             revision=members.required(found, "revision", int),
-            manifest=members.optional(found, "manifest", str),
+            manifest=members.short_text(found, "manifest", MAX_NAME),
         )
 
 

@@ -16,7 +16,12 @@ from edge_agent.operate.checks.folders import (
     check_left_out,
     check_state_dir,
 )
-from edge_agent.operate.checks.link import check_link, check_other_links, rules_now
+from edge_agent.operate.checks.link import (
+    check_link,
+    check_originals,
+    check_other_links,
+    rules_now,
+)
 from edge_agent.operate.checks.requests import check_requests
 from edge_agent.operate.checks.server import check_server
 
@@ -42,6 +47,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
         is_there &= finding.level != "FAIL"
         yield finding
     yield check_link(settings, clock)
+    yield from check_originals(settings)
     if is_there:
         yield from check_requests(settings, clock, rules_now(settings, clock))
     else:

@@ -272,6 +272,33 @@ def test_one_group_that_the_server_refuses_does_not_hold_up_the_others(stage, sa
     assert sorted(one["title"] for one in manifests(stage)) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"group": "f" * 32},
+        {"state": "perhaps"},
+        {"state": ["complete"]},
+        {"manifest": "a" * 5000},
+        {"revision": "1"},
+        {"done": True},
+    ],
+)
+def test_an_answer_that_is_none_is_taken_for_none(stage, said):
+    for name in ("a.mp4", "a.srt"):
+        stage.lane.record(name, os.urandom(1000))
+    stage.lane.run()
+    stage.clock.pass_s(QUIET_S)
+    [group] = stage.lane.store.groups.due(9)
+    fine = {"group": group.id, "state": "complete", "expected": 2, "done": 2, "revision": 1}
+    body = json.dumps({**fine, "manifest": "cam/a.group.json", **said}).encode()
+    stage.link.schedule = of_groups(Fault(answer=(200, {"Content-Type": "application/json"}, body)))
+
+    tell(stage, telling(stage))
+
+    assert stage.lane.store.groups.due(9) == [group]
+    assert not [one for one in stage.lane.store.outbox.undelivered(limit=99) if "group" in one.type]
+
+
 def test_nothing_is_told_while_the_owner_lets_nothing_be_sent(stage):
     for name in ("a.mp4", "a.srt"):
         stage.lane.record(name, os.urandom(1000))

@@ -33,6 +33,20 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
     return Finding("OK", "link", text)
 
 
+def check_originals(settings: AgentSettings) -> Iterator[Finding]:
+    """Say where ``[groups] original`` does not do what its owner will have meant."""
+    if settings.groups.original != "unmetered":
+        return
+    metered = [one for one in settings.link if one.metered]
+    if not metered:
+        text = '[groups] original = "unmetered" holds nothing back: no [[link]] rule says metered = true'
+        yield Finding("WARN", "groups", text)
+    for one in metered:
+        if one.daily_bytes is None:
+            text = f'[[link]] match = "{one.match}" carries nothing, proxies neither: give it daily_bytes for them'
+            yield Finding("WARN", "groups", text)
+
+
 def check_other_links(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
     """Say over which other interfaces the server answers, and whether the agent would use them."""
     usual = _interface(settings)
@@ -74,6 +88,7 @@ def _verdict(settings: AgentSettings, clock: Clock, interface: str | None) -> Se
         local=local,
         used_today=0,
         is_paused=False,
+        original=settings.groups.original,
     )
 
 
@@ -88,5 +103,7 @@ def _rules_in_words(verdict: SendingRules) -> str:
         parts.append("at certain times only")
     if rule is not None and rule.min_priority:
         parts.append(f"recordings of priority {rule.min_priority} and above only")
+    if verdict.originals_held_by is not None:
+        parts.append("originals are held back ([groups] original)")
     limit = "no limit" if verdict.max_rate is None else f"at most {size(verdict.max_rate)}/s"
     return ", ".join([*parts, limit])

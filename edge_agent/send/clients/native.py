@@ -159,7 +159,7 @@ class NativeClient:
         answer = self._exchange.ask("POST", headers.GROUPS_PATH, document=report.to_json())
         if responses.problem_code(answer) in _NO_SUCH_METHOD:
             return None
-        return responses.read(answer, GroupStatus.from_json, now=self._utc())
+        return responses.read(answer, _group_status_of(report.group), now=self._utc())
 
     def _put(self) -> tuple[str, dict[str, str]]:
         """Return what goes as PUT, and with which header, where that itself does not pass."""
@@ -203,6 +203,16 @@ class NativeClient:
     ) -> T:
         answer = self._exchange.ask(method, path, document=document, fields=fields)
         return responses.read(answer, form, now=self._utc())
+
+
+def _group_status_of(group: str) -> Callable[[object], GroupStatus]:
+    def read(document: object) -> GroupStatus:
+        status = GroupStatus.from_json(document)
+        if status.group != group:
+            raise MessageError("'group' is that of another group")
+        return status
+
+    return read
 
 
 def _token_of(document: object) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_agent.base.settings import AgentSettings
-from edge_agent.operate.checks.link import check_link
+from edge_agent.operate.checks.link import check_link, check_originals
 from tests.support.rim import StillClock
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -50,3 +50,37 @@ def test_the_link_in_use_and_its_rules_are_told(tables, level, said):
 
     assert found.level == level
     assert said in found.text
+
+
+METERED = {"match": "wwan*", "metered": True}
+
+
+@pytest.mark.parametrize(
+    ("original", "links", "said"),
+    [
+        ("always", [METERED], []),
+        ("on-demand", [], []),
+        ("unmetered", [{**METERED, "daily_bytes": "1GB"}], []),
+        ("unmetered", [], ["holds nothing back: no [[link]] rule says metered = true"]),
+        ("unmetered", [METERED], ["carries nothing, proxies neither: give it daily_bytes"]),
+    ],
+)
+def test_a_rule_for_originals_that_does_not_do_what_is_meant_is_told(original, links, said):
+    found = [
+        one.text
+        for one in check_originals(settings(groups={"original": original}, link=links))
+        if one.level == "WARN"
+    ]
+
+    assert len(found) == len(said)
+    assert all(words in text for words, text in zip(said, found, strict=True))
+
+
+def test_the_link_in_use_says_that_originals_are_held_back():
+    links = [{"match": "lo", "metered": True, "daily_bytes": "1MB"}]
+    found = check_link(
+        settings(groups={"original": "unmetered"}, link=links),
+        StillClock(synchronised=True, wall=NOW),
+    )
+
+    assert "originals are held back ([groups] original)" in found.text
