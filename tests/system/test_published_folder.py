@@ -1,5 +1,6 @@
 """The folder of published files as the program fills it, and a consumer sees it."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -53,6 +54,29 @@ def test_a_published_file_carries_the_recordings_time(server):
     client.close()
 
     assert (server.published / receipt["published_as"]).stat().st_mtime == MODIFIED_S
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_published_folder_that_is_cleared_away_as_a_whole_is_made_again(server, is_moved):
+    """A consumer that moves or removes it with all that is in it, while the server runs."""
+    client = Client(server.port, "cam-1")
+    first = send(client, "a.mp4", b"hello")
+    if is_moved:
+        server.published.rename(server.published.with_name("taken"))
+    else:
+        shutil.rmtree(server.published)
+
+    after = [send(client, name, data) for name, data in [("b.mp4", b"world"), ("a.mp4", b"hello")]]
+    client.close()
+
+    found = {one["published_as"]: (server.published / one["published_as"]) for one in after}
+    assert {name: path.read_bytes() for name, path in found.items()} == {
+        first["published_as"].replace("a.mp4", "b.mp4"): b"world",
+        first["published_as"]: b"hello",
+    }
+    assert [one["event"] for one in server.log() if one["level"] == "warning"] == [
+        "published.taken_anew"
+    ]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from ingest_server.core.errors import StorageError
+from ingest_server.storage.files.held_folder import HeldFolder
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.part_file import PartFile
 from ingest_server.storage.files.published import (
@@ -57,6 +58,8 @@ class FileBlobs(PublishedFiles):
         self._parts = self._lock = -1
         self._counts_inodes = False
         self._staging: Staging | None = None
+        self._root = -1
+        self._held: HeldFolder | None = None
         self._moved: dict[str, tuple[str, str | None]] = {}
         """Where copies of uploads were moved that are still in ``parts/``, and what they are."""
 
@@ -80,6 +83,14 @@ class FileBlobs(PublishedFiles):
             self._parts = os.open(self.data_dir / PARTS, OPEN_FOLDER)
             self._published = os.open(self.data_dir / PUBLISHED, OPEN_FOLDER)
             self._find_a_way()
+            self._root = os.open(self.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held = HeldFolder(
+                self._root,
+                PUBLISHED,
+                FOLDER_MODE,
+                self._published,
+                is_volume=self._staging is not None,
+            )
             # One that says 0 and has just taken a file does not count them.
             self._counts_inodes = os.fstatvfs(self._parts).f_favail > 0
         except BlockingIOError as error:
@@ -142,10 +153,20 @@ class FileBlobs(PublishedFiles):
         if self._staging is not None:
             self._staging.close()
             self._staging = None
-        for fd in (self._parts, self._published, self._lock):
+        self._held = None
+        for fd in (self._parts, self._published, self._root, self._lock):
             if fd >= 0:
                 os.close(fd)
-        self._parts = self._published = self._lock = -1
+        self._parts = self._published = self._root = self._lock = -1
+
+    @contextmanager
+    def _walk(
+        self, parents: Sequence[str], *, make: bool, far: bool = False
+    ) -> Iterator[list[int]]:
+        if self._held is not None:  # a command beside the server holds none for long
+            self._held.renew()
+        with super()._walk(parents, make=make, far=far) as folders:
+            yield folders
 
     def probe(self) -> None:
         probe_folder(self._parts, f"{_SUFFIX}-{secrets.token_hex(8)}")

@@ -277,3 +277,19 @@ def test_nor_where_there_are_no_links_either(tmp_path):
         FaultyCopies(tmp_path).prepare()
 
     assert list((tmp_path / "published").iterdir()) == []
+
+
+def test_another_folder_in_the_place_of_the_volume_is_not_published_to(site):
+    upload = sent(site)
+    volume = site.data_dir / "published"
+    volume.rename(volume.with_name("volume"))
+    volume.mkdir()
+
+    with pytest.raises(Refused, match=r"storage-failed.*mount it, then restart"):
+        site.complete(upload, DATA)
+    assert list(volume.iterdir()) == []
+
+    volume.rmdir()
+    volume.with_name("volume").rename(volume)
+    receipt = site.complete(upload, DATA)
+    assert site.published() == {receipt.published_as: DATA}
