@@ -1,0 +1,42 @@
+"""Small Debian systems for the long tests: made once from Debian's own archive, and kept."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.requirements import missing, require, require_root
+
+_KEPT = Path(
+    os.environ.get("EDGE_UPLOADER_ROOTS", Path.home() / ".cache" / "edge-uploader" / "roots")
+)
+_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,openssl,procps,kmod"
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_EMULATORS = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
+
+
+def debian_root(machine: str = "amd64", suite: str = "bookworm") -> Path:
+    """Return the folder of such a system, which nobody may change."""
+    require_root()
+    if machine in _EMULATORS:
+        _register(_EMULATORS[machine])
+    root = _KEPT / f"{suite}-{machine}"
+    if not (root / "etc/debian_version").is_file():
+        require("mmdebstrap")
+        _KEPT.mkdir(parents=True, exist_ok=True)
+        made = root.with_suffix(".making")
+        options = ["--variant=minbase", f"--architectures={machine}", f"--include={_PACKAGES}"]
+        command = ["mmdebstrap", "--quiet", *options, suite, made]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
+        if done.returncode:
+            missing(f"a Debian for {machine} cannot be made: {done.stderr[-400:]}")
+        made.rename(root)
+    return root
+
+
+def _register(emulator: str) -> None:
+    """Let the kernel start that machine's programs, in any root (F: the emulator is opened now)."""
+    require(f"{emulator}-static")
+    if not (_BINFMT / "register").exists():
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", _BINFMT], check=True)
+    if not (_BINFMT / emulator).exists():
+        (_BINFMT / "register").write_text(Path(f"/usr/lib/binfmt.d/{emulator}.conf").read_text())
