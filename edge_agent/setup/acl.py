@@ -99,7 +99,7 @@ def write(fd: int, entries: list[Entry], name: str = ACCESS) -> None:
 
 
 def open_folder(folder: bytes, uid: int, may: int) -> None:
-    """Let the user do *may* in *folder* and all below it, and in what comes to be there.
+    """Let the user do *may* in *folder* and all below it that is not hidden, and in what comes to be there.
 
     Raises:
         OSError: not everywhere; run it again.
@@ -178,6 +178,8 @@ def _each_below(
     with os.scandir(here) as entries:
         names = [entry.name for entry in entries]
     for name in names:
+        if name.startswith("."):  # never sent
+            continue
         below = _open_below(here, name, top)
         if below is None:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from edge_agent.setup import authority, congestion, media
 from edge_agent.setup.media import USER, Access
 from edge_agent.setup.wanted import HEADING, Wanted, device_id
 from edge_host.setup import services
-from edge_host.setup.configuration import have_configuration, rendered
+from edge_host.setup.configuration import have_configuration, rendered, said_by
 from edge_host.setup.errors import SetupError
 from edge_host.setup.journal import FOLDER as JOURNALS
 from edge_host.setup.journal import Journal
@@ -94,18 +95,29 @@ class _Plan:
                 raise SetupError(
                     f"--{name} is needed; `ingest-server setup` prints the whole line."
                 )
+        before = said_by(CONFIG)
         url = _checked_url(options.server)
         folder = media.real_folder(options.folder)
         ca = _ca(options, url)
+        deletes = options.delete
+        if deletes is None:
+            deletes = before.get("retention", {}).get("delete") == "after_verified"
         wanted = Wanted(
-            device_id=device_id(options.device_id, serial_number()),
+            device_id=device_id(
+                options.device_id or before.get("", {}).get("device_id"), serial_number()
+            ),
             folder=folder,
             url=url,
             token_file=TOKEN,
             ca_file=None if ca is None else CA,
-            deletes=options.delete,
+            deletes=deletes,
         )
-        access = Access(folder, deletes=options.delete, reads_everything=options.read_everything)
+        everything = options.read_everything
+        access = Access(
+            folder,
+            deletes=deletes,
+            reads_everything=media.reads_everything() if everything is None else everything,
+        )
         return cls(wanted, access, ca, lambda: _claim(options))
 
     def carry_out(self, machine: Machine) -> None:
@@ -206,9 +218,15 @@ def _ca(options: argparse.Namespace, url: str) -> bytes | None:
     if options.ca_file is None:
         return None
     try:
-        return bytes(options.ca_file.read_bytes())
+        pem = bytes(options.ca_file.read_bytes())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise SetupError(
+            f"--ca-file {options.ca_file} holds no certificate in PEM form."
+        ) from error
     except OSError as error:
         raise SetupError(f"--ca-file {options.ca_file}: {error.strerror}.") from error
+    return pem
 
 
 def _claim(options: argparse.Namespace) -> str | None:

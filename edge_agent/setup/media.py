@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from edge_agent.media.beneath import ABSENT
 from edge_agent.setup import acl
 from edge_agent.setup.as_user import User
 from edge_host.setup.errors import SetupError
@@ -22,6 +23,10 @@ USER = "edge-agent"
 TREE, PASSAGE = f"access of {USER} to all in", f"passage of {USER} through"
 DROP_IN = UNITS / "edge-agent.service.d" / "media.conf"
 _UNSEEN = (Path("/tmp"), Path("/var/tmp"), Path("/dev"), Path("/proc"), Path("/sys"))  # noqa: S108 # named to be refused
+_OF_THE_SYSTEM = tuple(
+    Path(one) for one in ("/etc", "/usr", "/boot", "/var/lib/edge-agent", "/var/lib/edge-uploader")
+)
+_CAPABILITY = "CAP_DAC_READ_SEARCH"
 _LOOKED_AT = 1000
 _TRIAL = ".edge-agent-trial"
 _TRIALS = (
@@ -78,8 +83,7 @@ class Access:
             lines.append(f'ReadWritePaths="-{_unit_text(self.folder)}"')
         if self.reads_everything:
             lines += [
-                f"{key}=CAP_DAC_READ_SEARCH"
-                for key in ("AmbientCapabilities", "CapabilityBoundingSet")
+                f"{key}={_CAPABILITY}" for key in ("AmbientCapabilities", "CapabilityBoundingSet")
             ]
         if not lines:
             return ""
@@ -169,10 +173,21 @@ def take_back(kind: str, folder: str) -> None:
     Raises:
         OSError: they are still there.
     """
+    if _no_user():
+        return
     try:
         (acl.close_folder if kind == TREE else acl.bar)(os.fsencode(folder), uid_of(USER))
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    except OSError as error:
+        if error.errno not in {*ABSENT, errno.ENOTSUP}:
+            raise
+
+
+def reads_everything() -> bool:
+    """Return whether the service was given that before."""
+    try:
+        return _CAPABILITY in DROP_IN.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def real_folder(folder: Path) -> Path:
@@ -194,6 +209,15 @@ def real_folder(folder: Path) -> Path:
         raise SetupError(
             f"--folder {folder}: a service has a {found.parts[1]} of its own, so the agent would not see that folder."
             " Let the recorder write to another place, such as /srv/recordings."
+        )
+    if any(found.is_relative_to(one) or one.is_relative_to(found) for one in _OF_THE_SYSTEM):
+        raise SetupError(
+            f"--folder {folder} holds more than recordings: name the folder that they are in."
+        )
+    if any(Path(user.pw_dir) == found for user in pwd.getpwall() if user.pw_uid != 0):
+        raise SetupError(
+            f"--folder {folder} is somebody's home, with keys and settings in it, which the agent would be given"
+            " to read: name the folder in it that recordings are in."
         )
     return found
 

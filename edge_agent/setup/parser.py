@@ -12,7 +12,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "setup",
         help="make this machine a device: configuration, token, access to the folder, service (root)",
         description="Makes this machine a device of a server, and starts it. `ingest-server setup` prints the line"
-        " for it. What is there already stays as it is: run it again after whatever went wrong.",
+        " for it. What is there already stays as it is: run it again after whatever went wrong. An option that is"
+        " left out says what it said the last time.",
     )
     setup.add_argument("--server", metavar="URL", help="https://HOST:PORT")
     setup.add_argument("--folder", type=Path, metavar="DIR", help="where the camera writes")
@@ -30,11 +31,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     claim.add_argument("--claim-file", type=Path, metavar="FILE", help="a file that holds it")
     setup.add_argument(
-        "--delete", action="store_true", help="recordings go once the server has verified them"
+        "--delete",
+        action=argparse.BooleanOptionalAction,
+        help="recordings go once the server has verified them",
     )
     setup.add_argument(
         "--read-everything",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="read files whatever their modes say (CAP_DAC_READ_SEARCH; docs/install.md says what that means)",
     )
     how = setup.add_mutually_exclusive_group()

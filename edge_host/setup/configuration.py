@@ -42,11 +42,18 @@ def have_configuration(machine: Machine, path: Path, heading: str, tables: Table
 
 def is_said_by(path: Path, tables: Tables) -> bool:
     """Return whether the file at *path*, whatever else it says, says all of this."""
+    found = said_by(path)
+    return all(found.get(table, {}).items() >= keys.items() for table, keys in tables.items())
+
+
+def said_by(path: Path) -> Tables:
+    """Return the texts of the file at *path*, by table; none where it cannot be read."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return all(_table(found, table).items() >= keys.items() for table, keys in tables.items())
+        return {}
+    names = [name for name, one in found.items() if isinstance(one, dict)]
+    return {name: _table(found, name) for name in ("", *names)}
 
 
 def _table(found: dict[str, Any], name: str) -> dict[str, Any]:

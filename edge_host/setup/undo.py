@@ -38,7 +38,7 @@ def undo(
             machine.say(f"would {'leave' if reason else 'remove'}  {what}")
             continue
         try:
-            reason = reason or takes[one.kind](one)
+            reason = reason or takes.get(one.kind, _unknown)(one)
         except OSError as error:
             raise SetupError(
                 f"{one.name} cannot be removed: {error.strerror}. Run this again."
@@ -49,6 +49,10 @@ def undo(
         machine.journal.leave()
     if is_running() and not machine.rehearses:
         run("systemctl", "daemon-reload")
+
+
+def _unknown(_one: Made) -> str | None:
+    return "another version of this program made it, and knows how to take it back"
 
 
 def _take_file(one: Made) -> str | None:

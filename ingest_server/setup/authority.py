@@ -21,6 +21,7 @@ from edge_host.setup.errors import SetupError
 from edge_host.setup.machine import run
 
 _EARLIER = timedelta(days=365)
+_BEFORE_THIS_PROGRAM = datetime(2026, 1, 1, tzinfo=UTC)
 RENEWED_AT = timedelta(days=200)
 """Half of that left: a timer that fails for half a year is noticed."""
 
@@ -89,9 +90,13 @@ class Authority:
         """Make what is not there yet; a key that is there is used, never replaced.
 
         Raises:
-            SetupError: openssl does not do it.
+            SetupError: openssl does not do it, or the clock is wrong: it would be over before it is used.
             OSError: the disk does not.
         """
+        if (now := datetime.now(UTC)) < _BEFORE_THIS_PROGRAM:
+            raise SetupError(
+                f"This machine's clock says {now:%Y-%m-%d}. Set it, and run this again."
+            )
         with self._work() as work:
             if not self.key.exists():
                 put(self.key, _new_key(), mode=0o600)

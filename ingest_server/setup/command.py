@@ -10,17 +10,18 @@ import argparse
 import contextlib
 import ipaddress
 import os
+import re
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from edge_host.setup import services
-from edge_host.setup.configuration import Tables, have_configuration, rendered
+from edge_host.setup.configuration import Tables, have_configuration, rendered, said_by
 from edge_host.setup.errors import SetupError
 from edge_host.setup.journal import FOLDER as JOURNALS
 from edge_host.setup.journal import Journal, Made
@@ -42,6 +43,7 @@ DROP_IN = services.UNITS / f"{UNIT}.d" / "setup.conf"
 DATA = Path(ServerSection().data_dir)
 HEADING = "Made by ingest-server setup. Every other key has its default: see server.example.toml."
 _GIVEN = "file of secrets"
+_PORT = 8443
 _UNSEEN = ("home", "root", "tmp", "dev", "proc", "sys", "run")
 """Where the service sees nothing, or something else."""
 
@@ -94,8 +96,6 @@ def _keeps(name: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Plan:
     names: list[str]
-    given: list[str]
-    """Those of `names` that a person has named."""
     port: int
     data_dir: Path
     pair: tuple[Path, Path] | None
@@ -110,26 +110,24 @@ class _Plan:
         for name in given:
             if not is_name(name):
                 raise SetupError(f"--name {name!r} is neither a host's name nor an address.")
-        if not 1 <= options.port <= 65535:
-            raise SetupError(f"--port {options.port}: 1 to 65535.")
         if options.devices < 1 or options.days < 1:
             raise SetupError("--devices and --days are at least 1.")
         if (options.cert_file is None) != (options.key_file is None):
             raise SetupError("--cert-file and --key-file belong together.")
-        pair: tuple[Path, Path] | None = None
-        ca_file: Path | None = OWN.cert
-        if options.cert_file is not None:
-            pair = (options.cert_file.absolute(), options.key_file.absolute())
-            ca_file = None if options.ca_file is None else options.ca_file.absolute()
-        data_dir = (options.data_dir or DATA).absolute()
+        before = said_by(CONFIG)
+        served = before.get("server", {})
+        pair, ca_file = _own_pair(options, before.get("tls", {}))
+        listened = served.get("listen", "").rpartition(":")[2]
+        port = options.port or (int(listened) if listened.isdecimal() else _PORT)
+        if not 1 <= port <= 65535:
+            raise SetupError(f"--port {port}: 1 to 65535.")
+        data_dir = (options.data_dir or Path(served.get("data_dir", DATA))).absolute()
         if data_dir.parts[1:2] and data_dir.parts[1] in _UNSEEN:
             raise SetupError(
                 f"--data-dir {data_dir}: a service does not see /{data_dir.parts[1]}. Name another place."
             )
         names = list(dict.fromkeys([*given, *own_names()]))
-        return cls(
-            names, given, options.port, data_dir, pair, ca_file, options.devices, options.days
-        )
+        return cls(names, port, data_dir, pair, ca_file, options.devices, options.days)
 
     @property
     def tables(self) -> Tables:
@@ -185,7 +183,7 @@ class _Plan:
         """Have one for all names, good for long enough; returns whether it is new."""
         if not OWN.cert.exists():
             machine.folder(OWN.folder, mode=0o755)
-            host = socket.gethostname()[:40]
+            host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:40]
             machine.do(
                 None,
                 str(OWN.folder),
@@ -253,6 +251,19 @@ class _Plan:
             f"  echo {shlex.quote(claims.text())} | edge-agent setup --server {self.url}{ca} --claim -"
             " --folder /srv/recordings\n"
         )
+
+
+def _own_pair(
+    options: argparse.Namespace, before: Mapping[str, str]
+) -> tuple[tuple[Path, Path] | None, Path | None]:
+    """Return a person's own certificate with its key, and who signed it; None and our authority for ours."""
+    if options.cert_file is not None:
+        ca_file = None if options.ca_file is None else options.ca_file.absolute()
+        return (options.cert_file.absolute(), options.key_file.absolute()), ca_file
+    cert, key, ca = (before.get(one) for one in ("cert_file", "key_file", "ca_file"))
+    if cert is None or key is None or Path(cert) == PAIR:
+        return None, OWN.cert
+    return (CONFIG.parent / cert, CONFIG.parent / key), CONFIG.parent / ca if ca else None
 
 
 def _speaks_ipv6() -> bool:

@@ -17,7 +17,7 @@ def add_parser(
         help="make this machine the server: certificate, configuration, first claim, service (root)",
         description="Makes this machine a server that speaks https, starts it, and prints the one line that each"
         " device needs. What is there already stays as it is: run it again after whatever went wrong, to add a name,"
-        " or to see the line again.",
+        " or to see the line again. An option that is left out says what it said the last time.",
     )
     setup.add_argument(
         "--name",
@@ -27,7 +27,7 @@ def add_parser(
         help="a name or address by which devices reach it, the first in the printed line (default: found out);"
         " may be repeated",
     )
-    setup.add_argument("--port", type=int, default=8443, metavar="N", help="(default: 8443)")
+    setup.add_argument("--port", type=int, metavar="N", help="(default: 8443)")
     setup.add_argument("--data-dir", type=Path, metavar="DIR", help="where recordings go")
     setup.add_argument(
         "--cert-file", type=Path, metavar="FILE", help="your own certificate with its chain, PEM"

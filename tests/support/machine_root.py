@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,43 +13,40 @@ from tests.support.requirements import require, require_root
 TREE = Path(__file__).parents[2]
 _MAKE = """
 mount -t tmpfs tmpfs "$1" && mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$4,upperdir=$1/upper,workdir=$1/work" "$1/root"
 mount -t proc proc "$1/root/proc" && mount --rbind /dev "$1/root/dev"
 mount -t tmpfs tmpfs "$1/root/run" && chmod a+x "$1/root/root"
 for one in "$2" "$3"; do # on another file system than /
-  test -e "$1/root$one" || { mkdir -p "$1/root$one" && mount --bind "$one" "$1/root$one"; }
+  test "$4" != / -o -e "$1/root$one" || { mkdir -p "$1/root$one" && mount --bind "$one" "$1/root$one"; }
 done
 ip link set lo up && echo made && exec sleep infinity
 """
 
 
 class MachineRoot:
-    """Runs commands as that machine's root; systemd does not run there."""
+    """Runs commands as that machine's root; systemd does not run there.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        lower: the folder of another system, whose files it has instead of this one's.
+    """
+
+    def __init__(self, folder: Path, lower: Path = Path("/")) -> None:
         self._folder = folder
         self.root = folder / "root"
-        command = [
-            "unshare",
-            "--mount",
-            "--net",
-            "--propagation",
-            "private",
-            "sh",
-            "-ec",
-            _MAKE,
-            "sh",
-            folder,
-        ]
+        alone = ["unshare", "--mount", "--net", "--propagation", "private"]
+        command = [*alone, "sh", "-ec", _MAKE, "sh", folder, TREE, sys.prefix, lower]
         self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "made\n"
+        if self._holder.stdout.readline() != "made\n":
+            self._end_holder()
+            raise OSError("its files cannot be laid over this machine's")
         self.files = Path(f"/proc/{self._holder.pid}/root{self.root}")
         """Its files, as they are seen from here."""
+        self._spaces = ["--mount", "--net"]
         self._started: list[subprocess.Popen[str]] = []
 
     def _inside(self, command: Sequence[object]) -> list[object]:
-        enter = ["nsenter", "--target", self._holder.pid, "--mount", "--net", "chroot", self.root]
+        enter = ["nsenter", "--target", self._holder.pid, *self._spaces, "chroot", self.root]
         return [str(one) for one in (*enter, "env", f"PYTHONPATH={TREE}", *command)]
 
     def run(self, *command: object, input_: str = "", code: int = 0) -> str:
@@ -59,23 +57,43 @@ class MachineRoot:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=600,  # an emulated machine's
             check=False,
         )
         assert done.returncode == code, done.stdout
         return done.stdout
+
+    def succeeds(self, *command: object) -> bool:
+        done = subprocess.run(self._inside(command), capture_output=True, timeout=60, check=False)
+        return done.returncode == 0
+
+    def use_the_network_of_this_machine(self) -> None:
+        """Let what is run from now on reach what this machine reaches."""
+        self._spaces = ["--mount"]
+        shutil.copyfile("/etc/resolv.conf", self.files / "etc/resolv.conf")
+
+    def close_root(self, *volumes: str) -> None:
+        """Let nothing be written any more but in *volumes*."""
+        script = 'root=$1; shift; for one; do mount --bind "$root$one" "$root$one"; done; mount -o remount,bind,ro "$root"'
+        enter = ["nsenter", "--target", str(self._holder.pid), "--mount", "sh", "-ec", script, "sh"]
+        subprocess.run([*enter, self.root, *volumes], check=True, timeout=30)
 
     def program(self, module: str, *arguments: object, input_: str = "", code: int = 0) -> str:
         return self.run(sys.executable, "-m", module, *arguments, input_=input_, code=code)
 
     def start(self, user: str, module: str, *arguments: object) -> Path:
         """Start a program as one of that machine's users; return its log."""
+        return self.start_as(user, sys.executable, "-m", module, *arguments, log=module)
+
+    def start_as(self, user: str, *command: object, log: str) -> Path:
         who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
-        log = self._folder.with_name(f"{module}.log")
-        with log.open("w") as out:
-            command = self._inside([*who, sys.executable, "-m", module, *arguments])
-            self._started.append(subprocess.Popen(command, stdout=out, stderr=out, text=True))
-        return log
+        path = self._folder.with_name(f"{log}.log")
+        with path.open("a") as out:
+            one = subprocess.Popen(
+                self._inside([*who, *command]), stdout=out, stderr=out, text=True
+            )
+        self._started.append(one)
+        return path
 
     def stop(self) -> None:
         """Kill what was started there."""
@@ -98,6 +116,9 @@ class MachineRoot:
 
     def close(self) -> None:
         self.stop()
+        self._end_holder()
+
+    def _end_holder(self) -> None:
         self._holder.kill()
         self._holder.wait()
         assert self._holder.stdout is not None
@@ -105,12 +126,12 @@ class MachineRoot:
 
 
 @contextlib.contextmanager
-def machine_root(folder: Path) -> Iterator[MachineRoot]:
+def machine_root(folder: Path, lower: Path = Path("/")) -> Iterator[MachineRoot]:
     require_root()
     for program in ("unshare", "nsenter", "setpriv", "ip"):
         require(program)
     os.makedirs(folder, exist_ok=True)
-    one = MachineRoot(folder)
+    one = MachineRoot(folder, lower)
     try:
         yield one
     finally:
