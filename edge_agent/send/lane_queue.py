@@ -151,11 +151,8 @@ class LaneQueue:
 
         What has been sent of one is of no use before all of it is there.
         """
-        yield from heapq.merge(
-            self._pages(State.SENT, State.SENDING),
-            self._pages(State.STABLE),
-            key=lambda one: (-one.turn, one.state is State.STABLE),
-        )
+        begun, others = self._pages(State.SENT, State.SENDING), self._pages(State.STABLE)
+        yield from heapq.merge(begun, others, key=lambda one: -one.turn)  # of equals the begun one
 
     def _pages(self, *states: State) -> Iterator[Recording]:
         """Yield recordings a few at a time: the queue may be long."""
