@@ -26,7 +26,7 @@ from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
-from ingest_server.assembly.data_folder import FLEET, open_state
+from ingest_server.assembly.data_folder import FLEET, open_facts
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
 from ingest_server.operate import restore
@@ -40,8 +40,8 @@ from ingest_server.operate.users import UserCommands
 from ingest_server.setup import parser as setup
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
+from ingest_server.storage.interface import StateStore
 from ingest_server.storage.sqlite.fleet import SqliteFleet
-from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.upkeep.scrub_text import Bar
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(command=_verify)
 
-    restore.add_parser(commands, common, _existing_folder)
+    restore.add_parser(commands, common, _folder_to_restore)
     setup.add_parser(commands, main)
     return parser
 
@@ -211,13 +211,14 @@ def _reload(server: IngestServer, options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    data_dir = _config(options).server.data_dir
+    config = _config(options)
+    data_dir = config.server.data_dir
     # A token makes the database; the first start of the server makes the folder.
     if not (data_dir / PUBLISHED).is_dir():
         PROGRAM.complain(f"nothing was ever stored in {data_dir}: no server has run with it")
         return EXIT_FAILED
     _become_owner(data_dir)
-    state, blobs = open_state(data_dir), FileBlobs(data_dir)
+    state, blobs = open_facts(config), FileBlobs(data_dir)
     report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
     try:
         blobs.look()
@@ -236,7 +237,7 @@ def _verify(options: argparse.Namespace) -> int:
 # The data folder
 
 
-def _open_state(options: argparse.Namespace) -> SqliteState:
+def _open_state(options: argparse.Namespace) -> StateStore:
     """Open the database as its owner, so that no file is left that the server cannot write."""
     data_dir = _config(options).server.data_dir
     if _has_no_file(options):
@@ -246,7 +247,8 @@ def _open_state(options: argparse.Namespace) -> SqliteState:
     begins = getattr(options, "begins", False)
     if begins:
         _make_folder(data_dir)
-    return open_state(_existing_folder(options), begins=begins)
+    _existing_folder(options)
+    return open_facts(_config(options), begins=begins)
 
 
 def _open_fleet(options: argparse.Namespace) -> SqliteFleet | None:
@@ -268,6 +270,20 @@ def _existing_folder(options: argparse.Namespace) -> Path:
         )
     _become_owner(data_dir)
     return data_dir
+
+
+def _folder_to_restore(options: argparse.Namespace) -> Path:
+    """Return the data folder whose database is to be replaced.
+
+    Raises:
+        ServerError: there is none, or the facts are elsewhere.
+    """
+    if _config(options).storage.state is not None:
+        raise ServerError(
+            "The facts are in PostgreSQL ([storage] state), and so are its copies: restore it with its own "
+            "tools, from a backup with the log up to now (pg_basebackup and archived WAL)."
+        )
+    return _existing_folder(options)
 
 
 def _open_blobs(options: argparse.Namespace) -> FileBlobs:

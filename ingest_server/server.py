@@ -13,7 +13,7 @@ import structlog
 
 from edge_host.clock import Clock, SystemClock
 from ingest_server.app import make_app
-from ingest_server.assembly.data_folder import open_state
+from ingest_server.assembly.data_folder import open_facts
 from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.fleet import Fleet
 from ingest_server.assembly.settings import (
@@ -76,7 +76,7 @@ class IngestServer:
         self._private: MetricsListener | None = None
         files = config.tls_files
         tls = None if files is None else server_context(files)
-        self._state = open_state(config.server.data_dir)
+        self._state = open_facts(config)
         try:
             self._state.check(self._clock.now_s)
             observer, blobs = self._observed()

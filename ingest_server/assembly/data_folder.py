@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 
 from edge_host.clock import SystemClock
+from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateError, StateLostError
 from ingest_server.storage.files.parts import LOST, PARTS, FileBlobs
 from ingest_server.storage.files.published import PUBLISHED, QUARANTINE, sync_folder
+from ingest_server.storage.interface import StateStore
 from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
 from ingest_server.storage.sqlite.transactions import SqliteState
 
@@ -47,6 +50,36 @@ def open_state(data_dir: Path, *, begins: bool = True) -> SqliteState:
             "--data-dir."
         )
     return SqliteState.open(path)
+
+
+def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
+    """Open what has the facts: the data folder's database, or the one that [storage] names.
+
+    Args:
+        begins: whether a new one may be begun in the data folder.
+
+    Raises:
+        StateLostError: it is gone, damaged or empty, and there is data that it knew.
+        StateError: it cannot be opened.
+        ServerError: there is none, and none may be begun; or the program for it is not installed.
+    """
+    data_dir, url = config.server.data_dir, config.storage.state
+    if url is None:
+        return open_state(data_dir, begins=begins)
+    try:
+        from ingest_server.storage.postgres.transactions import PostgresState
+    except ModuleNotFoundError as error:
+        raise ServerError(
+            f"[storage] state names a PostgreSQL database, and {error.name} is not installed: install "
+            "edge-uploader with the extra [scale]"
+        ) from error
+    if PostgresState.is_unbegun(url) and (known := _what_it_knew(data_dir, besides=())) is not None:
+        raise StateLostError(
+            f"The database that [storage] state names is empty, but {known} is there, which another one "
+            "knew. Nothing was changed: the new one would know no token and no upload. Name the database "
+            "that belongs to this data_dir, or an empty data_dir"
+        )
+    return PostgresState.open(url)
 
 
 def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple[SqliteState, str]:
@@ -99,9 +132,15 @@ def _has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _what_it_knew(data_dir: Path) -> Path | None:
-    """Return something that only a server with a database can have left there."""
+def _what_it_knew(data_dir: Path, *, besides: Iterable[str] = (DATABASE,)) -> Path | None:
+    """Return something that only a server with a database can have left there.
+
+    Args:
+        besides: what proves nothing.
+    """
     path = data_dir / DATABASE
+    if DATABASE not in besides and _has_content(path):
+        return path
     # Beside a database that was made and never filled, a -wal has what a power cut took of its first
     # transaction: nothing was told to anybody before that was in the database itself.
     wal = [] if _has_content(path) else [path.with_name(f"{DATABASE}-wal")]

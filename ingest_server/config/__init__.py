@@ -4,7 +4,12 @@ Command line > environment (``INGEST_SERVER_SERVER__LISTEN``, two underscores be
 key) > TOML file > defaults: `edge_host.settings`. Here are the keys, and this server's words.
 """
 
-from ingest_server.config.keeping import ExpirySection, LimitsSection, RetentionSection
+from ingest_server.config.keeping import (
+    ExpirySection,
+    LimitsSection,
+    RetentionSection,
+    StorageSection,
+)
 from ingest_server.config.loading import DEFAULT_PATH, ENV_PREFIX, ServerConfig, load
 from ingest_server.config.serving import (
     AuthSection,
@@ -33,6 +38,7 @@ __all__ = [
     "RetentionSection",
     "ServerConfig",
     "ServerSection",
+    "StorageSection",
     "TlsSection",
     "WebhookSection",
     "load",

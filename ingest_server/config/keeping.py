@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ByteSize, Field
+from pydantic import ByteSize, Field, field_validator
 
 from ingest_server.config.values import GIB, Count, Number, Seconds, Section, Size
 
@@ -50,3 +50,18 @@ class RetentionSection(Section):
     scrub_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False), Number] = 30.0
     """Days that a published file counts as intact after it was last read whole; 0: until the server
     is started again."""
+
+
+class StorageSection(Section):
+    state: str | None = None
+    """URL of the PostgreSQL database that has the facts; None: a file in the data folder."""
+
+    @field_validator("state")
+    @classmethod
+    def _is_postgres(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "must be postgresql://[USER@]HOST[:PORT]/DATABASE; unset, the facts are in state.db in "
+                "data_dir"
+            )
+        return value

@@ -11,7 +11,12 @@ from pydantic_settings import SettingsConfigDict
 
 from edge_host.errors import ConfigError
 from edge_host.settings import Key, LayeredSettings, Layers, Words, complaint, path_keys
-from ingest_server.config.keeping import ExpirySection, LimitsSection, RetentionSection
+from ingest_server.config.keeping import (
+    ExpirySection,
+    LimitsSection,
+    RetentionSection,
+    StorageSection,
+)
 from ingest_server.config.serving import (
     AuthSection,
     LogSection,
@@ -48,6 +53,7 @@ class ServerConfig(LayeredSettings):
     limits: LimitsSection = LimitsSection()
     expiry: ExpirySection = ExpirySection()
     retention: RetentionSection = RetentionSection()
+    storage: StorageSection = StorageSection()
     protocols: ProtocolsSection = ProtocolsSection()
     compat: CompatSection = CompatSection()
     metrics: MetricsSection = MetricsSection()

@@ -437,6 +437,17 @@ class StateStore(Queries, Protocol):
         """
         ...
 
+    def check(self, now_s: Callable[[], float]) -> None:  # noqa: ARG002
+        """Look for damage, as far as a start may wait for that; some stores see to it themselves.
+
+        Args:
+            now_s: a clock that never goes back.
+
+        Raises:
+            StateError: it is damaged, or cannot be read.
+        """
+        return
+
     def keep_copy(
         self,
         uptime_s: float,  # noqa: ARG002 # by default another one's business

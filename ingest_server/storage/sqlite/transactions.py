@@ -34,15 +34,17 @@ from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
 from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.reserve import Reserve
+from ingest_server.storage.sql.access import SqlAccess
+from ingest_server.storage.sql.dialect import SQLITE
+from ingest_server.storage.sql.groups import SqlGroups
+from ingest_server.storage.sql.outbox import SqlOutbox
+from ingest_server.storage.sql.queries import SqlQueries
+from ingest_server.storage.sql.users import SqlUsers
+from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite import write_ahead_log
-from ingest_server.storage.sqlite.access import SqliteAccess
 from ingest_server.storage.sqlite.copies import Copies, fault_in
-from ingest_server.storage.sqlite.groups import SqliteGroups
-from ingest_server.storage.sqlite.outbox import SqliteOutbox
-from ingest_server.storage.sqlite.queries import SqlQueries
 from ingest_server.storage.sqlite.schema import MIGRATIONS, VERSION
-from ingest_server.storage.sqlite.users import SqliteUsers
-from ingest_server.storage.sqlite.writes import SqlTransaction
+from ingest_server.storage.sqlite.writes import SqliteTransaction
 from upload_protocol.ranges import ByteRange
 
 T = TypeVar("T")
@@ -66,6 +68,8 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 class SqliteState(SqlQueries, StateStore):
     """The database of one data folder."""
 
+    dialect = SQLITE
+
     def __init__(self, path: Path, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
@@ -79,10 +83,10 @@ class SqliteState(SqlQueries, StateStore):
         self._committer: Committer[SqlTransaction] | None = None
         self._transaction: SqlTransaction | None = None
         self._claims = Claims()
-        self.outbox = SqliteOutbox(self)
-        self.access = SqliteAccess(self)
-        self.users = SqliteUsers(self)
-        self.groups = SqliteGroups(self)
+        self.outbox = SqlOutbox(self)
+        self.access = SqlAccess(self)
+        self.users = SqlUsers(self)
+        self.groups = SqlGroups(self)
 
     @classmethod
     def open(cls, path: Path, read_only: bool = False) -> SqliteState:
@@ -336,7 +340,7 @@ class SqliteWriter:
 
     def __init__(self, connection: sqlite3.Connection, claims: Claims) -> None:
         self._connection = connection
-        self.transaction = SqlTransaction(connection, claims)
+        self.transaction = SqliteTransaction(connection, claims)
 
     def begin(self) -> None:
         self._run("BEGIN IMMEDIATE")

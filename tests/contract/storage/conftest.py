@@ -7,9 +7,11 @@ from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.faulty_blobs import FaultyCopies
+from tests.support.postgres import postgres
 
 STATES = {
     "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
@@ -27,9 +29,19 @@ BLOBS = {
 }
 
 
-@pytest.fixture(params=STATES)
+@pytest.fixture(scope="session")
+def database_server():
+    with postgres() as found:
+        yield found
+
+
+@pytest.fixture(params=[*STATES, pytest.param("postgres", marks=pytest.mark.slow)])
 def state(request, tmp_path):
-    found = STATES[request.param](tmp_path)
+    if request.param == "postgres":
+        server = request.getfixturevalue("database_server")
+        found = PostgresState.open(server.database())
+    else:
+        found = STATES[request.param](tmp_path)
     yield found
     found.close()
 

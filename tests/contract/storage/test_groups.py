@@ -117,7 +117,7 @@ def test_groups_are_listed_newest_first_by_page_device_and_state(state):
 
 def test_a_device_that_tells_of_groups_without_end_is_known_by_its_newest(state, monkeypatch):
     monkeypatch.setattr(interface, "MOST_MEMBERS", 9)
-    for module in ("sqlite", "memory"):
+    for module in ("sql", "memory"):
         monkeypatch.setattr(f"ingest_server.storage.{module}.groups.MOST_MEMBERS", 9)
     state.groups.save(group(1, device="cam-2"))
 

@@ -9,6 +9,7 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
 from tests.support.faulty_blobs import FaultyMemory, FaultyParts
@@ -39,9 +40,14 @@ def blobs(request):
     return BLOBS[request.param]()
 
 
-@pytest.fixture(params=STATES)
+@pytest.fixture(params=[*STATES, pytest.param("postgres", marks=pytest.mark.slow)])
 def services(request, tmp_path, blobs):
-    shared = Shared(STATES[request.param](tmp_path), blobs)
+    if request.param == "postgres":
+        server = request.getfixturevalue("database_server")
+        state = PostgresState.open(server.database())
+    else:
+        state = STATES[request.param](tmp_path)
+    shared = Shared(state, blobs)
     sites = [CoreSite(shared, seal_bytes=100, read_bytes=50) for _ in range(2)]
     yield sites
     for site in sites:

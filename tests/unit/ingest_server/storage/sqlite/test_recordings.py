@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from ingest_server.storage.interface import RecordingQuery
-from ingest_server.storage.sqlite import recordings
+from ingest_server.storage.sql import recordings
+from ingest_server.storage.sql.dialect import SQLITE
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.contract.storage.test_recordings import ids, recorded
 from tests.contract.storage.test_state import insert
@@ -22,7 +23,7 @@ def test_a_name_that_is_rare_is_found_a_piece_of_the_list_at_a_time(state):
     wanted, pages = RecordingQuery(name="RARE"), []
     while not pages or pages[-1].next is not None:
         after = pages[-1].next if pages else None
-        pages.append(recordings.page(state.rows, replace(wanted, after=after), looked_at=4))
+        pages.append(recordings.page(state.rows, SQLITE, replace(wanted, after=after), looked_at=4))
 
     assert [ids(page) for page in pages] == [[], [], [1]]
 
@@ -37,7 +38,7 @@ def test_no_list_is_sorted_or_read_as_a_whole(state, wanted):
         return state.rows(sql, *values)
 
     after = ("2026-11-22T10:00:00Z", "0" * 31 + "5")
-    recordings.page(explained, RecordingQuery(name="a", after=after, limit=2, **wanted))
+    recordings.page(explained, SQLITE, RecordingQuery(name="a", after=after, limit=2, **wanted))
 
     walks = [one for one in plans if "recordings" in one]
     assert walks

@@ -15,10 +15,9 @@ from ingest_server.storage.interface.keeping import (
     KEPT_REPEATS,
     WAITING_EVENTS,
 )
-from ingest_server.storage.sqlite.queries import ORIGIN
 
 if TYPE_CHECKING:
-    from ingest_server.storage.sqlite.writes import SqlTransaction
+    from ingest_server.storage.sql.writes import SqlTransaction
 
 SURPLUS_AT_ONCE = 16
 """More than one, so that a database from before there was a limit comes down to it by itself."""
@@ -28,7 +27,7 @@ LEFT_NO_FILE = "state IN ('failed', 'expired', 'aborted')"
 """Word for word what the index `uploads_ended` says, else it is not used."""
 
 _IS_WAITED_FOR = (
-    "coalesce(seq > (SELECT min(taken_in) FROM targets), 0) OR EXISTS (SELECT 1 FROM deliveries d "
+    "coalesce(seq > (SELECT min(taken_in) FROM targets), FALSE) OR EXISTS (SELECT 1 FROM deliveries d "
     "WHERE d.seq = events.seq AND d.state {states})"
 )
 _DISK_KINDS = ", ".join(f"'{kind}'" for kind in sorted(events.STORAGE))
@@ -43,7 +42,7 @@ def forget_surplus(transaction: SqlTransaction, record: UploadRecord) -> None:
         values: tuple[object, ...] = (record.device,)
     elif receipt is not None and receipt.upload_id != record.id:
         where, kept = (
-            f"target = ? AND state = 'complete' AND {ORIGIN} = ? AND id != ?",
+            f"target = ? AND state = 'complete' AND {transaction.dialect.origin} = ? AND id != ?",
             KEPT_REPEATS,
         )
         values = (record.target, receipt.upload_id, receipt.upload_id)
@@ -91,7 +90,7 @@ def forget_texts(
     """Forget notes and metadata of complete uploads; see `Transaction.forget_texts`."""
     found = transaction.rows(
         "SELECT id, state = 'complete' AND touched_s < ?, "
-        "metadata != '{}' AND json_extract(metadata, '$.protocol') IS NULL "
+        "metadata != '{}' AND metadata NOT LIKE '%\"protocol\": %' "
         "FROM uploads WHERE id > ? ORDER BY id LIMIT ?",
         before_s,
         after,
@@ -102,7 +101,7 @@ def forget_texts(
         if not is_old:
             continue
         gone = transaction.write(
-            "DELETE FROM notes WHERE upload_id = ? AND instr(key, ':')", upload_id
+            "DELETE FROM notes WHERE upload_id = ? AND key LIKE '%:%'", upload_id
         )
         if has_metadata:
             gone += transaction.write("UPDATE uploads SET metadata = '{}' WHERE id = ?", upload_id)
@@ -121,9 +120,9 @@ def forget_events(transaction: SqlTransaction, before_s: float, limit: int) -> i
     # Their numbers grow with the uptime: only what is old is looked at, not what is kept.
     found = transaction.rows(
         "SELECT seq FROM events WHERE seq < coalesce((SELECT seq FROM events WHERE uptime_s >= ? "
-        "ORDER BY seq LIMIT 1), 1 << 62) "
+        "ORDER BY seq LIMIT 1), 4611686018427387904) "
         f"AND NOT ({is_pending}) "
-        f"AND NOT coalesce({_SAYS_HOW_THE_DISK_IS}, 0) LIMIT ?",
+        f"AND NOT coalesce({_SAYS_HOW_THE_DISK_IS}, FALSE) LIMIT ?",
         before_s,
         limit,
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ingest_server.storage.interface import SessionRecord, UserRecord, Users
 from ingest_server.storage.interface.users import MOST_SESSIONS
-from ingest_server.storage.sqlite.writes import SqlTransaction
-
-if TYPE_CHECKING:
-    from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sql.state import SqlState
+from ingest_server.storage.sql.writes import SqlTransaction
 
 _SELECT = "SELECT name, role, password, created_at, changed_at FROM users"
 
 
-class SqliteUsers(Users):
+class SqlUsers(Users):
     """Reads and writes of users and their sessions."""
 
-    def __init__(self, state: SqliteState) -> None:
+    def __init__(self, state: SqlState) -> None:
         self._state = state
 
     def add(self, user: UserRecord) -> bool:
@@ -42,7 +38,7 @@ class SqliteUsers(Users):
 
     def set_password(self, name: str, password: str, changed_at: str) -> bool:
         def job(transaction: SqlTransaction) -> bool:
-            transaction.write("DELETE FROM sessions WHERE user = ?", name)
+            transaction.write('DELETE FROM sessions WHERE "user" = ?', name)
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             return bool(transaction.write(change, password, changed_at, name))
 
@@ -50,7 +46,7 @@ class SqliteUsers(Users):
 
     def remove(self, name: str) -> bool:
         def job(transaction: SqlTransaction) -> bool:
-            transaction.write("DELETE FROM sessions WHERE user = ?", name)
+            transaction.write('DELETE FROM sessions WHERE "user" = ?', name)
             return bool(transaction.write("DELETE FROM users WHERE name = ?", name))
 
         return self._state.run(job)
@@ -61,7 +57,7 @@ class SqliteUsers(Users):
             if not transaction.rows(is_there, session.user, password):
                 return False
             transaction.write(
-                "INSERT INTO sessions (session_hash, user, created_at, begun_s, used_at, used_s) "
+                'INSERT INTO sessions (session_hash, "user", created_at, begun_s, used_at, used_s) '
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 session.session_hash,
                 session.user,
@@ -72,8 +68,8 @@ class SqliteUsers(Users):
             )
             transaction.write(
                 "DELETE FROM sessions WHERE session_hash IN (SELECT session_hash FROM sessions "
-                "WHERE user = ? ORDER BY session_hash = ? DESC, created_at DESC "
-                "LIMIT -1 OFFSET ?)",
+                'WHERE "user" = ? ORDER BY session_hash = ? DESC, created_at DESC '
+                f"LIMIT {transaction.dialect.no_limit} OFFSET ?)",
                 session.user,
                 session.session_hash,
                 MOST_SESSIONS,
@@ -84,8 +80,8 @@ class SqliteUsers(Users):
 
     def session(self, session_hash: bytes) -> SessionRecord | None:
         row = self._state.row(
-            "SELECT s.session_hash, s.user, u.role, s.created_at, s.begun_s, s.used_at, s.used_s "
-            "FROM sessions s JOIN users u ON u.name = s.user WHERE s.session_hash = ?",
+            'SELECT s.session_hash, s."user", u.role, s.created_at, s.begun_s, s.used_at, s.used_s '
+            'FROM sessions s JOIN users u ON u.name = s."user" WHERE s.session_hash = ?',
             session_hash,
         )
         return None if row is None else SessionRecord(*row)

@@ -1,4 +1,4 @@
-"""What is asked of the database, as SQL."""
+"""What is asked of the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from ingest_server.storage.interface import (
     Summary,
 )
 from ingest_server.storage.interface.keeping import nearest
-from ingest_server.storage.sqlite import recordings
+from ingest_server.storage.sql import recordings
+from ingest_server.storage.sql.dialect import Dialect
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 from upload_protocol.ranges import RangeSet
@@ -32,27 +33,26 @@ COLUMNS = (
     "metadata, state, received, touched_s, target, receipt, removed_at, rewrites"
 )
 _SELECT = f"SELECT {COLUMNS} FROM uploads "
-_VERIFIED_AT = "json_extract(receipt, '$.verified_at')"
-ORIGIN = "json_extract(receipt, '$.upload_id')"
-"""Which upload published the file."""
 
 # Each ends after a few rows, however many have these bytes: as all files without any have. The plus keeps
 # SQLite from the index of lengths: a camera's files may all have one.
 _ALIKE = " UNION ALL ".join(
     "SELECT id FROM (SELECT id FROM uploads WHERE state = 'complete' AND removed_at IS NULL "
-    f"AND digest = ?1 AND device = ?2 AND +length = ?3 AND {which} LIMIT 16)"
+    f"AND digest = ? AND device = ? AND +length = ? AND {which} LIMIT 16) AS found"
     for which in (
-        "name = ?4 AND folder = ?5 ORDER BY created_at DESC, id DESC",
-        "name = ?4 AND folder < ?5",
-        "name = ?4 AND folder > ?5",
-        "name < ?4",
-        "name > ?4",
+        "name = ? AND folder = ? ORDER BY created_at DESC, id DESC",
+        "name = ? AND folder < ?",
+        "name = ? AND folder > ?",
+        "name < ?",
+        "name > ?",
     )
 )
 
 
 class SqlQueries(Queries):
     """The reads, wherever the rows come from."""
+
+    dialect: Dialect
 
     @abstractmethod
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -77,13 +77,9 @@ class SqlQueries(Queries):
         return self._one("WHERE device = ? AND key = ?", device, key)
 
     def published(self, record: UploadRecord, length: int, digest: Digest) -> list[UploadRecord]:
+        those = digest.value, record.device, length, record.name
         found = self._all(
-            f"WHERE id IN ({_ALIKE} LIMIT 16)",
-            digest.value,
-            record.device,
-            length,
-            record.name,
-            record.folder,
+            f"WHERE id IN ({_ALIKE} LIMIT 16)", *3 * (*those, record.folder), *2 * those
         )
         return nearest(found, record)
 
@@ -101,7 +97,7 @@ class SqlQueries(Queries):
         if not lengths:  # of which no index is made use of
             return []
         return self.rows(
-            "SELECT length, name FROM uploads INDEXED BY uploads_by_length "
+            f"SELECT length, name FROM uploads {self.dialect.by('uploads_by_length')} "
             f"WHERE state = 'complete' AND device = ? AND length IN ({marks})",
             device,
             *lengths,
@@ -133,7 +129,7 @@ class SqlQueries(Queries):
 
     def newest_verified_at(self, *, since_s: float) -> str | None:
         [(newest,)] = self.rows(
-            f"SELECT max({_VERIFIED_AT}) FROM uploads WHERE state = 'complete' "
+            f"SELECT max({self.dialect.verified_at}) FROM uploads WHERE state = 'complete' "
             "AND removed_at IS NULL AND touched_s >= ?",
             since_s,
         )
@@ -142,10 +138,11 @@ class SqlQueries(Queries):
     def due_for_removal(
         self, verified_by: str, ended_by_s: float, *, after: tuple[str, str], limit: int
     ) -> list[tuple[UploadRecord, Receipt]]:
+        at, origin = self.dialect.verified_at, self.dialect.origin
         found = self._all(
-            f"WHERE state = 'complete' AND removed_at IS NULL AND {_VERIFIED_AT} <= ? "
-            f"AND touched_s <= ? AND {ORIGIN} = id AND ({_VERIFIED_AT}, id) > (?, ?) "
-            f"ORDER BY {_VERIFIED_AT}, id LIMIT ?",
+            f"WHERE state = 'complete' AND removed_at IS NULL AND {at} <= ? "
+            f"AND touched_s <= ? AND {origin} = id AND ({at}, id) > (?, ?) "
+            f"ORDER BY {at}, id LIMIT ?",
             verified_by,
             ended_by_s,
             *after,
@@ -156,7 +153,7 @@ class SqlQueries(Queries):
     def is_used_since(self, target: str, record: UploadRecord) -> bool:
         found = self.rows(
             "SELECT 1 FROM uploads WHERE target = ? AND id != ? AND (state = 'publishing' "
-            f"OR (state = 'complete' AND {ORIGIN} = id AND touched_s >= ?)) LIMIT 1",
+            f"OR (state = 'complete' AND {self.dialect.origin} = id AND touched_s >= ?)) LIMIT 1",
             target,
             record.id,
             record.touched_s,
@@ -177,7 +174,7 @@ class SqlQueries(Queries):
     def last_of(self, kinds: AbstractSet[str], *, subject: str | None = None) -> str | None:
         marks = ", ".join("?" * len(kinds))
         row = self.row(
-            f"SELECT type FROM events WHERE type IN ({marks}) AND (? IS NULL OR subject = ?) "
+            f"SELECT type FROM events WHERE type IN ({marks}) AND (CAST(? AS TEXT) IS NULL OR subject = ?) "
             "ORDER BY seq DESC LIMIT 1",
             *kinds,
             subject,
@@ -201,7 +198,7 @@ class SqlQueries(Queries):
 
     def reserved_bytes(self, device: str, *, besides: str) -> int:
         [(total,)] = self.rows(
-            "SELECT sum(coalesce(length, json_extract(received, '$[#-1][1]'), 0)) FROM uploads "
+            f"SELECT sum(coalesce(length, {self.dialect.reach}, 0)) FROM uploads "
             "WHERE state IN ('open', 'verifying', 'publishing') AND device = ? AND id != ?",
             device,
             besides,
@@ -234,10 +231,10 @@ class SqlQueries(Queries):
         # The index has all that is asked for here: a row is read for what is shown only.
         rows = self.rows(
             "SELECT id, device, name, folder, state, received, length, created_at, "
-            "json_extract(receipt, '$.published_as') FROM uploads WHERE id IN ("
-            "SELECT id FROM uploads INDEXED BY uploads_by_creation WHERE created_at >= ? "
-            "AND (created_at, id) > (?, ?) AND (? IS NULL OR device = ?) "
-            f"AND (? IS NULL OR state = ?) ORDER BY {order} LIMIT ?) ORDER BY created_at, id",
+            f"{self.dialect.published_as} FROM uploads WHERE id IN ("
+            f"SELECT id FROM uploads {self.dialect.by('uploads_by_creation')} WHERE created_at >= ? "
+            "AND (created_at, id) > (?, ?) AND (CAST(? AS TEXT) IS NULL OR device = ?) "
+            f"AND (CAST(? AS TEXT) IS NULL OR state = ?) ORDER BY {order} LIMIT ?) ORDER BY created_at, id",
             max(since, (after or ("",))[0]),
             *(after or ("", "")),
             device,
@@ -252,14 +249,14 @@ class SqlQueries(Queries):
         ]
 
     def recordings(self, wanted: RecordingQuery) -> RecordingPage:
-        return recordings.page(self.rows, wanted)
+        return recordings.page(self.rows, self.dialect, wanted)
 
     def devices(self) -> list[DeviceSummary]:
         counted: dict[str, dict[str, int]] = {}
         contact: dict[str, str] = {}
         for device, state, count, newest in self.rows(
             "SELECT device, state, count(*), max(created_at) "
-            "FROM uploads INDEXED BY uploads_by_creation GROUP BY device, state"
+            f"FROM uploads {self.dialect.by('uploads_by_creation')} GROUP BY device, state"
         ):
             counted.setdefault(device, {})[state] = count
             contact[device] = max(newest, contact.get(device, ""))
@@ -293,9 +290,7 @@ class SqlQueries(Queries):
     def census(self) -> Census:
         rows = self.rows(
             "SELECT state, count(*), min(created_at), "
-            "coalesce(sum(max(0, length - (SELECT coalesce(sum("
-            "json_extract(value, '$[1]') - json_extract(value, '$[0]')), 0) "
-            "FROM json_each(received)))), 0) "
+            f"coalesce(sum({self.dialect.due}), 0) "
             "FROM uploads WHERE state IN ('open', 'verifying', 'publishing') GROUP BY state"
         )
         return Census(

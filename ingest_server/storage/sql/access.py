@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest_server.core import events
 from ingest_server.storage.interface import Access, Claimed, ClaimRecord, TokenRecord
-from ingest_server.storage.sqlite.writes import SqlTransaction
-
-if TYPE_CHECKING:
-    from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sql.state import SqlState
+from ingest_server.storage.sql.writes import SqlTransaction
 
 _SELECT = (
     "SELECT token_id, device, token_hash, created_at, scopes, expires_at, last_used_at, replaces "
@@ -23,10 +21,10 @@ _SELECT_CLAIM = (
 )
 
 
-class SqliteAccess(Access):
+class SqlAccess(Access):
     """Reads and writes of who may come in."""
 
-    def __init__(self, state: SqliteState) -> None:
+    def __init__(self, state: SqlState) -> None:
         self._state = state
 
     def add_token(self, token: TokenRecord) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ingest_server.storage.interface import RecordingPage, RecordingQuery
 from ingest_server.storage.interface.keeping import LOOKED_AT
+from ingest_server.storage.sql.dialect import Dialect
 from upload_protocol.messages import Receipt
 
 _LIKE = re.compile(r"[\\%_]")
@@ -18,21 +19,24 @@ _ORDER = "ORDER BY verified_at DESC, id DESC"
 
 
 def page(
-    rows: Callable[..., list[tuple[Any, ...]]], wanted: RecordingQuery, looked_at: int = LOOKED_AT
+    rows: Callable[..., list[tuple[Any, ...]]],
+    dialect: Dialect,
+    wanted: RecordingQuery,
+    looked_at: int = LOOKED_AT,
 ) -> RecordingPage:
     """Return one page; see `Queries.recordings`.
 
     Both indexes hold the folder and the name too: a row is read for what is shown only, and for a name
     that fits none of them, none.
     """
-    those, values = _those(wanted)
+    those, values = _those(wanted, dialect)
     last = None
     if wanted.name is not None:
         last = _last_looked_at(rows, those, values, looked_at)
         if last is not None:
             those += "AND (verified_at, id) >= (?, ?) "
             values += last
-        those += "AND folder || '/' || name LIKE ? ESCAPE '\\' "
+        those += f"AND folder || '/' || name {dialect.like} ? ESCAPE '\\' "
         values.append(f"%{_LIKE.sub(_ESCAPED, wanted.name)}%")
     found = rows(
         f"SELECT receipt FROM uploads WHERE id IN (SELECT id {those} {_ORDER} LIMIT ?) {_ORDER}",
@@ -46,7 +50,7 @@ def page(
     return RecordingPage(receipts, last)
 
 
-def _those(wanted: RecordingQuery) -> tuple[str, list[object]]:
+def _those(wanted: RecordingQuery, dialect: Dialect) -> tuple[str, list[object]]:
     index = "recordings" if wanted.device is None else "recordings_by_device"
     where, values = ["verified_at >= ?"], [wanted.since]
     for condition, value in (("device = ?", wanted.device), ("verified_at < ?", wanted.until)):
@@ -58,7 +62,7 @@ def _those(wanted: RecordingQuery) -> tuple[str, list[object]]:
         values += wanted.after
     # The first is word for word what the indexes say, else they are not used.
     where.insert(0, "verified_at IS NOT NULL")
-    return f"FROM uploads INDEXED BY {index} WHERE {' AND '.join(where)} ", list(values)
+    return f"FROM uploads {dialect.by(index)} WHERE {' AND '.join(where)} ", list(values)
 
 
 def _last_looked_at(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest_server.core import events
 from ingest_server.storage.interface.groups import MOST_MEMBERS, GroupRecord, Groups
-from ingest_server.storage.sqlite.writes import SqlTransaction
+from ingest_server.storage.sql.state import SqlState
+from ingest_server.storage.sql.writes import SqlTransaction
 from upload_protocol.groups import GroupMember
-
-if TYPE_CHECKING:
-    from ingest_server.storage.sqlite.transactions import SqliteState
 
 _COLUMNS = (
     "device, id, family, title, folder, members, missing, is_whole, done, told_at, state, revision, "
@@ -21,10 +19,10 @@ _COLUMNS = (
 _SELECT = f"SELECT {_COLUMNS} FROM groups"
 
 
-class SqliteGroups(Groups):
+class SqlGroups(Groups):
     """Reads and writes of groups."""
 
-    def __init__(self, state: SqliteState) -> None:
+    def __init__(self, state: SqlState) -> None:
         self._state = state
 
     def find(self, device: str, group: str) -> GroupRecord | None:

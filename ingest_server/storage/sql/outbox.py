@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest_server.core.events import Event
 from ingest_server.storage.interface import NOT_REACHED, Delivery, Outbox, Queue
-from ingest_server.storage.sqlite.writes import SqlTransaction
-
-if TYPE_CHECKING:
-    from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sql.state import SqlState
+from ingest_server.storage.sql.writes import SqlTransaction
 
 TAKEN_AT_ONCE = 500
 LISTED = 1000
 
 
-class SqliteOutbox(Outbox):
+class SqlOutbox(Outbox):
     """Reads and writes of the outbox."""
 
-    def __init__(self, state: SqliteState) -> None:
+    def __init__(self, state: SqlState) -> None:
         self._state = state
+        # By name: the planner would go through all that was ever told, for each that waits.
+        by = state.dialect.by("deliveries_waiting")
+        pending = f"SELECT w.seq FROM deliveries w {by} WHERE w.target = ? AND w.state = 'pending'"
+        earlier = (
+            f"SELECT 1 FROM deliveries o {by} WHERE o.target = w.target AND o.subject = w.subject "
+            "AND o.seq < w.seq AND o.state = 'pending'"
+        )
+        self._first = f"{pending} AND NOT EXISTS ({earlier}) ORDER BY w.next_try_s, w.seq LIMIT 1"
+        self._due = (
+            f"{pending} AND w.next_try_s <= ? AND NOT EXISTS ({earlier} AND o.next_try_s > ?) "
+            "ORDER BY w.seq LIMIT ?"
+        )
 
     def register(self, target: str) -> None:
         self._write(
-            "INSERT OR IGNORE INTO targets (name, taken_in) "
-            "SELECT ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
+            "INSERT INTO targets (name, taken_in) "
+            f"VALUES (?, coalesce({self._state.dialect.last_event}, 0)) ON CONFLICT DO NOTHING",
             target,
         )
 
@@ -57,9 +67,8 @@ class SqliteOutbox(Outbox):
             wanted = [(seq, subject) for seq, kind, subject in rows if kind in types]
             for seq, subject in wanted:
                 transaction.write(
-                    "INSERT OR IGNORE INTO deliveries "
-                    "(target, seq, subject, state, tries, next_try_s) "
-                    "VALUES (?, ?, ?, 'pending', 0, 0)",
+                    "INSERT INTO deliveries (target, seq, subject, state, tries, next_try_s) "
+                    "VALUES (?, ?, ?, 'pending', 0, 0) ON CONFLICT DO NOTHING",
                     target,
                     seq,
                     subject,
@@ -74,7 +83,7 @@ class SqliteOutbox(Outbox):
 
     def next(self, target: str) -> Delivery | None:
         row = self._state.row(
-            f"{_SELECT} WHERE d.target = ? AND d.seq = ({_FIRST})",
+            f"{_SELECT} WHERE d.target = ? AND d.seq = ({self._first})",
             target,
             target,
         )
@@ -82,7 +91,7 @@ class SqliteOutbox(Outbox):
 
     def due(self, target: str, now_s: float, limit: int) -> list[Delivery]:
         rows = self._state.rows(
-            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({_DUE}) ORDER BY d.seq",
+            f"{_SELECT} WHERE d.target = ? AND d.seq IN ({self._due}) ORDER BY d.seq",
             target,
             target,
             now_s,
@@ -103,7 +112,7 @@ class SqliteOutbox(Outbox):
 
     def reached(self, target: str) -> None:
         self._write(
-            "UPDATE deliveries SET next_try_s = 0, tries = max(0, tries - 1) "
+            "UPDATE deliveries SET next_try_s = 0, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END "
             "WHERE target = ? AND state = 'pending' AND next_try_s > 0 "
             "AND substr(error, 1, ?) = ?",
             target,
@@ -151,7 +160,7 @@ class SqliteOutbox(Outbox):
 
     def listing(self, state: str | None = None) -> list[Delivery]:
         rows = self._state.rows(
-            f"{_SELECT} WHERE ? IS NULL OR d.state = ? "
+            f"{_SELECT} WHERE CAST(? AS TEXT) IS NULL OR d.state = ? "
             f"ORDER BY d.seq DESC, d.target LIMIT {LISTED}",
             state,
             state,
@@ -186,18 +195,6 @@ class SqliteOutbox(Outbox):
 _NEWS = (
     "SELECT e.seq, e.type, e.subject FROM events e "
     "WHERE e.seq > (SELECT taken_in FROM targets WHERE name = ?) ORDER BY e.seq"
-)
-# By name: the planner would go through all that was ever told, for each that waits.
-_WAITING = "INDEXED BY deliveries_waiting WHERE"
-_PENDING = f"SELECT w.seq FROM deliveries w {_WAITING} w.target = ? AND w.state = 'pending'"
-_EARLIER = (
-    f"SELECT 1 FROM deliveries o {_WAITING} o.target = w.target AND o.subject = w.subject "
-    "AND o.seq < w.seq AND o.state = 'pending'"
-)
-_FIRST = f"{_PENDING} AND NOT EXISTS ({_EARLIER}) ORDER BY w.next_try_s, w.seq LIMIT 1"
-_DUE = (
-    f"{_PENDING} AND w.next_try_s <= ? AND NOT EXISTS ({_EARLIER} AND o.next_try_s > ?) "
-    "ORDER BY w.seq LIMIT ?"
 )
 _SETTLE = (
     "UPDATE deliveries SET state = ?, tries = ?, next_try_s = ?, error = ? "

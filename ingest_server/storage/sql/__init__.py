@@ -1,0 +1,1 @@
+"""What SQLite and PostgreSQL are asked and told, in the SQL that both speak."""

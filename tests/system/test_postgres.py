@@ -1,0 +1,101 @@
+"""A server whose facts are in PostgreSQL, as programs: it, its commands, and a database that is killed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.plain import plain_client
+from tests.support.postgres import postgres
+from tests.support.processes import Agent, Server, wait_for
+from tests.support.recordings import sha256
+from tests.support.secured import complete, create, put
+
+pytestmark = pytest.mark.slow
+KB = 1000
+
+
+@pytest.fixture
+def database():
+    with postgres(is_durable=True) as found:
+        yield found
+
+
+@pytest.fixture
+def server(tmp_path, database):
+    made = Server(tmp_path / "server", storage={"state": database.database()})
+    made.start()
+    yield made
+    made.close()
+
+
+def token(server) -> str:
+    return server.run("token", "add", "drone-1").splitlines()[-1]
+
+
+def device(server):
+    known = {"Authorization": f"Bearer {token(server)}"}
+    return plain_client(f"http://127.0.0.1:{server.port}", headers=known, trust_env=False)
+
+
+def test_what_is_acknowledged_outlives_kills_of_the_database_and_of_the_server(server, database):
+    data = os.urandom(300 * KB)
+    with device(server) as camera:
+        upload_id = create(camera, name="a.mp4", length=len(data)).json()["id"]
+        assert put(camera, upload_id, data[: 100 * KB]).status_code == 200
+        database.kill()
+        refused = put(camera, upload_id, data[100 * KB : 200 * KB], start=100 * KB)
+        database.start()
+        wait_for(lambda: camera.get(f"/v1/uploads/{upload_id}").status_code == 200, "it goes on")
+        held = camera.get(f"/v1/uploads/{upload_id}").json()["received"]
+        assert put(camera, upload_id, data[100 * KB : 200 * KB], start=100 * KB).status_code == 200
+    server.kill()
+    server.start()
+    with device(server) as camera:
+        after = camera.get(f"/v1/uploads/{upload_id}").json()["received"]
+        assert put(camera, upload_id, data[200 * KB :], start=200 * KB).status_code == 200
+        receipt = complete(camera, upload_id, data).json()
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
+    assert (held, after) == ([[0, 100 * KB]], [[0, 200 * KB]])
+    assert [path.read_bytes() == data for path in server.published_files()] == [True]
+    assert receipt["published_as"] in server.run("list")
+
+
+def test_an_agent_brings_its_recordings_while_the_database_is_restarted(tmp_path, server, database):
+    agent = Agent(tmp_path / "agent", url=f"http://127.0.0.1:{server.port}", token=token(server))
+    try:
+        agent.start()
+        for number in range(6):
+            (agent.media / f"{number}.mp4").write_bytes(os.urandom(200 * KB))
+        wait_for(server.published_files, "the first arrives")
+        database.stop()
+        database.start()
+        wait_for(lambda: len(server.published_files()) == 6, "all arrive", 90.0)
+    finally:
+        agent.close()
+
+    found = {path.name: sha256(path) for path in server.published_files()}
+    assert found == {path.name: sha256(path) for path in agent.media.iterdir()}
+
+
+def test_another_database_than_the_folders_is_refused_and_nothing_is_changed(server, database):
+    with device(server) as camera:
+        upload_id = create(camera, name="a.mp4", length=4).json()["id"]
+        put(camera, upload_id, b"data")
+        complete(camera, upload_id, b"data")
+    server.stop()
+    elsewhere = {"state": database.database()}
+    other = Server(server.folder / "other", data_dir=server.data_dir, storage=elsewhere)
+
+    with pytest.raises(AssertionError, match="is empty, but .* is there, which another one knew"):
+        other.start()
+
+
+def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path):
+    wrong = Server(tmp_path / "server", storage={"state": "postgresql://nobody@127.0.0.1:1/none"})
+    with pytest.raises(
+        AssertionError, match="cannot use the database postgresql://nobody@127.0.0.1:1"
+    ):
+        wrong.start()
