@@ -203,7 +203,7 @@ class Placing:
         record: UploadRecord,
         receipt: Receipt,
         *,
-        is_new: bool = False,
+        is_new: bool,
         is_late: bool = False,
     ) -> None:
         """Let the upload be complete; durable before its part goes.

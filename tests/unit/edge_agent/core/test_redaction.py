@@ -30,6 +30,13 @@ def test_secrets_are_gone(line):
         assert word not in said
 
 
+@pytest.mark.parametrize("written", [str, json.dumps], ids=["as it is", "in a document"])
+def test_a_known_secret_is_gone_to_its_last_character_and_nothing_beside_it(written):
+    said = redacted(written(f"a {TOKEN} b {TOKEN}."), [TOKEN])
+
+    assert said == written("a [redacted] b [redacted].")
+
+
 def test_what_is_no_secret_stays():
     line = '{"event":"upload.verified","path":"/media/a.mp4","server":"https://ingest:443/x"}'
 
