@@ -21,6 +21,8 @@ from tests.support.processes import toml
 
 TOLD = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 """What a program of the main thread is told by."""
+FEW_THREADS = 16
+"""For uploads, of a server for one test: to begin and end the usual 256 was half of its setting up."""
 
 
 def server_config(folder: Path, **tables: Any) -> Path:
@@ -28,7 +30,12 @@ def server_config(folder: Path, **tables: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "server.toml"
     base = {
-        "server": {"listen": "127.0.0.1:0", "data_dir": folder / "data", "stop_timeout_s": 1.0},
+        "server": {
+            "listen": "127.0.0.1:0",
+            "data_dir": folder / "data",
+            "stop_timeout_s": 1.0,
+            "threads": FEW_THREADS,
+        },
         "auth": {"mode": "open"},
         "limits": {"min_free": 0},
     }

@@ -123,6 +123,7 @@ class Server(Program):
             "listen": f"{LOOPBACK}:{self.port}",
             "data_dir": self.data_dir,
             "stop_timeout_s": 2.0,
+            "threads": 32,
             **tables.pop("server", {}),
         }
         limits = {"min_free": "32MiB", **tables.pop("limits", {})}

@@ -16,6 +16,7 @@ from ingest_server.auth.tokens import issue
 from ingest_server.config import load
 from ingest_server.server import IngestServer
 from tests.support.core_site import new_key
+from tests.support.in_process import FEW_THREADS
 from tests.support.plain import plain_client
 from tests.support.processes import toml
 from upload_protocol.digests import Digest
@@ -97,8 +98,13 @@ def secured(folder: Path, *, more: str = "", **tables: dict[str, Any]) -> Iterat
     path = folder / "server.toml"
     tables = {
         **tables,
-        "server": {"listen": "127.0.0.1:0", "data_dir": "data", "stop_timeout_s": 2.0}
-        | tables.get("server", {}),
+        "server": {
+            "listen": "127.0.0.1:0",
+            "data_dir": "data",
+            "stop_timeout_s": 2.0,
+            "threads": FEW_THREADS,
+            **tables.get("server", {}),
+        },
         "limits": {"min_free": 0, "max_length": "1GiB"} | tables.get("limits", {}),
         "log": {"audit_file": "audit.jsonl"} | tables.get("log", {}),
     }
