@@ -29,6 +29,26 @@ def test_a_note_is_changed_by_one_at_a_time(site: CoreSite):
     assert values == ["1", "2", "3"]
 
 
+def test_several_notes_are_changed_together_or_not_at_all(site: CoreSite):
+    records, upload_id = site.receiver.records, site.create()
+    records.write_note(upload_id, "count", "1")
+
+    def add(notes) -> dict[str, str]:
+        notes.set("chunk:0", "10")
+        notes.set("count", str(int(notes.get("count")) + 1))
+        return notes.all()
+
+    def break_off(notes) -> None:
+        notes.set("count", "9")
+        raise ZeroDivisionError
+
+    seen = records.change_notes(upload_id, add)
+    with pytest.raises(ZeroDivisionError):
+        records.change_notes(upload_id, break_off)
+
+    assert seen == records.notes(upload_id) == {"chunk:0": "10", "count": "2"}
+
+
 def test_notes_go_with_the_upload_s_row(site: CoreSite):
     ended, kept = site.create("a"), site.create("b")
     for upload_id in (ended, kept):
