@@ -23,6 +23,7 @@ from ingest_server.uploads.hashing import PendingHash, catch_up, sums_of
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
 
 T = TypeVar("T")
 
@@ -138,6 +139,20 @@ class Records:
         """
         with self.reading(upload_id) as part, disk_refusals():
             sums_of(part, runs, self._store.is_stopping, *hashers)
+
+    def sum_up_published(self, receipt: Receipt, *hashers: hashlib._Hash) -> None:
+        """Let *hashers* see the bytes of a published file.
+
+        Raises:
+            Refused: it is gone, the disk fails, or the server stops.
+        """
+        with disk_refusals():
+            part = self._store.blobs.open_published(receipt.published_as)
+            try:
+                runs = [(0, receipt.length)]
+                sums_of(part, runs, self._store.is_stopping, *hashers)
+            finally:
+                part.close()
 
     def ask_for(self, upload_id: str, algorithm: str) -> None:
         """Have the hash of *algorithm*, one of hashlib's, computed as the bytes come."""

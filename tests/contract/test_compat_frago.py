@@ -573,3 +573,29 @@ def test_a_wrong_checksum_known_at_the_start_is_looked_for_on_the_disk_before_it
     assert upload.put(0, CHUNK, data=DATA[:CHUNK]).status_code == 200
     assert upload.finish().status_code == 201
     assert wsgi.only_published() == DATA
+
+
+def test_who_asks_for_a_finish_by_another_algorithm_than_the_first_is_told_the_truth(wsgi):
+    upload = Frago(wsgi.client)
+    upload.put_all()
+    assert upload.finish(hashlib.md5(DATA).hexdigest(), "md5").status_code == 201
+
+    right = upload.finish(hashlib.sha1(DATA).hexdigest(), "sha1")
+    wrong = upload.finish("0" * 40, "sha1")
+
+    assert (right.status_code, wrong.status_code) == (201, 400)
+    assert wsgi.only_published() == DATA
+
+
+def test_so_is_who_asks_for_what_another_protocol_has_completed(wsgi):
+    upload = Frago(wsgi.client)
+    upload.put_all()
+    raw = upload.started["upload_id"].replace("-", "")
+    done = wsgi.client.post(
+        f"/v1/uploads/{raw}/complete", json={"length": len(DATA), "digest": None}
+    )
+    assert done.status_code == 200
+
+    answers = [upload.finish(hashlib.md5(DATA).hexdigest(), "md5") for _ in range(2)]
+
+    assert [one.status_code for one in answers] == [201, 201]

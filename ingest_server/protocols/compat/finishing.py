@@ -192,7 +192,7 @@ def _again(receiver: UploadService, record: UploadRecord, checksum: Checksum | N
     if checksum is None:
         return _complete(receiver, record, request)
     digest = checksum.as_digest()
-    known = json.loads(receiver.records.note(record.id, SUMS) or "{}")
+    known = _known(receiver, record, receipt, checksum)
     if digest is not None:
         is_same = digest == receipt.digest
     else:
@@ -203,6 +203,30 @@ def _again(receiver: UploadService, record: UploadRecord, checksum: Checksum | N
     if not is_same:
         raise ChecksumMismatchError
     return _complete(receiver, record, request)
+
+
+def _known(
+    receiver: UploadService, record: UploadRecord, receipt: Receipt, checksum: Checksum
+) -> dict[str, str]:
+    """Return what is known of the bytes of a complete upload: their sums, by algorithm.
+
+    Whoever has completed it may have named another one: the published file is read once for each.
+    """
+    known: dict[str, str] = json.loads(receiver.records.note(record.id, SUMS) or "{}")
+    theirs, ours = checksum.hasher(), hashlib.sha256()
+    if theirs.name == "sha256" or theirs.name in known or not theirs.digest_size:
+        return known
+    try:
+        receiver.records.sum_up_published(receipt, theirs, ours)
+    except Refused as refused:
+        if isinstance(refused.__cause__, FileNotFoundError | NotADirectoryError):
+            return known  # a consumer has it
+        raise
+    if ours.hexdigest() != receipt.digest.hex:
+        return known
+    known |= {"sha256": receipt.digest.hex, theirs.name: theirs.hexdigest()}
+    receiver.records.write_note(record.id, SUMS, json.dumps(known))
+    return known
 
 
 def _digest_of(
