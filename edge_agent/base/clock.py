@@ -7,6 +7,8 @@ A Raspberry Pi without a battery-backed clock boots in the past, so no decision 
 from __future__ import annotations
 
 import ctypes
+import secrets
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +51,13 @@ class SystemClock(host.SystemClock):
         return not status & _STA_UNSYNC
 
 
-def boot_id() -> str:
-    """Return the kernel's id of this boot: what tells messages of two boots apart."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+@cache
+def boot_id(path: Path = Path("/proc/sys/kernel/random/boot_id")) -> str:
+    """Return the kernel's id of this boot: what tells messages of two boots apart.
+
+    Where that may not be read (a sandbox without /proc/sys) each run counts as a boot of its own.
+    """
+    try:
+        return path.read_text(encoding="ascii").strip() or secrets.token_hex(16)
+    except (OSError, ValueError):
+        return secrets.token_hex(16)

@@ -277,6 +277,8 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
     if view.blocked_by is not None:
         return view.blocked_by
+    if view.current is None:
+        return Wait(Reason.QUEUED, "its turn is next, or the server is just being asked about it")
     return Wait(Reason.QUEUED, "other recordings are sent first")
 
 
@@ -314,7 +316,8 @@ def _in_words(document: Mapping[str, Any]) -> str:
         speed = "" if rate is None else f" at {rate / 1e6:.1f} MB/s"
         return f"sending {current['name']} {current['percent']:.0f} %{speed}{tail}"
     failed = f", {queue['failed']} failed" if queue["failed"] else ""
-    return f"idle, {document['totals']['files_done']} sent so far{failed}{_left_out(document)}"
+    sent = f"{document['totals']['files_done']} sent so far"
+    return f"idle, {sent}{tail}{failed}{_left_out(document)}"
 
 
 def held_back(document: Mapping[str, Any]) -> str | None:

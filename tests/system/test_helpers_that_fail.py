@@ -18,6 +18,9 @@ NO_INOTIFY = (
     "sh",
 )
 NO_LOG = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
+NO_BOOT_ID = ("unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc/sys; exec "$@"', "sh")
+"""As in a sandbox that shows processes alone (ProcSubset=pid)."""
+NO_SYS = ("unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /sys; exec "$@"', "sh")
 NO_SYSTEMD = ("env", "NOTIFY_SOCKET=/nowhere", "WATCHDOG_USEC=3000000")
 
 
@@ -26,6 +29,8 @@ NO_SYSTEMD = ("env", "NOTIFY_SOCKET=/nowhere", "WATCHDOG_USEC=3000000")
     [
         pytest.param(NO_INOTIFY, {"watch_limit"}, id="no inotify instance"),
         pytest.param(NO_LOG, set(), id="a log on a full disk"),
+        pytest.param(NO_BOOT_ID, set(), id="no /proc/sys"),
+        pytest.param(NO_SYS, set(), id="no /sys", marks=pytest.mark.nightly),
         pytest.param(NO_SYSTEMD, set(), id="no service manager"),
     ],
 )

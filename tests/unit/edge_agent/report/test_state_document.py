@@ -264,6 +264,17 @@ def test_a_wait_of_another_recording_does_not_name_the_one_that_is_written(board
     assert board.snapshot()["blocked_detail"] == "it may not be read"
 
 
+def test_what_waits_while_nothing_is_sent_is_not_said_to_wait_for_other_recordings(board):
+    waiting = board.store.advance(board.add("a.mp4"), Event.SETTLED)
+
+    why, line = reason_of(waiting, board.activity.view()), status_line(board.snapshot())
+
+    assert why == Wait(
+        Reason.QUEUED, "its turn is next, or the server is just being asked about it"
+    )
+    assert line == "idle, 0 sent so far, 1 waiting"
+
+
 def test_a_missing_folder_is_the_reason_of_what_was_waiting_in_it(board):
     board.store.advance(board.add("a.mp4"), Event.SETTLED)
     board.activity.miss_folder(Wait(Reason.SOURCE_MISSING, "it is not there"))
