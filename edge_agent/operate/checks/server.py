@@ -59,12 +59,11 @@ def _advice(error: TransportError, settings: AgentSettings) -> str:
             "; a new token: ingest-server token add, on the server, then put it into"
             " [server] token_file"
         )
-    if not isinstance(error, LinkDownError) or "certificate" in text or "leads to IPv" in text:
+    is_said = any(one in text for one in ("certificate", "leads to IPv", "does not speak TLS"))
+    if not isinstance(error, LinkDownError) or is_said:
         return ""
     if settings.server.proxy is not None:
         return "; check that [server] proxy and url are right and that the proxy runs"
-    if "wrong version number" in text.lower():
-        return "; it does not speak TLS there: http:// instead of https://, or another port"
     if "Name or service not known" in text or "name resolution" in text:
         return "; check the host's name in [server] url, and the network"
     return "; check host and port in [server] url, the network, and that the server runs"

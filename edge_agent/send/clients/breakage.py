@@ -33,5 +33,12 @@ def what_broke(error: Exception) -> tuple[TransportError, bool]:
             f"the server does not take this device's certificate ({text}): see [server]"
             " client_cert_file, and edge-agent check"
         ), True
+    if "wrong version number" in lowered:
+        return LinkDownError(
+            "what answers there does not speak TLS: http:// instead of https:// in [server] url, or"
+            " another port, if not a login page of the network"
+        ), False
+    if "receive buffer too long" in lowered:
+        return LinkDownError("the head of the answer is longer than any of an ingest server"), False
     kind = type(error).__name__
     return LinkDownError(f"{kind}: {text}" if text else kind), False

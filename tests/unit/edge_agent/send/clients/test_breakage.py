@@ -10,7 +10,7 @@ from edge_agent.send.clients.breakage import what_broke
 @pytest.mark.parametrize(
     ("said", "plain"),
     [
-        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "wrong version number"),
+        ("[SSL: NO_CIPHERS] no ciphers available (_ssl.c:1006)", "no ciphers available"),
         ("[Errno 111] Connection refused", "Connection refused"),
         ("[SSL] unknown error   (_ssl.c:99)", "unknown error"),
         ("plain words", "plain words"),
@@ -20,6 +20,22 @@ def test_the_codes_around_the_words_are_left_out(said, plain):
     error, somebody_was_there = what_broke(OSError(said))
 
     assert str(error) == f"OSError: {plain}"
+    assert not somebody_was_there
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "does not speak TLS"),
+        ("Receive buffer too long", "longer than any of an ingest server"),
+    ],
+)
+def test_what_a_library_says_for_itself_is_said_for_a_person(said, plain):
+    error, somebody_was_there = what_broke(OSError(said))
+
+    assert plain in str(error)
+    assert "OSError" not in str(error)
+    assert said not in str(error)
     assert not somebody_was_there
 
 
