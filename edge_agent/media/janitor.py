@@ -188,8 +188,19 @@ class Janitor:
         return True
 
     def _settle_next(self, now_s: float) -> float:
+        """Settle one recording; what a card with room keeps for now keeps none of another folder's."""
+        waits: list[float] = []
+        for folder in self._folders:
+            waits.append(self._settle_next_of(folder, now_s))
+            if waits[-1] <= 0:
+                break
+        return min(waits)
+
+    def _settle_next_of(self, folder: Folder, now_s: float) -> float:
         after = 0
-        while page := self._store.in_states(State.VERIFIED, after_seq=after, limit=_PAGE):
+        while page := self._store.in_states(
+            State.VERIFIED, after_seq=after, limit=_PAGE, share=folder.share
+        ):
             self._store.running.keep()
             for recording in page:
                 if recording.id in self._leaving:

@@ -97,9 +97,13 @@ class PendingRemovals:
         return False
 
     def count_quiet(self, recording_ids: Iterable[str], now_s: float) -> None:
-        """Count the quiet time of those, and of no others, before they must go: there is room yet."""
+        """Count the quiet time of those before they must go: there is room yet.
+
+        Beside them only of those that would go already, but for that time: they lie on another card.
+        """
         before = self._quiet_since_s
-        self._quiet_since_s = {one: before.get(one, now_s) for one in recording_ids}
+        waiting = {one: at for one, at in before.items() if self.must_wait(one, now_s)}
+        self._quiet_since_s = waiting | {one: before.get(one, now_s) for one in recording_ids}
 
     def _forget_overdue(self, since_s: float) -> None:
         """Give up the places of those that somebody else has taken away: nobody asks for them again."""

@@ -71,6 +71,7 @@ class Watchers:
         What was found in them stays remembered, is sent if its file is there, and is never deleted.
         """
         kept = set(self._folders)
+        is_another = kept != set(self._all)
         for folder in [one for one in self._all if one not in kept]:
             watcher, runner = self._all[folder]
             self._all = {one: both for one, both in self._all.items() if one is not folder}
@@ -82,7 +83,9 @@ class Watchers:
             self._folders.adopt(self._store)
         for runner in self._fill():
             runner.start()
-        self.ask_anew()
+        if is_another:
+            self.ask_anew()  # what one has left the first answers for
+        self.wake()
 
     def _see_off(self) -> None:
         """Forget those that watch no more and have ended; one that hangs in its last look is left to it."""

@@ -1,11 +1,13 @@
 """[watch], once or several times: from the file, the environment and options, and what is refused of it."""
 
 import json
+import subprocess
 
 import pytest
 
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings_loading import load
+from tests.support.requirements import require_root
 
 HEAD = 'device_id = "d"\nserver.url = "http://127.0.0.1:1"\n'
 
@@ -304,3 +306,17 @@ def test_metadata_that_cannot_be_told_is_refused_in_a_sentence(tmp_path, metadat
     [said] = problems(tmp_path, f'[watch]\nfolder = "/a"\nmetadata = {metadata}\n')
 
     assert sentence in said
+
+
+def test_the_same_folder_by_another_mount_is_refused(tmp_path):
+    require_root()
+    front, rear = tmp_path / "front", tmp_path / "rear"
+    front.mkdir()
+    rear.mkdir()
+    subprocess.run(["mount", "--bind", front, rear], check=True)
+    try:
+        [said] = problems(tmp_path, told(("front", front), ("rear", rear)))
+    finally:
+        subprocess.run(["umount", rear], check=True)
+
+    assert said.startswith(f"[[watch]] rear: folder: {rear} is the same folder as that of 'front'")

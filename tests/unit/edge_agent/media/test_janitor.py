@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
-from edge_agent.base.settings import RetentionSettings
+from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
+from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.mounts import Space
 from edge_agent.media.removal import hidden_path
 from edge_agent.media.retry import retry_named
 from edge_agent.report.state_document import reason_of
@@ -745,3 +747,45 @@ def test_a_published_file_that_was_changed_there_is_kept_here_and_can_be_sent_ag
 
     assert stage.lane.now(recording).state is State.RELEASED
     assert b"the recording" in stage.published().values()
+
+
+def test_a_card_with_room_keeps_nothing_of_another_card_that_is_full(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_free": 1000}) as stage:
+        folders = Folders(
+            [WatchSettings(name=name, folder=stage.lane.media / name) for name in ("front", "rear")]
+        )
+        for name in ("front", "rear"):
+            (stage.lane.media / name).mkdir()
+        roomy = [verified(stage, f"front/{n}.mp4") for n in range(3)]
+        full = verified(stage, "rear/a.mp4")
+        for recording in (*roomy, full):
+            watch = recording.path.rpartition(b"/")[0].rpartition(b"/")[2].decode()
+            stage.lane.store.update(stage.lane.now(recording), watch=watch)
+
+        def space(place):
+            path = (
+                os.fsencode(os.readlink(f"/proc/self/fd/{place}"))
+                if isinstance(place, int)
+                else place
+            )
+            return Space(0 if path.endswith(b"rear") else 10**9, 10**9)
+
+        clean(stage, janitor=stage.lane.new_janitor(folders=folders, space=space))
+
+        assert stage.lane.now(full).state is State.RELEASED
+        assert {stage.lane.now(one).state for one in roomy} == {State.VERIFIED}
+        assert sorted(one.name for one in stage.lane.media.rglob("*.mp4")) == [
+            "0.mp4",
+            "1.mp4",
+            "2.mp4",
+        ]
+
+
+def test_nothing_goes_of_a_folder_that_is_watched_no_more(stage):
+    recording = verified(stage)
+    stage.lane.store.update(stage.lane.now(recording), watch="front")
+
+    clean(stage)
+
+    assert stage.lane.now(recording).state is State.KEPT
+    assert (stage.lane.media / "a.mp4").exists()
