@@ -40,6 +40,11 @@ def rows(here):
     return {one["name"]: one for one in (here.agent.state() or {}).get("folders", ())}
 
 
+def acknowledged(here, name):
+    """Return how many bytes of a recording the server has said that it has."""
+    return here.server.open_uploads(here.agent.token).get(name, 0)
+
+
 def published(here):
     """Return place and digest of each published file."""
     top = here.server.published
@@ -142,3 +147,29 @@ def test_folders_with_files_in_common_are_refused_in_a_sentence(tmp_path):
         f"[[watch]] rear: folder: {tmp_path}/rear lies in the folder of 'front', {tmp_path}/front: its"
         " recordings would be sent twice; watch the outer one alone, or folders beside each other"
     ) in done.stderr
+
+
+def test_what_is_wanted_now_goes_before_a_large_one_which_goes_on_where_it_was(tmp_path):
+    with site(
+        tmp_path, server=BY_FOLDER, upload={"max_rate": "1MB", "request_seconds": 1.0}
+    ) as here:
+        here.agent.configure(watch=two(tmp_path))
+        large = write(tmp_path / "front" / "large.mp4", bytes(range(256)) * 2)  # 25.6 MB
+        here.agent.start()
+        wait_for(lambda: acknowledged(here, "large.mp4") > 0, "some of it has arrived")
+        write(tmp_path / "rear" / "other.mp4", b"other")
+        wanted = write(tmp_path / "rear" / "wanted.mp4", b"wanted")
+
+        here.agent.run("now", str(wanted))
+        wait_for(lambda: "rear/wanted.mp4" in published(here), "it has arrived")
+        assert set(published(here)) == {"rear/wanted.mp4"}
+        had = acknowledged(here, "large.mp4")
+
+        here.agent.configure(upload={"max_rate": 0})
+        os.kill(here.agent.pid, signal.SIGHUP)
+        here.wait_until_published(3)
+        wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "all is verified")
+
+        assert had > 0
+        assert published(here)["front/large.mp4"] == sha256(large)
+        assert here.agent.state()["totals"]["bytes_resent"] == 0
