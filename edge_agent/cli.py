@@ -290,7 +290,7 @@ def _rescan(options: argparse.Namespace) -> int:
     from edge_agent.operate.asked import do
 
     answer, is_running = do(settings, "rescan")
-    print(answer["message"] if is_running else "the next start looks through the watched folder")
+    print(answer["message"] if is_running else "the next start looks through what is watched")
     return EXIT_DONE
 
 

@@ -27,7 +27,7 @@ MakeThread = Callable[[str, Callable[[float], float]], WorkerThread]
 
 
 class Watchers:
-    """Safe to use from several threads, but `start`, `follow`, `stop` and `join`, which are for one.
+    """Safe to use from several threads, but `start`, `follow`, `stop` and `end_hints`, which are for one.
 
     Args:
         new: makes the watcher of a folder.
@@ -81,8 +81,13 @@ class Watchers:
         self._see_off()
         with only_helps("folders", instead="the next start looks whose recordings are whose"):
             self._folders.adopt(self._store)
-        for runner in self._fill():
-            runner.start()
+        for folder in self._fill():
+            try:
+                self._all[folder][1].start()
+            except RuntimeError as error:  # no thread left
+                self._all = {one: both for one, both in self._all.items() if one is not folder}
+                action = "it is not watched before the next reload or start"
+                log.warning("folder.failed", watch=folder.name, error=str(error), action=action)
         if is_another:
             self.ask_anew()  # what one has left the first answers for
         self.wake()
@@ -99,8 +104,8 @@ class Watchers:
                 self._activity.forget_folder(folder.name, by=watcher.worker)
         self._leaving = left
 
-    def _fill(self) -> list[WorkerThread]:
-        added: list[WorkerThread] = []
+    def _fill(self) -> list[Folder]:
+        added: list[Folder] = []
         for folder in self._folders:
             if folder in self._all:
                 continue
@@ -109,7 +114,7 @@ class Watchers:
             watcher.wake_runner = runner.wake
             watcher.overlapping = partial(self._folders.overlapping, folder)
             self._all = {**self._all, folder: (watcher, runner)}
-            added.append(runner)
+            added.append(folder)
             if self._is_started:
                 log.info("folder.added", watch=folder.name, path=str(folder.path))
         return added

@@ -156,7 +156,7 @@ class SendingHandlers:
 
     def _rescan(self, _command: Command) -> Outcome:
         self._wake_watcher()
-        return Outcome("the watched folder is looked through now")
+        return Outcome("what is watched is looked through now")
 
     def _report(self, _command: Command) -> Outcome:
         self._announce()

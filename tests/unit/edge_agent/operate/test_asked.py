@@ -89,7 +89,7 @@ def test_a_name_that_is_no_text_does_nothing_on_the_terminal(device):
 
 
 def test_a_rescan_without_an_agent_is_what_its_start_does(device):
-    assert device.run("rescan") == (0, "the next start looks through the watched folder\n")
+    assert device.run("rescan") == (0, "the next start looks through what is watched\n")
 
 
 def test_a_pause_for_a_time_says_so_and_a_wrong_time_changes_nothing(device, capsys):
