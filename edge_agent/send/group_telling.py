@@ -38,12 +38,11 @@ log = structlog.get_logger()
 _PAGE = 20
 _IDLE_S = 60.0
 _HELD_S = 10.0
-_GROWING_S = 10.0
-"""Between two looks at a group of which a file is still written to."""
 _LIST_S = 2.0
 """Between two looks for a list of files: it may be sent and deleted soon after it is written."""
-_AGAIN_S = 60.0
-"""Between two words about a group that is not complete, however often some of it arrives."""
+_AGAIN_S = 20.0
+"""From the first file that has arrived to the word that others have not, and from one such word to the next."""
+_STILL_READ_S = 60.0
 _UNKNOWN_S = 3600.0
 """Until a server that knows no groups, or refuses this one, is asked again."""
 _STORE_S = 30.0
@@ -83,7 +82,9 @@ class GroupTelling:
         self._client: CanTellOfGroups | None = None
         self._failures = 0
         self._told_s: dict[int, float] = {}
-        """Groups that are not complete -> when they were told of."""
+        """Groups that are not complete -> when they were told of, or some of them was first seen to be there."""
+        self._later: list[tuple[Group, float | None]] = []
+        """When to look at groups again: written down together, for the card's sake."""
         self._lists: dict[int, Sequence[str]] = {}
         """Groups that are not whole -> what is in their list of files, read while it was there."""
         self._until_s = 0.0
@@ -99,10 +100,13 @@ class GroupTelling:
             if now_s >= self._housekept_s:
                 self._housekept_s = now_s + _UNKNOWN_S
                 self._groups.forget_old(_PAGE * _PAGE)
-            for group in self._groups.due(_PAGE):
-                self._look(group, now_s)
-                if now_s < self._until_s:
-                    return self._until_s - now_s
+            try:
+                for group in self._groups.due(_PAGE):
+                    self._look(group, now_s)
+                    if now_s < self._until_s:
+                        return self._until_s - now_s
+            finally:
+                self._put_off()
             next_s = self._groups.next_s()
         except StoreError as error:
             log.debug("group.waits", error=str(error))
@@ -146,13 +150,17 @@ class GroupTelling:
         if len(members) < 2 and not found.missing:
             self._leave(group)
         elif not found.is_whole:
-            self._groups.put_off([group], self._wait_s(group))
+            self._later.append((group, self._wait_s(group)))
         else:
             self._tell(group, members, found, now_s)
 
+    def _put_off(self) -> None:
+        later, self._later = self._later, []
+        self._groups.put_off(later)
+
     def _leave(self, group: Group) -> None:
         """Look at *group* no more until something is new of it."""
-        self._groups.put_off([group], None)
+        self._later.append((group, None))
         self._told_s.pop(group.seq, None)
         self._lists.pop(group.seq, None)
 
@@ -177,18 +185,19 @@ class GroupTelling:
         if group.family == _BAG and group.seq not in self._lists:
             return _LIST_S
         left_s = self._groups.quiet_s - self._groups.quiet_for_s(group)
-        return left_s if left_s > 0 else _GROWING_S
+        return left_s if left_s > 0 else self._groups.quiet_s  # a receipt has it looked at sooner
 
     def _tell(self, group: Group, members: Sequence[Member], found: Standing, now_s: float) -> None:
         report = self._report(group, members, found)
         digest = hashlib.sha256(json.dumps(report.to_json()).encode()).digest()
         is_complete = found.is_complete(members)
-        if digest == group.told and (group.is_complete or not is_complete):
+        is_begun = found.missing or any(one.has_arrived for one in members)
+        if not is_begun or (digest == group.told and (group.is_complete or not is_complete)):
             self._leave(group)
             return
-        told_s = self._told_s.get(group.seq)
-        if told_s is not None and now_s - told_s < _AGAIN_S and not is_complete:
-            self._groups.put_off([group], _AGAIN_S - (now_s - told_s))
+        told_s = self._told_s.setdefault(group.seq, now_s)
+        if now_s - told_s < _AGAIN_S and not is_complete:
+            self._later.append((group, _AGAIN_S - (now_s - told_s)))
             return
         try:
             status = self._connected().tell_of_group(report)
@@ -199,7 +208,7 @@ class GroupTelling:
                 error=str(error),
                 action="its files are sent all the same; the server is asked again in an hour",
             )
-            self._groups.put_off([group], _UNKNOWN_S)
+            self._later.append((group, _UNKNOWN_S))
             return
         self._failures = 0
         if status is None:
@@ -208,7 +217,7 @@ class GroupTelling:
             return
         self._told_s[group.seq] = now_s
         if is_complete and status.state != "complete":
-            self._groups.put_off([group], _AGAIN_S)  # it still reads, or holds something no more
+            self._later.append((group, _STILL_READ_S))  # or it holds something no more
             return
         self._groups.told(
             group,

@@ -316,13 +316,22 @@ class Groups:
             ).fetchall()
         return [_member(row) for row in rows]
 
-    def put_off(self, groups: Sequence[Group], wait_s: float | None) -> None:
-        """Look at *groups* again in *wait_s*; None: only when something is new of them."""
-        look_s = None if wait_s is None else self._running.now_s() + max(1, round(wait_s))
+    def put_off(self, waits: Sequence[tuple[Group, float | None]]) -> None:
+        """Look at groups again in so many seconds; None: only when something is new of them."""
+        if not waits:
+            return
+        now_s = self._running.now_s()
         with self._database.transaction() as run:
             run.executemany(
                 "UPDATE file_group SET look_s = ? WHERE seq = ? AND changes = ?",
-                [(look_s, one.seq, one.changes) for one in groups],
+                [
+                    (
+                        None if wait_s is None else now_s + max(1, round(wait_s)),
+                        one.seq,
+                        one.changes,
+                    )
+                    for one, wait_s in waits
+                ],
             )
 
     def told(

@@ -222,6 +222,33 @@ def test_a_restart_between_the_servers_word_and_ours_tells_nothing_twice(stage):
     assert group.told is None
 
 
+def test_a_card_of_which_nothing_has_arrived_yet_says_nothing(stage):
+    for number in range(40):
+        stage.lane.record(f"{number}.mp4", b"x")
+        stage.lane.record(f"{number}.srt", b"x")
+
+    tell(stage, telling(stage))
+
+    assert not [one for one in stage.link.requests if one.path == "/v1/groups"]
+    stage.lane.run()
+    tell(stage, telling(stage))
+    assert len(manifests(stage)) == 40
+    assert sum(one.path == "/v1/groups" for one in stage.link.requests) == 40
+
+
+def test_what_is_held_back_is_told_of_once_the_others_have_arrived(stage):
+    stage.lane.sender.hold_originals("on-demand")
+    for name in ("a.mp4", "a.srt", "a.lrv"):
+        stage.lane.record(name, os.urandom(1000))
+    run_all(stage, 30)
+
+    tell(stage, telling(stage))
+
+    [known] = stage.server.state.groups.page(device=None, state=None, before=None, limit=9)
+    assert (known.done, known.expected, known.state) == (2, 3, "open")
+    assert sum(one.path == "/v1/groups" for one in stage.link.requests) == 1
+
+
 def test_a_late_sidecar_makes_a_second_revision(stage):
     for name in ("a.mp4", "a.srt"):
         stage.lane.record(name, os.urandom(1000))
