@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.support.processes import wait_for
@@ -242,6 +245,72 @@ def test_what_a_real_muxer_writes_in_real_time_arrives_true_and_nearly_once(tmp_
         length = path.stat().st_size
         assert here.published_digests() == {name: sha256(path)}
         assert here.link.sent <= length + (length if again is None else again) + OVERHEAD
+
+
+def copies(take: Path, out: av.container.OutputContainer) -> Iterator[None]:
+    """Write the picture of *take* into *out* again and again, once for each step."""
+    with av.open(str(take)) as source:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.dts is not None]
+        span = packets[-1].dts - packets[0].dts + max(one.duration or 1 for one in packets)
+        start = 0
+        while True:
+            for one in packets:
+                packet = av.Packet(bytes(one))
+                packet.pts, packet.dts = (one.pts or 0) + start, one.dts + start
+                packet.duration, packet.is_keyframe = one.duration, one.is_keyframe
+                packet.time_base, packet.stream = one.time_base, copy
+                out.mux(packet)
+            start += span
+            yield
+
+
+@pytest.mark.nightly
+def test_a_fragmented_file_that_becomes_a_plain_one_at_its_close_costs_its_first_block(tmp_path):
+    take = make_recording(tmp_path / "take.mp4", seconds=2.0, mbit=24)
+    options = {"movflags": "hybrid_fragmented+frag_keyframe"}
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        path = here.agent.media / "hybrid.mp4"
+        with av.open(str(path), "w", format="mp4", options=options) as out:
+            writing = copies(take, out)
+            for _ in range(3):
+                next(writing)
+            wait_until_held(here, path.name, 8 * MIB)
+            next(writing)
+        here.wait_until_published(1)
+
+        assert here.published_digests() == {path.name: sha256(path)}
+        assert here.link.sent <= path.stat().st_size + MIB + OVERHEAD
+
+
+@pytest.mark.nightly
+def test_what_a_ring_of_files_deletes_after_it_was_begun_is_delivered(tmp_path):
+    """Segments of 5 s come faster than the link carries them, and two are kept beside the one written."""
+    with site(tmp_path, watch=WANTED, upload={"max_rate": "800KB"}) as here:
+        here.agent.start()
+        wait_for(
+            lambda: (here.agent.state() or {}).get("state") == "idle", "it looks at the folder"
+        )
+        contents = {f"{number:03}.ts": content(number, 5 * MIB) for number in range(6)}
+        for name, data in contents.items():
+            with (here.agent.media / name).open("wb", buffering=0) as file:
+                for at in range(0, len(data), MIB // 4):
+                    file.write(data[at : at + MIB // 4])
+                    time.sleep(1 / 4)  # a recorder writes in real time
+            for oldest in sorted(here.agent.media.iterdir())[:-2]:
+                oldest.unlink()
+        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "all is settled", 60)
+        begun, verified = (
+            {one["recording_id"] for one in here.agent.log() if one.get("event") == event}
+            for event in ("upload.planned_while_recording", "upload.verified")
+        )
+
+        assert begun
+        assert begun <= verified
+        wanted = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+        assert here.published_digests().items() <= wanted.items()
 
 
 @pytest.mark.nightly
