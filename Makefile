@@ -35,10 +35,10 @@ help: ## what can be made
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) demo/environment.py $(VENV) dev
+	@$(PYTHON) -I -S demo/environment.py $(VENV) dev
 
 $(RUN): pyproject.toml constraints-run.txt
-	@$(PYTHON) demo/environment.py $(VENV) run
+	@$(PYTHON) -I -S demo/environment.py $(VENV) run
 
 setup: $(STAMP)
 

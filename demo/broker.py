@@ -68,13 +68,14 @@ def _amqtt(folder: Path, port: int, say: Callable[[str], None]) -> Broker:
 
 def _install() -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--retries", "2", "--no-compile"]
     command += ["--require-hashes", "--only-binary", ":all:", "-r", str(_LOCKED)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
+        why = done.stderr.strip().rpartition("\n")[2] or f"pip ended with {done.returncode}"
         msg = (
-            "There is no MQTT broker on this machine, and amqtt could not be installed:\n"
-            f"{done.stderr.strip()}\n"
-            "Install mosquitto (apt install mosquitto), or make PyPI reachable, and start again."
+            f"There is no MQTT broker on this machine, and amqtt could not be installed ({why}): install"
+            " mosquitto (apt install mosquitto), or make the package index reachable, and start again."
         )
         raise DemoError(msg)
     importlib.invalidate_caches()

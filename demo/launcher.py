@@ -85,6 +85,10 @@ class Launcher:
                 if not self._is_stopped():
                     self._introduce(server_port, mqtt_port, chosen.name, max_rate, keys)
                 self._follow(keys, link)
+        except DemoError:
+            # Ctrl-C goes to what is run on the way, too, which then comes to nothing: as was wished.
+            if not self._is_stopped():
+                raise
         finally:
             link.stop()
             operator.stop()

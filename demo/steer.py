@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from demo.__main__ import STEERING
 from demo.errors import DemoError
 from demo.layout import Layout
+from demo.run import STEERING
 
 
 def main(arguments: list[str] | None = None) -> int:
