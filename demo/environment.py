@@ -6,11 +6,13 @@ program of its own, and for any Python 3: this is where an old one is told so.
 
 from __future__ import annotations
 
-import signal
+import _signal  # type: ignore[import-not-found] # of `signal`, what has not to be loaded
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while what follows is loaded
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback while what follows is loaded
 
 import fcntl  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -68,7 +70,11 @@ def _run(command: list[str | Path], log: Path, *, cwd: Path | None = None) -> No
 
 
 def _make(folder: Path, python: Path) -> None:
-    """Make an environment with pip; one that was half made is completed."""
+    """Make an environment with pip, unless there is one.
+
+    Raises:
+        SetupError: this Python is too old, or cannot make one.
+    """
     if python.exists() and subprocess.call([python, "-c", _IS_FIT], stderr=subprocess.DEVNULL) == 0:
         return
     least = ".".join(map(str, LEAST))
@@ -85,6 +91,16 @@ def _make(folder: Path, python: Path) -> None:
         why = (made.stdout + made.stderr).strip().splitlines() or ["no reason was given"]
         hint = " apt install python3-venv brings it." if "ensurepip" in " ".join(why) else ""
         raise SetupError(f"{folder} cannot be made with {sys.executable}: {why[0]}{hint}")
+
+
+def _begin_anew(folder: Path) -> None:
+    """Take away what an installation that was stopped has left: half a package may look like a whole one."""
+    for name in ("bin", "include", "lib", "lib64", "share"):
+        path = folder / name
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
 
 
 def _install(python: Path, folder: Path, kind: str) -> None:
@@ -144,8 +160,13 @@ def main(arguments: list[str]) -> int:
                 if all(map(_is_done, stamps)):
                     return 0
             print(f"Installing into {folder.name} (once, half a minute) ...", flush=True)
+            mark = folder / ".unfinished"
+            if mark.exists():
+                _begin_anew(folder)
+            mark.touch()
             _make(folder, python)
             _install(python, folder, kind)
+            mark.unlink()
             for stamp in stamps:
                 stamp.touch()
     except SetupError as error:
