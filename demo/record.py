@@ -57,7 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
         _record(path, chosen.seconds, round(chosen.mbit * MB), stopped.is_set)
-    except (DemoError, OSError, ValueError) as error:
+    except OSError as error:
+        print(f"could not record: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except (DemoError, ValueError) as error:
         print(f"could not record: {error}", file=sys.stderr)
         return 1
     size = path.stat().st_size / MB

@@ -105,17 +105,18 @@ class Checking:
         is_over: threading.Event,
         file: object,
     ) -> None:
+        last: Exception | None = None
         try:
             for one in self._findings(file):
                 found.put(one)
                 if is_over.is_set():
                     return  # nobody listens any more
-            found.put(None)
         except Exception as error:
             log.exception("check.failed")
-            found.put(error)
+            last = error
         finally:
             self._is_free.release()
+        found.put(last)  # after that, whoever hears it may ask again
 
     def _findings(self, file: object) -> Iterator[Finding]:
         yield Finding("OK", "agent", f"it runs and checks itself: process {os.getpid()}, {_user()}")
