@@ -7,7 +7,6 @@ is done. The token is claimed before the configuration that names it is there, a
 from __future__ import annotations
 
 import argparse
-import secrets
 import ssl
 import sys
 from collections.abc import Callable
@@ -15,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge_agent.base.clock import SystemClock
-from edge_agent.base.errors import AgentError, TransportError, UnauthorizedError
 from edge_agent.base.settings import AgentSettings, ServerSettings, WatchSettings
-from edge_agent.send.enrolment import has_token, serial_number, write_token
-from edge_agent.send.wiring import make_transport
+from edge_agent.send.enrolment import serial_number
 from edge_agent.setup import authority, congestion, media
 from edge_agent.setup.media import USER, Access
+from edge_agent.setup.own_token import OwnToken
 from edge_agent.setup.wanted import HEADING, Wanted, device_id
 from edge_host.setup import services
 from edge_host.setup.configuration import have_configuration, rendered, said_by
@@ -127,7 +124,7 @@ class _Plan:
         if not (machine.rehearses or STATE.is_dir()):
             machine.folder(STATE, mode=0o700, owner=USER)
         is_changed = self.ca is not None and machine.file(CA, self.ca, "the server's CA")
-        is_changed |= self._have_token(machine)
+        is_changed |= self._own_token.have(machine)
         is_changed |= have_configuration(machine, CONFIG, HEADING, self.wanted.tables)
         is_changed |= self.access.give(machine)
         congestion.allow_bbr(machine)
@@ -136,8 +133,8 @@ class _Plan:
         if not machine.rehearses:
             self._tell_limits()
 
-    def _have_token(self, machine: Machine) -> bool:
-        """Have a token that the server takes; returns whether it is a new one."""
+    @property
+    def _own_token(self) -> OwnToken:
         server = ServerSettings(
             url=self.wanted.url, token_file=TOKEN, ca_file=None if self.ca is None else CA
         )
@@ -146,46 +143,7 @@ class _Plan:
             watch=WatchSettings(folder=self.wanted.folder),
             server=server,
         )
-        if has_token(server) and self._is_taken(settings):
-            machine.say(f"  is there  {TOKEN} (this device's token)")
-            return False
-        claim = self.claim()
-        if claim is None:
-            raise SetupError(
-                "This device has no token yet: --claim - (from standard input) or --claim-file FILE."
-            )
-        if machine.rehearses:
-            machine.say(f"would make  {TOKEN} (this device's token, for the claim)")
-            return True
-        try:
-            with make_transport(settings, SystemClock(), with_token=False) as link:
-                write_token(TOKEN, link.claim(claim, self.wanted.device_id, serial_number()))
-            with make_transport(settings, SystemClock()) as link:
-                link.probe(secrets.token_hex(16))
-        except (TransportError, AgentError) as error:
-            raise SetupError(
-                f"{self.wanted.url} gave no token to {self.wanted.device_id}: {error}. Mend that and run this again"
-                " (--device-id NAME for another name; on the server: ingest-server claim list)."
-            ) from error
-        except OSError as error:
-            raise SetupError(
-                f"{TOKEN} cannot be written: {error.strerror}. Run this again."
-            ) from error
-        machine.say(
-            f"      made  {TOKEN} (this device's token; the server knows it as {self.wanted.device_id})"
-        )
-        return True
-
-    def _is_taken(self, settings: AgentSettings) -> bool:
-        """Return whether the server takes the token that is there; where it cannot be asked, it may."""
-        try:
-            with make_transport(settings, SystemClock()) as link:
-                link.probe(secrets.token_hex(16))
-        except UnauthorizedError:
-            return False
-        except (TransportError, AgentError) as error:
-            _say(f"      note  {self.wanted.url} could not be asked about the token: {error}")
-        return True
+        return OwnToken(TOKEN, settings, self.claim)
 
     def _tell_limits(self) -> None:
         for what in self.access.uncovered():

@@ -136,3 +136,32 @@ def cut_off_at_each_line(machine, module, arguments, claim=""):
         one.kill()
         one.wait()
     pytest.fail("it does not come to its end")
+
+
+@pytest.mark.nightly
+def test_a_device_takes_no_other_authority_and_a_card_of_its_name_needs_a_token(machine):
+    require("openssl")
+    machine.run("mkdir", "-p", "/srv/recordings")
+    said = machine.program("ingest_server", "setup", "--name", "localhost")
+    log = machine.start("ingest-server", "ingest_server", "run")
+    wait_for(lambda: "server.started" in log.read_text(), "the server runs", 30)
+    claim, arguments = device_line(said)
+    arguments = [*arguments[:-1], "/srv/recordings", "--device-id", "cam-1"]
+    false = ["0" * 64 if re.fullmatch("[0-9a-f]{64}", one) else one for one in arguments]
+
+    refused = machine.program("edge_agent", *false, input_=claim, code=1)
+    assert "another fingerprint" in refused
+    assert not (machine.files / "etc/edge-uploader/agent.toml").exists()
+    assert "/v1/claim" not in log.read_text()
+
+    machine.program("edge_agent", *arguments, input_=claim)
+    (machine.files / "var/lib/edge-agent/token").unlink()
+    (machine.files / "etc/machine-id").write_text("another card\n")
+    again = machine.program("edge_agent", *arguments, input_=claim, code=1)
+    assert "ingest-server token add cam-1" in again
+    token = machine.program("ingest_server", "token", "add", "cam-1").splitlines()[-1]
+    assert "token; the server knows it as cam-1" in machine.program(
+        "edge_agent", *arguments, input_=token
+    )
+    other = machine.program("edge_agent", *arguments[:-1], "cam-2", code=1)
+    assert "holds the token of cam-1" in other
