@@ -100,6 +100,9 @@ class Package:
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"SOURCE_DATE_EPOCH": _epoch(self.tree)},
             )
+        for one in (file, made):
+            digest = hashlib.sha256(one.read_bytes()).hexdigest()
+            one.with_name(f"{one.name}.sha256").write_text(f"{digest}  {one.name}\n")
         return file
 
     def _put_program(self, root: Path) -> None:
@@ -115,7 +118,7 @@ class Package:
     def _put_units(self, root: Path) -> None:
         units = root / "usr/lib/systemd/system"
         units.mkdir(parents=True)
-        for one in sorted((TREE / "deploy/systemd").glob(f"{_PROGRAMS[self.side][0]}*")):
+        for one in sorted((self.tree / "deploy/systemd").glob(f"{_PROGRAMS[self.side][0]}*")):
             text = one.read_text().replace("/opt/edge-uploader/bin/", f"{self.folder}/bin/")
             (units / one.name).write_text(text)
 
