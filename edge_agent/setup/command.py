@@ -96,9 +96,9 @@ class _Plan:
         url = _checked_url(options.server)
         folder = media.real_folder(options.folder)
         ca = _ca(options, url)
-        deletes = options.delete
-        if deletes is None:
-            deletes = before.get("retention", {}).get("delete") == "after_verified"
+        deletes: bool | None = options.delete
+        if deletes is None and (said := before.get("retention", {}).get("delete")) is not None:
+            deletes = said == "after_verified"
         wanted = Wanted(
             device_id=device_id(
                 options.device_id or before.get("", {}).get("device_id"), serial_number()
@@ -112,7 +112,7 @@ class _Plan:
         everything = options.read_everything
         access = Access(
             folder,
-            deletes=deletes,
+            deletes=bool(deletes),
             reads_everything=media.reads_everything() if everything is None else everything,
         )
         return cls(wanted, access, ca, lambda: _claim(options))
@@ -178,7 +178,7 @@ def _ca(options: argparse.Namespace, url: str) -> bytes | None:
     try:
         pem = bytes(options.ca_file.read_bytes())
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError) as error:
+    except (ssl.SSLError, ValueError) as error:  # not in ASCII, or empty
         raise SetupError(
             f"--ca-file {options.ca_file} holds no certificate in PEM form."
         ) from error

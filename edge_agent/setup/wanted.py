@@ -25,7 +25,8 @@ class Wanted:
     url: str
     token_file: Path
     ca_file: Path | None
-    deletes: bool
+    deletes: bool | None
+    """None: nothing is said about it, which is that nothing is deleted."""
 
     @property
     def tables(self) -> Tables:
@@ -37,7 +38,9 @@ class Wanted:
             "watch": {"folder": str(self.folder)},
             "server": server,
         }
-        return tables | ({"retention": {"delete": "after_verified"}} if self.deletes else {})
+        if self.deletes is None:
+            return tables
+        return tables | {"retention": {"delete": "after_verified" if self.deletes else "never"}}
 
 
 def device_id(given: str | None, serial: str) -> str:

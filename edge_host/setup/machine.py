@@ -90,10 +90,10 @@ class Machine:
         if found == content and (made is None or self.rehearses or _has(path, mode, group)):
             self.say(f"  is there  {path} ({what})")
             return False
-        if found is not None and found != content and not (made and digest(found) in made.marks):
+        if found is not None and found != content and not self.wrote(path):
             raise SetupError(
                 f"{path} ({what}) is there, and setup has not written it as it is now. Move it away, or put into it"
-                " what setup would write (--dry-run --show prints that)."
+                " what setup would write (--show prints that)."
             )
         self.folder(path.parent, mode=0o755)
         if self._may(f"{path} ({what})"):
@@ -101,6 +101,15 @@ class Machine:
                 self.journal.note(FILE, str(path), digest(content))
                 put(path, content, mode=mode, gid=gid_of(group))
         return True
+
+    def wrote(self, path: Path) -> bool:
+        """Return whether what is at *path* is as setup has written it.
+
+        Raises:
+            SetupError: it cannot be read.
+        """
+        made, found = self.journal.find(FILE, str(path)), _content(path)
+        return made is not None and found is not None and digest(found) in made.marks
 
     def do(self, kind: str | None, name: str, what: str, action: Callable[[], None]) -> None:
         """Do something that is undone by what is registered for *kind*; None: that stays.

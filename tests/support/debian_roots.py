@@ -6,9 +6,7 @@ from pathlib import Path
 
 from tests.support.requirements import missing, require, require_root
 
-_KEPT = Path(
-    os.environ.get("EDGE_UPLOADER_ROOTS", Path.home() / ".cache" / "edge-uploader" / "roots")
-)
+_KEPT = Path(os.environ.get("EDGE_UPLOADER_ROOTS", "/var/cache/edge-uploader/roots"))
 _PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,openssl,procps,kmod"
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _EMULATORS = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
