@@ -155,8 +155,8 @@ def refuse_lost(status: UploadStatus) -> None:
 
 
 def _holds_more(status: UploadStatus, length: int) -> bool:
-    """Return whether an upload of a file that was still recorded has bytes which that has no more."""
-    return status.state == "open" and status.length is None and not _may_become(status, length)
+    """Return whether an upload has bytes that its file has no more."""
+    return status.state == "open" and any(held.stop > length for held in status.received)
 
 
 def _may_become(status: UploadStatus, length: int) -> bool:

@@ -140,6 +140,21 @@ def test_a_file_that_becomes_shorter_in_the_middle_of_a_request_is_a_changed_fil
     assert stage.published() == {}
 
 
+def test_what_the_server_alone_has_of_a_file_that_became_shorter_is_not_thrown_away(stage):
+    data = os.urandom(MIB)
+    recording = stage.lane.record("a.mp4", data)
+    stage.lane.run(until=lambda: stage.link.body_bytes >= 512 * KIB)
+    os.truncate(recording.path, 128 * KIB)
+
+    stage.lane.run(until=lambda: stage.lane.now(recording).state is State.SEEN)
+    stage.lane.settle(recording)
+    stage.lane.run()
+
+    assert stage.published() == {"a.mp4": data[: 128 * KIB]}
+    [left], _ = stage.server.receiver.listing(None, state="open", after=None, limit=10)
+    assert left.received.total >= 512 * KIB
+
+
 def test_bytes_that_rotted_on_the_way_are_found_and_only_their_block_goes_again(stage):
     data = os.urandom(3 * MIB)
     recording = stage.lane.record("a.mp4", data)
