@@ -47,3 +47,24 @@ def test_ffmpeg_writes_over_no_recording(tmp_path):
         ffmpeg.record(tmp_path / "a.mp4", seconds=1.0, bits_per_s=1_000_000)
 
     assert (tmp_path / "a.mp4").read_text() == "mine"
+
+
+def test_ffmpeg_is_asked_to_stop_once_for_by_more_it_leaves_half_a_file(monkeypatch, tmp_path):
+    program, asked = tmp_path / "ffmpeg", tmp_path / "asked"
+    lines = [
+        "#!/bin/bash",
+        f"trap 'echo once >> {asked}; ending=yes' INT",
+        "end=$((SECONDS + 20))",
+        'while [ -z "$ending" ] && [ $SECONDS -lt $end ]; do read -t 0.05 <> <(:); done',
+        "read -t 0.5 <> <(:)  # it closes its file",
+        "read -t 0.5 <> <(:)",
+        'echo a file > "${@: -1}"',
+    ]
+    program.write_text("\n".join(lines) + "\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    ffmpeg.record(tmp_path / "a.mp4", seconds=60.0, bits_per_s=1_000_000, is_stopped=lambda: True)
+
+    assert asked.read_text() == "once\n"
+    assert (tmp_path / "a.mp4").read_text() == "a file\n"
