@@ -32,11 +32,12 @@ MOST_SURVIVORS = 0.10
 """Of those that change what the program does."""
 
 _CORE = ("plan", "lane_count", "state_table")
+_WATCHER = ("watcher", "vanishing", "pauses", "versions")
 AGENT = (
     ("unit/edge_agent/core", *(f"properties/test_{one}.py" for one in _CORE)),
     (
         "unit/edge_agent/send",
-        "unit/edge_agent/media/test_watcher.py",
+        *(f"unit/edge_agent/media/test_{one}.py" for one in _WATCHER),
         "scenarios/test_upload.py",
         "scenarios/test_policies.py",
         "scenarios/test_lanes.py",

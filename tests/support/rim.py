@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ from typing import Any
 from edge_agent.base.activity import Activity
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording
-from edge_agent.core.upload import State
+from edge_agent.core.upload import Event, State
 from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.store.recordings import Store
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
 
 
 @dataclass
@@ -125,3 +128,33 @@ def watched_folder(base: Path, **settings: Any) -> Iterator[WatchedFolder]:
     finally:
         folder.watcher.stop()
         store.close()
+
+
+def sent(folder: WatchedFolder, recording: Recording) -> Recording:
+    """Bring a settled recording to VERIFIED, as the sender would."""
+    digest = Digest(bytes(32))
+    store = folder.store
+    recording = store.advance(recording, Event.UPLOAD_CREATED, upload_id="0" * 32)
+    recording = store.advance(recording, Event.ALL_ACKNOWLEDGED, digest=digest)
+    receipt = Receipt(
+        upload_id="0" * 32,
+        device="d",
+        name=recording.name,
+        length=recording.identity.length,
+        digest=digest,
+        verified_at="2026-11-21T00:00:00Z",
+        verified_against="client",
+        published_as="d/x",
+    )
+    return store.advance(recording, Event.RECEIPT_STORED, receipt=receipt)
+
+
+def append(folder: WatchedFolder, path: Path, after_s: float) -> None:
+    """Let time pass, and a logger open the file, write a line and close it."""
+    folder.pass_time(after_s)
+    before = path.stat()
+    with path.open("ab") as file:
+        file.write(b"12:00:00,48.1,11.5\n")
+    written_ns = before.st_mtime_ns + round(after_s * 1e9)
+    os.utime(path, ns=(written_ns, written_ns))
+    folder.watcher.wake()

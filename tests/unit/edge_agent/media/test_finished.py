@@ -28,12 +28,6 @@ class KnowsNothing(LeaseProbe):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    with watched_folder(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 def marked(tmp_path):
     settings = {"done_marker": ".done", "lock_markers": [".lock", ".part"]}
     with watched_folder(tmp_path, marker_wait_seconds=600, **settings) as made:

@@ -1,0 +1,278 @@
+"""Files that get another name, vanish and come back, and rings that a recorder writes over and over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_agent.core.upload import TRANSITIONS, Event, State
+from edge_agent.media.stability_check import identity_at
+from tests.support.rim import sent
+from upload_protocol.digests import Digest
+from upload_protocol.messages import Receipt
+
+
+def test_a_rename_is_followed_and_nothing_is_found_twice(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    known = folder.only()
+    (folder.media / "sub").mkdir()
+    (folder.media / "a.mp4").rename(folder.media / "sub/b.mp4")
+
+    folder.settle()
+
+    after = folder.only()
+    assert (after.id, after.state) == (known.id, State.STABLE)
+    assert (after.folder, after.name) == ("sub", "b.mp4")
+    assert after.identity == identity_at(after.path)
+
+
+def test_a_rename_while_settling_is_followed(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    (folder.media / "a.mp4").rename(folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"b.mp4": State.STABLE}
+
+
+def test_a_copy_by_hard_link_is_a_recording_of_its_own(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    os.link(folder.media / "a.mp4", folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": State.STABLE, "b.mp4": State.STABLE}
+
+
+def test_a_file_that_vanishes_unsent_fails_with_an_event(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").unlink()
+
+    folder.settle()
+
+    recording = folder.only()
+    assert (recording.state, recording.problem) == (State.FAILED, "source-missing")
+    assert [one.type for one in folder.store.outbox.undelivered()] == [
+        "file.discovered",
+        "file.failed",
+    ]
+
+
+def ring(folder, *names: str) -> list[Path]:
+    """Write settled files of a ring, each a second younger than the one before."""
+    paths = [folder.write(name) for name in names]
+    for age, path in enumerate(paths):
+        os.utime(path, (1000 + age, 1000 + age))
+    folder.settle()
+    return paths
+
+
+def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_no_failure(folder):
+    first, second, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4", "seg_3.mp4", "seg_10.mp4")
+    sending = folder.store.advance(
+        folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32
+    )
+    sending = folder.store.update(sending, problem="source-deleted", detail="it was held")
+    first.unlink()
+    second.unlink()
+    folder.settle()
+
+    assert folder.store.get(sending.id).problem is None
+    assert folder.states() == {
+        "seg_1.mp4": State.OVERWRITTEN,
+        "seg_2.mp4": State.OVERWRITTEN,
+        "seg_3.mp4": State.STABLE,
+        "seg_10.mp4": State.STABLE,
+    }
+    totals = folder.store.notes.totals()
+    assert (totals.files_overwritten, totals.files_failed) == (2, 0)
+    told = [one for one in folder.store.outbox.undelivered() if one.type == "file.overwritten"]
+    by_name = {one.data["name"]: one.subject for one in told}
+    assert sorted(by_name) == ["seg_1.mp4", "seg_2.mp4"]
+    assert by_name["seg_1.mp4"] == sending.id
+
+
+@pytest.mark.parametrize("is_of_a_ring", [True, False])
+def test_what_the_server_has_whole_is_not_given_up_when_its_file_goes(folder, is_of_a_ring):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4" if is_of_a_ring else "flight.mp4")
+    store = folder.store
+    digest = Digest(bytes(32))
+    sending = store.advance(folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32)
+    before = store.advance(sending, Event.ALL_ACKNOWLEDGED, digest=digest)
+    first.unlink()
+    folder.settle()
+    while_sent = folder.named("seg_1.mp4")
+
+    receipt = Receipt("a" * 32, "d", "seg_1.mp4", 9, digest, "now", "client", "d/x")
+    store.advance(while_sent, Event.RECEIPT_STORED, receipt=receipt)
+    folder.settle()
+
+    assert while_sent == before
+    assert store.given_up.next() is None
+    assert folder.named("seg_1.mp4").state is State.RELEASED
+
+
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        (("seg_1.mp4", "seg_2.mp4"), ("seg_2.mp4",)),
+        (("seg_1.mp4", "seg_2.mp4"), ("seg_1.mp4", "seg_2.mp4")),
+        (("seg_1.mp4", "flight.mp4"), ("seg_1.mp4",)),
+        (("seg_1.mp4", "seg_2.mp4", "seg_3.mp4"), ("seg_2.mp4",)),
+    ],
+    ids=["the newest", "all of them", "of another series", "from the middle"],
+)
+def test_what_no_ring_takes_is_a_failure_for_a_person(folder, names, gone):
+    ring(folder, *names)
+    for name in gone:
+        (folder.media / name).unlink()
+    folder.settle()
+
+    assert {folder.named(name).state for name in gone} == {State.FAILED}
+
+
+def test_a_name_of_the_ring_that_is_used_again_is_another_recording(folder):
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4")
+    first.unlink()
+    folder.settle()
+    folder.write("seg_1.mp4", b"the next round")
+    folder.settle()
+
+    found = [(one.name, one.state) for one in folder.store.in_states(*State)]
+    assert sorted(found) == [
+        ("seg_1.mp4", State.OVERWRITTEN),
+        ("seg_1.mp4", State.STABLE),
+        ("seg_2.mp4", State.STABLE),
+    ]
+
+
+def test_what_was_taken_for_overwritten_and_comes_back_is_sent(folder):
+    """A card that is swapped for another one of the same recorder looks like a ring, too."""
+    first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4")
+    sending = folder.store.advance(
+        folder.named("seg_1.mp4"), Event.UPLOAD_CREATED, upload_id="a" * 32
+    )
+    away = folder.media.parent / "away"
+    first.rename(away)
+    folder.settle()
+    while_away = folder.named("seg_1.mp4").state
+    away.rename(first)
+    folder.settle()
+
+    assert while_away is State.OVERWRITTEN
+    assert folder.states() == {"seg_1.mp4": State.STABLE, "seg_2.mp4": State.STABLE}
+    back = folder.named("seg_1.mp4")
+    assert (back.upload_id, back.idempotency_key) == ("a" * 32, sending.idempotency_key)
+    assert folder.store.given_up.next() is None
+
+
+def test_a_file_that_vanishes_while_a_lane_has_it_open_is_no_failure(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    recording = folder.only()
+    (folder.media / "a.mp4").unlink()
+    folder.activity.hold({recording.id: True})
+    folder.settle()
+    while_held = folder.only().state
+
+    folder.activity.hold({})
+    folder.settle()
+
+    assert while_held is State.STABLE
+    assert folder.only().state is State.FAILED
+
+
+def test_a_name_that_is_used_again_while_the_deleted_file_is_still_sent_is_another_recording(
+    folder,
+):
+    folder.write("a.mp4")
+    folder.settle()
+    sending = folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    folder.activity.hold({sending.id: True})
+    (folder.media / "a.mp4").unlink()
+    folder.write("a.mp4", b"the next one")
+    folder.settle()
+
+    first, second = folder.store.in_states(*State)
+    assert (first.id, first.state) == (sending.id, State.SENDING)
+    assert (second.state, second.identity.length) == (State.STABLE, 12)
+
+
+def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    folder.pass_time(6.0)  # settled by a look between two scans
+    settled = folder.only().state
+    (folder.media / "a.mp4").unlink()
+
+    folder.look()
+
+    assert settled is State.STABLE
+    assert folder.only().state is State.FAILED
+
+
+def test_a_file_that_vanishes_while_it_settles_fails(folder):
+    folder.write("a.mp4")
+    folder.watcher.step(folder.clock.now)
+    (folder.media / "a.mp4").unlink()
+
+    folder.settle()
+
+    assert folder.only().state is State.FAILED
+
+
+@pytest.mark.parametrize("event", [Event.DELETED, Event.KEEPING, Event.REJECTED])
+def test_a_file_that_the_janitor_settles_while_it_is_missed_costs_one_more_look(
+    folder, monkeypatch, event
+):
+    folder.write("a.mp4")
+    folder.settle()
+    verified = sent(folder, folder.only())
+    (folder.media / "a.mp4").unlink()
+    look_up = folder.store.numbered
+
+    def overtaken(seq):
+        # The janitor's thread moves it between the list of all and the look at this one.
+        if folder.store.get(verified.id).state is State.VERIFIED:
+            folder.store.advance(verified, event)
+        return look_up(seq)
+
+    monkeypatch.setattr(folder.store, "numbered", overtaken)
+    folder.settle()
+    folder.write("b.mp4")
+    folder.settle()
+
+    assert folder.states() == {"a.mp4": TRANSITIONS[State.VERIFIED, event], "b.mp4": State.STABLE}
+
+
+def test_a_file_that_comes_back_is_tried_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").rename(folder.media.parent / "a.mp4")
+    folder.settle()
+    gone = folder.only().state
+    (folder.media.parent / "a.mp4").rename(folder.media / "a.mp4")
+
+    folder.settle()
+
+    assert gone is State.FAILED
+    assert folder.only().state is State.STABLE
+    assert folder.only().problem is None
+
+
+def test_a_file_that_comes_back_under_another_name_is_tried_again(folder):
+    folder.write("a.mp4")
+    folder.settle()
+    (folder.media / "a.mp4").rename(folder.media.parent / "a.mp4")
+    folder.settle()
+    (folder.media.parent / "a.mp4").rename(folder.media / "b.mp4")
+
+    folder.settle()
+
+    assert folder.states() == {"b.mp4": State.STABLE}
