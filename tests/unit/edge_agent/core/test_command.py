@@ -32,6 +32,20 @@ def test_a_command_in_the_right_form_is_one_and_what_it_says_beside_is_passed_ov
     assert read == Command("c-1", "pause", {"for_s": 60}, NOW + 60)
 
 
+@pytest.mark.parametrize(
+    ("cmd", "args"),
+    [
+        ("pause", {"reason": "x"}),
+        ("pause", {"reason": "x" * 200}),
+        ("pause", {"for_s": 1}),
+        ("pause", {"for_s": 30 * 86_400}),
+        ("set_bandwidth", {"limit_bytes_per_s": 1}),
+    ],
+)
+def test_the_least_and_the_most_that_a_sentence_names_are_taken(cmd, args):
+    assert read_command(raw(cmd=cmd, args=args)).args == args
+
+
 def test_arguments_that_may_be_left_out_may_be_left_out():
     document = {key: value for key, value in GOOD.items() if key != "args"}
 
