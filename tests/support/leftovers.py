@@ -51,6 +51,7 @@ def nothing_left(what: str) -> Iterator[None]:
     And for signals that are blocked: each program started later would be deaf to them.
     """
     descriptors, threads = open_descriptors(), set(threading.enumerate())
+    deaf_to = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # as who started the tests was
     yield
     give_up_s = time.monotonic() + _ENDS_WITHIN_S
     for thread in set(threading.enumerate()) - threads:
@@ -59,7 +60,7 @@ def nothing_left(what: str) -> Iterator[None]:
     assert not running, f"{what} left threads running: {running}"
     still_open = left_open(descriptors)
     assert not still_open, f"{what} left open: {still_open}"
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - deaf_to
     assert not blocked, f"{what} left signals blocked: {blocked}"
 
 
