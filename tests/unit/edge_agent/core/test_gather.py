@@ -7,8 +7,8 @@ from edge_agent.core.gather import ahead_bytes, begins_another
 MIB = 1024 * 1024
 
 
-def test_as_much_is_begun_as_the_link_takes_in_a_second():
-    assert ahead_bytes(2_500_000, 0.05) == 2_500_000
+def test_as_much_is_begun_as_the_link_takes_in_two_seconds():
+    assert ahead_bytes(2_500_000, 0.05) == 5_000_000
 
 
 def test_a_long_way_takes_more_for_each_recording_costs_round_trips():
