@@ -23,6 +23,7 @@ class Booted:
             unit = self.files / f"etc/systemd/system/{one}.timer"
             unit.unlink(missing_ok=True)
             unit.symlink_to("/dev/null")
+        (self.files / "etc/hostname").write_text(f"{name}\n")
         command = [
             "systemd-nspawn",
             "--quiet",
