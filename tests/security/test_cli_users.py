@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,12 @@ from ingest_server.storage.interface import SessionRecord
 from ingest_server.storage.sqlite.transactions import SqliteState
 
 PASSWORD = "a long enough password"
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch):
+    """What one costs is asked in unit/ingest_server/auth/test_passwords."""
+    monkeypatch.setattr(passwords, "hashed", partial(passwords.hashed, log_cost=4))
 
 
 @pytest.fixture
