@@ -9,6 +9,7 @@ from edge_agent.base.settings_loading import Loaded
 from edge_agent.media.folders import Folders
 from edge_agent.operate.checks.broker import check_reporting
 from edge_agent.operate.checks.device import check_certificates, check_clock, check_congestion
+from edge_agent.operate.checks.environment import check_environment
 from edge_agent.operate.checks.finding import Finding
 from edge_agent.operate.checks.folders import (
     check_card,
@@ -34,6 +35,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
     for warning in loaded.warnings:
         if not warning.startswith("[watch] folder:") and not warning.startswith("[[watch]]"):
             yield Finding("WARN", "config", warning)  # else `check_folder` says it, and what to do
+    yield from check_environment()
     for watched in Folders(settings.watch):
         yield from check_folder(watched, deletes=settings.retention.delete != "never")
         yield from check_card(watched)
