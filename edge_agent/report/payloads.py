@@ -174,6 +174,7 @@ def shorter(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         "current": current and {**current, "name": _cut(current["name"])},
         "problems": state["problems"][:_MOST_PROBLEMS],
         "left_out": None,
+        "folders": [],
     }
     yield short
     yield {**short, "link": None}

@@ -31,7 +31,7 @@ def test_a_full_server_is_named_as_the_reason_and_takes_the_recording_when_there
     tmp_path, small_disk
 ):
     server = {"data_dir": small_disk / "data", "limits": {"min_free": "8MiB"}}
-    with site(tmp_path, server=server) as here:
+    with site(tmp_path, server={**server, "log": {"level": "debug", "format": "json"}}) as here:
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(80 * MIB))
         recording = make_large_recording(here.agent.media / "flight.mkv", length=20 * MIB)

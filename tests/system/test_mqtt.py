@@ -251,7 +251,7 @@ def test_an_event_over_the_brokers_limit_is_set_aside_without_a_reconnect(tmp_pa
         assert len(documents(seen, STATUS)) == 1, "it reconnected"
 
 
-@pytest.mark.parametrize(("limit", "is_without"), [(760, "link"), (630, "disk")])
+@pytest.mark.parametrize(("limit", "is_without"), [(790, "link"), (650, "disk")])
 def test_a_broker_of_small_packets_is_told_the_state_in_a_shorter_form(tmp_path, limit, is_without):
     seen: Seen = []
     with (

@@ -60,7 +60,8 @@ def test_what_is_acknowledged_outlives_kills_of_the_database_and_of_the_server(s
     assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
     assert (held, after) == ([[0, 100 * KB]], [[0, 200 * KB]])
     assert [path.read_bytes() == data for path in server.published_files()] == [True]
-    assert receipt["published_as"] in server.run("list")
+    assert receipt["published_as"] == str(server.published_files()[0].relative_to(server.published))
+    assert f"{upload_id}  drone-1  a.mp4  complete" in server.run("list")
 
 
 def test_an_agent_brings_its_recordings_while_the_database_is_restarted(tmp_path, server, database):

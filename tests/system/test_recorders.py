@@ -56,7 +56,7 @@ class Device:
             folder.store,
             folder.activity,
             dict,
-            folder=folder.folder,
+            folders=folder.folders,
             wake_watcher=folder.watcher.wake,
             announce=folder.watcher.announce,
         )

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from ingest_server.storage.sqlite import queries
+from ingest_server.storage.sql import queries
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.core_site import CoreSite, Files
 
