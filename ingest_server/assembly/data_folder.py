@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
 from ingest_server.storage.sqlite.transactions import SqliteState
 
 DATABASE = "state.db"
+FOLDER_ID = "folder.id"
+"""Which of all folders this is: facts in another place are about one of them."""
 FLEET = "fleet.db"
 """What devices report: nothing of an upload is in it."""
 _WITH_IT = ("", "-wal", "-shm")
@@ -79,7 +82,35 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
             "knew. Nothing was changed: the new one would know no token and no upload. Name the database "
             "that belongs to this data_dir, or an empty data_dir"
         )
-    return PostgresState.open(url)
+    facts = PostgresState.open(url)
+    try:
+        if not facts.take_folder(_folder_id(data_dir)):
+            raise StateLostError(
+                f"The database that [storage] state names knows the files of another folder than {data_dir}. "
+                "Nothing was changed. Mount that folder there if it is away, or name it as [server] data_dir"
+            )
+    except BaseException:
+        facts.close()
+        raise
+    return facts
+
+
+def _folder_id(data_dir: Path) -> str:
+    """Return what tells this data folder from any other; made, durably, where there is none yet."""
+    path = data_dir / FOLDER_ID
+    try:
+        return path.read_text("ascii").strip()
+    except FileNotFoundError:
+        made = secrets.token_hex(16)
+        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{FOLDER_ID}.new")
+        with unfinished.open("w", encoding="ascii") as file:
+            file.write(f"{made}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+        sync_folder(data_dir)
+        return made
 
 
 def restore(data_dir: Path, source: Path | None, *, begins_empty: bool) -> tuple[SqliteState, str]:

@@ -82,6 +82,10 @@ class StateFailed(Refused):
     """The database did not do its work; nothing of the transaction is stored."""
 
 
+class StateUncertain(StateFailed):
+    """The store ended in the middle of a commit: whether the transaction is stored, nobody knows yet."""
+
+
 def refused_by_disk(error: OSError) -> Refused:
     """Return what a client is told when the disk did not take or give its bytes."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

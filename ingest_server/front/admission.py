@@ -65,7 +65,7 @@ PARTIAL_PATH = "/v1/fleet/partial"
 CONTENT = "/content"
 
 _LIGHT_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_READING = frozenset({"blocks", "uploads", "upload", "recordings", "partial"})
+_READING = frozenset({"blocks", "uploads", "upload", "recordings", "partial", "groups"})
 """What a path ends with that asks for digests of blocks, or for a list, of any protocol."""
 
 

@@ -50,8 +50,11 @@ class Readiness:
         return sorted(set(wrong))
 
     def is_alive(self) -> bool:
-        """Return whether the database takes a write, given more time than to be called ready."""
-        return self.database_writes(ALIVE_S)
+        """Return whether the database takes a write, given more time than to be called ready.
+
+        One that is elsewhere may be away for a while: that is no reason to start this server again.
+        """
+        return self._state.is_elsewhere or self.database_writes(ALIVE_S)
 
     def database_writes(self, timeout_s: float) -> bool:
         """Return whether the database takes a write in time; the write is rolled back.

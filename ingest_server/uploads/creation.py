@@ -8,7 +8,7 @@ import structlog
 
 from edge_host.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.core.errors import Refused, disk_refusals
+from ingest_server.core.errors import Refused, StateUncertain, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import UploadRecord, check_length
 from ingest_server.storage.interface import Transaction
@@ -107,6 +107,8 @@ class Creation:
                 self._blobs.create_part(record.id)
             try:
                 kept = self._state.run(insert)
+            except StateUncertain:
+                raise  # it may be stored all the same; if it is not, the next start finds a stray
             except BaseException:
                 drop_part(self._blobs, record.id)
                 raise

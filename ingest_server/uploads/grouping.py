@@ -28,6 +28,7 @@ from upload_protocol.ranges import ByteRange
 log = structlog.get_logger()
 
 ENDING = ".group.json"
+_ENDED = frozenset({"aborted", "expired", "failed"})
 _MEDIA_TYPE = "application/json"
 
 
@@ -171,13 +172,19 @@ class Grouping:
             metadata={"group": record.id, "role": "manifest"},
         )
         status, _ = self._uploads.create(record.device, key, request)
+        if status.state in _ENDED:  # an operator gave it up, or its bytes were lost: anew, under another key
+            status, _ = self._uploads.create(record.device, f"{key}-{status.id[:8]}", request)
         if status.state == "open":
             where = ContentRange(ByteRange(0, len(content)), len(content))
             self._uploads.receive(record.device, status.id, where, Bytes(content))
         outcome = self._uploads.complete(
             record.device, status.id, CompleteRequest(len(content), digest)
         )
-        return None if isinstance(outcome, Pending) else outcome
+        if isinstance(outcome, Pending):
+            return None
+        return self._state.get(
+            status.id
+        ).receipt  # where it stands, whatever a device may be told of that
 
 
 def manifest_of(record: GroupRecord, receipts: list[Receipt]) -> bytes:

@@ -24,7 +24,9 @@ def database():
 
 @pytest.fixture
 def server(tmp_path, database):
-    made = Server(tmp_path / "server", storage={"state": database.database()})
+    url = database.database()
+    made = Server(tmp_path / "server", storage={"state": url})
+    made.url = url
     made.start()
     yield made
     made.close()
@@ -100,3 +102,15 @@ def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path):
         AssertionError, match=r"cannot use the database postgresql://nobody@127\.0\.0\.1:1"
     ):
         wrong.start()
+
+
+def test_a_folder_that_is_not_mounted_costs_no_upload(tmp_path, server, database):
+    with device(server) as camera:
+        create(camera, name="a.mp4", length=4)
+    server.stop()
+    empty = Server(tmp_path / "empty", storage={"state": server.url})
+
+    with pytest.raises(AssertionError, match="knows the files of another folder than"):
+        empty.start()
+    server.start()
+    assert "open" in server.run("list")

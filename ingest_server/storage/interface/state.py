@@ -350,6 +350,9 @@ class StateStore(Queries, Protocol):
     users: Users
     groups: Groups
 
+    is_elsewhere: bool = False
+    """Whether a program of its own has the facts, which may be away for a while."""
+
     def run(self, job: Job[T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.
 

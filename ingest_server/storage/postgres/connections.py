@@ -6,6 +6,7 @@ asked once more over another one, and so is a transaction that has not begun.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -17,6 +18,11 @@ from psycopg import errors
 from ingest_server.core.errors import StateError, StateFailed
 
 CONNECT_S = 5
+MOST = 48
+"""Connections at once: PostgreSQL takes a hundred where nobody has said otherwise, of all its clients."""
+MOST_IDLE = 16
+TURN_S = 10.0
+"""How long a statement waits for a connection."""
 _BOUNDS = "SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '10s'"
 """A replica that hangs must not hold up the others for ever."""
 BUSY_RETRY_S = 5.0
@@ -35,6 +41,7 @@ class Connections:
         self._url = url
         # A list: its pop and append are atomic.
         self._idle: list[Connection] = []
+        self._places = threading.BoundedSemaphore(MOST)
         self._closed = False
 
     def connect(self) -> Connection:
@@ -53,19 +60,31 @@ class Connections:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            tcp_user_timeout=20_000,
         )
         connection.execute(_BOUNDS)
         return connection
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
-        """Lend a connection; one that is broken, or in the middle of something, is not kept."""
-        connection = self._pop() or self.connect()
+        """Lend a connection; one that is broken, or in the middle of something, is not kept.
+
+        Raises:
+            psycopg.Error: there is no way to the database, or all connections are in use for too long.
+        """
+        if not self._places.acquire(timeout=TURN_S):
+            raise errors.TooManyConnections("all connections of this server are in use")
+        try:
+            yield from self._kept(self._pop() or self.connect())
+        finally:
+            self._places.release()
+
+    def _kept(self, connection: Connection) -> Iterator[Connection]:
         try:
             yield connection
         finally:
             is_idle = connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
-            if is_idle and not self._closed:
+            if is_idle and not self._closed and len(self._idle) < MOST_IDLE:
                 self._idle.append(connection)
             else:
                 with suppress(psycopg.Error):

@@ -161,6 +161,11 @@ MIGRATIONS: Sequence[str] = (
     );
     CREATE INDEX groups_by_device ON groups (device, seq, size);
     CREATE INDEX groups_by_state ON groups (state, seq);
+    -- The folder of files that these facts are about.
+    CREATE TABLE folder (
+        only_row BIGINT PRIMARY KEY CHECK (only_row = 1),
+        id {TEXT} NOT NULL
+    );
     CREATE TABLE uptime (
         only_row BIGINT PRIMARY KEY CHECK (only_row = 1),
         seconds DOUBLE PRECISION NOT NULL,

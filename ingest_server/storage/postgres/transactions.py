@@ -18,7 +18,13 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ingest_server.core.errors import Refused, StateError, StateFailed, StateTooNewError
+from ingest_server.core.errors import (
+    Refused,
+    StateError,
+    StateFailed,
+    StateTooNewError,
+    StateUncertain,
+)
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.postgres import connections
@@ -53,6 +59,7 @@ class PostgresState(SqlQueries, StateStore):
     """One database, shared by any number of replicas."""
 
     dialect = POSTGRES
+    is_elsewhere = True
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -87,6 +94,21 @@ class PostgresState(SqlQueries, StateStore):
             state.close()
             raise
         return state
+
+    def take_folder(self, folder_id: str) -> bool:
+        """Tie the database to the folder of files that it knows, if it is tied to none.
+
+        Returns:
+            Whether it is that folder's.
+        """
+
+        def job(transaction: SqlTransaction) -> bool:
+            transaction.write(
+                "INSERT INTO folder (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING", folder_id
+            )
+            return transaction.rows("SELECT id FROM folder") == [(folder_id,)]
+
+        return self.run(job)
 
     @staticmethod
     def is_unbegun(url: str) -> bool:
@@ -142,12 +164,10 @@ class PostgresState(SqlQueries, StateStore):
         return future
 
     def _run(self, job: Callable[[SqlTransaction], T]) -> T:
-        along = [self._along.popleft() for _ in range(len(self._along))]
-        try:
-            result = self._until_it_passes(lambda connection: self._once(connection, job))
-        finally:
-            for one, future in along:
-                self._run_along(one, future)
+        result = self._until_it_passes(lambda connection: self._once(connection, job))
+        with suppress(IndexError):  # another thread may take the last one
+            while self._along:
+                self._run_along(*self._along.popleft())
         return result
 
     def _run_along(self, job: Callable[[SqlTransaction], Any], future: Future[Any]) -> None:
@@ -172,7 +192,7 @@ class PostgresState(SqlQueries, StateStore):
         connections.begin(connection, is_durable=is_durable)
         try:
             result = job(transaction)
-            connection.execute("COMMIT")
+            _commit(connection)
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
@@ -240,6 +260,9 @@ class PostgresState(SqlQueries, StateStore):
         self._begin_epochs_where_none_are()  # the database may have crashed since
 
         def job(transaction: SqlTransaction) -> tuple[Claim, UploadRecord]:
+            if not transaction.rows("SELECT 1 FROM epochs_begun"):
+                detail = "the server's database has just been started anew"
+                raise StateFailed("server-busy", detail, retry_after_s=1)
             record = transaction.find(upload_id)
             if record is None:
                 raise not_found()
@@ -264,6 +287,8 @@ class PostgresState(SqlQueries, StateStore):
 
     def end_claims(self, upload_id: str) -> None:
         def job(transaction: SqlTransaction) -> None:
+            # Read, too: who is recording in another replica at this moment is run again, or this is.
+            transaction.rows("SELECT received FROM uploads WHERE id = ?", upload_id)
             transaction.write("DELETE FROM writers WHERE upload_id = ?", upload_id)
 
         self._until_it_passes(lambda connection: self._once(connection, job, is_durable=False))
@@ -329,6 +354,18 @@ class PostgresTransaction(SqlTransaction):
 
     def set_uptime(self, seconds: float) -> None:
         self.write("UPDATE uptime SET seconds = greatest(seconds, ?)", seconds)
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except psycopg.Error as error:
+        if connections.is_lost(error):
+            detail = "the server's database ended while it stored this"
+            raise StateUncertain(
+                "server-busy", detail, retry_after_s=connections.BUSY_RETRY_S
+            ) from error
+        raise
 
 
 def _read(connection: Connection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
