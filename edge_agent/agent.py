@@ -108,8 +108,10 @@ class Agent:
         self._reserve = Reserve(settings.state_dir)
         self._store = self._open_store(boot_id)
         self._store.outbox.on_written = self.activity.touch
-        self._apply_priorities(settings)
         self._folders = Folders(settings.watch)
+        with only_helps("folders", instead="the next start looks whose recordings are whose"):
+            self._folders.adopt(self._store)  # before the rules that name a folder
+        self._apply_priorities(settings)
         self._snapshots = self._new_snapshots(boot_id)
         self._way = make_way(settings, self._store, clock)
         self._link = make_link_watch(settings, clock, self._way)

@@ -396,7 +396,9 @@ class Activity:
 
     def forget_folder(self, watch: str, *, by: str) -> None:
         """Say that a folder is watched no more, so that nobody says *by* whom its problems are over."""
-        for code in [code for code, raised_by in self._raised_by.items() if by in raised_by]:
+        with self._lock:
+            raised = [code for code, raised_by in self._raised_by.items() if by in raised_by]
+        for code in raised:
             self.problem(code, present=False, by=by)
         with self._lock:
             folders = {name: one for name, one in self._view.folders.items() if name != watch}

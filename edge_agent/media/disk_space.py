@@ -59,10 +59,11 @@ class DiskSpace:
             keep_free=settings.free_wanted(space.total) if settings.delete != "never" else 0,
             was_low=self._is_low,
         )
+        # Said each time: what was said of a folder of this name on another card is over.
+        self._activity.problem(ProblemCode.DISK_LOW, present=low, by=self._folder.worker)
         if low == self._is_low:
             return
         self._is_low = low
-        self._activity.problem(ProblemCode.DISK_LOW, present=low, by=self._folder.worker)
         data = {"watch": self._folder.name, "free": space.free, "total": space.total}
         self._store.outbox.tell(NewEvent("disk.low" if low else "disk.ok", data))
         if low:

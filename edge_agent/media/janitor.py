@@ -190,13 +190,18 @@ class Janitor:
     def _settle_next(self, now_s: float) -> float:
         """Settle one recording; what a card with room keeps for now keeps none of another folder's."""
         waits: list[float] = []
+        kept: list[str] = []
         for folder in self._folders:
-            waits.append(self._settle_next_of(folder, now_s))
+            waits.append(self._settle_next_of(folder, now_s, kept))
             if waits[-1] <= 0:
                 break
+        else:
+            # Of all folders at once: one by one, each would forget what counts for the others.
+            if kept:
+                self._pending.count_quiet(kept, now_s)
         return min(waits)
 
-    def _settle_next_of(self, folder: Folder, now_s: float) -> float:
+    def _settle_next_of(self, folder: Folder, now_s: float, kept: list[str]) -> float:
         after = 0
         while page := self._store.in_states(
             State.VERIFIED, after_seq=after, limit=_PAGE, share=folder.share
@@ -209,7 +214,7 @@ class Janitor:
                     continue
                 decision = self._decide(recording)
                 if decision is RetentionVerdict.KEEP_FOR_NOW:
-                    self._pending.count_quiet((one.id for one in page), now_s)
+                    kept += [one.id for one in page]
                     return _KEPT_LOOK_S  # the younger ones stay as well
                 if decision is RetentionVerdict.KEEP_FOR_EVER:
                     self._forget(recording)

@@ -23,14 +23,15 @@ LONGEST_S = 120.0
 
 
 class Pauses:
-    """For the watcher's thread.
+    """For the thread of one folder's watcher.
 
     Raises:
         StoreError: they cannot be read, or one not be written down.
     """
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, folder: str = "") -> None:
         self._notes = notes
+        self._key = f"{_KEY}.{folder}" if folder else _KEY
         self._known: dict[str, float] | None = None
         """Series -> its longest pause in seconds; what was learned last is last."""
         self._seen: dict[str, float] = {}
@@ -87,11 +88,11 @@ class Pauses:
         for oldest in list(known)[: max(0, len(known) - _SERIES)]:
             del known[oldest]
         self._seen = {one: seen_s for one, seen_s in self._seen.items() if one in known}
-        self._notes.put(_KEY, known)
+        self._notes.put(self._key, known)
 
     def _all(self) -> dict[str, float]:
         if self._known is None:
-            self._known = dict(self._notes.get(_KEY) or {})
+            self._known = dict(self._notes.get(self._key) or self._notes.get(_KEY) or {})
         return self._known
 
 

@@ -83,7 +83,7 @@ class StabilityCheck:
         self._probe = probe
         self._wake_sender = wake_sender
         self._holders = Holders()
-        self.pauses = Pauses(store.notes)
+        self.pauses = Pauses(store.notes, folder.name)
         self._unfinished: dict[bytes, _Unfinished] = {}
         self._moves: list[Move] = []
         self._has_backlog = False

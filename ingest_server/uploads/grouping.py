@@ -172,7 +172,9 @@ class Grouping:
             metadata={"group": record.id, "role": "manifest"},
         )
         status, _ = self._uploads.create(record.device, key, request)
-        if status.state in _ENDED:  # an operator gave it up, or its bytes were lost: anew, under another key
+        if (
+            status.state in _ENDED
+        ):  # an operator gave it up, or its bytes were lost: anew, under another key
             status, _ = self._uploads.create(record.device, f"{key}-{status.id[:8]}", request)
         if status.state == "open":
             where = ContentRange(ByteRange(0, len(content)), len(content))

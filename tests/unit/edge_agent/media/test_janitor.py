@@ -749,26 +749,47 @@ def test_a_published_file_that_was_changed_there_is_kept_here_and_can_be_sent_ag
     assert b"the recording" in stage.published().values()
 
 
+def folders_of_two_cards(stage, order=("front", "rear")):
+    """Return two folders, of which the one called rear is full, and how much is free."""
+    folders = Folders([WatchSettings(name=name, folder=stage.lane.media / name) for name in order])
+    for name in order:
+        (stage.lane.media / name).mkdir()
+
+    def space(place):
+        path = (
+            os.fsencode(os.readlink(f"/proc/self/fd/{place}")) if isinstance(place, int) else place
+        )
+        return Space(0 if path.endswith(b"rear") else 10**9, 10**9)
+
+    return folders, space
+
+
+def verified_in(stage, folder, name):
+    recording = verified(stage, f"{folder}/{name}")
+    stage.lane.store.update(stage.lane.now(recording), watch=folder)
+    return recording
+
+
+@pytest.mark.parametrize("order", [("front", "rear"), ("rear", "front")])
+def test_where_nobody_can_say_who_writes_a_card_with_room_holds_up_no_full_one(tmp_path, order):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_free": 1000}) as stage:
+        folders, space = folders_of_two_cards(stage, order)
+        roomy, full = verified_in(stage, "front", "0.mp4"), verified_in(stage, "rear", "a.mp4")
+        janitor = stage.lane.new_janitor(folders=folders, space=space, probe=KnowsNothing())
+
+        for _ in range(40):
+            clean(stage, janitor=janitor)
+            stage.clock.pass_s(60.0)
+
+        assert stage.lane.now(full).state is State.RELEASED
+        assert stage.lane.now(roomy).state is State.VERIFIED
+
+
 def test_a_card_with_room_keeps_nothing_of_another_card_that_is_full(tmp_path):
     with scene(tmp_path, retention={"delete": "after_verified", "keep_free": 1000}) as stage:
-        folders = Folders(
-            [WatchSettings(name=name, folder=stage.lane.media / name) for name in ("front", "rear")]
-        )
-        for name in ("front", "rear"):
-            (stage.lane.media / name).mkdir()
-        roomy = [verified(stage, f"front/{n}.mp4") for n in range(3)]
-        full = verified(stage, "rear/a.mp4")
-        for recording in (*roomy, full):
-            watch = recording.path.rpartition(b"/")[0].rpartition(b"/")[2].decode()
-            stage.lane.store.update(stage.lane.now(recording), watch=watch)
-
-        def space(place):
-            path = (
-                os.fsencode(os.readlink(f"/proc/self/fd/{place}"))
-                if isinstance(place, int)
-                else place
-            )
-            return Space(0 if path.endswith(b"rear") else 10**9, 10**9)
+        folders, space = folders_of_two_cards(stage)
+        roomy = [verified_in(stage, "front", f"{n}.mp4") for n in range(3)]
+        full = verified_in(stage, "rear", "a.mp4")
 
         clean(stage, janitor=stage.lane.new_janitor(folders=folders, space=space))
 
