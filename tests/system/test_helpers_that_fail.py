@@ -44,8 +44,8 @@ def test_a_recording_arrives_without_what_only_helps(wrap, problems, tmp_path):
 
         here.wait_until_published(1)
         wait_for(lambda: here.agent.state()["queue"]["files"] == 0, "it has the receipt")
+        wait_for(lambda: here.agent.state()["state"] == "idle", "it has nothing to do")
         state = here.agent.state()
 
-    assert state["state"] == "idle"
     assert state["totals"]["files_done"] == 1
     assert set(state["problems"]) - {"clock_unsynced"} == problems
