@@ -9,13 +9,17 @@ from edge_agent.operate.checks.environment import check_environment
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Install packages that consist of their lists of files."""
+    """Install packages of empty files."""
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
 
     def install(name: str, **files: str) -> None:
         folder = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        for line in files.get("record", "").splitlines():
+            path = tmp_path / line.partition(",")[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
         for file, text in files.items():
             (folder / {"record": "RECORD", "top": "top_level.txt"}[file]).write_text(text)
 
