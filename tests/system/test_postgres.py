@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing, suppress
 
+import psycopg
 import pytest
 
+from ingest_server.core.errors import StateFailed
+from ingest_server.storage.postgres.transactions import MOST_WAITING, PostgresState
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Agent, Server, wait_for
@@ -30,6 +34,29 @@ def server(tmp_path, database):
     made.start()
     yield made
     made.close()
+
+
+def test_a_commit_that_was_none_is_never_taken_for_one(database):
+    with closing(PostgresState.open(database.database())) as state:
+
+        def job(transaction):
+            transaction.write_note("u", "before", "1")
+            with suppress(psycopg.Error):
+                transaction.rows("SELECT * FROM nothing")
+
+        with pytest.raises(StateFailed, match="answered a commit by ROLLBACK"):
+            state.run(job)
+        assert state.notes("u") == {}
+
+
+def test_what_may_be_lost_does_not_pile_up_while_the_database_is_away(database):
+    with closing(PostgresState.open(database.database())) as state:
+        database.kill()
+        futures = [state.submit_along(lambda _: None) for _ in range(MOST_WAITING + 10)]
+        database.start()
+
+        assert sum(one.cancelled() for one in futures) <= 10
+        assert len(state._along) <= MOST_WAITING
 
 
 def token(server) -> str:

@@ -50,6 +50,8 @@ LONGEST_WAIT_S = 0.2
 COMMITTERS = 8
 """Threads for jobs that nobody waits for in a thread of their own."""
 MOST_ALONG = 64
+"""Jobs that wait for a commit to go along with; then one is made for them."""
+MOST_WAITING = 1024
 
 _EVENTS_LOCK = 0x65766E74
 _SCHEMA_LOCK = 0x7363686D
@@ -159,8 +161,11 @@ class PostgresState(SqlQueries, StateStore):
             future.cancel()
             return future
         self._along.append((job, future))
-        if len(self._along) >= MOST_ALONG:
+        if len(self._along) == MOST_ALONG:
             self.submit(lambda _: None)
+        with suppress(IndexError):
+            while len(self._along) > MOST_WAITING:  # the database is away: the oldest are lost
+                self._along.popleft()[1].cancel()
         return future
 
     def _run(self, job: Callable[[SqlTransaction], T]) -> T:
@@ -358,7 +363,7 @@ class PostgresTransaction(SqlTransaction):
 
 def _commit(connection: Connection) -> None:
     try:
-        connection.execute("COMMIT")
+        done = connection.execute("COMMIT").statusmessage
     except psycopg.Error as error:
         if connections.is_lost(error):
             detail = "the server's database ended while it stored this"
@@ -366,6 +371,9 @@ def _commit(connection: Connection) -> None:
                 "server-busy", detail, retry_after_s=connections.BUSY_RETRY_S
             ) from error
         raise
+    # A statement had failed and its job went on: PostgreSQL rolls back, and says so only here.
+    if done != "COMMIT":
+        raise StateFailed("storage-failed", f"the server's database answered a commit by {done}")
 
 
 def _read(connection: Connection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
