@@ -46,7 +46,7 @@ def upload(recording: Path, server: Server, agent: Agent, number: int) -> Upload
     target = agent.media / f"round-{number}{recording.suffix}"
     shutil.copyfile(recording, agent.media / ".copy")
     with (agent.media / ".copy").open("ab") as copy:
-        copy.write(os.urandom(16))  # no two rounds have the same digest
+        copy.write(os.urandom(16 + number))  # no two rounds have a length or a digest in common
         os.fsync(copy.fileno())  # writing it back is not the upload's work
     length = (agent.media / ".copy").stat().st_size
     agent_before, server_before = cpu_s(agent.pid), cpu_s(server.pid)

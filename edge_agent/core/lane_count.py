@@ -62,6 +62,10 @@ class LanePolicy:
     """A round trip so much longer than the shortest, and `queue_share` of that, tells of a queue: more
     than the jitter of a radio link, less than the buffer in front of one."""
     queue_share: float = 0.25
+    plenty: float = 50e6
+    """So many bytes a second are what a device can read and hash, and a link that moves them is not what
+    holds it back: further lanes would only have the file read a second time, since bytes are hashed in
+    order."""
     lossy: float = 0.002
     """Bytes that went twice, of all: from there on it is losses that hold a link with room back."""
 
@@ -234,11 +238,10 @@ class LaneCount:
         return self._is_ramping and self._shortest_s >= policy.ramp_rtt_s
 
     def _may_grow(self, now_s: float, look: _Look) -> bool:
-        return (
-            self._has_room(now_s, look)
-            or now_s >= self._grow_at_s
-            or look.rate > self.policy.other * self._refused_rate
-        )
+        if self._has_room(now_s, look):
+            return True
+        is_another_link = look.rate > self.policy.other * self._refused_rate
+        return look.rate < self.policy.plenty and (now_s >= self._grow_at_s or is_another_link)
 
     def _ramp_up(self, now_s: float, look: _Look) -> None:
         most = self.policy.ramp if self._is_far else min(2 * self.count, self.policy.ramp)

@@ -28,7 +28,7 @@ from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
 KIB = 1024
-PIECE_BYTES = 256 * KIB
+PIECE_BYTES = 512 * KIB
 """Per read: below 64 KiB the interpreter costs more than the copy, above 1 MiB nothing is won."""
 
 _FOLLOWED_BYTES = 4 * PIECE_BYTES

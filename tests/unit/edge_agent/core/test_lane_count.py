@@ -15,7 +15,7 @@ def policy(**more) -> LanePolicy:
         "ramp": 1, "grow_s": 1.0, "shrink_s": 4.0, "regrow_s": 8.0, "review_s": 20.0,
         "longest_s": 30.0, "gain": 1.05, "loss": 0.97, "other": 1.3, "grow_rtts": 5.0,
         "queue_s": 0.04, "queue_share": 0.25, "lossy": 0.002, "remember_s": 10.0,
-        "ramp_s": 0.25, "ramp_rtt_s": 0.02, "far_s": 0.2,
+        "ramp_s": 0.25, "ramp_rtt_s": 0.02, "far_s": 0.2, "plenty": 50e6,
     }  # fmt: skip
     return LanePolicy(**{**figures, **more})
 
@@ -99,6 +99,17 @@ def test_a_link_that_moves_far_more_than_before_is_another_and_is_tried_at_once(
     assert [when for when, count in found if count == 2] == times
 
 
+@pytest.mark.parametrize(("rate", "more"), [(40e6, [(1.0, 2), (2.0, 4), (3.0, 8)]), (51e6, [])])
+def test_a_link_that_one_lane_fills_as_fast_as_a_device_reads_gets_no_second_one(rate, more):
+    assert changes(lambda lanes, _: rate * (1 + (lanes - 1) / 100), 4, policy(gain=1.0)) == more
+
+
+def test_a_fast_link_that_loses_and_has_room_gets_more_lanes_all_the_same():
+    room = {"rtt_s": 0.001, "shortest_rtt_s": 0.001, "resent_share": 0.01}
+
+    assert changes(lambda *_: 60e6, 3.6, **room) == [(1.0, 2), (2.0, 4), (3.0, 8)]
+
+
 def test_without_work_for_more_none_is_added():
     assert changes(lambda lanes, _: 1e6 * lanes, 20, can_use_more=False) == []
 
@@ -108,9 +119,9 @@ def test_a_pause_makes_what_was_measured_before_it_void():
     lanes.judge(0.0, Sample(0), can_use_more=True)
     lanes.pause()
 
-    assert lanes.judge(50.0, Sample(10**9), can_use_more=True) == 1
-    assert lanes.judge(50.9, Sample(2 * 10**9), can_use_more=True) == 1
-    assert lanes.judge(51.0, Sample(3 * 10**9), can_use_more=True) == 2
+    assert lanes.judge(50.0, Sample(10**7), can_use_more=True) == 1
+    assert lanes.judge(50.9, Sample(2 * 10**7), can_use_more=True) == 1
+    assert lanes.judge(51.0, Sample(3 * 10**7), can_use_more=True) == 2
 
 
 def test_a_while_in_which_nothing_moved_changes_nothing():

@@ -63,7 +63,7 @@ def test_pieces_are_the_bytes_of_the_range_and_never_large(path, source):
     pieces = list(source.pieces(ByteRange(10, 600 * KIB)))
 
     assert b"".join(pieces) == path.read_bytes()[10 : 600 * KIB]
-    assert max(len(piece) for piece in pieces) == 256 * KIB
+    assert max(len(piece) for piece in pieces) == 512 * KIB
 
 
 def test_a_file_that_became_shorter_is_a_changed_file(path, source):
