@@ -1,13 +1,13 @@
 /** When to ask the server again. Pure. */
 
-const VISIBLE_S = 2
+const VISIBLE_S = 1.5
 const HIDDEN_S = 30
 const LONGEST_S = 60
 
 /**
  * Return the seconds until the next question.
  *
- * After failures `(0.5 + jitter / 2) * min(60, 2 * 2 ** (failures - 1))`: a server that comes back is not
+ * After failures `(0.5 + jitter / 2) * min(60, 1.5 * 2 ** (failures - 1))`: a server that comes back is not
  * asked by all pages in one moment.
  * @param {number} jitter a draw from [0, 1)
  */

@@ -98,10 +98,10 @@ test('a search takes each word, in any script and case', () => {
 })
 
 test('a server that fails is asked less and less, and nobody asks in one moment', () => {
-  assert.equal(pace.delayS(0, false, 0.5), 2)
+  assert.equal(pace.delayS(0, false, 0.5), 1.5)
   assert.equal(pace.delayS(0, true, 0.5), 30)
-  assert.deepEqual([1, 2, 3, 5, 6, 99, 1e9].map((failures) => pace.delayS(failures, false, 1)), [2, 4, 8, 32, 60, 60, 60])
-  assert.equal(pace.delayS(6, false, 0), 30)
+  assert.deepEqual([1, 2, 3, 5, 6, 99, 1e9].map((failures) => pace.delayS(failures, false, 1)), [1.5, 3, 6, 24, 48, 60, 60])
+  assert.equal(pace.delayS(6, false, 0), 24)
   assert.equal(pace.delayS(1, true, 0), 30)
 })
 
