@@ -22,7 +22,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup run demo test test-fast test-long mutate check bench bench-links lock deb repo wheels dist clean format
+.PHONY: help setup run demo test test-fast test-long mutate check docs bench bench-links lock deb repo wheels dist clean format
 .DEFAULT_GOAL := help
 
 # `make run ARGS=--max-rate 2MB` takes 2MB for one more thing to make.
@@ -72,6 +72,17 @@ check: $(STAMP) ## format, lint, types, import rules, dead code, workflows
 	$(BIN)/vulture
 	$(BIN)/zizmor --offline --quiet .github
 
+# An environment of its own: nobody who runs or tests the programs needs it.
+DOCS := .venv-docs/.installed
+$(DOCS): constraints-docs.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+docs: $(DOCS) ## the site, in build/site; a dead link in README or docs fails (ARGS="-b linkcheck": those that lead out, too)
+	@.venv-docs/bin/sphinx-build -q --fail-on-warning --keep-going -j auto -c docs $(or $(ARGS),-b html) . build/site
+	@echo "build/site/index.html is the site"
+
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -95,6 +106,7 @@ lock: $(STAMP) ## pin what the tests ran with, and what each side needs of it, b
 	$(COMPILE) pyproject.toml --extra server --group build -c constraints.txt -o constraints-server.txt
 	$(COMPILE) pyproject.toml --extra agent --extra server --group demo -c constraints.txt -o constraints-run.txt
 	$(COMPILE) --group broker -c constraints.txt -o constraints-broker.txt
+	$(COMPILE) --group docs -o constraints-docs.txt
 
 deb: $(STAMP) ## Debian packages of both sides for amd64, arm64, armhf, in dist/ (ARGS="--side agent --arch arm64")
 	$(BIN)/python -m release.deb $(ARGS)
@@ -111,4 +123,4 @@ dist: $(STAMP) ## wheel, source archive and SHA256SUMS of all that is in dist/
 	cd dist && sha256sum -- *.whl *.tar.gz $$(ls *.deb *.cdx.json 2>/dev/null) > SHA256SUMS
 
 clean: ## remove the environments and the demo's data
-	rm -rf $(VENV) .venv-device .venv-3.13 var build dist
+	rm -rf $(VENV) .venv-device .venv-docs .venv-3.13 var build dist

@@ -23,7 +23,7 @@ def pinned(name: str) -> dict[str, frozenset[str]]:
 ALL = pinned("constraints.txt")
 
 
-@pytest.mark.parametrize("name", ["", *(f"-{side}" for side in (*SIDES, "broker", "run"))])
+@pytest.mark.parametrize("name", ["", *(f"-{side}" for side in (*SIDES, "broker", "docs", "run"))])
 def test_everything_is_one_release_with_its_hashes(name):
     for requirement, hashes in pinned(f"constraints{name}.txt").items():
         assert re.match(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; .+)?\Z", requirement)
