@@ -13,6 +13,7 @@ import pytest
 from edge_agent.core.upload import State
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
+from tests.support.pages import of_stage
 from tests.support.requirements import require
 from tests.support.rim import WatchedFolder, watched_folder
 
@@ -85,6 +86,12 @@ def device(tmp_path):
         made.control.start()
         yield made
         made.control.stop()
+
+
+def test_each_recipe_that_the_page_says_is_run_is_run_below():
+    [shown] = of_stage("recorders").values()
+
+    assert [block.text for block in shown] == [recipe("ffmpeg"), recipe("rpicam-vid")]
 
 
 def test_mediamtx_tells_of_a_segment(device):
