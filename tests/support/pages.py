@@ -59,13 +59,18 @@ class Block:
     def place(self) -> str:
         return f"{self.page}:{self.line}"
 
+    @property
+    def file(self) -> str:
+        """The file that a program is saved as: the first word of its first comment."""
+        return self.text.split(maxsplit=2)[1].rstrip(":")
+
     def commands(self) -> list[str]:
         """Return what a reader types, one command each; of a program, all of it."""
         if self.language != "console":
             return [self.text]
         found: list[str] = []
         for line in self.text.splitlines():
-            if found and found[-1].endswith("\\"):
+            if found and found[-1].endswith(("\\", "|")):
                 found[-1] += "\n" + line.strip()
             elif line.startswith(("$ ", "# ")):
                 found.append(line[2:])

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.browser import node_with_packages
 from tests.support.mosquitto import Mosquitto
 from tests.support.pages import Block, adapted, of_stage, run
 from tests.support.processes import Agent, Server, wait_for
 from tests.support.recordings import make_recording
 from tests.support.requirements import require
+from tests.support.slow_link import SlowLink
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+JS = Path(__file__).parent / "js"
+PIECE = 4 * 2**20
+"""What the Python client sends at once."""
 SITE = of_stage("site")
 DEVICE = "drone-01"
 PASSWORD = "correct horse battery\n"
@@ -26,6 +31,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         require("mosquitto_sub")
+        require("curl")
+        node_with_packages()
         self.folder = folder
         self.broker = Mosquitto(folder / "broker")
         self.server = Server(folder / "server")
@@ -57,8 +64,9 @@ class Reader:
             "TOKEN": admin,
             "DEVICE_TOKEN": token,
         }
+        self.url = f"http://127.0.0.1:{self.server.port}"
         self.changes = {
-            "https://ingest.example.org": f"http://127.0.0.1:{self.server.port}",
+            "https://ingest.example.org": self.url,
             "-h broker.example.org": f"-h 127.0.0.1 -p {self.broker.port}",
         }
         self._behind: list[subprocess.Popen[str]] = []
@@ -70,19 +78,24 @@ class Reader:
 
     def follow(self, block: Block, folder: Path) -> str:
         """Do what a block says; return what was printed."""
-        said = []
-        for command in block.commands():
-            ours = adapted(command, self.changes)
-            if block.verb == "run in the background":
-                shell = ["bash", "-c", f"exec {ours}"]
-                self._behind.append(
-                    subprocess.Popen(
-                        shell, cwd=folder, env=self.variables, stdout=subprocess.DEVNULL, text=True
-                    )
+        if block.language != "console":
+            (folder / block.file).write_text(block.text)
+            return ""
+        ours = [adapted(command, self.changes) for command in block.commands()]
+        if block.verb == "run":
+            return run("\n".join(ours), folder, self.variables, PASSWORD * 2)
+        for command in ours:
+            shell = ["bash", "-c", f"exec {command}"]
+            self._behind.append(
+                subprocess.Popen(
+                    shell, cwd=folder, env=self.variables, stdout=subprocess.DEVNULL, text=True
                 )
-            else:
-                said.append(run(ours, folder, self.variables, PASSWORD))
-        return "\n".join(said)
+            )
+        return ""
+
+    def arrived(self, name: str) -> int:
+        """Return how much of an unfinished upload the server has."""
+        return self.server.open_uploads(self.variables["DEVICE_TOKEN"]).get(name, 0)
 
     def end_what_runs_behind(self) -> None:
         for one in self._behind:
@@ -115,6 +128,61 @@ def reader(tmp_path_factory):
 
 @pytest.mark.parametrize("page", SITE)
 def test_the_commands_of_a_page_do_what_they_are_shown_for(reader, tmp_path, page):
+    make_recording(tmp_path / "clip.mp4")
+    (tmp_path / "node_modules").symlink_to(JS / "node_modules")
     for block in SITE[page]:
         reader.follow(block, tmp_path)
     reader.end_what_runs_behind()
+
+
+@pytest.fixture
+def client(tmp_path):
+    """The page's Python client, saved as it says."""
+    [program] = [block for block in SITE["docs/clients.md"] if block.language == "python"]
+    saved = tmp_path / program.file
+    saved.write_text(program.text)
+    return saved
+
+
+def test_the_python_client_goes_on_after_broken_links_and_its_own_end(reader, client, tmp_path):
+    clip, key = tmp_path / "long.mp4", tmp_path / "long.mp4.key"
+    clip.write_bytes(os.urandom(3 * PIECE + 5))
+
+    with SlowLink(reader.server.port, bytes_per_s=2_000_000) as link:
+        variables = reader.variables | {"SERVER": link.url}
+        command = [sys.executable, client, clip]
+        with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as first:
+            assert first.stdout is not None
+            assert first.stdout.readline() == f"{PIECE} of {3 * PIECE + 5} bytes are safe\n"
+            wait_for(lambda: reader.arrived(clip.name) > PIECE, "it is in its second piece")
+            link.break_all()
+            told = [first.stdout.readline(), first.stdout.readline()]
+            first.kill()
+        before = key.read_text()
+        second = run(f"{sys.executable} {client} {clip}", tmp_path, variables)
+
+    assert told[0].startswith("no connection")
+    assert "bytes are safe" in told[1]
+    assert key.read_text() == before
+    assert second.splitlines()[0].split()[0] != str(PIECE), "it sent the first piece again"
+    assert second.splitlines()[-1].startswith("verified: drone-01/")
+    [found] = [one for one in reader.server.published_files() if one.name == clip.name]
+    assert found.read_bytes() == clip.read_bytes()
+
+
+def test_the_python_client_says_what_a_refusal_says(reader, client, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"clip")
+    variables = reader.variables | {"SERVER": reader.url, "DEVICE_TOKEN": "edt_nobody"}
+
+    done = subprocess.run(
+        [sys.executable, client, tmp_path / "clip.mp4"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("refused: ")
+    assert "unauthorized" in done.stderr
