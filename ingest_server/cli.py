@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from edge_host.startup import opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
+from ingest_server.assembly.bytes_place import look_at_blobs
 from ingest_server.assembly.data_folder import FLEET, open_facts
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
@@ -38,9 +40,8 @@ from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
 from ingest_server.setup import parser as setup
-from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
-from ingest_server.storage.interface import StateStore
+from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
@@ -214,22 +215,19 @@ def _verify(options: argparse.Namespace) -> int:
     config = _config(options)
     data_dir = config.server.data_dir
     # A token makes the database; the first start of the server makes the folder.
-    if not (data_dir / PUBLISHED).is_dir():
+    if config.storage.blobs is None and not (data_dir / PUBLISHED).is_dir():
         PROGRAM.complain(f"nothing was ever stored in {data_dir}: no server has run with it")
         return EXIT_FAILED
     _become_owner(data_dir)
-    state, blobs = open_facts(config), FileBlobs(data_dir)
     report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
-    try:
-        blobs.look()
+    with (
+        closing(open_facts(config)) as state,
+        closing(look_at_blobs(config)) as blobs,
+        closing(bar),
+    ):
         sets_apart = not options.no_quarantine
-        Scrub(state, blobs, SystemClock(), sets_apart=sets_apart).run(bar, report)
-    except KeyboardInterrupt:
-        pass  # the report says that it is not whole
-    finally:
-        bar.close()
-        blobs.close()
-        state.close()
+        with suppress(KeyboardInterrupt):  # the report says that it is not whole
+            Scrub(state, blobs, SystemClock(), sets_apart=sets_apart).run(bar, report)
     print(scrub_text.document(report) if options.json else scrub_text.summary(report))
     return EXIT_DONE if report.is_whole and not report.has_faults else EXIT_FAILED
 
@@ -286,11 +284,9 @@ def _folder_to_restore(options: argparse.Namespace) -> Path:
     return _existing_folder(options)
 
 
-def _open_blobs(options: argparse.Namespace) -> FileBlobs:
-    """Look at the data folder, whose database is open, beside a server that may be running."""
-    blobs = FileBlobs(_config(options).server.data_dir)
-    blobs.look()
-    return blobs
+def _open_blobs(options: argparse.Namespace) -> Blobs:
+    """Look at the bytes, whose database is open, beside a server that may be running."""
+    return look_at_blobs(_config(options))
 
 
 def _make_folder(data_dir: Path) -> None:

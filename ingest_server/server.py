@@ -13,6 +13,7 @@ import structlog
 
 from edge_host.clock import Clock, SystemClock
 from ingest_server.app import make_app
+from ingest_server.assembly.bytes_place import HeldFolder, make_blobs, tie
 from ingest_server.assembly.data_folder import open_facts
 from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.fleet import Fleet
@@ -42,8 +43,7 @@ from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret
 from ingest_server.front.tls import server_context
 from ingest_server.page.files import PageFiles
 from ingest_server.storage.files.observed import ObservedDisk
-from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.interface import Level
+from ingest_server.storage.interface import Blobs, Level
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
@@ -76,6 +76,7 @@ class IngestServer:
         self._private: MetricsListener | None = None
         files = config.tls_files
         tls = None if files is None else server_context(files)
+        self._held = None if config.storage.blobs is None else HeldFolder(config.server.data_dir)
         self._state = open_facts(config)
         try:
             self._state.check(self._clock.now_s)
@@ -88,6 +89,7 @@ class IngestServer:
             raise
         self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
         try:
+            tie(config, self._state, blobs)
             self._fleet = Fleet(
                 config.server.data_dir,
                 self._state,
@@ -187,11 +189,11 @@ class IngestServer:
             return OpenAuth(self.config.auth.hosts)
         return TokenAuth(self._state.access, self._clock)
 
-    def _observed(self) -> tuple[Observer, FileBlobs]:
+    def _observed(self) -> tuple[Observer, Blobs]:
         """Return who is told what happens, and the bytes: with the private listener or without."""
         config = self.config
         if config.metrics.listen is None:
-            return NOBODY, FileBlobs(config.server.data_dir)
+            return NOBODY, make_blobs(config)
         # Only here: most servers that are not asked for figures need not load what counts.
         try:
             from ingest_server.notify.event_counts import EventCounts
@@ -203,7 +205,7 @@ class IngestServer:
                 f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'"
             ) from error
         metrics = Metrics(self._clock)
-        blobs = FileBlobs(config.server.data_dir, ObservedDisk(metrics, self._clock.now_s))
+        blobs = make_blobs(config, ObservedDisk(metrics, self._clock.now_s))
 
         metrics.watch(
             Sources(
@@ -347,6 +349,8 @@ class IngestServer:
         self._housekeeper.stop()
         self._fleet.stop()
         self._store.close()
+        if self._held is not None:
+            self._held.close()
 
     def is_alive(self) -> bool:
         """Whether the database still takes a write: what the watchdog wants to know."""

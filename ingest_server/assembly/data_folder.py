@@ -11,6 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from edge_host.clock import SystemClock
+from ingest_server.assembly.bytes_place import refuse_lost_facts
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateError, StateLostError
 from ingest_server.storage.files.parts import LOST, PARTS, FileBlobs
@@ -67,7 +68,10 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
         ServerError: there is none, and none may be begun; or the program for it is not installed.
     """
     data_dir, url = config.server.data_dir, config.storage.state
+    is_elsewhere = config.storage.blobs is not None
     if url is None:
+        if is_elsewhere and SqliteState.is_unbegun(data_dir / DATABASE):
+            refuse_lost_facts(config)
         return open_state(data_dir, begins=begins)
     try:
         from ingest_server.storage.postgres.transactions import PostgresState
@@ -76,6 +80,10 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
             f"[storage] state names a PostgreSQL database, and {error.name} is not installed: install "
             "edge-uploader with the extra [scale]"
         ) from error
+    if is_elsewhere:
+        if PostgresState.is_unbegun(url):
+            refuse_lost_facts(config)
+        return PostgresState.open(url)
     if PostgresState.is_unbegun(url) and (known := _what_it_knew(data_dir, besides=())) is not None:
         raise StateLostError(
             f"The database that [storage] state names is empty, but {known} is there, which another one "
@@ -87,7 +95,8 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
         if not facts.take_folder(_folder_id(data_dir)):
             raise StateLostError(
                 f"The database that [storage] state names knows the files of another folder than {data_dir}. "
-                "Nothing was changed. Mount that folder there if it is away, or name it as [server] data_dir"
+                "Nothing was changed. Mount that folder there if it is away, or name it as [server] data_dir. "
+                "Several servers over one database share their files in a bucket: [storage] blobs"
             )
     except BaseException:
         facts.close()

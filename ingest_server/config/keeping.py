@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
 from ingest_server.config.values import GIB, Count, Number, Seconds, Section, Size
 
@@ -56,6 +57,18 @@ class StorageSection(Section):
     state: str | None = None
     """URL of the PostgreSQL database that has the facts; None: a file in the data folder."""
 
+    blobs: str | None = None
+    """Where the bytes are, ``s3://BUCKET/PREFIX``; None: in the data folder."""
+
+    endpoint: str | None = None
+    """Of the S3 store, where it is not AWS."""
+
+    region: str | None = None
+    """Of the bucket; None: as the environment says."""
+
+    credentials_file: Path | None = None
+    """With the S3 store's key, as the AWS command line keeps it; None: as the environment says."""
+
     @field_validator("state")
     @classmethod
     def _is_postgres(cls, value: str | None) -> str | None:
@@ -65,3 +78,29 @@ class StorageSection(Section):
                 "data_dir"
             )
         return value
+
+    @field_validator("blobs")
+    @classmethod
+    def _is_s3(cls, value: str | None) -> str | None:
+        parts = [] if value is None else value.removeprefix("s3://").rstrip("/").split("/")
+        if value is not None and (not value.startswith("s3://") or {"", ".", ".."} & set(parts)):
+            raise ValueError(
+                "must be s3://BUCKET or s3://BUCKET/PREFIX; unset, files are in data_dir"
+            )
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be https://HOST[:PORT]; unset, the store is AWS")
+        return value
+
+    @model_validator(mode="after")
+    def _names_a_store(self) -> Self:
+        said = [self.endpoint, self.region, self.credentials_file]
+        if self.blobs is None and any(one is not None for one in said):
+            raise ValueError(
+                "endpoint, region and credentials_file are of a store: set blobs as well"
+            )
+        return self

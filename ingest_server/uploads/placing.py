@@ -151,7 +151,7 @@ class Placing:
             record = self._moves.to(
                 record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
             )
-            if self._blobs.publish(record.id, target):
+            if self._blobs.publish(record.id, target, _about(record, named)):
                 return partial(self.conclude, record, named, before)
         raise AssertionError("the candidates never end")
 
@@ -162,6 +162,8 @@ class Placing:
             Refused: it is not that any more; the upload has failed, and the file is left.
         """
         self._blobs.sync_published(receipt.published_as)
+        if self._blobs.is_made_anew:
+            before = self._verifier.read_published(receipt)
         now = self._blobs.identity(receipt.published_as)
         if None not in {before, now} and not self._blobs.is_unwritten(str(before), str(now)):
             raise self._verifier.fail(record, receipt, "it was written to")
@@ -247,6 +249,17 @@ class Placing:
             path=receipt.published_as,
         )
         return receipt
+
+
+def _about(record: UploadRecord, receipt: Receipt) -> dict[str, str]:
+    """Return what a reader of the file alone is told of it."""
+    told = {
+        "sha256": receipt.digest.value.hex(),
+        "device": record.device,
+        "verified-against": receipt.verified_against,
+        "modified-at": record.modified_at or "",
+    }
+    return {name: value for name, value in told.items() if value and value.isascii()}
 
 
 def _joined(*names: str) -> str:

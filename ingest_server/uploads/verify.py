@@ -163,6 +163,33 @@ class Verifier:
             return before
         return self.stage(record, receipt.digest, before)
 
+    def read_published(self, receipt: Receipt) -> str | None:
+        """Read a file that the store has just made of an upload's bytes; return the identity of it.
+
+        One that is not the recording is withdrawn: the next try makes it anew.
+
+        Raises:
+            Refused: the server stops.
+            OSError: the store failed, or made another file.
+        """
+        hand = self._blobs.open_published(receipt.published_as)
+        try:
+            identity = hand.identity()
+            found = digest_of(hand, self._is_stopping)
+        finally:
+            hand.close()
+        if found == receipt.digest:
+            return identity
+        log.error(
+            "file.made_wrong",
+            upload_id=receipt.upload_id,
+            path=receipt.published_as,
+            error=f"the store made a file with {found} of bytes with {receipt.digest}: it is taken "
+            "back, and made again",
+        )
+        self._blobs.withdraw(receipt.published_as)
+        raise OSError(errno.EIO, "the store made other bytes than it was given")
+
     def fail(self, record: UploadRecord, receipt: Receipt, detail: str) -> Refused:
         """Let a half published upload fail, durably, since its file has changed; tell of it.
 

@@ -80,9 +80,9 @@ class Faulty:
             raise
         return staged
 
-    def publish(self, upload_id: str, target: str) -> bool:
+    def publish(self, upload_id: str, target: str, about: Any = None) -> bool:
         self.step("before link")
-        made = super().publish(upload_id, target)
+        made = super().publish(upload_id, target, about)
         self.step("after link")
         return made
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,7 +285,7 @@ class FileBlobs(PublishedFiles):
         if is_late or self._staging is None or not self._staging.is_told_by_move:
             super().announce(target)
 
-    def publish(self, upload_id: str, target: str) -> bool:
+    def publish(self, upload_id: str, target: str, about: Mapping[str, str] | None = None) -> bool:  # noqa: ARG002 # a file has no place for it
         """As `Blobs` says: the part file gets one more name, or the copy of it that was staged its."""
         staging, part = self._staging, upload_id + _SUFFIX
         if staging is not None:

@@ -11,7 +11,7 @@ is safe unless its docstring says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +92,9 @@ class Blobs(Protocol):
     share sees to it itself: it refuses the write, or lets bytes of a newer epoch hide it.
     """
 
+    is_made_anew: bool = False
+    """Whether `publish` makes bytes that nobody has read: they are read before there is a receipt."""
+
     def prepare(self) -> None:
         """Make the store fit for use; first of all calls, and only once until `close`.
 
@@ -104,6 +107,13 @@ class Blobs(Protocol):
     def close(self) -> None:
         """Let go of the store. Repeatable."""
         ...
+
+    def identify(self) -> str | None:
+        """Return what tells this store from any other, made where there is none yet; durable.
+
+        None: it lies where the facts do, or is known by where it lies.
+        """
+        return None
 
     def probe(self) -> None:
         """Store a byte durably and remove it again."""
@@ -218,10 +228,13 @@ class Blobs(Protocol):
         """As `has_twin`, at the same price in any folder; it may be true of a twin that is gone."""
         return self.has_twin(target)
 
-    def publish(self, upload_id: str, target: str) -> bool:
+    def publish(self, upload_id: str, target: str, about: Mapping[str, str] | None = None) -> bool:
         """Give the synced bytes of an upload a published name; not durable before `sync_published`.
 
         Never overwrites. Repeatable: after a crash it is called again.
+
+        Args:
+            about: what is put beside the file for who reads it there, in ASCII, if the store can.
 
         Returns:
             False when another file has that name; True also when this upload had it already.

@@ -353,6 +353,14 @@ class StateStore(Queries, Protocol):
     is_elsewhere: bool = False
     """Whether a program of its own has the facts, which may be away for a while."""
 
+    def take_folder(self, folder_id: str) -> bool:  # noqa: ARG002 # most lie where the bytes do
+        """Tie the facts to the store of bytes that they are about, if they are tied to none.
+
+        Returns:
+            Whether they are about that one.
+        """
+        return True
+
     def run(self, job: Job[T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +80,7 @@ class MemoryBlobs(Blobs):
     def is_taken(self, target: str) -> bool:
         return target in self.published
 
-    def publish(self, upload_id: str, target: str) -> bool:
+    def publish(self, upload_id: str, target: str, about: Mapping[str, str] | None = None) -> bool:  # noqa: ARG002 # nobody would read it
         with self._lock:
             if target not in self.published:
                 self._count += 1

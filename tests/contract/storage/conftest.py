@@ -8,10 +8,12 @@ from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
 from ingest_server.storage.postgres.transactions import PostgresState
+from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.faulty_blobs import FaultyCopies
 from tests.support.postgres import postgres
+from tests.support.seaweed import seaweed
 
 STATES = {
     "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
@@ -46,9 +48,18 @@ def state(request, tmp_path):
     found.close()
 
 
-@pytest.fixture(params=BLOBS)
+@pytest.fixture(scope="session")
+def store():
+    with seaweed() as found:
+        yield found
+
+
+@pytest.fixture(params=[*BLOBS, pytest.param("s3", marks=pytest.mark.slow)])
 def blobs(request, tmp_path):
-    found = BLOBS[request.param](tmp_path)
+    if request.param == "s3":
+        found = S3Blobs(request.getfixturevalue("store").place())
+    else:
+        found = BLOBS[request.param](tmp_path)
     found.prepare()
     yield found
     found.close()

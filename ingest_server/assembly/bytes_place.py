@@ -1,0 +1,132 @@
+"""The store of bytes that the configuration names: the data folder, or a bucket."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest_server.config import ServerConfig
+from ingest_server.core.errors import ServerError, StateLostError, StorageError
+from ingest_server.storage.files.observed import UNWATCHED, Disk
+from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.interface import Blobs, StateStore
+
+if TYPE_CHECKING:
+    from ingest_server.storage.s3.blobs import S3Blobs
+
+
+def make_blobs(config: ServerConfig, disk: Disk = UNWATCHED) -> Blobs:
+    """Return the store of bytes; nothing is asked of it yet.
+
+    Args:
+        disk: is told what the files' disk does.
+
+    Raises:
+        ServerError: the program for it is not installed, or its credentials cannot be read.
+    """
+    if config.storage.blobs is None:
+        return FileBlobs(config.server.data_dir, disk)
+    return bucket_of(config)
+
+
+def bucket_of(config: ServerConfig) -> S3Blobs:
+    """Return the bucket that [storage] blobs names; nothing is asked of it yet.
+
+    Raises:
+        ServerError: the program for it is not installed.
+        StorageError: its credentials cannot be read.
+    """
+    try:
+        from ingest_server.storage.s3.blobs import S3Blobs
+        from ingest_server.storage.s3.place import Place
+    except ModuleNotFoundError as error:
+        raise ServerError(
+            f"[storage] blobs names an S3 bucket, and {error.name} is not installed: install "
+            "edge-uploader with the extra [scale]"
+        ) from error
+    said = config.storage
+    try:
+        return S3Blobs(
+            Place.of(
+                said.blobs or "",
+                endpoint=said.endpoint,
+                region=said.region,
+                credentials_file=said.credentials_file,
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise StorageError(f"[storage] blobs = {said.blobs!r} cannot be used: {error}") from error
+
+
+def look_at_blobs(config: ServerConfig) -> Blobs:
+    """Return the store of bytes for a command beside a server that may be running.
+
+    Raises:
+        StorageError: it is not there, or cannot be read.
+    """
+    blobs = make_blobs(config)
+    if isinstance(blobs, FileBlobs):
+        blobs.look()
+    else:
+        blobs.prepare()
+    return blobs
+
+
+def refuse_lost_facts(config: ServerConfig) -> None:
+    """Refuse to begin new facts beside a bucket that others have known.
+
+    Raises:
+        StateLostError: the bucket is in use.
+        StorageError: it cannot be asked.
+    """
+    blobs = bucket_of(config)
+    try:
+        blobs.prepare()
+        is_known = blobs.is_begun()
+    finally:
+        blobs.close()
+    if is_known:
+        raise StateLostError(
+            f"The database is empty, but a server has run with {config.storage.blobs}, which another "
+            "database knew. Nothing was changed: the new one would know no token and no upload. Name the "
+            "database that belongs to it ([storage] state, or state.db in data_dir), or another prefix"
+        )
+
+
+def tie(config: ServerConfig, state: StateStore, blobs: Blobs) -> None:
+    """Tie the facts to the store of bytes that they are about, where that is elsewhere.
+
+    Raises:
+        StateLostError: they are about another one.
+    """
+    name = blobs.identify()
+    if name is not None and not state.take_folder(name):
+        raise StateLostError(
+            f"The database knows the files of another place than {config.storage.blobs}. Nothing was "
+            "changed. Name the bucket and the prefix that it was used with"
+        )
+
+
+class HeldFolder:
+    """The data folder of one server, where no store of files holds it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Hold it until `close`.
+
+        Raises:
+            StorageError: another server does, or it cannot be used.
+        """
+        try:
+            self._lock = (data_dir / "lock").open("a")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"another ingest-server is using {data_dir}: stop it, or use another data_dir"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"cannot use {data_dir}: {error}") from error
+
+    def close(self) -> None:
+        """Let go of it. Repeatable."""
+        self._lock.close()

@@ -1,0 +1,143 @@
+"""An object with a published name, made of objects that are there: pieces of an upload, or another one.
+
+Each attempt is an upload of parts of its own, so that two that run at once never mix: a number is put once, and
+what its ETag named is what is completed. What an attempt leaves when it is cut off is given up by the next one.
+
+A part is copied inside the store where one object has its bytes, else read and put. All parts are equal but
+for the last, are numbered from 1 without a gap, and never too many.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from ingest_server.storage.s3.bucket import (
+    Bucket,
+    GoneUploadError,
+    Listed,
+    TakenError,
+    UnknownCallError,
+)
+from ingest_server.storage.s3.pieces import PART_BYTES, Piece, Run, overlaid, part_bytes_of
+
+AT_ONCE = 4
+"""Parts of one file at work: a copy is a wait."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Bytes ``[start, stop)`` of an object."""
+
+    stored: Listed
+    start: int
+    stop: int
+
+    @classmethod
+    def of(cls, run: Run) -> Source:
+        """Return where the bytes of *run* are.
+
+        Raises:
+            OSError: nowhere.
+        """
+        if run.piece is None:
+            said = f"the store has lost the bytes {run.start} to {run.stop} of an upload"
+            raise OSError(errno.EIO, said)
+        shift = run.piece.start
+        return cls(run.piece.stored, run.start - shift, run.stop - shift)
+
+
+class Assembly:
+    """Makes objects."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._can_copy = True
+
+    def of_pieces(
+        self, key: str, pieces: Sequence[Piece], length: int, facts: Mapping[str, str]
+    ) -> None:
+        """Make the object *key* of an upload's bytes; durable on return, as far as the store keeps that.
+
+        Raises:
+            TakenError: there is an object of that key.
+            OSError: bytes are missing, or the store failed; the object may be there all the same.
+        """
+        size = part_bytes_of(length)
+        parts = [
+            [Source.of(run) for run in overlaid(pieces, start, min(start + size, length))]
+            for start in range(0, length, size)
+        ]
+        self._make(key, parts, facts)
+
+    def of_object(self, key: str, source: Listed, facts: Mapping[str, str]) -> None:
+        """Make the object *key* with the bytes of another one; see `of_pieces`."""
+        size = part_bytes_of(source.size)
+        parts = [
+            [Source(source, start, min(start + size, source.size))]
+            for start in range(0, source.size, size)
+        ]
+        self._make(key, parts, facts)
+
+    def _make(self, key: str, parts: list[list[Source]], facts: Mapping[str, str]) -> None:
+        if sum(one.stop - one.start for part in parts for one in part) <= PART_BYTES:
+            whole = b"".join(self._read(part) for part in parts)
+            self._bucket.put(key, whole, is_new=True, facts=facts)
+            return
+        self.clear(key)
+        made_as = self._bucket.begin(key, facts)
+        try:
+            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parts") as pool:
+                numbered = enumerate(parts, 1)
+                jobs = [pool.submit(self._part, key, made_as, *one) for one in numbered]
+                try:
+                    etags = [job.result() for job in jobs]
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+            self._complete(key, made_as, etags)
+        except OSError:
+            self._give_up(key, made_as)
+            raise
+
+    def _complete(self, key: str, made_as: str, etags: Sequence[str]) -> None:
+        try:
+            self._bucket.complete(key, made_as, etags)
+        except (GoneUploadError, TakenError):
+            # An answer that was lost, or another replica. Neither says that this object is there: that is
+            # looked at, and its bytes are read, by whoever asked.
+            if self._bucket.head(key) is None:
+                raise
+            raise TakenError(errno.EEXIST, "an object is there", key) from None
+
+    def _part(self, key: str, made_as: str, number: int, sources: list[Source]) -> str:
+        if len(sources) == 1 and self._can_copy:
+            [one] = sources
+            try:
+                return self._bucket.copy_part(
+                    key, made_as, number, one.stored, start=one.start, stop=one.stop
+                )
+            except UnknownCallError:
+                self._can_copy = False
+                log.warning("store.copies_nothing", error="each part is read and sent once more")
+        return self._bucket.put_part(key, made_as, number, self._read(sources))
+
+    def _read(self, sources: list[Source]) -> bytes:
+        return b"".join(self._bucket.get(one.stored, one.start, one.stop) for one in sources)
+
+    def clear(self, key: str) -> None:
+        """Give up what earlier attempts at *key* have left."""
+        for made_as in self._bucket.unfinished(key):
+            self._give_up(key, made_as)
+
+    def _give_up(self, key: str, made_as: str) -> None:
+        try:
+            self._bucket.give_up(key, made_as)
+        except OSError as error:  # it takes up room, and the next attempt tries again
+            log.warning("parts.left", key=key, error=str(error))

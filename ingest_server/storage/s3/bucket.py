@@ -1,0 +1,353 @@
+"""One bucket, as few requests that say what they mean; the only module that knows boto3.
+
+Every error leaves here as the `OSError` that fits. A request that a store refuses for the moment (503, SlowDown,
+a connection that broke) has been tried again by then, with pauses.
+
+Nothing is sent that clones of S3 are known to refuse: no checksum in a trailer, no chunked body. What is put
+carries its MD5, so that the store itself refuses bytes that changed on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ingest_server.storage.s3.place import Place
+
+CONNECT_S = 5.0
+READ_S = 60.0
+TRIES = 4
+"""Of one request. After that the client is told, and comes again."""
+CONNECTIONS = 64
+MOST_AT_ONCE = 1000
+"""Keys in one request to delete."""
+
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+_FORBIDDEN = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled"})
+_FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "507", "XMinioStorageFull"})
+_UNKNOWN_CALL = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
+
+
+class TakenError(FileExistsError):
+    """There is an object of that key, or it is not the one that was meant."""
+
+
+class GoneUploadError(OSError):
+    """The store does not know this multipart upload (any more): done, given up, or never begun."""
+
+
+class UnknownCallError(OSError):
+    """The store does not have this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a store says of an object without its bytes. It proves nothing of them."""
+
+    key: str
+    size: int
+    etag: str
+    modified: str
+    facts: Mapping[str, str]
+    """What was put beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    key: str
+    size: int
+    etag: str
+
+
+class Stream:
+    """The bytes of one answer, as they come."""
+
+    def __init__(self, body: Any, key: str) -> None:
+        self._body = body
+        self._key = key
+
+    def read(self, length: int) -> bytes:
+        """Return the next *length* bytes, fewer only at the end.
+
+        Raises:
+            OSError: the answer broke off.
+        """
+        with _as_os_errors(self._key):
+            return bytes(self._body.read(length))
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class Bucket:
+    """What is asked of the store; used from any thread."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        session = botocore.session.Session()
+        if place.credentials_file is not None:
+            session.set_config_variable("credentials_file", str(place.credentials_file))
+        with _as_os_errors("the store"):
+            self._client: Any = boto3.Session(botocore_session=session).client(
+                "s3",
+                endpoint_url=place.endpoint,
+                region_name=place.region or session.get_config_variable("region") or "us-east-1",
+                config=Config(
+                    connect_timeout=CONNECT_S,
+                    read_timeout=READ_S,
+                    max_pool_connections=CONNECTIONS,
+                    retries={"total_max_attempts": TRIES, "mode": "standard"},
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    s3={"addressing_style": "auto" if place.endpoint is None else "path"},
+                ),
+            )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def look(self) -> None:
+        """Ask for something that whoever may use the bucket is told."""
+        self._ask("list_objects_v2", self.place.prefix, Prefix=self.place.prefix, MaxKeys=1)
+
+    def head(self, key: str) -> Head | None:
+        """Return what the store says of an object; None: there is none."""
+        try:
+            found = self._ask("head_object", key, Key=key)
+        except FileNotFoundError:
+            return None
+        return Head(
+            key,
+            int(found["ContentLength"]),
+            str(found["ETag"]),
+            found["LastModified"].isoformat(),
+            {name.lower(): value for name, value in found.get("Metadata", {}).items()},
+        )
+
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        *,
+        is_new: bool = False,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store an object; durable on return, as far as the store keeps its promise.
+
+        Args:
+            is_new: only where there is none of that key.
+            facts: put beside it.
+
+        Raises:
+            TakenError: *is_new*, and there is one.
+        """
+        more = {"IfNoneMatch": "*"} if is_new else {}
+        self._ask(
+            "put_object",
+            key,
+            Key=key,
+            Body=data,
+            ContentMD5=_md5(data),
+            Metadata=dict(facts or {}),
+            **more,
+        )
+
+    def stream(self, key: str, start: int, stop: int, etag: str = "") -> Stream:
+        """Return the bytes ``[start, stop)`` of an object as they come; whoever asked closes it.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            TakenError: it is not the one that had *etag*.
+        """
+        more = {"IfMatch": etag} if etag else {}
+        span = f"bytes={start}-{stop - 1}"
+        return Stream(self._ask("get_object", key, Key=key, Range=span, **more)["Body"], key)
+
+    def get(self, stored: Listed, start: int, stop: int) -> bytes:
+        """Return the bytes ``[start, stop)`` of an object that has them.
+
+        Raises:
+            OSError: the store does not give them all; it was asked twice.
+        """
+        if start == stop:
+            return b""
+        for _ in range(2):
+            stream = self.stream(stored.key, start, stop, stored.etag)
+            try:
+                data = stream.read(stop - start)
+            finally:
+                stream.close()
+            if len(data) == stop - start:
+                return data
+        raise OSError(errno.EIO, "the store's answer ended early", stored.key)
+
+    def listed(self, prefix: str, *, after: str = "", at_once: int = 1000) -> Iterator[Listed]:
+        """Yield the objects whose keys begin with *prefix*, in their order, from past *after* on."""
+        for page in self._pages(prefix, after=after, at_once=at_once):
+            for one in page.get("Contents", ()):
+                yield Listed(str(one["Key"]), int(one["Size"]), str(one["ETag"]))
+
+    def folder(self, prefix: str) -> Iterator[tuple[str, bool]]:
+        """Yield the names directly below *prefix*, and whether each is a folder."""
+        for page in self._pages(prefix, Delimiter="/"):
+            for one in page.get("Contents", ()):
+                yield str(one["Key"]).removeprefix(prefix), False
+            for one in page.get("CommonPrefixes", ()):
+                yield str(one["Prefix"]).removeprefix(prefix).rstrip("/"), True
+
+    def has_below(self, prefix: str) -> bool:
+        return any(self.listed(prefix, at_once=1))
+
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        """Delete an object, if it is there.
+
+        Raises:
+            TakenError: it is not the one that had *etag*.
+        """
+        self._ask("delete_object", key, Key=key, **({} if etag is None else {"IfMatch": etag}))
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Delete many objects.
+
+        Raises:
+            OSError: one could not be deleted; others may be gone.
+        """
+        left = iter(keys)
+        while some := list(islice(left, MOST_AT_ONCE)):
+            wanted = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+            try:
+                answer = self._ask("delete_objects", some[0], Delete=wanted)
+            except UnknownCallError:
+                for key in some:
+                    self.delete(key)
+                continue
+            for failed in answer.get("Errors", ()):  # in an answer that says 200
+                raise _error_of(str(failed.get("Code")), str(failed.get("Message")), failed["Key"])
+
+    def begin(self, key: str, facts: Mapping[str, str]) -> str:
+        """Begin to make an object of parts; return what the store calls that."""
+        return str(
+            self._ask("create_multipart_upload", key, Key=key, Metadata=dict(facts))["UploadId"]
+        )
+
+    def put_part(self, key: str, made_as: str, number: int, data: bytes | bytearray) -> str:
+        """Store one part; return its ETag."""
+        found = self._ask(
+            "upload_part",
+            key,
+            Key=key,
+            UploadId=made_as,
+            PartNumber=number,
+            Body=data,
+            ContentMD5=_md5(data),
+        )
+        return str(found["ETag"])
+
+    def copy_part(
+        self, key: str, made_as: str, number: int, source: Listed, *, start: int, stop: int
+    ) -> str:
+        """Let the store copy bytes of an object of its own into a part; return the part's ETag.
+
+        Raises:
+            UnknownCallError: this store does not.
+            TakenError, FileNotFoundError: *source* is another, or gone.
+        """
+        is_whole = (start, stop) == (0, source.size)
+        more = {} if is_whole else {"CopySourceRange": f"bytes={start}-{stop - 1}"}
+        found = self._ask(
+            "upload_part_copy",
+            source.key,
+            Key=key,
+            UploadId=made_as,
+            PartNumber=number,
+            CopySource={"Bucket": self.place.bucket, "Key": source.key},
+            CopySourceIfMatch=source.etag,
+            **more,
+        )
+        return str(found["CopyPartResult"]["ETag"])
+
+    def complete(self, key: str, made_as: str, etags: Sequence[str]) -> None:
+        """Make the object of its parts, numbered from 1, where there is none of that key.
+
+        Raises:
+            TakenError: there is one.
+            GoneUploadError: the store does not know the upload: it says nothing of the object.
+        """
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        self._ask(
+            "complete_multipart_upload",
+            key,
+            Key=key,
+            UploadId=made_as,
+            MultipartUpload={"Parts": parts},
+            IfNoneMatch="*",
+        )
+
+    def unfinished(self, key: str) -> list[str]:
+        """Return what the store calls each upload of parts for just this key that was not completed."""
+        found = self._ask("list_multipart_uploads", key, Prefix=key)
+        return [str(one["UploadId"]) for one in found.get("Uploads", ()) if one["Key"] == key]
+
+    def give_up(self, key: str, made_as: str) -> None:
+        """Let the parts of an upload go. Repeatable."""
+        try:
+            self._ask("abort_multipart_upload", key, Key=key, UploadId=made_as)
+        except GoneUploadError:
+            return
+
+    def _pages(self, prefix: str, *, after: str = "", at_once: int = 1000, **more: Any) -> Any:
+        if after:
+            more["StartAfter"] = after
+        while True:
+            page = self._ask("list_objects_v2", prefix, Prefix=prefix, MaxKeys=at_once, **more)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            more["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _ask(self, call: str, about: str, **arguments: Any) -> Any:
+        with _as_os_errors(about):
+            return getattr(self._client, call)(Bucket=self.place.bucket, **arguments)
+
+
+@contextmanager
+def _as_os_errors(about: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        said = error.response.get("Error", {})
+        raise _error_of(str(said.get("Code")), str(said.get("Message")), about) from error
+    except BotoCoreError as error:
+        raise OSError(errno.EIO, f"the store cannot be reached: {error}", about) from error
+
+
+def _error_of(code: str, message: str, about: str) -> OSError:
+    if code in _MISSING:
+        return FileNotFoundError(errno.ENOENT, "there is no such object", about)
+    if code in _TAKEN:
+        return TakenError(errno.EEXIST, "another object is there", about)
+    if code == "NoSuchUpload":
+        return GoneUploadError(errno.ESTALE, "the store does not know this upload of parts", about)
+    if code in _UNKNOWN_CALL:
+        return UnknownCallError(errno.ENOSYS, "the store does not have this call", about)
+    if code in _FORBIDDEN:
+        return PermissionError(errno.EACCES, f"the store refuses it: {message}", about)
+    if code in _FULL:
+        return OSError(errno.ENOSPC, f"the store is full: {message}", about)
+    return OSError(errno.EIO, f"the store answered {code}: {message}", about)
+
+
+def _md5(data: bytes | bytearray) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")

@@ -1,0 +1,115 @@
+"""Pieces of uploads: objects that never change, named by where their bytes belong and who wrote them.
+
+Over one byte the piece of the newest claim counts, and of one claim the one that was put last. So a writer that
+was superseded may still put what it holds: it is hidden. Nothing that is recorded is hidden by what is not: it is
+un-recorded first.
+
+No piece crosses a border of parts, so that one that fills a part can become a part of the published object
+without its bytes being sent again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ingest_server.storage.s3.bucket import Listed
+
+MIB = 1024 * 1024
+PART_BYTES = 8 * MIB
+"""S3 takes no part below 5 MiB but the last. It is also as much as is sealed at once."""
+MOST_PARTS = 10_000
+
+_NAME = re.compile(r"([0-9]{15})-([0-9]{15})-([0-9a-f]{16})-([0-9a-f]{6})-[0-9a-f]{8}\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The bytes ``[start, stop)`` of an upload as one claim wrote them."""
+
+    start: int
+    stop: int
+    order: tuple[int, int]
+    """Its claim's epoch, and which one of its writer's it is: of two over one byte the greater counts."""
+    stored: Listed
+
+    @classmethod
+    def of(cls, stored: Listed) -> Piece | None:
+        """Return the piece that an object is; None: it is none, or not whole."""
+        found = _NAME.match(stored.key.rpartition("/")[2])
+        if found is None:
+            return None
+        start, stop = int(found[1]), int(found[2])
+        if stored.size != stop - start:
+            return None
+        return cls(start, stop, (int(found[3], 16), int(found[4], 16)), stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes ``[start, stop)`` that one piece has; None: no piece has them."""
+
+    start: int
+    stop: int
+    piece: Piece | None
+
+
+def name_of(start: int, stop: int, epoch: int, count: int, nonce: str) -> str:
+    """Return what a piece is called below its upload.
+
+    Args:
+        nonce: eight hex digits, so that no two writers come to one name.
+    """
+    return f"{start:015}-{stop:015}-{epoch:016x}-{count:06x}-{nonce}"
+
+
+def first_name_at(start: int) -> str:
+    """Return what sorts before every piece that may have the byte at *start*, and after others."""
+    return f"{start // PART_BYTES * PART_BYTES:015}-"
+
+
+def cut_at_borders(
+    start: int, stop: int, part_bytes: int = PART_BYTES
+) -> Iterator[tuple[int, int]]:
+    """Yield ``[start, stop)`` in runs that no border of parts divides."""
+    while start < stop:
+        end = min(stop, (start // part_bytes + 1) * part_bytes)
+        yield start, end
+        start = end
+
+
+def overlaid(pieces: Iterable[Piece], start: int, stop: int) -> list[Run]:
+    """Return which piece counts where, from *start* to *stop* without a gap."""
+    over = [one for one in pieces if one.start < stop and one.stop > start]
+    borders = {start, stop}
+    for one in over:
+        borders |= {max(start, one.start), min(stop, one.stop)}
+    runs: list[Run] = []
+    ordered = sorted(borders)
+    for at, end in pairwise(ordered):
+        top = max(
+            (one for one in over if one.start <= at and one.stop >= end),
+            key=lambda one: one.order,
+            default=None,
+        )
+        if runs and runs[-1].piece is top:
+            runs[-1] = Run(runs[-1].start, end, top)
+        else:
+            runs.append(Run(at, end, top))
+    return runs
+
+
+def end_of(pieces: Sequence[Piece]) -> int:
+    """Return the offset after the last byte that a piece has."""
+    return max((one.stop for one in pieces), default=0)
+
+
+def part_bytes_of(length: int) -> int:
+    """Return the size of the parts of a file, all equal but the last, as few as a store takes.
+
+    Beyond 78 GiB a part is made of several pieces, whose bytes are then sent twice.
+    """
+    units = -(-length // (MOST_PARTS * PART_BYTES))
+    return max(1, units) * PART_BYTES

