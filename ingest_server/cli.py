@@ -41,7 +41,7 @@ from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
 from ingest_server.setup import parser as setup
 from ingest_server.storage.files.published import PUBLISHED
-from ingest_server.storage.interface import Blobs, StateStore
+from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.upkeep import scrub_text
 from ingest_server.upkeep.scrub import Report, Scrub
@@ -249,8 +249,10 @@ def _open_state(options: argparse.Namespace) -> StateStore:
     return open_facts(_config(options), begins=begins)
 
 
-def _open_fleet(options: argparse.Namespace) -> SqliteFleet | None:
+def _open_fleet(options: argparse.Namespace) -> FleetStore | None:
     """Open what devices have reported, beside a server that may be running; None: none has."""
+    if _config(options).storage.state is not None:
+        return _open_state(options).fleet(closes=True)
     path = _config(options).server.data_dir / FLEET
     return SqliteFleet(path, begins_anew=False) if path.exists() else None
 

@@ -60,7 +60,7 @@ class Fleet:
         speak = (
             None if broker is None else _speaker()
         )  # first: nothing is open yet where it is missing
-        self._store = _opened(data_dir)
+        self._store = state.fleet() or _opened(data_dir)
         self._audit = audit
         uptime = Uptime(clock.now_s, state.uptime_s())
         self.service = FleetService(

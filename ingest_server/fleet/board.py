@@ -2,6 +2,8 @@
 
 Each row is encoded once, when it changes; an answer to a viewer is put together of those bytes. So what a
 viewer costs depends on what changed, not on how many devices there are, and no database is asked.
+
+A cursor says for each server that the viewer had an answer of how far that answer went, the last one first.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ MOST_STUCK = 50
 """Told in one answer: the page links to the list for the rest."""
 
 
+MOST_RUNS = 16
+"""Servers whose answers one viewer may have in turns, behind a balancer, without beginning anew."""
+TOLD_AGAIN_S = 10.0
+"""How far one server may be behind another in what it has heard."""
+
+
 @dataclass(slots=True)
 class _Line:
     version: int
@@ -30,6 +38,7 @@ class _Line:
     oldest_s: float | None
     """By the clock that never goes back: since when the oldest waits."""
     stuck: Mapping[str, Any] | None
+    changed_s: float
 
 
 class Board:
@@ -39,13 +48,14 @@ class Board:
         run: tells this run of the server from any other: a cursor of another begins anew.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, now_s: Callable[[], float]) -> None:
         self._run = run
+        self._now_s = now_s
         self._lock = threading.Lock()
         self._version = 0
         self._lines: OrderedDict[str, _Line] = OrderedDict()
         """Those that changed last are last."""
-        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._gone_before = 0
 
     @property
@@ -73,6 +83,7 @@ class Board:
                 row["failed"],
                 oldest_s,
                 stuck,
+                self._now_s(),
             )
             self._lines.move_to_end(device)
             self._gone.pop(device, None)
@@ -83,9 +94,9 @@ class Board:
             if self._lines.pop(device, None) is None:
                 return
             self._version += 1
-            self._gone[device] = self._version
+            self._gone[device] = self._version, self._now_s()
             while len(self._gone) > MOST_GONE:
-                self._gone_before = self._gone.popitem(last=False)[1]
+                self._gone_before = self._gone.popitem(last=False)[1][0]
 
     def row(self, device: str) -> bytes | None:
         line = self._lines.get(device)
@@ -96,17 +107,25 @@ class Board:
     ) -> bytes:
         """Return what has changed since the cursor *since*, or everything, as JSON."""
         with self._lock:
-            seen = self._seen(since)
+            cursor = _read_cursor(since)
+            seen = self._seen(cursor)
+            # What another server has told since may have been older than what this one told before.
+            is_elsewhere = next(iter(cursor), self._run) != self._run
+            again_s = self._now_s() - (TOLD_AGAIN_S if is_elsewhere else 0.0)
             rows, gone = [], []
             for line in reversed(self._lines.values()):
-                if seen is not None and line.version <= seen:
+                if seen is not None and line.version <= seen and line.changed_s <= again_s:
                     break
                 rows.append(line.row)
             if seen is not None:
-                gone = [device for device, version in self._gone.items() if version > seen]
+                gone = [
+                    device
+                    for device, (version, gone_s) in self._gone.items()
+                    if version > seen or gone_s > again_s
+                ]
             head = {
                 "v": 1,
-                "cursor": f"{self._run}-{self._version}",
+                "cursor": _cursor({**cursor, self._run: self._version}, self._run),
                 "now": now,
                 "is_whole": seen is None,
                 "tiles": self._tiles(now_s, free_bytes()),
@@ -122,12 +141,9 @@ class Board:
             stuck = sum(line.stuck is not None for line in self._lines.values())
             return self._tiles(now_s, None), stuck
 
-    def _seen(self, since: str | None) -> int | None:
-        run, _, version = (since or "").rpartition("-")
-        if run != self._run or not version.isascii() or not version.isdigit():
-            return None
-        seen = int(version[:20])
-        return seen if self._gone_before <= seen <= self._version else None
+    def _seen(self, cursor: Mapping[str, int]) -> int | None:
+        seen = cursor.get(self._run)
+        return seen if seen is not None and self._gone_before <= seen <= self._version else None
 
     def _tiles(self, now_s: float, free_bytes: int | None) -> dict[str, int | None]:
         lines = self._lines.values()
@@ -156,3 +172,17 @@ class Board:
     def _stuck(self) -> dict[str, Any]:
         found = [line.stuck for line in self._lines.values() if line.stuck is not None]
         return {"stuck": found[:MOST_STUCK], "stuck_in_all": len(found)}
+
+
+def _read_cursor(since: str | None) -> dict[str, int]:
+    found = {}
+    for one in (since or "").split(".", MOST_RUNS)[:MOST_RUNS]:
+        run, _, version = one.rpartition("-")
+        if run and version.isascii() and version.isdigit():
+            found[run] = int(version[:20])
+    return found
+
+
+def _cursor(seen: Mapping[str, int], last: str) -> str:
+    others = [run for run in seen if run != last]
+    return ".".join(f"{run}-{seen[run]}" for run in [last, *others][:MOST_RUNS])

@@ -7,7 +7,8 @@ answer to its device until that acknowledges it; the device runs each id once, w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from ingest_server.fleet.command_forms import complaint
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.report import Told
 from ingest_server.storage.interface import CommandRecord, FleetStore
+from ingest_server.storage.interface.fleet import FINAL, OPEN
 from upload_protocol.members import MessageError
 
 MOST_WAITING = 50
@@ -30,9 +32,6 @@ TOLD_AT_ONCE = 10
 """In one answer: a device takes so many in a minute."""
 LEAST_S, MOST_S, USUAL_S = 120, 3600, 900
 """Seconds until a command expires."""
-
-OPEN = frozenset({"waiting", "sent"})
-_FINAL = frozenset({"done", "rejected", "expired", "failed"})
 
 log = structlog.get_logger()
 
@@ -45,16 +44,42 @@ class Commands:
         self._clock = clock
         self._is_keeping = True
 
-    def adopt(self, members: Mapping[str, Member]) -> list[tuple[Member, CommandRecord]]:
-        """Take up what `ingest-server fetch` has written beside this process; return it."""
+    def adopt(
+        self, members: Mapping[str, Member], unanswered: Sequence[CommandRecord], *, is_all: bool
+    ) -> list[tuple[Member, CommandRecord]]:
+        """Take up what others have written, as `ingest-server fetch` does beside this process; return it.
+
+        Args:
+            is_all: what others answer is not seen here: all else is answered.
+        """
+        if is_all:
+            of = defaultdict(list)
+            for one in unanswered:
+                of[one.device].append(one)
+            return [
+                (member, new)
+                for member in members.values()
+                for new in self.renew(member, of[member.device])
+            ]
         found = []
-        for one in self._store.unanswered():
+        for one in unanswered:
             member = members.get(one.device)
             if member is None or one.id in member.given:
                 continue
             _give(member, one)
             found.append((member, one))
         return found
+
+    def renew(self, member: Member, unanswered: Sequence[CommandRecord]) -> list[CommandRecord]:
+        """Have these, and no others, wait for an answer; return those that were not known."""
+        told = {one.id for one in member.waiting if one.status == "sent"}
+        new = [one for one in unanswered if one.id not in member.given]
+        for one in new:
+            _give(member, one)
+        member.waiting = [
+            replace(one, status="sent") if one.id in told else one for one in unanswered
+        ]
+        return new
 
     def give(
         self, member: Member, cmd: str, args: Mapping[str, Any], expires_in_s: int, by: str
@@ -109,10 +134,21 @@ class Commands:
     def told_to(self, member: Member) -> list[dict[str, Any]]:
         """Return what the device is asked with this answer, oldest first."""
         self.expire(member)
-        for place, one in enumerate(member.waiting[:TOLD_AT_ONCE]):
-            if one.status == "waiting":
-                member.waiting[place] = replace(one, status="sent")
-        return [document(one) for one in member.waiting[:TOLD_AT_ONCE]]
+        told = []
+        for one in member.waiting[:TOLD_AT_ONCE]:
+            sent = replace(one, status="sent")
+            if self._store.is_shared and one.status == "waiting" and not self._is_open(sent):
+                continue
+            told.append(sent)
+        member.waiting = told + member.waiting[TOLD_AT_ONCE:]
+        return [document(one) for one in told]
+
+    def _is_open(self, sent: CommandRecord) -> bool:
+        """Note that a device is told; False: it has answered another server, or its time was over there."""
+        try:
+            return self._store.put_command(sent, over_open=True)
+        except Refused:
+            return True  # told once more than is known: a device runs it once
 
     def expire(self, member: Member) -> None:
         """End what no device has answered in time."""
@@ -132,7 +168,8 @@ class Commands:
                     if was_seen
                     else "the device did not report while it was valid",
                     answered_at=rfc3339(now),
-                )
+                ),
+                over_open=True,
             )
 
     def acknowledge(self, member: Member, told: Told) -> bool:
@@ -148,7 +185,7 @@ class Commands:
             except Refused as refused:
                 log.warning("fleet.not_read", device_id=member.device, error=str(refused))
                 return False
-        if known is None or known.status in _FINAL:
+        if known is None or known.status in FINAL:
             return True
         if told.status == "duplicate" and known.status not in OPEN:
             return True  # what it came to was told over the way that brought it first
@@ -177,9 +214,10 @@ class Commands:
         live = next((one for one in member.waiting if one.id == command_id), None)
         return live or self._store.command(member.device, command_id)
 
-    def _keep(self, command: CommandRecord) -> bool:
+    def _keep(self, command: CommandRecord, *, over_open: bool = False) -> bool:
+        """Keep what became of a command, unless it has come to its end already; False: the database failed."""
         try:
-            self._store.put_command(command)
+            self._store.put_command(command, over_open=over_open)
         except Refused as refused:
             # Told again by the device, or expired again after a restart: nothing is lost for good.
             if self._is_keeping:  # said once: what a broker waits for is tried again each second

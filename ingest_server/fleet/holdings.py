@@ -96,6 +96,7 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
     Raises:
         Refused: there are as many devices as are kept, or the database failed; nothing is changed.
     """
+    fleet.refresh(device)
     with fleet.lock:
         member = fleet.joined(device)
         known = fleet.holds_standing(member)
@@ -103,7 +104,11 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
         goes_on = changes.epoch == known.epoch and changes.since <= known.through < changes.through
         if not begins_anew and not goes_on:
             return known if changes.epoch == known.epoch else HoldsStanding(changes.epoch)
-        fleet.store.save({device: member.facts()}, {})
+        fleet.store.save(
+            {device: member.facts(fleet.store_clock.heard_s(member))},
+            {},
+            said_s={device: member.said_s},
+        )
         member.holds = fleet.store.take_holds(
             device,
             epoch=changes.epoch,
@@ -111,6 +116,7 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
             begins_anew=begins_anew,
             held=changes.held,
             gone=changes.gone,
+            over=known,
         )
         member.is_to_compare = True
         return member.holds

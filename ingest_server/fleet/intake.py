@@ -31,6 +31,8 @@ class Intake:
         Raises:
             Refused: there are as many devices as are kept.
         """
+        if self.fleet.sharing is not None:
+            self.fleet.sharing.refresh_if_possible(device)
         with self.fleet.lock:
             member = self.fleet.joined(device)
             is_new_run = report.run_id != member.run_id

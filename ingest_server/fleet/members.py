@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.stuck import Seen, Stuck, stuck
-from ingest_server.fleet.values import inner, number, text, version, whole
+from ingest_server.fleet.values import inner, number, text, texts, version, whole
 from ingest_server.storage.interface import CommandRecord, HoldsStanding, KnownDevice, Samples
 
 WANTED = ("info", "state", "files")
@@ -61,6 +61,10 @@ class Member:
     """What it holds that is safe here according to it alone, when that was last compared."""
     is_to_compare: bool = True
     compared_s: float = float("-inf")
+    said_s: float = 0.0
+    """When anything of this was said last, by the clock of the store; so for each document."""
+    state_s: float = 0.0
+    info_s: float = 0.0
     shown: float | None = None
     """The availability that its row shows."""
     stuck: Stuck | None = None
@@ -112,8 +116,12 @@ class Member:
         )
         return self.history.note(at_s - MINUTE_S, sample)
 
-    def facts(self) -> bytes:
-        """Return what is written of the device beside its documents."""
+    def facts(self, heard_s: float | None = None) -> bytes:
+        """Return what is written of the device beside its documents.
+
+        Args:
+            heard_s: when it was heard of, by the clock of a store that others share.
+        """
         return json.dumps(
             {
                 "last_seen": self.last_seen,
@@ -126,6 +134,11 @@ class Member:
                 "via": self.via,
                 "presence": self.presence,
                 "reported_version": self.reported_version,
+                "next_by": self.next_by,
+                "is_gone": self.is_gone,
+                "heard_s": heard_s,
+                "lacks": sorted(self.lacks),
+                "missing": [self.missing.count, self.missing.name],
             }
         ).encode("ascii")
 
@@ -152,6 +165,53 @@ class Member:
             self.build = build_of(_read(known.info))
         if known.desired is not None:
             self.desired = _read(known.desired)
+
+    def take_over(self, known: KnownDevice, here_s: Callable[[float], float], now_s: float) -> bool:
+        """Take what another server over the same store has heard later than this one.
+
+        Args:
+            here_s: tells the time by the clock here from that of the store.
+
+        Returns:
+            Whether anything of it is new.
+        """
+        desired = None if known.desired is None else _read(known.desired)
+        is_new = desired != self.desired
+        self.desired = desired
+        if known.said_s > self.said_s:
+            self._take_facts(_read(known.facts), here_s)
+            self.said_s, is_new = known.said_s, True
+        if known.state is not None and known.state_s > self.state_s:
+            before = self.standing.progress
+            self.standing, self.state_s = standing_of(_read(known.state)), known.state_s
+            if self.moved_s is None or self.standing.progress != before:
+                self.moved_s = now_s
+            is_new = True
+        if known.info is not None and known.info_s > self.info_s:
+            self.build, self.info_s = build_of(_read(known.info)), known.info_s
+            is_new = True
+        return is_new
+
+    def _take_facts(self, facts: Mapping[str, Any], here_s: Callable[[float], float]) -> None:
+        run_id = text(facts.get("run_id")) or ""
+        through = whole(facts.get("through")) or 0
+        lacks = set(texts(facts.get("lacks"), len(WANTED)))
+        if run_id == self.run_id:
+            through, lacks = max(through, self.through), lacks & self.lacks
+        self.run_id, self.through, self.lacks = run_id, through, lacks
+        self.boot_id = text(facts.get("boot_id")) or ""
+        self.seq = whole(facts.get("seq")) or 0
+        self.last_seen = text(facts.get("last_seen"), 40)
+        self.next_by = text(facts.get("next_by"), 40)
+        self.next_s = float(number(facts.get("next_s")) or 60.0)
+        self.via = [one for one in ("server", "mqtt") if one in (facts.get("via") or ())]
+        self.is_gone = facts.get("is_gone") is True
+        self.reported_version = version(facts.get("reported_version")) or 0
+        heard_s, heard_at_s = number(facts.get("heard_s")), number(facts.get("heard_at_s"))
+        self.heard_s = None if heard_s is None else here_s(float(heard_s))
+        self.heard_at_s = None if heard_at_s is None else float(heard_at_s)
+        count, name = facts.get("missing") or (0, "")
+        self.missing = Missing(whole(count) or 0, text(name) or "")
 
 
 def _read(body: bytes) -> Mapping[str, Any]:

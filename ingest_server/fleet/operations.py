@@ -28,6 +28,7 @@ class Operations:
         self.fleet = fleet
 
     def _member(self, device: str) -> Member:
+        self.fleet.refresh(device)
         member = self.fleet.members.get(device)
         if member is None:
             detail = f"no device {device[:63]!r} has uploaded or reported here"
@@ -81,8 +82,8 @@ class Operations:
         Raises:
             Refused: there is no such device or command, or the device does not take it.
         """
+        member = self._member(device)
         with self.fleet.lock:
-            member = self._member(device)
             if expires_in_s is None:
                 heard = member.next_s + margin_s(member.next_s)
                 expires_in_s = min(MOST_S, max(USUAL_S, int(heard) + 60))
@@ -101,8 +102,8 @@ class Operations:
         Raises:
             Refused: there is no such device, or the database failed.
         """
+        member = self._member(device)
         with self.fleet.lock:
-            member = self._member(device)
             return [self._told(member, one) for one in self.fleet.commands.listing(member)]
 
     def command(self, device: str, command_id: str) -> dict[str, Any]:
@@ -111,8 +112,8 @@ class Operations:
         Raises:
             Refused: there is none, or the database failed.
         """
+        member = self._member(device)
         with self.fleet.lock:
-            member = self._member(device)
             found = self.fleet.commands.one(member, command_id)
             if found is None:
                 raise Refused("not-found", f"{device} was given no command of that id")
@@ -130,8 +131,8 @@ class Operations:
             Refused: there is no such device or setting, the device does not take it, or somebody
                 else has wanted something meanwhile.
         """
+        member = self._member(device)
         with self.fleet.lock:
-            member = self._member(device)
             fault = complaint_about_settings(settings)
             if fault is not None:
                 raise Refused("invalid-command", fault)
@@ -143,20 +144,32 @@ class Operations:
                     f"{device} lets nobody set {', '.join(refused)} from here: its [commands] "
                     f"settings has {allowed}",
                 )
-            before = 0 if member.desired is None else int(member.desired.get("version", 0))
-            if seen is not None and before not in seen:
-                there = json.dumps(member.desired["settings"]) if member.desired else "nothing"
-                raise Refused(
-                    "precondition-failed",
-                    f"somebody has wanted other settings of {device} meanwhile (version {before}: "
-                    f"{there}); nothing was changed: look at them, and ask again",
-                )
-            version = max(before, member.reported_version) + 1
-            wanted = {"v": 1, "version": version, "settings": dict(settings)}
-            self.fleet.store.put_desired(device, json.dumps(wanted).encode("ascii"))
-            member.desired = wanted
+            while (version := self._desired(member, settings, seen)) is None:
+                pass  # another server over the same store was faster: what that wanted is there now
             self.fleet.on_desired(member)
             return version
+
+    def _desired(
+        self, member: Member, settings: Mapping[str, Any], seen: Container[int] | None
+    ) -> int | None:
+        """Want these settings in place of what is wanted; None: somebody else has wanted some just now."""
+        stored = self.fleet.store.document(member.device, "desired")
+        there = {} if stored is None else json.loads(stored)
+        before = int(there.get("version", 0))
+        if seen is not None and before not in seen:
+            wanted = json.dumps(there["settings"]) if there else "nothing"
+            raise Refused(
+                "precondition-failed",
+                f"somebody has wanted other settings of {member.device} meanwhile (version {before}: "
+                f"{wanted}); nothing was changed: look at them, and ask again",
+            )
+        version = max(before, member.reported_version) + 1
+        document = {"v": 1, "version": version, "settings": dict(settings)}
+        encoded = json.dumps(document).encode("ascii")
+        if not self.fleet.store.put_desired(member.device, encoded, over=stored):
+            return None
+        member.desired = document
+        return version
 
     def _seen_by(self, member: Member) -> str | None:
         if self._via(member) == "mqtt":
@@ -201,8 +214,8 @@ class Operations:
         }
 
     def _runs(self, device: str, step_s: int, since_s: int) -> list[Any]:
+        history = self._member(device).history
         with self.fleet.lock:
-            history = self._member(device).history
             live = [history.hour if step_s == MINUTE_S else history.day]
         return [*self.fleet.store.samples(device, step_s, since_s), *live]
 
@@ -222,8 +235,9 @@ class Operations:
         Raises:
             Refused: there is no such device, or the database failed.
         """
+        member = self._member(device)
         with self.fleet.lock:
-            standing = self.fleet.holds_standing(self._member(device))
+            standing = self.fleet.holds_standing(member)
         found = self.fleet.store.holds(device, limit=limit + 1, **wanted)
         page = found[:limit]
         return {

@@ -7,6 +7,7 @@ an acknowledgement. Nothing here is waited for by an upload.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 
 from edge_host.clock import Clock, rfc3339
+from edge_host.version import own_version
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
@@ -24,6 +26,8 @@ from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import NEVER
 from ingest_server.fleet.settings import FleetSettings
+from ingest_server.fleet.sharing import Sharing
+from ingest_server.fleet.store_clock import StoreClock
 from ingest_server.fleet.unwritten import Unwritten
 from ingest_server.storage.interface import (
     CommandRecord,
@@ -37,6 +41,11 @@ log = structlog.get_logger()
 TOO_OFTEN_RETRY_S = 10.0
 LATELY = timedelta(days=1)
 """No file is removed so soon after it was published."""
+
+
+def _run_of_all() -> str:
+    """Return the same for all servers of this version."""
+    return hashlib.sha256(own_version().encode()).hexdigest()[:8]
 
 
 class FleetService:
@@ -59,16 +68,20 @@ class FleetService:
         self.settings = settings or FleetSettings()
         self.store = store
         self.clock = clock
-        self.run = secrets.token_hex(4)
-        """Of this start of the server: another one may take what the one before has refused."""
-        self.board = Board(self.run)
+        self.run = _run_of_all() if store.is_shared else secrets.token_hex(4)
+        """Of this start of the server: another one may take what the one before has refused. Servers that
+        share a store are one."""
+        self.board = Board(secrets.token_hex(4), clock.now_s)
         self.commands = Commands(store, clock)
         self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
         self.on_desired: Callable[[Member], None] = lambda _member: None
         """Told of what is wanted of a device, for ways that reach it at once."""
         self.lock = threading.RLock()
         self.members: dict[str, Member] = {}
-        self.unwritten = Unwritten(store)
+        self.store_clock = StoreClock(store, clock.now_s)
+        self.unwritten = Unwritten(store, self.store_clock)
+        self.sharing = Sharing(self) if store.is_shared else None
+        """What the others over the same store hear; None: there are none."""
         self._free_bytes = free_bytes
         self._uptime_s = uptime_s or clock.now_s
 
@@ -84,15 +97,17 @@ class FleetService:
 
     def _resume(self) -> None:
         now_s, at_s = self.clock.now_s(), self._wall_s()
-        for known in self.store.devices():
-            member = self._joined(known.device)
-            member.resume(known, now_s)
+        if self.sharing is not None:
+            self.sharing.follow()
+        else:
+            for known in self.store.devices():
+                self.join_new(known.device).resume(known, now_s)
         week = at_s - at_s % RUN_S[QUARTER_S] - 7 * RUN_S[QUARTER_S]
         for step_s, since_s in ((QUARTER_S, week), (MINUTE_S, at_s - RUN_S[MINUTE_S])):
             for samples in self.store.newest_samples(step_s, since_s):
                 if samples.device in self.members:
                     self.members[samples.device].history.resume(samples)
-        self.commands.adopt(self.members)
+        self._adopt()
 
     # what devices say
 
@@ -126,6 +141,7 @@ class FleetService:
         member.is_gone, member.next_by = True, None
         member.via = [one for one in member.via if one != via]
         member.heard_s = self.clock.now_s() if member.heard_s is None else member.heard_s
+        self.unwritten.note(member, {})
         self.unwritten.hurry()
         self.show(member)
 
@@ -141,7 +157,7 @@ class FleetService:
         return wanted
 
     def holds_standing(self, member: Member) -> HoldsStanding:
-        if member.holds is None:
+        if member.holds is None or self.sharing is not None:
             try:
                 member.holds = self.store.holds_standing(member.device)
             except Refused as refused:
@@ -168,9 +184,13 @@ class FleetService:
         Raises:
             Refused: the database failed.
         """
+        for member, command in self._adopt():
+            self.on_command(member, command)
+
+    def _adopt(self) -> list[tuple[Member, CommandRecord]]:
+        found = self.store.unanswered()
         with self.lock:
-            for member, command in self.commands.adopt(self.members):
-                self.on_command(member, command)
+            return self.commands.adopt(self.members, found, is_all=self.sharing is not None)
 
     def note_minute(self) -> None:
         """Write down what each device did in the minute that is over."""
@@ -214,7 +234,7 @@ class FleetService:
             for one in uploaders:
                 known = self.members.get(one.device)
                 if known is None and len(self.members) < self.settings.max_devices:
-                    known = self._joined(one.device)
+                    known = self.join_new(one.device)
                 if known is None:
                     continue
                 is_missing = self._is_missing(known, one)
@@ -254,6 +274,7 @@ class FleetService:
         with self.lock:
             if missing != member.missing and member.device in self.members:
                 member.missing = missing
+                self.unwritten.note(member, {})
                 self.show(member)
 
     def forget(self, device: str) -> bool:
@@ -266,17 +287,30 @@ class FleetService:
             if device not in self.members:
                 return False
             self.store.forget(device)
-            self.unwritten.forget(device)
-            del self.members[device]
-            self.board.drop(device)
+            self.drop(device)
             return True
+
+    def drop(self, device: str) -> None:
+        """Know a device no more."""
+        self.unwritten.forget(device)
+        if self.members.pop(device, None) is not None:
+            self.board.drop(device)
+
+    def refresh(self, device: str) -> None:
+        """Know what any server over the same store has heard of a device.
+
+        Raises:
+            Refused: the database failed.
+        """
+        if self.sharing is not None:
+            self.sharing.refresh(device)
 
     def show(self, member: Member) -> None:
         """Put the device's row on the board as it is now."""
         now_s = self.clock.now_s()
         presence, member.presence = member.presence, member.presence_at(now_s)
-        if presence != member.presence:
-            self.unwritten.note(member, {})
+        if presence != member.presence and self.sharing is None:
+            self.unwritten.note(member, {})  # the others see by themselves what time it is
         member.shown = member.history.availability()
         found = member.stuck = member.stuck_at(now_s, self.settings)
         age_s = member.standing.oldest_age_s
@@ -308,7 +342,7 @@ class FleetService:
         """
         if device not in self.members and len(self.members) >= self.settings.max_devices:
             self._make_room()
-        return self.members.get(device) or self._joined(device)
+        return self.members.get(device) or self.join_new(device)
 
     def _make_room(self) -> None:
         """Let one go that only ever uploaded.
@@ -329,7 +363,8 @@ class FleetService:
             retry_after_s=3600,
         )
 
-    def _joined(self, device: str) -> Member:
+    def join_new(self, device: str) -> Member:
+        """Begin to know a device."""
         member = Member(device, History.begun(device, self._wall_s()))
         self.members[device] = member
         return member

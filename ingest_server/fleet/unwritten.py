@@ -10,6 +10,7 @@ import structlog
 
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.members import WANTED, Member
+from ingest_server.fleet.store_clock import StoreClock
 from ingest_server.storage.interface import FleetStore, Samples
 
 log = structlog.get_logger()
@@ -25,13 +26,17 @@ class Batch:
     facts: dict[str, bytes] = field(default_factory=dict)
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     samples: list[Samples] = field(default_factory=list)
+    said_s: dict[str | tuple[str, str], float] = field(default_factory=dict)
+    """When each of facts and documents was said, by the store's clock."""
 
 
 class Unwritten:
     """Noted under the fleet's lock; written beside it, so that no report waits for the disk."""
 
-    def __init__(self, store: FleetStore) -> None:
+    def __init__(self, store: FleetStore, clock: StoreClock) -> None:
         self._store = store
+        self._clock = clock
+        self._said_s: dict[tuple[str, str], float] = {}
         self._changed: set[str] = set()
         self._documents: dict[tuple[str, str], bytes] = {}
         self._bytes = 0
@@ -45,7 +50,8 @@ class Unwritten:
     @property
     def is_due(self) -> bool:
         """Whether to write before it is time to: there is much, or programs beside this one go by it."""
-        return self._is_urgent or self._bytes > MOST_BYTES
+        is_much = self._is_urgent or self._bytes > MOST_BYTES
+        return is_much or (self._store.is_shared and bool(self._changed))
 
     def hurry(self) -> None:
         """Have what is noted written soon."""
@@ -53,7 +59,11 @@ class Unwritten:
 
     def note(self, member: Member, documents: Mapping[str, bytes]) -> None:
         self._changed.add(member.device)
+        member.said_s = now_s = self._clock.now_s()
+        member.state_s = now_s if "state" in documents else member.state_s
+        member.info_s = now_s if "info" in documents else member.info_s
         for kind, body in documents.items():
+            self._said_s[member.device, kind] = now_s
             self._bytes += len(body) - len(self._documents.get((member.device, kind), b""))
             self._documents[member.device, kind] = body
 
@@ -69,6 +79,7 @@ class Unwritten:
         self._changed.discard(device)
         for key in [key for key in self._documents if key[0] == device]:
             self._bytes -= len(self._documents.pop(key))
+            del self._said_s[key]
         for place in [place for place in self._samples if place[0] == device]:
             del self._samples[place]
 
@@ -78,10 +89,12 @@ class Unwritten:
             self._begin_anew(members)
         changed, self._changed = self._changed, set()
         self._is_urgent = False
+        told = [members[one] for one in changed if one in members]
         return Batch(
-            {one: members[one].facts() for one in changed if one in members},
+            {one.device: one.facts(self._clock.heard_s(one)) for one in told},
             dict(self._documents),
             list(self._samples.values()),
+            {one.device: one.said_s for one in told} | self._said_s,
         )
 
     def _begin_anew(self, members: Mapping[str, Member]) -> None:
@@ -97,7 +110,7 @@ class Unwritten:
         if not (batch.facts or batch.documents or batch.samples):
             return True
         try:
-            self._store.save(batch.facts, batch.documents, batch.samples)
+            self._store.save(batch.facts, batch.documents, batch.samples, said_s=batch.said_s)
         except Refused as refused:
             log.warning("fleet.not_written", devices=len(batch.facts), error=str(refused))
             return False
@@ -111,6 +124,7 @@ class Unwritten:
         for key, body in batch.documents.items():
             if self._documents.get(key) is body:
                 self._bytes -= len(self._documents.pop(key))
+                del self._said_s[key]
         for one in batch.samples:
             place = (one.device, one.step_s, one.start_s)
             if self._samples.get(place) is one:

@@ -49,6 +49,7 @@ class FleetWorker:
             fleet.write_if_due: (now_s + LOOK_S, LOOK_S),
             fleet.adopt: (now_s + ADOPT_S, ADOPT_S),
             self._join: (now_s, UPLOADERS_S),
+            self._follow: (now_s + LOOK_S, LOOK_S),
             fleet.write: (now_s + WRITE_S, WRITE_S),
             fleet.note_minute: (now_s + MINUTE_S, MINUTE_S),
             self._thin_out: (now_s + THIN_OUT_S, THIN_OUT_S),
@@ -84,6 +85,10 @@ class FleetWorker:
         except Exception as error:
             # The page may be wrong for a while; a fleet that is not looked at any more would be for ever.
             log.exception("fleet.step_failed", error=type(error).__name__)
+
+    def _follow(self) -> None:
+        if self._fleet.sharing is not None:
+            self._fleet.sharing.follow()
 
     def _join(self) -> None:
         self._fleet.join(self._uploaders())

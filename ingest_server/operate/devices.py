@@ -16,12 +16,12 @@ from typing import Any
 
 from edge_host.clock import SystemClock
 from ingest_server.core.errors import Refused
-from ingest_server.fleet.commands import OPEN
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.standing import Reported, reported
 from ingest_server.operate.text import age, past, print_table, shown, size
 from ingest_server.storage.interface import DeviceSummary, FleetStore, StateStore
+from ingest_server.storage.interface.fleet import OPEN
 
 OpenState = Callable[[argparse.Namespace], StateStore]
 OpenFleet = Callable[[argparse.Namespace], FleetStore | None]

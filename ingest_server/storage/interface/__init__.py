@@ -13,6 +13,7 @@ from ingest_server.storage.interface.access import Access
 from ingest_server.storage.interface.blobs import Blobs, Part
 from ingest_server.storage.interface.fleet import (
     CommandRecord,
+    DeviceChanges,
     DeviceEvent,
     FleetStore,
     KnownDevice,
@@ -54,6 +55,7 @@ __all__ = [
     "Claimed",
     "CommandRecord",
     "Delivery",
+    "DeviceChanges",
     "DeviceEvent",
     "DeviceSummary",
     "FleetStore",

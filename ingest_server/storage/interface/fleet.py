@@ -22,6 +22,13 @@ KEPT_COMMANDS = 200
 KEPT_EVENTS = 1000
 """Of one device."""
 KEPT_EVENTS_IN_ALL = 200_000
+KEPT_GONE = 10_000
+"""Devices that were forgotten, and are told as gone to whoever shares the store."""
+
+OPEN = frozenset({"waiting", "sent"})
+"""What a command is until its device has answered."""
+FINAL = frozenset({"done", "rejected", "expired", "failed"})
+"""What it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,20 @@ class KnownDevice:
     info: bytes | None
     """JSON, as the device said it."""
     desired: bytes | None = None
+    said_s: float = 0.0
+    """When the facts were said, by the store's clock; so for each document."""
+    state_s: float = 0.0
+    info_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanges:
+    """What was written of devices since a moment."""
+
+    devices: Sequence[KnownDevice]
+    gone: Sequence[str]
+    upto: int
+    """What to ask for next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +108,44 @@ class Samples:
 class FleetStore(HoldsStore, Protocol):
     """Safe to use from several threads. Each method is one transaction."""
 
+    is_shared: bool = False
+    """Whether other servers write to it, too."""
+
     @property
     def generation(self) -> int:
         """Rises whenever the store was begun anew under its user, who then tells it everything again."""
         ...
 
+    def now_s(self) -> float:
+        """Return the time by the clock that all who share the store have."""
+        return 0.0
+
     def devices(self) -> list[KnownDevice]: ...
+
+    def known(self, device: str) -> KnownDevice | None: ...
+
+    def changes(self, after: int) -> DeviceChanges:
+        """Return what was written, and what was forgotten, since *after*.
+
+        Args:
+            after: what an earlier answer has as ``upto``; 0 is before everything.
+        """
+        ...
 
     def save(
         self,
         facts: Mapping[str, bytes],
         documents: Mapping[tuple[str, str], bytes],
         samples: Iterable[Samples] = (),
+        *,
+        said_s: Mapping[str | tuple[str, str], float] | None = None,
     ) -> None:
-        """Keep what devices said, in one transaction.
+        """Keep what devices said, in one transaction; what is there and was said later stays.
 
         Args:
             facts: by device.
             documents: by device and kind (``state``, ``info``, ``files``, ``reported``).
+            said_s: when each of them was said, by the store's clock.
         """
         ...
 
@@ -114,8 +155,17 @@ class FleetStore(HoldsStore, Protocol):
         """Drop all there is of a device."""
         ...
 
-    def put_command(self, command: CommandRecord, *, is_durable: bool = False) -> None:
-        """Keep a command, in place of the one with its id."""
+    def put_command(
+        self, command: CommandRecord, *, is_durable: bool = False, over_open: bool = False
+    ) -> bool:
+        """Keep a command, in place of the one with its id unless that has come to its end.
+
+        Args:
+            over_open: only in place of one that its device has not answered.
+
+        Returns:
+            Whether it was kept.
+        """
         ...
 
     def command(self, device: str, command_id: str) -> CommandRecord | None: ...
@@ -124,12 +174,19 @@ class FleetStore(HoldsStore, Protocol):
         """Return the newest commands to a device, newest first."""
         ...
 
-    def unanswered(self) -> list[CommandRecord]:
-        """Return what no device has answered, oldest first."""
+    def unanswered(self, device: str | None = None) -> list[CommandRecord]:
+        """Return what no device, or not this one, has answered, oldest first."""
         ...
 
-    def put_desired(self, device: str, document: bytes) -> None:
-        """Keep the settings that a device is to have, durable on return."""
+    def put_desired(self, device: str, document: bytes, *, over: bytes | None = None) -> bool:
+        """Keep the settings that a device is to have, durable on return.
+
+        Args:
+            over: what they take the place of; None: nothing.
+
+        Returns:
+            Whether they were kept; false: something else is there.
+        """
         ...
 
     def add_events(self, events: Sequence[DeviceEvent]) -> list[DeviceEvent]:

@@ -51,11 +51,14 @@ class HoldsStore(Protocol):
         begins_anew: bool,
         held: Sequence[Held],
         gone: Sequence[str],
+        over: HoldsStanding | None = None,
     ) -> HoldsStanding:
-        """Apply one run of changes.
+        """Apply one run of changes; return how far the list is then.
 
         Args:
             begins_anew: what was known before is dropped.
+            over: how far the list was when this run was found to go on from it; nothing is applied where
+                that is not so any more. None: as it is.
         """
         ...
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, not_found, refuse_unless_open
 from ingest_server.storage.interface.access import Access
+from ingest_server.storage.interface.fleet import FleetStore
 from ingest_server.storage.interface.groups import Groups
 from ingest_server.storage.interface.keeping import STEP
 from ingest_server.storage.interface.outbox import Outbox
@@ -476,6 +477,14 @@ class StateStore(Queries, Protocol):
             wait: rests that long between two pieces; true once the server stops.
         """
         return False
+
+    def fleet(self, *, closes: bool = False) -> FleetStore | None:  # noqa: ARG002
+        """Return what keeps devices beside their uploads; None: that is somewhere else.
+
+        Args:
+            closes: whether its `close` closes this, too.
+        """
+        return None
 
     def commits(self) -> tuple[int, int]:
         """Return how many durable commits were made so far, and the jobs in them."""

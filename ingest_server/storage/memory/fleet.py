@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 from ingest_server.storage.interface import (
     CommandRecord,
+    DeviceChanges,
     DeviceEvent,
     FleetStore,
     Held,
@@ -16,10 +17,14 @@ from ingest_server.storage.interface import (
     KnownDevice,
     Samples,
 )
-from ingest_server.storage.interface.fleet import KEPT_COMMANDS, KEPT_EVENTS, KEPT_EVENTS_IN_ALL
+from ingest_server.storage.interface.fleet import (
+    FINAL,
+    KEPT_COMMANDS,
+    KEPT_EVENTS,
+    KEPT_EVENTS_IN_ALL,
+    OPEN,
+)
 from ingest_server.storage.interface.holds import MOST_HELD, MOST_HELD_IN_ALL
-
-_OPEN = ("waiting", "sent")
 
 
 class MemoryFleet(FleetStore):
@@ -31,6 +36,10 @@ class MemoryFleet(FleetStore):
         self._lock = threading.RLock()
         self._facts: dict[str, bytes] = {}
         self._documents: dict[tuple[str, str], bytes] = {}
+        self._said_s: dict[str | tuple[str, str], float] = {}
+        self._changed: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
+        self._last_change = 0
         self._commands: dict[str, CommandRecord] = {}
         self._events: dict[tuple[str, str], DeviceEvent] = {}
         self._numbered = 0
@@ -46,27 +55,66 @@ class MemoryFleet(FleetStore):
 
     def devices(self) -> list[KnownDevice]:
         with self._lock:
-            return [
-                KnownDevice(
-                    one, facts, *(self.document(one, kind) for kind in ("state", "info", "desired"))
-                )
-                for one, facts in sorted(self._facts.items())
-            ]
+            return [self._known(one) for one in sorted(self._facts)]
+
+    def known(self, device: str) -> KnownDevice | None:
+        with self._lock:
+            return self._known(device) if device in self._facts else None
+
+    def _known(self, device: str) -> KnownDevice:
+        return KnownDevice(
+            device,
+            self._facts[device],
+            state=self.document(device, "state"),
+            info=self.document(device, "info"),
+            desired=self.document(device, "desired"),
+            said_s=self._said_s.get(device, 0.0),
+            state_s=self._said_s.get((device, "state"), 0.0),
+            info_s=self._said_s.get((device, "info"), 0.0),
+        )
+
+    def changes(self, after: int) -> DeviceChanges:
+        with self._lock:
+            found = [one for one, number in self._changed.items() if number > after]
+            gone = [one for one, number in self._gone.items() if number > after]
+            return DeviceChanges([self._known(one) for one in found], gone, self._last_change)
+
+    def _note_change(self, devices: Iterable[str]) -> None:
+        self._last_change += 1
+        for one in devices:
+            self._gone.pop(one, None)
+            self._facts.setdefault(one, b"{}")
+            self._changed[one] = self._last_change
 
     def save(
         self,
         facts: Mapping[str, bytes],
         documents: Mapping[tuple[str, str], bytes],
         samples: Iterable[Samples] = (),
+        *,
+        said_s: Mapping[str | tuple[str, str], float] | None = None,
     ) -> None:
+        samples, stamps = list(samples), said_s or {}
         with self._lock:
-            for device, _ in documents:
-                self._facts.setdefault(device, b"{}")
-            self._facts.update(facts)
-            self._documents.update(documents)
+            new = [one.device for one in samples if one.device not in self._facts]
+            self._note_change([*facts, *(device for device, _ in documents), *new])
+            for device, body in facts.items():
+                if self._is_newest(device, stamps):
+                    self._facts[device] = body
+            for key, body in documents.items():
+                if self._is_newest(key, stamps):
+                    self._documents[key] = body
             for one in samples:
-                self._facts.setdefault(one.device, b"{}")
                 self._samples[one.step_s, one.start_s, one.device] = one.packed
+
+    def _is_newest(
+        self, key: str | tuple[str, str], said_s: Mapping[str | tuple[str, str], float]
+    ) -> bool:
+        at_s = said_s.get(key, 0.0)
+        if at_s < self._said_s.get(key, 0.0):
+            return False
+        self._said_s[key] = at_s
+        return True
 
     def document(self, device: str, kind: str) -> bytes | None:
         return self._documents.get((device, kind))
@@ -74,6 +122,11 @@ class MemoryFleet(FleetStore):
     def forget(self, device: str) -> None:
         with self._lock:
             self._facts.pop(device, None)
+            self._changed.pop(device, None)
+            self._last_change += 1
+            self._gone[device] = self._last_change
+            for stamp in [one for one in self._said_s if device in (one, one[0])]:
+                del self._said_s[stamp]
             self._holds.pop(device, None)
             self._standing.pop(device, None)
             for kept in (self._documents, self._events):
@@ -86,15 +139,26 @@ class MemoryFleet(FleetStore):
 
     # what they are asked
 
-    def put_command(self, command: CommandRecord, *, is_durable: bool = False) -> None:  # noqa: ARG002
+    def put_command(
+        self,
+        command: CommandRecord,
+        *,
+        is_durable: bool = False,  # noqa: ARG002
+        over_open: bool = False,
+    ) -> bool:
         with self._lock:
             known = self._commands.get(command.id)
-            if known is not None and known.device != command.device:
-                return
+            if known is not None and (
+                known.device != command.device
+                or known.status in FINAL
+                or (over_open and known.status not in OPEN)
+            ):
+                return False
             self._commands[command.id] = CommandRecord(**json.loads(json.dumps(asdict(command))))
             for one in self.commands(command.device, len(self._commands))[KEPT_COMMANDS:]:
-                if one.status not in _OPEN:
+                if one.status not in OPEN:
                     del self._commands[one.id]
+            return True
 
     def command(self, device: str, command_id: str) -> CommandRecord | None:
         found = self._commands.get(command_id)
@@ -105,12 +169,20 @@ class MemoryFleet(FleetStore):
             mine = [one for one in self._commands.values() if one.device == device]
             return mine[::-1][:limit]
 
-    def unanswered(self) -> list[CommandRecord]:
+    def unanswered(self, device: str | None = None) -> list[CommandRecord]:
         with self._lock:
-            return [one for one in self._commands.values() if one.status in _OPEN]
+            return [
+                one
+                for one in self._commands.values()
+                if one.status in OPEN and device in (None, one.device)
+            ]
 
-    def put_desired(self, device: str, document: bytes) -> None:
-        self.save({}, {(device, "desired"): document})
+    def put_desired(self, device: str, document: bytes, *, over: bytes | None = None) -> bool:
+        with self._lock:
+            if self.document(device, "desired") != over:
+                return False
+            self.save({}, {(device, "desired"): document})
+            return True
 
     # what happened
 
@@ -187,10 +259,11 @@ class MemoryFleet(FleetStore):
         begins_anew: bool,
         held: Sequence[Held],
         gone: Sequence[str],
+        over: HoldsStanding | None = None,
     ) -> HoldsStanding:
         with self._lock:
-            if device not in self._facts:
-                return HoldsStanding()
+            if device not in self._facts or over not in {None, self.holds_standing(device)}:
+                return self.holds_standing(device)
             rows = self._holds.setdefault(device, {})
             if begins_anew:
                 rows.clear()

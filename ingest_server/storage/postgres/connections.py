@@ -7,7 +7,7 @@ asked once more over another one, and so is a transaction that has not begun.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -121,6 +121,14 @@ def write(connection: Connection, sql: str, values: Sequence[object]) -> int:
     return connection.execute(translated(sql), [_stored(one) for one in values]).rowcount
 
 
+def write_each(connection: Connection, sql: str, values: Iterable[Sequence[object]]) -> None:
+    """Run one statement for each of *values*, without waiting for one before the next goes out."""
+    stored = [[_stored(one) for one in row] for row in values]
+    if stored:
+        with connection.cursor() as cursor:
+            cursor.executemany(translated(sql), stored)
+
+
 @lru_cache(maxsize=512)
 def translated(sql: str) -> str:
     """Return *sql* with psycopg's marks for values."""
@@ -143,18 +151,21 @@ class UnbegunError(Exception):
     """The connection was gone before the transaction began; the cause says how."""
 
 
-def begin(connection: Connection, *, is_durable: bool) -> None:
+def begin(connection: Connection, *, is_durable: bool, is_alone: bool = False) -> None:
     """Begin a transaction.
 
     Args:
         is_durable: whether its commit waits for the disk; else a crash of the database may lose it.
+        is_alone: whether a lock keeps all others away whose writes it could meet: it sees what they have
+            committed, then, and never has to be run again.
 
     Raises:
         UnbegunError: the connection is gone.
     """
     relaxed = "" if is_durable else "; SET LOCAL synchronous_commit = off"
+    level = "READ COMMITTED" if is_alone else "SERIALIZABLE"
     try:
-        connection.execute(f"BEGIN ISOLATION LEVEL SERIALIZABLE{relaxed}")
+        connection.execute(f"BEGIN ISOLATION LEVEL {level}{relaxed}")
     except psycopg.Error as error:
         if is_lost(error):
             raise UnbegunError from error

@@ -1,13 +1,11 @@
-"""The database's tables, and how an older database becomes one of this version.
-
-Text compares by its bytes (``COLLATE "C"``), as in SQLite: ids, times and names are in one order everywhere.
-"""
+"""The database's tables, and how an older database becomes one of this version."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-TEXT = 'TEXT COLLATE "C"'
+from ingest_server.storage.postgres import fleet_schema
+from ingest_server.storage.postgres.text import TEXT
 
 # Each entry takes the version from its index to the next. Never edit one that was released.
 MIGRATIONS: Sequence[str] = (
@@ -185,6 +183,7 @@ MIGRATIONS: Sequence[str] = (
     -- Whether the epochs of this run of the database were begun: a crash empties it.
     CREATE UNLOGGED TABLE epochs_begun (only_row BIGINT PRIMARY KEY CHECK (only_row = 1));
     """,
+    fleet_schema.TABLES,
 )
 
 VERSION = len(MIGRATIONS)

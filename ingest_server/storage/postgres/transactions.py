@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.storage.interface import Claim, Sizes, StateStore
 from ingest_server.storage.postgres import connections
 from ingest_server.storage.postgres.connections import Connection, Connections, UnbegunError
+from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
 from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sql.dialect import POSTGRES
@@ -97,6 +98,9 @@ class PostgresState(SqlQueries, StateStore):
             raise
         return state
 
+    def fleet(self, *, closes: bool = False) -> PostgresFleet:
+        return PostgresFleet(self, closes=closes)
+
     def take_folder(self, folder_id: str) -> bool:
         """Tie the database to the folder of files that it knows, if it is tied to none.
 
@@ -151,6 +155,19 @@ class PostgresState(SqlQueries, StateStore):
         self._refuse_closed()
         return self._run(job)
 
+    def run_alone(
+        self, lock: int, job: Callable[[PostgresTransaction], T], *, is_durable: bool
+    ) -> T:
+        """Run *job* after all others, of any replica, that were given this *lock*.
+
+        Raises:
+            StateFailed: the database failed; nothing of the job is stored.
+        """
+        self._refuse_closed()
+        return self._until_it_passes(
+            lambda connection: self._once(connection, job, is_durable=is_durable, alone=lock)
+        )
+
     def submit(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
         self._refuse_closed()
         return self._workers.submit(self._run, job)
@@ -189,13 +206,16 @@ class PostgresState(SqlQueries, StateStore):
     def _once(
         self,
         connection: Connection,
-        job: Callable[[SqlTransaction], T],
+        job: Callable[[PostgresTransaction], T],
         *,
         is_durable: bool = True,
+        alone: int | None = None,
     ) -> T:
         transaction = PostgresTransaction(connection)
-        connections.begin(connection, is_durable=is_durable)
+        connections.begin(connection, is_durable=is_durable, is_alone=alone is not None)
         try:
+            if alone is not None:
+                transaction.rows("SELECT pg_advisory_xact_lock(?)", alone)
             result = job(transaction)
             _commit(connection)
         except BaseException:
@@ -346,6 +366,9 @@ class PostgresTransaction(SqlTransaction):
 
     def write(self, sql: str, *values: object) -> int:
         return connections.write(self._connection, sql, values)
+
+    def write_each(self, sql: str, values: Iterable[Sequence[object]]) -> None:
+        connections.write_each(self._connection, sql, values)
 
     def is_standing(self, claim: Claim) -> bool:
         # Whoever takes the range over deletes this row: one of the two is run again, then, and sees the other.

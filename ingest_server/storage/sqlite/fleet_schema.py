@@ -62,6 +62,14 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX holds_by_time ON holds (number, mtime_s DESC, file_id);
     """,
+    """
+    ALTER TABLE devices ADD COLUMN said_s REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE documents ADD COLUMN said_s REAL NOT NULL DEFAULT 0;
+    CREATE INDEX devices_by_change ON devices (changed);
+    CREATE TABLE gone (device TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX gone_by_change ON gone (changed);
+    """,
 )
 """`number` stands for a device: rows of one minute lie side by side, by it, and are short.
 

@@ -7,6 +7,7 @@ from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.sqlite.fleet import SqliteFleet
@@ -65,8 +66,13 @@ def blobs(request, tmp_path):
     found.close()
 
 
-@pytest.fixture(params=FLEETS)
+@pytest.fixture(params=[*FLEETS, pytest.param("postgres", marks=pytest.mark.slow)])
 def fleet(request, tmp_path):
+    if request.param == "postgres":
+        state = PostgresState.open(request.getfixturevalue("database_server").database())
+        yield PostgresFleet(state)
+        state.close()
+        return
     found = FLEETS[request.param](tmp_path)
     yield found
     found.close()

@@ -237,7 +237,7 @@ def test_what_a_device_holds_is_searched_and_paged(fleet, wanted, found):
 
 def test_of_too_much_that_a_device_holds_the_newest_stays(fleet, monkeypatch):
     for module in (
-        "ingest_server.storage.sqlite.fleet_holds",
+        "ingest_server.storage.sql.fleet_holds",
         "ingest_server.storage.memory.fleet",
     ):
         monkeypatch.setattr(f"{module}.MOST_HELD", 3)
@@ -258,7 +258,7 @@ def test_of_too_much_that_a_device_holds_the_newest_stays(fleet, monkeypatch):
 
 def test_what_all_devices_hold_together_is_bounded(fleet, monkeypatch):
     for module in (
-        "ingest_server.storage.sqlite.fleet_holds",
+        "ingest_server.storage.sql.fleet_holds",
         "ingest_server.storage.memory.fleet",
     ):
         monkeypatch.setattr(f"{module}.MOST_HELD_IN_ALL", 3)
@@ -269,3 +269,78 @@ def test_what_all_devices_hold_together_is_bounded(fleet, monkeypatch):
 
     assert [len(fleet.holds(one)) for one in ("drone-1", "drone-2")] == [2, 1]
     assert fleet.holds_standing("drone-2").is_full
+
+
+def test_what_was_said_earlier_never_takes_the_place_of_what_was_said_later(fleet):
+    state = ("drone-1", "state")
+    fleet.save({"drone-1": b"2"}, {state: b"two"}, said_s={"drone-1": 20.0, state: 20.0})
+    fleet.save({"drone-1": b"1"}, {state: b"one"}, said_s={"drone-1": 10.0, state: 10.0})
+
+    found = fleet.known("drone-1")
+
+    assert (found.facts, found.said_s, found.state, found.state_s) == (b"2", 20.0, b"two", 20.0)
+    assert fleet.known("drone-2") is None
+
+
+def test_changes_are_told_once_each_with_what_is_gone(fleet):
+    fleet.save({"drone-1": b"{}", "drone-2": b"{}"}, {})
+    first = fleet.changes(0)
+    fleet.save({"drone-2": b"new"}, {})
+    fleet.put_desired("drone-3", b"wanted")
+    fleet.forget("drone-1")
+    second = fleet.changes(first.upto)
+
+    assert sorted(one.device for one in first.devices) == ["drone-1", "drone-2"]
+    told = {one.device: (one.facts, one.desired) for one in second.devices}
+    assert told == {"drone-2": (b"new", None), "drone-3": (b"{}", b"wanted")}
+    assert (list(first.gone), list(second.gone)) == ([], ["drone-1"])
+    assert fleet.changes(second.upto) == replace(second, devices=[], gone=[])
+
+
+def test_a_device_that_comes_back_is_gone_no_more(fleet):
+    fleet.save({"drone-1": b"{}"}, {})
+    fleet.forget("drone-1")
+    fleet.save({"drone-1": b"again"}, {})
+    found = fleet.changes(0)
+
+    assert ([one.facts for one in found.devices], list(found.gone)) == ([b"again"], [])
+
+
+@pytest.mark.parametrize("late", ["expired", "sent", "accepted"])
+def test_a_command_that_came_to_its_end_stays_what_it_was(fleet, late):
+    fleet.put_command(command(1))
+
+    assert fleet.put_command(replace(command(1), status="done"))
+    assert not fleet.put_command(replace(command(1), status=late))
+    assert fleet.command("drone-1", "c1").status == "done"
+
+
+def test_a_command_that_its_device_has_taken_is_not_expired_by_who_has_not_heard_of_that(fleet):
+    fleet.put_command(command(1))
+    fleet.put_command(replace(command(1), status="accepted"))
+
+    assert not fleet.put_command(replace(command(1), status="expired"), over_open=True)
+    assert fleet.put_command(replace(command(1), status="done"))
+
+
+def test_of_two_who_want_other_settings_at_once_one_is_told_that_it_is_late(fleet):
+    assert fleet.put_desired("drone-1", b"first")
+    assert not fleet.put_desired("drone-1", b"second")
+    assert fleet.put_desired("drone-1", b"third", over=b"first")
+    assert fleet.document("drone-1", "desired") == b"third"
+
+
+def test_unanswered_commands_are_found_by_device(fleet):
+    fleet.put_command(command(1))
+    fleet.put_command(command(2, device="drone-2"))
+
+    assert [one.id for one in fleet.unanswered("drone-2")] == ["c2"]
+
+
+def test_changes_that_do_not_go_on_from_where_the_list_is_are_not_applied(fleet):
+    fleet.save({"drone-1": b"{}"}, {})
+    whole = {"epoch": "a", "begins_anew": True, "held": [held(1)], "gone": []}
+    first = fleet.take_holds("drone-1", through=3, over=HoldsStanding(), **whole)
+    late = fleet.take_holds("drone-1", through=2, over=HoldsStanding(), **whole)
+
+    assert (first, late) == (HoldsStanding("a", 3, 1), HoldsStanding("a", 3, 1))

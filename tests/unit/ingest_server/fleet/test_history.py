@@ -37,7 +37,7 @@ def test_the_bound_is_what_the_database_takes_for_a_month_of_a_hundred_devices(t
         for start in range(kept)
     ]
     fleet.save({}, {}, runs)
-    pages = fleet._rows("SELECT sum(pgsize) FROM dbstat WHERE name = 'samples'")[0][0]
+    pages = fleet._database.read("SELECT sum(pgsize) FROM dbstat WHERE name = 'samples'")[0][0]
     fleet.close()
 
     assert pages < 10_000_000

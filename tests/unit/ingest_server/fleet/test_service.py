@@ -26,7 +26,7 @@ class Failing(MemoryFleet):
 
     def put_command(self, command, **named):
         self._refuse()
-        super().put_command(command, **named)
+        return super().put_command(command, **named)
 
     def holds_standing(self, device):
         self._refuse()
@@ -85,7 +85,7 @@ def test_what_is_not_written_yet_is_shown_all_the_same(fleet):
 def test_what_is_said_is_written_in_batches(fleet):
     saved = []
     save = fleet.store.save
-    fleet.store.save = lambda *args: (saved.append(args), save(*args))
+    fleet.store.save = lambda *args, **named: (saved.append(args), save(*args, **named))
     for number in range(100):
         fleet.report(f"drone-{number}")
     assert saved == []
