@@ -88,6 +88,30 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Extends:
+    """An earlier file of the same device, which the bytes at the start of this one may be equal to."""
+
+    digest: Digest
+    length: Length
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digest": str(self.digest), "length": self.length}
+
+    @classmethod
+    def from_json(cls, source: object) -> Extends:
+        """Read what a file extends.
+
+        Raises:
+            MessageError: it has not the agreed form.
+        """
+        found = members.object_of(source)
+        digest, length = members.digest(found), members.length(found)
+        if digest is None or length is None:
+            raise MessageError("'extends' needs 'digest' and 'length'")
+        return cls(digest, length)
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """The body of ``POST /v1/uploads``."""
 
@@ -107,8 +131,11 @@ class CreateRequest:
     ] = field(default_factory=dict)
     device: DeviceId | None = None
     """Only where the server runs without tokens; in token mode the token says it."""
+    extends: Extends | None = None
+    """What the device has published of this file before it was written on: the upload begins with a copy."""
 
     def to_json(self) -> dict[str, Any]:
+        more = {} if self.extends is None else {"extends": self.extends.to_json()}
         return {
             "name": self.name,
             "folder": self.folder,
@@ -118,6 +145,7 @@ class CreateRequest:
             "media_type": self.media_type,
             "metadata": dict(self.metadata),
             "device": self.device,
+            **more,
         }
 
     @classmethod
@@ -132,16 +160,25 @@ class CreateRequest:
         device = members.optional(found, "device", str)
         if device is not None and not is_device_id(device):
             raise MessageError("'device' must match [a-z0-9][a-z0-9_-]{0,62}")
+        length, extends = members.length(found), _extends(found)
+        if length is not None and extends is not None and extends.length > length:
+            raise MessageError("'extends' has more bytes than the file")
         return cls(
             name=members.required(found, "name", str),
             folder=members.optional(found, "folder", str) or "",
-            length=members.length(found),
+            length=length,
             digest=members.digest(found),
             modified_at=members.short_text(found, "modified_at"),
             media_type=members.short_text(found, "media_type"),
             metadata=metadata,
             device=device,
+            extends=extends,
         )
+
+
+def _extends(found: Mapping[str, Any]) -> Extends | None:
+    extends = members.optional(found, "extends", dict)
+    return None if extends is None else Extends.from_json(extends)
 
 
 def metadata_bytes(metadata: Mapping[str, str]) -> int:

@@ -17,8 +17,10 @@ from upload_protocol.ranges import MAX_RANGES, ByteRange, RangeSet
 
 REPR_SHA_512 = "repr-sha-512"
 """The key in an upload's metadata of the SHA-512 (hex) that its client says the whole file has."""
-OURS = frozenset({"protocol", REPR_SHA_512})
-"""Keys in an upload's metadata that a dialect writes, and goes on by."""
+SUPERSEDES = "supersedes"
+"""The key in an upload's metadata of the published file that it is a later content of."""
+OURS = frozenset({"protocol", REPR_SHA_512, SUPERSEDES})
+"""Keys in an upload's metadata that the server writes, and no client after it."""
 CAPTURED_AT = "captured_at"
 """The key in an upload's metadata of when its container says that it was recorded."""
 FACTS = ("duration_s", "codecs", "dimensions", CAPTURED_AT, "location", "unfinalised")

@@ -13,6 +13,7 @@ from upload_protocol.messages import (
     ClaimRequest,
     CompleteRequest,
     CreateRequest,
+    Extends,
     IssuedToken,
     Limits,
     Page,
@@ -33,6 +34,7 @@ def schemas() -> dict[str, Schema]:
     made = {
         Limits: answer(Limits),
         Probe: answer(Probe),
+        Extends: request(Extends),
         CreateRequest: request(CreateRequest, name=name, folder=named),
         CompleteRequest: request(CompleteRequest),
         Receipt: answer(Receipt),

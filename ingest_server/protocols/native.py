@@ -144,7 +144,7 @@ class _Uploads:
             detail = f"the token is of device {device!r}, the request names {wanted.device!r}"
             raise Refused("device-mismatch", detail)
         status, is_new, pending = self.native.receiver.claim(
-            device or wanted.device or ANONYMOUS, key, wanted
+            device or wanted.device or ANONYMOUS, key, wanted, has_left=has_left(req)
         )
         resp.set_header("Location", self.native.url(req, headers.upload_path(status.id)))
         if pending is not None:

@@ -11,17 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from ingest_server.base.settings import MIB
 from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.storage.interface import Transaction
+from ingest_server.uploads.copying import copy_into
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.ranges import ByteRange
-
-COPY_BYTES = 64 * MIB
-"""Copied at once; in between, a copy can be superseded."""
-
 
 MAX_COPIES = 4
 """How often a whole upload is copied, into all others together. A client that lost an answer asks for
@@ -32,16 +28,6 @@ COPIES = "copies"
 """The note of how often an upload was, beside it."""
 COUNTED = "copies-counted"
 """The note, beside an upload made of others, of how many of its parts have been counted as copied."""
-
-
-class _Nobody:
-    """The sender of bytes that are here already."""
-
-    def interrupt(self) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
 
 
 @dataclass(slots=True)
@@ -99,24 +85,8 @@ class Concatenation:
             part = self._store.blobs.open_part(source)
             try:
                 for gap in record.received.missing(where.stop, start=where.start):
-                    allowance = self._receiver.allowance()
-                    writer = self._receiver.writer(
-                        upload_id, gap, _NOBODY, live, allowance, is_held=False
-                    )
-                    try:
-                        live.enter(writer)
-                        try:
-                            writer.begin()
-                            while writer.position < gap.stop:
-                                size = min(COPY_BYTES, gap.stop - writer.position)
-                                allowance.renew(size)
-                                begin()
-                                writer.copy(part, writer.position - where.start, size)
-                            writer.finish()
-                        finally:
-                            live.leave(writer)
-                    finally:
-                        writer.close()
+                    start = gap.start - where.start
+                    copy_into(self._receiver, upload_id, live, gap, part, start=start, go_on=begin)
             finally:
                 part.close()
 

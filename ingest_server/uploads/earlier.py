@@ -81,9 +81,22 @@ class Earlier:
 
     def may_have(self, record: UploadRecord, live: Live, length: int, digest: Digest) -> bool:
         """Whether the device may have these bytes published, under any name; nothing is read."""
-        wanted = {Standing.SOUND, Standing.DOUBTFUL}
         alike = self._alike(record, live, length, digest)
-        return any(self._standings.of(receipt) in wanted for _, receipt in alike)
+        return any(self.may_be_there(receipt) for _, receipt in alike)
+
+    def of_bytes(
+        self, record: UploadRecord, length: int, digest: Digest
+    ) -> list[tuple[UploadRecord, Receipt]]:
+        """Return what the device of *record* has published with these bytes, whatever became of it.
+
+        That of the very same file first; nothing that `[retention]` removed.
+        """
+        found = self._state.published(record, length, digest)
+        return [(one, one.receipt) for one in found if one.receipt is not None]
+
+    def may_be_there(self, receipt: Receipt) -> bool:
+        """Whether the published file may be what its receipt says; nothing is read."""
+        return self._standings.of(receipt) in {Standing.SOUND, Standing.DOUBTFUL}
 
     def may_be_read(self, record: UploadRecord, live: Live) -> bool:
         """Whether `same` may have to read a file for an upload whose bytes are hashed."""
@@ -159,10 +172,9 @@ class Earlier:
         asked = (self._published, length, digest)
         if live.unpublished == asked:
             return []
-        found = self._state.published(record, length, digest)
-        if not found:
+        alike = self.of_bytes(record, length, digest)
+        if not alike:
             live.unpublished = asked
-        alike = [(one, one.receipt) for one in found if one.receipt is not None]
         # Files without a byte have all the same, and nothing is spared by linking them.
         if length == 0 or len({receipt.published_as for _, receipt in alike}) >= MOST_NAMES:
             return [(one, receipt) for one, receipt in alike if is_same_file(one, record)]

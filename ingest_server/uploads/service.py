@@ -44,6 +44,7 @@ from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.records import Records
+from ingest_server.uploads.seeding import Seeding
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.status import Statuses
 from ingest_server.uploads.store import UploadStore, stopped
@@ -117,6 +118,13 @@ class UploadService:
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
         self._claiming = Claiming(store, self._creation, self.publisher.earlier, self.completion)
+        self._seeding = Seeding(
+            store,
+            self._receiver,
+            self.publisher.earlier,
+            self._readers,
+            wait_s=lambda: self.settings.verify_wait_s,
+        )
         self._blocks = Blocks(store, self._readers, wait_s=lambda: self.settings.verify_wait_s)
 
     def stop(self) -> None:
@@ -151,12 +159,18 @@ class UploadService:
             return self._statuses.made(record), is_new
 
     def claim(
-        self, device: str, key: str, request: CreateRequest
+        self,
+        device: str,
+        key: str,
+        request: CreateRequest,
+        *,
+        has_left: Callable[[], bool] = bool,
     ) -> tuple[UploadStatus, bool, Pending | None]:
         """Make an upload as `create` does, and spare the bytes that its device has published.
 
         By the length and the digest in *request*. The upload is complete then: it was made and
-        completed now, or is the earlier one of this very file.
+        completed now, or is the earlier one of this very file. Or by what it extends, which is
+        copied to its start, as long as the caller has not left.
 
         Returns:
             The upload; whether it is a new one that takes bytes; and whether it may turn out to need
@@ -170,11 +184,15 @@ class UploadService:
             found = self._once_others_gave_way(
                 device, lambda: self._claiming.create(device, key, request, self.settings)
             )
-            record = found.record
+            record, pending = found.record, found.pending
             entry.object = record.id
             is_new = found.is_new and record.state is State.OPEN
             entry.result = "ok" if found.is_new else "repeated"
-            return self._statuses.made(record), is_new, found.pending
+            if request.extends is not None and pending is None:
+                with self._giving_way.to(record.id):
+                    pending = self._seeding.fill(record, request.extends, has_left)
+                record = self._store.find(device, record.id)
+            return self._statuses.made(record), is_new, pending
 
     def _once_others_gave_way(self, device: str, create: Callable[[], _Made]) -> _Made:
         while True:

@@ -232,7 +232,8 @@ def test_an_open_server_gives_no_tokens_as_the_document_says(client, path):
     ],
 )
 def test_what_the_document_forbids_is_refused(client, member):
-    schema = {**openapi.document()["components"]["schemas"]["CreateRequest"]}
+    components = openapi.document()["components"]
+    schema = {**components["schemas"]["CreateRequest"], "components": components}
     body = {"name": "clip.mp4", **member}
 
     assert not Draft202012Validator(schema).is_valid(body)

@@ -32,7 +32,8 @@ class FaultyPart:
         self._part.write_out(length, offset)
 
     def copy_from(self, source: Any, length: int, *, start: int, offset: int) -> None:
-        self._part.copy_from(source._part, length, start=start, offset=offset)
+        self._blobs.step("copy")
+        self._part.copy_from(getattr(source, "_part", source), length, start=start, offset=offset)
 
     def sync(self) -> None:
         self._blobs.step("sync")
