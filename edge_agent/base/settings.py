@@ -214,6 +214,10 @@ class WatchSettings(_Settings):
     while_recording: Patterns = ()
     """Names that are sent while they are still written to, too; none unless somebody asks for it."""
 
+    append: Patterns = ()
+    """Names of files that are written on after they were sent, as logs are: of one that grew, only what is
+    new goes; none unless somebody asks for it."""
+
     recursive: bool = True
     """Whether subfolders count: cameras begin a new one every 999 files."""
 
@@ -250,7 +254,7 @@ class WatchSettings(_Settings):
             raise ValueError("done_marker is among them: no file can say both")
         return locks
 
-    @field_validator("patterns", "ignore", "while_recording")
+    @field_validator("patterns", "ignore", "while_recording", "append")
     @classmethod
     def _plain_names(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:

@@ -66,6 +66,8 @@ class FolderRules:
     names: NameRules
     while_recording: NameRules | None
     """Which of them are sent while they are written to; None: none is."""
+    append: NameRules | None
+    """Which of them are written on after they were sent; None: none is."""
     is_recursive: bool
     """Whether folders in it count."""
     settle: SettlePolicy
@@ -131,6 +133,7 @@ def _rules(settings: WatchSettings) -> FolderRules:
         NameRules(settings.while_recording, (*settings.ignore, *never))
         if settings.while_recording
         else None,
+        NameRules(settings.append, (*settings.ignore, *never)) if settings.append else None,
         settings.recursive,
         SettlePolicy(
             settings.settle_seconds, settings.fallback_settle_seconds, settings.marker_wait_seconds

@@ -74,6 +74,12 @@ class Folders:
         is_ours = recording.origin == "watch"
         return is_ours and names is not None and names.take(recording.path.rpartition(b"/")[2])
 
+    def appends(self, recording: Recording) -> bool:
+        """Return whether *recording* is written on after it was sent, by its folder's settings."""
+        folder = self._named(recording.watch)
+        names = None if folder is None else folder.rules.append
+        return names is not None and names.take(recording.path.rpartition(b"/")[2])
+
     @property
     def send_meanwhile(self) -> bool:
         """Whether there is a folder where any recording is."""

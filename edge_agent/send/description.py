@@ -12,30 +12,64 @@ from edge_agent.core.recording import Identity, Recording
 from edge_agent.media.containers import PARSERS
 from edge_agent.media.facts import facts_of
 from edge_agent.media.source import Source
+from edge_agent.store.recordings import Store
 from edge_host.clock import rfc3339
-from upload_protocol.messages import CreateRequest
+from upload_protocol.messages import CreateRequest, Extends
 
 MetadataOf = Callable[[Recording], Mapping[str, str]]
 """Returns what a server is told of a recording beside what it is."""
+
+
+Appends = Callable[[Recording], bool]
+"""Returns whether a recording is written on after it was sent, as logs are."""
 
 
 def no_metadata(_recording: Recording) -> Mapping[str, str]:
     return {}
 
 
-def description(
-    recording: Recording, device_id: str, metadata_of: MetadataOf = no_metadata
-) -> CreateRequest:
-    """Return what creates *recording*'s upload."""
-    return CreateRequest(
-        name=recording.name,
-        folder=recording.folder,
-        length=recording.identity.length,
-        modified_at=modified_at(recording.identity),
-        media_type=mimetypes.guess_type(recording.name)[0],
-        metadata=metadata_of(recording),
-        device=device_id,
-    )
+def appends_nothing(_recording: Recording) -> bool:
+    return False
+
+
+class Descriptions:
+    """What creates uploads."""
+
+    def __init__(
+        self, store: Store, device_id: str, metadata_of: MetadataOf, appends: Appends
+    ) -> None:
+        self._store = store
+        self._device_id = device_id
+        self._metadata_of = metadata_of
+        self.appends = appends
+
+    def of(self, recording: Recording) -> CreateRequest:
+        """Return what creates *recording*'s upload.
+
+        Of one that is written on, no length is told before its end, so that the upload outlives what
+        is written meanwhile.
+
+        Raises:
+            StoreError: what it extends could not be read.
+        """
+        appends = self.appends(recording)
+        return CreateRequest(
+            name=recording.name,
+            folder=recording.folder,
+            length=None if appends else recording.identity.length,
+            modified_at=modified_at(recording.identity),
+            media_type=mimetypes.guess_type(recording.name)[0],
+            metadata=self._metadata_of(recording),
+            device=self._device_id,
+            extends=self._extended(recording) if appends else None,
+        )
+
+    def _extended(self, recording: Recording) -> Extends | None:
+        """Return the content of before, if the file may still begin with that."""
+        receipt = self._store.superseded_by(recording)
+        if receipt is None or not 0 < receipt.length <= recording.identity.length:
+            return None
+        return Extends(receipt.digest, receipt.length)
 
 
 def modified_at(identity: Identity) -> str | None:

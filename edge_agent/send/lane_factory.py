@@ -12,7 +12,7 @@ from edge_agent.net.way import Way
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.conflicts import Conflicts
-from edge_agent.send.description import MetadataOf
+from edge_agent.send.description import Appends, Descriptions, MetadataOf
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.failures import FailurePolicy
 from edge_agent.send.held_sources import HeldSources
@@ -49,6 +49,7 @@ class LaneFactory:
         credential: Callable[[], bytes | None],
         device_id: str,
         metadata_of: MetadataOf,
+        appends: Appends,
         jitter: Callable[[], float],
         on_verified: Callable[[], None],
         lane_policy: LanePolicy,
@@ -56,8 +57,7 @@ class LaneFactory:
         pause: Callable[[float], object] | None,
         way: Way,
     ) -> None:
-        self._device_id = device_id
-        self._metadata_of = metadata_of
+        self._descriptions = Descriptions(store, device_id, metadata_of, appends)
         self._digest_first = DigestFirst()
         self.roster = roster = Roster()
         self.rates = rates = LaneRates(way)
@@ -129,8 +129,7 @@ class LaneFactory:
             lock=shared.lock,
             body=shared.body,
             rates=self.rates,
-            device_id=self._device_id,
-            metadata_of=self._metadata_of,
+            descriptions=self._descriptions,
             digest_first=self._digest_first,
         )
         return Lane(member, shared, queue, steps)

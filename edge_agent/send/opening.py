@@ -12,13 +12,19 @@ import structlog
 from edge_agent.base.errors import UploadLostError
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event
-from edge_agent.send.clients.interface import CanAbort, CanAskByDigest, LaneClient, Pending
-from edge_agent.send.description import MetadataOf, description
+from edge_agent.send.clients.interface import (
+    CanAbort,
+    CanAskByDigest,
+    CanExtend,
+    LaneClient,
+    Pending,
+)
+from edge_agent.send.description import Descriptions
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.upload_progress import Flight, UploadProgress
 from edge_agent.store.recordings import NewEvent, Store
-from upload_protocol.messages import UploadStatus
+from upload_protocol.messages import CreateRequest, UploadStatus
 
 log = structlog.get_logger()
 
@@ -32,28 +38,35 @@ class Opening:
         store: Store,
         *,
         lock: LaneLock,
-        device_id: str,
-        metadata_of: MetadataOf,
+        descriptions: Descriptions,
         digest_first: DigestFirst,
     ) -> None:
         self._client = client
         self._store = store
         self._lock = lock
-        self._device_id = device_id
-        self._metadata_of = metadata_of
+        self._descriptions = descriptions
         self._digest_first = digest_first
 
-    def create(self, recording: Recording, progress: UploadProgress, flight: Flight) -> None:
-        """Create the upload, or take up the one that the recording had before it changed."""
+    def create(
+        self, recording: Recording, progress: UploadProgress, flight: Flight
+    ) -> Pending | None:
+        """Create the upload, or take up the one that the recording had before it changed.
+
+        Returns:
+            How long to wait, if the server has to copy more of what the recording extends.
+        """
         if recording.upload_id is not None:
             self._take_up(recording, recording.upload_id, progress, flight)
-            return
+            return None
         key = recording.idempotency_key or self._store.give_key(recording)
-        request = description(recording, self._device_id, self._metadata_of)
+        request = self._descriptions.of(recording)
         with self._lock.opened():
-            status = self._client.create(request, key)
-        refuse_lost(status)
-        self._begin(recording, status, progress, flight)
+            answer = create_by(self._client, request, key)
+        if isinstance(answer, Pending):
+            return answer
+        refuse_lost(answer)
+        self._begin(recording, answer, progress, flight)
+        return None
 
     def _take_up(
         self, recording: Recording, upload_id: str, progress: UploadProgress, flight: Flight
@@ -106,10 +119,10 @@ class Opening:
             progress.must_ask = is_possible and self._digest_first.is_worth(
                 progress.identity.length
             )
-        if status.length is None and status.received and not progress.is_provisional:
-            # Sent while it was recorded: what was written again since is found before the rest goes.
+        if status.length is None and not progress.is_provisional:
+            # Sent while it was written, or copied from what it was: what differs is found before the rest goes.
             progress.is_provisional = True
-            progress.next_block = 0
+            progress.next_block = 0 if status.received else None
         return progress.learn_status(status, flight)
 
     def claim(
@@ -125,7 +138,7 @@ class Opening:
             progress.must_ask = False
             return None
         digest = progress.digest.digest()
-        request = replace(description(recording, self._device_id, self._metadata_of), digest=digest)
+        request = replace(self._descriptions.of(recording), digest=digest)
         with self._lock.opened():
             answer = self._client.ask_by_digest(request, key)
         if isinstance(answer, Pending):
@@ -141,6 +154,20 @@ class Opening:
         else:
             self._digest_first.was_not_there(recording.identity.length)
         return None
+
+
+def create_by(client: LaneClient, request: CreateRequest, key: str) -> UploadStatus | Pending:
+    """Create an upload; `Pending` while the server copies what it extends, which the same call goes on with.
+
+    Raises:
+        TransportError: as `UploadClient.create`.
+    """
+    if request.extends is None or not isinstance(client, CanExtend):
+        return client.create(request, key)
+    answer = client.extend(request, key)
+    if isinstance(answer, UploadStatus) and answer.received:
+        log.info("upload.extends", upload_id=answer.id, length_bytes=answer.received.total)
+    return answer
 
 
 def refuse_lost(status: UploadStatus) -> None:

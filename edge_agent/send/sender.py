@@ -35,7 +35,7 @@ from edge_agent.core.plan import RequestSizing
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
-from edge_agent.send.description import MetadataOf, no_metadata
+from edge_agent.send.description import Appends, MetadataOf, appends_nothing, no_metadata
 from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
@@ -65,6 +65,7 @@ class Sender:
         open_source: opens a recording for reading.
         device_id: named in each create, so that a token of another device is noticed.
         metadata_of: what the server is told of a recording beside what it is.
+        appends: which recordings are written on after they were sent.
         jitter: draws from ``[0, 1)``.
         more: makes the client of a further lane to the same endpoint; None: there is one lane, whatever
             the settings.
@@ -87,6 +88,7 @@ class Sender:
         clock: Clock,
         device_id: str,
         metadata_of: MetadataOf = no_metadata,
+        appends: Appends = appends_nothing,
         jitter: Callable[[], float],
         more: Callable[[], LaneClient] | None = None,
         on_verified: Callable[[], None] = _nothing,
@@ -113,6 +115,7 @@ class Sender:
             credential=client.credential,
             device_id=device_id,
             metadata_of=metadata_of,
+            appends=appends,
             jitter=jitter,
             on_verified=on_verified,
             lane_policy=LanePolicy() if lane_policy is None else lane_policy,

@@ -21,7 +21,7 @@ from edge_agent.core.upload import Event
 from edge_agent.media.source import Source
 from edge_agent.send.body import ThrottledBody
 from edge_agent.send.clients.interface import LaneClient, Pending
-from edge_agent.send.description import MetadataOf, facts, modified_at
+from edge_agent.send.description import Descriptions, facts, modified_at
 from edge_agent.send.digest_first import DigestFirst
 from edge_agent.send.lane_lock import LaneLock
 from edge_agent.send.lane_rates import LaneRates
@@ -41,6 +41,7 @@ _READ_PER_STEP = 64 * MIB
 _BLOCK_BYTES = MIB
 _BLOCKS_PER_STEP = _READ_PER_STEP // _BLOCK_BYTES
 
+_COPYING = "the server copies what it has of the file, so that only what is new is sent"
 _VERIFYING_S = 2.0
 _VERIFYING_LONGEST_S = 30.0
 
@@ -67,8 +68,7 @@ class UploadSteps:
         lock: LaneLock,
         body: ThrottledBody,
         rates: LaneRates,
-        device_id: str,
-        metadata_of: MetadataOf,
+        descriptions: Descriptions,
         digest_first: DigestFirst,
     ) -> None:
         self._lane = lane
@@ -80,12 +80,12 @@ class UploadSteps:
         self._body = body
         self._rates = rates
         self._digest_first = digest_first
+        self._descriptions = descriptions
         self._opening = Opening(
             client,
             store,
             lock=lock,
-            device_id=device_id,
-            metadata_of=metadata_of,
+            descriptions=descriptions,
             digest_first=digest_first,
         )
         self._unmeasured_s = 0.0
@@ -98,7 +98,8 @@ class UploadSteps:
         """Do the task of *flight*, any but COMPLETE; `Verifying` if the server needs more time for it."""
         match flight.task:
             case Task(Kind.CREATE):
-                self._opening.create(recording, progress, flight)
+                copying = self._opening.create(recording, progress, flight)
+                return None if copying is None else _verifying(copying, _COPYING)
             case Task(Kind.CLAIM):
                 return self._claim(recording, source, progress, flight)
             case Task(Kind.ASK):
@@ -147,10 +148,12 @@ class UploadSteps:
         upload_id = _upload_id(recording)
         self._body.show(recording, progress)
         body = self._body.pieces(recording, source, progress, flight, where)
+        # Of what is written on it is told at the end: an upload that has a length keeps it.
+        length = None if self._descriptions.appends(recording) else recording.identity.length
         began_s = self._clock.now_s()
         try:
             with self._lock.opened():
-                status = self._client.send(upload_id, where, recording.identity.length, body)
+                status = self._client.send(upload_id, where, length, body)
         except TransportError:
             self._unmeasured_s += self._clock.now_s() - began_s
             self._unmeasured_bytes += flight.sent

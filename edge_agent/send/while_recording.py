@@ -38,10 +38,11 @@ from edge_agent.core.upload import State
 from edge_agent.media.folders import Folders
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
-from edge_agent.send.clients.interface import LaneClient
-from edge_agent.send.description import description
+from edge_agent.send.clients.interface import LaneClient, Pending
+from edge_agent.send.description import Descriptions
 from edge_agent.send.lane import Shared
 from edge_agent.send.link_policy import WORK
+from edge_agent.send.opening import create_by
 from edge_agent.send.sent_so_far import SentSoFar
 from upload_protocol.ranges import ByteRange
 
@@ -88,7 +89,9 @@ class WhileRecording:
         self._way = way
         self._more = more
         self._folders = folders
-        self._device_id = device_id
+        self._descriptions = Descriptions(
+            shared.store, device_id, folders.metadata_of, folders.appends
+        )
         self._jitter = jitter
         self._client: LaneClient | None = None
         self._rate = Rate()
@@ -239,11 +242,12 @@ class WhileRecording:
     def _create(self, recording: Recording, known: SentSoFar, client: LaneClient) -> None:
         store = self._shared.store
         key = recording.idempotency_key or store.give_key(recording)
-        request = replace(
-            description(recording, self._device_id, self._folders.metadata_of), length=None
-        )
+        request = replace(self._descriptions.of(recording), length=None)
         with self._shared.lock.opened():
-            status = client.create(request, key)
+            status = create_by(client, request, key)
+        if isinstance(status, Pending):
+            self._until_s = self._shared.clock.now_s() + (status.retry_after_s or _LOOK_S)
+            return
         now = store.get(recording.id)
         if now is None or now.state is not State.GROWING or now.upload_id is not None:
             return  # finished meanwhile: the lanes, which need our lock, have begun or will

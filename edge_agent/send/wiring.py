@@ -170,6 +170,7 @@ def make_sender(
         clock=clock,
         device_id=settings.device_id,
         metadata_of=folders.metadata_of,
+        appends=folders.appends,
         jitter=secrets.SystemRandom().random,
         more=lambda: make_transport(settings, clock, link, way=way),
         way=way,

@@ -44,6 +44,7 @@ from edge_agent.store.schema import (
     to_recording,
 )
 from edge_host.clock import rfc3339
+from upload_protocol.messages import Receipt
 
 __all__ = [
     "Found",
@@ -187,6 +188,17 @@ class Store:
         """Return what is remembered of the file at *path*, newest content first."""
         rows = self._rows("WHERE path = ? ORDER BY seq DESC LIMIT 1", (path,))
         return rows[0] if rows else None
+
+    def superseded_by(self, recording: Recording) -> Receipt | None:
+        """Return the receipt of the file's content of before, as long as that is remembered."""
+        if recording.supersedes is None:
+            return None
+        rows = self._rows(
+            "WHERE path = ? AND seq < ? AND receipt IS NOT NULL ORDER BY seq DESC LIMIT 1",
+            (recording.path, recording.seq),
+        )
+        receipt = rows[0].receipt if rows else None
+        return receipt if receipt and receipt.published_as == recording.supersedes else None
 
     def with_inode(self, inode: int) -> list[Recording]:
         """Return recordings with that inode number: where a renamed file may be found again."""

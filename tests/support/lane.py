@@ -51,6 +51,7 @@ class Lane:
     interface: Callable[[], str | None] = lambda: None
     open_source: Callable[[bytes], Source] = Source.open
     on_verified: Callable[[], None] = lambda: None
+    appends: Callable[[Recording], bool] = lambda _: False
     free: int = 50 * GIB
     total: int = 100 * GIB
 
@@ -74,6 +75,7 @@ class Lane:
             self.upload,
             clock=self.clock,
             device_id="cam",
+            appends=self._appends,
             jitter=self._draw,
             pause=self.clock.pass_s,
             on_verified=self._verified,
@@ -117,6 +119,9 @@ class Lane:
     def _open_source(self, path: bytes) -> Source:
         return self.open_source(path)
 
+    def _appends(self, recording: Recording) -> bool:
+        return self.appends(recording)
+
     def _verified(self) -> None:
         self.on_verified()
 
@@ -154,6 +159,24 @@ class Lane:
             name=printable(os.fsencode(name)),
             identity=identity_of(path.stat()),
             origin=origin,
+        )
+        (seen,) = self.store.add([found])
+        return self.store.advance(seen, Event.SETTLED)
+
+    def write_on(self, recording: Recording, data: bytes) -> Recording:
+        """Append to a verified recording, and remember the later content as the watcher does."""
+        before = self.now(recording)
+        with open(before.path, "ab") as file:
+            file.write(data)
+        if before.state is State.VERIFIED:
+            self.store.advance(before, Event.SOURCE_CHANGED)
+        identity = identity_of(os.stat(before.path))
+        found = Found(
+            path=before.path,
+            folder=before.folder,
+            name=before.name,
+            identity=identity,
+            supersedes=before.published_as,
         )
         (seen,) = self.store.add([found])
         return self.store.advance(seen, Event.SETTLED)

@@ -12,7 +12,7 @@ done: a request whose answer was lost may have done all of it.
 after a restart, and does its work once: `create` finds the upload of its key, `send` keeps what is there
 (of equal bytes), `complete` gives the same receipt.
 
-What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanEnrol`), asked for where it is
+What not every server can do is a protocol of its own (`CanAbort`, `CanAskByDigest`, `CanExtend`, `CanEnrol`), asked for where it is
 needed with ``isinstance``; a further capability is a further protocol and no seventh duty.
 `tests/contract/test_clients.py` is the suite that every client passes.
 """
@@ -168,6 +168,20 @@ class CanAskByDigest(Protocol):
             RejectedError: the server never takes this file.
             UploadLostError: the key belongs to another file (``idempotency-key-reused``).
             ServerBusyError: not now.
+        """
+
+
+@runtime_checkable
+class CanExtend(Protocol):
+    """The server may have the beginning of a recording, and copies it."""
+
+    def extend(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
+        """Create as `UploadClient.create`, with what *request* extends at the start of the upload.
+
+        What the server has of it is in `received`, and may differ from the file. `Pending`: it goes on
+        copying when it is asked again.
+
+        Raises: as `UploadClient.create`.
         """
 
 

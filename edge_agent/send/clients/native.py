@@ -101,6 +101,12 @@ class NativeClient:
         )
 
     def ask_by_digest(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
+        return self._create_or_wait(request, key)
+
+    def extend(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
+        return self._create_or_wait(request, key)
+
+    def _create_or_wait(self, request: CreateRequest, key: str) -> UploadStatus | Pending:
         answer = self._exchange.ask(
             "POST",
             headers.UPLOADS_PATH,

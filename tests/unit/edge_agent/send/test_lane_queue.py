@@ -11,7 +11,7 @@ from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import Event, State
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
-from edge_agent.send.description import no_metadata
+from edge_agent.send.description import appends_nothing, no_metadata
 from edge_agent.send.lane_factory import LaneFactory
 from edge_agent.send.lane_queue import LaneQueue
 from edge_agent.send.link_policy import LinkPolicy
@@ -38,6 +38,7 @@ class Device:
             credential=lambda: None,
             device_id="d",
             metadata_of=no_metadata,
+            appends=appends_nothing,
             jitter=lambda: 0.5,
             on_verified=lambda: None,
             lane_policy=LanePolicy(),
