@@ -66,6 +66,7 @@ class ProblemCode(StrEnum):
     PERMISSION = "permission"
     SOURCE_IO = "source_io"
     LEFT_OUT = "left_out"
+    RULE_UNKNOWN = "rule_unknown"
     INSECURE_TRANSPORT = "insecure_transport"
     WATCHER_FAILED = "watcher_failed"
     SENDER_FAILED = "sender_failed"
@@ -207,6 +208,8 @@ class View:
     """Recordings that are sent while they are written to -> how far they are."""
     originals: Wait | None = None
     """Why originals are not sent; None: they are."""
+    rule_notes: tuple[tuple[ProblemCode, str], ...] = ()
+    """What people should know of the owner's rules: a problem, and a sentence."""
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -238,7 +241,8 @@ class View:
     @property
     def problems(self) -> frozenset[ProblemCode]:
         """Those that were raised, and what follows from the folders and from what is left out."""
-        return self.raised.union(*(one.problems for one in self.folders.values()))
+        of_rules = (code for code, _ in self.rule_notes)
+        return self.raised.union(of_rules, *(one.problems for one in self.folders.values()))
 
 
 class Activity:
@@ -416,6 +420,14 @@ class Activity:
             if self._view.originals == why:
                 return
             self._view = replace(self._view, originals=why)
+        self._announce()
+
+    def note_rules(self, notes: tuple[tuple[ProblemCode, str], ...]) -> None:
+        """Say what people should know of the owner's rules, all of it; empty: nothing."""
+        with self._lock:
+            if self._view.rule_notes == notes:
+                return
+            self._view = replace(self._view, rule_notes=notes)
         self._announce()
 
     def hold(self, held: Mapping[str, bool]) -> None:

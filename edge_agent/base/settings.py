@@ -32,8 +32,10 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.packets import DSCP, CongestionControl
-from edge_agent.core.schedule import LinkRule, PriorityRule, Slot, Window
+from edge_agent.core.schedule import PriorityRule, Slot
+from edge_agent.core.window import Window
 from edge_host.settings import LayeredSettings, OneOrMore
 from upload_protocol.headers import is_device_id
 
@@ -128,6 +130,15 @@ def _none_if_zero(value: object) -> object:
     return None if value in (0, "0", "") else value
 
 
+def _yes_no_or_auto(value: object) -> object:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return _FLAG.validate_python(value)
+    except ValidationError:
+        raise ValueError('must be true, false or "auto"') from None
+
+
 def _code_point(value: object) -> object:
     """Take a name or a number for a DSCP."""
     if isinstance(value, str):
@@ -184,6 +195,7 @@ def _bytes_or_share(value: object) -> ByteSize | Share:
 
 KeepFree = Annotated[ByteSize | Share, PlainValidator(_bytes_or_share)]
 _SIZE = TypeAdapter(Size)
+_FLAG = TypeAdapter(bool)
 
 
 class WatchSettings(_Settings):
@@ -362,11 +374,18 @@ class UploadSettings(_Settings):
 class LinkSettings(_Settings):
     """A rule for the network interface that leads to the server; the first that fits counts."""
 
-    match: str
+    match: Annotated[str, Field(max_length=200)]
     """Shell patterns for its name, joined by ``|``: ``wwan*|usb*``."""
 
-    metered: bool = False
-    """Whether bytes cost money there: nothing is sent over it, or `daily_bytes` if that is set."""
+    ssid: Annotated[str | None, Field(max_length=200), BeforeValidator(_none_if_zero)] = None
+    """Shell patterns for the wireless network it is in, as NetworkManager says; unset: any, or none."""
+
+    roaming: bool | None = None
+    """Fits only while the modem roams (true), or only while it does not, as ModemManager says."""
+
+    metered: Annotated[bool | Literal["auto"], PlainValidator(_yes_no_or_auto)] = False
+    """Whether bytes cost money there: nothing is sent over it, or `daily_bytes` if that is set. ``auto``:
+    as NetworkManager says; where it says nothing, not."""
 
     max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
     """Bytes per second over this link; the lesser of this and the other limits counts."""
@@ -393,7 +412,10 @@ class LinkSettings(_Settings):
     def rule(self) -> LinkRule:
         return LinkRule(
             match=self.match,
-            metered=self.metered,
+            metered=self.metered is True,
+            metered_if_told=self.metered == "auto",
+            ssid=self.ssid,
+            roaming=self.roaming,
             max_rate=self.max_rate,
             windows=tuple(Window.parse(line) for line in self.windows),
             daily_bytes=self.daily_bytes,

@@ -6,75 +6,18 @@ whatever a timetable says (law L6): recordings that are late harm more than a ru
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for, unknown_on
+from edge_agent.core.window import Window
+
 URGENT = 1001
 """Above all that an owner can set: sent at times at which nothing else is."""
 URGENT_METERED = 1002
 """Over a link that costs money, too."""
-
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY_MINUTES = 24 * 60
-_WINDOW = re.compile(
-    r"(?:(?P<days>[a-z]{3}(?:[-,][a-z]{3})*)\s+)?(?P<start>\d{1,2}:\d\d)\s*-\s*(?P<stop>\d{1,2}:\d\d)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Minutes of certain days, ``[start, stop)``; over midnight where stop is not after start."""
-
-    days: frozenset[int]
-    """0 is Monday; of the day on which the window begins."""
-    start: int
-    stop: int
-
-    @classmethod
-    def parse(cls, text: str) -> Window:
-        """Read ``mon-fri 08:00-18:00``, ``sat,sun 00:00-24:00`` or ``22:00-06:00`` (each day).
-
-        Raises:
-            ValueError: none of these forms; the message is for the person who wrote it.
-        """
-        found = _WINDOW.fullmatch(text.strip().lower())
-        if found is None:
-            raise ValueError(f'{text!r} is no time window: write "mon-fri 08:00-18:00"')
-        return cls(
-            frozenset(range(7)) if found["days"] is None else _days(found["days"]),
-            _minute(found["start"]),
-            _minute(found["stop"]),
-        )
-
-    def holds(self, local: datetime) -> bool:
-        minute = 60 * local.hour + local.minute
-        today, yesterday = local.weekday(), (local.weekday() - 1) % 7
-        if self.start < self.stop:
-            return today in self.days and self.start <= minute < self.stop
-        is_begun = today in self.days and minute >= self.start
-        return is_begun or (yesterday in self.days and minute < self.stop)
-
-
-def _days(text: str) -> frozenset[int]:
-    days: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if first not in _DAYS or (dash and last not in _DAYS):
-            raise ValueError(f"{text!r}: days are mon, tue, wed, thu, fri, sat, sun")
-        at, stop = _DAYS.index(first), _DAYS.index(last if dash else first)
-        days.update((at + more) % 7 for more in range((stop - at) % 7 + 1))
-    return frozenset(days)
-
-
-def _minute(text: str) -> int:
-    hour, _, minute = text.partition(":")
-    at = 60 * int(hour) + int(minute)
-    if at > _DAY_MINUTES or int(minute) > 59:
-        raise ValueError(f"{text!r} is no time of day")
-    return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +27,6 @@ class Slot:
     window: Window
     max_rate: int | None
     """Bytes per second; None: unlimited; 0: nothing is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkRule:
-    """What holds while the way to the server leads over an interface named like *match*."""
-
-    match: str
-    """Shell patterns, ``wwan*|usb*``."""
-    metered: bool = False
-    max_rate: int | None = None
-    windows: tuple[Window, ...] = ()
-    """When it may be used; empty: always."""
-    daily_bytes: int | None = None
-    """What it may carry a day. None: a metered link nothing, another without end."""
-    min_priority: int = 0
-    """Recordings below it wait for another link."""
-    while_recording: bool = False
-    """Whether it carries, though it is metered, what is still written to."""
-
-    def fits(self, interface: str | None) -> bool:
-        return interface is not None and any(
-            fnmatchcase(interface, one) for one in self.match.split("|")
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +84,15 @@ def priority_of(rules: Sequence[PriorityRule], what: Ranked) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What people are told of a rule beside what waits for it."""
+
+    code: str
+    """Of a problem."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendingRules:
     """What is allowed now."""
 
@@ -180,6 +109,7 @@ class SendingRules:
     """As `blocked_by`, of all but urgent recordings, while there are such."""
     originals_held_by: str | None = None
     """As `blocked_by`, of originals: ``metered`` or ``on_demand``; None: they go like the others."""
+    notes: tuple[Note, ...] = ()
 
     @property
     def min_priority(self) -> int:
@@ -219,6 +149,7 @@ def decide(
     is_paused: bool,
     ordered_rate: int | None = None,
     original: str = "always",
+    facts: LinkFacts = NOTHING_KNOWN,
 ) -> SendingRules:
     """Return what is allowed; the first rule and the first slot that fit count, the least rate wins.
 
@@ -228,8 +159,9 @@ def decide(
         used_today: bytes that `interface` has carried since midnight.
         ordered_rate: what a person has ordered beside the configuration; None: nothing.
         original: when originals are sent: ``always``, ``unmetered`` or ``on-demand``.
+        facts: what is known of the interface beside its name.
     """
-    rule = next((one for one in rules if one.fits(interface)), None)
+    rule = rule_for(rules, interface, facts)
     slot = None
     if local is not None:
         slot = next((one for one in timetable if one.window.holds(local)), None)
@@ -251,6 +183,7 @@ def decide(
         holds_every_link,
         urgent_from,
         originals_held_by=_holding_originals(original, rule),
+        notes=tuple(Note("rule_unknown", one) for one in unknown_on(rules, interface, facts)),
     )
 
 
@@ -283,13 +216,15 @@ def _blocked(
         return "schedule", "the timetable allows nothing at this time"
     if rule is None:
         return None, ""
+    link = rule.link_in_words(interface)
     if local is not None and rule.windows and not any(one.holds(local) for one in rule.windows):
-        return "schedule", f"the link {interface} is not to be used at this time"
+        return "schedule", f"{link} is not to be used at this time"
     if not _costs(rule, used_today):
         return None, ""
     if rule.daily_bytes is None:
-        return "metered", f"the link {interface} is metered; another one is waited for"
-    return "metered", f"the link {interface} has carried its {rule.daily_bytes} bytes of today"
+        says = ", NetworkManager says" if rule.metered_if_told else ""
+        return "metered", f"{link} is metered{says}; another one is waited for"
+    return "metered", f"{link} has carried its {rule.daily_bytes} bytes of today"
 
 
 def day_of(local: datetime | None) -> str:

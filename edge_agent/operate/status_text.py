@@ -33,6 +33,7 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
         lines += [f"{code}: {FAILURES[code]}" for code in document["problems"] if code in FAILURES]
+    lines += [f"rules: {note}" for note in document.get("notes", ())]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
     if (held := held_back(document)) is not None:
         lines.append(held)

@@ -175,6 +175,7 @@ def shorter(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         "problems": state["problems"][:_MOST_PROBLEMS],
         "left_out": None,
         "folders": [],
+        "notes": [],
     }
     yield short
     yield {**short, "link": None}

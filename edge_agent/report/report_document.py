@@ -94,7 +94,13 @@ def fitting(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return *state*, without what names files where these are so many that it would be too long."""
     if len(encode(state)) < _MOST_BYTES["state"] - 64:
         return state
-    return {**state, "left_out": None, "folders": [], "problems": state["problems"][:100]}
+    return {
+        **state,
+        "left_out": None,
+        "folders": [],
+        "notes": [],
+        "problems": state["problems"][:100],
+    }
 
 
 def gist_of_state(state: Mapping[str, Any]) -> dict[str, Any]:

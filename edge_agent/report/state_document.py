@@ -68,6 +68,7 @@ _STATE_OF_REASON = {
 SETTLED: Final = (State.STABLE, State.SENDING, State.SENT)
 """States in which a recording could be sent."""
 _LOOKED_AT = 50
+_NOTES = 8
 _UNFINISHED = (State.SEEN, State.GROWING)
 _OF_SETTLING = frozenset({Reason.STILL_RECORDING, Reason.PERMISSION})
 _LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
@@ -171,6 +172,7 @@ class StateDocuments:
             "problems": sorted(view.problems),
             "left_out": None if view.left_out is None else in_document(view.left_out),
             "held": None if view.originals is None else self._held(view.originals),
+            "notes": [text for _, text in view.rule_notes][:_NOTES],
             "last_completed_at": totals.last_verified_at,
         }
 

@@ -13,8 +13,10 @@ from datetime import datetime
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
-from edge_agent.core.schedule import LinkRule, SendingRules, Slot, day_of, decide
+from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
+from edge_agent.core.schedule import SendingRules, Slot, day_of, decide
 from edge_agent.core.upload import State
+from edge_agent.send.surroundings import Surroundings
 from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0
@@ -47,7 +49,9 @@ class LinkInUse:
     verdict: SendingRules = field(default_factory=SendingRules)
 
 
-def why_not_used(name: str, links: Sequence[LinkRule], tunnel: str | None) -> str | None:
+def why_not_used(
+    name: str, links: Sequence[LinkRule], tunnel: str | None, facts: LinkFacts = NOTHING_KNOWN
+) -> str | None:
     """Return why the interface *name* is not used in place of the usual one; None: it may be.
 
     It may where a rule names it and does not forbid it, and where it is not metered and the usual way is no
@@ -55,11 +59,13 @@ def why_not_used(name: str, links: Sequence[LinkRule], tunnel: str | None) -> st
 
     Args:
         tunnel: the usual way, if it is one.
+        facts: what is known of the interface beside its name.
     """
-    rule = next((one for one in links if one.fits(name)), None)
+    rule = rule_for(links, name, facts)
     if rule is not None:
         if rule.metered and rule.daily_bytes is None:
-            return f'[[link]] match = "{rule.match}" says that it is metered, without daily_bytes'
+            who = "NetworkManager" if rule.metered_if_told else f'[[link]] match = "{rule.match}"'
+            return f"{who} says that it is metered, without daily_bytes"
         if any(one.strip("*?") for one in rule.match.split("|")):
             return None
     if tunnel is not None:
@@ -71,11 +77,17 @@ class LinkPolicy:
     """Says what is allowed. Not for several threads at once, but `ask_anew`: the lanes ask with their lock."""
 
     def __init__(
-        self, store: Store, clock: Clock, *, interface: Callable[[], str | None] = lambda: None
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        interface: Callable[[], str | None] = lambda: None,
+        around: Surroundings | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._interface = interface
+        self._around = Surroundings(clock) if around is None else around
         self._looked_s: float | None = None
         self._verdict = SendingRules()
         self._counted = 0
@@ -92,6 +104,16 @@ class LinkPolicy:
     def ask_anew(self) -> None:
         """Something changed: the next `look` does not answer from memory."""
         self._looked_s = None
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        self._around.close()
+
+    def facts(self, interface: str | None) -> LinkFacts:
+        """Return what is known of *interface*; nobody is asked where no rule wants to know."""
+        if interface is None or not any(one.asks for one in self.rules.links):
+            return NOTHING_KNOWN
+        return self._around.link(interface)
 
     def look(self, now_s: float, sent_bytes: int) -> SendingRules:
         """Return what is allowed now.
@@ -117,6 +139,7 @@ class LinkPolicy:
             is_paused=paused is not None,
             ordered_rate=orders.limit(),
             original=self.rules.original,
+            facts=self.facts(interface),
         )
         if paused is not None:
             self._verdict = replace(self._verdict, detail=paused.detail)

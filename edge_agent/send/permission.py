@@ -13,8 +13,9 @@ import structlog
 
 from edge_agent.base.activity import Reason, Wait
 from edge_agent.core.groups import Role
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording
-from edge_agent.core.schedule import LinkRule, SendingRules
+from edge_agent.core.schedule import SendingRules
 from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
@@ -55,6 +56,10 @@ class Permission:
         """Over which link the lanes send, and what holds on it; for any thread."""
         return self._policy.last
 
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._policy.close()
+
     def may_send(self, now_s: float) -> Wait | None:
         """Return why nothing may be sent now, in words for a person; None: it may.
 
@@ -64,6 +69,7 @@ class Permission:
         self._throttle.limit(found.max_rate)
         self._keep_to_priority(found.min_priority)
         self._hold_originals(found)
+        self._waits.note_rules(found.notes)
         if found.blocked_by is None:
             self._allow()
             return None
@@ -86,8 +92,9 @@ class Permission:
     def change(self, rules: OwnerRules, *, links: Sequence[LinkRule] | None) -> None:
         """Go by *rules* from the next question on; its links only where *links* are given."""
         kept = self._policy.rules.links if links is None else links
-        original = self._policy.rules.original
-        self._policy.rules = OwnerRules(kept, rules.timetable, rules.max_rate, original)
+        self._policy.rules = replace(
+            self._policy.rules, links=kept, timetable=rules.timetable, max_rate=rules.max_rate
+        )
         self._policy.ask_anew()
 
     def choose_originals(self, original: str) -> None:

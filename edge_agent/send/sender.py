@@ -257,6 +257,7 @@ class Sender:
             for lane in self._lanes:
                 lane.let_go()
             self._factory.shared.held.close()
+            self._permission.close()
         for lane in self._lanes[1:]:
             lane.client.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,6 +10,7 @@ import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.clock import Clock
+from edge_agent.core.schedule import Note
 
 SHORTEST_WAIT_S = 0.2
 """Full jitter may draw zero, and a loop that fails at once must not spin."""
@@ -27,6 +28,9 @@ _TROUBLES = {
     Reason.SOURCE_IO: ProblemCode.SOURCE_IO,
 }
 _OF_RULES = frozenset({Reason.PAUSED, Reason.METERED, Reason.SCHEDULE})
+
+_NOTES = {one.value: one for one in (ProblemCode.RULE_UNKNOWN,)}
+"""What a note of the rules may be about."""
 
 log = structlog.get_logger()
 
@@ -76,6 +80,10 @@ class Waits:
         """Say why originals wait; None: they do not."""
         self.originals = wait
         self._activity.hold_originals(wait)
+
+    def note_rules(self, notes: Sequence[Note]) -> None:
+        """Say what people should know of the owner's rules, all of it."""
+        self._activity.note_rules(tuple((_NOTES[one.code], one.text) for one in notes))
 
     def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
         """Let everything wait; return the seconds until the next look."""

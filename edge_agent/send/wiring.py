@@ -183,7 +183,9 @@ def make_sender(
     def tunnel() -> str | None:
         return tunnel_among(way.usual, interface_to(""))
 
-    link.others.may_use = lambda name: why_not_used(name, policy.rules.links, tunnel())
+    link.others.may_use = lambda name: why_not_used(
+        name, policy.rules.links, tunnel(), policy.facts(name)
+    )
     link.others.is_beside_tunnel = lambda: tunnel() is not None
     link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
     return sender

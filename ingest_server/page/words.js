@@ -61,6 +61,7 @@ const PROBLEMS = {
   permission: ['The agent may not read some recordings.', 'Mend group and umask of the recorder.'],
   source_io: ['The card gives errors where a recording is read.', 'Act now: copy what can be read, and replace the card.'],
   left_out: ['Files in the folder are not sent: no pattern fits.', 'Add them to [watch] patterns, or to ignore.'],
+  rule_unknown: ['What a rule asks for cannot be found out. It uploads all the same.', 'The notes of its state name the rule and the reason.'],
   watch_limit: ['The kernel watches no more folders; new recordings are found later.', 'Raise fs.inotify.max_user_watches.'],
   disk_low: ['Its media disk is nearly full.', 'Let it delete what is verified ([retention]), or make room.'],
   delete_failed: ['A verified recording cannot be deleted.', 'Give the agent write access to the folder.'],

@@ -41,5 +41,6 @@ IDLE: dict[str, Any] = {
     "folders": [],
     "left_out": None,
     "held": None,
+    "notes": [],
     "last_completed_at": None,
 }

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
+from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts
 from edge_agent.core.schedule import SendingRules, decide
+from edge_agent.net import network_manager
 from edge_agent.net.interfaces import that_are_up, tunnel_among
 from edge_agent.net.knock import SocketAddress
 from edge_agent.net.link_monitor import address_of
@@ -28,6 +30,9 @@ def check_link(settings: AgentSettings, clock: Clock) -> Finding:
         return Finding("WARN", "link", text)
     verdict = _verdict(settings, clock, interface)
     text = f"{interface} leads to the server; {_rules_in_words(verdict)}"
+    text += "".join(f"; {note.text}" for note in verdict.notes)
+    if verdict.notes and verdict.blocked_by is None:
+        return Finding("WARN", "link", text)
     if verdict.blocked_by is not None:
         return Finding("WARN", "link", f"{text}; nothing is sent now: {verdict.detail}")
     return Finding("OK", "link", text)
@@ -55,7 +60,7 @@ def check_other_links(settings: AgentSettings, clock: Clock) -> Iterator[Finding
     for name in that_are_up():
         if name == usual or not answers(settings, clock, name):
             continue
-        why = why_not_used(name, rules, tunnel)
+        why = why_not_used(name, rules, tunnel, _facts(settings, name))
         text = f"the server answers over {name}, though not over {usual}"
         if why is None:
             yield Finding("WARN", "other links", f"{text}; the agent uses it until {usual} works")
@@ -89,7 +94,19 @@ def _verdict(settings: AgentSettings, clock: Clock, interface: str | None) -> Se
         used_today=0,
         is_paused=False,
         original=settings.groups.original,
+        facts=_facts(settings, interface),
     )
+
+
+def _facts(settings: AgentSettings, interface: str | None) -> LinkFacts:
+    """Ask NetworkManager, where a rule wants to know."""
+    if interface is None or not any(one.rule().asks for one in settings.link):
+        return NOTHING_KNOWN
+    try:
+        found = network_manager.look()
+    except network_manager.SilentError as error:
+        return LinkFacts(why_unknown=str(error))
+    return found.get(interface) or LinkFacts(why_unknown=network_manager.UNKNOWN_THERE)
 
 
 def _rules_in_words(verdict: SendingRules) -> str:

@@ -479,7 +479,7 @@ def test_a_priority_is_from_1_to_100(tmp_path, value):
         ("priority", "value = 3\nvalu = 3", "there is no key valu; did you mean value?"),
         ("priority", "value = 'x'", "value must be a whole number"),
         ("link", "meterd = true", "there is no key meterd; did you mean metered?"),
-        ("link", "metered = 'often'", "metered must be true or false"),
+        ("link", "metered = 'often'", 'metered must be true, false or "auto"'),
         ("link", "ifce = 'wwan0'", "there is no key ifce"),
     ],
 )
@@ -544,3 +544,15 @@ def test_a_share_that_is_none_is_one_sentence(tmp_path, written):
         '[retention] keep_free must be a size such as "20GB", or a share of the card such as "10%"'
         " (at most 99)"
     )
+
+
+def test_a_rule_for_links_asks_for_what_network_manager_says():
+    rules = [
+        LinkSettings(match="wlan*", ssid="Hangar*", metered="AUTO").rule(),
+        LinkSettings(match="wwan*", roaming="true", metered="yes").rule(),
+    ]
+
+    assert [(one.ssid, one.roaming, one.metered_if_told, one.metered) for one in rules] == [
+        ("Hangar*", None, True, False),
+        (None, True, False, True),
+    ]

@@ -4,18 +4,18 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import (
     URGENT,
     URGENT_METERED,
-    LinkRule,
     PriorityRule,
     Ranked,
     Slot,
-    Window,
     day_of,
     decide,
     priority_of,
 )
+from edge_agent.core.window import Window
 
 
 def at(*when):

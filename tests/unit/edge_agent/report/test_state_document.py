@@ -30,7 +30,7 @@ from tests.support.rim import StillClock
 KEYS = {
     "v", "ts", "seq", "boot_id", "clock", "state", "blocked_by", "blocked_detail", "paused",
     "limit_bytes_per_s", "rate_bytes_per_s", "eta_s", "queue", "current", "totals", "link", "disk",
-    "folders", "problems", "left_out", "held", "last_completed_at",
+    "folders", "problems", "left_out", "held", "notes", "last_completed_at",
 }  # fmt: skip
 
 
@@ -175,6 +175,7 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
         "problems": ["insecure_transport"],
         "left_out": None,
         "held": None,
+        "notes": [],
         "last_completed_at": None,
     }
 

@@ -7,8 +7,10 @@ import pytest
 from edge_agent.base.activity import Reason
 from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
-from edge_agent.core.schedule import URGENT_METERED, LinkRule, Slot, Window
+from edge_agent.core.link_rule import LinkRule
+from edge_agent.core.schedule import URGENT_METERED, Slot
 from edge_agent.core.upload import State
+from edge_agent.core.window import Window
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.core.schedule import LinkRule
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.send.link_policy import why_not_used
 
 METERED = LinkRule("wwan*", metered=True)

@@ -1,0 +1,104 @@
+"""A value from outside that may hang, lie or be gone, looked at in a thread of its own.
+
+Whoever asks gets what was found last and waits for nothing, so that no such thing ends or holds up what
+depends on it (law L6). A value that is too old counts as not known.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from edge_agent.base.clock import Clock
+from edge_agent.base.helper import only_helps
+
+Value = TypeVar("Value")
+
+_FIRST_S = 0.25
+"""What the first question of all may wait for, so that a start does not begin without any answer."""
+_UNASKED_S = 60.0
+"""The thread ends when nobody has asked for so long: no rule needs it any more."""
+
+
+class Looking(Generic[Value]):
+    """Safe to use from several threads. Nothing runs before the first question.
+
+    Args:
+        what: is looked at, for people and for the thread's name.
+        look: returns the value; may hang and may raise.
+        every_s: between two looks.
+        good_for_s: so old a value may be; longer than `every_s`, for a look may fail once.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        look: Callable[[], Value],
+        *,
+        clock: Clock,
+        every_s: float = 3.0,
+        good_for_s: float = 10.0,
+    ) -> None:
+        self._what = what
+        self._look = look
+        self._clock = clock
+        self._every_s = every_s
+        self._good_for_s = good_for_s
+        self._lock = threading.Lock()
+        self._has_looked = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._asked_s = 0.0
+        self._found: tuple[float, Value] | None = None
+        self.why_unknown = f"{what} has not answered yet"
+        """Why `now` returns nothing, if it does; for people."""
+
+    def now(self) -> Value | None:
+        """Return what was found last; None: nothing lately, so it is not known."""
+        if self._ask():
+            self._has_looked.wait(_FIRST_S)
+        found = self._found
+        if found is None or self._clock.now_s() - found[0] > self._good_for_s:
+            return None
+        return found[1]
+
+    def close(self) -> None:
+        """Look no more; a look that hangs ends when it does, or with the process."""
+        self._closing.set()
+
+    def _ask(self) -> bool:
+        """Let somebody look; return whether it is the first time."""
+        with self._lock:
+            self._asked_s = self._clock.now_s()
+            if self._thread is not None or self._closing.is_set():
+                return False
+            thread = threading.Thread(target=self._run, name=self._what, daemon=True)
+            with only_helps(f"thread for {self._what}", instead="it counts as not known"):
+                thread.start()
+                self._thread = thread
+                self._has_looked.clear()
+                return True
+        return False
+
+    def _run(self) -> None:
+        while self._is_wanted():
+            began_s = self._clock.now_s()
+            with only_helps(self._what, instead="rules that need it go on without"):
+                try:
+                    # Of when it was asked for: an answer that took a minute is a minute old.
+                    self._found = (began_s, self._look())
+                    self.why_unknown = f"{self._what} does not answer"  # if it hangs next
+                except Exception as error:
+                    self.why_unknown = str(error)
+                    raise
+            self._has_looked.set()
+            self._closing.wait(self._every_s)
+
+    def _is_wanted(self) -> bool:
+        with self._lock:
+            is_asked = self._clock.now_s() - self._asked_s <= _UNASKED_S
+            if is_asked and not self._closing.is_set():
+                return True
+            self._thread = None
+            return False
