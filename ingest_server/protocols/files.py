@@ -8,7 +8,7 @@ from http import HTTPStatus
 import falcon
 
 from ingest_server.core.errors import Refused
-from ingest_server.protocols import cors, digest_fields, ietf, tus
+from ingest_server.protocols import cors, digest_fields, ietf, tus, tus_request
 from ingest_server.protocols.requests import device_of, overriding
 from ingest_server.protocols.resumable import (
     IETF,
@@ -58,7 +58,7 @@ class Files:
             req.context.sent_method = req.method
             req.method = override
         if self._speaks_tus and not (self._speaks_ietf and self._is_ietf(req)):
-            resp.set_header(tus.RESUMABLE, tus.VERSION)
+            resp.set_header(tus_request.RESUMABLE, tus_request.VERSION)
         elif self._speaks_ietf and req.method == "POST":
             ietf.begin_creating(resp)
         return cors.is_preflight(req)
@@ -71,7 +71,7 @@ class Files:
 
     @staticmethod
     def _is_ietf(req: falcon.Request) -> bool:
-        return req.get_header(tus.RESUMABLE) is None and ietf.is_spoken_in(req)
+        return req.get_header(tus_request.RESUMABLE) is None and ietf.is_spoken_in(req)
 
     def is_ietf(self, req: falcon.Request, upload_id: str | None = None) -> bool:
         """Return which protocol to answer in.
@@ -83,7 +83,7 @@ class Files:
             return self._speaks_ietf
         if self._is_ietf(req):
             return True
-        if upload_id is None or req.get_header(tus.RESUMABLE) is not None:
+        if upload_id is None or req.get_header(tus_request.RESUMABLE) is not None:
             return False
         try:
             record = self.resumable.receiver.records.find(device_of(req), upload_id)
@@ -95,7 +95,7 @@ class Files:
         taken = []
         if self._speaks_tus:
             tus.options(self.resumable, resp)
-            taken.append(tus.CONTENT_TYPE)
+            taken.append(tus_request.CONTENT_TYPE)
         if self._speaks_ietf:
             ietf.options(self.resumable, resp)
             taken.append(ietf.CONTENT_TYPE)

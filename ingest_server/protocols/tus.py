@@ -6,29 +6,21 @@ the creation; the answer to the PATCH with the last byte says what was stored, a
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NoReturn
 
 import falcon
 
-from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import REPR_SHA_512, State, UploadRecord
-from ingest_server.core.recorded import told_in
-from ingest_server.protocols import digest_fields
-from ingest_server.protocols.requests import device_of, known_id, media_type_of, url_parts
+from ingest_server.core.record import State, UploadRecord
+from ingest_server.protocols.requests import device_of, known_id, url_parts
 from ingest_server.protocols.resumable import (
     DONE,
-    MAX_MEDIA_TYPE,
     PATH,
     PROTOCOL,
     TUS,
-    UNNAMED,
     DialectRefused,
     Resumable,
     content_of,
@@ -37,29 +29,28 @@ from ingest_server.protocols.resumable import (
     offset_of,
     set_created,
 )
+from ingest_server.protocols.tus_request import (
+    ALGORITHMS,
+    CONCAT,
+    RAW_METADATA,
+    VERSION,
+    check_type,
+    check_version,
+    checksum_of,
+    length_to_be,
+    number_of,
+    to_create,
+)
 from upload_protocol import headers
-from upload_protocol.digests import Digest
-from upload_protocol.messages import CreateRequest, UploadStatus
+from upload_protocol.messages import UploadStatus
 
-VERSION = "1.0.0"
-RESUMABLE = "Tus-Resumable"
 EXTENSIONS = (
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,"
     "concatenation"
 )
-ALGORITHMS = ("sha1", "sha256", "md5")
-CONTENT_TYPE = "application/offset+octet-stream"
 CHECKSUM_MISMATCH = "460 Checksum Mismatch"
 
-RAW_METADATA = "tus-metadata"
-CONCAT = "tus-concat"
 MAX_PARTS = 1000
-
-_OURS = frozenset({PROTOCOL, RAW_METADATA, CONCAT, REPR_SHA_512})
-"""What a client's own metadata cannot set."""
-
-_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+\Z")
-_HEX = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 
 
 def options(resumable: Resumable, resp: falcon.Response) -> None:
@@ -78,7 +69,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         Refused: the request cannot be read, or there is no room for the upload.
         DialectRefused: as the protocol words it.
     """
-    _check_version(req, resp)
+    check_version(req, resp)
     concat = req.get_header("Upload-Concat") or ""
     if concat.startswith("final;"):
         _create_final(resumable, req, resp, concat)
@@ -87,9 +78,9 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
         raise Refused("malformed-request", "Upload-Concat is neither 'partial' nor 'final;URL ...'")
     content = content_of(req)
     if content.length != 0:
-        _check_type(req)
-    checksum = _checksum(req)
-    wanted = _wanted(req, _length_to_be(req), concat)
+        check_type(req)
+    checksum = checksum_of(req)
+    wanted = to_create(req, length_to_be(req), concat)
     if not concat:
         resumable.refuse_undigested(wanted, "send it as the metadata sha256")
     status, is_new = resumable.create(req, wanted)
@@ -109,7 +100,7 @@ def create(resumable: Resumable, req: falcon.Request, resp: falcon.Response) -> 
 
 
 def head(resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-    _check_version(req, resp)
+    check_version(req, resp)
     device = device_of(req)
     status = resumable.go_on(device, resumable.receiver.take_over(device, known_id(upload_id)))
     record = resumable.receiver.records.find(device, upload_id)
@@ -141,13 +132,13 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
         Refused: the request cannot be read, or the upload takes no more.
         DialectRefused: as the protocol words it.
     """
-    _check_version(req, resp)
+    check_version(req, resp)
     device = device_of(req)
-    _check_type(req)
-    start = _number(req, headers.UPLOAD_OFFSET)
+    check_type(req)
+    start = number_of(req, headers.UPLOAD_OFFSET)
     if start is None:
         raise Refused("malformed-request", "send Upload-Offset: where the body begins")
-    checksum = _checksum(req)
+    checksum = checksum_of(req)
     record = resumable.receiver.records.find(device, known_id(upload_id))
     if _is_final(record):
         raise DialectRefused("forbidden", "a final upload takes no bytes", status="403 Forbidden")
@@ -174,49 +165,14 @@ def patch(resumable: Resumable, req: falcon.Request, resp: falcon.Response, uplo
 def delete(
     resumable: Resumable, req: falcon.Request, resp: falcon.Response, upload_id: str
 ) -> None:
-    _check_version(req, resp)
+    check_version(req, resp)
     resumable.terminate(device_of(req), known_id(upload_id))
     resp.status = HTTPStatus.NO_CONTENT
 
 
-def _check_version(req: falcon.Request, resp: falcon.Response) -> None:
-    found = req.get_header(RESUMABLE)
-    if found != VERSION:
-        resp.set_header("Tus-Version", VERSION)
-        said = "no version" if found is None else f"version {found[:20]!r}"
-        detail = f"this server speaks tus {VERSION}; the request names {said} in {RESUMABLE}"
-        raise DialectRefused("unsupported-version", detail, status="412 Precondition Failed")
-
-
-def _check_type(req: falcon.Request) -> None:
-    if media_type_of(req) != CONTENT_TYPE:
-        raise Refused("unsupported-media-type", f"send Content-Type: {CONTENT_TYPE}")
-
-
-def _number(req: falcon.Request, name: str) -> int | None:
-    text = req.get_header(name)
-    if text is None:
-        return None
-    found = headers.whole_number(text)
-    if found is None:
-        raise Refused("malformed-request", f"{name} is not a whole number of bytes")
-    return found
-
-
-def _length_to_be(req: falcon.Request) -> int | None:
-    length = _number(req, headers.UPLOAD_LENGTH)
-    deferred = req.get_header("Upload-Defer-Length")
-    if deferred not in {None, "1"}:
-        raise Refused("malformed-request", "Upload-Defer-Length may only be 1")
-    if (length is None) == (deferred is None):
-        detail = "send either Upload-Length or Upload-Defer-Length: 1"
-        raise Refused("malformed-request", detail)
-    return length
-
-
 def _with_length(resumable: Resumable, req: falcon.Request, status: UploadStatus) -> UploadStatus:
     """Fix the length where the request is the first to tell it."""
-    length = _number(req, headers.UPLOAD_LENGTH)
+    length = number_of(req, headers.UPLOAD_LENGTH)
     # Told once more, as by a client that repeats a broken request, it changes nothing.
     if length is None or length == status.length:
         return status
@@ -225,94 +181,6 @@ def _with_length(resumable: Resumable, req: falcon.Request, status: UploadStatus
         raise Refused("inconsistent-length", detail)
     resumable.receiver.set_length(device_of(req), status.id, length)
     return resumable.receiver.status(device_of(req), status.id)
-
-
-def _checksum(req: falcon.Request) -> Checksum | None:
-    text = req.get_header("Upload-Checksum")
-    if text is None:
-        return None
-    algorithm, _, encoded = text.partition(" ")
-    if algorithm not in ALGORITHMS:
-        detail = f"the algorithm is {algorithm[:20]!r}; it is one of {', '.join(ALGORITHMS)}"
-        raise Refused("malformed-request", detail)
-    try:
-        value = base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        value = b""
-    if not value:
-        raise Refused("malformed-request", "Upload-Checksum is not ALGORITHM BASE64")
-    return Checksum(algorithm, value)
-
-
-def parse_metadata(text: str) -> dict[str, bytes]:
-    """Read ``Upload-Metadata``: pairs of a key and a base64 value, which may be missing.
-
-    Raises:
-        Refused: not of that form, or a key comes twice.
-    """
-    found: dict[str, bytes] = {}
-    if not text.strip():
-        return found
-    for pair in text.split(","):
-        key, _, encoded = pair.strip(" ").partition(" ")
-        if not _KEY.match(key):
-            raise Refused("malformed-request", f"Upload-Metadata has no key in {pair[:40]!r}")
-        if key in found:
-            raise Refused("malformed-request", f"Upload-Metadata has {key[:40]!r} twice")
-        try:
-            found[key] = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except (binascii.Error, ValueError) as error:
-            detail = f"Upload-Metadata: the value of {key[:40]!r} is not base64"
-            raise Refused("malformed-request", detail) from error
-    return found
-
-
-def _wanted(req: falcon.Request, length: int | None, concat: str) -> CreateRequest:
-    raw = req.get_header("Upload-Metadata") or ""
-    pairs = parse_metadata(raw)
-    # Bytes that are no UTF-8 come out percent-escaped, as names do.
-    texts = {key: value.decode("utf-8", "surrogateescape") for key, value in pairs.items()}
-    kept = {key: value for key, value in texts.items() if value.isprintable() and key not in _OURS}
-    digest, noted = _digest(req, pairs)
-    kept |= {PROTOCOL: TUS, RAW_METADATA: raw, **noted}
-    if concat:
-        kept[CONCAT] = concat
-    media_type = texts.get("filetype") or texts.get("type") or None
-    return CreateRequest(
-        name=texts.get("filename") or texts.get("name") or UNNAMED,
-        folder=_folder(texts),
-        length=length,
-        digest=digest,
-        modified_at=told_in(texts),
-        media_type=None if media_type is None else media_type[:MAX_MEDIA_TYPE],
-        metadata=kept,
-    )
-
-
-def _folder(texts: Mapping[str, str]) -> str:
-    path = texts.get("relativePath", "")
-    if path == "null":  # what Uppy sends for a file outside of any folder
-        return ""
-    return path.rpartition("/")[0].strip("/")
-
-
-def _digest(
-    req: falcon.Request, pairs: Mapping[str, bytes]
-) -> tuple[Digest | None, dict[str, str]]:
-    """Return what the whole file is to have; see `digest_fields.whole_file`."""
-    in_header, noted = digest_fields.whole_file(req)
-    value = pairs.get("sha256")
-    if value is None:
-        return in_header, noted
-    if _HEX.match(value):
-        value = bytes.fromhex(value.decode("ascii"))
-    if len(value) != 32:
-        detail = "the metadata sha256 is neither 64 hexadecimal digits nor 32 bytes"
-        raise Refused("malformed-request", detail)
-    found = Digest(value)
-    if in_header not in {None, found}:
-        raise Refused("malformed-request", "Repr-Digest and the metadata sha256 differ")
-    return found, noted
 
 
 def _create_final(
@@ -325,7 +193,7 @@ def _create_final(
         raise Refused("malformed-request", "a final upload has no body")
     device = device_of(req)
     parts = _parts(resumable, device, concat)
-    wanted = _wanted(req, sum(part.length or 0 for part in parts), concat)
+    wanted = to_create(req, sum(part.length or 0 for part in parts), concat)
     resumable.refuse_undigested(wanted, "send it as the metadata sha256")
     status, is_new = resumable.create(req, wanted)
     record = resumable.receiver.records.find(device, status.id)

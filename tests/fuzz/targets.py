@@ -19,7 +19,7 @@ from ingest_server.front import request_head as heads
 from ingest_server.front.address import parse_address
 from ingest_server.front.body import BodyTruncatedError, Patience
 from ingest_server.front.chunked import ChunkedBody
-from ingest_server.protocols import digest_fields, interop, requests, tus
+from ingest_server.protocols import digest_fields, interop, requests, tus_request
 from ingest_server.protocols import disposition as dispositions
 from upload_protocol import headers
 from upload_protocol.digests import DigestError, parse_digest
@@ -150,7 +150,7 @@ def _ends(left: bytes) -> bool:
 
 def tus_metadata(data: bytes) -> None:
     with suppress(Refused):
-        tus.parse_metadata(data.decode("latin-1"))
+        tus_request.parse_metadata(data.decode("latin-1"))
 
 
 def structured_fields(data: bytes) -> None:
@@ -169,9 +169,9 @@ def structured_fields(data: bytes) -> None:
         length = interop.integer(req, name)
         assert length is None or 0 <= length < 10**15
         with suppress(Refused):
-            assert 0 <= (tus._number(req, name) or 0) <= headers.MAX_OFFSET + 1
+            assert 0 <= (tus_request.number_of(req, name) or 0) <= headers.MAX_OFFSET + 1
     assert interop.boolean(req, "Upload-Complete") in {None, True, False}
-    for read in (tus._checksum, digest_fields.of_content):
+    for read in (tus_request.checksum_of, digest_fields.of_content):
         with suppress(Refused):
             found = read(req)
             assert found is None or found.value
