@@ -17,6 +17,7 @@ from edge_agent.media.folders import Folders
 from edge_agent.media.identity import identity_of
 from edge_agent.media.retry import ANEW
 from edge_agent.media.stability_check import UNSETTLED, settling
+from edge_agent.media.versions import end_version
 from edge_agent.store.recordings import Store
 
 
@@ -88,9 +89,7 @@ def _take(store: Store, found: Found) -> Recording:
         if before.state in (State.FAILED, State.OVERWRITTEN):
             return store.advance(before, Event.RETRIED, identity=found.identity, **ANEW)
         if before.state in (State.VERIFIED, State.KEPT) and not is_same:
-            if before.state is State.VERIFIED:
-                store.advance(before, Event.SOURCE_CHANGED)
-            return store.add([replace(found, supersedes=before.published_as)])[0]
+            return store.add([replace(found, supersedes=end_version(store, before))])[0]
     except StaleRecordingError:
         return _take(store, found)  # another worker moved it this instant
     return before

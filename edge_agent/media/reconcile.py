@@ -20,6 +20,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
+from edge_agent.media.versions import end_version
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -99,12 +100,10 @@ class Reconciler:
     def _is_changed_known(self, before: Recording, found: Found, now_s: float) -> bool:
         """Move a recording whose file has other content now; returns and raises as `is_known`."""
         self._settler.pauses.learn(found.path, before.identity, found.identity, now_s)
-        if before.state is State.VERIFIED:
-            # The receipt is for other bytes: these are a new recording.
-            self._store.advance(before, Event.SOURCE_CHANGED)
-        elif before.state is not State.KEPT:
+        if before.state not in (State.VERIFIED, State.KEPT):
             return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
-        self.superseded = before.published_as
+        # The receipt is for other bytes: these are a new recording.
+        self.superseded = end_version(self._store, before)
         return False
 
     def _is_renamed(self, found: Found, now_s: float) -> bool:

@@ -21,6 +21,7 @@ from edge_agent.media.janitor import Janitor
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.mounts import Space
 from edge_agent.media.source import Source
+from edge_agent.media.versions import end_version
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
@@ -168,15 +169,14 @@ class Lane:
         before = self.now(recording)
         with open(before.path, "ab") as file:
             file.write(data)
-        if before.state is State.VERIFIED:
-            self.store.advance(before, Event.SOURCE_CHANGED)
+        supersedes = end_version(self.store, before)
         identity = identity_of(os.stat(before.path))
         found = Found(
             path=before.path,
             folder=before.folder,
             name=before.name,
             identity=identity,
-            supersedes=before.published_as,
+            supersedes=supersedes,
         )
         (seen,) = self.store.add([found])
         return self.store.advance(seen, Event.SETTLED)

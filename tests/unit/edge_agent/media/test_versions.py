@@ -59,6 +59,25 @@ def test_a_later_version_says_which_earlier_one_it_supersedes(folder, kept):
     assert (row["supersedes"], row["published_as"]) == ("d/x", "d/x")
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_of_a_log_of_many_versions_one_is_on_the_card_and_few_are_remembered(
+    folder, monkeypatch, kept
+):
+    monkeypatch.setattr("edge_agent.store.moves._KEEP_PAST", 3)
+    for number in range(8):
+        folder.write("gps.csv", b"one more line\n" * number)
+        folder.settle()
+        folder.pass_time(300.0)
+        [latest] = folder.store.in_states(State.STABLE)
+        latest = sent(folder, latest)
+        if kept:
+            latest = folder.store.advance(latest, Event.KEEPING)
+
+    there = folder.store.in_states(State.VERIFIED, State.KEPT)
+    assert [one.id for one in there] == [latest.id]
+    assert len(folder.store.in_states(State.RELEASED)) == 3
+
+
 def test_a_version_that_the_janitor_noticed_is_superseded_too(folder):
     log = folder.write("gps.csv")
     folder.settle()
@@ -127,7 +146,7 @@ def test_a_kept_file_is_not_sent_again_and_a_changed_one_is_a_new_recording(fold
     folder.settle()
 
     assert unchanged == kept
-    assert [one.state for one in folder.store.in_states(*State)] == [State.KEPT, State.STABLE]
+    assert [one.state for one in folder.store.in_states(*State)] == [State.RELEASED, State.STABLE]
 
 
 def test_a_renamed_kept_file_is_not_sent_again(folder):
