@@ -134,6 +134,19 @@ class TestArriving:
 
         assert read(blobs.open_part(ID)) == bytes(3) + b"other"
 
+    def test_bytes_of_a_published_file_are_copied_and_stay_when_it_goes(self, blobs, part):
+        publish(blobs, b"a whole other recording", "d/a.csv", OTHER)
+        source = blobs.open_published("d/a.csv")
+
+        assert source.identity() is not None
+        part.copy_from(source, 7, start=0, offset=0)
+        blobs.remove_published("d/a.csv", blobs.identity("d/a.csv"))
+        part.copy_from(source, 6, start=7, offset=7)
+        part.sync()
+        source.close()
+
+        assert read(blobs.open_part(ID)) == b"a whole other"
+
     def test_hints_and_a_probe_change_nothing(self, blobs, part):
         part.pwrite(memoryview(b"hello"), 0)
         part.write_out(5, 0)

@@ -1,0 +1,67 @@
+"""A log that is written on after it was sent (`[watch] append`), by the real programs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.recordings import MB
+from tests.support.site import site
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+LOG = os.urandom(3 * MB)
+TAIL = os.urandom(100_000)
+BESIDE = 100_000
+"""What requests, and reports to the server, take beside the bytes of recordings."""
+
+
+def write_on(here, data):
+    with (here.agent.media / "log.csv").open("ab") as log:
+        log.write(data)
+
+
+def finish(here, count):
+    here.agent.run("upload", "--finished", str(here.agent.media / "log.csv"))
+    here.wait_until_published(count)
+
+
+def contents(here):
+    return sorted((one.read_bytes() for one in here.server.published_files()), key=len)
+
+
+def test_only_what_is_new_goes_over_the_link_and_each_content_is_published(tmp_path):
+    with site(tmp_path, watch={"append": ["*.csv"]}) as here:
+        here.agent.start()
+        write_on(here, LOG)
+        finish(here, 1)
+        before = here.link.sent
+        for number in range(2):
+            write_on(here, TAIL)
+            finish(here, number + 2)
+
+        assert here.link.sent - before - 2 * len(TAIL) in range(BESIDE)
+        assert contents(here) == [LOG + number * TAIL for number in range(3)]
+
+
+def test_a_kill_of_both_programs_costs_at_most_what_was_under_way(tmp_path):
+    with site(tmp_path, watch={"append": ["*.csv"]}, upload={"max_rate": "1MB"}) as here:
+        here.agent.start()
+        write_on(here, LOG[:MB])
+        finish(here, 1)
+        before = here.link.sent
+        write_on(here, LOG[MB:])
+        here.agent.run("upload", "--finished", str(here.agent.media / "log.csv"))
+        wait_for(lambda: here.link.sent - before > MB, "the rest is under way")
+        here.agent.kill()
+        here.server.kill()
+        write_on(here, TAIL)
+        here.server.start()
+        here.agent.start()
+        here.agent.run("upload", "--finished", str(here.agent.media / "log.csv"))
+        wait_for(lambda: LOG + TAIL in contents(here), "all of it is published")
+
+        assert here.link.sent - before < len(LOG[MB:] + TAIL) + 2 * MB
+        assert contents(here)[0] == LOG[:MB]
