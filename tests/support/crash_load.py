@@ -20,6 +20,7 @@ from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 
 KIB = 1024
+MIB = 1024 * KIB
 HOST = "127.0.0.1"
 MODIFIED_AT = "2024-11-20T23:30:00Z"
 MODIFIED_S = 1732145400
@@ -162,7 +163,8 @@ class Client:
             self.close()
         return answer.status, json.loads(content) if content else {}
 
-    def create(self, name: str, length: int) -> str:
+    def create(self, name: str, length: int, before: bytes = b"") -> tuple[str, RangeSet]:
+        """Create an upload of what *before*, which was published, was written on; return what is held of it."""
         request = {
             "name": name,
             "folder": "",
@@ -170,6 +172,8 @@ class Client:
             "device": self.device,
             "modified_at": MODIFIED_AT,
         }
+        if before:
+            request["extends"] = {"digest": str(Digest.of(before)), "length": len(before)}
         status, document = self.ask(
             "POST",
             "/v1/uploads",
@@ -178,7 +182,7 @@ class Client:
             Idempotency_Key=secrets.token_hex(16),
         )
         assert status == 201, document
-        return str(document["id"])
+        return str(document["id"]), _ranges(document)
 
     def put(
         self, upload_id: str, span: ByteRange, data: bytes, total: int, *, with_digest: bool
@@ -238,6 +242,8 @@ class Sender:
         self._ledger = ledger
         self._client = Client(port, f"cam-{number}")
         self._prefix = f"{seed}-{number}"
+        self._published = b""
+        """What was published last."""
         self._stop = threading.Event()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -271,11 +277,14 @@ class Sender:
     def _upload(self, name: str) -> None:
         draw, ledger, client = self._draw, self._ledger, self._client
         length = draw.choice([1, 5000, 100_000, 400_000, 1_000_000]) + draw.randrange(5000)
-        first = draw.randbytes(length)
+        before = self._published if draw.random() < 0.3 else b""
+        first = before + draw.randbytes(length)
         ledger.begin(name, client.device, first)
-        upload_id = client.create(name, length)
+        upload_id, held = client.create(name, len(first), before)
         ledger.note("created", name, upload_id)
-        pieces = list(_pieces(length, draw.choice([64, 200, 400]) * KIB))
+        ledger.note("held", name, held)
+        pieces = list(_pieces(len(first), draw.choice([64, 200, 400]) * KIB))
+        pieces = [piece for piece in pieces if not held.covers(piece)]
         if draw.random() < 0.5:
             draw.shuffle(pieces)
         content = bytearray(first)
@@ -327,6 +336,7 @@ class Sender:
             status, receipt = self._client.complete(upload_id, content)
         assert status == 200, receipt
         self._ledger.note("completed", name, receipt)
+        self._published = content if len(content) < MIB else b""
         if self._draw.random() < 0.1:  # as if the answer had been lost
             assert self._client.complete(upload_id, content) == (200, receipt)
 
