@@ -27,6 +27,7 @@ from typing import Any
 import structlog
 
 from edge_agent import memory
+from edge_agent.base import patience
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
@@ -429,6 +430,7 @@ class Agent:
         self._ends_s = self._clock.now_s() + _STOP_S
         self._notifier.stopping()
         self._snapshots.phase = "stopping"
+        patience.SHARED.end()
         with only_helps("link watch", instead="it ends with the process"):
             self._link.stop(0)
         self._reports.stop()  # first: it looks whether the link works, before requests are broken off

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DISK = "disk"
     PERMISSION = "permission"
     SOURCE_IO = "source_io"
+    SOURCE_SILENT = "source_silent"
     CARD_ABSENT = "card_absent"
     ON_DEMAND = "on_demand"
 
@@ -65,6 +66,7 @@ class ProblemCode(StrEnum):
     CARD_ABSENT = "card_absent"
     PERMISSION = "permission"
     SOURCE_IO = "source_io"
+    SOURCE_SILENT = "source_silent"
     LEFT_OUT = "left_out"
     RULE_UNKNOWN = "rule_unknown"
     INSECURE_TRANSPORT = "insecure_transport"

@@ -8,6 +8,7 @@ AgentError
 ├── SourceError            the file, not the link
 │   ├── SourceChangedError    other bytes than before: wait until it is finished, hash again
 │   ├── SourceVanishedError   gone
+│   ├── SourceSilentError     its file system does not answer: nothing is known of it
 │   └── SourceUnreadableError exists, cannot be read (permission, bad card)
 └── TransportError         a request did not do its work
     ├── LinkDownError      nothing came back: the bytes may or may not have arrived
@@ -70,6 +71,10 @@ class SourceChangedError(SourceError):
 
 class SourceVanishedError(SourceError):
     """The file is gone."""
+
+
+class SourceSilentError(SourceError):
+    """The file system that the file lies on does not answer: wait, and ask nothing of the file."""
 
 
 class SourceUnreadableError(SourceError):

@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edge_agent.base.patience import SHARED, SilentError
+
 
 def is_within(inner: Path, outer: Path) -> bool:
     """Return whether *inner* is *outer* or lies in it, as far as can be told now.
 
-    What is not there yet is judged by its path alone.
+    What is not there yet is judged by its path alone, and so is what does not answer.
     """
+    try:
+        return SHARED.call(
+            b"overlap of " + os.fsencode(inner) + b" and " + os.fsencode(outer),
+            lambda: _is_within(inner, outer),
+        )
+    except SilentError:
+        return inner.is_relative_to(outer)
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
     real, top = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
     if real.is_relative_to(top):
         return True

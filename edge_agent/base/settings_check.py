@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from edge_agent.base.credentials import FOR_SERVER, credential
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.overlap import is_within
+from edge_agent.base.patience import SHARED, SilentError
 from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings, WatchSettings
 from edge_agent.base.tls import TlsFiles, context
 from edge_host.settings import path_keys
@@ -22,14 +24,15 @@ _FILES = [key for key in path_keys(AgentSettings) if key[-1].endswith("_file")]
 
 def problems_of_files(settings: AgentSettings) -> Iterator[str]:
     state_dir = settings.state_dir
-    for one in settings.watch:
+    answering = [one for one in settings.watch if _answers(one.folder)]
+    for one in answering:
         if _is_other_than_folder(one.folder):
             yield f"{one.said}: {one.folder} is a file; name the folder that the camera writes to"
-    yield from _problems_between(settings.watch)
+    yield from _problems_between(answering)
     yield from _unknown_folders(settings)
     if _is_other_than_folder(state_dir):
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
-    for one in settings.watch:
+    for one in answering:
         if is_within(state_dir, one.folder):
             which = f" {one.name}" if one.name else ""
             yield f"state_dir: {state_dir} lies in the watched folder{which}; name one outside of it"
@@ -85,7 +88,18 @@ def _mode(path: Path) -> int:
     Raises:
         OSError: nothing is there, or this user may not look (which `Path.exists` raises, too).
     """
-    return path.stat().st_mode
+    return SHARED.call(b"mode of " + os.fsencode(path), lambda: path.stat().st_mode)
+
+
+def _answers(path: Path) -> bool:
+    """Return whether its file system says anything; one that is silent is held against nothing."""
+    try:
+        _mode(path)
+    except SilentError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_other_than_folder(path: Path) -> bool:
@@ -173,6 +187,11 @@ def warnings_of(settings: AgentSettings, environment: Mapping[str, str]) -> Iter
     for one in settings.watch:
         try:
             _mode(one.folder)
+        except SilentError as error:
+            yield (
+                f"{one.said}: {one.folder} does not answer ({error.strerror}): the agent goes on with other"
+                " folders, and with this one when it answers"
+            )
         except PermissionError:
             yield (
                 f"{one.said}: {one.folder} may not be entered by this user: the agent waits for it;"

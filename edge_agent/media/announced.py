@@ -16,7 +16,7 @@ from edge_agent.base.errors import AgentError
 from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 from edge_agent.media.folder import FolderRules
 from edge_agent.media.identity import identity_at, identity_of
 from edge_agent.media.scan import SYSTEM_FOLDERS
@@ -74,15 +74,19 @@ def recording_at(path: bytes, root: bytes, rules: FolderRules) -> Identity:
     if why is not None:
         raise NoRecordingError(why)
     try:
-        if not stat.S_ISREG(beneath.status(path).st_mode):
-            raise NoRecordingError("it is no regular file")
-        fd = beneath.open_file(path)  # whether this process may read it is known only then
-        try:
-            return identity_of(os.fstat(fd))
-        finally:
-            os.close(fd)
+        return answers.touch(path, lambda: _identity_of_regular(path))
     except OSError as error:
         raise NoRecordingError(error.strerror or str(error)) from error
+
+
+def _identity_of_regular(path: bytes) -> Identity:
+    if not stat.S_ISREG(beneath.status(path).st_mode):
+        raise NoRecordingError("it is no regular file")
+    fd = beneath.open_file(path)  # whether this process may read it is known only then
+    try:
+        return identity_of(os.fstat(fd))
+    finally:
+        os.close(fd)
 
 
 def why_not_by_name(path: bytes, root: bytes, rules: FolderRules) -> str | None:

@@ -9,6 +9,8 @@ Nothing is kept open between two calls: a card can be ejected, and what is mount
 
 `openat2` with RESOLVE_NO_SYMLINKS (Linux 5.6) does it in one call; where the kernel lacks it, or a
 sandbox forbids it, each component is opened below the one before.
+
+A file system that does not answer costs some seconds, and then a `SilentError` (`answers`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from edge_agent.media import answers
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Nothing of that name is there: a component is missing, is no folder, or is a link."""
@@ -65,11 +69,12 @@ def folder(path: bytes) -> Iterator[int]:
     Raises:
         OSError: ELOOP if a component of *path* is a link.
     """
+    place = answers.place_of(path)
     fd = _open(path or b"/", os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield fd
     finally:
-        os.close(fd)
+        answers.close(place, fd)
 
 
 def status(path: bytes) -> os.stat_result:
@@ -78,7 +83,11 @@ def status(path: bytes) -> os.stat_result:
     Raises:
         OSError: ELOOP if a component before the last is a link.
     """
-    fd = _open(path or b"/", os.O_PATH | os.O_NOFOLLOW)
+    return answers.touch(path, lambda: _status(path))
+
+
+def _status(path: bytes) -> os.stat_result:
+    fd = _open_now(path or b"/", os.O_PATH | os.O_NOFOLLOW)
     try:
         return os.fstat(fd)
     finally:
@@ -95,6 +104,10 @@ def is_there(path: bytes) -> bool:
 
 
 def _open(path: bytes, flags: int) -> int:
+    return answers.touch(path, lambda: _open_now(path, flags), undo=os.close)
+
+
+def _open_now(path: bytes, flags: int) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
     fd = _syscall(_OPENAT2, _AT_FDCWD, path, ctypes.byref(how), ctypes.sizeof(how))
     if fd >= 0:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.base.helper import only_helps
+from edge_agent.media import answers
 from edge_agent.media.mounts import fstab_points, mount_point_of, mount_points, read_mountinfo
 from edge_agent.store.notes import Notes
 
@@ -68,7 +69,7 @@ class Card:
 
     def _real(self) -> Path:
         with suppress(OSError, RuntimeError):
-            return self._folder.resolve()
+            return answers.touch_configured(os.fsencode(self._folder), self._folder.resolve)
         return self._folder
 
     def _remembered(self) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
+from edge_agent.media import answers
 from edge_agent.media.folder import Folder
 from edge_agent.media.mounts import Space
 from edge_agent.store.outbox import NewEvent
@@ -49,8 +51,14 @@ class DiskSpace:
         self._compare(settings)
         self._due_s = now_s + _LOOK_S
 
+    def _ask(self) -> Space | None:
+        path = os.fsencode(self._folder.path)
+        with suppress(OSError):
+            return answers.touch_configured(path, lambda: self._space(path))
+        return None
+
     def _compare(self, settings: RetentionSettings) -> None:
-        space = self._space(os.fsencode(self._folder.path))
+        space = self._ask()
         if space is None or space.total == 0:
             return
         low = is_low(

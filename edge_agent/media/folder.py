@@ -10,6 +10,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity, Share
 from edge_agent.core.stability import SettlePolicy
+from edge_agent.media import answers
 from edge_agent.media.markers import MarkerRules
 from edge_agent.media.mounts import Space, space_at
 
@@ -109,6 +111,9 @@ class Folder:
         Raises:
             OSError: it is not there, cannot be reached, or is no folder; ``strerror`` says which.
         """
+        return answers.touch_configured(os.fsencode(self.path), self._real_path)
+
+    def _real_path(self) -> Path:
         try:
             found = self.path.resolve(strict=True)
         except RuntimeError as error:  # a loop of links, before Python 3.13
@@ -119,7 +124,10 @@ class Folder:
 
     def space(self) -> Space | None:
         """Return what is free where it lies; None: that cannot be told."""
-        return space_at(os.fsencode(self.path))
+        path = os.fsencode(self.path)
+        with suppress(OSError):
+            return answers.touch_configured(path, lambda: space_at(path))
+        return None
 
 
 def _rules(settings: WatchSettings) -> FolderRules:

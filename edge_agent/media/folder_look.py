@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import structlog
 
@@ -17,6 +18,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity
+from edge_agent.media import answers
 from edge_agent.media.folder import Folder, found_below
 from edge_agent.media.missing import MissingFiles
 from edge_agent.media.reconcile import Reconciler
@@ -32,6 +34,8 @@ ASKED_AT_ONCE = 1000
 """Files that the store is asked about in one step: a second or so on a small board, so that the
 watchdog sees progress, and that what is found is remembered in batches."""
 _ADDED_AT_ONCE = 500
+_ASKED_BY_HAND = 100
+"""Entries of a folder that another thread asks for at once: a server far away takes a second for them."""
 _PASSED_AT_ONCE = 10_000
 """Files in one step, known ones among them: a tenth of a second here, a second on a small board."""
 
@@ -178,7 +182,7 @@ class FolderLook:
             self._owes_search = True
         self._known.begin()
         scan = self._scan(root)
-        return _Walk(root, scan, iter(scan), set(self._settler.paths()))
+        return _Walk(root, scan, _by_hand(root, iter(scan)), set(self._settler.paths()))
 
     def _scan(self, root: bytes) -> Scan:
         return Scan(
@@ -235,6 +239,18 @@ class FolderLook:
         if later:
             self._settler.watch_later(later[0], later[-1], now_s)
         self._activity.touch()
+
+
+def _by_hand(
+    root: bytes, entries: Iterator[tuple[bytes, Identity]]
+) -> Iterator[tuple[bytes, Identity]]:
+    """Yield *entries* of *root*, each of which asks its file system, so that one that is silent ends it.
+
+    Raises:
+        SilentError: nobody takes any more of *entries*.
+    """
+    while some := answers.look_through(root, lambda: list(islice(entries, _ASKED_BY_HAND))):
+        yield from some
 
 
 def _key(path: bytes, identity: Identity) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from edge_agent.base.overlap import is_within
+from edge_agent.base.patience import SilentError
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Recording, Share
 from edge_agent.media.folder import Folder
@@ -92,8 +93,10 @@ class Folders:
     def holding(self, path: bytes) -> Folder | None:
         """Return the folder that the file at *path*, a real one, lies in; None: in none of them."""
         for one in self._all:
-            top = os.path.realpath(os.fsencode(one.path)).rstrip(b"/") + b"/"
-            if path.startswith(top):
+            top = one.path
+            with suppress(OSError):  # away, or it does not answer: as it was configured
+                top = one.real_path()
+            if path.startswith(os.fsencode(top).rstrip(b"/") + b"/"):
                 return one
         return None
 
@@ -106,6 +109,8 @@ class Folders:
         for one in self._all:
             if one is folder:
                 return None
+            if not _answers(one):
+                continue
             if is_within(one.path, folder.path) or is_within(folder.path, one.path):
                 return one
             if _have_files_in_common(one, folder):
@@ -124,6 +129,17 @@ class Folders:
                 with suppress(OSError):
                     tops.add(os.fsencode(one.real_path()))
                 store.adopt(unknown, one.name, tops)
+
+
+def _answers(folder: Folder) -> bool:
+    """Return whether its file system says anything; one that is silent is held against nothing."""
+    try:
+        folder.real_path()
+    except SilentError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _have_files_in_common(one: Folder, other: Folder) -> bool:

@@ -11,7 +11,7 @@ from edge_agent.base.errors import StaleRecordingError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording
 from edge_agent.core.upload import Event, State
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 from edge_agent.media.folder import found_below
 from edge_agent.media.folders import Folders
 from edge_agent.media.identity import identity_of
@@ -44,11 +44,11 @@ def hand_over(
     """
     taken: list[Recording] = []
     refused: list[Refusal] = []
-    for path in dict.fromkeys(os.path.realpath(path) for path in paths):
+    for named in dict.fromkeys(paths):
         try:
-            found = _look_at(path, folders)
+            found = _look_at(answers.real_path_of(named), folders)
         except OSError as error:
-            refused.append(Refusal(printable(path), error.strerror or str(error)))
+            refused.append(Refusal(printable(named), error.strerror or str(error)))
             continue
         if isinstance(found, Refusal):
             refused.append(found)
@@ -62,12 +62,7 @@ def hand_over(
 
 
 def _look_at(path: bytes, folders: Folders) -> Found | Refusal:
-    # Opened, not only looked at: whether this process may read it is known only then.
-    fd = beneath.open_file(path)
-    try:
-        status = os.fstat(fd)
-    finally:
-        os.close(fd)
+    status = answers.touch(path, lambda: _status_if_readable(path))
     if stat.S_ISDIR(status.st_mode):
         return Refusal(printable(path), "it is a folder: name the files in it")
     if not stat.S_ISREG(status.st_mode):
@@ -76,8 +71,17 @@ def _look_at(path: bytes, folders: Folders) -> Found | Refusal:
     if folder is None:
         top, watch = path.rpartition(b"/")[0], ""  # elsewhere it has no place
     else:
-        top, watch = os.path.realpath(os.fsencode(folder.path)), folder.name
+        top, watch = os.fsencode(folder.real_path()), folder.name
     return found_below(top, path, identity_of(status), origin="command", watch=watch)
+
+
+def _status_if_readable(path: bytes) -> os.stat_result:
+    # Opened, not only looked at: whether this process may read it is known only then.
+    fd = beneath.open_file(path)
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def _take(store: Store, found: Found) -> Recording:

@@ -19,16 +19,18 @@ from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     SourceChangedError,
     SourceError,
+    SourceSilentError,
     SourceVanishedError,
     StaleRecordingError,
     StoreError,
 )
+from edge_agent.base.patience import SilentError
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.recording import SOURCE_CHANGED, Recording, age_s
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
-from edge_agent.media import beneath, removal
+from edge_agent.media import answers, beneath, removal
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.disk_space import DiskSpace
 from edge_agent.media.doubts import Doubts
@@ -245,11 +247,15 @@ class Janitor:
         return recording.origin == "watch" and self._folders.is_watched(recording.watch)
 
     def _space_beside(self, recording: Recording) -> Space | None:
+        folder = recording.path.rpartition(b"/")[0]
         try:
-            with beneath.folder(recording.path.rpartition(b"/")[0]) as fd:
-                return self._space(fd)
+            return answers.touch(folder, lambda: self._space_in(folder))
         except OSError:
             return None
+
+    def _space_in(self, folder: bytes) -> Space | None:
+        with beneath.folder(folder) as fd:
+            return self._space(fd)
 
     def _release(self, recording: Recording, now_s: float) -> float:
         receipt = recording.receipt
@@ -268,13 +274,16 @@ class Janitor:
             return self._on_vanished(recording, now_s)
         except SourceChangedError as error:
             return self._on_changed(recording, error)
+        except (SourceSilentError, SilentError):
+            return self._wait(recording, now_s)  # its folder says so
         except (SourceError, OSError) as error:
             return self._keep(recording, words(error), now_s)
 
     def _let_go(self, recording: Recording, source: Source, now_s: float) -> float:
         """Move it aside, if nobody writes to it; it is unlinked by a later step."""
         settle = self._folders.of(recording.watch).rules.settle
-        writer = self._probe.writer_of(source.fileno())
+        path, identity = recording.path, recording.identity
+        writer = answers.touch(path, lambda: self._probe.writer_of(source.fileno()))
         if writer is Writer.SOMEBODY:
             self._pending.written(recording.id, now_s)
             return 0.0
@@ -286,7 +295,7 @@ class Janitor:
                 return _KEPT_LOOK_S if is_quiet is None else 0.0
         if not recording.delete_allowed:
             recording = self._store.update(recording, delete_allowed=True)
-        aside = removal.move_aside(recording.path, source, recording.identity)
+        aside = answers.touch(path, lambda: removal.move_aside(path, source, identity))
         wait_s = ASIDE_S if writer is Writer.NOBODY else settle.fallback_settle_s
         self._leaving.add(recording.id, aside, now_s + wait_s)
         return 0.0
@@ -299,10 +308,16 @@ class Janitor:
             self._leaving.put_back(recording, aside)
             return
         try:
-            removal.remove(aside, self._probe, unlink=self._unlink)
+            answers.touch(
+                aside.hidden, lambda: removal.remove(aside, self._probe, unlink=self._unlink)
+            )
         except SourceVanishedError:
             if recording is not None:
                 self._on_vanished(recording, now_s)
+            return
+        except SilentError:  # unlinked, or not, or later: the next look tells
+            if recording is not None:
+                self._leaving.add(recording.id, aside, now_s + _RETRY_S)
             return
         except (removal.StillWrittenError, SourceError, OSError) as error:
             recording = self._leaving.put_back(recording, aside)

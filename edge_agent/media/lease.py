@@ -25,7 +25,7 @@ from types import MappingProxyType
 from edge_agent.base.helper import only_helps
 from edge_agent.core.retention import LEAST_QUIET_S, QUIETER
 from edge_agent.core.stability import Writer
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 from edge_agent.media.mounts import mount_points_below, read_mountinfo
 
 _BELIEVED = MappingProxyType(
@@ -84,7 +84,13 @@ class LeaseProbe:
         self._limits: set[str] = set()
 
     def writer(self, path: bytes) -> Writer:
-        """Return who writes to the regular file at *path*; UNKNOWN if it cannot be opened."""
+        """Return who writes to the regular file at *path*; UNKNOWN if it cannot be opened, or is silent."""
+        try:
+            return answers.touch(path, lambda: self._writer(path))
+        except OSError:
+            return Writer.UNKNOWN
+
+    def _writer(self, path: bytes) -> Writer:
         try:
             fd = beneath.open_file(path)
         except OSError:

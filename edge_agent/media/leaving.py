@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from edge_agent.base.errors import StoreError
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
-from edge_agent.media import removal
+from edge_agent.media import answers, removal
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -83,7 +84,7 @@ class LeavingFiles:
             if hidden in ours:
                 continue
             try:
-                path = removal.put_back(hidden)
+                path = answers.touch(hidden, partial(removal.put_back, hidden))
             except FileNotFoundError:
                 continue  # unlinked since the scan
             except OSError as error:
@@ -105,7 +106,8 @@ class LeavingFiles:
             StoreError: it has its name, and its recording still the permission to delete it.
         """
         try:
-            path = removal.put_back(aside.hidden, aside.path.rpartition(b"/")[2])
+            name = aside.path.rpartition(b"/")[2]
+            path = answers.touch(aside.hidden, lambda: removal.put_back(aside.hidden, name))
         except FileNotFoundError:
             return recording  # unlinked, and only that this is durable is in doubt
         except OSError as error:  # the next scan finds it

@@ -121,6 +121,19 @@ def _is_within(inner: bytes, outer: bytes) -> bool:
     return inner == outer or inner.startswith(outer + b"/")
 
 
+def mount_of(path: bytes, mountinfo: bytes) -> bytes:
+    """Return what tells the mount that *path*, a real one, lies on from all others there are now."""
+    number, longest = b"", -1
+    for line in mountinfo.splitlines():
+        fields = line.split(b" ", 5)
+        if len(fields) < 6:
+            continue
+        point = _unescaped(fields[4]).rstrip(b"/")
+        if len(point) >= longest and _is_within(path, point):
+            number, longest = fields[0], len(point)
+    return b"mount " + number
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What is left for us, and what there is, in bytes."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from edge_agent.core.recording import Recording
 from edge_agent.core.series import series_of
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 
 _NEVER_NS = 2**63
 
@@ -33,15 +33,19 @@ class Rings:
 
 
 def _oldest_of_series(folder: bytes) -> dict[bytes, int]:
-    oldest: dict[bytes, int] = {}
     try:
-        with beneath.folder(folder) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # gone between two calls, as they go here
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        series = series_of(folder + b"/" + os.fsencode(entry.name))
-                        oldest[series] = min(status.st_mtime_ns, oldest.get(series, _NEVER_NS))
+        return answers.touch(folder, lambda: _looked_at(folder))
     except OSError:
         return {}
+
+
+def _looked_at(folder: bytes) -> dict[bytes, int]:
+    oldest: dict[bytes, int] = {}
+    with beneath.folder(folder) as fd, os.scandir(fd) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # gone between two calls, as they go here
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    series = series_of(folder + b"/" + os.fsencode(entry.name))
+                    oldest[series] = min(status.st_mtime_ns, oldest.get(series, _NEVER_NS))
     return oldest

@@ -6,8 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -16,31 +15,38 @@ from typing import Self
 from edge_agent.base.errors import (
     SourceChangedError,
     SourceError,
+    SourceSilentError,
     SourceUnreadableError,
     SourceVanishedError,
 )
+from edge_agent.base.patience import SilentError
 from edge_agent.core.left_out import Cause, cause_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 from edge_agent.media.identity import identity_of
-from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
 
 KIB = 1024
 PIECE_BYTES = 512 * KIB
 """Per read: below 64 KiB the interpreter costs more than the copy, above 1 MiB nothing is won."""
 
-_FOLLOWED_BYTES = 4 * PIECE_BYTES
-"""Hashed behind the lanes with each piece sent: more than is sent, so that the gap closes."""
-
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE})
+
+
+_AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 
 
 _ACTIONS = {
     Cause.PERMISSION: "; give the agent's user access to it",
     Cause.SOURCE_IO: "; the card may be dying: copy now what can still be read, then replace it",
 }
+
+
+SILENT = (
+    "the server or program behind it is gone, or the way to it; look at `mount` and at that server; what"
+    " lies elsewhere is sent, and this goes on by itself when it answers"
+)
 
 
 @contextmanager
@@ -57,12 +63,18 @@ def _label(path: bytes) -> str:
 
 def _translate(error: OSError, path: bytes) -> SourceError:
     name = _label(path)
+    if isinstance(error, SilentError):
+        return SourceSilentError(f"the file system that {name} lies on does not answer: {SILENT}")
     if error.errno in _GONE:
         return SourceVanishedError(f"{name} is gone")
     if error.errno == errno.ELOOP:
         return SourceChangedError(f"{name}, or a folder on the way to it, is a symbolic link now")
     why, cause = os.strerror(error.errno) if error.errno else str(error), cause_of(error.errno)
     return SourceUnreadableError(f"{name} cannot be read: {why}{_ACTIONS.get(cause, '')}", cause)
+
+
+Feed = Callable[[int, bytes], None]
+"""Takes the piece at an offset."""
 
 
 class Source:
@@ -79,6 +91,8 @@ class Source:
         self.reads_on = False
         """Whether `check` passes a file that was deleted since it was opened: its bytes are all here."""
         self._fd = fd
+        self._place = answers.place_of(path)
+        self._last = bytearray(1)
         self._deleted: Identity | None = None
         """As it was when it was found deleted, which moves its ctime."""
 
@@ -90,18 +104,9 @@ class Source:
             SourceError: gone, not readable, or no regular file.
         """
         with _translated(path):
-            fd = beneath.open_file(path)
-        try:
-            with _translated(path):
-                found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                msg = f"{_label(path)} is no regular file any more"
-                raise SourceChangedError(msg)
-            with suppress(OSError):  # a hint: read ahead further
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        except BaseException:
-            os.close(fd)
-            raise
+            fd, found = answers.touch(
+                path, lambda: _open(path), undo=lambda opened: os.close(opened[0])
+            )
         return cls(path, fd, identity_of(found))
 
     def __enter__(self) -> Self:
@@ -116,7 +121,7 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        os.close(self._fd)
+        answers.close(self._place, self._fd)
 
     def fileno(self) -> int:
         return self._fd
@@ -139,6 +144,10 @@ class Source:
             SourceChangedError: other bytes may be in it, or another file has its name.
             SourceVanishedError: nothing has its name any more.
         """
+        with _translated(self.path):
+            answers.touch(self.path, lambda: self._check(expected, folder), place=self._place)
+
+    def _check(self, expected: Identity, folder: int | None) -> None:
         if self._passes_deleted(expected):
             return
         with _translated(self.path):
@@ -181,6 +190,27 @@ class Source:
             SourceChangedError: the file ends before that.
         """
         with _translated(self.path):
+            if self._is_in_memory(offset, length):
+                return self._read(offset, length)
+            return answers.touch(self.path, lambda: self._read(offset, length), place=self._place)
+
+    def _is_in_memory(self, offset: int, length: int) -> bool:
+        """Return whether the kernel has that piece, as far as its ends tell: then nobody is waited for.
+
+        Handing the call over costs as much as the copy.
+        """
+        if not _AT_ONCE:
+            return False
+        try:
+            return all(
+                os.preadv(self._fd, [self._last], at, _AT_ONCE)
+                for at in (offset, offset + length - 1)
+            )
+        except OSError:  # not there; or a file system that does not say
+            return False
+
+    def _read(self, offset: int, length: int) -> bytes:
+        with _translated(self.path):
             piece = os.pread(self._fd, length, offset)
             while len(piece) < length:
                 more = os.pread(self._fd, length - len(piece), offset + len(piece))
@@ -207,11 +237,11 @@ class Source:
             os.posix_fadvise(self._fd, where.start, where.length, os.POSIX_FADV_DONTNEED)
 
     def block_digests(
-        self, where: ByteRange, *, block_bytes: int, running: RunningDigest | None = None
+        self, where: ByteRange, *, block_bytes: int, running: Feed | None = None
     ) -> dict[int, bytes]:
         """Return block number -> SHA-256 for the blocks that begin in *where*.
 
-        ``where.start`` must lie on a block's border. *running* is fed in the same pass.
+        ``where.start`` must lie on a block's border. *running* is fed in the same pass, piece by piece.
         """
         digests: dict[int, bytes] = {}
         for start in range(where.start, where.stop, block_bytes):
@@ -220,10 +250,25 @@ class Source:
             for piece in self.pieces(ByteRange(start, min(where.stop, start + block_bytes))):
                 block.update(piece)
                 if running is not None:
-                    running.feed(at, piece)
+                    running(at, piece)
                 at += len(piece)
             digests[start // block_bytes] = block.digest()
         return digests
+
+
+def _open(path: bytes) -> tuple[int, os.stat_result]:
+    fd = beneath.open_file(path)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            msg = f"{_label(path)} is no regular file any more"
+            raise SourceChangedError(msg)
+        with suppress(OSError):  # a hint: read ahead further
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, found
 
 
 def _is_same(found: Identity, expected: Identity) -> bool:
@@ -241,60 +286,3 @@ def _difference(found: Identity, expected: Identity) -> str:
     if found.inode != expected.inode:
         return "another file has its name"
     return "it was written to"
-
-
-class RunningDigest:
-    """SHA-256 over a file from its start, fed in the pass that sends it. Safe to use from lanes."""
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._lock = threading.Lock()
-        self.upto = 0
-        """Bytes from the start that are in it."""
-
-    def feed(self, offset: int, piece: bytes) -> None:
-        """Take the part of *piece* (which lies at *offset*) that continues what is in already.
-
-        A piece behind a gap is passed over: `catch_up` reads it again from disk.
-        """
-        with self._lock:
-            self._feed(offset, piece)
-
-    def _feed(self, offset: int, piece: bytes) -> None:
-        if offset > self.upto or offset + len(piece) <= self.upto:
-            return
-        self._sha256.update(memoryview(piece)[self.upto - offset :])
-        self.upto = offset + len(piece)
-
-    def follow(self, source: Source, offset: int, piece: bytes, *, stop: int) -> None:
-        """Take *piece*, or else a few pieces that others passed over, up to *stop*.
-
-        Lanes read a file out of order. What one has read and the digest has not reached is in the
-        kernel's cache still, so it is hashed from there, a little with each piece sent; at the end
-        nothing of the file is left to be read a second time.
-        """
-        if not self._lock.acquire(blocking=False):
-            return  # another lane is at it
-        try:
-            if offset <= self.upto:
-                self._feed(offset, piece)
-            else:
-                self._catch_up(source, min(stop, offset, self.upto + _FOLLOWED_BYTES))
-        finally:
-            self._lock.release()
-
-    def catch_up(self, source: Source, stop: int) -> None:
-        """Read from disk what is missing up to *stop*."""
-        with self._lock:
-            self._catch_up(source, stop)
-
-    def _catch_up(self, source: Source, stop: int) -> None:
-        if stop <= self.upto:
-            return
-        where = ByteRange(self.upto, stop)
-        for piece in source.pieces(where):
-            self._feed(self.upto, piece)
-        source.release_cache(where)
-
-    def digest(self) -> Digest:
-        return Digest(self._sha256.digest())

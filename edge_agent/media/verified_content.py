@@ -7,9 +7,11 @@ from collections.abc import Callable
 from edge_agent.base.errors import SourceChangedError
 from edge_agent.core.plan import MIB
 from edge_agent.core.recording import Identity, Recording
+from edge_agent.media import answers
 from edge_agent.media.lease import keeps_identity
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.media.source import RunningDigest, Source
+from edge_agent.media.running_digest import RunningDigest
+from edge_agent.media.source import Source
 from edge_agent.store.recordings import Store
 
 _READ_PER_CALL = 64 * MIB
@@ -62,7 +64,7 @@ class VerifiedContent:
                 raise
         else:
             is_compared = self._compared.get(recording.id) == source.identity
-            if is_compared or self._is_kept(source.fileno()):
+            if is_compared or self._keeps(source):
                 return True
         found = source.identity
         read_of, digest = self._digests.get(recording.id, (found, RunningDigest()))
@@ -79,7 +81,7 @@ class VerifiedContent:
         if digest.digest() != recording.digest:
             msg = "its bytes are not the verified ones any more"
             raise SourceChangedError(msg)
-        if not self._is_kept(source.fileno()):
+        if not self._keeps(source):
             self._compared.pop(recording.id, None)
             self._compared[recording.id] = found
             if len(self._compared) > _COMPARED:
@@ -87,6 +89,12 @@ class VerifiedContent:
         if found != recording.identity:
             self._store.update(recording, identity=found)
         return False
+
+    def _keeps(self, source: Source) -> bool:
+        try:
+            return answers.touch(source.path, lambda: self._is_kept(source.fileno()))
+        except OSError:
+            return False
 
     def forget(self, recording_id: str) -> None:
         """It is not looked at any more."""

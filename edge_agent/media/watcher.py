@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
 from edge_agent.base.errors import StoreError
+from edge_agent.base.patience import SilentError
 from edge_agent.core.left_out import WANTED, Cause, Told, cause_of, sentence
-from edge_agent.media import beneath
+from edge_agent.media import answers, beneath
 from edge_agent.media.announced import (
     Announcement,
     Announcements,
@@ -30,6 +32,7 @@ from edge_agent.media.folder_look import FolderLook
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.root_check import RootCheck
 from edge_agent.media.scan import Scan
+from edge_agent.media.source import SILENT
 from edge_agent.media.stability_check import AT_ONCE, StabilityCheck
 from edge_agent.store.recordings import Store
 from edge_host.terminal import plain
@@ -144,7 +147,13 @@ class Watcher:
         return wait_s
 
     def _look(self, now_s: float) -> float:
-        root = self._root(now_s)
+        try:
+            return self._look_in(self._root(now_s), now_s)
+        except SilentError as error:
+            self._miss(self._why_away(error), now_s)
+            return _ABSENT_RETRY_S
+
+    def _look_in(self, root: Path | None, now_s: float) -> float:
         if root is None:
             # Files that a person named may lie elsewhere.
             self._settler.take_up(now_s)
@@ -152,9 +161,7 @@ class Watcher:
             self._all.commit()
             return _ABSENT_RETRY_S
         self._followed = os.fsencode(root)
-        if self._lookout.follow(root, recursive=self._folder.rules.is_recursive):
-            self._probe.forget()
-            self._probe.consider(root, recursive=self._folder.rules.is_recursive)
+        if answers.look_through(self._followed, partial(self._follow, root)):
             self._is_hinted = True
         if self._is_hinted:
             self._scan_due_s = min(self._scan_due_s, now_s + self._scan_gap_s)
@@ -172,14 +179,19 @@ class Watcher:
         due_s = self._scan_due_s if look_s is None else min(self._scan_due_s, look_s)
         return max(0.0, due_s - now_s)
 
+    def _follow(self, root: Path) -> bool:
+        is_recursive = self._folder.rules.is_recursive
+        if not self._lookout.follow(root, recursive=is_recursive):
+            return False
+        self._probe.forget()
+        self._probe.consider(root, recursive=is_recursive)
+        return True
+
     def _root(self, now_s: float) -> Path | None:
         """Return the folder's real path; None, and say so, while it is not there."""
         root, why = self._looked_up()
         if why is not None:
-            self._activity.miss_folder(why, watch=self._folder.name)
-            if not self._is_root_lost:
-                self._lose_root(why.detail)
-            self._scan_due_s = now_s
+            self._miss(why, now_s)
             return None
         if self._is_root_lost:
             self._is_root_lost = False
@@ -187,17 +199,25 @@ class Watcher:
             self._activity.miss_folder(None, watch=self._folder.name)
         return root
 
+    def _miss(self, why: Wait, now_s: float) -> None:
+        self._activity.miss_folder(why, watch=self._folder.name)
+        if not self._is_root_lost:
+            self._lose_root(why.detail)
+        self._scan_due_s = now_s
+
     def _looked_up(self) -> tuple[Path | None, Wait | None]:
         """Return the folder's real path, or why nothing can be found in it."""
         try:
             root = self._folder.real_path()
-            with beneath.folder(os.fsencode(root)):
-                pass  # it may be listed
+            answers.look_through(os.fsencode(root), lambda: _list(root))
         except OSError as error:
             return None, self._why_away(error)
         return root, self._why_twice(self.overlapping())
 
     def _why_away(self, error: OSError) -> Wait:
+        if isinstance(error, SilentError):
+            detail = f"{self._folder.path} does not answer: {SILENT}"
+            return Wait(Reason.SOURCE_SILENT, self._folder.named(detail))
         reason = _AWAY.get(cause_of(error.errno), Reason.SOURCE_MISSING)
         if reason is Reason.SOURCE_MISSING and (card := self._absent_card()) is not None:
             return card
@@ -275,3 +295,9 @@ class Watcher:
             self._is_hinted = True
         is_limited = self._lookout.is_limited
         self._activity.problem(ProblemCode.WATCH_LIMIT, present=is_limited, by=self.worker)
+
+
+def _list(root: Path) -> None:
+    """Find out whether *root* may be listed."""
+    with beneath.folder(os.fsencode(root)):
+        pass

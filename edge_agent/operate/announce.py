@@ -16,6 +16,7 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity
 from edge_agent.core.stability import Marker, Writer
 from edge_agent.core.upload import State
+from edge_agent.media import answers
 from edge_agent.media.announced import Announcement, NoRecordingError, recording_at
 from edge_agent.media.folder import Folder
 from edge_agent.media.folders import Folders
@@ -90,7 +91,7 @@ class Examined:
 
 def examined(paths: Sequence[bytes], folders: Folders) -> Iterator[Examined]:
     """Yield each real path once, with what is there."""
-    for path in dict.fromkeys(os.path.realpath(path) for path in paths):
+    for path in _real(paths):
         folder = folders.holding(path) or (folders.first if len(folders) == 1 else None)
         if folder is None:
             among = ", ".join(str(one.path) for one in folders)
@@ -106,6 +107,17 @@ def examined(paths: Sequence[bytes], folders: Folders) -> Iterator[Examined]:
             yield Examined(path, folder, recording_at(path, root, folder.rules), "")
         except NoRecordingError as error:
             yield Examined(path, folder, None, str(error))
+
+
+def _real(paths: Sequence[bytes]) -> dict[bytes, None]:
+    """Return where *paths* lead, each once; one that does not answer as it is: it is told of that later."""
+    real: dict[bytes, None] = {}
+    for path in paths:
+        try:
+            real[answers.real_path_of(path)] = None
+        except OSError:
+            real[path] = None
+    return real
 
 
 def answer_of(path: bytes, message: str, *, is_taken: bool) -> dict[str, Any]:

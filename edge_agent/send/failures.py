@@ -25,6 +25,7 @@ from edge_agent.base.errors import (
     ServerBusyError,
     SourceChangedError,
     SourceError,
+    SourceSilentError,
     SourceUnreadableError,
     SourceVanishedError,
     TransportError,
@@ -50,6 +51,8 @@ _LOST_AGAIN_S, _LOST_LONGEST_S = 30.0, 3600.0
 """Before an upload that was lost twice is begun once more; doubles each time. Each beginning sends the
 whole recording, and bytes that the server takes and loses are no progress that ends a backoff."""
 _LOSSES_KEPT = 1000
+_SILENT_S = 5.0
+"""Before a file is asked for again whose file system does not answer: that costs nothing."""
 _YIELD_S = 1.0
 """Pause of the lane after a refusal that may concern one upload only, so that a queue of thousands
 does not ask a full server thousands of times at once."""
@@ -113,6 +116,8 @@ class FailurePolicy:
             log.info("upload.source_changed", recording_id=recording.id, detail=str(error))
             self._let_go(recording)
             return 0.0
+        if isinstance(error, SourceSilentError):
+            return self._waits.hold(recording.id, Reason.SOURCE_SILENT, str(error), _SILENT_S)
         if recording.origin == "command":
             # Nobody scans for it again: the person who named it gets the answer now.
             event = (

@@ -212,7 +212,9 @@ class UploadSteps:
             progress.to_replace = RangeSet([ByteRange(0, length)])
             return
         with self._lock.opened():
-            ours = source.block_digests(where, block_bytes=_BLOCK_BYTES, running=progress.digest)
+            ours = source.block_digests(
+                where, block_bytes=_BLOCK_BYTES, running=progress.digest.feed
+            )
         theirs = {number: digest.value for number, digest in answer.blocks.items()}
         found = differing(ours, theirs, block_bytes=_BLOCK_BYTES, length=stop)
         progress.to_replace = RangeSet([*progress.to_replace, *found])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from edge_agent.core.recording import Identity
-from edge_agent.media.source import RunningDigest
+from edge_agent.media.running_digest import RunningDigest
 from upload_protocol.messages import UploadStatus
 from upload_protocol.problems import MAX_MISSING_RANGES
 from upload_protocol.ranges import ByteRange, RangeSet

@@ -46,6 +46,7 @@ const REASONS = {
   disk: 'its disk is full',
   permission: 'may not be read',
   source_io: 'its card gives errors',
+  source_silent: 'its folder does not answer',
   card_absent: 'its card is absent',
   on_demand: 'sent when fetched',
 }
@@ -60,6 +61,7 @@ const PROBLEMS = {
   card_absent: ['Nothing is mounted where its card belongs.', 'Put the card in, or mount it.'],
   permission: ['The agent may not read some recordings.', 'Mend group and umask of the recorder.'],
   source_io: ['The card gives errors where a recording is read.', 'Act now: copy what can be read, and replace the card.'],
+  source_silent: ['A watched folder does not answer: the server behind it is gone.', 'Look at that server and at the mount; it goes on by itself.'],
   left_out: ['Files in the folder are not sent: no pattern fits.', 'Add them to [watch] patterns, or to ignore.'],
   rule_unknown: ['What a rule asks for cannot be found out. It uploads all the same.', 'The notes of its state name the rule and the reason.'],
   watch_limit: ['The kernel watches no more folders; new recordings are found later.', 'Raise fs.inotify.max_user_watches.'],

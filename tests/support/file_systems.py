@@ -1,12 +1,16 @@
 """Real file systems of several kinds, mounted for as long as a test needs them."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import wait_for
 from tests.support.requirements import missing, require, require_root
 
 MIB = 1 << 20
@@ -75,6 +79,39 @@ def fuse(mount: Path, *, below: Path) -> Iterator[Path]:
         yield mount
     finally:
         _run("umount", "--lazy", mount)
+
+
+@dataclass
+class Silenced:
+    """A folder whose file system stops answering, as that of a server that is gone."""
+
+    mount: Path
+    program: int
+
+    def fall_silent(self) -> None:
+        os.kill(self.program, signal.SIGSTOP)
+
+    def answer(self) -> None:
+        os.kill(self.program, signal.SIGCONT)
+
+
+@contextmanager
+def fuse_that_falls_silent(mount: Path, *, below: Path) -> Iterator[Silenced]:
+    """Show *below* at *mount* through a program that can be made to answer nothing any more."""
+    program = require("bindfs")
+    for folder in (below, mount):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not Path("/dev/fuse").exists():
+        missing("this kernel has no FUSE")
+    options = "attr_timeout=0,entry_timeout=0"
+    with subprocess.Popen([program, "-f", "-o", options, below, mount]) as child:
+        try:
+            wait_for(lambda: os.path.ismount(mount), "it is mounted")
+            yield Silenced(mount, child.pid)
+        finally:
+            os.kill(child.pid, signal.SIGCONT)
+            _run("umount", "--lazy", mount)
+            child.wait(20)
 
 
 @contextmanager

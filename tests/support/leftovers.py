@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from edge_agent.base.patience import SHARED
+
 _ENDS_WITHIN_S = 5.0
 """So long a thread that was told to stop may take."""
 
@@ -53,6 +55,7 @@ def nothing_left(what: str) -> Iterator[None]:
     descriptors, threads = open_descriptors(), set(threading.enumerate())
     deaf_to = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # as who started the tests was
     yield
+    SHARED.rest()
     give_up_s = time.monotonic() + _ENDS_WITHIN_S
     for thread in set(threading.enumerate()) - threads:
         thread.join(max(0.0, give_up_s - time.monotonic()))

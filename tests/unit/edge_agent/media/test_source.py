@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from edge_agent.base.errors import SourceChangedError, SourceUnreadableError, SourceVanishedError
 from edge_agent.core.printable import printable
-from edge_agent.media.source import RunningDigest, Source
+from edge_agent.media.running_digest import RunningDigest
+from edge_agent.media.source import Source
 from tests.support.names import original
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange
@@ -155,7 +156,7 @@ def test_block_digests_are_those_of_the_blocks_and_feed_the_whole(path, source):
     data = path.read_bytes()
     running = RunningDigest()
 
-    found = source.block_digests(ByteRange(0, len(data)), block_bytes=300 * KIB, running=running)
+    found = source.block_digests(ByteRange(0, len(data)), block_bytes=300 * KIB, running=running.feed)
 
     assert found == {
         n: hashlib.sha256(data[n * 300 * KIB : (n + 1) * 300 * KIB]).digest() for n in range(3)
