@@ -398,7 +398,7 @@ class Agent:
         self._sender.reconfigure(change.settings.upload, change.settings.link)
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
-        self._commands.reconfigure(change.settings.commands)
+        self._commands.reconfigure(change.settings)
         log.info(
             "config.applied", changed=list(change.applied), needs_restart=list(change.needs_restart)
         )

@@ -51,6 +51,8 @@ class WorkerThread:
         self._woken = threading.Event() if woken is None else woken
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.on_ended: Callable[[], object] = lambda: None
+        """Called in the worker's thread after its last step."""
         self.failures = 0
         """Consecutive steps that ended with an error nobody expected."""
         self.failing_since_s: float | None = None
@@ -94,6 +96,7 @@ class WorkerThread:
                 self._stopping.wait(wait_s)  # not to be woken: a hint must not spin a broken worker
             elif wait_s > 0:
                 self._woken.wait(wait_s)
+        self.on_ended()
 
     def _guarded_step(self) -> float:
         now_s = self._clock.now_s()

@@ -80,6 +80,19 @@ class FolderRules:
     """What the server is told with each recording."""
 
 
+class Looks:
+    """Looks at the whole of a folder, by number. Written by its watcher, read by others."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+        """Of the last one that has begun, and of the last that came to its end."""
+
+    def begin(self) -> int:
+        """Return the number of a look that begins."""
+        self.begun += 1
+        return self.begun
+
+
 class Folder:
     """One folder. Safe to use from several threads: the rules are replaced as a whole."""
 
@@ -91,6 +104,9 @@ class Folder:
         self.rules = _rules(settings)
         self.share = Share(self.name) if share is None else share
         """Which recordings it answers for; another when other folders come or go."""
+        self.looks = Looks()
+        self.others: tuple[Folder, ...] = ()
+        """What is watched beside it."""
 
     @property
     def worker(self) -> str:

@@ -54,6 +54,7 @@ class _Walk:
     """A scan under way; it may take several steps."""
 
     root: bytes
+    number: int
     scan: Scan
     entries: Iterator[tuple[bytes, Identity]]
     unmet: set[bytes]
@@ -137,6 +138,7 @@ class FolderLook:
             self._walk = walk
             return None
         self._owes_search = walk.owes_search
+        self._folder.looks.ended = walk.number
         return Looked(walk.scan, walk.is_complete)
 
     def _pass_some(self, walk: _Walk, now_s: float) -> bool:
@@ -168,7 +170,7 @@ class FolderLook:
         Raises:
             StoreError: some are left to the next look, and to their quiet time.
         """
-        walk = _Walk(root, self._scan(root), iter(files), set())
+        walk = _Walk(root, 0, self._scan(root), iter(files), set())
         while self._pass_some(walk, now_s):
             pass
         for path, identity in files:
@@ -181,8 +183,9 @@ class FolderLook:
             self._known.clear()
             self._owes_search = True
         self._known.begin()
+        number = self._folder.looks.begin()
         scan = self._scan(root)
-        return _Walk(root, scan, _by_hand(root, iter(scan)), set(self._settler.paths()))
+        return _Walk(root, number, scan, _by_hand(root, iter(scan)), set(self._settler.paths()))
 
     def _scan(self, root: bytes) -> Scan:
         return Scan(

@@ -24,6 +24,8 @@ class Folders:
     def __init__(self, settings: Sequence[WatchSettings]) -> None:
         self._all: tuple[Folder, ...] = ()
         self.reconfigure(settings)
+        self.is_changing = False
+        """Whether recordings may still carry the name of a folder that has another one now."""
 
     def __iter__(self) -> Iterator[Folder]:
         return iter(self._all)
@@ -37,7 +39,8 @@ class Folders:
         return self._all[0]
 
     def reconfigure(self, settings: Sequence[WatchSettings]) -> None:
-        """Watch those of *settings*, and go by their rules."""
+        """Watch those of *settings*, and go by their rules; `adopt` has recordings follow."""
+        self.is_changing = True
         known = {(one.name, one.path): one for one in self._all}
         names = [one.name for one in settings]
         shares = [
@@ -53,6 +56,8 @@ class Folders:
                 folder.reconfigure(one)
                 folder.share = share
             folders.append(folder)
+        for folder in folders:
+            folder.others = tuple(one for one in folders if one is not folder)
         self._all = tuple(folders)
 
     def of(self, watch: str) -> Folder:

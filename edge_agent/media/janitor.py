@@ -54,6 +54,8 @@ _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
 _RETRY_S = 60.0
+_CHANGING_S = 1.0
+"""While a reload gives folders other names."""
 _PAGE = 100
 _DAY_S = 86_400.0
 _UNKNOWN = 1 << 62
@@ -219,6 +221,8 @@ class Janitor:
                     kept += [one.id for one in page]
                     return _KEPT_LOOK_S  # the younger ones stay as well
                 if decision is RetentionVerdict.KEEP_FOR_EVER:
+                    if not self._is_settled(recording):
+                        return _CHANGING_S
                     self._forget(recording)
                     self._store.advance(recording, Event.KEEPING)
                     return 0.0
@@ -226,6 +230,13 @@ class Janitor:
             after = page[-1].seq
         self._pending.forget_past(now_s)
         return _IDLE_S
+
+    def _is_settled(self, recording: Recording) -> bool:
+        """Return whether it is known whose *recording* is: a reload gives folders other names."""
+        if self._folders.is_changing:
+            return False
+        now = self._store.get(recording.id)
+        return now is not None and now.watch == recording.watch
 
     def _decide(self, recording: Recording) -> RetentionVerdict:
         space = self._space_beside(recording)

@@ -54,10 +54,13 @@ class MissingFiles:
         self._settler = settler
         self._renumbered = renumbered
         self._rings = Rings()
+        self._missed: dict[str, dict[Folder, int]] = {}
+        """Recording -> the looks that other folders had begun when it was not found any more."""
 
     def find(self) -> Iterator[bool]:
         """Find recordings whose file is gone, some at a time; yield whether these could be judged."""
         after, self._rings = 0, Rings()
+        missed, self._missed = self._missed, {}
         while page := self._store.places(
             *_UNSENT_OR_KNOWN,
             after_seq=after,
@@ -76,17 +79,36 @@ class MissingFiles:
                     continue
                 if is_left and recording.state is State.VERIFIED:
                     continue  # its card may come back with its folder: it is no new recording then
+                if recording.id in missed:
+                    self._missed[recording.id] = missed[recording.id]
                 try:
                     self._vanish(recording, _LEFT if is_left else _GONE)
                 except StaleRecordingError:
                     are_judged = False  # another worker moved it this instant
             yield are_judged
 
+    def _may_lie_elsewhere(self, recording: Recording) -> bool:
+        """Return whether it may have been moved to another watched folder: that is looked through first.
+
+        Else whoever finds it there takes it for a new one.
+        """
+        view = self._activity.view()
+        now = {one: one.looks for one in self._folder.others if view.away(one.name) is None}
+        since = self._missed.setdefault(
+            recording.id, {one: looks.begun for one, looks in now.items()}
+        )
+        if any(looks.ended <= since.get(one, 0) for one, looks in now.items()):
+            return True
+        del self._missed[recording.id]
+        return False
+
     def _vanish(self, recording: Recording, detail: str) -> None:
         if recording.state is State.VERIFIED and recording.delete_allowed:
             return  # the janitor is at it
         if recording.state is State.SENT or recording.id in self._activity.held:
             # The server has all of it, or a lane has it open and reads it to its end: look again.
+            raise StaleRecordingError(recording.id)
+        if self._may_lie_elsewhere(recording):
             raise StaleRecordingError(recording.id)
         self._settler.forget(recording.path)
         self._activity.wait(recording.id, None)

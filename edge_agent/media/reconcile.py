@@ -71,6 +71,7 @@ class Reconciler:
             return self._is_renamed(found, now_s)
         if before.watch != found.watch:  # the folder got another name while its card was out
             before = self._store.update(before, watch=found.watch)
+            self._store.prioritise([before])
         identity = found.identity
         is_same = before.identity.is_same_content(identity)
         if is_same and before.identity.device != identity.device:

@@ -50,7 +50,6 @@ class Watchers:
         self._thread = thread
         self._is_started = False
         self._all: dict[Folder, tuple[Watcher, WorkerThread]] = {}
-        self._leaving: list[tuple[Folder, Watcher, WorkerThread]] = []
         self._fill()
 
     @property
@@ -70,15 +69,19 @@ class Watchers:
 
         What was found in them stays remembered, is sent if its file is there, and is never deleted.
         """
-        kept = set(self._folders)
+        kept, leaving = set(self._folders), list[WorkerThread]()
         is_another = kept != set(self._all)
         for folder in [one for one in self._all if one not in kept]:
             watcher, runner = self._all[folder]
             self._all = {one: both for one, both in self._all.items() if one is not folder}
+            runner.on_ended = partial(self._see_off, folder, watcher)
             runner.stop()
-            self._leaving.append((folder, watcher, runner))
+            leaving.append(runner)
             log.info("folder.left", watch=folder.name, path=str(folder.path))
-        self._see_off()
+        with only_helps("folders", instead="the next start looks whose recordings are whose"):
+            self._folders.adopt(self._store)  # what is remembered has its new names at once
+        for runner in leaving:
+            runner.join(_LEAVE_S)
         with only_helps("folders", instead="the next start looks whose recordings are whose"):
             self._folders.adopt(self._store)
         for folder in self._fill():
@@ -88,21 +91,16 @@ class Watchers:
                 self._all = {one: both for one, both in self._all.items() if one is not folder}
                 action = "it is not watched before the next reload or start"
                 log.warning("folder.failed", watch=folder.name, error=str(error), action=action)
+        self._folders.is_changing = False
         if is_another:
             self.ask_anew()  # what one has left the first answers for
         self.wake()
 
-    def _see_off(self) -> None:
-        """Forget those that watch no more and have ended; one that hangs in its last look is left to it."""
-        left = []
-        for folder, watcher, runner in self._leaving:
-            if not runner.join(_LEAVE_S):
-                left.append((folder, watcher, runner))
-                continue
-            watcher.stop()
-            if not self._folders.is_watched(folder.name):
-                self._activity.forget_folder(folder.name, by=watcher.worker)
-        self._leaving = left
+    def _see_off(self, folder: Folder, watcher: Watcher) -> None:
+        """Forget one that watches no more; in its own thread, after its last step, however long that takes."""
+        watcher.stop()
+        if not self._folders.is_watched(folder.name):
+            self._activity.forget_folder(folder.name, by=watcher.worker)
 
     def _fill(self) -> list[Folder]:
         added: list[Folder] = []

@@ -61,6 +61,16 @@ def wanted(
     return options
 
 
+def try_congestion_control(name: str) -> None:
+    """Ask for *name*, as each connection does, on a socket that is never connected.
+
+    Raises:
+        OSError: ENOENT: this kernel has none of that name. EPERM: it does not let this user have it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+
+
 def accepted(options: list[SocketOption]) -> list[SocketOption]:
     """Return those that the kernel takes, tried on sockets that are never connected.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
-from edge_agent.base.settings import AgentSettings, CommandSettings
+from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_loading import Loaded
 from edge_agent.base.state_lock import SOCKET
 from edge_agent.media.folders import Folders
@@ -110,10 +110,11 @@ class AgentCommands:
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
 
-    def reconfigure(self, settings: CommandSettings) -> None:
-        """Go by *settings* from the next command on, and say what may be asked now."""
+    def reconfigure(self, settings: AgentSettings) -> None:
+        """Go by *settings* from the next command and check on, and say what may be asked now."""
         before = self.about()
-        self.desk.reconfigure(settings)
+        self._settings = settings
+        self.desk.reconfigure(settings.commands)
         if self.about() != before:
             _call(self.announcements)
 

@@ -16,6 +16,7 @@ from edge_agent.operate.checks.folders import (
     check_folder,
     check_left_out,
     check_state_dir,
+    why_silent,
 )
 from edge_agent.operate.checks.link import (
     check_link,
@@ -37,6 +38,9 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
             yield Finding("WARN", "config", warning)  # else `check_folder` says it, and what to do
     yield from check_environment()
     for watched in Folders(settings.watch):
+        if silent := why_silent(watched):
+            yield silent
+            continue  # whoever asks more would wait for it
         yield from check_folder(watched, deletes=settings.retention.delete != "never")
         yield from check_card(watched)
         yield from check_left_out(watched)

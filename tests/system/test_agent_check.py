@@ -136,6 +136,21 @@ def test_a_file_that_was_changed_since_is_what_is_checked_and_the_difference_is_
     assert "FAIL  server: http://127.0.0.1:9" in done.stdout
 
 
+def test_beside_a_broken_file_what_the_last_reload_has_taken_over_is_checked(agent, tmp_path):
+    start(agent)
+    agent.configure(watch={"folder": tmp_path / "other"})
+    os.kill(agent.pid, signal.SIGHUP)
+    wait_for(
+        lambda: "config.applied" in {line["event"] for line in agent.log()}, "it is taken over"
+    )
+    agent.configure(server={"ca_file": tmp_path / "none.pem"})
+
+    done = check(agent)
+
+    assert f"FAIL  config: [server] ca_file: {tmp_path}/none.pem does not exist" in done.stdout
+    assert f"FAIL  folder: {tmp_path}/other: No such file" in done.stdout
+
+
 def test_an_agent_that_stops_in_the_middle_of_its_check_leaves_no_good_result(agent):
     agent.configure(mqtt={"url": "mqtt://127.0.0.1:9"})
     start(agent)

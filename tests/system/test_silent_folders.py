@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -92,6 +93,17 @@ def test_an_agent_that_starts_and_stops_beside_a_silent_folder_sends_the_others(
         wait_for(lambda: published(here) == {"rear/B.MP4": other}, "the other one is sent")
         wait_for(lambda: rows(here)["front"]["blocked_by"] == "source_silent", "it is said")
 
+        checked = subprocess.run(
+            [*here.agent.program, "check", "--config", here.agent.config],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert checked.returncode == 1
+        assert f"FAIL  folder: front: {front.mount} does not answer: the server" in checked.stdout
+        assert f"OK    folder: rear: {tmp_path}/rear can be read" in checked.stdout
         assert here.agent.stop() == 0
         here.agent.start()
         front.answer()

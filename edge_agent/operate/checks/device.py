@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from edge_agent.base import certificate_dates
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import tls_files
+from edge_agent.net.socket_options import try_congestion_control
 from edge_agent.operate.checks.finding import Finding
 
 _RENEW_SOON = timedelta(days=14)
-_CONGESTION = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
 
 def check_clock(clock: Clock) -> Iterator[Finding]:
@@ -27,21 +28,26 @@ def check_clock(clock: Clock) -> Iterator[Finding]:
         yield Finding("WARN", "clock", text)
 
 
-def check_congestion(settings: AgentSettings) -> Iterator[Finding]:
-    """Say which congestion control this kernel uses for what is sent."""
+def check_congestion(
+    settings: AgentSettings, *, try_it: Callable[[str], None] = try_congestion_control
+) -> Iterator[Finding]:
+    """Say which congestion control this kernel uses for what is sent: *try_it* asks for one."""
     wanted = settings.upload.congestion_control
+    name = "bbr" if wanted == "auto" else wanted
     try:
-        offered = _CONGESTION.read_text(encoding="ascii").split()
-    except OSError:
-        offered = []
-    if wanted == "auto":
-        used = "bbr" if "bbr" in offered else "the kernel's default (bbr is not offered)"
-        yield Finding("OK", "congestion control", used)
-    elif wanted in offered:
-        yield Finding("OK", "congestion control", wanted)
+        try_it(name)
+    except OSError as error:
+        why, action = f"{name} is not offered by this kernel", f"modprobe tcp_{name}"
+        if error.errno in (errno.EPERM, errno.EACCES):
+            why = f"this kernel has {name}, and does not allow it to this user"
+            action = f"add {name} to the sysctl net.ipv4.tcp_allowed_congestion_control"
+        if wanted == "auto":
+            yield Finding("OK", "congestion control", f"the kernel's default ({why})")
+        else:
+            text = f"{why}, so the default is used: {action}"
+            yield Finding("WARN", "congestion control", text)
     else:
-        text = f"{wanted} is not offered by this kernel: modprobe tcp_{wanted}; the default is used"
-        yield Finding("WARN", "congestion control", text)
+        yield Finding("OK", "congestion control", name)
 
 
 def check_certificates(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:

@@ -11,13 +11,16 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from edge_agent.base.patience import SilentError
 from edge_agent.core.left_out import WANTED, Cause, sentence
 from edge_agent.core.stability import Writer
+from edge_agent.media import answers
 from edge_agent.media.card import Card
 from edge_agent.media.folder import Folder
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.mounts import kind_at, read_mountinfo
 from edge_agent.media.scan import Scan
+from edge_agent.media.source import SILENT
 from edge_agent.operate.checks.finding import Finding
 
 _LOOKED_AT = 1000
@@ -26,6 +29,24 @@ _SCANNED = 100_000
 """Recordings looked at by one check: some seconds."""
 _UNREADABLE = frozenset({Cause.PERMISSION, Cause.SOURCE_IO})
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vfat", "exfat"})
+
+
+def why_silent(watched: Folder) -> Finding | None:
+    """Return that the folder's file system does not answer, if it does not."""
+    try:
+        root = watched.real_path()
+        answers.look_through(os.fsencode(root), lambda: _read_some(root))
+    except SilentError:
+        text = f"{watched.path} does not answer: {SILENT}"
+        return Finding("FAIL", "folder", watched.named(text))
+    except OSError:
+        pass  # told by whoever looks closer
+    return None
+
+
+def _read_some(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        next(entries, None)
 
 
 def check_folder(watched: Folder, *, deletes: bool) -> Iterator[Finding]:

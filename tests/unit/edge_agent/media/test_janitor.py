@@ -810,3 +810,24 @@ def test_nothing_goes_of_a_folder_that_is_watched_no_more(stage):
 
     assert stage.lane.now(recording).state is State.KEPT
     assert (stage.lane.media / "a.mp4").exists()
+
+
+def test_what_is_verified_waits_for_the_new_name_of_its_folder_and_then_goes_without_a_question(
+    tmp_path,
+):
+    with scene(tmp_path, retention={"delete": "after_verified"}) as stage:
+        recording = verified(stage)
+        folders = stage.lane.folders()
+        asked = []
+        janitor = stage.lane.new_janitor(folders=folders, ask=asked.append)
+
+        folders.reconfigure([WatchSettings(name="front", folder=stage.lane.media)])
+        clean(stage, janitor=janitor)
+        meanwhile = stage.lane.now(recording).state
+        folders.adopt(stage.lane.store)
+        folders.is_changing = False
+        stage.clock.pass_s(2.0)
+        clean(stage, janitor=janitor)
+
+        assert meanwhile is State.VERIFIED
+        assert (stage.lane.now(recording).state, asked) == (State.RELEASED, [])

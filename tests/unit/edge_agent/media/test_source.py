@@ -156,7 +156,9 @@ def test_block_digests_are_those_of_the_blocks_and_feed_the_whole(path, source):
     data = path.read_bytes()
     running = RunningDigest()
 
-    found = source.block_digests(ByteRange(0, len(data)), block_bytes=300 * KIB, running=running.feed)
+    found = source.block_digests(
+        ByteRange(0, len(data)), block_bytes=300 * KIB, running=running.feed
+    )
 
     assert found == {
         n: hashlib.sha256(data[n * 300 * KIB : (n + 1) * 300 * KIB]).digest() for n in range(3)

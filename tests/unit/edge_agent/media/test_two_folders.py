@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.activity import Reason, Wait
 from edge_agent.core.recording import SOURCE_MISSING, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.store.recordings import Found, Store
-from tests.support.rim import StillClock, WatchedFolder, recordings_in
+from tests.support.rim import StillClock, WatchedFolder, recordings_in, sent
 
 
 class Two:
@@ -25,6 +25,8 @@ class Two:
         self.rear = WatchedFolder(base / "rear", self.store, self.clock, name="rear")
         self.front.folder.share = Share("front", frozenset({"rear"}))
         self.rear.folder.share = Share("rear", None)
+        self.front.folder.others = (self.rear.folder,)
+        self.rear.folder.others = (self.front.folder,)
 
     def settle(self):
         self.front.settle()
@@ -82,6 +84,51 @@ def test_a_file_that_was_moved_to_the_other_folder_is_the_same_recording(two):
     assert (after.id, after.watch, after.folder) == (before.id, "rear", "rear")
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_so_is_one_that_is_missed_before_it_is_found(two, is_sent):
+    path = two.front.write("A.MP4")
+    two.settle()
+    before = two.front.only()
+    if is_sent:
+        before = sent(two.front, before)
+
+    path.rename(two.rear.media / "A.MP4")
+    two.front.settle()
+    missed = two.front.only()
+    two.rear.settle()
+    two.front.settle()
+
+    after = two.rear.only()
+    assert missed.state is before.state
+    assert (after.id, after.watch, after.state) == (before.id, "rear", before.state)
+    assert not [one for one in two.store.outbox.undelivered() if one.type == "file.failed"]
+
+
+def test_one_that_lies_in_neither_is_missed_once_the_other_was_looked_through(two):
+    path = two.front.write("A.MP4")
+    two.settle()
+    path.unlink()
+
+    two.front.settle()
+    missed = two.front.only().state
+    two.rear.settle()
+    two.front.settle()
+
+    assert missed is State.STABLE
+    assert two.front.only().problem == SOURCE_MISSING
+
+
+def test_a_folder_that_is_away_is_not_waited_for(two):
+    path = two.front.write("A.MP4")
+    two.settle()
+    path.unlink()
+    two.front.activity.miss_folder(Wait(Reason.CARD_ABSENT, "rear: it is out"), watch="rear")
+
+    two.front.settle()
+
+    assert two.front.only().problem == SOURCE_MISSING
+
+
 def test_a_file_with_the_number_length_and_time_of_one_on_a_card_that_is_out_is_another(two):
     path = os.fsencode(two.rear.write("A.MP4"))
     identity = identity_at(path)
@@ -100,7 +147,7 @@ def test_what_was_found_in_a_folder_that_is_watched_no_more_is_sent_or_given_up_
     there, gone = two.front.write("there.mp4"), two.front.write("gone.mp4")
     two.front.look()
     two.front.folder.share = Share("front", None)
-    two.rear.folder.share = Share("rear", frozenset())
+    two.rear.folder.share, two.rear.folder.others = Share("rear", frozenset()), ()
     out = two.store.newest_at(os.fsencode(gone))
     two.store.update(out, path=b"/media/out/gone.mp4")  # on a card that was pulled
     gone.unlink()
@@ -123,9 +170,13 @@ def test_what_was_found_in_a_folder_that_is_watched_no_more_is_sent_or_given_up_
 
 def test_a_folder_with_another_name_takes_over_what_was_found_there_while_its_card_was_out(two):
     path = os.fsencode(two.rear.write("A.MP4"))
+    two.store.priority_of = lambda one: 7 if one.watch == "rear" else 0
     [known] = two.store.add([Found(path, "DCIM", "A.MP4", identity_at(path), "back")])
+
+    two.store.advance(known, Event.SETTLED)
 
     two.rear.settle()
 
     now = two.store.get(known.id)
     assert (now.watch, now.folder, now.state) == ("rear", "DCIM", State.STABLE)
+    assert (known.priority, now.priority) == (0, 7)

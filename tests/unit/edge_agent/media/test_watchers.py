@@ -13,6 +13,7 @@ from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.watcher import Watcher
 from edge_agent.media.watchers import Watchers
 from edge_agent.store.recordings import Store
+from tests.support.processes import wait_for
 from tests.support.rim import StillClock
 
 
@@ -23,6 +24,8 @@ class Device:
         self.activity = Activity()
         self.folders = Folders(self.settings("front"))
         self.has_threads = True
+        self.may_end = threading.Event()
+        self.may_end.set()
         self.watchers = Watchers(
             self.folders, self.store, self.activity, new=self.new, thread=self.thread
         )
@@ -36,7 +39,12 @@ class Device:
         return Watcher(folder, self.store, self.activity, settler, probe=LeaseProbe())
 
     def thread(self, name, step):
-        made = WorkerThread(name, step, clock=self.clock)
+        def at_last(now_s):
+            wait_s = step(now_s)
+            assert self.may_end.wait(30)
+            return wait_s
+
+        made = WorkerThread(name, at_last, clock=self.clock)
         if not self.has_threads:
             made.start = self.refuse
         return made
@@ -84,6 +92,22 @@ def test_what_was_said_of_a_folder_that_goes_is_said_no_more(device):
 
     assert "rear" not in device.activity.view().folders
     assert not device.activity.problems & {ProblemCode.CARD_ABSENT, ProblemCode.DISK_LOW}
+
+
+def test_so_it_is_once_its_last_step_is_over_however_long_that_takes(device):
+    device.follow("front", "rear")
+    rear = next(one for one in device.watchers.runners if one.name == "watcher-rear")
+    device.may_end.clear()
+    device.watchers.wake()
+    wait_for(lambda: rear.busy_since_s is not None, "it takes a step")
+    device.follow("front")
+    device.activity.miss_folder(Wait(Reason.CARD_ABSENT, "rear: out"), watch="rear")
+    before = device.activity.view().away("rear")
+    device.may_end.set()
+    rear.join(20)
+
+    assert before is not None
+    assert "rear" not in device.activity.view().folders
 
 
 def test_a_folder_for_which_there_is_no_thread_is_watched_from_the_next_reload_on(device):
