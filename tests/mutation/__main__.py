@@ -78,9 +78,10 @@ class Fault:
     suites: tuple[tuple[str, ...], ...]
 
     @property
-    def beside(self) -> str:
+    def beside(self) -> tuple[str, ...]:
         """The tests of the module itself: most faults need no others, and a suite takes minutes."""
-        return f"unit/{self.path.with_name(f'test_{self.path.name}')}"
+        tests = f"test_{self.path.name}"
+        return f"unit/{self.path.with_name(tests)}", f"properties/{tests}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Copy:
         begun_s = time.monotonic()
         path.write_bytes(fault.site.put_into(source))
         try:
-            by = self.fails(((fault.beside,), *fault.suites))
+            by = self.fails((fault.beside, *fault.suites))
         finally:
             path.write_bytes(source)
         return Outcome(fault, by is not None, by or "", time.monotonic() - begun_s)
