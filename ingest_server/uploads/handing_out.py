@@ -7,26 +7,17 @@ nobody knows is read whole first. While it is sent, each piece is looked at agai
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator, Mapping
-
-import structlog
+from collections.abc import Callable, Mapping
 
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import State, UploadRecord, not_found
-from ingest_server.storage.interface import Blobs, Part, RecordingPage, RecordingQuery
+from ingest_server.storage.interface import RecordingPage, RecordingQuery
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.long_work import LongWork
+from ingest_server.uploads.pieces import Pieces
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.messages import Receipt
-
-log = structlog.get_logger()
-
-PIECE_BYTES = 128 * 1024
-"""Read and sent at once; a reader that takes nothing keeps one in memory."""
-ASKED_EACH = 16
-"""Pieces after which it is asked again whether its reader may still have it."""
 
 _WHY_NOT = {
     Standing.GONE: (
@@ -80,7 +71,7 @@ class HandingOut:
             raise Refused("not-found", detail)
         return record, record.receipt
 
-    def open(self, receipt: Receipt) -> Recording:
+    def open(self, receipt: Receipt) -> Pieces:
         """Return the recording, open; it is the caller's to close.
 
         Raises:
@@ -94,7 +85,7 @@ class HandingOut:
             raise Refused(*_WHY_NOT[Standing.CHANGED])
         return found
 
-    def _vouched(self, receipt: Receipt) -> Recording | None:
+    def _vouched(self, receipt: Receipt) -> Pieces | None:
         """Return the file if it is the one that was read; None: nobody knows."""
         identity = self._standings.identity_of(receipt)
         if identity is None:
@@ -109,7 +100,18 @@ class HandingOut:
         if part.identity() != identity or part.length != receipt.length:
             part.close()
             return None
-        return Recording(part, identity, receipt, self._blobs)
+
+        def is_unwritten() -> bool:
+            now = part.identity()
+            return now is not None and self._blobs.is_unwritten(identity, now)
+
+        return Pieces(
+            part,
+            receipt.upload_id,
+            is_unwritten,
+            fallen="the file is changed while it is sent",
+            event="recording.cut",
+        )
 
     def _read(self, receipt: Receipt) -> None:
         standing = self._long_work.join(
@@ -127,48 +129,3 @@ class HandingOut:
             raise Refused("server-busy", detail, retry_after_s=standing.retry_after_s)
         if standing in _WHY_NOT:
             raise Refused(*_WHY_NOT[standing])
-
-
-class Recording:
-    """One published file, open to be read."""
-
-    def __init__(self, part: Part, identity: str, receipt: Receipt, blobs: Blobs) -> None:
-        self.receipt = receipt
-        self._part = part
-        self._identity = identity
-        self._blobs = blobs
-
-    def close(self) -> None:
-        self._part.close()
-
-    def pieces(self, start: int, stop: int, question: Callable[[], None]) -> Iterator[bytes]:
-        """Yield the bytes ``[start, stop)``.
-
-        Args:
-            question: raises `Refused` once whoever reads may not have more.
-
-        Raises:
-            ConnectionAbortedError: no more may be given; the reader is to see that it was cut.
-        """
-        count = 0
-        while start < stop:
-            if count % ASKED_EACH == 0:
-                self._ask(question)
-            count += 1
-            data = self._part.pread(min(PIECE_BYTES, stop - start), start)
-            now = self._part.identity()
-            is_same = now is not None and self._blobs.is_unwritten(self._identity, now)
-            if not data or not is_same:
-                raise self._cut("the file is changed while it is sent")
-            start += len(data)
-            yield data
-
-    def _ask(self, question: Callable[[], None]) -> None:
-        try:
-            question()
-        except Refused as refused:
-            raise self._cut(refused.detail) from refused
-
-    def _cut(self, why: str) -> ConnectionAbortedError:
-        log.warning("recording.cut", upload_id=self.receipt.upload_id, error=why)
-        return ConnectionAbortedError(errno.ECONNABORTED, why)

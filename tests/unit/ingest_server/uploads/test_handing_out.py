@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_server.uploads import handing_out
+from ingest_server.uploads import pieces
 from tests.support.core_site import on_all_stores
 
 DATA = bytes(range(256)) * 4
@@ -27,7 +27,7 @@ def nothing_against_it() -> None:
 def test_a_range_comes_whole_in_pieces_and_ends_there(
     site, recording, monkeypatch, start, stop, lengths
 ):
-    monkeypatch.setattr(handing_out, "PIECE_BYTES", 100)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 100)
 
     found = list(recording.pieces(start, stop, nothing_against_it))
 
