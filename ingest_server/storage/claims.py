@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ingest_server.storage.interface import Claim
+from ingest_server.storage.interface import Claim, Lease
 from upload_protocol.ranges import ByteRange
 
 CLAIMS_PER_RUN = 2**40
@@ -12,9 +12,11 @@ CLAIMS_PER_RUN = 2**40
 
 
 class Claims:
-    """The claims that stand."""
+    """The claims that stand, and the leases: nobody outlives the process that has them."""
 
     def __init__(self) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._newest_lease = 0
         self._newest = 0
         self._lock = threading.Lock()
         self._standing: dict[str, list[Claim]] = {}
@@ -50,3 +52,21 @@ class Claims:
                 self._standing[claim.upload_id] = others
             else:
                 self._standing.pop(claim.upload_id, None)
+
+    def take_lease(self, name: str) -> Lease | None:
+        """Return the right to do what is called *name* alone; None: somebody has it."""
+        with self._lock:
+            if name in self._leases:
+                return None
+            self._newest_lease += 1
+            self._leases[name] = Lease(name, str(self._newest_lease))
+            return self._leases[name]
+
+    def is_leased(self, lease: Lease) -> bool:
+        with self._lock:
+            return self._leases.get(lease.name) == lease
+
+    def end_lease(self, lease: Lease) -> None:
+        with self._lock:
+            if self._leases.get(lease.name) == lease:
+                del self._leases[lease.name]

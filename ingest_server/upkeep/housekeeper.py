@@ -112,6 +112,7 @@ class Housekeeper:
 
     def _keep_all(self) -> None:
         self._store.keep_uptime()
+        self._uploads.completion.resume_abandoned()
         self._uploads.expire()
         self.count_rot()
         self.watch_disk()

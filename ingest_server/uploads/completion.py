@@ -310,7 +310,14 @@ class Completion:
         Verified or half published, its whole file is read first: requests do not wait for that.
         """
         with self._live.hold(record.id) as live, live.deciding:
-            self.finish_later(record)
+            if _unended(live.verification) is None:
+                self.finish_later(record)
+
+    def resume_abandoned(self) -> None:
+        """Go on, in the background, with what a replica that died was finishing; the others have it."""
+        if self._state.is_elsewhere:
+            for record in self._state.in_states(State.PUBLISHING, State.VERIFYING):
+                self.resume(record)
 
 
 def _with(metadata: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

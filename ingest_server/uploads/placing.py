@@ -20,7 +20,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.names import folded
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.earlier import Earlier
-from ingest_server.uploads.moves import Moves
+from ingest_server.uploads.moves import Moves, NameGivenError
 from ingest_server.uploads.naming import Naming
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.store import UploadStore, drop_part
@@ -148,9 +148,12 @@ class Placing:
                 if self._blobs.publish_again(source.published_as, target):
                     return partial(self._conclude_from, record, named)
                 continue
-            record = self._moves.to(
-                record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
-            )
+            try:
+                record = self._moves.to(
+                    record, State.PUBLISHING, digest=receipt.digest, target=target, receipt=named
+                )
+            except NameGivenError:
+                continue
             if self._blobs.publish(record.id, target, _about(record, named)):
                 return partial(self.conclude, record, named, before)
         raise AssertionError("the candidates never end")

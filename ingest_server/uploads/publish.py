@@ -17,6 +17,7 @@ from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
+from ingest_server.uploads.leases import Leases
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.naming import Naming
 from ingest_server.uploads.placing import Placing
@@ -63,7 +64,9 @@ class Publisher:
         self._blobs = store.blobs
         self._clock = store.clock
         self.earlier = Earlier(store, standings)
-        self._moves = Moves(store)
+        self._state = store.state
+        self._leases = Leases(store.state)
+        self._moves = Moves(store, self._leases)
         self._verifier = Verifier(store, self._moves)
         self.naming = Naming(store.state, template)
         self.placing = Placing(
@@ -151,13 +154,22 @@ class Publisher:
 
         On return the file and the receipt are durable.
 
-        Args:
-            record: the upload as it is: in these states only this changes it.
-
         Raises:
-            Refused: the digest does not fit (the upload is open again), the disk failed, or the
-                server stops (then the next start goes on).
+            Refused: the digest does not fit (the upload is open again), the disk failed, another replica
+                finishes it, or the server stops (then the next start goes on).
         """
+        with self._leases.hold(record.id):
+            # In these states only who has the lease changes it; another replica may have had it before.
+            if self._state.is_shared:
+                record = self._state.get(record.id)
+            if record.state is State.COMPLETE and record.receipt is not None:
+                return record.receipt
+            if record.state not in {State.VERIFYING, State.PUBLISHING}:
+                detail = "another replica of the server has gone on with this upload"
+                raise Refused("server-busy", detail, retry_after_s=1)
+            return self._finish(record, live)
+
+    def _finish(self, record: UploadRecord, live: Live) -> Receipt:
         try:
             if record.state is State.PUBLISHING:
                 self._date(record)  # a crash may have taken it

@@ -59,6 +59,29 @@ def test_what_may_be_lost_does_not_pile_up_while_the_database_is_away(database):
         assert len(state._along) <= MOST_WAITING
 
 
+def test_a_lease_that_ran_out_by_the_databases_clock_is_the_next_ones(database):
+    with closing(PostgresState.open(database.database())) as state:
+        old = state.take_lease("finish", 0)
+        is_still = state.run(lambda transaction: transaction.is_leased(old))
+        new = state.take_lease("finish", 60)
+
+        assert is_still  # nobody has gone on in its place
+        assert new is not None
+        assert not state.keep_lease(old, 60)
+        assert not state.run(lambda transaction: transaction.is_leased(old))
+        assert state.run(lambda transaction: transaction.is_leased(new))
+
+
+def test_nobody_has_a_lease_after_a_crash_of_the_database(database):
+    with closing(PostgresState.open(database.database())) as state:
+        old = state.take_lease("finish", 60)
+        database.kill()
+        database.start()
+
+        assert not state.run(lambda transaction: transaction.is_leased(old))
+        assert state.take_lease("finish", 60) is not None
+
+
 def token(server) -> str:
     return server.run("token", "add", "drone-1").splitlines()[-1]
 

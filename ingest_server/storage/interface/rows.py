@@ -22,6 +22,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do something alone, until it ends or somebody else gets it."""
+
+    name: str
+    """Of what is done."""
+    token: str
+    """Which of all leases of that name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """An upload as a list shows it."""
 

@@ -22,6 +22,7 @@ from ingest_server.storage.interface.rows import (
     Census,
     Claim,
     DeviceSummary,
+    Lease,
     OpenUpload,
     Reading,
     RecordingPage,
@@ -108,6 +109,10 @@ class Queries(Protocol):
 
         Without those that `[retention]` removed.
         """
+        ...
+
+    def is_being_published(self, target: str, *, besides: str) -> bool:
+        """Whether another upload than *besides* is about to get this published name."""
         ...
 
     def has_target(self, target: str, *, besides: str = "") -> bool:
@@ -241,6 +246,10 @@ class Transaction(Queries, Protocol):
         """Whether *claim* was neither superseded nor let go; stays true until the commit."""
         ...
 
+    def is_leased(self, lease: Lease) -> bool:
+        """Whether nobody else has got *lease* meanwhile; stays true until the commit."""
+        ...
+
     def insert(self, record: UploadRecord) -> None:
         """Add an upload, with the event that tells of it.
 
@@ -351,6 +360,8 @@ class StateStore(Queries, Protocol):
     users: Users
     groups: Groups
 
+    is_shared: bool = False
+    """Whether other servers may work on it at the same time."""
     is_elsewhere: bool = False
     """Whether a program of its own has the facts, which may be away for a while."""
 
@@ -413,6 +424,22 @@ class StateStore(Queries, Protocol):
 
     def release(self, claim: Claim) -> None:
         """Let go of one claim: its writer is through. Never raises."""
+        ...
+
+    def take_lease(self, name: str, for_s: float) -> Lease | None:
+        """Return the right to do what is called *name* alone; None: somebody else has it.
+
+        It ends *for_s* seconds from now by the store's own clock, unless it is kept, and then the next who
+        asks gets it. A store of one process has no use for that: a crash ends all that it gave.
+        """
+        ...
+
+    def keep_lease(self, lease: Lease, for_s: float) -> bool:
+        """Have a lease for so long from now on; false: somebody else has got it."""
+        ...
+
+    def end_lease(self, lease: Lease) -> None:
+        """Let go of a lease. Never raises."""
         ...
 
     def keep_reserve(self) -> bool:

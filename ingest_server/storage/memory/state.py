@@ -16,7 +16,15 @@ from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.core.events import Event
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.claims import Claims
-from ingest_server.storage.interface import Claim, Reading, Removal, Sizes, StateStore, Transaction
+from ingest_server.storage.interface import (
+    Claim,
+    Lease,
+    Reading,
+    Removal,
+    Sizes,
+    StateStore,
+    Transaction,
+)
 from ingest_server.storage.interface.keeping import (
     KEPT_ENDED,
     KEPT_EVENTS,
@@ -46,6 +54,9 @@ class MemoryTransaction(MemoryQueries, Transaction):
 
     def is_standing(self, claim: Claim) -> bool:
         return self._claims.is_standing(claim)
+
+    def is_leased(self, lease: Lease) -> bool:
+        return self._claims.is_leased(lease)
 
     def insert(self, record: UploadRecord) -> None:
         """Add an upload, with the event that tells of it.
@@ -244,6 +255,8 @@ class MemoryTransaction(MemoryQueries, Transaction):
 class MemoryState(MemoryQueries, StateStore):
     """Nothing of it outlives the process; ``durable`` means: committed."""
 
+    is_shared = True
+
     def __init__(self, tables: Tables | None = None) -> None:
         """Begin with no rows, or with what another one had: as a restart finds them."""
         self.tables = tables or Tables()
@@ -309,6 +322,15 @@ class MemoryState(MemoryQueries, StateStore):
 
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
+
+    def take_lease(self, name: str, for_s: float) -> Lease | None:  # noqa: ARG002 # it ends with the process
+        return self._claims.take_lease(name)
+
+    def keep_lease(self, lease: Lease, for_s: float) -> bool:  # noqa: ARG002 # as above
+        return self._claims.is_leased(lease)
+
+    def end_lease(self, lease: Lease) -> None:
+        self._claims.end_lease(lease)
 
     def keep_reserve(self) -> bool:
         return True

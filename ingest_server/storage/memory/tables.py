@@ -138,6 +138,13 @@ class MemoryQueries(Queries):
         found = (one.receipt for one in self._standing() if one.receipt is not None)
         return list({(one.upload_id, one.published_as): one for one in found}.values())
 
+    def is_being_published(self, target: str, *, besides: str) -> bool:
+        return any(
+            one.target == target and one.state is State.PUBLISHING
+            for one in self.tables.uploads.values()
+            if one.id != besides
+        )
+
     def has_target(self, target: str, *, besides: str = "") -> bool:
         return any(one.target == target and one.id != besides for one in self._all())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingest_server.storage.postgres import fleet_schema
+from ingest_server.storage.postgres import fleet_schema, leases
 from ingest_server.storage.postgres.text import TEXT
 
 # Each entry takes the version from its index to the next. Never edit one that was released.
@@ -184,6 +184,7 @@ MIGRATIONS: Sequence[str] = (
     CREATE UNLOGGED TABLE epochs_begun (only_row BIGINT PRIMARY KEY CHECK (only_row = 1));
     """,
     fleet_schema.TABLES,
+    leases.TABLES,
 )
 
 VERSION = len(MIGRATIONS)

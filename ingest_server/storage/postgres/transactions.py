@@ -9,6 +9,7 @@ every writer, and takes nothing that was acknowledged.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +27,8 @@ from ingest_server.core.errors import (
     StateUncertain,
 )
 from ingest_server.core.record import UploadRecord, not_found
-from ingest_server.storage.interface import Claim, Sizes, StateStore
-from ingest_server.storage.postgres import connections
+from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
+from ingest_server.storage.postgres import connections, leases
 from ingest_server.storage.postgres.connections import Connection, Connections, UnbegunError
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
@@ -62,6 +63,7 @@ class PostgresState(SqlQueries, StateStore):
     """One database, shared by any number of replicas."""
 
     dialect = POSTGRES
+    is_shared = True
     is_elsewhere = True
 
     def __init__(self, url: str) -> None:
@@ -306,9 +308,7 @@ class PostgresState(SqlQueries, StateStore):
             )
             return Claim(upload_id, where, epoch), record
 
-        return self._until_it_passes(
-            lambda connection: self._once(connection, job, is_durable=False)
-        )
+        return self._briefly(job)
 
     def end_claims(self, upload_id: str) -> None:
         def job(transaction: SqlTransaction) -> None:
@@ -316,14 +316,32 @@ class PostgresState(SqlQueries, StateStore):
             transaction.rows("SELECT received FROM uploads WHERE id = ?", upload_id)
             transaction.write("DELETE FROM writers WHERE upload_id = ?", upload_id)
 
-        self._until_it_passes(lambda connection: self._once(connection, job, is_durable=False))
+        self._briefly(job)
 
     def release(self, claim: Claim) -> None:
         def job(transaction: SqlTransaction) -> None:
             transaction.write("DELETE FROM writers WHERE epoch = ?", claim.epoch)
 
         with suppress(Refused):
-            self._until_it_passes(lambda connection: self._once(connection, job, is_durable=False))
+            self._briefly(job)
+
+    def take_lease(self, name: str, for_s: float) -> Lease | None:
+        lease = Lease(name, secrets.token_hex(8))
+        is_taken = self._briefly(lambda transaction: leases.take(transaction, lease, for_s))
+        return lease if is_taken else None
+
+    def keep_lease(self, lease: Lease, for_s: float) -> bool:
+        return self._briefly(lambda transaction: leases.keep(transaction, lease, for_s))
+
+    def end_lease(self, lease: Lease) -> None:
+        with suppress(Refused):
+            self._briefly(lambda transaction: leases.end(transaction, lease))
+
+    def _briefly(self, job: Callable[[SqlTransaction], T]) -> T:
+        """Run a job about who does what: a crash of the database may take it all."""
+        return self._until_it_passes(
+            lambda connection: self._once(connection, job, is_durable=False)
+        )
 
     def keep_reserve(self) -> bool:
         return False
@@ -373,6 +391,9 @@ class PostgresTransaction(SqlTransaction):
     def is_standing(self, claim: Claim) -> bool:
         # Whoever takes the range over deletes this row: one of the two is run again, then, and sees the other.
         return bool(self.rows("SELECT 1 FROM writers WHERE epoch = ?", claim.epoch))
+
+    def is_leased(self, lease: Lease) -> bool:
+        return leases.is_held(self, lease)
 
     def in_line(self) -> None:
         # Else a number could become visible after a greater one that a target has been told of already.

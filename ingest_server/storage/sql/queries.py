@@ -121,6 +121,14 @@ class SqlQueries(Queries):
         found = (Receipt.from_json(json.loads(row[0])) for row in rows)
         return list({(one.upload_id, one.published_as): one for one in found}.values())
 
+    def is_being_published(self, target: str, *, besides: str) -> bool:
+        found = self.rows(
+            "SELECT 1 FROM uploads WHERE target = ? AND id != ? AND state = 'publishing' LIMIT 1",
+            target,
+            besides,
+        )
+        return bool(found)
+
     def has_target(self, target: str, *, besides: str = "") -> bool:
         found = self.rows(
             "SELECT 1 FROM uploads WHERE target = ? AND id != ? LIMIT 1", target, besides

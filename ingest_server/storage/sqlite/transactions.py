@@ -32,7 +32,7 @@ from ingest_server.core.errors import (
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.interface import Claim, Sizes, StateStore
+from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
 from ingest_server.storage.reserve import Reserve
 from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sql.dialect import SQLITE
@@ -266,6 +266,15 @@ class SqliteState(SqlQueries, StateStore):
 
     def release(self, claim: Claim) -> None:
         self._claims.release(claim)
+
+    def take_lease(self, name: str, for_s: float) -> Lease | None:  # noqa: ARG002 # it ends with the process
+        return self._claims.take_lease(name)
+
+    def keep_lease(self, lease: Lease, for_s: float) -> bool:  # noqa: ARG002 # as above
+        return self._claims.is_leased(lease)
+
+    def end_lease(self, lease: Lease) -> None:
+        self._claims.end_lease(lease)
 
     def sizes(self) -> Sizes:
         """Return what the file and its log take up.

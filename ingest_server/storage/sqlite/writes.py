@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from ingest_server.storage.claims import Claims
-from ingest_server.storage.interface import Claim
+from ingest_server.storage.interface import Claim, Lease
 from ingest_server.storage.sql.dialect import SQLITE
 from ingest_server.storage.sql.writes import SqlTransaction
 
@@ -23,6 +23,9 @@ class SqliteTransaction(SqlTransaction):
 
     def is_standing(self, claim: Claim) -> bool:
         return self._claims.is_standing(claim)
+
+    def is_leased(self, lease: Lease) -> bool:
+        return self._claims.is_leased(lease)
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

@@ -354,6 +354,13 @@ class TestPublished:
         assert not state.has_target("a", besides=record(1).id)
         assert not state.has_target("c")
 
+    def test_only_what_is_on_its_way_there_is_being_published(self, state):
+        insert(state, published(1, "a"), record(2, state=State.PUBLISHING, target="b"))
+
+        assert state.is_being_published("b", besides=record(1).id)
+        assert not state.is_being_published("b", besides=record(2).id)
+        assert not state.is_being_published("a", besides=record(2).id)
+
     def test_a_target_is_used_again_by_a_later_upload_only(self, state):
         first = published(1, "a")
         insert(state, first, replace(published(2, "a"), touched_s=9.0), published(3, "a", by=1))
@@ -585,6 +592,32 @@ class TestClaims:
         state.end_claims(record(1).id)
 
         assert state.commits() == before
+
+
+class TestLeases:
+    def test_a_lease_is_one_servers_until_it_ends(self, state):
+        lease = state.take_lease("finish", 60)
+
+        assert state.take_lease("finish", 60) is None
+        assert state.take_lease("another", 60) is not None
+        assert state.keep_lease(lease, 60)
+        assert state.run(lambda transaction: transaction.is_leased(lease))
+
+        state.end_lease(lease)
+        state.end_lease(lease)
+        again = state.take_lease("finish", 60)
+        assert again not in {None, lease}
+        assert not state.keep_lease(lease, 60)
+        assert not state.run(lambda transaction: transaction.is_leased(lease))
+
+    def test_who_had_a_lease_before_ends_nobody_elses(self, state):
+        first = state.take_lease("finish", 60)
+        state.end_lease(first)
+        second = state.take_lease("finish", 60)
+
+        state.end_lease(first)
+
+        assert state.run(lambda transaction: transaction.is_leased(second))
 
 
 class TestEvents:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from ingest_server.core import events
 from ingest_server.core.errors import Refused
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.postgres.transactions import PostgresState
@@ -229,3 +230,72 @@ def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(services,
 
     assert services[(seed + 1) % 2].complete(upload, versions[1]).digest == Digest.of(versions[1])
     assert list(one.published().values()) == [versions[1]]
+
+
+def standing_still(blobs, step):
+    """Let whoever comes to *step* first stand there until it is let go on."""
+    stands, goes_on = threading.Event(), threading.Event()
+
+    def stand_still() -> None:
+        blobs.fail.clear()
+        stands.set()
+        assert goes_on.wait(20)
+
+    blobs.fail[step] = stand_still
+    return stands, goes_on
+
+
+def test_one_of_two_services_finishes_an_upload_and_the_other_learns_of_it(services, blobs):
+    one, other = services
+    upload = one.create(length=1000)
+    data = os.urandom(1000)
+    one.put(upload, 0, data)
+    stands, goes_on = standing_still(blobs, "before link")
+    first = InThread(lambda: one.complete(upload, data))
+    assert stands.wait(10)
+
+    with pytest.raises(Refused, match="server-busy"):
+        other.complete(upload, data)
+    goes_on.set()
+    receipt = first.join()
+
+    assert other.complete(upload, data) == receipt
+    assert list(one.published().values()) == [data]
+
+
+def test_who_lost_its_lease_records_no_step_of_what_another_finished(services, blobs):
+    one, other = services
+    upload = one.create(length=1000)
+    data = os.urandom(1000)
+    one.put(upload, 0, data)
+    stands, goes_on = standing_still(blobs, "after link")
+    first = InThread(lambda: one.complete(upload, data))
+    assert stands.wait(10)
+    [lease] = one.receiver.publisher._leases._held.values()
+    one.state.end_lease(lease)  # as if it had run out
+
+    receipt = other.complete(upload, data)
+    goes_on.set()
+    with pytest.raises(Refused, match="server-busy"):
+        first.join()
+
+    assert one.complete(upload, data) == receipt
+    assert list(one.published()) == [receipt.published_as]
+    outbox = one.state.outbox
+    assert outbox.counted(0, outbox.newest())[events.COMPLETED] == 1
+
+
+def test_two_services_never_publish_two_uploads_under_one_name(services, blobs):
+    one, other = services
+    first, second = os.urandom(100), os.urandom(100)
+    uploads = [one.create("a.mp4", length=100), other.create("a.mp4", length=100)]
+    one.put(uploads[0], 0, first)
+    other.put(uploads[1], 0, second)
+    stands, goes_on = standing_still(blobs, "before link")
+    early = InThread(lambda: one.complete(uploads[0], first))
+    assert stands.wait(10)
+    late = other.complete(uploads[1], second)
+    goes_on.set()
+
+    assert early.join().published_as != late.published_as
+    assert sorted(one.published().values()) == sorted([first, second])
