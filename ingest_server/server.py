@@ -31,6 +31,7 @@ from ingest_server.auth.contacts import Contacts
 from ingest_server.auth.operators import Operators
 from ingest_server.auth.sessions import Sessions
 from ingest_server.auth.tokens import TokenIssuer
+from ingest_server.base.lead import SOLE
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
@@ -46,6 +47,7 @@ from ingest_server.storage.files.observed import ObservedDisk
 from ingest_server.storage.interface import Blobs, Level
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
+from ingest_server.upkeep.leadership import Leadership
 from ingest_server.upkeep.readiness import Readiness
 from ingest_server.upkeep.resources import Resources, usual
 from ingest_server.uploads.service import UploadService
@@ -83,7 +85,11 @@ class IngestServer:
             observer, blobs = self._observed()
             self._audit = Audit(config.log.audit_file, self._clock.now_utc)
             check = check_of(config)
-            self._deliveries = deliveries_of(config, self._state, self._clock, observer)
+            self._leadership = (
+                Leadership(self._state, self._clock.now_s) if self._state.is_shared else None
+            )
+            lead = self._leadership or SOLE
+            self._deliveries = deliveries_of(config, self._state, self._clock, observer, lead)
         except BaseException:
             self._state.close()
             raise
@@ -98,6 +104,7 @@ class IngestServer:
                 audit=self._audit,
                 settings=fleet_settings(config),
                 broker=broker_settings(config),
+                lead=lead,
             )
         except BaseException:
             self._store.close()
@@ -121,7 +128,12 @@ class IngestServer:
                 ),
             )
             self._housekeeper = Housekeeper(
-                self._store, self._uploads, self._audit, self._resources
+                self._store,
+                self._uploads,
+                self._audit,
+                self._resources,
+                lead,
+                self._deliveries.keep_only,
             )
             self.app = self._app(observer)
             """The application, for a container that is not ours."""
@@ -258,6 +270,8 @@ class IngestServer:
         sys.setswitchinterval(SWITCH_S)
         try:
             self._state.keep_reserve()
+            if self._leadership is not None:
+                self._leadership.start()
             self._deliveries.start()  # first: what is mended now is told as well
             recovery = self._housekeeper.recover()
             self._housekeeper.start()
@@ -348,6 +362,8 @@ class IngestServer:
         self._left_whole.join()
         self._housekeeper.stop()
         self._fleet.stop()
+        if self._leadership is not None:
+            self._leadership.stop()
         self._store.close()
         if self._held is not None:
             self._held.close()

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from edge_host.clock import Clock
+from ingest_server.base.lead import Lead
 from ingest_server.base.observer import Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import SettingError
@@ -31,7 +32,7 @@ def check_of(config: ServerConfig) -> BeforePublish:
 
 
 def deliveries_of(
-    config: ServerConfig, state: StateStore, clock: Clock, observer: Observer
+    config: ServerConfig, state: StateStore, clock: Clock, observer: Observer, lead: Lead
 ) -> Deliveries:
     """Return the workers for every webhook and hook; nothing runs yet.
 
@@ -71,4 +72,4 @@ def deliveries_of(
         )
         for target in targets
     ]
-    return Deliveries(outbox, workers)
+    return Deliveries(outbox, workers, lead)

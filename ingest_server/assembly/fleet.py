@@ -12,6 +12,7 @@ import structlog
 from edge_host.clock import Clock
 from ingest_server.assembly.data_folder import FLEET
 from ingest_server.auth.audit import Audit
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused, ServerError, StateError
 from ingest_server.core.uptime import Uptime
 from ingest_server.fleet import operator_routes
@@ -47,12 +48,14 @@ class Fleet:
         audit: Audit,
         settings: FleetSettings | None = None,
         broker: BrokerSettings | None = None,
+        lead: Lead = SOLE,
     ) -> None:
         """Open its database; where that cannot be, it is kept in memory, and uploads go on.
 
         Args:
             data_dir: None: in memory.
             broker: that devices report to as well; None: to this server alone.
+            lead: of the servers that share the database.
 
         Raises:
             ServerError: what speaks to a broker is not installed.
@@ -69,16 +72,17 @@ class Fleet:
             settings,
             free_bytes=lambda: _free_bytes(blobs),
             uptime_s=uptime.now_s,
+            lead=lead,
         )
         self.operations = Operations(self.service)
         self.broker = (
-            None if broker is None or speak is None else _broker(speak, broker, self.service)
+            None if broker is None or speak is None else _broker(speak, broker, self.service, lead)
         )
         notices = Notices(self.service, lambda *told: self._tell(state, *told))
         often: tuple[Callable[[], None], ...] = (lambda: self.service.compare(state.completed),)
         if self.broker is not None:
             often = (*often, self.broker.step)
-        self.worker = FleetWorker(self.service, state.devices, (notices.look,), often)
+        self.worker = FleetWorker(self.service, state.devices, (notices.look,), often, lead)
 
     def add_routes(self, app: falcon.App[falcon.Request, falcon.Response]) -> None:
         app.add_route(REPORT_PATH, Reports(Intake(self.service)))
@@ -129,8 +133,10 @@ def _speaker() -> type[FleetBroker]:
     return FleetBroker
 
 
-def _broker(speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService) -> FleetBroker:
-    return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix))
+def _broker(
+    speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService, lead: Lead
+) -> FleetBroker:
+    return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix), lead)
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

@@ -4,6 +4,9 @@ A thread of its own connects, hears, and connects again. What is said goes out f
 step at a time: with each new session all that is still wanted is said again. The broker has its
 acknowledgement of what happened on a device once that is in the database: what cannot be stored waits here,
 and with the broker, over restarts of both.
+
+Of servers that share a store the leader is at the broker. The next one has its client id, and so what the broker
+kept for it; one whose lead is over does not come back and throw that one out.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.fleet.broker_words import MEANING, Ended, LoginError, words
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.mqtt_client import Login, Received, Session
@@ -41,6 +45,8 @@ OLD_FOR_S = 86_400.0
 CALM_S = 60.0
 """A session that lasts for less is no reason to come back faster."""
 FAREWELL_S = 2.0
+LOOK_S = 1.0
+"""Between two looks whether this server is the one at the broker now."""
 PAUSE_S = 0.00025
 """After a message that is left out: so many take no core, whatever their number."""
 
@@ -48,7 +54,10 @@ PAUSE_S = 0.00025
 class FleetBroker:
     """Begins with `start`; `step` is called by the fleet's worker, `note` by anyone."""
 
-    def __init__(self, settings: BrokerSettings, fleet: FleetService, messages: Messages) -> None:
+    def __init__(
+        self, settings: BrokerSettings, fleet: FleetService, messages: Messages, lead: Lead = SOLE
+    ) -> None:
+        self._lead = lead
         url = urlsplit(settings.url)
         self._settings = settings
         self._is_tls = url.scheme == "mqtts"
@@ -106,6 +115,9 @@ class FleetBroker:
         self._messages.step()
         self._take_held()
         session = self._session
+        if session is not None and not self._lead.holds():
+            session.abort()
+            return
         if session is None or not session.is_open:
             return
         if session is not self._introduced:
@@ -169,6 +181,9 @@ class FleetBroker:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            if not self._lead.holds():
+                self._stopped.wait(LOOK_S)
+                continue
             self._is_v5 |= self._fleet.clock.now_s() >= self._old_until_s
             self._stopped.wait(self._after(self._once()))
 

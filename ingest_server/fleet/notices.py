@@ -74,6 +74,8 @@ class Notices:
         Raises:
             Refused: a database failed; what was not told is told the next time.
         """
+        if self._fleet.sharing is not None:
+            self._told = None  # another server may have told some meanwhile
         told = self._known()
         with self._fleet.lock:
             members = set(self._fleet.members)

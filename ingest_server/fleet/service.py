@@ -18,6 +18,7 @@ import structlog
 
 from edge_host.clock import Clock, rfc3339
 from edge_host.version import own_version
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
@@ -54,6 +55,7 @@ class FleetService:
     Args:
         free_bytes: what is free on the server's disk.
         uptime_s: how long the server has run in all, over restarts; None: since its start.
+        lead: of the servers that share the store; the leader writes what devices did minute by minute.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class FleetService:
         *,
         free_bytes: Callable[[], int | None] = lambda: None,
         uptime_s: Callable[[], float] | None = None,
+        lead: Lead = SOLE,
     ) -> None:
         self.settings = settings or FleetSettings()
         self.store = store
@@ -82,6 +85,7 @@ class FleetService:
         self.unwritten = Unwritten(store, self.store_clock)
         self.sharing = Sharing(self) if store.is_shared else None
         """What the others over the same store hear; None: there are none."""
+        self._lead = lead
         self._free_bytes = free_bytes
         self._uptime_s = uptime_s or clock.now_s
 
@@ -197,7 +201,9 @@ class FleetService:
         at_s = self._wall_s()
         with self.lock:
             for member in self.members.values():
-                self.unwritten.samples(member.sampled(at_s, self.clock.now_s()))
+                samples = member.sampled(at_s, self.clock.now_s())
+                if self._lead.holds():
+                    self.unwritten.samples(samples)
                 if member.history.availability() != member.shown:
                     self.show(member)
 

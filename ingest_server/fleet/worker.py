@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.history import KEPT_RUNS
 from ingest_server.fleet.service import FleetService
@@ -30,8 +31,9 @@ class FleetWorker:
 
     Args:
         uploaders: who is known to the store of facts; read now and then.
-        steps: what else is to be done every minute (notifications).
+        steps: what else is to be done every minute (notifications), by the leader alone.
         often: and every second (a broker, a comparison).
+        lead: of the servers that share the store.
     """
 
     def __init__(
@@ -40,7 +42,10 @@ class FleetWorker:
         uploaders: Callable[[], list[DeviceSummary]] = list,
         steps: tuple[Callable[[], None], ...] = (),
         often: tuple[Callable[[], None], ...] = (),
+        lead: Lead = SOLE,
     ) -> None:
+        self._lead = lead
+        self._of_leader = {self._thin_out, *steps}
         self._fleet = fleet
         self._uploaders = uploaders
         now_s = fleet.clock.now_s()
@@ -79,7 +84,12 @@ class FleetWorker:
 
     def _do(self, work: Callable[[], object]) -> None:
         try:
-            work()
+            if work not in self._of_leader:
+                work()
+                return
+            with self._lead.acting() as term:
+                if term is not None:
+                    work()
         except Refused as refused:
             log.warning("fleet.step_failed", error=str(refused))
         except Exception as error:

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from edge_host.clock import Clock, rfc3339
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.events import Event
@@ -141,6 +142,10 @@ class DeliveryWorker:
             return 0.0 if taken else IDLE_S
         return min(max(0.0, delivery.next_try_s - self._uptime.now_s()), IDLE_S)
 
+    def begin(self) -> None:
+        """Begin to tell, here or instead of another server."""
+        self._may_have_missed = True
+
     def rest(self) -> None:
         """Let go of what the target keeps: nothing is told any more."""
         self._rest()
@@ -202,8 +207,9 @@ class DeliveryWorker:
 class Deliveries:
     """The workers of all targets, each in its thread."""
 
-    def __init__(self, outbox: Outbox, workers: list[DeliveryWorker]) -> None:
+    def __init__(self, outbox: Outbox, workers: list[DeliveryWorker], lead: Lead = SOLE) -> None:
         self._outbox = outbox
+        self._lead = lead
         self._workers = workers
         self._stop = threading.Event()
         self._threads = [
@@ -216,13 +222,23 @@ class Deliveries:
 
         What waited for a target that is not there any more becomes dead letters.
         """
-        dropped = self._outbox.keep_only({worker.target.name for worker in self._workers})
-        for name, count in sorted(dropped.items()):
-            log.warning("target.removed", target=name, undelivered=count)
+        with self._lead.acting() as term:
+            if term is not None:
+                self.keep_only()
         for worker in self._workers:
             self._outbox.register(worker.target.name)
         for thread in self._threads:
             thread.start()
+
+    def keep_only(self) -> None:
+        """Tell nobody else; what waited for others becomes dead letters.
+
+        Raises:
+            Refused: the database failed.
+        """
+        dropped = self._outbox.keep_only({worker.target.name for worker in self._workers})
+        for name, count in sorted(dropped.items()):
+            log.warning("target.removed", target=name, undelivered=count)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop; what is being told just now is told again at the next start."""
@@ -232,10 +248,14 @@ class Deliveries:
                 thread.join(timeout_s)
 
     def _work(self, worker: DeliveryWorker) -> None:
-        pause_s = 0.0
+        pause_s, told_in = 0.0, None
         while not self._stop.wait(pause_s):
             try:
-                pause_s = worker.step(self._stop.is_set)
+                with self._lead.acting() as term:
+                    if term != told_in:
+                        self._turn(worker, term)
+                        told_in = term
+                    pause_s = IDLE_S if term is None else worker.step(self._must_end)
             except Refused as refused:  # the database; it is busy or full
                 log.warning("events.delayed", target=worker.target.name, error=str(refused))
                 pause_s = DISABLED_S
@@ -243,3 +263,14 @@ class Deliveries:
                 log.exception("events.failed", target=worker.target.name)
                 pause_s = DISABLED_S
         worker.rest()
+
+    def _turn(self, worker: DeliveryWorker, term: int | None) -> None:
+        """Begin to tell instead of another server, or leave it to another one."""
+        if term is None:
+            worker.rest()
+        else:
+            self._outbox.register(worker.target.name)  # the leader before may not have known it
+            worker.begin()
+
+    def _must_end(self) -> bool:
+        return self._stop.is_set() or not self._lead.holds()

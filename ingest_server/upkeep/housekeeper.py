@@ -14,10 +14,12 @@ Its thread ends with the uploads' `stop`; `Housekeeper.stop` waits for it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import structlog
 
 from ingest_server.auth.audit import Asking, Audit
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State
 from ingest_server.upkeep import recovery
@@ -49,8 +51,18 @@ class Housekeeper:
         uploads: UploadService,
         audit: Audit,
         resources: Resources | None = None,
+        lead: Lead = SOLE,
+        on_lead: Callable[[], None] = lambda: None,
     ) -> None:
-        """Join the parts; nothing happens before `recover`."""
+        """Join the parts; nothing happens before `recover`.
+
+        Args:
+            on_lead: what else is to be put in order when this server leads instead of another.
+        """
+        self._on_lead = on_lead
+        self._lead = lead
+        self._term: int | None = None
+        """In which the house was last kept from here."""
         self._resources = resources
         self._store = store
         self._uploads = uploads
@@ -69,6 +81,11 @@ class Housekeeper:
         Raises:
             Refused: the database failed.
         """
+        with self._lead.acting() as term:
+            self._term = term
+            return self._recover() if term is not None else Recovery()
+
+    def _recover(self) -> Recovery:
         store = self._store
         strays = recovery.clear_parts(store.state, store.blobs)
         lost = recovery.settle_lost(store.state, store.blobs)
@@ -113,11 +130,21 @@ class Housekeeper:
     def _keep_all(self) -> None:
         self._store.keep_uptime()
         self._uploads.completion.resume_abandoned()
+        if self._resources is not None:
+            self._resources.look()
+        with self._lead.acting() as term:
+            if term is None:
+                return
+            if term != self._term:
+                self._term = term
+                self._recover()  # what the one that led before has left half done
+                self._on_lead()
+            self._keep_shared()
+
+    def _keep_shared(self) -> None:
         self._uploads.expire()
         self.count_rot()
         self.watch_disk()
-        if self._resources is not None:
-            self._resources.look()
         self._store.state.keep_reserve()
         self.give_back()
         self.keep_copy()

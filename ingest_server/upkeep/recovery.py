@@ -92,12 +92,12 @@ def settle_lost(store: StateStore, blobs: Blobs) -> int:
         if blobs.part_length(record.id) is not None:
             continue
         if _is_at_its_target(record, blobs):
-            _save(store, record.id, state=State.COMPLETE)
+            _save(store, record, state=State.COMPLETE)
             log.info("upload.completed", upload_id=record.id, path=record.target)
             continue
-        _save(store, record.id, state=State.FAILED)
-        log.error("upload.failed", upload_id=record.id, error="its part file is gone")
-        failed += 1
+        if _save(store, record, state=State.FAILED):
+            log.error("upload.failed", upload_id=record.id, error="its part file is gone")
+            failed += 1
     return failed
 
 
@@ -124,7 +124,8 @@ def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
         kept = record.received.within(ByteRange(0, length)) if length else RangeSet()
         # What was about to be published was verified at a length that is no more.
         after = State.FAILED if record.state is State.PUBLISHING else State.OPEN
-        _save(store, record.id, state=after, received=kept)
+        if not _save(store, record, state=after, received=kept):
+            continue
         log.error(
             "upload.shortened",
             upload_id=record.id,
@@ -141,10 +142,14 @@ def _unfinished(state: StateStore) -> list[UploadRecord]:
     return state.in_states(*_UNFINISHED)
 
 
-def _save(store: StateStore, upload_id: str, **changes: Any) -> None:
-    def save(transaction: Transaction) -> None:
-        record = transaction.find(upload_id)
-        if record is not None:
-            transaction.save(replace(record, **changes))
+def _save(store: StateStore, seen: UploadRecord, **changes: Any) -> bool:
+    """Change an upload, unless another server has moved it since it was *seen*; return whether it was."""
 
-    store.run(save)
+    def save(transaction: Transaction) -> bool:
+        record = transaction.find(seen.id)
+        if record is None or (record.state, record.received) != (seen.state, seen.received):
+            return False
+        transaction.save(replace(record, **changes))
+        return True
+
+    return store.run(save)

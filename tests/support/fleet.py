@@ -10,6 +10,7 @@ from falcon import testing
 from edge_host.clock import SystemClock
 from ingest_server.assembly.fleet import Fleet
 from ingest_server.auth.audit import Unaudited
+from ingest_server.base.lead import SOLE, Lead
 from ingest_server.fleet.settings import BrokerSettings
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
@@ -96,7 +97,7 @@ class Site:
         return {row["device"]: row for row in self.get("").json["devices"]}
 
 
-def fleet_at(url: str, **settings: Any) -> Fleet:
+def fleet_at(url: str, lead: Lead = SOLE, **settings: Any) -> Fleet:
     """Return a server's fleet that is to speak to the broker at *url*; not started."""
     return Fleet(
         None,
@@ -105,4 +106,5 @@ def fleet_at(url: str, **settings: Any) -> Fleet:
         clock=SystemClock(),
         audit=Unaudited(),
         broker=BrokerSettings(url, **settings),
+        lead=lead,
     )

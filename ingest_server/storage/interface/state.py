@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from ingest_server.core.errors import Refused
@@ -504,6 +505,28 @@ class StateStore(Queries, Protocol):
             wait: rests that long between two pieces; true once the server stops.
         """
         return False
+
+    def lead(self, name: str, for_s: float) -> int | None:  # noqa: ARG002
+        """Let the server *name* lead for so long, if it does already or nobody does; durable on return.
+
+        Returns:
+            The term, greater for each leader that is another than the one before; None: another leads.
+
+        Raises:
+            Refused: the store failed.
+        """
+        return 1
+
+    def resign(self, name: str) -> None:
+        """Let *name* lead no more.
+
+        Raises:
+            Refused: the store failed.
+        """
+
+    def fenced(self, term: int) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Refuse what this thread commits, as long as the body runs, once another term has begun."""
+        return nullcontext()
 
     def fleet(self, *, closes: bool = False) -> FleetStore | None:  # noqa: ARG002
         """Return what keeps devices beside their uploads; None: that is somewhere else.

@@ -23,7 +23,7 @@ MOST = 48
 MOST_IDLE = 16
 TURN_S = 10.0
 """How long a statement waits for a connection."""
-_BOUNDS = "SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '10s'"
+_BOUNDS = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '15s'"
 """A replica that hangs must not hold up the others for ever."""
 BUSY_RETRY_S = 5.0
 
@@ -179,7 +179,12 @@ def is_conflict(error: psycopg.Error) -> bool:
 
 def is_lost(error: psycopg.Error) -> bool:
     """Whether the connection is gone: the database was restarted, or the way to it broke."""
-    known = errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow
+    known = (
+        errors.AdminShutdown
+        | errors.CrashShutdown
+        | errors.CannotConnectNow
+        | errors.IdleInTransactionSessionTimeout
+    )
     is_broken = isinstance(error, psycopg.OperationalError) and not error.sqlstate
     return is_broken or isinstance(error, known)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingest_server.storage.postgres import fleet_schema, leases
+from ingest_server.storage.postgres import fleet_schema, leading, leases
 from ingest_server.storage.postgres.text import TEXT
 
 # Each entry takes the version from its index to the next. Never edit one that was released.
@@ -185,6 +185,7 @@ MIGRATIONS: Sequence[str] = (
     """,
     fleet_schema.TABLES,
     leases.TABLES,
+    leading.TABLES,
 )
 
 VERSION = len(MIGRATIONS)

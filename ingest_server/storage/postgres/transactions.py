@@ -12,9 +12,10 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import psycopg
@@ -28,7 +29,7 @@ from ingest_server.core.errors import (
 )
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.storage.interface import Claim, Lease, Sizes, StateStore
-from ingest_server.storage.postgres import connections, leases
+from ingest_server.storage.postgres import connections, leading, leases
 from ingest_server.storage.postgres.connections import Connection, Connections, UnbegunError
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
@@ -57,6 +58,7 @@ MOST_WAITING = 1024
 
 _EVENTS_LOCK = 0x65766E74
 _SCHEMA_LOCK = 0x7363686D
+_LEAD_LOCK = 0x6C656164
 
 
 class PostgresState(SqlQueries, StateStore):
@@ -72,6 +74,8 @@ class PostgresState(SqlQueries, StateStore):
         self._workers = ThreadPoolExecutor(COMMITTERS, thread_name_prefix="commit")
         self._along: deque[tuple[Callable[[SqlTransaction], Any], Future[Any]]] = deque()
         self._closed = threading.Event()
+        self._fence: ContextVar[int | None] = ContextVar("fence", default=None)
+        """The term in which this thread acts as the leader."""
         self._counts = threading.Lock()
         self._commits = self._jobs = self._dropped = 0
         self.outbox = SqlOutbox(self)
@@ -99,6 +103,22 @@ class PostgresState(SqlQueries, StateStore):
             state.close()
             raise
         return state
+
+    def lead(self, name: str, for_s: float) -> int | None:
+        return self.run_alone(
+            _LEAD_LOCK, lambda found: leading.lead(found, name, for_s), is_durable=True
+        )
+
+    def resign(self, name: str) -> None:
+        self.run_alone(_LEAD_LOCK, lambda found: leading.resign(found, name), is_durable=True)
+
+    @contextmanager
+    def fenced(self, term: int) -> Iterator[None]:
+        before = self._fence.set(term)
+        try:
+            yield
+        finally:
+            self._fence.reset(before)
 
     def fleet(self, *, closes: bool = False) -> PostgresFleet:
         return PostgresFleet(self, closes=closes)
@@ -172,7 +192,7 @@ class PostgresState(SqlQueries, StateStore):
 
     def submit(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
         self._refuse_closed()
-        return self._workers.submit(self._run, job)
+        return self._workers.submit(copy_context().run, self._run, job)
 
     def submit_along(self, job: Callable[[SqlTransaction], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -218,6 +238,7 @@ class PostgresState(SqlQueries, StateStore):
         try:
             if alone is not None:
                 transaction.rows("SELECT pg_advisory_xact_lock(?)", alone)
+            leading.refuse_unless(transaction, self._fence.get())
             result = job(transaction)
             _commit(connection)
         except BaseException:
