@@ -132,8 +132,8 @@ class IngestServer:
                 self._uploads,
                 self._audit,
                 self._resources,
-                lead,
-                self._deliveries.keep_only,
+                lead=lead,
+                on_lead=self._deliveries.keep_only,
             )
             self.app = self._app(observer)
             """The application, for a container that is not ours."""

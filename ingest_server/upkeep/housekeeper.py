@@ -51,6 +51,7 @@ class Housekeeper:
         uploads: UploadService,
         audit: Audit,
         resources: Resources | None = None,
+        *,
         lead: Lead = SOLE,
         on_lead: Callable[[], None] = lambda: None,
     ) -> None:
