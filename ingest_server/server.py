@@ -186,6 +186,8 @@ class IngestServer:
         return trusting(app, links=server.trust_proxy, certificates=certificates)
 
     def _not_ready(self) -> list[str]:
+        if self._http.is_leaving:
+            return ["stopping"]
         return self._readiness.codes(self._uploads.settings.min_free_bytes)
 
     def _desk(self) -> TokenIssuer | None:
@@ -344,6 +346,11 @@ class IngestServer:
         finally:
             if not self._http.draining:
                 self.failed.set()
+
+    def leave(self) -> None:
+        """Have balancers take other servers (`/readyz`, and each answer ends its connection); serve all the same."""
+        self._http.is_leaving = True
+        log.info("server.leaving", wait_s=self.config.server.drain_s)
 
     def stop(self) -> None:
         """Finish or cut running requests, seal what arrived, close everything."""

@@ -31,6 +31,10 @@ class ServerSection(Section):
     """How long running requests may finish at a stop; what is cut has its bytes kept. A container
     is killed ten seconds after SIGTERM."""
 
+    drain_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.0
+    """How long a stop waits before it begins, while all is served and `/readyz` says 503: until a balancer
+    that asks has seen that. 0: none asks."""
+
     keep_alive_s: Annotated[Seconds, Field(gt=0, le=3600)] = 300.0
     """Idle time before a connection is closed: longer than an agent's pause between two reports, and
     than a proxy in front keeps its own, or a request meets a connection that is just closing."""

@@ -111,6 +111,9 @@ class UploadServer(cheroot_parts.Server):
         self.gateway = cheroot_parts.Gateway
         self.queues: Queues[HttpConnection] = Queues(self._take_turn, now_s)
         self.draining = False
+        self.is_leaving = False
+        """Whether each answer says that its connection ends, though all is answered: a balancer is to take
+        others. One whose answer did not say so goes on."""
         self._bind_error: OSError | None = None
         self._stopping = threading.Event()
         self._open: set[HttpConnection] = set()

@@ -153,7 +153,7 @@ class HttpRequest(cheroot_parts.Request):
 
     def send_headers(self) -> None:
         """Send the answer's head; never reads on: an unread body ends the connection instead."""
-        if self._ends_connection() or self.server.draining:
+        if self._ends_connection() or self.server.draining or self.server.is_leaving:
             self.close_connection = True
         self.conn.socket.settimeout(0)
         self.rfile, hidden = None, self.rfile  # cheroot would read the rest of it

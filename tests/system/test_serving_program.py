@@ -235,6 +235,20 @@ def test_systemd_is_told_of_readiness_and_of_the_stop(config, tmp_path):
     assert any(one.startswith(b"STOPPING=1") for one in said)
 
 
+def test_a_server_that_leaves_serves_on_until_a_balancer_has_seen_it(config):
+    config.write_text(config.read_text().replace("[server]\n", "[server]\ndrain_s = 3600\n", 1))
+    with running("--config", str(config)) as server, httpx.Client(base_url=server.url) as client:
+        assert client.get("/readyz").text == "ok\n"
+        server.process.send_signal(signal.SIGTERM)
+        server.says("server.leaving")
+        left, served = client.get("/readyz"), create(server.url, {})
+
+        assert (left.status_code, left.text) == (503, "stopping\n")
+        assert left.headers["Connection"] == "close"
+        assert served.status_code in {201, 401}
+        assert server.end() == 0, "a second signal ends the wait"
+
+
 @pytest.mark.parametrize("arguments", [("run",), ("token", "list"), ("list",)])
 def test_a_wrong_configuration_is_exit_78_and_no_traceback(tmp_path, arguments):
     path = tmp_path / "server.toml"
