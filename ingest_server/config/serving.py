@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ingest_server.config.values import Count, Seconds, Section
+from ingest_server.config.values import Count, Number, Seconds, Section
 from ingest_server.core.names import NameTemplate
 from ingest_server.front.address import parse_address
 
@@ -31,7 +31,7 @@ class ServerSection(Section):
     """How long running requests may finish at a stop; what is cut has its bytes kept. A container
     is killed ten seconds after SIGTERM."""
 
-    drain_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 0.0
+    drain_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), Number] = 0.0
     """How long a stop waits before it begins, while all is served and `/readyz` says 503: until a balancer
     that asks has seen that. 0: none asks."""
 
