@@ -61,6 +61,7 @@ from edge_agent.send.wiring import (
     make_transport,
     make_way,
     make_while_recording,
+    owner_rules,
 )
 from edge_agent.settings_reload import Change, compare
 from edge_agent.store import priorities
@@ -395,7 +396,8 @@ class Agent:
         self._runners["while-recording"].wake()
         self._apply_priorities(change.settings)
         self._apply_groups(change.settings)
-        self._sender.reconfigure(change.settings.upload, change.settings.link)
+        self._sender.reconfigure(change.settings.upload)
+        self._sender.go_by(owner_rules(change.settings))
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
         self._commands.reconfigure(change.settings)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge_agent.base.errors import AgentError, ConfigError
 from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
+from edge_agent.core.durations import seconds
 from edge_agent.report.contract import NAMES as CONTRACT
 from edge_agent.report.contract import schema
 from edge_agent.setup import parser as setup
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             pausing.add_argument(
                 "--for", dest="seconds", type=int, metavar="SECONDS", help="go on by itself then"
             )
+    _add_hold(commands, common)
     now = commands.add_parser(
         "now",
         parents=[common],
@@ -169,6 +171,39 @@ def _parser() -> argparse.ArgumentParser:
     upload.set_defaults(command=_upload)
     setup.add_parser(commands)
     return parser
+
+
+def _add_hold(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    hold = commands.add_parser(
+        "hold",
+        parents=[common],
+        help="for a robot's program: send nothing while it is armed, drives or is busy",
+        description="Sends nothing until `edge-agent release`, across restarts too. A hold whose program has"
+        " ended, or from before a reboot, holds on and is named in status.",
+    )
+    hold.add_argument(
+        "--for",
+        dest="for_s",
+        type=_time,
+        metavar="TIME",
+        help="end by itself then: 90s, 10m, 2h, 1d",
+    )
+    hold.add_argument("--reason", metavar="TEXT", help="why, for people")
+    hold.add_argument(
+        "--pid", type=int, metavar="PID", help="whose hold it is: status says if that process ended"
+    )
+    hold.set_defaults(command=_hold, do="hold")
+    release = commands.add_parser("release", parents=[common], help="end what `hold` began")
+    release.set_defaults(command=_hold, do="release")
+
+
+def _time(text: str) -> int:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _common() -> argparse.ArgumentParser:
@@ -273,6 +308,17 @@ def _pause(options: argparse.Namespace) -> int:
     if args:
         said += f" for {options.seconds} s"
     print(said if is_running else said + NOT_RUNNING)
+    return EXIT_DONE
+
+
+def _hold(options: argparse.Namespace) -> int:
+    settings = _load(options, looks_at_files=False).settings
+    from edge_agent.operate.asked import NOT_RUNNING, do
+
+    given = {key: getattr(options, key, None) for key in ("for_s", "reason", "pid")}
+    args = {key: value for key, value in given.items() if value is not None}
+    answer, is_running = do(settings, options.do, **args)
+    print(plain(answer["message"]) + ("" if is_running else NOT_RUNNING))
     return EXIT_DONE
 
 

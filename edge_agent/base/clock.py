@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+import time
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +50,11 @@ class SystemClock(host.SystemClock):
         status_at = long_bytes * 5
         status = ctypes.c_int.from_buffer(timex, status_at).value
         return not status & _STA_UNSYNC
+
+
+def since_boot_s() -> float:
+    """Return the seconds since the device was started, those in which it slept among them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @cache

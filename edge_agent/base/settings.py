@@ -34,6 +34,7 @@ from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.packets import DSCP, CongestionControl
+from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import PriorityRule, Slot
 from edge_agent.core.window import Window
 from edge_host.settings import LayeredSettings, OneOrMore
@@ -320,6 +321,9 @@ class UploadSettings(_Settings):
     """``DAYS HH:MM-HH:MM RATE`` in local time, first fit counts instead of `max_rate`; RATE is bytes per
     second, ``unlimited`` or ``off``. Not looked at while the clock is not synchronised."""
 
+    hold_file: Path | None = None
+    """``/run/robot/armed``: while it is there nothing is sent, whatever it is. Unset: there is none."""
+
     order: Literal["oldest", "newest"] = "oldest"
     """Of equally urgent recordings, which is sent first, by when it was found; what is begun is ended
     before another is begun."""
@@ -369,6 +373,19 @@ class UploadSettings(_Settings):
         if largest < smallest:
             raise ValueError("must not be less than min_request")
         return largest
+
+
+class PowerSettings(_Settings):
+    """On which power recordings are sent."""
+
+    mains_only: bool = False
+    """Whether nothing is sent while the device runs on its battery."""
+
+    min_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Nothing is sent on a battery that has less; it goes on at 5 % more, or on mains. 0: no matter."""
+
+    def rule(self) -> PowerRule:
+        return PowerRule(self.mains_only, self.min_percent)
 
 
 class LinkSettings(_Settings):
@@ -621,6 +638,7 @@ class AgentSettings(LayeredSettings):
     upload: UploadSettings = UploadSettings()
     priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
+    power: PowerSettings = PowerSettings()
     mqtt: MqttSettings = MqttSettings()
     commands: CommandSettings = CommandSettings()
     reports: ReportsSettings = ReportsSettings()

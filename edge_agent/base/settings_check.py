@@ -19,7 +19,10 @@ from edge_agent.base.settings import AgentSettings, MqttSettings, ServerSettings
 from edge_agent.base.tls import TlsFiles, context
 from edge_host.settings import path_keys
 
-_FILES = [key for key in path_keys(AgentSettings) if key[-1].endswith("_file")]
+_MAY_BE_ABSENT = ("upload", "hold_file")
+_FILES = [
+    key for key in path_keys(AgentSettings) if key[-1].endswith("_file") and key != _MAY_BE_ABSENT
+]
 
 
 def problems_of_files(settings: AgentSettings) -> Iterator[str]:

@@ -126,6 +126,18 @@ VOCABULARY: Mapping[str, Mapping[str, Arg]] = MappingProxyType(
 )
 """Each command with its arguments."""
 
+AT_DEVICE: Mapping[str, Mapping[str, Arg]] = MappingProxyType(
+    {
+        "hold": {
+            "for_s": _FOR,
+            "reason": _REASON,
+            "pid": Arg(_whole(1, 2**22), "the number of a process", is_needed=False),
+        },
+        "release": {},
+    }
+)
+"""What is asked for through the control socket alone: nobody far away knows that a robot is armed."""
+
 SETTINGS: Mapping[str, Arg] = MappingProxyType(
     {"paused": PAUSED, "limit_bytes_per_s": LIMIT, "telemetry_interval_s": INTERVAL}
 )
@@ -164,12 +176,12 @@ class UnfitError(Exception):
 
 
 def arguments(cmd: str, given: Any) -> dict[str, Any]:
-    """Return *given* as the arguments of *cmd*, which is in `VOCABULARY`.
+    """Return *given* as the arguments of *cmd*, which is in `VOCABULARY` or `AT_DEVICE`.
 
     Raises:
         UnfitError: one is lacking, is not known, or is not what it must be.
     """
-    known = VOCABULARY[cmd]
+    known = AT_DEVICE[cmd] if cmd in AT_DEVICE else VOCABULARY[cmd]
     if not isinstance(given, dict):
         raise UnfitError("malformed", "args must be an object")
     if unknown := [name for name in given if name not in known]:

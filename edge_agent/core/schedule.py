@@ -93,11 +93,22 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Why nothing is sent over any link: a pause, a hold, the power that there is."""
+
+    blocked_by: str
+    detail: str
+    urgent_from: int | None = None
+    """The priority from which recordings are sent all the same; None: none is. Over a link that costs
+    it takes what that takes as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendingRules:
     """What is allowed now."""
 
     blocked_by: str | None = None
-    """``paused``, ``metered`` or ``schedule``; None: it may send."""
+    """``paused``, ``hold``, ``power``, ``metered`` or ``schedule``; None: it may send."""
     detail: str = ""
     max_rate: int | None = None
     rule: LinkRule | None = None
@@ -146,7 +157,7 @@ def decide(
     interface: str | None,
     local: datetime | None,
     used_today: int,
-    is_paused: bool,
+    stop: Stop | None = None,
     ordered_rate: int | None = None,
     original: str = "always",
     facts: LinkFacts = NOTHING_KNOWN,
@@ -157,6 +168,7 @@ def decide(
         interface: over which the way to the server leads; None: not known, so that no rule fits.
         local: local wall time; None: not to be believed, so that no window counts.
         used_today: bytes that `interface` has carried since midnight.
+        stop: what forbids every link; None: nothing does.
         ordered_rate: what a person has ordered beside the configuration; None: nothing.
         original: when originals are sent: ``always``, ``unmetered`` or ``on-demand``.
         facts: what is known of the interface beside its name.
@@ -170,10 +182,13 @@ def decide(
         rates.append(max_rate)
     elif slot is not None and slot.max_rate:
         rates.append(slot.max_rate)
-    blocked_by, detail = _blocked(rule, slot, interface, local, used_today, is_paused=is_paused)
-    holds_every_link = is_paused or (slot is not None and slot.max_rate == 0)
+    if stop is None:
+        blocked_by, detail = _blocked(rule, slot, interface, local, used_today)
+    else:
+        blocked_by, detail = stop.blocked_by, stop.detail
+    holds_every_link = stop is not None or (slot is not None and slot.max_rate == 0)
     urgent_from = None
-    if blocked_by is not None and not is_paused:
+    if blocked_by is not None and (stop is None or stop.urgent_from is not None):
         urgent_from = URGENT_METERED if _costs(rule, used_today) else URGENT
     return SendingRules(
         blocked_by,
@@ -207,11 +222,7 @@ def _blocked(
     interface: str | None,
     local: datetime | None,
     used_today: int,
-    *,
-    is_paused: bool,
 ) -> tuple[str | None, str]:
-    if is_paused:
-        return "paused", "paused by a person"
     if slot is not None and slot.max_rate == 0:
         return "schedule", "the timetable allows nothing at this time"
     if rule is None:

@@ -134,6 +134,8 @@ class SendingHandlers:
             "set_bandwidth": Handler(self._set_bandwidth),
             "rescan": Handler(self._rescan),
             "report": Handler(self._report),
+            "hold": Handler(self._hold),
+            "release": Handler(self._release),
         }
 
     def _pause(self, command: Command) -> Outcome:
@@ -145,6 +147,20 @@ class SendingHandlers:
     def _resume(self, _command: Command) -> Outcome:
         self._sending.pause(False)
         return Outcome("sending goes on", {"paused": False})
+
+    def _hold(self, command: Command) -> Outcome:
+        for_s = command.args.get("for_s")
+        self._store.orders.hold(**command.args)
+        self._sending.obey()
+        until = 'until "edge-agent release"' if for_s is None else f"for {for_s} s"
+        return Outcome(f"held: nothing is sent {until}", {"held": True, "for_s": for_s})
+
+    def _release(self, _command: Command) -> Outcome:
+        was_held = self._store.orders.held() is not None
+        self._store.orders.release()
+        self._sending.obey()
+        message = "released: sending goes on" if was_held else "no command holds anything"
+        return Outcome(message, {"held": False})
 
     def _set_bandwidth(self, command: Command) -> Outcome:
         limit, for_s = command.args["limit_bytes_per_s"], command.args.get("for_s")
@@ -235,6 +251,8 @@ class RecordingHandlers:
             message += ", once nobody writes to it any more"
         if self._store.orders.paused() is not None:
             message += "; but sending is paused: resume"
+        elif self._store.orders.held() is not None:
+            message += "; but sending is held: release"
         return Outcome(message, {"state": str(found.state), "published_as": None})
 
     def _set_priority(self, command: Command) -> Outcome:

@@ -58,6 +58,8 @@ _STATE_OF_REASON = {
     Reason.BACKOFF: "waiting_network",
     Reason.METERED: "waiting_window",
     Reason.SCHEDULE: "waiting_window",
+    Reason.HOLD: "waiting_window",
+    Reason.POWER: "waiting_window",
     Reason.BANDWIDTH: "uploading",
     Reason.PAUSED: "paused",
     Reason.VERIFYING: "uploading",

@@ -13,10 +13,12 @@ from datetime import datetime
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
+from edge_agent.core.hold import Hold
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
-from edge_agent.core.schedule import SendingRules, Slot, day_of, decide
+from edge_agent.core.power import PowerRule, PowerState, judge
+from edge_agent.core.schedule import URGENT, Note, SendingRules, Slot, Stop, day_of, decide
 from edge_agent.core.upload import State
-from edge_agent.send.surroundings import Surroundings
+from edge_agent.send.surroundings import Surroundings, hold_of_order
 from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0
@@ -39,6 +41,9 @@ class OwnerRules:
     max_rate: int | None = None
     original: str = "always"
     """When what is no thumbnail, sidecar or proxy is sent."""
+    power: PowerRule = field(default_factory=PowerRule)
+    hold_file: bytes | None = None
+    """While it is there nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class LinkPolicy:
         self._counted = 0
         self._carried: tuple[str, str, int] | None = None
         self._unwritten = 0
+        self._power = PowerRule(), PowerState()
+        """By which rule, and what followed from it: what one held another does not go on holding."""
         self.rules = OwnerRules()
         self.last = LinkInUse()
         """What the last `look` found; may be read from any thread."""
@@ -128,25 +135,59 @@ class LinkPolicy:
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
         interface = self._interface()
         orders = self._store.orders
-        paused = orders.paused()
-        self._verdict = decide(
+        stop, notes = self._stop(now_s)
+        verdict = decide(
             rules=self.rules.links,
             timetable=self.rules.timetable,
             max_rate=self.rules.max_rate,
             interface=interface,
             local=local,
             used_today=self._used_today(interface, local, sent_bytes),
-            is_paused=paused is not None,
+            stop=stop,
             ordered_rate=orders.limit(),
             original=self.rules.original,
             facts=self.facts(interface),
         )
-        if paused is not None:
-            self._verdict = replace(self._verdict, detail=paused.detail)
-        elif self._has_urgent(self._verdict.urgent_from):
+        self._verdict = replace(verdict, notes=(*notes, *verdict.notes))
+        if self._has_urgent(self._verdict.urgent_from):
             self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
         return self._verdict
+
+    def _stop(self, now_s: float) -> tuple[Stop | None, list[Note]]:
+        """Return what forbids every link, and what people are told of that and of what is not known."""
+        paused = self._store.orders.paused()
+        holds, notes = self._holds()
+        power = self._judge_power(now_s)
+        notes += [Note("rule_unknown", one) for one in power.unknown]
+        if paused is not None:
+            return Stop("paused", paused.detail), notes
+        if holds:
+            return Stop("hold", holds[0].detail), notes
+        if power.detail is not None:
+            return Stop("power", power.detail, URGENT), notes
+        return None, notes
+
+    def _holds(self) -> tuple[list[Hold], list[Note]]:
+        seen = self._around.hold_file(self.rules.hold_file)
+        unknown = seen if isinstance(seen, str) else None
+        ordered = self._store.orders.held()
+        holds = [] if ordered is None else [hold_of_order(ordered)]
+        if isinstance(seen, Hold):
+            holds.append(seen)
+        notes = [Note("hold_stale", one.stale) for one in holds if one.stale is not None]
+        if unknown is not None:
+            notes.append(Note("rule_unknown", unknown))
+        return holds, notes
+
+    def _judge_power(self, now_s: float) -> PowerState:
+        rule, (rule_before, before) = self.rules.power, self._power
+        supplies, why = self._around.power() if rule else (None, "")
+        if rule != rule_before:
+            before = PowerState()
+        state = judge(rule, supplies, before, now_s=now_s, why_unknown=why)
+        self._power = rule, state
+        return state
 
     def _has_urgent(self, least: int | None) -> bool:
         """Return whether something is to be sent that a person wants now, whatever the rules say."""

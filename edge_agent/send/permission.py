@@ -97,6 +97,11 @@ class Permission:
         )
         self._policy.ask_anew()
 
+    def go_by(self, rules: OwnerRules) -> None:
+        """Go by *rules*, all of them, from the next question on."""
+        self._policy.rules = rules
+        self._policy.ask_anew()
+
     def choose_originals(self, original: str) -> None:
         """Send originals ``always``, ``unmetered`` or ``on-demand`` from the next question on."""
         self._policy.rules = replace(self._policy.rules, original=original)

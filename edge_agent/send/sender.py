@@ -178,6 +178,13 @@ class Sender:
                 self._permission.may_send(self._clock.now_s())
             self._factory.shared.counter.allow(1 if self._more is None else settings.max_lanes)
 
+    def go_by(self, rules: OwnerRules) -> None:
+        """Let *rules* hold, all of them, from now on."""
+        with self._lock:
+            self._permission.go_by(rules)
+            with suppress(StoreError):
+                self._permission.may_send(self._clock.now_s())
+
     def hold_originals(self, original: str) -> None:
         """Send originals ``always``, ``unmetered`` or ``on-demand``, from now on."""
         with self._lock:

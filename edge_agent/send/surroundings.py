@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from edge_agent.base import hold_file, power_supply
 from edge_agent.base.clock import Clock
+from edge_agent.base.hold_file import Lying, is_running
 from edge_agent.base.looking import Looking
+from edge_agent.core.hold import Hold, Maker
 from edge_agent.core.link_rule import LinkFacts
+from edge_agent.core.power import Supply
 from edge_agent.net import network_manager
+from edge_agent.store.orders import Held
+
+_HOLD_LOOK_S = 1.0
 
 
 class Surroundings:
@@ -18,8 +27,12 @@ class Surroundings:
         clock: Clock,
         *,
         links: Callable[[], Mapping[str, LinkFacts]] = network_manager.look,
+        supplies: Callable[[], Sequence[Supply]] = power_supply.look,
     ) -> None:
+        self._clock = clock
         self._links = Looking("NetworkManager", links, clock=clock)
+        self._supplies = Looking("power supplies", supplies, clock=clock)
+        self._hold: tuple[bytes, Looking[list[Lying]]] | None = None
 
     def link(self, interface: str) -> LinkFacts:
         """Return what NetworkManager says of *interface*."""
@@ -28,6 +41,57 @@ class Surroundings:
             return LinkFacts(why_unknown=self._links.why_unknown)
         return found.get(interface) or LinkFacts(why_unknown=network_manager.UNKNOWN_THERE)
 
+    def power(self) -> tuple[Sequence[Supply] | None, str]:
+        """Return the power supplies; None and why, if they cannot be looked at."""
+        return self._supplies.now(), self._supplies.why_unknown
+
+    def hold_file(self, path: bytes | None) -> Hold | str | None:
+        """Return the hold that *path* is; a sentence where nobody can say; None: there is none."""
+        if path is None:
+            self._let_go_of_hold()
+            return None
+        if self._hold is None or self._hold[0] != path:
+            self._let_go_of_hold()
+            self._hold = (path, self._looking_at(path))
+        found, said = self._hold[1].now(), f"the hold file {os.fsdecode(path)}"
+        if found is None:
+            why = self._hold[1].why_unknown
+            return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"
+        if not found:
+            return None
+        since = datetime.fromtimestamp(found[0].made_s, UTC).astimezone()
+        return Hold(said, "it is removed", since, found[0].maker)
+
     def close(self) -> None:
         """Look no more."""
         self._links.close()
+        self._supplies.close()
+        self._let_go_of_hold()
+
+    def _let_go_of_hold(self) -> None:
+        if self._hold is not None:
+            self._hold[1].close()
+            self._hold = None
+
+    def _looking_at(self, path: bytes) -> Looking[list[Lying]]:
+        def look() -> list[Lying]:
+            is_right = self._clock.is_synchronised()
+            now_s = self._clock.now_utc().timestamp() if is_right else None
+            found = hold_file.look(path, now_s)
+            return [] if found is None else [found]
+
+        return Looking("hold file", look, clock=self._clock, every_s=_HOLD_LOOK_S)
+
+
+def hold_of_order(ordered: Held) -> Hold:
+    """Return the hold that a command ordered, with whether its process is still there."""
+    since = None if ordered.at_s is None else datetime.fromtimestamp(ordered.at_s, UTC).astimezone()
+    is_there = None
+    if ordered.pid is not None:
+        # After a reboot the number is another process's, or nobody's.
+        is_there = not ordered.is_before_boot and is_running(ordered.pid)
+    ends = '"edge-agent release"'
+    if ordered.for_s is not None:
+        ends = f"{ordered.for_s:.0f} s are over, or {ends}"
+    maker = Maker(ordered.pid, is_there, ordered.is_before_boot)
+    return Hold('"edge-agent hold"', ends, since, maker, ordered.reason)

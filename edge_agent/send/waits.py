@@ -27,9 +27,9 @@ _TROUBLES = {
     Reason.PERMISSION: ProblemCode.PERMISSION,
     Reason.SOURCE_IO: ProblemCode.SOURCE_IO,
 }
-_OF_RULES = frozenset({Reason.PAUSED, Reason.METERED, Reason.SCHEDULE})
+_OF_RULES = frozenset({Reason.PAUSED, Reason.HOLD, Reason.POWER, Reason.METERED, Reason.SCHEDULE})
 
-_NOTES = {one.value: one for one in (ProblemCode.RULE_UNKNOWN,)}
+_NOTES = {one.value: one for one in (ProblemCode.RULE_UNKNOWN, ProblemCode.HOLD_STALE)}
 """What a note of the rules may be about."""
 
 log = structlog.get_logger()

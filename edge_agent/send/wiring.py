@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -160,7 +161,7 @@ def make_sender(
 ) -> Sender:
     """Return the sender of what is in *folders*; *link* tells it when the link returns, it calls *on_verified* for each receipt."""
     policy = LinkPolicy(store, clock, interface=way.interface)
-    policy.rules = OwnerRules([one.rule() for one in settings.link])
+    policy.rules = owner_rules(settings)
     sender = Sender(
         store,
         client,
@@ -189,6 +190,19 @@ def make_sender(
     link.others.is_beside_tunnel = lambda: tunnel() is not None
     link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
     return sender
+
+
+def owner_rules(settings: AgentSettings) -> OwnerRules:
+    """Return what *settings* say of when and over which link recordings are sent."""
+    upload, hold_file = settings.upload, settings.upload.hold_file
+    return OwnerRules(
+        [one.rule() for one in settings.link],
+        upload.slots(),
+        upload.max_rate,
+        settings.groups.original,
+        power=settings.power.rule(),
+        hold_file=None if hold_file is None else os.fsencode(hold_file),
+    )
 
 
 def make_group_telling(

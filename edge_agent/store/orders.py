@@ -17,6 +17,7 @@ from edge_agent.store.database import Database
 from edge_agent.store.notes import Notes
 from edge_agent.store.running_time import RunningTime
 
+_HELD = "held"
 _PAUSED, _LIMIT, _INTERVAL = "paused", "limit_bytes_per_s", "telemetry_interval_s"
 _WRITTEN_EVERY_S = 60.0
 """While an order ends by it the running time is kept so often: what a power cut adds to the order."""
@@ -37,6 +38,19 @@ class Paused:
         why = "" if self.reason is None else f" ({self.reason})"
         sooner = "" if self.for_s is None else " before that"
         return f'paused by a person{how_long}{why}; "edge-agent resume" goes on{sooner}'
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing is sent, on the word of a program or a person at the device."""
+
+    for_s: float | None
+    """How long it was ordered for; None: until somebody releases it."""
+    reason: str
+    pid: int | None
+    at_s: float | None
+    """When it was ordered, in seconds of the epoch; None: no clock could say."""
+    is_before_boot: bool
 
 
 class Orders:
@@ -73,6 +87,36 @@ class Orders:
 
     def resume(self) -> None:
         self._give({_PAUSED: None})
+
+    def held(self) -> Held | None:
+        """Return the hold that was ordered; None: none was, or its time is over."""
+        noted = self._notes.get(_HELD)
+        if not isinstance(noted, dict) or self._is_over(noted.get("until")):
+            return None
+        return Held(
+            for_s=noted.get("for_s"),
+            reason=noted.get("reason") or "",
+            pid=noted.get("pid"),
+            at_s=noted.get("at_s"),
+            is_before_boot=noted.get("boot_id") != self._running.boot_id,
+        )
+
+    def hold(
+        self, *, for_s: float | None = None, reason: str | None = None, pid: int | None = None
+    ) -> None:
+        """Have nothing sent for *for_s*, or until `release`; takes the place of an earlier hold.
+
+        Args:
+            pid: the process whose hold it is.
+        """
+        until = None if for_s is None else self._until(for_s)
+        is_set = self._clock.is_synchronised()
+        at_s = self._clock.now_utc().timestamp() if is_set else None
+        made = {"pid": pid, "at_s": at_s, "boot_id": self._running.boot_id}
+        self._give({_HELD: {"for_s": for_s, "reason": reason, "until": until, **made}})
+
+    def release(self) -> None:
+        self._give({_HELD: None})
 
     def limit(self) -> int | None:
         """Return the bytes per second that were ordered; None: no limit was."""
@@ -120,6 +164,11 @@ class Orders:
         """
         over: dict[str, Any] = {}
         is_running_out = False
+        held = self._notes.get(_HELD)
+        if isinstance(held, dict) and held.get("until") is not None:
+            is_running_out = True
+            if self._is_over(held["until"]):
+                over[_HELD] = None
         paused, limit = self._notes.get(_PAUSED), self._notes.get(_LIMIT) or {}
         if isinstance(paused, dict) and paused.get("until") is not None:
             is_running_out = True

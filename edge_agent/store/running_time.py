@@ -25,7 +25,7 @@ class RunningTime:
     def __init__(self, notes: Notes, clock: Clock, boot_id: str) -> None:
         self._notes = notes
         self._clock = clock
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self._began_s = clock.now_s()
         self._before_s: int | None = None
         self._written_s = 0
@@ -45,14 +45,14 @@ class RunningTime:
         if not isinstance(noted, dict):  # by an earlier version
             return int(noted or 0)
         between_s = 0
-        if noted["boot_id"] == self._boot_id:
+        if noted["boot_id"] == self.boot_id:
             between_s = max(0, int(self._began_s - noted["monotonic_s"]))
         return int(noted["s"]) + between_s
 
     def _note(self) -> dict[str, Any]:
         self._written_s = self.now_s()
         monotonic_s = math.ceil(self._clock.now_s())
-        return {"s": self._written_s, "boot_id": self._boot_id, "monotonic_s": monotonic_s}
+        return {"s": self._written_s, "boot_id": self.boot_id, "monotonic_s": monotonic_s}
 
     def write(self, run: Connection) -> None:
         """Write it down in the caller's transaction."""

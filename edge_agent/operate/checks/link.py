@@ -92,7 +92,6 @@ def _verdict(settings: AgentSettings, clock: Clock, interface: str | None) -> Se
         interface=interface,
         local=local,
         used_today=0,
-        is_paused=False,
         original=settings.groups.original,
         facts=_facts(settings, interface),
     )

@@ -89,6 +89,15 @@ def test_what_cannot_be_understood_is_2(arguments, capsys):
     assert "usage: edge-agent" in capsys.readouterr().err
 
 
+def test_a_time_that_is_none_is_2_and_says_how_one_is_written(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["hold", "--for", "soon"])
+
+    assert ended.value.code == EXIT_USAGE
+    said = "'soon' is no time: write 90s, 10m, 2h or 1d, at most 30d"
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_version_and_the_help_are_0(capsys):
     for arguments in (["--version"], ["--help"], ["run", "--help"]):
         with pytest.raises(SystemExit) as caught:

@@ -14,6 +14,8 @@ from edge_agent.core.command import (
     Allowance,
     Command,
     Refusal,
+    UnfitError,
+    arguments,
     read_command,
     refused_time,
 )
@@ -229,3 +231,27 @@ def test_an_allowance_is_so_many_in_any_span_of_its_length():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"reason": "a\nb"}, "args.reason must be 1 to 200 printable characters"),
+        ({"reason": "x" * 201}, "args.reason must be 1 to 200 printable characters"),
+        ({"pid": 0}, "args.pid must be the number of a process"),
+        ({"pid": -1}, "args.pid must be the number of a process"),
+        ({"pid": [1]}, "args.pid must be the number of a process"),
+        ({"for_s": 10**12}, "args.for_s must be whole seconds, from 1 to 2592000"),
+        ({"until": "noon"}, "hold has no argument 'until'"),
+    ],
+)
+def test_a_hold_that_makes_no_sense_is_refused_in_a_sentence(args, said):
+    with pytest.raises(UnfitError, match=said):
+        arguments("hold", args)
+
+
+@pytest.mark.parametrize("cmd", ["hold", "release"])
+def test_nobody_far_away_holds_a_robot_or_releases_it(cmd):
+    refused = read_command(raw(cmd=cmd, args={}))
+
+    assert (refused.status, refused.code) == ("rejected", "unsupported")

@@ -11,6 +11,7 @@ from edge_agent.core.schedule import (
     PriorityRule,
     Ranked,
     Slot,
+    Stop,
     day_of,
     decide,
     priority_of,
@@ -23,6 +24,7 @@ def at(*when):
 
 
 MONDAY_NOON = at(2026, 11, 23, 12, 0)
+PAUSED = Stop("paused", "paused by a person")
 METERED = LinkRule("wwan*|usb*", metered=True)
 
 
@@ -35,7 +37,6 @@ def verdict(**given):
             "interface": "wwan0",
             "local": MONDAY_NOON,
             "used_today": 0,
-            "is_paused": False,
             **given,
         }
     )
@@ -81,7 +82,7 @@ def test_a_pause_and_the_timetable_hold_every_link_and_a_links_own_rule_holds_th
     assert [
         (one.blocked_by, one.holds_every_link)
         for one in (
-            verdict(is_paused=True),
+            verdict(stop=PAUSED),
             verdict(timetable=[shut]),
             verdict(rules=[at_night]),
             verdict(rules=[METERED]),
@@ -129,7 +130,7 @@ def test_L6_without_a_clock_no_time_holds_anything_up():
 
 
 def test_a_pause_comes_before_all_else():
-    assert verdict(is_paused=True, rules=[METERED]).blocked_by == "paused"
+    assert verdict(stop=PAUSED, rules=[METERED]).blocked_by == "paused"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_window_over_the_night_from_sunday_holds_on_monday_morning_only():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"is_paused": True}, ("paused", "paused by a person")),
+        ({"stop": PAUSED}, ("paused", "paused by a person")),
         (
             {"timetable": [Slot(Window.parse("00:00-24:00"), 0)]},
             ("schedule", "the timetable allows nothing at this time"),
@@ -273,7 +274,7 @@ def test_what_is_wanted_now_passes_times_and_only_if_that_is_said_what_costs():
             verdict(rules=[METERED]),
             verdict(rules=[METERED], timetable=shut),
             verdict(rules=[spent], used_today=1000),
-            verdict(is_paused=True, rules=[METERED]),
+            verdict(stop=PAUSED, rules=[METERED]),
             verdict(),
         )
     ] == [URGENT, URGENT, URGENT_METERED, URGENT_METERED, URGENT_METERED, None, None]
@@ -317,3 +318,12 @@ def test_without_a_clock_no_rule_of_age_fits_and_the_next_one_counts():
 
     assert priority_of(rules, Ranked("a.mp4", age_s=None)) == 2
     assert priority_of(rules, Ranked("a.mp4", age_s=-5.0)) == 9, "a card's clock may be ahead"
+
+
+def test_a_stop_that_lets_urgent_ones_through_asks_more_of_them_where_the_link_costs():
+    weak = Stop("power", "the battery is empty", URGENT)
+
+    assert verdict(stop=weak).urgent_from == URGENT
+    assert verdict(stop=weak, rules=[METERED]).urgent_from == URGENT_METERED
+    assert verdict(stop=weak).holds_every_link
+    assert verdict(stop=PAUSED, rules=[METERED]).urgent_from is None
