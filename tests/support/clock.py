@@ -7,8 +7,8 @@ is a loop that steps a worker and lets the seconds pass which the step asks for:
     for _ in range(100):
         clock.pass_s(worker.step(clock.now_s()))
 
-Both clocks go on together. Only `set_wall_forward` moves one of them alone, as NTP does on a board that
-booted in 1970. No thread may wait on real time meanwhile: it would not notice that any has passed.
+Both clocks go on together. Only `set_wall_forward` and `set_wall` move one of them alone, as NTP does on a
+board that booted in 1970, and `reboot` the other. No thread may wait on real time meanwhile: it would not notice that any has passed.
 """
 
 from __future__ import annotations
@@ -51,3 +51,14 @@ class VirtualClock:
         """Do what NTP does to a board that booted in the past."""
         self._wall = self._wall.replace(year=self._wall.year + years)
         self.synchronised = True
+
+    def set_wall(self, wall: datetime, *, synchronised: bool) -> None:
+        """Let the wall clock say *wall* now, whatever it said before."""
+        self._wall = wall - timedelta(seconds=self._now_s - 1000.0)
+        self.synchronised = synchronised
+
+    def reboot(self) -> None:
+        """Begin the monotonic clock anew; the wall clock goes on, as with a battery."""
+        wall = self.now_utc()
+        self._now_s = 10.0
+        self.set_wall(wall, synchronised=self.synchronised)

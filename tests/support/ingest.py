@@ -73,6 +73,7 @@ class Ingest:
 def ingest(
     data_dir: Path | None = None,
     *,
+    stores: tuple[StateStore, Blobs] | None = None,
     mode: str = "open",
     hosts: tuple[str, ...] = (),
     public_url: str | None = None,
@@ -82,7 +83,7 @@ def ingest(
     admission: Admission | None = None,
     **settings: Any,
 ) -> Iterator[Ingest]:
-    """A server over SQLite and files below *data_dir*; without one, over memory."""
+    """A server over SQLite and files below *data_dir*; without one, over *stores*, or over memory."""
     clock = SystemClock()
     chosen = ReceiverSettings(
         **{"min_free_bytes": 0, "max_length": 1 << 30, "folder_lead_s": 0.0, **settings}
@@ -90,7 +91,7 @@ def ingest(
     state: StateStore
     blobs: Blobs
     if data_dir is None:
-        state, blobs = MemoryState(), OverwritingBlobs()
+        state, blobs = stores or (MemoryState(), OverwritingBlobs())
     else:
         state = SqliteState.open(data_dir / "state.db")
         blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
