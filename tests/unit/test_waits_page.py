@@ -46,4 +46,4 @@ def test_what_is_shown_can_be_set():
 
 
 def test_each_word_for_a_wait_is_explained_once():
-    assert WORDS == [reason.value for reason in Reason]
+    assert [reason.value for reason in Reason] == WORDS
