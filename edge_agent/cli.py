@@ -28,7 +28,7 @@ PROGRAM = Program(
     "edge-agent",
     exit_codes={ConfigError: EXIT_CONFIG, AgentError: EXIT_FAILED, SetupError: EXIT_FAILED},
     libraries=frozenset({"httpx", "httpcore", "paho", "watchdog"}),
-    missing="{library} is not installed; run: pip install 'edge-uploader[agent]'",
+    missing="{library} is not installed; run in the project's folder: pip install '.[agent]'",
 )
 
 _BROKER_S = 10.0

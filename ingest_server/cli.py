@@ -63,7 +63,7 @@ PROGRAM = Program(
         SetupError: EXIT_FAILED,
     },
     libraries=frozenset({"falcon", "cheroot"}),
-    missing="{library} is not installed. Run: pip install 'edge-uploader[server]'",
+    missing="{library} is not installed. Run in the project's folder: pip install '.[server]'",
 )
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 SIGNALS = STOP_SIGNALS | {signal.SIGHUP}

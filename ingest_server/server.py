@@ -216,7 +216,7 @@ class IngestServer:
             from ingest_server.notify.metrics_listener import MetricsListener
         except ModuleNotFoundError as error:
             raise ServerError(
-                f"{error.name} is not installed. Run: pip install 'edge-uploader[server]'"
+                f"{error.name} is not installed. Run in the project's folder: pip install '.[server]'"
             ) from error
         metrics = Metrics(self._clock)
         blobs = make_blobs(config, ObservedDisk(metrics, self._clock.now_s))

@@ -127,8 +127,8 @@ def _speaker() -> type[FleetBroker]:
         from ingest_server.fleet.broker import FleetBroker
     except ModuleNotFoundError as error:
         raise ServerError(
-            "[fleet] mqtt_url is set, and what speaks to a broker (paho-mqtt) is not installed. Run: "
-            "pip install 'edge-uploader[server,fleet]'"
+            "[fleet] mqtt_url is set, and what speaks to a broker (paho-mqtt) is not installed. Run "
+            "in the project's folder: pip install '.[server,fleet]'"
         ) from error
     return FleetBroker
 

@@ -12,17 +12,21 @@ _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _EMULATORS = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}
 
 
-def debian_root(machine: str = "amd64", suite: str = "bookworm") -> Path:
-    """Return the folder of such a system, which nobody may change."""
+def debian_root(machine: str = "amd64", suite: str = "bookworm", *more: str) -> Path:
+    """Return the folder of such a system, which nobody may change; it has the packages *more*, too."""
     require_root()
     if machine in _EMULATORS:
         _register(_EMULATORS[machine])
-    root = _KEPT / f"{suite}-{machine}"
+    root = _KEPT / "-".join((suite, machine, *more))
     if not (root / "etc/debian_version").is_file():
         require("mmdebstrap")
         _KEPT.mkdir(parents=True, exist_ok=True)
         made = root.with_suffix(".making")
-        options = ["--variant=minbase", f"--architectures={machine}", f"--include={_PACKAGES}"]
+        options = [
+            "--variant=minbase",
+            f"--architectures={machine}",
+            f"--include={','.join((_PACKAGES, *more))}",
+        ]
         command = ["mmdebstrap", "--quiet", *options, suite, made]
         done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
         if done.returncode:

@@ -6,6 +6,8 @@ Above each fence of commands stands one of::
     <!-- run in the background: STAGE --> and left running while the next ones run
     <!-- not run: REASON -->
 
+Above a file's text may stand ``<!-- file: PATH -->``: a test then writes it there.
+
 A *stage* is what a block needs around it: a server, a broker, a booted Debian. `STAGES` names the test of each.
 """
 
@@ -31,15 +33,19 @@ SHOWN = frozenset({"text", "toml", "json", "yaml", "http", "mermaid", "{toctree}
 
 STAGES = {
     "clone": "tests/system/test_clone.py",
+    "debian": "tests/system/test_pages_on_debian.py",
+    "own-ca": "tests/system/test_pages_tls.py",
     "recorders": "tests/system/test_recorders.py",
     "site": "tests/system/test_pages.py",
+    "two machines, the device": "tests/system/test_pages_tls.py",
+    "two machines, the server": "tests/system/test_pages_tls.py",
 }
 """What a block needs -> the test that runs all blocks of it."""
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
-_MARK = re.compile(r"<!-- (?P<verb>run|run in the background|not run): (?P<what>[^>]+?) -->\Z")
+_MARK = re.compile(r"<!-- (?P<verb>run|run in the background|not run|file): (?P<what>[^>]+?) -->\Z")
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class Block:
     language: str
     text: str
     verb: str
-    """``run``, ``run in the background``, ``not run``, or nothing where no mark stands above it."""
+    """``run``, ``run in the background``, ``not run``, ``file``, or nothing where no mark stands above it."""
     what: str
-    """The stage, or the reason."""
+    """The stage, the reason, or the path."""
 
     @property
     def place(self) -> str:

@@ -404,4 +404,4 @@ def test_without_the_extra_the_install_command_is_printed(agent, tmp_path):
     done = run(agent, "run", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
     assert done.returncode == 1
-    assert "pip install 'edge-uploader[agent]'" in done.stderr
+    assert "pip install '.[agent]'" in done.stderr

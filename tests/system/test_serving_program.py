@@ -334,7 +334,7 @@ def test_without_the_extra_it_says_what_to_install(config):
 
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
-        "ingest-server: falcon is not installed. Run: pip install 'edge-uploader[server]'"
+        "ingest-server: falcon is not installed. Run in the project's folder: pip install '.[server]'"
     ]
 
 
