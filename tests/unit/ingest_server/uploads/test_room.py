@@ -4,7 +4,7 @@ import pytest
 
 from ingest_server.auth import admitted
 from ingest_server.core.errors import Refused
-from ingest_server.uploads import concatenation
+from ingest_server.uploads import copying
 from ingest_server.uploads.concatenation import MAX_COPIES
 from tests.support.core_site import BytesBody, CoreSite, HangingBody, InThread, Memory
 from tests.support.faulty_blobs import FaultyMemory
@@ -124,7 +124,7 @@ def test_a_copy_for_which_there_was_no_room_counts_for_none():
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch, begun):
-    monkeypatch.setattr(concatenation, "COPY_BYTES", 100)
+    monkeypatch.setattr(copying, "COPY_BYTES", 100)
     site = small(room=10_000)
     source = site.create("part", 150)
     site.put(source, 0, b"x" * 150)
