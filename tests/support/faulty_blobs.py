@@ -11,6 +11,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.interface import Claim, Part
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.s3.blobs import S3Blobs
 
 
 class FaultyPart:
@@ -112,6 +113,10 @@ class FaultyFiles(Faulty, FileBlobs):
             byte = part.read(1)[0]
             part.seek(at)
             part.write(bytes([byte ^ 1]))
+
+
+class FaultyBucket(Faulty, S3Blobs):
+    """Objects of a real S3 store."""
 
 
 class FaultyCopies(FaultyFiles):

@@ -1,0 +1,303 @@
+"""What S3 stores, and links to them, are known to do, on a real store behind a proxy that does it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from ingest_server.core.errors import Refused
+from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.s3.bucket import Bucket
+from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
+from tests.support.core_site import CoreSite
+from tests.support.faulty_blobs import FaultyBucket
+from tests.support.s3_proxy import (
+    Answer,
+    answer,
+    cut_short,
+    error_in_200,
+    flip_sent,
+    flipped,
+    lose_answer,
+    proxy_to,
+    refuse_modern_checksums,
+    resigned,
+    stored_as,
+    without,
+)
+from upload_protocol.digests import Digest
+
+pytestmark = pytest.mark.slow
+LENGTH = PART_BYTES + 1000
+DATA = os.urandom(LENGTH)
+TRIES = 10
+"""More than a client makes by itself."""
+
+
+class Shared:
+    def __init__(self, state, blobs):
+        self._pair = state, blobs
+
+    def open(self):
+        return self._pair
+
+
+@pytest.fixture(scope="module")
+def running_proxy(store):
+    with proxy_to(store.endpoint) as found:
+        yield found
+
+
+@pytest.fixture
+def proxy(running_proxy):
+    running_proxy.clear()
+    yield running_proxy
+    running_proxy.clear()
+
+
+@pytest.fixture
+def place(store, proxy):
+    return store.place(endpoint=proxy.endpoint)
+
+
+@pytest.fixture
+def site(place):
+    made = CoreSite(Shared(MemoryState(), FaultyBucket(place)), seal_bytes=PART_BYTES)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def arrived(site, proxy):
+    """An upload whose bytes are all there."""
+    upload = site.create(length=LENGTH)
+    site.put(upload, 0, DATA)
+    proxy.seen.clear()
+    return upload
+
+
+def is_published_once(site, proxy, receipt) -> bool:
+    bucket = Bucket(site.blobs.place)
+    try:
+        left = bucket.unfinished(f"{site.blobs.place.prefix}{receipt.published_as}")
+    finally:
+        bucket.close()
+    return site.published() == {receipt.published_as: DATA} and not left
+
+
+def completed_after_refusals(site, upload, code="storage-failed"):
+    with pytest.raises(Refused, match=code):
+        site.complete(upload, DATA)
+    assert site.published() == {}
+    return site.complete(upload, DATA)
+
+
+@pytest.mark.parametrize(
+    ("kind", "deed", "times"),
+    [
+        pytest.param("complete", error_in_200("InternalError"), 1, id="an error in a 200"),
+        pytest.param("complete", lose_answer, 1, id="the answer to Complete lost"),
+        pytest.param(
+            "copy",
+            error_in_200("InternalError"),
+            1,
+            id="an error in a copy's 200",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param("copy", answer(503, "SlowDown"), 2, id="a lock of the upload for each part"),
+        pytest.param(
+            "copy", lose_answer, 1, id="the answer to a part lost", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            "copy", answer(501, "NotImplemented"), TRIES, id="a store that copies nothing"
+        ),
+        pytest.param("get", cut_short, 1, id="a read that breaks off", marks=pytest.mark.nightly),
+        pytest.param(
+            "delete many",
+            answer(501, "NotImplemented"),
+            TRIES,
+            id="no batches",
+            marks=pytest.mark.nightly,
+        ),
+    ],
+)
+def test_what_passes_by_itself_costs_nobody_a_request(site, proxy, arrived, kind, deed, times):
+    proxy.on(kind, deed, times=times)
+
+    receipt = site.complete(arrived, DATA)
+
+    assert receipt.digest == Digest.of(DATA)
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_a_complete_that_says_200_and_means_an_error_publishes_nothing(site, proxy, arrived):
+    proxy.on("complete", error_in_200("InternalError"), times=4)
+
+    receipt = completed_after_refusals(site, arrived)
+
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_an_upload_of_parts_that_the_store_does_not_know_is_not_taken_for_complete(
+    site, proxy, arrived
+):
+    proxy.on("complete", answer(404, "NoSuchUpload"))
+
+    receipt = completed_after_refusals(site, arrived)
+
+    assert is_published_once(site, proxy, receipt)
+
+
+def lists_without(number):
+    """Be a store that says 200 to another list of parts than the one that it was given."""
+
+    def deed(request, forward):
+        part = rf"<Part>(?:(?!</Part>).)*<PartNumber>{number}</PartNumber>(?:(?!</Part>).)*</Part>"
+        request.body = re.sub(part.encode(), b"", request.body)
+        return forward(resigned(request, {}))
+
+    return deed
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_object_of_other_parts_than_were_listed_is_read_found_out_and_made_again(
+    site, proxy, arrived, number
+):
+    proxy.on("complete", lists_without(number))
+
+    receipt = completed_after_refusals(site, arrived)
+
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_an_object_that_a_cleaner_takes_before_it_is_read_has_no_receipt(site, proxy, arrived):
+    def clean(request, forward):
+        site.blobs.withdraw(request.key.removeprefix(site.blobs.place.prefix))
+        return forward(request)
+
+    proxy.on("get", clean)
+
+    receipt = completed_after_refusals(site, arrived)
+
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_a_store_that_knows_no_conditions_has_nothing_overwritten(site, proxy, arrived):
+    ignores = without("if-none-match", "if-match")
+    for kind in ("put", "complete"):
+        proxy.on(kind, ignores, times=100)
+    small = site.create(length=5)
+    site.put(small, 0, b"other")
+
+    first = site.complete(arrived, DATA)
+    second = site.complete(small, b"other")
+
+    assert first.published_as != second.published_as
+    assert site.published() == {first.published_as: DATA, second.published_as: b"other"}
+
+
+def test_bytes_that_change_on_the_way_to_the_store_are_not_acknowledged(site, proxy):
+    upload = site.create(length=LENGTH)
+    proxy.on("put", flip_sent)
+
+    with pytest.raises(Refused, match="storage-failed"):
+        site.put(upload, 0, DATA)
+    held = site.received(upload)
+    site.put(upload, 0, DATA)
+
+    assert held == []
+    assert site.complete(upload, DATA).digest == Digest.of(DATA)
+
+
+def test_bytes_that_the_store_itself_changes_never_have_a_receipt(site, proxy):
+    upload = site.create(length=LENGTH)
+    proxy.on("put", stored_as(flipped))
+    site.put(upload, 0, DATA)
+
+    with pytest.raises(Refused, match="storage-failed"):
+        site.complete(upload, DATA)
+    with pytest.raises(Refused, match="upload-aborted"):
+        site.complete(upload, DATA)
+
+    assert site.published() == {}
+
+
+def test_a_part_that_the_store_replaces_by_other_bytes_is_found_out(site, proxy, arrived):
+    """So it is where an older ETag of a replaced part is accepted: the object has the older bytes."""
+
+    proxy.on("copy", answer(501, "NotImplemented"), times=TRIES)
+    proxy.on("part", stored_as(flipped), times=1)
+
+    receipt = completed_after_refusals(site, arrived)
+
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_stores_that_know_no_trailers_and_no_new_checksums_are_served(site, proxy):
+    for kind in ("put", "begin", "copy", "part", "complete", "delete many"):
+        proxy.on(kind, refuse_modern_checksums, times=100)
+    upload = site.create(length=LENGTH)
+    site.put(upload, 0, DATA)
+
+    assert is_published_once(site, proxy, site.complete(upload, DATA))
+
+
+def test_batches_that_say_200_and_delete_not_all_leave_the_rest_to_the_next_start(
+    site, proxy, arrived
+):
+    body = (
+        b"<DeleteResult><Error><Key>k</Key><Code>InternalError</Code>"
+        b"<Message>no</Message></Error></DeleteResult>"
+    )
+    proxy.on("delete many", lambda request, forward: Answer(200, [], body))
+
+    receipt = site.complete(arrived, DATA)
+    left = site.blobs.part_ids()
+    site.housekeeper.recover()
+
+    assert left == [arrived]
+    assert site.blobs.part_ids() == []
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_whole_parts_are_sent_once_and_all_but_the_last_are_equal(site, proxy):
+    upload = site.create(length=LENGTH)
+    site.put(upload, 0, DATA)
+
+    site.complete(upload, DATA)
+
+    assert proxy.bytes_sent() <= 1.02 * LENGTH
+    assert proxy.count("get") == 1  # all of it is read once, in one answer
+    numbers = [
+        int(re.search(r"partNumber=([0-9]+)", one.path)[1])
+        for one in proxy.seen
+        if one.kind == "copy"
+    ]
+    assert sorted(numbers) == [1, 2]
+    assert not any(one.header("x-amz-copy-source-range") for one in proxy.seen)
+
+
+def test_small_requests_are_sent_twice_at_most(site, proxy):
+    upload = site.create(length=LENGTH)
+    step = PART_BYTES // 3
+    for start in range(0, LENGTH, step):
+        site.put(upload, start, DATA[start : start + step])
+
+    receipt = site.complete(upload, DATA)
+
+    assert proxy.bytes_sent() <= 2.1 * LENGTH
+    assert is_published_once(site, proxy, receipt)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [1, PART_BYTES, MOST_PARTS * PART_BYTES, MOST_PARTS * PART_BYTES + 1, 2**40, 5 * 2**40],
+)
+def test_no_file_has_more_parts_than_a_store_takes(length):
+    size = part_bytes_of(length)
+
+    assert -(-length // size) <= MOST_PARTS
+    assert size % PART_BYTES == 0
+    assert size <= 5 * 2**30
