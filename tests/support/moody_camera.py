@@ -99,6 +99,10 @@ class MoodyCamera:
         inode = path.stat().st_ino
         path.unlink()
         self.changes += 1
+        self.lose(inode)
+
+    def lose(self, inode: int) -> None:
+        """Have that file no more."""
         take = self.takes.pop(inode, None)
         if take is not None and take.fd is not None:
             os.close(take.fd)

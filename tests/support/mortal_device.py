@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,8 @@ class MortalDevice:
         self._open()
 
     def close(self) -> None:
+        with suppress(PowerCut):
+            self.sender.close()
         for one in self._clients:
             one.close()
         self._database.is_dead = True
