@@ -1,6 +1,7 @@
 """Cameras that record onto a disk whose power is cut, and what must be true of their recordings after that.
 
-Each byte of a recording follows from its name, but for four of its header, which are written at the close.
+Each byte of a recording follows from its name, but for four of its header, which are written at the close. Beside
+each lies a file of the same name, of which all follows from that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,17 @@ def is_of(number: int, data: bytes) -> bool:
     expected = bytearray(content(number)[: len(data)])
     expected[_HEADER] = data[_HEADER]
     return bytes(expected) == data
+
+
+def beside(number: int) -> bytes:
+    """Return what is in the file beside the recording of that number."""
+    return b"%d at 48.1 N\n" % number * 200
+
+
+def is_of_name(name: str, data: bytes) -> bool:
+    """Return whether *data* is what a file of that name has, or the beginning of that."""
+    number = number_of(name)
+    return beside(number).startswith(data) if name.endswith(".srt") else is_of(number, data)
 
 
 def number_of(name: str) -> int:
@@ -90,10 +102,15 @@ class Camera(threading.Thread):
                 os.fsync(file.fileno())
         last = self._folder / f"{number}.mp4"
         path.rename(last)
+        with last.with_suffix(".srt").open("wb", buffering=0) as file:
+            file.write(beside(number))
+            if is_synced:
+                os.fsync(file.fileno())
         if is_synced:
             _sync_folder(self._folder)
-            digest = _digest(data)
-            self.finished.append(Finished(last.name, digest))
+            self.finished.append(Finished(last.name, _digest(data)))
+            whole = hashlib.sha256(beside(number)).hexdigest()
+            self.finished.append(Finished(last.with_suffix(".srt").name, whole))
 
 
 def _digest(data: bytes) -> str:

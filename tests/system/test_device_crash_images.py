@@ -1,23 +1,31 @@
 """The power of the device is cut at random instants while it records and sends (laws L1, L2 and L4).
 
-Two cameras record onto one disk, an agent sends while they do, and deletes what is verified; the server's data
-is on that disk, too, so that each image has both as they were at one instant. On each image server and agent
-start again and run until nothing is left on the card.
+Two cameras record onto one disk, each into its folder and with a file beside each recording. An agent sends while
+they do, keeps what is verified for a moment, deletes it, and tells of each pair; the server's data is on that
+disk, too, so that each image has both as they were at one instant. On each image server and agent start again and
+run until nothing is left on the card and no group is open.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from ingest_server.assembly.data_folder import open_state
+from ingest_server.core.events import GROUP_COMPLETED
+from ingest_server.core.record import State
+from ingest_server.storage.interface import GroupRecord
 from tests.support.counting_link import CountingLink
-from tests.support.crash_camera import Camera, Finished, digests, is_of, number_of
+from tests.support.crash_camera import Camera, Finished, digests, is_of_name, number_of
 from tests.support.crashimage import CrashDisk
 from tests.support.processes import Agent, Server, wait_for
 
@@ -27,10 +35,18 @@ INSTANTS = int(os.environ.get("DEVICE_CRASH_INSTANTS", "60"))
 INSTANTS_ON_A_DISK = 20
 ASKING = 96 * 1024
 """Heads of requests for one recording, and what is told beside recordings."""
+FOLDERS = {"front": 1000, "rear": 2000}
+"""Name -> number of its camera's first recording."""
+WATCH = {
+    "while_recording": ["*.mp4"],
+    "settle_seconds": 0.5,
+    "scan_interval_seconds": 1.0,
+    "fallback_settle_seconds": 1.0,
+}
 SETTINGS = {
-    "watch": {"while_recording": ["*.mp4"], "fallback_settle_seconds": 1.0},
     "upload": {"max_rate": "6MB"},
-    "retention": {"delete": "after_verified"},
+    "retention": {"delete": "after_verified", "keep_days": 2 / 86_400},
+    "groups": {"quiet_seconds": 2.0},
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -47,12 +63,28 @@ class Device:
         token = self.server.new_token()
         self.agent = Agent(root / "device", url=self.link.url, token=token, **SETTINGS)
         stack.callback(self.agent.close)
+        self.folders = [self.agent.media / name for name in FOLDERS]
+        for one in self.folders:
+            one.mkdir(exist_ok=True)
+        self.agent.configure(
+            watch=[{"name": one.name, "folder": one, **WATCH} for one in self.folders]
+        )
+
+    def card(self) -> list[Path]:
+        """Return what is on the card, under hidden names, too."""
+        return [path for path in self.agent.media.rglob("*") if path.is_file()]
+
+    def groups(self) -> list[GroupRecord]:
+        """Return what the server knows of groups, while it runs."""
+        with closing(open_state(self.server.data_dir)) as state:
+            return state.groups.page(device=None, state=None, before=None, limit=1000)
 
     def held(self) -> dict[int, list[int]]:
         """Return the number of a recording -> bytes of it that the server has, of each open upload."""
         found: dict[int, list[int]] = {}
         for name, held in self.server.open_uploads(self.agent.token or "").items():
-            found.setdefault(number_of(name), []).append(held)
+            if name.endswith(".mp4"):
+                found.setdefault(number_of(name), []).append(held)
         return found
 
 
@@ -66,7 +98,7 @@ def record_and_cut(disk: CrashDisk, logs: Path, draw: random.Random, instants: i
     """Return the images, each with what was finished and durable before it."""
     with device(disk.live, logs) as here:
         here.agent.start()
-        cameras = [Camera(here.agent.media, first) for first in (1000, 2000)]
+        cameras = [Camera(here.agent.media / name, first) for name, first in FOLDERS.items()]
         for camera in cameras:
             camera.start()
         try:
@@ -84,26 +116,28 @@ def record_and_cut(disk: CrashDisk, logs: Path, draw: random.Random, instants: i
 
 def wrong_after(root: Path, logs: Path, finished: list[Finished]) -> list[str]:
     """Start both on an image; return a sentence for each broken promise."""
-    media = root / "device" / "media"
     with device(root, logs) as here:
-        there = {path: path.stat().st_size for path in media.iterdir()}
-        on_card = digests(media)
+        there = {path: path.stat().st_size for path in here.card()}
+        on_card = digests(here.agent.media)
         published_before = digests(here.server.published)
         held = here.held()
+        found = wrong_prefixes(here)
         here.agent.start()
         try:
-            wait_for(lambda: not any(media.iterdir()), "all is sent and let go", 120)
+            wait_for(lambda: not here.card(), "all is sent and let go", 120)
+            wait_for(lambda: not open_pairs(here), "all is told of", 60)
         except TimeoutError:
-            left = [(path.name, path.stat().st_size) for path in media.iterdir()]
-            return [f"{left} are stuck:\n{here.agent.end_of_log()}"]
+            left = [(path.name, path.stat().st_size) for path in here.card()]
+            return [f"{left} {open_pairs(here)} are stuck:\n{here.agent.end_of_log()}"]
         here.agent.stop()
+        found += wrong_groups(here)
         published = digests(here.server.published)
         sent, held_after = here.link.sent, here.held()
-        files = [path for path in here.server.published.rglob("*") if path.is_file()]
-        found = [
+        files = [path for path in recordings(here) if path.suffix != ".srt"]
+        found += [
             f"{path.name} is published, and is nobody's recording"
-            for path in files
-            if not is_of(number_of(path.name), path.read_bytes())
+            for path in recordings(here)
+            if not is_of_name(path.name, path.read_bytes())
         ]
     known = set(published.values())
     found += [
@@ -120,7 +154,7 @@ def wrong_after(root: Path, logs: Path, finished: list[Finished]) -> list[str]:
             found.append(f"{max(before)} bytes of {number} were at the server, and are lost")
     allowed = ASKING
     for path, length in there.items():
-        if path.is_dir() or on_card[path.name] in published_before.values():
+        if on_card[path.name] in published_before.values():
             allowed += ASKING
             continue
         usable = [one for one in held.get(number_of(path.name), []) if one <= length]
@@ -129,6 +163,53 @@ def wrong_after(root: Path, logs: Path, finished: list[Finished]) -> list[str]:
         allowed += min(length, length - max(usable, default=0) + again) + ASKING
     if sent > allowed:
         found.append(f"{sent} bytes were sent, {allowed} were missing; {there} {held}")
+    return found
+
+
+def recordings(here: Device) -> list[Path]:
+    return [path for path in here.server.published_files() if ".group" not in path.name]
+
+
+def wrong_prefixes(here: Device) -> list[str]:
+    """Return where an unfinished upload has other bytes than its recording: people look at them."""
+    found = []
+    with closing(open_state(here.server.data_dir)) as state:
+        unfinished = [one for one in state.in_states(State.OPEN) if ".group" not in one.name]
+    for one in unfinished:
+        part = here.server.data_dir / "parts" / f"{one.id}.part"
+        prefix = part.read_bytes()[: one.received.prefix]
+        if prefix and not is_of_name(one.name, prefix):
+            found.append(f"the first {len(prefix)} bytes of {one.name} are not what was recorded")
+    return found
+
+
+def open_pairs(here: Device) -> set[int]:
+    """Return recordings that are published with the file beside them, and not told of as complete."""
+    names = {path.name for path in recordings(here)}
+    whole = {number_of(name) for name in names if name.endswith(".srt")}
+    whole &= {number_of(name) for name in names if name.endswith(".mp4")}
+    done = {number_of(one.title) for one in here.groups() if one.state == "complete"}
+    return whole - done
+
+
+def wrong_groups(here: Device) -> list[str]:
+    """Return which manifest names what is not there, and which group was not told of just once."""
+    found, known = [], set(digests(here.server.published).values())
+    for one in here.groups():
+        digest_of = [one.digest.hex for one in one.members if one.digest is not None]
+        if one.state == "complete" and not set(digest_of) <= known:
+            found.append(f"{one.title} is complete, and not all of it is published")
+        if one.state == "open" and one.done == one.expected:
+            found.append(f"all of {one.title} is here, and it is open")
+    with closing(sqlite3.connect(here.server.data_dir / "state.db")) as connection:
+        rows = connection.execute("SELECT data FROM events WHERE type = ?", (GROUP_COMPLETED,))
+        told = Counter(
+            (data["group"], data["revision"]) for data in (json.loads(row) for (row,) in rows)
+        )
+    told_of = {one.id: one.revision for one in here.groups()}
+    found += [f"{group} was told of {count} times" for group, count in told.items() if count != 1]
+    if sum(told_of.values()) != len(told):
+        found.append(f"{told_of} groups were complete, {told} were told of")
     return found
 
 
