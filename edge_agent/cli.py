@@ -48,10 +48,11 @@ _SHORTHANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    return PROGRAM.run(_parser(), argv)
+    return PROGRAM.run(command_parser(), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the program's commands and options, for its manual and completion too."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM.name,
         description="Sends recordings from this device to an ingest server, over links that break,"

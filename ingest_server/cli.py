@@ -71,10 +71,11 @@ SIGNALS = STOP_SIGNALS | {signal.SIGHUP}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    return PROGRAM.run(_parser(), argv)
+    return PROGRAM.run(command_parser(), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the program's commands and options, for its manual and completion too."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help=f"TOML file (default: {DEFAULT_PATH}, if any)"

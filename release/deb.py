@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from release import sbom
+from release import manual, sbom
 from release.staging import stage
 from release.targets import MACHINES, PYTHONS, SIDES, TREE
 
@@ -80,6 +80,7 @@ class Package:
             self._put_program(root)
             self._put_units(root)
             self._put_rest(root)
+            manual.put(self.side, root, _epoch(self.tree))
             self._put_control(root, version)
             out.mkdir(parents=True, exist_ok=True)
             file = out / f"{self.name}_{version}_{self.machine}.deb"
