@@ -126,6 +126,34 @@ class Source:
     def fileno(self) -> int:
         return self._fd
 
+    def again(self) -> Source:
+        """Return the same open file once more, to be closed by itself.
+
+        Raises:
+            SourceUnreadableError: there is no descriptor left.
+        """
+        with _translated(self.path):
+            return Source(self.path, os.dup(self._fd), self.identity)
+
+    def now(self) -> Identity:
+        """Return what the open file is now.
+
+        Raises:
+            SourceError: that cannot be told.
+        """
+        with _translated(self.path):
+            return identity_of(os.fstat(self._fd))
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Whether the open file has no name any more, nor another one.
+
+        Raises:
+            SourceError: that cannot be told.
+        """
+        with _translated(self.path):
+            return os.fstat(self._fd).st_nlink == 0
+
     @property
     def is_deleted(self) -> bool:
         """Whether `check` has found it deleted, and passed it."""

@@ -8,7 +8,7 @@ lanes, and none while the disk is low.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -34,6 +34,22 @@ class HeldSources:
         self._in_hand: dict[int, str] = {}
         """Lane -> the recording that it has open."""
         self._deleted: dict[str, Source] = {}
+        self._begun: tuple[str, ...] = ()
+        """Recordings that are kept open beside, for they were begun."""
+
+    @property
+    def most(self) -> int:
+        """How many may be held."""
+        return self._most()
+
+    def note_begun(self, recordings: Iterable[str]) -> None:
+        """Note which are kept open beside what lanes have: whoever misses their files waits."""
+        self._begun = tuple(recordings)
+        self._tell()
+
+    def has(self, recording_id: str) -> bool:
+        """Return whether a recording's file is held because it was deleted."""
+        return recording_id in self._deleted
 
     @property
     def deleted(self) -> tuple[str, ...]:
@@ -65,16 +81,22 @@ class HeldSources:
         self._in_hand.pop(lane, None)
         self._tell()
 
-    def hold(self, lane: int, recording: Recording, source: Source) -> bool:
+    def hold(self, lane: int | None, recording: Recording, source: Source) -> bool:
         """Take over *source*, whose file was deleted; return whether there is room to.
+
+        Args:
+            lane: which had it open; None: none.
+            recording: the one whose file it is.
+            source: the open file.
 
         Raises:
             StoreError: it is not held, for that could not be written down.
         """
-        if self._is_low or recording.id in self._deleted or len(self._deleted) >= self._most():
+        if self.is_low or recording.id in self._deleted or len(self._deleted) >= self._most():
             return False
         self._store.update(recording, problem=SOURCE_DELETED, detail=_DETAIL)
-        self._in_hand.pop(lane, None)
+        if lane is not None:
+            self._in_hand.pop(lane, None)
         self._deleted[recording.id] = source
         log.info("upload.source_held", recording_id=recording.id, path=printable(recording.path))
         self._tell()
@@ -82,7 +104,7 @@ class HeldSources:
 
     def find(self, recording: Recording) -> Source | None:
         """Return the file of *recording* that is held because it was deleted."""
-        if self._deleted and self._is_low:
+        if self._deleted and self.is_low:
             self.close()
         return self._deleted.get(recording.id)
 
@@ -98,10 +120,14 @@ class HeldSources:
         self.release(lambda _: False)
 
     @property
-    def _is_low(self) -> bool:
+    def is_low(self) -> bool:
+        """Whether the disk needs the room of what was deleted."""
         return ProblemCode.DISK_LOW in self._activity.problems
 
     def _tell(self) -> None:
         self._activity.hold(
-            {**dict.fromkeys(self._in_hand.values(), False), **dict.fromkeys(self._deleted, True)}
+            {
+                **dict.fromkeys((*self._begun, *self._in_hand.values()), False),
+                **dict.fromkeys(self._deleted, True),
+            }
         )

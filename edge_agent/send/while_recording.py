@@ -38,6 +38,7 @@ from edge_agent.core.upload import State
 from edge_agent.media.folders import Folders
 from edge_agent.media.source import Source
 from edge_agent.net.way import Way
+from edge_agent.send.begun_sources import BegunSources
 from edge_agent.send.clients.interface import LaneClient, Pending
 from edge_agent.send.description import Descriptions
 from edge_agent.send.lane import Shared
@@ -102,10 +103,11 @@ class WhileRecording:
         self._uncounted_bytes = self._uncounted_again = 0
         """Sent since that was written down, and how much of it not for the first time."""
         self._sent: dict[str, SentSoFar] = {}
+        self._begun = BegunSources(shared.store, shared.held, shared.roster.wake)
 
     def step(self, now_s: float) -> float:
         """Send at most one request's bytes; return the seconds until the next look."""
-        if not self._folders.send_meanwhile and not self._sent:
+        if not self._folders.send_meanwhile and not self._sent and not self._begun:
             return _ASLEEP_S
         with self._shared.lock:
             try:
@@ -115,18 +117,21 @@ class WhileRecording:
                 return _STORE_WAIT_S
 
     def close(self) -> None:
-        """Let the connection go; `step` is not called any more."""
+        """Let the connection and the files go; `step` is not called any more."""
+        with self._shared.lock:
+            self._begun.close()
         if self._client is not None:
             self._client.close()
 
     def _step(self, now_s: float) -> float:
+        self._begun.look(now_s)
         growing = self._growing()
         self._forget_all_but({one.id for one in growing})
         self._shared.activity.travel(
             {key: one.travel(now_s) for key, one in self._sent.items() if one.acknowledged}
         )
         if not growing:
-            return _NOTHING_S
+            return _LOOK_S if self._begun else _NOTHING_S
         allowed = [one for one in growing if self._is_allowed(one, now_s)]
         if now_s < self._until_s or not self._is_idle(now_s):
             return _LOOK_S
@@ -264,6 +269,7 @@ class WhileRecording:
         where: ByteRange,
     ) -> None:
         began_s = self._shared.clock.now_s()
+        self._begun.keep(recording, source)
         with self._shared.lock.opened():
             pieces = self._pieces(recording, source, where)
             status = self._connected().send(upload_id, where, None, pieces)

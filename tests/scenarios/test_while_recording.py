@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.recording import Recording
@@ -33,11 +34,16 @@ class Stage:
         self.scene, self.lane, self.link = made, made.lane, made.link
         self.interface = "eth0"
         self.lane.interface = lambda: self.interface
-        self.restart()
+        self.lane.restart()
+        self.worker = self._worker()
 
     def restart(self) -> None:
+        self.worker.close()
         self.lane.restart()
-        self.worker = WhileRecording(
+        self.worker = self._worker()
+
+    def _worker(self) -> WhileRecording:
+        return WhileRecording(
             self.lane.sender.shared,
             self.lane._connect,
             self.lane.folders(while_recording=["*.ts"]),
@@ -78,7 +84,9 @@ class Stage:
 def stage(tmp_path):
     with scene(tmp_path) as made:
         made.link.bytes_per_s = MIB
-        yield Stage(made)
+        stage = Stage(made)
+        yield stage
+        stage.worker.close()
 
 
 def puts(stage: Stage) -> int:
@@ -387,3 +395,118 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_is_left_to_its_end(stage):
     assert 0 < partly < BEHIND
     assert is_left
     assert stage.is_true(recording, "a.ts")
+
+
+def begun(stage, name="a.ts"):
+    """Return a recording of which the server has all but the end, behind a link that is dead by now."""
+    recording = stage.begin(name)
+    stage.pass_steps()
+    stage.write(recording, b"the end", len(DATA))
+    stage.link.schedule = lambda request: Fault(lose_request=True)
+    return recording
+
+
+def bring_back(stage):
+    stage.link.schedule = lambda request: FINE
+    stage.lane.clock.pass_s(400)
+
+
+def delete(recording):
+    os.unlink(recording.path)
+
+
+def arrived(stage, name="a.ts"):
+    return stage.scene.published().get(name) == DATA + b"the end"
+
+
+@pytest.fixture
+def going_on(stage):
+    """The recorder is at its next file meanwhile."""
+    stage.begin("next.ts", b"")
+
+
+def test_what_a_ring_deletes_while_it_waits_for_its_end_is_delivered(stage, going_on):
+    recording = begun(stage)
+    delete(recording)
+    stage.pass_steps()
+    held = stage.lane.activity.held
+    bring_back(stage)
+    stage.lane.run()
+
+    assert held == {recording.id: True}
+    assert stage.lane.now(recording).state is State.RELEASED
+    assert arrived(stage)
+
+
+def test_what_a_ring_deletes_while_it_waits_for_the_link_is_delivered(stage, going_on):
+    recording = begun(stage)
+    identity = identity_of(os.stat(recording.path))
+    stage.lane.store.advance(stage.lane.now(recording), Event.SETTLED, identity=identity)
+    for _ in range(4):
+        stage.lane.step()
+        stage.pass_steps(4)
+    delete(recording)
+    stage.pass_steps(4)
+    bring_back(stage)
+    stage.lane.run()
+
+    assert arrived(stage)
+
+
+def test_whoever_misses_it_is_told_that_it_is_open(stage, going_on):
+    recording = begun(stage)
+
+    assert stage.lane.activity.held == {recording.id: False}
+
+
+def test_what_is_still_written_to_after_it_was_deleted_is_delivered_to_its_end(stage, going_on):
+    recording = begun(stage)
+    with open(recording.path, "ab") as file:
+        delete(recording)
+        stage.pass_steps(1)
+        file.write(b", and more")
+        file.flush()
+        stage.pass_steps(4)
+    bring_back(stage)
+    stage.lane.run()
+
+    assert stage.scene.published()["a.ts"] == DATA + b"the end, and more"
+
+
+def test_where_nobody_records_any_more_a_card_can_be_taken_out(stage):
+    recording = begun(stage)
+    identity = identity_of(os.stat(recording.path))
+    stage.lane.store.advance(stage.lane.now(recording), Event.SETTLED, identity=identity)
+    stage.pass_steps(2)
+
+    assert stage.lane.activity.held == {}
+    assert open_files(recording.path) == 0
+
+
+def test_on_a_disk_that_is_low_what_was_deleted_gives_its_room_back(stage, going_on):
+    recording = begun(stage)
+    stage.lane.activity.problem(ProblemCode.DISK_LOW, present=True)
+    delete(recording)
+    stage.pass_steps(2)
+
+    assert stage.lane.activity.held == {}
+    assert open_files(recording.path) == 0
+
+
+def test_a_begun_recording_that_is_renamed_is_not_taken_for_a_deleted_one(stage, going_on):
+    recording = begun(stage)
+    after = recording.path.replace(b"a.ts", b"b.ts")
+    os.rename(recording.path, after)
+    stage.pass_steps(4)
+
+    assert stage.lane.now(recording).state is State.GROWING
+    assert stage.lane.activity.held == {recording.id: False}
+
+
+def open_files(path):
+    found = 0
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            link = os.readlink(f"/proc/self/fd/{fd}")
+            found += link.removesuffix(" (deleted)") == os.fsdecode(path)
+    return found

@@ -313,6 +313,28 @@ def test_what_a_ring_of_files_deletes_after_it_was_begun_is_delivered(tmp_path):
         assert here.published_digests().items() <= wanted.items()
 
 
+def test_what_a_ring_deletes_while_the_server_is_away_is_delivered_if_it_was_begun(tmp_path):
+    with site(tmp_path, watch=WANTED) as here:
+        here.agent.start()
+        fd = begin(here, "000.ts", content(1, 4 * MIB))
+        here.server.stop()
+        os.write(fd, content(2, MIB))
+        os.close(fd)
+        following = os.open(here.agent.media / "001.ts", os.O_WRONLY | os.O_CREAT)
+        os.write(following, b"the recorder goes on")
+        (here.agent.media / "000.ts").unlink()
+        wait_for(
+            lambda: any(one.get("event") == "upload.source_held" for one in here.agent.log()),
+            "the agent reads it to its end",
+        )
+        here.server.start()
+        here.wait_until_published(1)
+        os.close(following)
+
+        whole = hashlib.sha256(content(1, 4 * MIB) + content(2, MIB)).hexdigest()
+        assert here.published_digests().items() >= {("000.ts", whole)}
+
+
 @pytest.mark.nightly
 def test_each_segment_of_a_segmenter_arrives_once(tmp_path):
     take = make_recording(tmp_path / "take.mp4", seconds=2.0, mbit=24)

@@ -1,0 +1,118 @@
+"""The files that were sent while they were written to, kept open until a lane is at them.
+
+A recorder that keeps a ring of files deletes the oldest in a wait, too: behind a dead link, or in a queue.
+What was begun of it is at the server, and the rest is there as long as the file is open: it is handed to
+`held_sources`, and read to its end. While a recorder writes to its card nobody takes that out, so nothing is
+in the way; once none does, what has its name is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from edge_agent.base.errors import SourceError, StaleRecordingError
+from edge_agent.core.growing import AT_REST_S
+from edge_agent.core.recording import Identity, Recording
+from edge_agent.core.upload import State
+from edge_agent.media.source import Source
+from edge_agent.media.stability_check import UNSETTLED, settling
+from edge_agent.send.held_sources import HeldSources
+from edge_agent.store.recordings import Store
+
+_WAITING = frozenset({*UNSETTLED, State.STABLE, State.SENDING})
+"""States in which the file is needed."""
+
+_LOOKED_AT = 64
+"""Unsettled recordings, the oldest, among which one is looked for that is written on a card."""
+
+
+class _Begun:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.deleted: Identity | None = None
+        """As it was when it was found deleted, or last written to after that."""
+        self.since_s = 0.0
+
+
+class BegunSources:
+    """For one thread, with the lock of the lanes held.
+
+    Args:
+        wake: called when there is something more to be sent.
+    """
+
+    def __init__(self, store: Store, held: HeldSources, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._held = held
+        self._wake = wake
+        self._begun: dict[str, _Begun] = {}
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def keep(self, recording: Recording, source: Source) -> None:
+        """Keep the file of *recording*, which *source* has open, open too, if there is room for one more."""
+        if recording.id in self._begun or len(self._begun) >= self._held.most:
+            return
+        with suppress(SourceError):  # no descriptor is left
+            self._begun[recording.id] = _Begun(source.again())
+            self._held.note_begun(self._begun)
+
+    def look(self, now_s: float) -> None:
+        """Hand over what was deleted; close what is at its end, or in the way.
+
+        Raises:
+            StoreError: what is not written down is handed over at the next look.
+        """
+        for recording_id, one in tuple(self._begun.items()):
+            with suppress(StaleRecordingError):  # moved this instant: at the next look
+                if not self._is_kept(recording_id, one, now_s):
+                    self._close(recording_id)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for recording_id in tuple(self._begun):
+            self._close(recording_id)
+
+    def _close(self, recording_id: str) -> None:
+        self._begun.pop(recording_id).source.close()
+        self._held.note_begun(self._begun)
+
+    def _is_kept(self, recording_id: str, one: _Begun, now_s: float) -> bool:
+        recording = self._store.get(recording_id)
+        if recording is None or recording.state not in _WAITING or self._held.has(recording_id):
+            return False
+        try:
+            if not one.source.is_unlinked:
+                return self._is_recording_on(recording)
+            if self._held.is_low:
+                return False
+            self._hand_over(recording, one, now_s)
+        except SourceError:
+            return False  # the card is gone, or something writes to what was deleted
+        return True
+
+    def _is_recording_on(self, recording: Recording) -> bool:
+        """Return whether a recorder writes to the card that *recording* is on."""
+        if recording.state in UNSETTLED:
+            return True
+        device = recording.identity.device
+        unsettled = self._store.in_states(*UNSETTLED, limit=_LOOKED_AT)
+        return any(one.identity.device == device for one in unsettled)
+
+    def _hand_over(self, recording: Recording, one: _Begun, now_s: float) -> None:
+        """Have a deleted file read to its end, once nobody writes to it and there is room for that."""
+        if recording.state in UNSETTLED:
+            identity = one.source.now()
+            if identity != one.deleted:
+                one.deleted, one.since_s = identity, now_s
+            if now_s - one.since_s < AT_REST_S:
+                return
+            [recording] = self._store.advance_all([settling(recording, identity)]) or [recording]
+        one.source.reads_on = True
+        one.source.check(recording.identity)
+        if self._held.hold(None, recording, one.source):
+            del self._begun[recording.id]
+            self._held.note_begun(self._begun)
+            self._wake()
