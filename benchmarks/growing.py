@@ -1,4 +1,5 @@
-"""How soon a recording is published after its recorder has closed it: `python -m benchmarks.growing`.
+"""How soon a recording is published after its recorder has closed it, and how far behind the camera what can be seen of
+it is meanwhile: `python -m benchmarks.growing`.
 
 A file is written in real time, and its first bytes again at the end, over an emulated link to a server; once as
 agents do by default, which send what is finished, once with `[watch] while_recording`. Needs root (network
@@ -8,14 +9,19 @@ namespaces).
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import os
 import random
 import shlex
+import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +84,7 @@ def _measure(folder: Path, patterns: list[str], chosen: argparse.Namespace) -> s
     again = report.link["acked_bytes"] / found["length"] - 1
     return (
         f"published {found['published_s']:.1f} s after the close, {100 * again:.1f} % sent beside it,"
-        f" agent {found['cpu_s']:.1f} s of CPU"
+        f" agent {found['cpu_s']:.1f} s of CPU{found['lag']}"
     )
 
 
@@ -91,12 +97,15 @@ def _link(chosen: argparse.Namespace) -> Link:
 
 def _record(folder: Path, length: int, bytes_per_s: float) -> None:
     """On the device: run the agent, record, and wait until the server has published it."""
+    arrived = Arrived(folder / "server" / "state.db")
     agent = [device.python(), "-m", "edge_agent", "run", "--config", str(folder / "agent.toml")]
     published = folder / "server" / "published"
     with (folder / "agent.log").open("wb") as log:
         running = subprocess.Popen(agent, stderr=log)
         try:
-            closed_s = _write(folder / "media" / _NAME, length, bytes_per_s)
+            arrived.start()
+            closed_s = _write(folder / "media" / _NAME, length, bytes_per_s, arrived.written)
+            arrived.stop()
             while not any(one.is_file() for one in published.rglob("*")):
                 if running.poll() is not None:
                     raise RuntimeError(f"the agent ended: {running.returncode}")
@@ -109,11 +118,44 @@ def _record(folder: Path, length: int, bytes_per_s: float) -> None:
         "published_s": published_s,
         "length": length,
         "cpu_s": usage.ru_utime + usage.ru_stime,
+        "lag": arrived.lag(),
     }
     (folder / "result").write_text(json.dumps(result))
 
 
-def _write(path: Path, length: int, bytes_per_s: float) -> float:
+class Arrived(threading.Thread):
+    """Looks twice a second how much of a recording the server can show, and how old the last of that is."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(daemon=True)
+        self._database = database
+        self._ended = threading.Event()
+        self.written: list[tuple[int, float]] = []
+        """How much was written, and since when."""
+        self._behind_s: list[float] = []
+
+    def run(self) -> None:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as rows:
+            while not self._ended.wait(0.5):
+                found = rows.execute("SELECT received FROM uploads").fetchone()
+                start, stop = (json.loads(found[0]) or [[0, 0]])[0] if found else (0, 0)
+                now_s = time.monotonic()
+                if not start and stop:
+                    at = bisect.bisect_left(self.written, (stop, 0.0))
+                    self._behind_s.append(now_s - self.written[min(at, len(self.written) - 1)][1])
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def lag(self) -> str:
+        if not self._behind_s:
+            return ""
+        half, most = statistics.median(self._behind_s), max(self._behind_s)
+        return f"; what can be seen is {half:.1f} s behind the camera, at most {most:.1f} s"
+
+
+def _write(path: Path, length: int, bytes_per_s: float, written: list[tuple[int, float]]) -> float:
     """Write random bytes in real time, the header again at the end; return when it was closed."""
     draw = random.Random(1)
     began_s = time.monotonic()
@@ -121,6 +163,7 @@ def _write(path: Path, length: int, bytes_per_s: float) -> float:
         while (at := file.tell()) < length:
             file.write(draw.randbytes(min(_PIECE_BYTES, length - at)))
             file.flush()
+            written.append((file.tell(), time.monotonic()))
             time.sleep(max(0.0, began_s + at / bytes_per_s - time.monotonic()))
         file.seek(40)
         file.write(b"size")
