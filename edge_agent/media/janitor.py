@@ -26,11 +26,12 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.patience import SilentError
 from edge_agent.base.settings import RetentionSettings
-from edge_agent.core.recording import SOURCE_CHANGED, Recording, age_s
+from edge_agent.core.recording import SOURCE_CHANGED, Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import Event, State
 from edge_agent.media import answers, beneath, removal
+from edge_agent.media.ages import Ages
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.disk_space import DiskSpace
 from edge_agent.media.doubts import Doubts
@@ -103,6 +104,7 @@ class Janitor:
         self._content = VerifiedContent(store, self._pending)
         self.doubts = Doubts(store, self._content, self._on_changed, wake=self.woken.set)
         self._receipts = OldReceipts(store, self._pending, ask)
+        self._ages = Ages(store, clock)
         self._kept_seen = 0
         """Number of the last recording that was asked whether it is still to be kept."""
         self._asks_kept_anew = threading.Event()
@@ -216,7 +218,7 @@ class Janitor:
                     continue
                 if self._pending.must_wait(recording.id, now_s):
                     continue
-                decision = self._decide(recording)
+                decision = self._decide(recording, folder)
                 if decision is RetentionVerdict.KEEP_FOR_NOW:
                     kept += [one.id for one in page]
                     return _KEPT_LOOK_S  # the younger ones stay as well
@@ -238,9 +240,9 @@ class Janitor:
         now = self._store.get(recording.id)
         return now is not None and now.watch == recording.watch
 
-    def _decide(self, recording: Recording) -> RetentionVerdict:
+    def _decide(self, recording: Recording, folder: Folder) -> RetentionVerdict:
         space = self._space_beside(recording)
-        now = self._clock.now_utc() if self._clock.is_synchronised() else None
+        keep_s = self._settings.keep_days * _DAY_S
         return verdict(
             deletes=self._settings.delete == "after_verified",
             is_ours=self._is_ours(recording),
@@ -249,8 +251,8 @@ class Janitor:
             free=None
             if space is None
             else space.free + self._leaving.bytes_on(recording.identity.device),
-            keep_s=self._settings.keep_days * _DAY_S,
-            age_s=age_s(recording, running_s=self._store.running.now_s(), now=now),
+            keep_s=keep_s,
+            age_s=self._ages.of(recording, folder.share) if keep_s else 0,
         )
 
     def _is_ours(self, recording: Recording) -> bool:

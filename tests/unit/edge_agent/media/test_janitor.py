@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_what_is_kept_for_days_goes_when_they_are_over_and_says_nothing_of_the_c
 
         assert early is State.VERIFIED
         assert stage.lane.now(recording).state is State.RELEASED
+
+
+def test_one_that_no_clock_has_dated_keeps_no_younger_one_longer_than_said(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_days": 2}) as stage:
+        undated = [verified(stage, name) for name in ("a.mp4", "b.mp4")]
+        stage.clock.set_wall_forward(years=56)
+        dated = verified(stage, "c.mp4")
+        clean(stage)
+        # Off for longer than it keeps them: only the wall clock knows.
+        stage.clock.set_wall(stage.clock.now_utc() + timedelta(days=2, hours=1), synchronised=True)
+        late = verified(stage, "d.mp4")
+        stage.clock.pass_s(31)
+        clean(stage, steps=20)
+
+        gone = [stage.lane.now(one).state for one in (*undated, dated)]
+        assert gone == [State.RELEASED] * 3
+        assert stage.lane.now(late).state is State.VERIFIED
 
 
 def test_a_card_that_needs_the_room_does_not_wait_for_the_days(tmp_path):
