@@ -43,6 +43,8 @@ _LIST_S = 2.0
 _AGAIN_S = 20.0
 """From the first file that has arrived to the word that others have not, and from one such word to the next."""
 _STILL_READ_S = 60.0
+_NO_MORE_S = 3600.0
+"""To the next word of a group of which the server has removed something: it may never be whole there."""
 _UNKNOWN_S = 3600.0
 """Until a server that knows no groups, or refuses this one, is asked again."""
 _STORE_S = 30.0
@@ -217,7 +219,8 @@ class GroupTelling:
             return
         self._told_s[group.seq] = now_s
         if is_complete and status.state != "complete":
-            self._later.append((group, _STILL_READ_S))  # or it holds something no more
+            is_here = status.done >= status.expected
+            self._later.append((group, _STILL_READ_S if is_here else _NO_MORE_S))
             return
         self._groups.told(
             group,

@@ -84,8 +84,6 @@ class Grouping:
         receipts = [self._receipt(device, one) for one in report.members]
         known = self._state.groups.find(device, report.group)
         done = sum(one is not None for one in receipts)
-        if known is not None and known.state == "complete" and _says(known) == _told(report):
-            return _status(known)
         told = GroupRecord(
             device=device,
             id=report.group,
@@ -98,9 +96,12 @@ class Grouping:
             done=done,
             told_at=rfc3339(self._clock.now_utc()),
         )
+        if known is not None and known.state == "complete" and known.told == told.told:
+            return _status(known)
         self._state.groups.save(told)
         record = self._state.groups.find(device, report.group) or told
-        if record.is_whole and done == record.expected:
+        is_still_so = record.told == told.told  # else who said otherwise completes it
+        if is_still_so and record.is_whole and done == record.expected:
             self._complete(record, [one for one in receipts if one is not None])
             record = self._state.groups.find(device, report.group) or record
         return _status(record)
@@ -121,12 +122,14 @@ class Grouping:
         return record, [(one, self._receipt(device, one)) for one in record.members]
 
     def _receipt(self, device: str, member: GroupMember) -> Receipt | None:
-        """Return the receipt of a member that is here; None: it is not, or is not what the device says."""
+        """Return the receipt of a member that is here; None: it is not, not any more, or is not what is said."""
         if member.upload_id is None or member.digest is None:
             return None
         found = self._state.find(member.upload_id)
         if found is None or found.device != device or found.state is not State.COMPLETE:
             return None
+        if found.removed_at is not None:
+            return None  # by [retention]
         receipt = found.receipt
         wanted = (member.digest, member.length)
         return receipt if receipt and (receipt.digest, receipt.length) == wanted else None
@@ -223,21 +226,6 @@ def _entry(member: GroupMember, receipt: Receipt) -> dict[str, Any]:
         "published_as": receipt.published_as,
         "upload_id": receipt.upload_id,
     }
-
-
-def _says(known: GroupRecord) -> tuple[object, ...]:
-    return known.family, known.title, known.folder, known.members, known.missing, known.is_whole
-
-
-def _told(report: GroupReport) -> tuple[object, ...]:
-    return (
-        report.family,
-        report.title,
-        report.folder,
-        report.members,
-        report.missing,
-        report.is_whole,
-    )
 
 
 def _status(record: GroupRecord) -> GroupStatus:

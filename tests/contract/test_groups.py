@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from ingest_server.core.events import GROUP_COMPLETED
+from ingest_server.storage.interface import Removal
 from tests.contract.test_native import DATA, JSON, create, digest_of, put
 from tests.contract.test_native import complete as completed
 from tests.support.ingest import ingest
@@ -164,6 +165,47 @@ def test_what_a_device_says_counts_only_where_the_server_holds_that_very_file(
 
     assert (answer["state"], answer["done"]) == ("open", 0)
     assert completions(server) == []
+
+
+def test_a_file_that_retention_has_removed_is_here_no_more(client, server):
+    video, small = upload(client), upload(client, "clip.lrv", b"x" * len(DATA))
+    before = told(client, member(small, "proxy"), group="e" * 32).json()
+    remove(server, video)
+
+    after = told(client, member(small, "proxy"), member(video)).json()
+    as_before = told(client, member(small, "proxy"), group="e" * 32).json()
+
+    assert (after["state"], after["done"], after["expected"]) == ("open", 1, 2)
+    assert as_before == before
+    assert len(manifests(server)) == 1, "of the other"
+
+
+def remove(server, receipt):
+    """Do what [retention] does to a published file."""
+    record = server.state.get(receipt["upload_id"])
+    removal = Removal(record.target, record.id, "")
+    server.state.run(lambda transaction: transaction.mark_removed(record, removal, AT))
+    server.store.blobs.withdraw(record.target)
+
+
+def test_of_two_words_at_once_the_later_is_completed_with_its_own_files(
+    client, server, monkeypatch
+):
+    first, second = upload(client), upload(client, "clip.lrv", b"x" * len(DATA))
+    save, later = server.state.groups.save, [member(second, "proxy")]
+
+    def save_and_be_overtaken(record):
+        save(record)
+        if later:
+            answers.append(told(client, later.pop()).json())
+
+    answers = []
+    monkeypatch.setattr(server.state.groups, "save", save_and_be_overtaken)
+    answers.append(told(client, member(first)).json())
+
+    [manifest] = manifests(server).values()
+    assert [one["published_as"] for one in manifest["members"]] == [second["published_as"]]
+    assert [one["revision"] for one in answers] == [1, 1]
 
 
 def test_a_file_of_another_device_does_not_count_and_is_not_betrayed(client, server):

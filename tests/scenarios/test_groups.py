@@ -326,6 +326,25 @@ def test_an_answer_that_is_none_is_taken_for_none(stage, said):
     assert not [one for one in stage.lane.store.outbox.undelivered(limit=99) if "group" in one.type]
 
 
+@pytest.mark.parametrize(("done", "asked"), [(2, 60), (1, 2)])
+def test_a_group_that_the_server_does_not_complete_is_told_again_rarely_if_it_lacks_files(
+    stage, done, asked
+):
+    for name in ("a.mp4", "a.srt"):
+        stage.lane.record(name, os.urandom(1000))
+    stage.lane.run()
+    stage.clock.pass_s(QUIET_S)
+    [group] = stage.lane.store.groups.due(9)
+    answer = {"group": group.id, "state": "open", "expected": 2, "done": done, "revision": 0}
+    body = json.dumps({**answer, "manifest": None}).encode()
+    stage.link.schedule = of_groups(Fault(answer=(200, {"Content-Type": "application/json"}, body)))
+
+    tell(stage, telling(stage), 3900)
+
+    told = [one for one in stage.link.requests if one.path == "/v1/groups"]
+    assert asked // 2 < len(told) <= asked * 1.2
+
+
 def test_nothing_is_told_while_the_owner_lets_nothing_be_sent(stage):
     for name in ("a.mp4", "a.srt"):
         stage.lane.record(name, os.urandom(1000))

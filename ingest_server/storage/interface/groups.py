@@ -42,6 +42,11 @@ class GroupRecord:
         return len(self.members) + len(self.missing)
 
     @property
+    def told(self) -> tuple[object, ...]:
+        """What its device says of it, and nothing of when, nor of what the server has."""
+        return self.family, self.title, self.folder, self.members, self.missing, self.is_whole
+
+    @property
     def length(self) -> int:
         """Bytes of all its members."""
         return sum(one.length for one in self.members)
@@ -65,7 +70,7 @@ class Groups(Protocol):
         """Let a group be complete, with the event that tells of it; each revision once.
 
         Args:
-            record: as it was saved; of the revision before.
+            record: as it was saved; of the revision before, and of the same words of its device.
 
         Returns:
             False: it was complete already, or is another one by now: nothing is told.

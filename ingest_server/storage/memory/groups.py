@@ -56,10 +56,10 @@ class MemoryGroups(Groups):
         def job(transaction: MemoryTransaction) -> bool:
             groups = transaction.tables.groups
             known = groups.get((record.device, record.id))
-            if known is None or (known.state, known.revision, known.told_at, known.done) != (
+            if known is None or (known.state, known.revision, known.told, known.done) != (
                 "open",
                 record.revision,
-                record.told_at,
+                record.told,
                 record.done,
             ):
                 return False

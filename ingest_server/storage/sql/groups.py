@@ -31,7 +31,6 @@ class SqlGroups(Groups):
 
     def save(self, record: GroupRecord) -> None:
         def job(transaction: SqlTransaction) -> None:
-            members = json.dumps([one.to_json() for one in record.members], separators=(",", ":"))
             transaction.write(
                 "INSERT INTO groups (device, id, family, title, folder, members, missing, is_whole, "
                 "done, told_at, size, state, revision) "
@@ -42,12 +41,7 @@ class SqlGroups(Groups):
                 "told_at = excluded.told_at, size = excluded.size, state = 'open'",
                 record.device,
                 record.id,
-                record.family,
-                record.title,
-                record.folder,
-                members,
-                json.dumps(list(record.missing)),
-                record.is_whole,
+                *_told(record),
                 record.done,
                 record.told_at,
                 record.expected,
@@ -63,13 +57,14 @@ class SqlGroups(Groups):
             changed = transaction.write(
                 "UPDATE groups SET state = 'complete', revision = revision + 1, completed_at = ?, "
                 "manifest = ? WHERE device = ? AND id = ? AND state = 'open' AND revision = ? "
-                "AND told_at = ? AND done = ?",
+                "AND family = ? AND title = ? AND folder = ? AND members = ? AND missing = ? "
+                "AND is_whole = ? AND done = ?",
                 completed_at,
                 manifest,
                 record.device,
                 record.id,
                 record.revision,
-                record.told_at,
+                *_told(record),
                 record.done,
             )
             if changed:
@@ -90,6 +85,13 @@ class SqlGroups(Groups):
             f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?", *values, limit
         )
         return [_record(row) for row in rows]
+
+
+def _told(record: GroupRecord) -> tuple[str, str, str, str, str, bool]:
+    """Return what its device says of a group, as it is written down: its family to ``is_whole``."""
+    members = json.dumps([one.to_json() for one in record.members], separators=(",", ":"))
+    missing = json.dumps(list(record.missing))
+    return record.family, record.title, record.folder, members, missing, record.is_whole
 
 
 def _forget_oldest(transaction: SqlTransaction, record: GroupRecord) -> None:

@@ -85,6 +85,27 @@ def test_what_changed_since_it_was_read_is_not_complete_by_it(state):
     assert found(state, group()).state == "open"
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"members": (VIDEO, replace(SMALL, name="GL020001.LRV"))},
+        {"missing": ("GX030001.MP4",)},
+        {"title": "GX020001"},
+        {"folder": "DCIM/101"},
+        {"family": "dji"},
+        {"is_whole": False},
+    ],
+    ids=lambda others: next(iter(others)),
+)
+def test_nor_by_what_was_said_of_it_in_the_same_second(state, others):
+    state.groups.save(group())
+    read = found(state, group())
+    state.groups.save(group(**others))
+
+    assert not state.groups.complete(read, "m", AT, {})
+    assert state.groups.complete(found(state, group()), "m", AT, {})
+
+
 def test_a_group_that_is_told_anew_is_open_and_keeps_what_it_was(state):
     state.groups.save(group())
     state.groups.complete(found(state, group()), "first", AT, {})
