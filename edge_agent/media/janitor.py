@@ -54,6 +54,8 @@ WORKER = "janitor"
 _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
+_ROOM_S = 2.0
+"""Between two looks at whether there is room now for what must be durable."""
 _RETRY_S = 60.0
 _CHANGING_S = 1.0
 """While a reload gives folders other names."""
@@ -136,7 +138,9 @@ class Janitor:
         try:
             self._look_at_disks(now_s)
             self._leaving.restore_found()
-            wait_s = self._work(now_s)
+            # A receipt in memory is none (law L2).
+            is_durable = self._store.is_durable or self._store.settle()
+            wait_s = self._work(now_s) if is_durable else _ROOM_S
             rest_s = self.doubts.step(now_s) if wait_s > 0 else None
             wait_s = wait_s if rest_s is None else min(wait_s, rest_s)
         except StaleRecordingError:

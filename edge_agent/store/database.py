@@ -5,19 +5,28 @@ The only module that calls `sqlite3`. What the tables mean is `recordings`'s and
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from edge_agent.base.errors import StoreError, StoreTooNewError
-from edge_agent.store.reserve import Reserve
+from edge_agent.store.reserve import PIECE_BYTES, Reserve
 from edge_host import sqlite_file
+
+log = structlog.get_logger()
 
 Connection = sqlite3.Connection
 
+_FIRST_BYTES = 1024 * 1024
+"""Free: a database is made. Its tables are there twice at first, in its log, too."""
+_PAGES_IN_MEMORY = 4096
+"""16 MiB: tens of thousands of recordings; what is more waits."""
 BUSY_TIMEOUT_S = 10.0
 """How long a statement waits for another process: `edge-agent status` reads for ms."""
 
@@ -36,8 +45,10 @@ class Database:
         *,
         moved_aside: Path | None = None,
         reserve: Reserve | None = None,
+        to_be_at: Path | None = None,
     ) -> None:
         self._connection = connection
+        self._to_be_at = to_be_at
         self._reserve = reserve
         self._lock = threading.RLock()
         self._after_commit: set[Callable[[], None]] = set()
@@ -57,12 +68,17 @@ class Database:
 
         A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
         an older database is copied to ``NAME.v<n>`` before the first of them runs. *reserve* is given
-        up piece by piece where its disk is too full for that.
+        up piece by piece where its disk is too full for that. Where there is none, and never was a
+        database, this one is in memory until `settle` finds room.
 
         Raises:
             StoreTooNewError: written by a newer version.
             StoreError: cannot be opened at all.
         """
+        if reserve is not None and not reserve.has_room_for(_FIRST_BYTES) and _was_never(path):
+            _tell_in_memory(path, "its disk is full")
+            reserve.write_failed()
+            return cls._open_in_memory(path, migrations, reserve)
         while True:
             try:
                 return cls._open(path, migrations, now=now, reserve=reserve)
@@ -97,6 +113,48 @@ class Database:
         return cls(connection, moved_aside=moved, reserve=reserve)
 
     @classmethod
+    def _open_in_memory(
+        cls, path: Path, migrations: Sequence[str], reserve: Reserve | None
+    ) -> Database:
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA max_page_count = {_PAGES_IN_MEMORY}")
+        sqlite_file.migrate(
+            connection, path, migrations, copy="{name}.v{version}", too_new=_too_new(path)
+        )
+        return cls(connection, reserve=reserve, to_be_at=path)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is written survives a power cut; False: it is in memory, for want of room."""
+        return self._to_be_at is None
+
+    def settle(self) -> bool:
+        """Write a database that is in memory to its disk, if there is room now; return whether it was.
+
+        It is durable on return. Where that fails it stays as it is.
+        """
+        path, reserve = self._to_be_at, self._reserve
+        if path is None or reserve is None:
+            return False
+        with self._lock:
+            length = _bytes_of(self._connection)
+            if not reserve.has_room_for(length + PIECE_BYTES):
+                return False
+            try:
+                with closing(sqlite3.connect(path)) as target:
+                    self._connection.backup(target)
+                settled = _connect(path)
+                _sync(path.parent)
+            except (sqlite3.Error, OSError) as error:
+                _forget_file(path)
+                _tell_in_memory(path, str(error))
+                return False
+            before, self._connection, self._to_be_at = self._connection, settled, None
+            before.close()
+        log.info("state.on_disk", path=str(path))
+        return True
+
+    @classmethod
     def open_read_only(cls, path: Path, version: int) -> Database:
         """Open beside another process that may be writing; writes nothing.
 
@@ -122,6 +180,7 @@ class Database:
         return cls(connection)
 
     def close(self) -> None:
+        self.settle()
         with self._lock:
             self._connection.close()
 
@@ -150,6 +209,8 @@ class Database:
             run = self._connection
             if self._reserve is not None:
                 self._reserve.before_write()
+                if self._reserve.is_in_need:
+                    self._shrink_log()
             try:
                 run.execute("BEGIN IMMEDIATE")
                 try:
@@ -172,9 +233,59 @@ class Database:
         for call in calls:
             call()
 
+    def _shrink_log(self) -> None:
+        """Give back what the write-ahead log takes: on a full disk there is room for one transaction."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have *call* called, once and outside it, when the running transaction is on disk."""
         self._after_commit.add(call)
+
+
+def _was_never(path: Path) -> bool:
+    """Return whether there is no database at *path*; what a try that failed for want of room has left is none."""
+    try:
+        with closing(sqlite_file.connect(path, timeout_s=BUSY_TIMEOUT_S, writes=False)) as found:
+            if sqlite_file.version(found):
+                return False
+    except sqlite3.OperationalError:
+        if path.exists() and path.stat().st_size:
+            return False  # what it holds cannot be told
+    except sqlite3.Error:
+        return False
+    _forget_file(path)
+    return True
+
+
+def _tell_in_memory(path: Path, why: str) -> None:
+    log.error(
+        "state.in_memory",
+        path=str(path),
+        error=why,
+        action="recordings are sent, and none is deleted: make room on that disk, and the agent writes down"
+        " what it knows; a restart before that asks the server anew",
+    )
+
+
+def _bytes_of(connection: Connection) -> int:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _forget_file(path: Path) -> None:
+    """Take away what was begun of a database, so that nobody takes it for one that was emptied."""
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink()
 
 
 def _too_new(path: Path) -> Callable[[int, int], StoreTooNewError]:

@@ -134,6 +134,15 @@ class Store:
         """Where a damaged database was put when this one was opened."""
         return self._database.moved_aside
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is written survives a power cut; False: its disk has no room, it is in memory."""
+        return self._database.is_durable
+
+    def settle(self) -> bool:
+        """Write what is in memory to the disk, if there is room now; return whether it was."""
+        return self._database.settle()
+
     def close(self) -> None:
         self._database.close()
 

@@ -43,7 +43,8 @@ class Reserve:
         self._path = folder / NAME
         self._free = free
         self._lock = threading.Lock()
-        self._is_in_need = False
+        self.is_in_need = False
+        """Whether it is given up, piece by piece."""
         self.on_need: Callable[[bool], object] = lambda _: None
         """Called, in the thread that writes, when the reserve begins or ends to be needed."""
 
@@ -58,7 +59,7 @@ class Reserve:
         """Take what is not held, if twice that much is free; where it cannot be had, go on without."""
         self.written()  # somebody may have made room, and nobody has written since
         with self._lock, contextlib.suppress(OSError):
-            if self._is_in_need or self.held_bytes >= RESERVE_BYTES:
+            if self.is_in_need or self.held_bytes >= RESERVE_BYTES:
                 return
             if self._free(self._folder) < 2 * RESERVE_BYTES:
                 return
@@ -68,20 +69,24 @@ class Reserve:
             finally:
                 os.close(fd)
 
+    def has_room_for(self, length: int) -> bool:
+        """Return whether so many bytes are free, beside what is held."""
+        return self._free_bytes() >= length
+
     def before_write(self) -> None:
         """Give up a piece if writing has failed and nothing is free."""
-        if self._is_in_need and self._free_bytes() < PIECE_BYTES:
+        if self.is_in_need and self._free_bytes() < PIECE_BYTES:
             self.give_up_piece()
 
     def write_failed(self) -> bool:
         """Say that the store could not be written; return whether that was for want of room."""
         if self._free_bytes() < PIECE_BYTES:
             self._need(is_in_need=True)
-        return self._is_in_need
+        return self.is_in_need
 
     def written(self) -> None:
         """Say that the store was written."""
-        if self._is_in_need and self._free_bytes() >= _ENOUGH_BYTES:
+        if self.is_in_need and self._free_bytes() >= _ENOUGH_BYTES:
             self._need(is_in_need=False)
 
     def give_up_piece(self) -> bool:
@@ -103,9 +108,9 @@ class Reserve:
             return True
 
     def _need(self, *, is_in_need: bool) -> None:
-        if self._is_in_need == is_in_need:
+        if self.is_in_need == is_in_need:
             return
-        self._is_in_need = is_in_need
+        self.is_in_need = is_in_need
         if is_in_need:
             log.error(
                 "state.full",
