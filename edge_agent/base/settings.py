@@ -32,6 +32,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
+from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.power import PowerRule
@@ -375,6 +376,38 @@ class UploadSettings(_Settings):
         return largest
 
 
+class PlanSettings(_Settings):
+    """A monthly data plan, of one SIM or shared by several."""
+
+    name: Annotated[str, Field(min_length=1), AfterValidator(_short_name)]
+    """What the rules for its links call it: ``plan = "sim"``."""
+
+    bytes: Annotated[ByteSize, Field(gt=0)]
+    """That it has a month."""
+
+    reset_day: Annotated[int, Field(ge=1, le=31)] = 1
+    """Day of the month on which it begins anew, in local time; in shorter months their last."""
+
+    warn_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    """From which on it is a problem (``plan_low``)."""
+
+    beyond: Literal["nothing", "now", "deadline"] = "now"
+    """What is sent when nothing is left: what a person wants now over metered links (``edge-agent now
+    --metered``), or that and what would miss its deadline."""
+
+    def rule(self) -> DataPlan:
+        return DataPlan(self.name, self.bytes, self.reset_day, self.warn_percent, self.beyond)
+
+
+def _plans_told_apart(plans: tuple[PlanSettings, ...]) -> tuple[PlanSettings, ...]:
+    names = [one.name for one in plans]
+    if len(plans) > MOST_FOLDERS:
+        raise ValueError(f"there are {len(plans)}: at most {MOST_FOLDERS} plans are counted")
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise ValueError(f"{twice[0]!r} is the name of more than one: each needs its own")
+    return plans
+
+
 class PowerSettings(_Settings):
     """On which power recordings are sent."""
 
@@ -413,6 +446,9 @@ class LinkSettings(_Settings):
     daily_bytes: Size | None = None
     """What it may carry from midnight to midnight."""
 
+    plan: Annotated[str, AfterValidator(_short_name)] = ""
+    """The name of the ``[[plan]]`` that its bytes count on: it is used until that is used up."""
+
     min_priority: Priority = 0
     """Recordings of a lower priority wait for another link."""
 
@@ -433,6 +469,7 @@ class LinkSettings(_Settings):
             metered_if_told=self.metered == "auto",
             ssid=self.ssid,
             roaming=self.roaming,
+            plan=self.plan,
             max_rate=self.max_rate,
             windows=tuple(Window.parse(line) for line in self.windows),
             daily_bytes=self.daily_bytes,
@@ -638,6 +675,7 @@ class AgentSettings(LayeredSettings):
     upload: UploadSettings = UploadSettings()
     priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
+    plan: Annotated[tuple[PlanSettings, ...], AfterValidator(_plans_told_apart)] = ()
     power: PowerSettings = PowerSettings()
     mqtt: MqttSettings = MqttSettings()
     commands: CommandSettings = CommandSettings()

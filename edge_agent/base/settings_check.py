@@ -33,6 +33,7 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
             yield f"{one.said}: {one.folder} is a file; name the folder that the camera writes to"
     yield from _problems_between(answering)
     yield from _unknown_folders(settings)
+    yield from _unknown_plans(settings)
     if _is_other_than_folder(state_dir):
         yield f"state_dir: {state_dir} is a file; name a folder of the agent's own"
     for one in answering:
@@ -65,6 +66,15 @@ def _unknown_folders(settings: AgentSettings) -> Iterator[str]:
         if rule.folder and rule.folder not in names:
             said = f"there is no [[watch]] {rule.folder[:40]!r}: {known}"
             yield f"[[priority]] number {number}: folder: {said}"
+
+
+def _unknown_plans(settings: AgentSettings) -> Iterator[str]:
+    names = [one.name for one in settings.plan]
+    known = ", ".join(map(repr, names)) or "there is none"
+    for number, rule in enumerate(settings.link, 1):
+        if rule.plan and rule.plan not in names:
+            said = f"there is no [[plan]] {rule.plan!r}: {known}"
+            yield f"[[link]] number {number}: plan: {said}"
 
 
 def _problems_between(folders: Sequence[WatchSettings]) -> Iterator[str]:

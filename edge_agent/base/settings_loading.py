@@ -17,6 +17,7 @@ from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import (
     AgentSettings,
     LinkSettings,
+    PlanSettings,
     PrioritySettings,
     WatchSettings,
 )
@@ -42,6 +43,7 @@ _WORDS = Words(
 _PATHS = frozenset(path_keys(AgentSettings))
 _ROWS: dict[str, type[BaseModel]] = {
     "link": LinkSettings,
+    "plan": PlanSettings,
     "priority": PrioritySettings,
     "watch": WatchSettings,
 }

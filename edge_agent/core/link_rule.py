@@ -49,6 +49,8 @@ class LinkRule:
     """Shell patterns for the wireless network that the interface is in; None: any, or none."""
     roaming: bool | None = None
     """Whether it fits only where the modem is in a foreign network, or only where it is not."""
+    plan: str = ""
+    """The name of the data plan that its bytes count on; empty: none."""
     metered_if_told: bool = False
     """Whether NetworkManager says if it is metered; `rule_for` returns it with `metered` set so."""
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from edge_agent.core.data_plan import PlanUse
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for, unknown_on
 from edge_agent.core.window import Window
 
 URGENT = 1001
 """Above all that an owner can set: sent at times at which nothing else is."""
-URGENT_METERED = 1002
-"""Over a link that costs money, too."""
+DUE = 1002
+"""What would miss its deadline otherwise: over a link that costs money, too, which `URGENT` does not go over."""
+URGENT_METERED = 1003
+"""A person wants it now, over a link that costs money, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class SendingRules:
     """What is allowed now."""
 
     blocked_by: str | None = None
-    """``paused``, ``hold``, ``power``, ``metered`` or ``schedule``; None: it may send."""
+    """``paused``, ``hold``, ``power``, ``metered``, ``plan`` or ``schedule``; None: it may send."""
     detail: str = ""
     max_rate: int | None = None
     rule: LinkRule | None = None
@@ -133,7 +136,7 @@ class SendingRules:
         """The priority from which originals are sent; 0: all of them are."""
         if self.originals_held_by is None:
             return 0
-        return URGENT_METERED if self.originals_held_by == "metered" else URGENT
+        return DUE if self.originals_held_by == "metered" else URGENT
 
     def for_urgent(self) -> SendingRules:
         """Return what is allowed instead while an urgent recording waits."""
@@ -157,6 +160,7 @@ def decide(
     interface: str | None,
     local: datetime | None,
     used_today: int,
+    plan: PlanUse | None = None,
     stop: Stop | None = None,
     ordered_rate: int | None = None,
     original: str = "always",
@@ -168,6 +172,7 @@ def decide(
         interface: over which the way to the server leads; None: not known, so that no rule fits.
         local: local wall time; None: not to be believed, so that no window counts.
         used_today: bytes that `interface` has carried since midnight.
+        plan: how much is used of the data plan that the link's bytes count on.
         stop: what forbids every link; None: nothing does.
         ordered_rate: what a person has ordered beside the configuration; None: nothing.
         original: when originals are sent: ``always``, ``unmetered`` or ``on-demand``.
@@ -183,13 +188,13 @@ def decide(
     elif slot is not None and slot.max_rate:
         rates.append(slot.max_rate)
     if stop is None:
-        blocked_by, detail = _blocked(rule, slot, interface, local, used_today)
+        blocked_by, detail = _blocked(rule, slot, interface, local, used_today, plan=plan)
     else:
         blocked_by, detail = stop.blocked_by, stop.detail
     holds_every_link = stop is not None or (slot is not None and slot.max_rate == 0)
     urgent_from = None
     if blocked_by is not None and (stop is None or stop.urgent_from is not None):
-        urgent_from = URGENT_METERED if _costs(rule, used_today) else URGENT
+        urgent_from = _urgent_from(rule, used_today, plan)
     return SendingRules(
         blocked_by,
         detail,
@@ -209,11 +214,25 @@ def _holding_originals(original: str, rule: LinkRule | None) -> str | None:
     return "metered" if original == "unmetered" and is_metered else None
 
 
-def _costs(rule: LinkRule | None, used_today: int) -> bool:
+def _costs(rule: LinkRule | None, used_today: int, plan: PlanUse | None) -> bool:
     """Return whether more over the link is what its rule does not want to be paid."""
     if rule is None:
         return False
-    return rule.metered if rule.daily_bytes is None else used_today >= rule.daily_bytes
+    if plan is not None and plan.is_exhausted:
+        return True
+    if rule.daily_bytes is not None:
+        return used_today >= rule.daily_bytes
+    return rule.metered and plan is None
+
+
+def _urgent_from(rule: LinkRule | None, used_today: int, plan: PlanUse | None) -> int | None:
+    """Return the priority from which recordings are sent over a link that is blocked."""
+    if plan is not None and plan.is_exhausted:
+        return _BEYOND_PLAN[plan.plan.beyond]
+    return DUE if _costs(rule, used_today, plan) else URGENT
+
+
+_BEYOND_PLAN = {"nothing": None, "now": URGENT_METERED, "deadline": DUE}
 
 
 def _blocked(
@@ -222,6 +241,8 @@ def _blocked(
     interface: str | None,
     local: datetime | None,
     used_today: int,
+    *,
+    plan: PlanUse | None,
 ) -> tuple[str | None, str]:
     if slot is not None and slot.max_rate == 0:
         return "schedule", "the timetable allows nothing at this time"
@@ -230,8 +251,10 @@ def _blocked(
     link = rule.link_in_words(interface)
     if local is not None and rule.windows and not any(one.holds(local) for one in rule.windows):
         return "schedule", f"{link} is not to be used at this time"
-    if not _costs(rule, used_today):
+    if not _costs(rule, used_today, plan):
         return None, ""
+    if plan is not None and plan.is_exhausted:
+        return "plan", f"{link} is not used: {plan.detail}"
     if rule.daily_bytes is None:
         says = ", NetworkManager says" if rule.metered_if_told else ""
         return "metered", f"{link} is metered{says}; another one is waited for"

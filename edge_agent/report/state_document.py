@@ -26,7 +26,7 @@ from edge_agent.base.clock import Clock
 from edge_agent.core.groups import Role
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording, age_s
-from edge_agent.core.schedule import URGENT, URGENT_METERED
+from edge_agent.core.schedule import DUE, URGENT
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folders import Folders
 from edge_agent.report.folder_rows import (
@@ -60,6 +60,7 @@ _STATE_OF_REASON = {
     Reason.SCHEDULE: "waiting_window",
     Reason.HOLD: "waiting_window",
     Reason.POWER: "waiting_window",
+    Reason.PLAN: "waiting_window",
     Reason.BANDWIDTH: "uploading",
     Reason.PAUSED: "paused",
     Reason.VERIFYING: "uploading",
@@ -275,7 +276,7 @@ def reason_of(recording: Recording, view: View) -> Wait | None:
         return away
     if view.originals is not None:
         is_metered = view.originals.reason is Reason.METERED
-        if _is_held(recording, URGENT_METERED if is_metered else URGENT):
+        if _is_held(recording, DUE if is_metered else URGENT):
             return view.originals
     if recording.state in (State.SEEN, State.GROWING):
         return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")

@@ -6,19 +6,22 @@ the store, a little late, so that a card is not written for each request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
-from edge_agent.core.hold import Hold
+from edge_agent.core.data_plan import DataPlan, PlanUse
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
-from edge_agent.core.power import PowerRule, PowerState, judge
-from edge_agent.core.schedule import URGENT, Note, SendingRules, Slot, Stop, day_of, decide
+from edge_agent.core.power import PowerRule
+from edge_agent.core.schedule import Note, SendingRules, Slot, day_of, decide
 from edge_agent.core.upload import State
-from edge_agent.send.surroundings import Surroundings, hold_of_order
+from edge_agent.send.plan_meter import PlanMeter
+from edge_agent.send.stops import Stops
+from edge_agent.send.surroundings import Surroundings
 from edge_agent.store.recordings import Store
 
 _LOOK_S = 2.0
@@ -42,6 +45,8 @@ class OwnerRules:
     original: str = "always"
     """When what is no thumbnail, sidecar or proxy is sent."""
     power: PowerRule = field(default_factory=PowerRule)
+    plans: Mapping[str, DataPlan] = field(default_factory=dict)
+    """By the names that rules for links have."""
     hold_file: bytes | None = None
     """While it is there nothing is sent."""
 
@@ -68,14 +73,19 @@ def why_not_used(
     """
     rule = rule_for(links, name, facts)
     if rule is not None:
-        if rule.metered and rule.daily_bytes is None:
+        if rule.metered and rule.daily_bytes is None and not rule.plan:
             who = "NetworkManager" if rule.metered_if_told else f'[[link]] match = "{rule.match}"'
-            return f"{who} says that it is metered, without daily_bytes"
+            return f"{who} says that it is metered, without daily_bytes or plan"
         if any(one.strip("*?") for one in rule.match.split("|")):
             return None
     if tunnel is not None:
         return f"the way leads through {tunnel}, a tunnel, and would lead past it"
     return None
+
+
+def _day(local: datetime | None) -> date | None:
+    """Return the day of *local*; None: no clock can say, or it says nonsense."""
+    return local.date() if local is not None and 2000 < local.year < 9000 else None
 
 
 class LinkPolicy:
@@ -98,8 +108,12 @@ class LinkPolicy:
         self._counted = 0
         self._carried: tuple[str, str, int] | None = None
         self._unwritten = 0
-        self._power = PowerRule(), PowerState()
-        """By which rule, and what followed from it: what one held another does not go on holding."""
+        self._stops = Stops(store.orders, self._around)
+        self._plans = PlanMeter(store.notes)
+        self._good_for = math.inf
+        """Bytes that may be sent before it must be asked anew, for a data plan's sake."""
+        self._plan: DataPlan | None = None
+        """What was sent since the last look went over a link of this one."""
         self.rules = OwnerRules()
         self.last = LinkInUse()
         """What the last `look` found; may be read from any thread."""
@@ -112,9 +126,14 @@ class LinkPolicy:
         """Something changed: the next `look` does not answer from memory."""
         self._looked_s = None
 
-    def close(self) -> None:
-        """Look at nothing any more."""
+    def close(self, sent_bytes: int) -> None:
+        """Look at nothing any more, and write down what was sent: *sent_bytes* by all lanes."""
         self._around.close()
+        with suppress(StoreError):
+            self._looked_s = None
+            self.look(self._clock.now_s(), sent_bytes)
+            self._write()
+            self._plans.flush()
 
     def facts(self, interface: str | None) -> LinkFacts:
         """Return what is known of *interface*; nobody is asked where no rule wants to know."""
@@ -129,72 +148,60 @@ class LinkPolicy:
             sent_bytes: by all lanes, since they were made.
         """
         looked_s = self._looked_s
-        if looked_s is not None and 0 <= now_s - looked_s < _LOOK_S:
+        is_fresh = looked_s is not None and 0 <= now_s - looked_s < _LOOK_S
+        if is_fresh and sent_bytes - self._counted < self._good_for:
             return self._verdict
         self._looked_s = now_s
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
         interface = self._interface()
-        orders = self._store.orders
-        stop, notes = self._stop(now_s)
+        facts = self.facts(interface)
+        stop, notes = self._stops.look(self.rules.power, self.rules.hold_file, now_s)
+        gained, self._counted = sent_bytes - self._counted, sent_bytes
+        day = _day(local)
+        plan = self._count_on_plan(rule_for(self.rules.links, interface, facts), day, gained, now_s)
         verdict = decide(
             rules=self.rules.links,
             timetable=self.rules.timetable,
             max_rate=self.rules.max_rate,
             interface=interface,
             local=local,
-            used_today=self._used_today(interface, local, sent_bytes),
+            used_today=self._used_today(interface, local, gained),
+            plan=plan,
             stop=stop,
-            ordered_rate=orders.limit(),
+            ordered_rate=self._store.orders.limit(),
             original=self.rules.original,
-            facts=self.facts(interface),
+            facts=facts,
         )
+        notes += self._of_plans(day)
+        self._good_for = math.inf
+        if plan is not None:
+            self._good_for = max(1, min(plan.unchanged_for, self._plans.ahead(plan.plan)))
         self._verdict = replace(verdict, notes=(*notes, *verdict.notes))
         if self._has_urgent(self._verdict.urgent_from):
             self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
         return self._verdict
 
-    def _stop(self, now_s: float) -> tuple[Stop | None, list[Note]]:
-        """Return what forbids every link, and what people are told of that and of what is not known."""
-        paused = self._store.orders.paused()
-        holds, notes = self._holds()
-        power = self._judge_power(now_s)
-        notes += [Note("rule_unknown", one) for one in power.unknown]
-        if paused is not None:
-            return Stop("paused", paused.detail), notes
-        if holds:
-            return Stop("hold", holds[0].detail), notes
-        if power.detail is not None:
-            return Stop("power", power.detail, URGENT), notes
-        return None, notes
-
-    def _holds(self) -> tuple[list[Hold], list[Note]]:
-        seen = self._around.hold_file(self.rules.hold_file)
-        unknown = seen if isinstance(seen, str) else None
-        ordered = self._store.orders.held()
-        holds = [] if ordered is None else [hold_of_order(ordered)]
-        if isinstance(seen, Hold):
-            holds.append(seen)
-        notes = [Note("hold_stale", one.stale) for one in holds if one.stale is not None]
-        if unknown is not None:
-            notes.append(Note("rule_unknown", unknown))
-        return holds, notes
-
-    def _judge_power(self, now_s: float) -> PowerState:
-        rule, (rule_before, before) = self.rules.power, self._power
-        supplies, why = self._around.power() if rule else (None, "")
-        if rule != rule_before:
-            before = PowerState()
-        state = judge(rule, supplies, before, now_s=now_s, why_unknown=why)
-        self._power = rule, state
-        return state
-
     def _has_urgent(self, least: int | None) -> bool:
         """Return whether something is to be sent that a person wants now, whatever the rules say."""
         return least is not None and bool(self._store.due(*WORK, at_least=least, limit=1))
 
-    def _used_today(self, interface: str | None, local: datetime | None, sent_bytes: int) -> int:
-        gained, self._counted = sent_bytes - self._counted, sent_bytes
+    def _count_on_plan(
+        self, rule: LinkRule | None, day: date | None, gained: int, now_s: float
+    ) -> PlanUse | None:
+        """Count *gained* bytes on the plan that they went on; return how much of the one of *rule* is used."""
+        before = self._plan
+        self._plan = self.rules.plans.get(rule.plan) if rule is not None else None
+        went_on = before or self._plan
+        if went_on is not None:
+            self._plans.count(went_on, day, gained, now_s)
+        return None if self._plan is None else self._plans.use(self._plan, day)
+
+    def _of_plans(self, day: date | None) -> list[Note]:
+        uses = [self._plans.use(one, day) for one in self.rules.plans.values()]
+        return [Note("plan_low", one.detail) for one in uses if one.is_low]
+
+    def _used_today(self, interface: str | None, local: datetime | None, gained: int) -> int:
         if interface is None:
             return 0
         day = day_of(local)

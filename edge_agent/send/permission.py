@@ -57,8 +57,8 @@ class Permission:
         return self._policy.last
 
     def close(self) -> None:
-        """Nothing is asked any more."""
-        self._policy.close()
+        """Nothing is asked any more; what was sent is written down."""
+        self._policy.close(self._throttle.sent)
 
     def may_send(self, now_s: float) -> Wait | None:
         """Return why nothing may be sent now, in words for a person; None: it may.

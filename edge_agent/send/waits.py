@@ -27,9 +27,14 @@ _TROUBLES = {
     Reason.PERMISSION: ProblemCode.PERMISSION,
     Reason.SOURCE_IO: ProblemCode.SOURCE_IO,
 }
-_OF_RULES = frozenset({Reason.PAUSED, Reason.HOLD, Reason.POWER, Reason.METERED, Reason.SCHEDULE})
+_OF_RULES = frozenset(
+    {Reason.PAUSED, Reason.HOLD, Reason.POWER, Reason.PLAN, Reason.METERED, Reason.SCHEDULE}
+)
 
-_NOTES = {one.value: one for one in (ProblemCode.RULE_UNKNOWN, ProblemCode.HOLD_STALE)}
+_NOTES = {
+    one.value: one
+    for one in (ProblemCode.RULE_UNKNOWN, ProblemCode.HOLD_STALE, ProblemCode.PLAN_LOW)
+}
 """What a note of the rules may be about."""
 
 log = structlog.get_logger()

@@ -201,6 +201,7 @@ def owner_rules(settings: AgentSettings) -> OwnerRules:
         upload.max_rate,
         settings.groups.original,
         power=settings.power.rule(),
+        plans={one.name: one.rule() for one in settings.plan},
         hold_file=None if hold_file is None else os.fsencode(hold_file),
     )
 

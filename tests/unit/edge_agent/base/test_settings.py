@@ -12,12 +12,19 @@ from pydantic import ValidationError
 
 from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import AgentSettings, LinkSettings, PrioritySettings, WatchSettings
+from edge_agent.base.settings import (
+    AgentSettings,
+    LinkSettings,
+    PlanSettings,
+    PrioritySettings,
+    WatchSettings,
+)
 from edge_agent.base.settings_loading import _REQUIRED, _WORDS, Loaded, load
 from edge_agent.core.schedule import Ranked
 from edge_host.settings import Layers
 from tests.support.certificates import Authority
 
+LISTS = (LinkSettings, PlanSettings, PrioritySettings)
 KEYS = Layers(AgentSettings, _WORDS).keys
 EXAMPLE = Path(__file__).parents[4] / "config.example.toml"
 GOOD = """
@@ -73,8 +80,8 @@ def test_the_example_holds_every_key_with_its_default():
 
     assert example == defaults
     # Keys of a list of tables are not known one by one.
-    of_lists = {*LinkSettings.model_fields, *PrioritySettings.model_fields}
-    assert written == ({key[-1] for key in KEYS} - {"link", "priority", "watch"}) | of_lists
+    of_lists = {key for one in LISTS for key in one.model_fields}
+    assert written == ({key[-1] for key in KEYS} - {"link", "plan", "priority", "watch"}) | of_lists
 
 
 def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):
@@ -556,3 +563,26 @@ def test_a_rule_for_links_asks_for_what_network_manager_says():
         ("Hangar*", None, True, False),
         (None, True, False, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ('[[link]]\nmatch = "*"\nplan = "sim"', "there is no [[plan]] 'sim': there is none"),
+        ('[[plan]]\nname = "sim"\nbytes = 0', "bytes"),
+        ('[[plan]]\nname = "../x"\nbytes = 1', "must be 1 to 31 of a-z"),
+        ("[[plan]]\nbytes = 1", "name"),
+        ('[[plan]]\nname = "sim"\nbytes = 1\nreset_day = 32', "reset_day"),
+        ('[[plan]]\nname = "s"\nbytes = 1\n' * 2, "'s' is the name of more than one"),
+        (
+            "".join(f'[[plan]]\nname = "s{number}"\nbytes = 1\n' for number in range(17)),
+            "there are 17: at most 16 plans are counted",
+        ),
+        ('[[link]]\nmatch = "' + "x" * 201 + '"', "match"),
+        ("[power]\nmin_percent = 101", "min_percent"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, tables, said):
+    [problem] = problems(tmp_path, f"{GOOD}\n{tables}\n")
+
+    assert said in problem

@@ -6,8 +6,8 @@ import pytest
 
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import (
+    DUE,
     URGENT,
-    URGENT_METERED,
     PriorityRule,
     Ranked,
     Slot,
@@ -277,14 +277,14 @@ def test_what_is_wanted_now_passes_times_and_only_if_that_is_said_what_costs():
             verdict(stop=PAUSED, rules=[METERED]),
             verdict(),
         )
-    ] == [URGENT, URGENT, URGENT_METERED, URGENT_METERED, URGENT_METERED, None, None]
+    ] == [URGENT, URGENT, DUE, DUE, DUE, None, None]
 
 
 def test_while_an_urgent_one_waits_the_others_are_held_by_what_held_all():
     allowed = verdict(rules=[METERED]).for_urgent()
 
     assert (allowed.blocked_by, allowed.held_by) == (None, "metered")
-    assert allowed.min_priority == URGENT_METERED
+    assert allowed.min_priority == DUE
     assert "metered" in allowed.detail
 
 
@@ -324,6 +324,6 @@ def test_a_stop_that_lets_urgent_ones_through_asks_more_of_them_where_the_link_c
     weak = Stop("power", "the battery is empty", URGENT)
 
     assert verdict(stop=weak).urgent_from == URGENT
-    assert verdict(stop=weak, rules=[METERED]).urgent_from == URGENT_METERED
+    assert verdict(stop=weak, rules=[METERED]).urgent_from == DUE
     assert verdict(stop=weak).holds_every_link
     assert verdict(stop=PAUSED, rules=[METERED]).urgent_from is None

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import URGENT_METERED, Slot
 from edge_agent.core.upload import State
@@ -206,3 +207,74 @@ def test_a_request_for_an_original_is_broken_off_as_soon_as_originals_wait(
     asked.interface = "eth0"
     assert asked.answer() is None
     assert asked.permission.held_originals() is None
+
+
+SIM = DataPlan("sim", 10 * MIB, beyond="nothing")
+
+
+def on_plan(asked, plan=SIM):
+    links = [LinkRule("wwan*", metered=True, plan="sim"), LinkRule("usb*", plan="sim")]
+    asked.permission.go_by(OwnerRules(links, plans={"sim": plan}))
+
+
+def test_two_links_share_a_plan_and_the_end_of_it_holds_both(lane):
+    lane.clock.set_wall_forward(years=56)
+    asked = Asked(lane, "wwan0")
+    on_plan(asked)
+    assert asked.answer() is None
+    asked.throttle.count(6 * MIB)
+    assert asked.answer() is None
+    asked.interface = "usb0"
+    asked.answer()
+    asked.throttle.count(4 * MIB)
+
+    wait = asked.answer()
+
+    assert wait.reason is Reason.PLAN
+    assert wait.detail.startswith("the link usb0 is not used: the data plan sim is used to 100 %")
+    assert [code for code, _ in lane.activity.view().rule_notes] == [ProblemCode.PLAN_LOW]
+    asked.interface = "wwan0"
+    assert asked.answer().reason is Reason.PLAN
+    asked.interface = "eth0"
+    assert asked.answer() is None
+
+
+@pytest.mark.parametrize(
+    ("beyond", "goes"), [("nothing", False), ("now", True), ("deadline", True)]
+)
+def test_a_person_may_go_beyond_a_plan_where_its_rule_says_so(lane, beyond, goes):
+    asked = Asked(lane, "wwan0")
+    on_plan(asked, DataPlan("sim", MIB, beyond=beyond))
+    asked.answer()
+    asked.throttle.count(MIB)
+    assert asked.answer().reason is Reason.PLAN
+
+    lane.store.choose_priority(lane.record("a.mp4", b"a"), URGENT_METERED)
+
+    assert (asked.answer() is None) is goes
+
+
+def test_what_was_sent_is_remembered_after_a_stop_for_the_plan_and_for_the_day(lane):
+    asked = Asked(lane, "wwan0")
+    on_plan(asked)
+    asked.answer()
+    asked.throttle.count(MIB)
+    asked.permission.close()
+
+    again = Asked(lane, "wwan0")
+    on_plan(again, DataPlan("sim", MIB))
+    assert again.answer().reason is Reason.PLAN
+    again.permission.go_by(OwnerRules([LinkRule("wwan*", daily_bytes=MIB)]))
+    assert again.answer().reason is Reason.METERED
+
+
+def test_a_burst_counts_on_the_plan_before_the_next_request_and_is_not_lost_by_a_power_cut(lane):
+    asked = Asked(lane, "wwan0")
+    on_plan(asked)
+    asked.answer()
+    asked.throttle.count(10 * MIB)
+
+    assert asked.permission.may_send(lane.clock.now_s()).reason is Reason.PLAN
+    again = Asked(lane, "wwan0")  # without a stop
+    on_plan(again)
+    assert again.answer().reason is Reason.PLAN
