@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from ingest_server.config import load
 from ingest_server.core import events
 from ingest_server.core.names import STAGING
 from ingest_server.server import IngestServer
-from tests.support.crash_load import HOST, MODIFIED_S, Client, Expected
+from tests.support.crash_client import HOST, MODIFIED_S, Client
+from tests.support.crash_load import Expected
 from tests.support.inotify import watching
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
@@ -37,7 +39,7 @@ def losses(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
     found += [
         f"{path} has lost the time of the recording"
         for path in (data_dir / "published").rglob("*")
-        if path.is_file() and path.stat().st_mtime != MODIFIED_S
+        if path.is_file() and not is_manifest(path) and path.stat().st_mtime != MODIFIED_S
     ]
     return found
 
@@ -67,6 +69,7 @@ def _after_a_start(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
             client = Client(server.address.port, one.device)
             try:
                 found += [f"{one.name}: {loss}" for loss in _of_upload(client, data_dir, one)]
+                found += [f"{one.name}: {loss}" for loss in _of_group(client, data_dir, one)]
             finally:
                 client.close()
     finally:
@@ -74,11 +77,31 @@ def _after_a_start(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
     with closing(sqlite3.connect(data_dir / "state.db")) as connection:
         verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
         told = Counter(connection.execute("SELECT subject, type FROM events").fetchall())
+        groups = Counter(
+            json.loads(data)["group"]
+            for (data,) in connection.execute(
+                "SELECT data FROM events WHERE type = ?", (events.GROUP_COMPLETED,)
+            )
+        )
     if verdict != "ok":
         found.append(f"the database: {verdict}")
     for one in expected.values():
         found += [f"{one.name}: {loss}" for loss in _not_as_told(told, one)]
+        if one.group is not None and groups[one.group["group"]] != 1:
+            found.append(f"{one.name}: its group was told of {groups[one.group['group']]} times")
+    manifests = Counter(one["group"] for one in _manifests(data_dir))
+    found += [f"group {one} has {count} manifests" for one, count in manifests.items() if count > 1]
     return found
+
+
+def is_manifest(path: Path) -> bool:
+    return ".group" in path.name and path.suffix == ".json"
+
+
+def _manifests(data_dir: Path) -> Iterator[dict[str, Any]]:
+    for path in (data_dir / "published").rglob("*.json"):
+        if path.parent.name != STAGING and is_manifest(path):
+            yield json.loads(path.read_bytes())
 
 
 def _not_as_told(told: Counter[tuple[str, str]], one: Expected) -> Iterator[str]:
@@ -115,11 +138,35 @@ def _not_as_published(data_dir: Path, expected: dict[str, Expected]) -> Iterator
         # The copies that are made there are the server's own until they have a name.
         if not path.is_file() or path.parent.name == STAGING:
             continue
+        if is_manifest(path):
+            yield from _not_as_said(data_dir, path)
+            continue
         one = expected.get(path.name)
         if one is None or not one.is_completing:
             yield f"{path.name} is published, and nobody asked for it"
         elif path.read_bytes() != one.content:
             yield f"{path.name} is published with other bytes"
+
+
+def _not_as_said(data_dir: Path, manifest: Path) -> Iterator[str]:
+    """Yield each file that a manifest names and that is not there, or is another."""
+    for member in json.loads(manifest.read_bytes())["members"]:
+        path = data_dir / "published" / member["published_as"]
+        if not path.is_file() or str(Digest.of(path.read_bytes())) != member["digest"]:
+            yield f"{manifest.name} names {member['name']}, and it is not there"
+
+
+def _of_group(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:
+    """Tell of it again, as a device does that has lost the answer."""
+    if one.group is None:
+        return
+    status, document = client.tell_of_group(one.group)
+    if status != 200:
+        yield f"all of its group is there, and telling of it answers {status} {document['code']}"
+    elif one.group_status is not None and document != one.group_status:
+        yield f"its group was {one.group_status}, and is {document}"
+    else:
+        yield from _not_as_said(data_dir, data_dir / "published" / document["manifest"])
 
 
 def _of_upload(client: Client, data_dir: Path, one: Expected) -> Iterator[str]:

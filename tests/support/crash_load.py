@@ -8,22 +8,18 @@ that instant, and what may be.
 from __future__ import annotations
 
 import http.client
-import json
 import random
-import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.crash_client import MODIFIED_AT, Client, ranges_of
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 
 KIB = 1024
 MIB = 1024 * KIB
-HOST = "127.0.0.1"
-MODIFIED_AT = "2024-11-20T23:30:00Z"
-MODIFIED_S = 1732145400
 _INVERT = bytes(255 - value for value in range(256))
 
 
@@ -45,6 +41,10 @@ class Expected:
     is_aborted: bool = False
     is_completing: bool = False
     receipt: dict[str, Any] | None = None
+    group: dict[str, Any] | None = None
+    """What its client was about to tell, or has told, of a group that it is the last file of."""
+    group_status: dict[str, Any] | None = None
+    """What was answered to that."""
 
     @property
     def content(self) -> bytes:
@@ -124,114 +124,12 @@ def _apply(one: Expected, kind: str, what: Any) -> None:
         one.is_completing = True
     elif kind == "completed":
         one.receipt = what
+    elif kind == "telling":
+        one.group = what
+    elif kind == "told":
+        one.group_status = what
     else:
         raise ValueError(kind)
-
-
-class Client:
-    """One device, and one connection at a time."""
-
-    def __init__(self, port: int, device: str) -> None:
-        self.device = device
-        self._port = port
-        self._connection: http.client.HTTPConnection | None = None
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, Any]]:
-        """Return the status and the document of one request.
-
-        Raises:
-            OSError, http.client.HTTPException: the server is gone.
-        """
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(HOST, self._port, timeout=20)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        try:
-            self._connection.request(method, path, body, named)
-            answer = self._connection.getresponse()
-            content = answer.read()
-        except BaseException:
-            self.close()
-            raise
-        if answer.will_close:
-            self.close()
-        return answer.status, json.loads(content) if content else {}
-
-    def create(self, name: str, length: int, before: bytes = b"") -> tuple[str, RangeSet]:
-        """Create an upload of what *before*, which was published, was written on; return what is held of it."""
-        request = {
-            "name": name,
-            "folder": "",
-            "length": length,
-            "device": self.device,
-            "modified_at": MODIFIED_AT,
-        }
-        if before:
-            request["extends"] = {"digest": str(Digest.of(before)), "length": len(before)}
-        status, document = self.ask(
-            "POST",
-            "/v1/uploads",
-            json.dumps(request).encode(),
-            Content_Type="application/json",
-            Idempotency_Key=secrets.token_hex(16),
-        )
-        assert status == 201, document
-        return str(document["id"]), _ranges(document)
-
-    def put(
-        self, upload_id: str, span: ByteRange, data: bytes, total: int, *, with_digest: bool
-    ) -> RangeSet:
-        """Send a range; return all that the server holds by then."""
-        headers = {"Content_Range": f"bytes {span.start}-{span.stop - 1}/{total}"}
-        if with_digest:
-            headers["Content_Digest"] = str(Digest.of(data))
-        path = f"/v1/uploads/{upload_id}/content"
-        status, document = self.ask("PUT", path, data, **headers)
-        while document.get("code") == "superseded":
-            # By the request that broke off before it: a server may see its head only now.
-            status, document = self.ask("PUT", path, data, **headers)
-        assert status == 200, document
-        return _ranges(document)
-
-    def put_and_break_off(
-        self, upload_id: str, span: ByteRange, data: bytes, total: int, *, sent: int
-    ) -> None:
-        """Send the front of a range, and go."""
-        self.close()
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=20)
-        try:
-            connection.putrequest("PUT", f"/v1/uploads/{upload_id}/content")
-            connection.putheader("Content-Range", f"bytes {span.start}-{span.stop - 1}/{total}")
-            connection.putheader("Content-Length", str(span.length))
-            connection.endheaders()
-            connection.send(data[:sent])
-        finally:
-            connection.close()
-
-    def status(self, upload_id: str) -> tuple[int, dict[str, Any]]:
-        return self.ask("GET", f"/v1/uploads/{upload_id}")
-
-    def complete(self, upload_id: str, content: bytes) -> tuple[int, dict[str, Any]]:
-        request = {"length": len(content), "digest": str(Digest.of(content))}
-        return self.ask(
-            "POST",
-            f"/v1/uploads/{upload_id}/complete",
-            json.dumps(request).encode(),
-            Content_Type="application/json",
-        )
-
-    def abort(self, upload_id: str) -> int:
-        return self.ask("DELETE", f"/v1/uploads/{upload_id}")[0]
-
-
-def _ranges(document: dict[str, Any]) -> RangeSet:
-    return RangeSet(ByteRange(*pair) for pair in document["received"])
 
 
 class Sender:
@@ -246,6 +144,8 @@ class Sender:
         """What was published last."""
         self._stop = threading.Event()
         self.failure: BaseException | None = None
+        self._before: dict[str, Any] | None = None
+        """Receipt of what was uploaded before, for a group."""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -313,7 +213,7 @@ class Sender:
             client.put_and_break_off(upload_id, span, data, total, sent=sent)
             # The answer to this question is an acknowledgement too.
             _, document = client.status(upload_id)
-            self._ledger.note("held", name, _ranges(document).within(span))
+            self._ledger.note("held", name, ranges_of(document).within(span))
         held = client.put(upload_id, span, data, total, with_digest=draw.random() < 0.3)
         self._ledger.note("held", name, held.within(span))
         return breaks_off
@@ -339,6 +239,40 @@ class Sender:
         self._published = content if len(content) < MIB else b""
         if self._draw.random() < 0.1:  # as if the answer had been lost
             assert self._client.complete(upload_id, content) == (200, receipt)
+        if self._before is not None and self._draw.random() < 0.5:
+            self._tell_of_group(name, [self._before, receipt])
+        self._before = receipt
+
+    def _tell_of_group(self, name: str, receipts: list[dict[str, Any]]) -> None:
+        report = _group_of(name, self._client.device, receipts)
+        self._ledger.note("telling", name, report)
+        status, document = self._client.tell_of_group(report)
+        assert status == 200, document
+        self._ledger.note("told", name, document)
+
+
+def _group_of(name: str, device: str, receipts: list[dict[str, Any]]) -> dict[str, Any]:
+    members = [
+        {
+            "name": one["name"],
+            "folder": "",
+            "role": "original",
+            "length": one["length"],
+            "digest": one["digest"],
+            "modified_at": MODIFIED_AT,
+            "upload_id": one["upload_id"],
+        }
+        for one in receipts
+    ]
+    return {
+        "group": Digest.of(name.encode()).hex[:32],
+        "family": "stem",
+        "title": name.removesuffix(".mp4"),
+        "folder": "",
+        "members": members,
+        "is_whole": True,
+        "device": device,
+    }
 
 
 def _pieces(length: int, size: int) -> Iterator[ByteRange]:

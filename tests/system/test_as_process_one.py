@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from demo.ports import free_port
-from tests.support.crash_load import Client
+from tests.support.crash_client import Client
 from tests.support.processes import wait_for
 from tests.support.requirements import require, require_root
 

@@ -1,7 +1,7 @@
 """The power of the server's disk is cut at random instants (laws L1 and L3).
 
-Several clients upload, break off, overwrite, abort and complete, while the disk is cloned at instants
-that nobody waits for. On each clone a server starts, and every range, abort and receipt that had been
+Several clients upload, break off, overwrite, abort, complete and tell of groups, while the disk is cloned at instants
+that nobody waits for. On each clone a server starts, and every range, abort, receipt and group that had been
 acknowledged before that instant is compared with what the clients had sent. Who watches ``published/`` while it
 starts is told of each file there that the cut may have kept from being announced.
 """
@@ -21,7 +21,8 @@ import pytest
 
 from demo.ports import free_port
 from tests.support.crash_check import SETTINGS, losses
-from tests.support.crash_load import HOST, Ledger, Sender
+from tests.support.crash_client import HOST
+from tests.support.crash_load import Ledger, Sender
 from tests.support.crashimage import CrashDisk
 from tests.support.processes import wait_for
 

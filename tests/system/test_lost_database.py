@@ -3,7 +3,7 @@
 import pytest
 
 from edge_host.command_line import EXIT_CONFIG
-from tests.support.crash_load import Client
+from tests.support.crash_client import Client
 from tests.support.processes import HASTY_SERVER, Program, Server, wait_for
 from upload_protocol.ranges import ByteRange
 

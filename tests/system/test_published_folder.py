@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.crash_load import MODIFIED_S, Client
+from tests.support.crash_client import MODIFIED_S, Client
 from tests.support.file_systems import tmpfs
 from tests.support.inotify import watching
 from tests.support.processes import Program, Server, wait_for
