@@ -16,7 +16,7 @@ from edge_agent.core.recording import SOURCE_MISSING, Recording
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.media import beneath
 from edge_agent.media.folder import Folder
-from edge_agent.media.rings import Rings
+from edge_agent.media.rings import Rings, overwritten
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.store.outbox import NewEvent
@@ -117,18 +117,7 @@ class MissingFiles:
             return
         path = printable(recording.path)
         if recording.origin == "watch" and self._rings.has_overwritten(recording):
-            told = {
-                "file_id": recording.id,
-                "name": recording.name,
-                "length": recording.identity.length,
-            }
-            self._store.advance(
-                recording,
-                Event.SOURCE_OVERWRITTEN,
-                problem=None,
-                detail=None,
-                tell=[NewEvent("file.overwritten", told, subject=recording.id, is_low=True)],
-            )
+            self._store.advance_all([overwritten(recording)])
             log.info("upload.overwritten", recording_id=recording.id, path=path)
             return
         told = {

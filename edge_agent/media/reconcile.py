@@ -18,6 +18,8 @@ from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_CHANGED, SOURCE_MISSING, Found, Identity, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.rings import Rings, overwritten
 from edge_agent.media.scan import is_gone
 from edge_agent.media.stability_check import StabilityCheck
 from edge_agent.media.versions import end_version
@@ -102,6 +104,12 @@ class Reconciler:
         """Move a recording whose file has other content now; returns and raises as `is_known`."""
         self._settler.pauses.learn(found.path, before.identity, found.identity, now_s)
         if before.state not in (State.VERIFIED, State.KEPT):
+            if _is_overwritten(before, found.identity):
+                self._settler.forget(before.path)
+                self._activity.wait(before.id, None)
+                self._store.advance_all([overwritten(before)])
+                log.info("upload.overwritten", recording_id=before.id, path=printable(before.path))
+                return False
             return not self._start_over(before, Event.SOURCE_CHANGED, found, now_s)
         # The receipt is for other bytes: these are a new recording.
         self.superseded = end_version(self._store, before)
@@ -158,6 +166,12 @@ class Reconciler:
         self._store.advance(before, event, **changes)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
         return self._settler.watch(found.path, before.id, found.identity, now_s)
+
+
+def _is_overwritten(before: Recording, now: Identity) -> bool:
+    """Return whether the recorder has used its name again, before it was sent."""
+    is_finished = before.state in (State.STABLE, State.SENDING) and before.origin == "watch"
+    return is_finished and Rings().has_rewritten(before, now, LeaseProbe())
 
 
 def _was_missed(recording: Recording) -> bool:

@@ -33,8 +33,12 @@ from edge_agent.base.errors import (
     UploadLostError,
 )
 from edge_agent.core.left_out import Cause
+from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording
 from edge_agent.core.upload import Event, State
+from edge_agent.media.identity import identity_at
+from edge_agent.media.lease import LeaseProbe
+from edge_agent.media.rings import Rings, overwritten
 from edge_agent.net.way import Way
 from edge_agent.send.conflicts import Conflicts
 from edge_agent.send.reach import Reach
@@ -100,6 +104,8 @@ class FailurePolicy:
     def on_source_error(self, recording: Recording, error: SourceError) -> float:
         recording = self._store.get(recording.id) or recording
         if isinstance(error, SourceChangedError):
+            if self._was_overwritten(recording):
+                return 0.0
             was_sent = recording.state is not State.STABLE or recording.upload_id is not None
             tell = [
                 NewEvent("file.changed_during_upload", self._named(recording), subject=recording.id)
@@ -132,6 +138,19 @@ class FailurePolicy:
             reason = _UNREADABLE_REASONS.get(error.why, Reason.BACKOFF)
             self._tell_unreadable(recording, reason, str(error))
         return self._waits.hold(recording.id, reason, str(error), self._retries.delay_s(failures))
+
+    def _was_overwritten(self, recording: Recording) -> bool:
+        """Count *recording* as overwritten, if its recorder has used its name again; else return False."""
+        now = identity_at(recording.path)
+        is_finished = recording.state in (State.STABLE, State.SENDING)
+        if now is None or not is_finished or recording.origin != "watch":
+            return False
+        if not Rings().has_rewritten(recording, now, LeaseProbe()):
+            return False
+        self._store.advance_all([overwritten(recording)])
+        log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
+        self._let_go(recording)
+        return True
 
     def _tell_unreadable(self, recording: Recording, reason: Reason, detail: str) -> None:
         """Tell the log once: only a person can give the agent access, and others may go on for days."""

@@ -98,6 +98,67 @@ def test_the_oldest_of_a_series_that_goes_on_was_overwritten_and_is_counted_as_n
     assert by_name["seg_1.mp4"] == sending.id
 
 
+def rewrite(path, content=b"next", *, is_open=False):
+    """Use the name of a file of a ring again; return the open file, if it *is_open* still."""
+    writer = path.open("r+b", buffering=0)
+    writer.truncate(0)
+    writer.write(content)
+    if is_open:
+        return writer
+    writer.close()
+    return None
+
+
+@pytest.mark.parametrize("state", [State.STABLE, State.SENDING])
+def test_so_is_the_oldest_when_its_name_is_used_again_and_what_is_there_now_is_sent(folder, state):
+    first, *_ = ring(folder, "loop0.mp4", "loop1.mp4", "loop2.mp4")
+    before = folder.named("loop0.mp4")
+    if state is State.SENDING:
+        folder.store.advance(before, Event.UPLOAD_CREATED, upload_id="a" * 32)
+
+    rewrite(first)
+    folder.settle()
+
+    assert folder.store.get(before.id).state is State.OVERWRITTEN
+    now = folder.store.newest_at(os.fsencode(first))
+    assert (now.id != before.id, now.state, now.supersedes) == (True, State.STABLE, None)
+    totals = folder.store.notes.totals()
+    assert (totals.files_overwritten, totals.files_failed) == (1, 0)
+
+
+def test_so_it_is_with_files_that_all_have_one_length_while_it_is_written(folder):
+    first, *_ = ring(folder, "loop0.mp4", "loop1.mp4")
+    before = folder.named("loop0.mp4")
+
+    with rewrite(first, b"RECORDING", is_open=True):
+        folder.look()
+    folder.settle()
+
+    assert folder.store.get(before.id).state is State.OVERWRITTEN
+    assert folder.store.newest_at(os.fsencode(first)).state is State.STABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("loop0.mp4", os.utime),
+        ("loop0.mp4", lambda path: path.write_bytes(path.read_bytes() + b" and more")),
+        ("loop2.mp4", rewrite),  # the newest: its camera mends it
+        ("flight.mp4", rewrite),  # one alone
+    ],
+)
+def test_what_is_touched_grows_or_is_mended_is_the_same_recording(folder, name, change):
+    ring(folder, "loop0.mp4", "loop1.mp4", "loop2.mp4", "flight.mp4")
+    before = folder.named(name)
+
+    change(folder.media / name)
+    folder.settle()
+
+    assert folder.store.get(before.id).state is not State.OVERWRITTEN
+    assert folder.store.newest_at(os.fsencode(folder.media / name)).id == before.id
+    assert folder.store.notes.totals().files_overwritten == 0
+
+
 @pytest.mark.parametrize("is_of_a_ring", [True, False])
 def test_what_the_server_has_whole_is_not_given_up_when_its_file_goes(folder, is_of_a_ring):
     first, *_ = ring(folder, "seg_1.mp4", "seg_2.mp4" if is_of_a_ring else "flight.mp4")
