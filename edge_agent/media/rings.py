@@ -9,6 +9,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.series import series_of
@@ -57,11 +58,17 @@ class Rings:
         return self._folders[folder].get(series_of(recording.path))
 
 
-def overwritten(recording: Recording) -> Move:
-    """Return the move of *recording*, whose bytes its recorder has taken away."""
+def overwritten(recording: Recording, *, is_rewritten: bool = False) -> Move:
+    """Return the move of *recording*, whose bytes its recorder has taken away.
+
+    Args:
+        is_rewritten: for good; a file that is gone may come back with its card.
+    """
     told = {"file_id": recording.id, "name": recording.name, "length": recording.identity.length}
     event = NewEvent("file.overwritten", told, subject=recording.id, is_low=True)
-    changes = {"problem": None, "detail": None}
+    changes: dict[str, Any] = {"problem": None, "detail": None}
+    if is_rewritten:
+        changes["upload_id"] = None  # the server is told that nothing more comes
     return Move(recording, Event.SOURCE_OVERWRITTEN, changes, [event])
 
 

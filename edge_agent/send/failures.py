@@ -147,7 +147,7 @@ class FailurePolicy:
             return False
         if not Rings().has_rewritten(recording, now, LeaseProbe()):
             return False
-        self._store.advance_all([overwritten(recording)])
+        self._store.advance_all([overwritten(recording, is_rewritten=True)])
         log.info("upload.overwritten", recording_id=recording.id, path=printable(recording.path))
         self._let_go(recording)
         return True

@@ -15,5 +15,6 @@ def test_what_is_written_over_while_it_is_sent_is_counted_as_overwritten(tmp_pat
 
         assert stage.lane.now(oldest).state is State.OVERWRITTEN
         assert stage.lane.store.notes.totals().files_overwritten == 1
+        assert stage.lane.now(oldest).upload_id is None
         (told,) = stage.lane.events("file.overwritten")
         assert told == {"file_id": oldest.id, "name": "loop0.mp4", "length": len(b"first round")}
