@@ -71,6 +71,7 @@ from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Store
 from edge_agent.store.reserve import Reserve
 from edge_host.logs import set_level
+from edge_host.startup import next_signal
 from edge_host.systemd import Notifier
 from edge_host.version import own_version
 
@@ -242,11 +243,11 @@ class Agent:
         try:
             while True:
                 self._tick()
-                arrived = signal.sigtimedwait(SIGNALS, self._tick_s())
+                arrived = next_signal(SIGNALS, self._tick_s())
                 if arrived is None:
                     continue
-                if arrived.si_signo in STOP_SIGNALS:
-                    log.info("agent.stopping", signal=signal.Signals(arrived.si_signo).name)
+                if arrived in STOP_SIGNALS:
+                    log.info("agent.stopping", signal=signal.Signals(arrived).name)
                     return
                 self._reload(reload)
         finally:

@@ -18,6 +18,19 @@ from types import FrameType
 from edge_host import journal
 
 _LOOK_S = 0.1
+_SENT = frozenset({0, 0x80, -1, -6})
+"""How a signal is sent: kill(), by the kernel (Ctrl-C), sigqueue(), to a thread (signal(7): ``si_code``)."""
+
+
+def next_signal(signals: Collection[signal.Signals], timeout_s: float) -> int | None:
+    """Return the next of *signals*, which all threads have blocked; None: none came in time.
+
+    Where the process stood still past the time (SIGSTOP, a frozen container) and was let go on, Python
+    gives what happened to be in memory: often the number of SIGHUP, with a code that no signal has.
+    """
+    found = signal.sigtimedwait(signals, timeout_s)
+    is_one = found is not None and found.si_signo in signals and found.si_code in _SENT
+    return found.si_signo if found is not None and is_one else None
 
 
 @contextmanager
@@ -46,12 +59,12 @@ def opening(signals: Collection[signal.Signals]) -> Iterator[None]:
 
     def end() -> None:
         while not is_open.is_set():
-            found = signal.sigtimedwait(signals, _LOOK_S)
+            found = next_signal(signals, _LOOK_S)
             if found is None:
                 continue
             if not is_open.is_set():
                 os._exit(0)
-            os.kill(os.getpid(), found.si_signo)
+            os.kill(os.getpid(), found)
 
     with suppress(RuntimeError):  # no thread to be had: then the start goes on to its end
         threading.Thread(target=end, name="early-end", daemon=True).start()

@@ -23,7 +23,7 @@ from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.errors import ConfigError
 from edge_host.logs import speak_in_lines
 from edge_host.setup.errors import SetupError
-from edge_host.startup import opening
+from edge_host.startup import next_signal, opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
@@ -176,10 +176,10 @@ def _serve(server: IngestServer, options: argparse.Namespace, notifier: Notifier
     status = f"listening on {server.address}"
     notifier.ready(status)
     while not server.failed.is_set():
-        found = signal.sigtimedwait(SIGNALS, 1.0)
+        found = next_signal(SIGNALS, 1.0)
         if found is None:
             continue
-        if found.si_signo != signal.SIGHUP:
+        if found != signal.SIGHUP:
             break
         notifier.reloading(SystemClock().now_s())
         _reload(server, options)
