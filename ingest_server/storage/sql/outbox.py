@@ -143,7 +143,7 @@ class SqlOutbox(Outbox):
 
     def fullest(self) -> int:
         [(count,)] = self._state.rows(
-            "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM events GROUP BY device)"
+            "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM events GROUP BY device) AS found"
         )
         return int(count)
 
