@@ -1,4 +1,4 @@
-"""The server as a program that keeps house twice a second, where it does so once a minute.
+"""The server as a program that keeps house twice a second, where it does so once a minute, and lets go soon.
 
 python -m tests.support.hasty_server run --config FILE
 """
@@ -9,8 +9,10 @@ import sys
 
 from ingest_server import cli
 from ingest_server.upkeep import housekeeper
+from ingest_server.uploads import leases
 
 housekeeper.EVERY_S = housekeeper.LOG_EVERY_S = 0.5
+leases.LEASE_S = 1.0
 
 if __name__ == "__main__":
     sys.exit(cli.main())

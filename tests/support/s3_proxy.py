@@ -111,6 +111,22 @@ def cut_short(request: Request, forward: Forward) -> Answer:
     raise CutError(Answer(given.status, given.headers, given.body[: len(given.body) // 2]))
 
 
+class Standstill:
+    """A place at which the first who comes stands still: before the store has heard of it, or after."""
+
+    def __init__(self, *, is_done: bool) -> None:
+        self._is_done = is_done
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, request: Request, forward: Forward) -> Answer:
+        given = forward(request) if self._is_done else None
+        self.reached.set()
+        if not self.go_on.wait(60):
+            raise CutError
+        return given or forward(request)
+
+
 def without(*names: str) -> Deed:
     """Be a store that has never heard of these headers."""
 
