@@ -22,7 +22,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup run demo test test-fast test-long mutate check docs bench bench-links lock deb repo wheels dist clean format
+.PHONY: help setup run run-scale demo test test-fast test-long mutate check docs bench bench-links lock deb repo wheels dist clean format
 .DEFAULT_GOAL := help
 
 # `make run ARGS=--max-rate 2MB` takes 2MB for one more thing to make.
@@ -44,6 +44,9 @@ setup: $(STAMP)
 
 run: $(RUN) ## broker, server and agent on this machine, watching ./media (ARGS=--max-rate=2MB)
 	@$(BIN)/python -m demo $(ARGS)
+
+run-scale: $(STAMP) ## three servers over PostgreSQL and an S3 store, behind HAProxy, watching ./media
+	@$(BIN)/python -m demo.scale $(ARGS)
 
 demo: $(RUN) ## record a short video into ./media (in a second terminal)
 	@$(BIN)/python -m demo.record $(ARGS)

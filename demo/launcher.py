@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from demo.keys import Keys
 from demo.layout import DEVICE, TOPIC_PREFIX, Layout
 from demo.link import Link
 from demo.ports import LOOPBACK, free_port, is_listening
+from demo.ready import is_ready
 from demo.screen import Screen
 from demo.story import Line, Story
 from edge_agent.base.errors import AgentError
@@ -118,9 +118,7 @@ class Launcher:
         config = self._layout.server_config
         if not (self._layout.token.exists() and self._layout.server_data.exists()):
             self._layout.write_token(_new_token(config))
-        self._start(
-            "server", [*_SERVER, "run", "--config", config], lambda: _is_ready(port), _SERVER_STOP_S
-        )
+        self._start("server", [*_SERVER, "run", "--config", config], is_ready(port), _SERVER_STOP_S)
 
     def _answers(self) -> bool:
         """Return whether the agent does."""
@@ -209,17 +207,6 @@ class Launcher:
 
 def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1.0)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _new_token(config: Path) -> str:

@@ -125,7 +125,7 @@ class Layout:
             "limits": {"min_free": "256MB"},
             "log": {"format": "json"},
         }
-        self.server_config.write_text(_toml({}, tables), encoding="utf-8")
+        self.server_config.write_text(toml({}, tables), encoding="utf-8")
 
     def write_agent_config(
         self, server_port: int, mqtt_port: int, max_rate: str | None, settle_seconds: float
@@ -147,7 +147,7 @@ class Layout:
         if max_rate is not None:
             tables["upload"]["max_rate"] = max_rate
         top: dict[str, Value] = {"device_id": DEVICE, "state_dir": self.agent_state}
-        self.agent_config.write_text(_toml(top, tables), encoding="utf-8")
+        self.agent_config.write_text(toml(top, tables), encoding="utf-8")
 
     def write_token(self, token: str) -> None:
         """Keep the agent's token where only its owner reads it."""
@@ -157,7 +157,8 @@ class Layout:
             file.write(token + "\n")
 
 
-def _toml(top: Mapping[str, Value], tables: Mapping[str, Mapping[str, Value]]) -> str:
+def toml(top: Mapping[str, Value], tables: Mapping[str, Mapping[str, Value]]) -> str:
+    """Return *top* and *tables* as TOML."""
     lines = [f"{key} = {_value(value)}" for key, value in top.items()]
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
