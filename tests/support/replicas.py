@@ -1,0 +1,118 @@
+"""Several servers over one PostgreSQL and one S3 store, behind a balancer: all of them processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.ports import LOOPBACK, free_port
+from ingest_server.storage.s3.bucket import Bucket
+from tests.support.plain import plain_client
+from tests.support.postgres import Postgres, postgres
+from tests.support.processes import Server, wait_for
+from tests.support.requirements import require
+from tests.support.seaweed import Seaweed, seaweed
+
+_CONFIG = Path(__file__).parents[2] / "deploy" / "replicas" / "haproxy.cfg"
+NAMES = ("a", "b", "c")
+
+
+class Replica(Server):
+    """One of the servers."""
+
+    def pause(self) -> None:
+        """Let it do nothing, as a machine that hangs."""
+        os.kill(self._program(), signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self._program(), signal.SIGCONT)
+
+    def _program(self) -> int:
+        """Return its own process id: its parent is what ends it with the tests."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return int(children[0]) if children else self.pid
+
+
+class Replicas:
+    """Three servers and their balancer."""
+
+    def __init__(self, folder: Path, database: Postgres, store: Seaweed, **tables: Any) -> None:
+        self.folder, self.database = folder, database
+        self.place = store.place()
+        self.url = database.database()
+        storage = {"state": self.url, **store.settings(self.place)}
+        server = {"drain_s": 3.0, **tables.pop("server", {})}
+        self.servers = [
+            Replica(folder / name, server=server, storage=storage, **tables) for name in NAMES
+        ]
+        self.port = free_port()
+        self._balancer: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        for one in self.servers:
+            one.start()
+        config = _CONFIG.read_text().replace("bind :8080", f"bind {LOOPBACK}:{self.port}")
+        for name, one in zip(NAMES, self.servers, strict=True):
+            config = config.replace(f"server-{name}:8080", f"{LOOPBACK}:{one.port}")
+        path = self.folder / "haproxy.cfg"
+        path.write_text(config)
+        with (self.folder / "haproxy.log").open("wb") as log:
+            command = [require("haproxy"), "-f", path, "-db"]
+            self._balancer = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(self._answers, "the balancer answers")
+
+    def _answers(self) -> bool:
+        with suppress(httpx.HTTPError), self.client() as client:
+            return client.get("/livez").status_code == 200
+        return False
+
+    def client(self, token: str | None = None, *, timeout_s: float = 30.0) -> httpx.Client:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return plain_client(
+            f"http://{LOOPBACK}:{self.port}", headers=headers, trust_env=False, timeout=timeout_s
+        )
+
+    def token(self, device: str, *more: str) -> str:
+        return self.servers[0].run("token", "add", device, *more).splitlines()[-1]
+
+    def published(self) -> dict[str, bytes]:
+        """Return the content of every published object, by its name."""
+        bucket = Bucket(self.place)
+        try:
+            found = {}
+            for one in list(bucket.listed(self.place.prefix)):
+                name = one.key.removeprefix(self.place.prefix)
+                if not name.startswith(".ingest-server/"):
+                    head = bucket.head(one.key)
+                    found[name] = bucket.get(head, 0, head.size)
+            return found
+        finally:
+            bucket.close()
+
+    def close(self) -> None:
+        if self._balancer is not None:
+            self._balancer.kill()
+            self._balancer.wait(10)
+        for one in self.servers:
+            with suppress(ProcessLookupError, FileNotFoundError, AssertionError):
+                one.go_on()
+            one.close()
+
+
+@contextmanager
+def replicas(folder: Path, **tables: Any) -> Iterator[Replicas]:
+    """Run all of it as long as the body does."""
+    with postgres() as database, seaweed() as store:
+        made = Replicas(folder, database, store, **tables)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.close()
