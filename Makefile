@@ -22,7 +22,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 mutate: export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup run run-scale demo test test-fast test-long mutate check docs bench bench-links lock deb repo wheels dist clean format
+.PHONY: help setup run run-scale demo test test-fast test-long mutate check docs prose bench bench-links lock deb repo wheels dist clean format
 .DEFAULT_GOAL := help
 
 # `make run ARGS=--max-rate 2MB` takes 2MB for one more thing to make.
@@ -85,6 +85,16 @@ $(DOCS): constraints-docs.txt
 docs: $(DOCS) ## the site, in build/site; a dead link in README or docs fails (ARGS="-b linkcheck": those that lead out, too)
 	@.venv-docs/bin/sphinx-build -q --fail-on-warning --keep-going -j auto -c docs $(or $(ARGS),-b html) . build/site
 	@echo "build/site/index.html is the site"
+
+PROSE := docs/prose/node_modules/.installed
+$(PROSE): docs/prose/package.json
+	@npm install --prefix docs/prose --ignore-scripts --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+# All pages, but for those that are not in plain English yet.
+READ = README.md CONTRIBUTING.md SECURITY.md $(filter-out $(shell grep -v '^\#' docs/prose/later),$(wildcard docs/*.md))
+prose: $(PROSE) ## the prose of README and the pages: long sentences, words that say nothing (npm)
+	@cd docs/prose && node_modules/.bin/textlint $(addprefix ../../,$(READ))
 
 format: $(STAMP) ## format and mend what ruff can mend
 	$(BIN)/ruff format .

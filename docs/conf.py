@@ -13,6 +13,7 @@ project = "Edge uploader"
 author = "The edge-uploader founders"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 include_patterns = ["*.md", "docs/**"]
+exclude_patterns = ["docs/prose/**"]
 root_doc = "docs/index"
 extensions = [
     "myst_parser",
