@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
-    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    for where in (ROOT, ROOT / "docs", ROOT / "docs/adr")
+    for path in where.glob("*.md")
     if path.name != "CHANGELOG.md"
 )
 COMMANDS = frozenset({"console", "sh", "bash", "python", "js"})
