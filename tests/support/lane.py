@@ -252,7 +252,7 @@ def scene(
     with ingest(base / "server", **server) as made:
         clock = VirtualClock()
         link = Link(app or made.app, clock)
-        (base / "device").mkdir()
+        (base / "device").mkdir(exist_ok=True)
         lane = Lane(
             base / "device",
             link,
