@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import threading
 from collections.abc import Generator
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
@@ -93,6 +95,34 @@ class ParkedConnections(connections.ConnectionManager):
     _from_server_socket: Any
     _remove_invalid_sockets: Any
 
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.at_rest = threading.Event()
+        self.at_rest.set()
+        self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector.register(self.wake_fd, EVENT_READ, data=server)  # as the listening socket is
+
+    def run(self, expiration_interval: float) -> None:
+        """Watch the connections until `stop`."""
+        self.at_rest.clear()
+        try:
+            self._run(expiration_interval)
+        finally:
+            self.at_rest.set()
+
+    def stop(self) -> None:
+        """End the watch at once; cheroot's own goes on for half a second."""
+        self._stop_requested = True
+        if self.wake_fd >= 0:  # else it is closed, and nothing is watched
+            os.eventfd_write(self.wake_fd, 1)
+        self.at_rest.wait()
+
+    def close(self) -> None:
+        super().close()
+        wake_fd, self.wake_fd = self.wake_fd, -1
+        if wake_fd >= 0:
+            os.close(wake_fd)
+
     def put(self, conn: Parked) -> None:
         conn.parked_s = self.server.now_s()
         if conn.has_work:
@@ -114,7 +144,7 @@ class ParkedConnections(connections.ConnectionManager):
             knocks = False
             for descriptor, conn in ready:
                 if conn is self.server:
-                    knocks = True
+                    knocks |= descriptor != self.wake_fd
                 else:
                     self._selector.unregister(descriptor)
                     self.server.process_conn(conn)

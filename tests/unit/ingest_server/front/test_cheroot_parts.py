@@ -3,6 +3,7 @@
 import ast
 import inspect
 import socket
+import threading
 import time
 
 import pytest
@@ -15,7 +16,7 @@ from ingest_server.front.head_reader import HeadReader
 OF_CONNECTIONS = {"_expire", "_from_server_socket", "_remove_invalid_sockets", "_run"}
 OF_A_MANAGER = {"_selector", "_stop_requested"}
 OF_A_SERVER = {"_connections"}
-OF_A_SELECTOR = {"close", "connections", "select", "unregister"}
+OF_A_SELECTOR = {"close", "connections", "register", "select", "unregister"}
 
 
 @pytest.fixture
@@ -89,3 +90,18 @@ def test_a_connection_that_comes_to_be_parked_behind_a_stop_is_no_fault_of_its_t
         parked.put(Idle(here))
 
         assert here.fileno() >= 0, "whoever stops closes it"
+
+
+def test_a_stop_is_noticed_at_once_and_not_with_the_next_look(server):
+    server.now_s = time.monotonic
+    cheroot_parts.Server.park_connections(server)
+    server.expiration_interval = 3600
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    while server._connections.at_rest.is_set():
+        pass
+
+    server.stop()
+
+    serving.join()
+    assert server._connections.at_rest.is_set()
