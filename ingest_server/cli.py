@@ -33,6 +33,7 @@ from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
 from ingest_server.operate import restore
 from ingest_server.operate.access import AccessCommands
+from ingest_server.operate.check import CheckCommand
 from ingest_server.operate.devices import DeviceCommands
 from ingest_server.operate.groups import GroupCommands
 from ingest_server.operate.room import RoomCommands
@@ -104,6 +105,7 @@ def command_parser() -> argparse.ArgumentParser:
     DeviceCommands(_open_state, _open_fleet, PROGRAM.complain).add_parsers(commands, common)
     RoomCommands(_open_state, _open_blobs, _config, PROGRAM.complain).add_parsers(commands, common)
 
+    CheckCommand(_open_to_check, _config).add_parser(commands, common)
     verify = commands.add_parser(
         "verify",
         parents=[common],
@@ -253,6 +255,13 @@ def _open_state(options: argparse.Namespace) -> StateStore:
         _make_folder(data_dir)
     _existing_folder(options)
     return open_facts(_config(options), begins=begins)
+
+
+def _open_to_check(options: argparse.Namespace) -> StateStore:
+    config = _config(options)
+    if config.storage.state is None or config.storage.blobs is None:
+        return _open_state(options)
+    return open_facts(config)  # nothing of it is in the data folder, which need not be there
 
 
 def _open_fleet(options: argparse.Namespace) -> FleetStore | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateLostError, StorageError
 from ingest_server.storage.files.observed import UNWATCHED, Disk
-from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.files.parts import PARTS, FileBlobs
 from ingest_server.storage.interface import Blobs, StateStore
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ def look_at_blobs(config: ServerConfig) -> Blobs:
     else:
         blobs.prepare()
     return blobs
+
+
+def is_unused(config: ServerConfig) -> bool:
+    """Whether files are to be in the data folder, and no server has run with it."""
+    return config.storage.blobs is None and not (config.server.data_dir / PARTS).exists()
 
 
 def refuse_lost_facts(config: ServerConfig) -> None:

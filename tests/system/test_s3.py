@@ -6,9 +6,12 @@ import os
 
 import pytest
 
+from ingest_server import cli
 from ingest_server.storage.s3.bucket import Bucket
 from tests.support.plain import plain_client
-from tests.support.processes import Server
+from tests.support.postgres import postgres
+from tests.support.processes import Server, toml
+from tests.support.s3_proxy import answer, proxy_to, stored_as, without
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
 from upload_protocol.digests import Digest
@@ -27,7 +30,7 @@ def store():
 def server(tmp_path, store):
     place = store.place()
     made = Server(tmp_path / "server", storage=store.settings(place))
-    made.place = place
+    made.place, made.settings = place, store.settings(place)
     made.bucket = Bucket(place)
     made.start()
     yield made
@@ -78,3 +81,126 @@ def test_what_is_acknowledged_outlives_a_kill_and_becomes_an_object_with_its_dig
     )
     assert inner_keys(server) == []
     assert f"{upload_id}  drone-1  a.mp4  complete" in server.run("list")
+
+
+class Check:
+    """`ingest-server check` with some [storage], in this process."""
+
+    def __init__(self, folder, store, capsys):
+        self.folder, self.store, self.capsys = folder, store, capsys
+
+    def __call__(self, place=None, **more):
+        place = place or self.store.place()
+        tables = {"server": {"data_dir": self.folder / "data"}}
+        tables["storage"] = {**self.store.settings(place), **more}
+        config = self.folder / "server.toml"
+        config.write_text(toml(tables))
+        code = cli.main(["check", "--config", str(config)])
+        return code, self.capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def check(tmp_path, store, capsys):
+    return Check(tmp_path, store, capsys)
+
+
+def test_a_check_makes_an_object_of_two_parts_and_leaves_nothing(check, store):
+    place = store.place()
+
+    code, lines = check(place)
+
+    bucket = Bucket(place)
+    assert (code, lines[-1]) == (
+        0,
+        f"OK    store     {place} takes files, gives them back and removes them",
+    )
+    assert not any(line.startswith(("WARN", "FAIL")) for line in lines)
+    assert list(bucket.listed(place.prefix)) == []
+    bucket.close()
+
+
+def test_a_check_says_what_a_store_does_not_do(check, store):
+    with proxy_to(store.endpoint) as proxy:
+        proxy.on("copy", answer(501, "NotImplemented"), times=9)
+        proxy.on("put", without("if-none-match", "content-md5"), times=9)
+
+        code, lines = check(store.place(endpoint=proxy.endpoint))
+
+    assert code == 0
+    assert [line.partition(":")[0] for line in lines if line.startswith("WARN")] == [
+        "WARN  store     it cannot copy parts inside itself",
+        "WARN  store     it ignores If-None-Match",
+        "WARN  store     it does not look at Content-MD5",
+    ]
+
+
+def test_a_check_finds_a_store_that_makes_other_objects_than_it_was_given(check, store):
+    with proxy_to(store.endpoint) as proxy:
+        proxy.on(
+            "put",
+            stored_as(lambda data: bytes([data[0] ^ 1]) + data[1:] if data else data),
+            times=9,
+        )
+
+        code, lines = check(store.place(endpoint=proxy.endpoint))
+
+    assert code == 1
+    assert "an object of two parts has other bytes than its parts" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("AccessDenied", "the store's key may not do this"),
+        ("RequestTimeTooSkewed", "this machine's clock differs from the store's"),
+        ("AuthorizationHeaderMalformed", "the bucket is in another region"),
+    ],
+)
+def test_what_a_store_refuses_is_one_sentence_that_says_what_to_do(check, store, error, said):
+    with proxy_to(store.endpoint) as proxy:
+        proxy.on("list", answer(403, error), times=9)
+
+        code, lines = check(store.place(endpoint=proxy.endpoint))
+
+    assert code == 1
+    assert len(lines) == 3
+    assert said in lines[-1]
+
+
+def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong_are_one_sentence(check, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("[default]\naws_access_key_id = nobody\naws_secret_access_key = none\n")
+
+    _, missing = check(blobs="s3://nowhere/x")
+    _, unknown = check(credentials_file=str(wrong))
+    _, away = check(endpoint="http://127.0.0.1:1")
+
+    assert "there is no such bucket: make it, or name another as [storage] blobs" in missing[-1]
+    assert "the store does not take the key (InvalidAccessKeyId)" in unknown[-1]
+    assert "the store cannot be reached" in away[-1]
+
+
+def test_a_database_that_takes_no_writes_is_one_sentence(check):
+    with postgres() as database:
+        url = f"{database.url()}&options=-c%20default_transaction_read_only%3Don"
+
+        code, lines = check(state=url)
+
+    assert code == 1
+    assert "is read-only" in lines[1]
+    assert "it is a standby" in lines[1]
+
+
+def test_facts_are_not_begun_anew_beside_a_bucket_that_others_know(server, tmp_path):
+    server.stop()
+    empty = Server(tmp_path / "empty", storage=server.settings)
+
+    with pytest.raises(AssertionError, match="The database is empty, but a server has run with"):
+        empty.start()
+
+
+def test_two_servers_never_share_one_data_folder(server, tmp_path):
+    second = Server(tmp_path / "second", data_dir=server.data_dir, storage=server.settings)
+
+    with pytest.raises(AssertionError, match="another ingest-server is using"):
+        second.start()

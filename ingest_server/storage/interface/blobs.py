@@ -119,6 +119,15 @@ class Blobs(Protocol):
         """Store a byte durably and remove it again."""
         ...
 
+    def try_out(self) -> Iterator[str]:
+        """Do all that will be asked of the store; yield what it does not do, and what that means.
+
+        Raises:
+            OSError: it cannot be used; it says why.
+        """
+        self.probe()
+        yield from ()
+
     def free_bytes(self) -> int:
         """Return how many more bytes may be stored."""
         ...

@@ -58,7 +58,8 @@ class Assembly:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._can_copy = True
+        self.can_copy = True
+        """As far as it has been tried."""
 
     def of_pieces(
         self, key: str, pieces: Sequence[Piece], length: int, facts: Mapping[str, str]
@@ -117,14 +118,14 @@ class Assembly:
             raise TakenError(errno.EEXIST, "an object is there", key) from None
 
     def _part(self, key: str, made_as: str, number: int, sources: list[Source]) -> str:
-        if len(sources) == 1 and self._can_copy:
+        if len(sources) == 1 and self.can_copy:
             [one] = sources
             try:
                 return self._bucket.copy_part(
                     key, made_as, number, one.stored, start=one.start, stop=one.stop
                 )
             except UnknownCallError:
-                self._can_copy = False
+                self.can_copy = False
                 log.warning("store.copies_nothing", error="each part is read and sent once more")
         return self._bucket.put_part(key, made_as, number, self._read(sources))
 

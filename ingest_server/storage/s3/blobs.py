@@ -28,6 +28,7 @@ from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
 from ingest_server.storage.s3.pieces import end_of
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
+from ingest_server.storage.s3.trying_out import try_out
 
 ROOM = 1 << 60
 """A store of objects has no end that it would tell."""
@@ -81,6 +82,9 @@ class S3Blobs(Blobs):
         key = f"{self._inner}probe/{secrets.token_hex(8)}"
         self._bucket.put(key, b"1")
         self._bucket.delete(key)
+
+    def try_out(self) -> Iterator[str]:
+        return try_out(self._bucket, f"{self._inner}probe/")
 
     def free_bytes(self) -> int:
         return ROOM

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ingest_server.storage.s3.place import Place
 
@@ -32,12 +33,6 @@ TRIES = 4
 CONNECTIONS = 64
 MOST_AT_ONCE = 1000
 """Keys in one request to delete."""
-
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
-_FORBIDDEN = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled"})
-_FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "507", "XMinioStorageFull"})
-_UNKNOWN_CALL = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
 
 
 class TakenError(FileExistsError):
@@ -50,6 +45,72 @@ class GoneUploadError(OSError):
 
 class UnknownCallError(OSError):
     """The store does not have this call."""
+
+
+_ABSENT = (FileNotFoundError, errno.ENOENT, "there is no such object")
+_TAKEN = (TakenError, errno.EEXIST, "another object is there")
+_FULL = (OSError, errno.ENOSPC, "the store is full ({code}: {message})")
+_UNKNOWN = (UnknownCallError, errno.ENOSYS, "the store does not have this call")
+_REFUSED = (
+    PermissionError,
+    errno.EACCES,
+    "the store's key may not do this ({message}): it needs to list, get, put and delete objects, "
+    "and to list and abort uploads of parts",
+)
+_WRONG_KEY = (
+    PermissionError,
+    errno.EACCES,
+    "the store does not take the key ({code}): see [storage] credentials_file, or AWS_ACCESS_KEY_ID "
+    "and AWS_SECRET_ACCESS_KEY",
+)
+_ELSEWHERE = (
+    OSError,
+    errno.EINVAL,
+    "the bucket is in another region ({message}): set [storage] region",
+)
+_CHANGED = (OSError, errno.EBADMSG, "the bytes changed on their way to the store ({code})")
+_KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
+    {
+        "NoSuchKey": _ABSENT,
+        "404": _ABSENT,
+        "NotFound": _ABSENT,
+        "PreconditionFailed": _TAKEN,
+        "412": _TAKEN,
+        "ConditionalRequestConflict": _TAKEN,
+        "NoSuchUpload": (
+            GoneUploadError,
+            errno.ESTALE,
+            "the store does not know this upload of parts",
+        ),
+        "NotImplemented": _UNKNOWN,
+        "501": _UNKNOWN,
+        "MethodNotAllowed": _UNKNOWN,
+        "QuotaExceeded": _FULL,
+        "InsufficientStorage": _FULL,
+        "XMinioStorageFull": _FULL,
+        "AccessDenied": _REFUSED,
+        "403": _REFUSED,
+        "InvalidAccessKeyId": _WRONG_KEY,
+        "SignatureDoesNotMatch": _WRONG_KEY,
+        "ExpiredToken": _WRONG_KEY,
+        "RequestTimeTooSkewed": (
+            OSError,
+            errno.EINVAL,
+            "this machine's clock differs from the store's by more than that allows ({message}): set it",
+        ),
+        "NoSuchBucket": (
+            FileNotFoundError,
+            errno.ENOENT,
+            "there is no such bucket: make it, or name another as [storage] blobs",
+        ),
+        "PermanentRedirect": _ELSEWHERE,
+        "AuthorizationHeaderMalformed": _ELSEWHERE,
+        "IllegalLocationConstraintException": _ELSEWHERE,
+        "BadDigest": _CHANGED,
+        "XAmzContentSHA256Mismatch": _CHANGED,
+    }
+)
+"""What is raised for an error of S3, by its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +204,14 @@ class Bucket:
         *,
         is_new: bool = False,
         facts: Mapping[str, str] | None = None,
+        md5_of: bytes | None = None,
     ) -> None:
         """Store an object; durable on return, as far as the store keeps its promise.
 
         Args:
             is_new: only where there is none of that key.
             facts: put beside it.
+            md5_of: what was to be stored, where that is something else: to see whether it is refused.
 
         Raises:
             TakenError: *is_new*, and there is one.
@@ -159,7 +222,7 @@ class Bucket:
             key,
             Key=key,
             Body=data,
-            ContentMD5=_md5(data),
+            ContentMD5=_md5(data if md5_of is None else md5_of),
             Metadata=dict(facts or {}),
             **more,
         )
@@ -329,24 +392,22 @@ def _as_os_errors(about: str) -> Iterator[None]:
     except ClientError as error:
         said = error.response.get("Error", {})
         raise _error_of(str(said.get("Code")), str(said.get("Message")), about) from error
+    except NoCredentialsError as error:
+        raise PermissionError(
+            errno.EACCES,
+            "no key for the store was found: set [storage] credentials_file, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
+            about,
+        ) from error
     except BotoCoreError as error:
         raise OSError(errno.EIO, f"the store cannot be reached: {error}", about) from error
 
 
 def _error_of(code: str, message: str, about: str) -> OSError:
-    if code in _MISSING:
-        return FileNotFoundError(errno.ENOENT, "there is no such object", about)
-    if code in _TAKEN:
-        return TakenError(errno.EEXIST, "another object is there", about)
-    if code == "NoSuchUpload":
-        return GoneUploadError(errno.ESTALE, "the store does not know this upload of parts", about)
-    if code in _UNKNOWN_CALL:
-        return UnknownCallError(errno.ENOSYS, "the store does not have this call", about)
-    if code in _FORBIDDEN:
-        return PermissionError(errno.EACCES, f"the store refuses it: {message}", about)
-    if code in _FULL:
-        return OSError(errno.ENOSPC, f"the store is full: {message}", about)
-    return OSError(errno.EIO, f"the store answered {code}: {message}", about)
+    kind, number, words = _KINDS.get(
+        code, (OSError, errno.EIO, "the store answered {code}: {message}")
+    )
+    return kind(number, words.format(code=code, message=message), about)
 
 
 def _md5(data: bytes | bytearray) -> str:

@@ -1,0 +1,84 @@
+"""``ingest-server check``: what the configuration names, tried once, each with what to do if it fails."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from ingest_server.assembly.bytes_place import is_unused, look_at_blobs
+from ingest_server.assembly.data_folder import DATABASE
+from ingest_server.config import ServerConfig
+from ingest_server.core.errors import Refused, ServerError
+from ingest_server.storage.interface import StateStore
+
+Line = tuple[str, str, str]
+"""OK, WARN or FAIL; what was tried; what was found."""
+
+
+class CheckCommand:
+    """The command."""
+
+    def __init__(
+        self,
+        open_state: Callable[[argparse.Namespace], StateStore],
+        config: Callable[[argparse.Namespace], ServerConfig],
+    ) -> None:
+        self._open_state = open_state
+        self._config = config
+
+    def add_parser(
+        self,
+        commands: argparse._SubParsersAction[argparse.ArgumentParser],
+        common: argparse.ArgumentParser,
+    ) -> None:
+        parser = commands.add_parser(
+            "check",
+            parents=[common],
+            help="try the database and the store of files; beside a running server",
+            description="Tries what the configuration names: whether the database takes a write, and "
+            "whether the store of files takes, gives back and removes what the server will ask of it. In "
+            "a bucket, an object of two parts is made, read and removed. Exit code 1 when something "
+            "fails; a WARN says what a store does not do, and what that means.",
+        )
+        parser.set_defaults(command=self._check)
+
+    def _check(self, options: argparse.Namespace) -> int:
+        has_failed = False
+        for level, what, found in self._lines(options):
+            print(f"{level:<4}  {what:<8}  {found}")
+            has_failed |= level == "FAIL"
+        return int(has_failed)
+
+    def _lines(self, options: argparse.Namespace) -> Iterator[Line]:
+        config = self._config(options)
+        yield "OK", "config", "read" if options.config is None else f"read from {options.config}"
+        yield self._database(options, config)
+        yield from self._store(config)
+
+    def _database(self, options: argparse.Namespace, config: ServerConfig) -> Line:
+        is_elsewhere = config.storage.state is not None
+        where = "PostgreSQL" if is_elsewhere else str(config.server.data_dir / DATABASE)
+        if not is_elsewhere and not (config.server.data_dir / DATABASE).exists():
+            return "OK", "database", f"{where} is not there yet: the first start makes it"
+        try:
+            with closing(self._open_state(options)) as state:
+                # As often as it is asked, this changes nothing: it is never less than it was.
+                state.run(lambda transaction: transaction.set_uptime(transaction.uptime_s()))
+        except (ServerError, Refused) as error:
+            return "FAIL", "database", str(error)
+        return "OK", "database", f"{where} takes writes"
+
+    def _store(self, config: ServerConfig) -> Iterator[Line]:
+        where = config.storage.blobs or str(config.server.data_dir)
+        if is_unused(config):
+            yield "OK", "store", f"{where} has no files yet: the first start makes its folders"
+            return
+        try:
+            with closing(look_at_blobs(config)) as blobs:
+                for missing in blobs.try_out():
+                    yield "WARN", "store", missing
+        except (ServerError, OSError) as error:
+            yield "FAIL", "store", str(error)
+            return
+        yield "OK", "store", f"{where} takes files, gives them back and removes them"

@@ -1,0 +1,67 @@
+"""A store tried out: an object of two parts made, read and removed, and what the store does not do."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from collections.abc import Callable, Iterator
+
+from ingest_server.storage.s3.arriving import Pieces
+from ingest_server.storage.s3.assembling import Assembly
+from ingest_server.storage.s3.bucket import Bucket, Listed, TakenError
+from ingest_server.storage.s3.pieces import PART_BYTES
+
+
+def try_out(bucket: Bucket, folder: str) -> Iterator[str]:
+    """Do all that a server will ask of the store; yield what it does not do, and what that means.
+
+    Args:
+        folder: what the keys of the objects that are made begin with; none is left.
+
+    Raises:
+        OSError: the store cannot be used; it says why.
+    """
+    mine = f"{folder}{secrets.token_hex(8)}/"
+    try:
+        yield from _tried(bucket, mine)
+    finally:
+        bucket.delete_all([one.key for one in bucket.listed(mine)])
+
+
+def _tried(bucket: Bucket, mine: str) -> Iterator[str]:
+    data = secrets.token_bytes(4096) * (PART_BYTES // 4096) + b"."
+    pieces = Pieces(bucket, f"{mine}parts/")
+    for start in (0, PART_BYTES):
+        pieces.put(data[start : start + PART_BYTES], start, (0, 0), secrets.token_hex(4))
+    assembly, key = Assembly(bucket), f"{mine}made"
+    assembly.of_pieces(key, pieces.all(), len(data), {"sha256": "tried"})
+    head = bucket.head(key)
+    if head is None or head.facts.get("sha256") != "tried":
+        raise OSError(errno.EIO, "an object of two parts was made, and is not there as it was made")
+    if bucket.get(Listed(key, head.size, head.etag), 0, head.size) != data:
+        raise OSError(errno.EIO, "an object of two parts has other bytes than its parts")
+    if not assembly.can_copy:
+        yield (
+            "it cannot copy parts inside itself: every byte of a file above 8 MiB is sent to it "
+            "twice, and read once more"
+        )
+    if not _refuses(lambda: bucket.put(f"{mine}made", b"other", is_new=True)):
+        yield (
+            "it ignores If-None-Match: let no other program write below this prefix, for its "
+            "objects could be replaced by ours of the same name"
+        )
+    if not _refuses(lambda: bucket.put(f"{mine}wrong", b"sent", md5_of=b"meant")):
+        yield (
+            "it does not look at Content-MD5: bytes that change on their way to it are found only "
+            "when the file is whole, and all of it has to be sent again"
+        )
+
+
+def _refuses(ask: Callable[[], None]) -> bool:
+    try:
+        ask()
+    except TakenError:
+        return True
+    except OSError as error:
+        return error.errno == errno.EBADMSG
+    return False
