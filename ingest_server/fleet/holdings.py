@@ -119,6 +119,7 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
             over=known,
         )
         member.is_to_compare = True
+        fleet.unwritten.note(member, {})  # the others compare it, too
         return member.holds
 
 

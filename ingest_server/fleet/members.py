@@ -59,6 +59,8 @@ class Member:
     is_missing_here: bool = False
     missing: Missing = NOTHING
     """What it holds that is safe here according to it alone, when that was last compared."""
+    held: Any = None
+    """How far the list of what it holds was when another server over the same store took of it last."""
     is_to_compare: bool = True
     compared_s: float = float("-inf")
     said_s: float = 0.0
@@ -138,7 +140,7 @@ class Member:
                 "is_gone": self.is_gone,
                 "heard_s": heard_s,
                 "lacks": sorted(self.lacks),
-                "missing": [self.missing.count, self.missing.name],
+                "holds": None if self.holds is None else [self.holds.epoch, self.holds.through],
             }
         ).encode("ascii")
 
@@ -210,8 +212,9 @@ class Member:
         heard_s, heard_at_s = number(facts.get("heard_s")), number(facts.get("heard_at_s"))
         self.heard_s = None if heard_s is None else here_s(float(heard_s))
         self.heard_at_s = None if heard_at_s is None else float(heard_at_s)
-        count, name = facts.get("missing") or (0, "")
-        self.missing = Missing(whole(count) or 0, text(name) or "")
+        holds = facts.get("holds")
+        if holds is not None and holds != self.held:
+            self.held, self.is_to_compare = holds, True
 
 
 def _read(body: bytes) -> Mapping[str, Any]:

@@ -280,7 +280,6 @@ class FleetService:
         with self.lock:
             if missing != member.missing and member.device in self.members:
                 member.missing = missing
-                self.unwritten.note(member, {})
                 self.show(member)
 
     def forget(self, device: str) -> bool:

@@ -59,7 +59,7 @@ class Unwritten:
 
     def note(self, member: Member, documents: Mapping[str, bytes]) -> None:
         self._changed.add(member.device)
-        member.said_s = now_s = self._clock.now_s()
+        member.said_s = now_s = self._clock.after_s(member.said_s)
         member.state_s = now_s if "state" in documents else member.state_s
         member.info_s = now_s if "info" in documents else member.info_s
         for kind, body in documents.items():

@@ -181,6 +181,28 @@ def test_a_server_that_starts_knows_what_the_other_has_heard(two, make_fleet):
     assert third.service.members["drone-1"].lacks == set()
 
 
+def test_what_is_missing_here_is_seen_by_both_servers(two):
+    two.tell(two.one)
+    two.pass_s(2)
+    two.one.hold(("a.mp4", 10, "verified"))
+    two.pass_s(5)
+
+    assert [[one["device"] for one in each.stuck()] for each in (two.one, two.other)] == [
+        ["drone-1"],
+        ["drone-1"],
+    ]
+
+
+def test_a_server_that_was_told_the_time_late_takes_what_comes_to_it_next_all_the_same(two):
+    two.tell(two.one, state=state(queue={"files": 1}))
+    two.one.service.write()
+    two.other.service.store_clock._ahead_s -= 3.0
+    two.tell(two.other, info=None, files=None, state=state(queue={"files": 2}))
+    two.other.service.write()
+
+    assert json.loads(two.one.store.document("drone-1", "state"))["queue"]["files"] == 2
+
+
 def view(fleet, since=None):
     found = json.loads(fleet.service.view(since))
     return found["cursor"], found["is_whole"], [row["device"] for row in found["devices"]]
