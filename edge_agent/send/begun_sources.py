@@ -8,7 +8,7 @@ in the way; once none does, what has its name is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 
 from edge_agent.base.errors import SourceError, StaleRecordingError
@@ -59,14 +59,20 @@ class BegunSources:
             self._begun[recording.id] = _Begun(source.again())
             self._held.note_begun(self._begun)
 
-    def look(self, now_s: float) -> None:
+    def look(self, growing: Container[str], now_s: float) -> None:
         """Hand over what was deleted; close what is at its end, or in the way.
+
+        Args:
+            growing: those that are written to, which are only looked at.
+            now_s: the time.
 
         Raises:
             StoreError: what is not written down is handed over at the next look.
         """
         for recording_id, one in tuple(self._begun.items()):
             with suppress(StaleRecordingError):  # moved this instant: at the next look
+                if recording_id in growing and not _is_unlinked(one.source):
+                    continue
                 if not self._is_kept(recording_id, one, now_s):
                     self._close(recording_id)
 
@@ -116,3 +122,9 @@ class BegunSources:
             del self._begun[recording.id]
             self._held.note_begun(self._begun)
             self._wake()
+
+
+def _is_unlinked(source: Source) -> bool:
+    with suppress(SourceError):  # its card is gone: what that means is looked at then
+        return source.is_unlinked
+    return True

@@ -11,9 +11,12 @@ from edge_agent.base.activity import Travel
 from edge_agent.core.growing import (
     AT_REST_S,
     BLOCK_BYTES,
+    LEAST_BYTES,
     LOOKED_AT,
+    OLDEST_S,
     Growth,
     next_to_send,
+    overdue_to_send,
     rest_to_send,
     whole_blocks,
     written_upto,
@@ -62,10 +65,24 @@ class SentSoFar:
             self.written, [any(source.read(end - _SAMPLE_BYTES, _SAMPLE_BYTES)) for end in ends]
         )
 
-    @property
-    def has_bytes(self) -> bool:
-        """Whether it is long enough for an upload to be worth it before its end."""
-        return next_to_send(RangeSet(), self.written, BLOCK_BYTES) is not None
+    def has_bytes(self, now_s: float) -> bool:
+        """Return whether it is long enough, or written to for long enough, for an upload before its end."""
+        if next_to_send(RangeSet(), self.written, BLOCK_BYTES) is not None:
+            return True
+        return now_s - self._since_s < AT_REST_S and self._overdue(RangeSet(), now_s) is not None
+
+    def due_in_s(self, now_s: float) -> float:
+        """Return in how many seconds there is likely to be something to be sent."""
+        length = 0 if self.identity is None else self.identity.length
+        start = 0 if self.received is None else self.received.prefix
+        block_s = self.growth.until_s((whole_blocks(length) + 1) * BLOCK_BYTES)
+        return min(block_s, self.growth.since_s(start + LEAST_BYTES) + OLDEST_S - now_s)
+
+    def _overdue(self, received: RangeSet, now_s: float) -> ByteRange | None:
+        length = 0 if self.identity is None else self.identity.length
+        if length - self.written >= BLOCK_BYTES:
+            return None  # reserved, and not written
+        return overdue_to_send(received, self.growth, length, now_s)
 
     def travel(self, now_s: float) -> Travel:
         """Return how far the server is behind the recorder."""
@@ -76,7 +93,7 @@ class SentSoFar:
     def next(self, source: Source, most: int, now_s: float) -> ByteRange | None:
         """Return what goes next, at most *most* bytes or a block; None: nothing yet."""
         received = RangeSet() if self.received is None else self.received
-        where = next_to_send(received, self.written, most)
+        where = next_to_send(received, self.written, most) or self._overdue(received, now_s)
         if where is None and now_s - self._since_s >= AT_REST_S:
             where = rest_to_send(received, self.written, source.identity.length, most)
             if where is None and self._is_first_another(source):

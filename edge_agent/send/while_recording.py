@@ -53,6 +53,8 @@ _ASLEEP_S = 3600.0
 """While nobody wants it; a reload wakes it."""
 _UNUSABLE_S = 60.0
 _LOOK_S = 1.0
+_LONGEST_LOOK_S = 2.5
+"""Between two looks at a file of which the next block is not whole before: each look wakes the processor."""
 _NOTHING_S = 3.0
 _STORE_WAIT_S = 10.0
 _SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
@@ -124,9 +126,10 @@ class WhileRecording:
             self._client.close()
 
     def _step(self, now_s: float) -> float:
-        self._begun.look(now_s)
         growing = self._growing()
-        self._forget_all_but({one.id for one in growing})
+        ids = {one.id for one in growing}
+        self._begun.look(ids, now_s)
+        self._forget_all_but(ids)
         self._shared.activity.travel(
             {key: one.travel(now_s) for key, one in self._sent.items() if one.acknowledged}
         )
@@ -143,7 +146,8 @@ class WhileRecording:
                 return 0.0
             if now_s < self._until_s:
                 break  # what went wrong with one holds for all of them
-        return _LOOK_S
+        due_s = min((self._known(one).due_in_s(now_s) for one in allowed), default=_LOOK_S)
+        return max(_LOOK_S, min(_LONGEST_LOOK_S, due_s))
 
     def _growing(self) -> list[Recording]:
         """Return what is written to and wanted, whoever waits longest first."""
@@ -215,7 +219,7 @@ class WhileRecording:
             return False
         with self._shared.lock.opened():
             known.look(source, self._shared.clock.now_s())
-        if not known.has_bytes:
+        if not known.has_bytes(self._shared.clock.now_s()):
             return False
         client = self._connected()
         if recording.upload_id is None:

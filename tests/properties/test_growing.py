@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core.growing import (
+    BEHIND_S,
     BLOCK_BYTES,
+    LEAST_BYTES,
+    OLDEST_S,
     Growth,
     next_to_send,
+    overdue_to_send,
     rest_to_send,
     whole_blocks,
     written_upto,
@@ -49,6 +53,29 @@ def test_asked_again_and_again_it_sends_each_byte_behind_the_lag_once(received, 
     behind = max(0, upto - BLOCK_BYTES)
     assert behind == 0 or received.covers(ByteRange(0, behind))
     assert all(not one.intersects(other) for one in sent for other in sent if one is not other)
+
+
+@given(
+    held,
+    st.lists(st.tuples(st.floats(1.0, 5.0), st.integers(0, 3 * BLOCK_BYTES)), max_size=30),
+    st.floats(0.0, 10.0),
+)
+def test_what_is_overdue_is_next_was_there_for_a_while_and_is_a_block_at_most(
+    received, growth, later_s
+):
+    seen, now_s, length = Growth(), 0.0, 0
+    for pause_s, more in growth:
+        now_s, length = now_s + pause_s, length + more
+        seen.note(now_s, length)
+    where = overdue_to_send(received, seen, length, now_s + later_s)
+
+    if where is not None:
+        assert where.start == received.prefix
+        assert where.length <= BLOCK_BYTES
+        assert where.stop <= seen.length_at(now_s + later_s - BEHIND_S) <= length
+    else:
+        oldest = seen.length_at(now_s + later_s - OLDEST_S)
+        assert oldest - received.prefix < LEAST_BYTES
 
 
 @given(written, st.lists(st.booleans(), max_size=20))

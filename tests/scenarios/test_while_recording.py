@@ -95,7 +95,8 @@ def puts(stage: Stage) -> int:
 
 def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
     recording = stage.begin("a.ts")
-    stage.pass_steps(written=recording)
+    stage.link.bytes_per_s = 8 * MIB
+    stage.pass_steps(5, written=recording)
 
     assert puts(stage) - BEHIND in range(2000), "the create has a body, too"
     assert stage.lane.now(recording).state is State.GROWING
@@ -106,6 +107,31 @@ def test_all_but_what_was_written_last_is_sent_and_nothing_is_published(stage):
     assert stage.lane.now(recording).state is State.VERIFIED
     assert stage.is_true(recording, "a.ts")
     assert puts(stage) - len(DATA) in range(4000)
+
+
+@pytest.mark.parametrize("bytes_per_s", [16_000, 125_000, 500_000, 900_000])
+def test_what_the_camera_saw_ten_seconds_ago_has_arrived(stage, bytes_per_s):
+    recording, clock = stage.begin("a.ts", b""), stage.lane.clock
+    began_s = clock.now_s()
+
+    def length_s_ago(seconds: float) -> int:
+        return int(max(0.0, clock.now_s() - began_s - seconds) * bytes_per_s)
+
+    late = []
+    while (length := length_s_ago(0.0)) < min(60 * bytes_per_s, len(DATA)):
+        with open(recording.path, "ab") as file:
+            file.write(DATA[file.tell() : length])
+        clock.pass_s(stage.worker.step(clock.now_s()))
+        [upload, *_] = stage.scene.server.store.state.page(
+            device="cam", state=None, after=None, limit=1
+        ) or [None]
+        arrived = 0 if upload is None else upload.received.prefix
+        late.append(length_s_ago(10.0) - arrived)
+
+    assert max(late) <= 0
+    stage.finish(recording)
+    assert stage.is_true(recording, "a.ts")
+    assert puts(stage) - os.stat(recording.path).st_size < 16_000, "no byte went twice"
 
 
 def test_a_file_at_rest_is_sent_to_its_end_and_a_header_written_at_the_close_goes_again_then(stage):
