@@ -8,7 +8,6 @@ from collections.abc import Callable
 from ingest_server.fleet.members import Member
 from ingest_server.storage.interface import FleetStore
 
-
 QUICK_S = 0.1
 """An answer that takes longer tells the time less exactly, and is taken only..."""
 OLD_S = 60.0
