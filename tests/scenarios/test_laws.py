@@ -132,7 +132,9 @@ def test_L2_a_power_cut_between_receipt_and_delete_loses_nothing(tmp_path):
 # --- L4 -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(one, marks=pytest.mark.slow) for one in (2, 3))]
+)
 def test_L4_through_a_hundred_cuts_no_acknowledged_byte_is_sent_twice(tmp_path, seed):
     draw = random.Random(seed)
     with scene(tmp_path) as stage:

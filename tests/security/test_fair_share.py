@@ -40,6 +40,7 @@ def in_pieces(site, client, count: int) -> list[str]:
     return sorted(row[0] for row in site.state.rows("SELECT id FROM uploads"))
 
 
+@pytest.mark.slow
 def test_a_list_is_paged_by_bytes_and_whole_for_who_follows_next(site):
     client = site.device()
     made = in_pieces(site, client, 60)

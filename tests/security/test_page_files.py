@@ -133,6 +133,7 @@ def test_a_server_that_others_can_reach_has_no_page_before_its_operator_says_so(
     assert assets.status_code == 404
 
 
+@pytest.mark.slow
 def test_the_files_of_the_page_are_in_what_is_installed(tmp_path):
     root = PAGE.parents[1]
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

@@ -164,6 +164,7 @@ def test_row_30_guesses_are_bounded_and_the_right_one_is_not_looked_at_among_the
     assert from_elsewhere.status_code == 204
 
 
+@pytest.mark.slow
 def test_a_crowd_that_logs_in_at_once_is_bounded_and_devices_go_on(site):
     start = threading.Barrier(IN_LINE + 3)
 

@@ -149,7 +149,7 @@ def serving(
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
     server = UploadServer(settings, app, now_s=time.monotonic, tls=tls, observer=observer)
-    server.expiration_interval = 0.05  # how soon it notices a stop
+    server.expiration_interval = 0.05  # how soon it sees who is late
     server.listen()
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -110,7 +110,7 @@ def secured(folder: Path, *, more: str = "", **tables: dict[str, Any]) -> Iterat
     }
     path.write_text(toml(tables) + more)
     server = IngestServer(load(path, environ={}))
-    server._http.expiration_interval = 0.05  # how soon it notices a stop
+    server._http.expiration_interval = 0.05  # how soon it sees who is late
     server.start()
     try:
         with ExitStack() as stack:

@@ -69,6 +69,7 @@ def read_on(peer: Peer) -> bytes:
     return found
 
 
+@pytest.mark.slow
 def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site, secret):
     path = stored(site)
     http = site.server._http
@@ -90,6 +91,7 @@ def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site
         assert later.answer().body == BIG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_what_is_sent_in_slices_comes_whole_and_the_connection_goes_on(tmp_path, is_tls):
     def app(environ, start_response):

@@ -382,6 +382,7 @@ def test_a_server_shows_its_figures_on_the_private_listener_only(tmp_path):
     assert b"ingest_" not in refusal
 
 
+@pytest.mark.slow
 def test_what_a_command_beside_the_server_does_is_counted_as_an_event(tmp_path):
     with running(tmp_path, mode="open") as server:
         with httpx.Client(base_url=server.address.url) as client:

@@ -107,6 +107,7 @@ def test_a_stall_ends_in_time_and_loses_nothing(app):
     assert bytes(app.received) == b"x" * 123
 
 
+@pytest.mark.slow
 def test_slow_but_moving_is_never_ended_by_the_read_timeout(app):
     with serving(app, read_timeout_s=0.3) as server, Peer(server.address) as peer:
         peer.send(put(10))
@@ -157,6 +158,7 @@ def test_a_client_that_reads_only_behind_its_whole_body_hears_the_refusal(server
         assert peer.answer().status == 413
 
 
+@pytest.mark.slow
 def test_a_refused_body_that_comes_slowly_is_dropped_while_it_comes(server):
     pause = threading.Event()
     with Peer(server.address) as peer:

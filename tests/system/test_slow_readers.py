@@ -158,6 +158,7 @@ def test_a_reader_below_the_least_rate_is_ended(app, min_rate):
             peer.answer()
 
 
+@pytest.mark.slow
 def test_a_reader_above_the_least_rate_is_never_ended_however_long_it_takes(app):
     pause = threading.Event()
     with serving(app, min_rate=1000, min_rate_window_s=0.1) as server, reluctant(server) as peer:

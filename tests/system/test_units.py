@@ -89,6 +89,7 @@ def test_a_service_is_exposed_to_no_more_than_it_needs(unit, tmp_path):
     assert code == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_started_command_and_its_options_exist(unit):
     text = (DEPLOY / f"{unit}.service").read_text()

@@ -90,6 +90,12 @@ def consumer(*statuses, **more):
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """A worker without work looks for some soon."""
+    monkeypatch.setattr(deliveries, "IDLE_S", 0.02)
+
+
 @pytest.fixture
 def secret_file(tmp_path):
     path = tmp_path / "secret"

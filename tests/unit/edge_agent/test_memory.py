@@ -87,6 +87,7 @@ def test_what_is_loaded_already_or_not_installed_is_left_alone(package):
     assert "not_installed_at_all" not in sys.modules
 
 
+@pytest.mark.slow
 def test_the_agent_s_libraries_work_without_what_it_defers():
     """In a process of its own: this one has loaded everything long ago."""
     program = """

@@ -7,13 +7,15 @@ import threading
 import pytest
 
 from edge_host.command_line import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from ingest_server.operate import devices
 from tests.support.console import Operator
 from tests.support.fleet import Site, state
 from tests.support.ingest import ingest
 
 
 @pytest.fixture
-def operator(tmp_path, capsys):
+def operator(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(devices, "LOOK_S", 0.02)
     return Operator(tmp_path, capsys)
 
 

@@ -45,6 +45,7 @@ def test_without_aes_the_server_that_we_have_takes_chacha20_in_tls_1_2(authority
     assert "CHACHA20" in agreed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("configured", "cipher"), [(True, "CHACHA20"), (False, "AES")])
 def test_what_the_install_page_says_puts_chacha20_first_in_tls_1_3(authority, configured, cipher):
     program = (

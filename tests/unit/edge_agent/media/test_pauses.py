@@ -47,7 +47,7 @@ def test_what_is_named_like_a_file_that_grew_after_a_pause_is_waited_for_from_th
     assert folder.states()["gps-2026-11-29.csv"] is State.STABLE
 
 
-@pytest.mark.parametrize("pause_s", [130.0, 360.0, 86_400.0])
+@pytest.mark.parametrize("pause_s", [130.0, 360.0, pytest.param(86_400.0, marks=pytest.mark.slow)])
 def test_a_file_that_is_taken_up_again_much_later_waits_no_longer(folder, pause_s):
     append(folder, folder.write("flights.csv"), pause_s)
     folder.pass_time(7.0)

@@ -106,6 +106,7 @@ def program(clip, request):
         child.stdin.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("probe", "program"),
     [(LeaseProbe(), "late"), (LeaseProbe(), "at once"), (KnowsNothing(), "at once")],

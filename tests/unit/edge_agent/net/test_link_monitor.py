@@ -114,6 +114,7 @@ def watching(port, *, ask=lambda: True):
         watch.stop()
 
 
+@pytest.mark.slow
 def test_the_return_of_a_server_is_told_once_it_answers():
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
@@ -144,6 +145,7 @@ def test_somebody_who_accepts_but_is_not_our_server_is_no_return():
         assert not returned.wait(0.2)
 
 
+@pytest.mark.slow
 def test_a_question_that_cannot_be_asked_does_not_end_the_watch():
     asked = []
 
@@ -172,6 +174,7 @@ def test_a_certificate_that_is_half_renewed_is_no_answer(tmp_path):
     assert not answers(settings, SystemClock())
 
 
+@pytest.mark.slow
 def test_an_answer_ends_the_looking():
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
@@ -182,6 +185,7 @@ def test_an_answer_ends_the_looking():
             assert not returned.wait(1.3)
 
 
+@pytest.mark.slow
 def test_without_a_request_nothing_is_done():
     def switches():
         (thread,) = threads_of_a_watch()
@@ -247,6 +251,7 @@ def test_the_server_is_away_from_a_request_that_breaks_to_one_that_is_answered()
     assert seen == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_name_server_that_is_silent_holds_the_watch_up_for_a_second_at_most():
     over = threading.Event()
     names = Resolver(lambda *_, **__: over.wait(10) and [])

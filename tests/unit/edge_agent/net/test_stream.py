@@ -189,6 +189,7 @@ def test_a_body_in_doubt_that_is_refused_is_not_sent_at_all(secured):
     assert rest == [b""]
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_know_of_continue_gets_the_body_after_a_second(secured):
     def serve(connection):
         head_of(connection)
@@ -333,6 +334,7 @@ def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second():
         assert took < 0.5
 
 
+@pytest.mark.slow
 def test_attempts_that_nobody_answers_are_waited_for_asleep():
     class Watched(SystemClock):
         looks = 0

@@ -74,6 +74,7 @@ class Site:
 
     def close(self) -> None:
         self.server.stop()
+        self.activity.touch()  # who follows looks now, and not in a second
         self.store.close()
 
     def raw(self, request: bytes) -> dict:

@@ -1,5 +1,7 @@
 """The server knows what the device holds, run by run, and nothing is told twice."""
 
+import pytest
+
 from edge_agent.core.upload import Event
 from edge_agent.report.holds import ROWS
 from edge_agent.store.recordings import Found, Identity
@@ -91,6 +93,7 @@ def test_a_long_list_comes_in_runs_of_which_none_is_told_twice(server, agent):
     assert [run["is_whole"] for run in server.holds] == [False, False, False]
 
 
+@pytest.mark.slow
 def test_names_that_make_a_run_too_long_come_in_shorter_ones(server, agent):
     record(agent, *(f"{number}.mp4" for number in range(1500)), folder="ä" * 2000)
     agent.run_for(60)

@@ -106,6 +106,7 @@ def test_that_a_device_is_still_mad_is_said_again_with_the_number(fleet, message
     assert told == [1, 40]
 
 
+@pytest.mark.slow
 def test_a_device_that_was_away_for_weeks_tells_all_that_its_outbox_holds(fleet, messages):
     taken = {say(messages, "event", event(number)) for number in range(10_000)}
 
@@ -113,6 +114,7 @@ def test_a_device_that_was_away_for_weeks_tells_all_that_its_outbox_holds(fleet,
     assert kept(fleet) == 1000
 
 
+@pytest.mark.slow
 def test_more_events_than_any_outbox_holds_are_left_out(fleet, messages):
     for _ in range(12_000):
         say(messages, "event", event(1))

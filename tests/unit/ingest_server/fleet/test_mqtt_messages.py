@@ -167,6 +167,7 @@ def test_an_outbox_of_a_thousand_events_is_taken_at_once(fleet, hear):
     assert len(fleet.store.events("drone-1", after=None, limit=2000)) == 1000
 
 
+@pytest.mark.slow
 def test_nonsense_without_end_is_a_few_lines_in_the_log_that_say_how_many_there_were(fleet, hear):
     with capture_logs() as lines:
         for number in range(5000):

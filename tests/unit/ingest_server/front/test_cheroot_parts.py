@@ -96,7 +96,7 @@ def test_a_stop_is_noticed_at_once_and_not_with_the_next_look(server):
     server.now_s = time.monotonic
     cheroot_parts.Server.park_connections(server)
     server.expiration_interval = 3600
-    serving = threading.Thread(target=server.serve)
+    serving = threading.Thread(target=server.serve, daemon=True)
     serving.start()
     while server._connections.at_rest.is_set():
         pass

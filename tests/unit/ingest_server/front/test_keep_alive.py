@@ -1,5 +1,7 @@
 """How long a connection that sends nothing is kept."""
 
+import pytest
+
 from tests.support.raw_http import Peer, serving
 
 
@@ -8,6 +10,7 @@ def app(_environ, start_response):
     return [b""]
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says():
     ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with (

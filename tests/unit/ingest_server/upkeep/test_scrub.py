@@ -227,6 +227,7 @@ def test_the_command_verifies_beside_a_running_server(site):
     assert "moved to quarantine/" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_server_is_one_sentence(site, tmp_path):
     site.stop()
     (tmp_path / "empty").mkdir()
@@ -247,6 +248,7 @@ class Counting(Observer):
         self.scopes.append(scope)
 
 
+@pytest.mark.slow
 def test_a_running_server_counts_what_the_command_finds_once(site):
     site.observer = counting = Counting()
     site.restart()

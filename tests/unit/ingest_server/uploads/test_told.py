@@ -266,7 +266,9 @@ def test_a_length_is_told_late_and_once(site):
         site.receiver.set_length("cam", site.create("b"), 6)
 
 
-@pytest.mark.parametrize(("wait_s", "retry_after_s"), [(0.0, 1.0), (1.2, 1.2)])
+@pytest.mark.parametrize(
+    ("wait_s", "retry_after_s"), [(0.0, 1.0), pytest.param(1.2, 1.2, marks=pytest.mark.slow)]
+)
 def test_a_complete_that_takes_longer_than_the_wait_says_when_to_ask_again(
     tmp_path, wait_s, retry_after_s
 ):

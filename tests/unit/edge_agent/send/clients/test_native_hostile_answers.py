@@ -219,6 +219,7 @@ def test_the_most_block_digests_that_a_server_gives_are_read():
     assert len(answer.blocks) == 4096
 
 
+@pytest.mark.slow
 def test_a_compressed_answer_fills_no_memory():
     bomb = gzip.compress(bytes(256 * MIB), 9)
     head = (
