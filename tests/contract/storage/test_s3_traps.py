@@ -279,6 +279,19 @@ def test_whole_parts_are_sent_once_and_all_but_the_last_are_equal(site, proxy):
     assert not any(one.header("x-amz-copy-source-range") for one in proxy.seen)
 
 
+def test_a_request_that_begins_within_a_part_fills_the_next_ones(site, proxy):
+    data = os.urandom(3 * PART_BYTES)
+    upload = site.create(length=len(data))
+    site.put(upload, 0, data[:1000])
+    site.put(upload, 1000, data[1000:])
+
+    receipt = site.complete(upload, data)
+
+    assert site.published() == {receipt.published_as: data}
+    assert sum(one.kind == "part" for one in proxy.seen) == 1
+    assert proxy.bytes_sent() <= len(data) + PART_BYTES + 1000
+
+
 def test_small_requests_are_sent_twice_at_most(site, proxy):
     upload = site.create(length=LENGTH)
     step = PART_BYTES // 3
