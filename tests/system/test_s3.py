@@ -177,7 +177,7 @@ def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong_are_one_sentence(che
 
     assert "there is no such bucket: make it, or name another as [storage] blobs" in missing[-1]
     assert "the store does not take the key (InvalidAccessKeyId)" in unknown[-1]
-    assert "the store cannot be reached" in away[-1]
+    assert "nobody answers there: see [storage] endpoint" in away[-1]
 
 
 def test_a_database_that_takes_no_writes_is_one_sentence(check):

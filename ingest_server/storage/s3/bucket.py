@@ -22,7 +22,13 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 
 from ingest_server.storage.s3.place import Place
 
@@ -399,8 +405,11 @@ def _as_os_errors(about: str) -> Iterator[None]:
             "AWS_SECRET_ACCESS_KEY",
             about,
         ) from error
+    except (ConnectTimeoutError, EndpointConnectionError) as error:
+        said = "nobody answers there: see [storage] endpoint, and whether the store runs"
+        raise OSError(errno.EIO, said, about) from error
     except BotoCoreError as error:
-        raise OSError(errno.EIO, f"the store cannot be reached: {error}", about) from error
+        raise OSError(errno.EIO, f"asking the store failed ({error})", about) from error
 
 
 def _error_of(code: str, message: str, about: str) -> OSError:
