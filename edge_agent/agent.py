@@ -54,6 +54,7 @@ from edge_agent.report.state_document import StateDocuments, status_line
 from edge_agent.send.enrolment import Enrolment
 from edge_agent.send.receipts import standing_of
 from edge_agent.send.wiring import (
+    make_deadlines,
     make_group_telling,
     make_link_watch,
     make_receipt_client,
@@ -145,6 +146,7 @@ class Agent:
             settings, self._store, self._sender, clock, link=self._link, way=self._way
         )
         self._apply_groups(settings)
+        self._deadlines = make_deadlines(settings, self._store, self._sender, self.activity, clock)
         self._while_recording = make_while_recording(
             settings, self._sender, self._folders, clock, link=self._link, way=self._way
         )
@@ -226,6 +228,7 @@ class Agent:
             self._worker(ProblemCode.COMMANDS_FAILED, "commands", self._commands.desk.step),
             WorkerThread("while-recording", self._while_recording.step, clock=self._clock),
             WorkerThread("groups", self._groups.step, clock=self._clock),
+            WorkerThread("deadlines", self._deadlines.step, clock=self._clock),
         ]
         if self._settings.server.claim_token_file is not None:
             step = self._new_enrolment().step
@@ -398,7 +401,10 @@ class Agent:
         self._apply_priorities(change.settings)
         self._apply_groups(change.settings)
         self._sender.reconfigure(change.settings.upload)
-        self._sender.go_by(owner_rules(change.settings))
+        rules = owner_rules(change.settings)
+        self._sender.go_by(rules)
+        self._deadlines.go_by(rules.deadlines)
+        self._runners["deadlines"].wake()
         self._sender.wake()
         self._janitor.reconfigure(change.settings.retention)
         self._commands.reconfigure(change.settings)

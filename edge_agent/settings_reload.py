@@ -33,7 +33,7 @@ _LIVE = frozenset(
 )
 
 
-_LIVE_LISTS = frozenset({"link", "plan", "priority"})
+_LIVE_LISTS = frozenset({"deadline", "link", "plan", "priority"})
 """Lists of tables, which change as a whole."""
 
 

@@ -33,11 +33,12 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from edge_agent.base.recording_names import IGNORE, PATTERNS
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
 from edge_agent.core.data_plan import DataPlan
+from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.packets import DSCP, CongestionControl
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import PriorityRule, Slot
-from edge_agent.core.window import Window
+from edge_agent.core.window import Moment, Window
 from edge_host.settings import LayeredSettings, OneOrMore
 from upload_protocol.headers import is_device_id
 
@@ -408,6 +409,29 @@ def _plans_told_apart(plans: tuple[PlanSettings, ...]) -> tuple[PlanSettings, ..
     return plans
 
 
+class DeadlineSettings(_Settings):
+    """By when some recordings are wanted, whatever the link costs; the first that fits counts."""
+
+    match: Annotated[str, Field(min_length=1, max_length=200)] = "*"
+    """Shell patterns for the place below the watched folder, as `PrioritySettings.match`."""
+
+    folder: str = ""
+    """The name of one of several watched folders; empty: all of them."""
+
+    by: str
+    """``06:00`` or ``mon-fri 06:00`` in local time: the first after a recording was found."""
+
+    @field_validator("by")
+    @classmethod
+    def _readable_moment(cls, text: str) -> str:
+        Moment.parse(text)
+        return text
+
+    def rule(self) -> Deadline:
+        which = PriorityRule(self.match, 0, self.folder)
+        return Deadline(which, Moment.parse(self.by))
+
+
 class PowerSettings(_Settings):
     """On which power recordings are sent."""
 
@@ -676,6 +700,7 @@ class AgentSettings(LayeredSettings):
     priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
     plan: Annotated[tuple[PlanSettings, ...], AfterValidator(_plans_told_apart)] = ()
+    deadline: Annotated[tuple[DeadlineSettings, ...], Field(max_length=64)] = ()
     power: PowerSettings = PowerSettings()
     mqtt: MqttSettings = MqttSettings()
     commands: CommandSettings = CommandSettings()

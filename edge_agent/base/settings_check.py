@@ -62,10 +62,13 @@ def problems_of_files(settings: AgentSettings) -> Iterator[str]:
 def _unknown_folders(settings: AgentSettings) -> Iterator[str]:
     names = [one.name for one in settings.watch]
     known = ", ".join(repr(name) for name in names if name) or "none has a name"
-    for number, rule in enumerate(settings.priority, 1):
-        if rule.folder and rule.folder not in names:
-            said = f"there is no [[watch]] {rule.folder[:40]!r}: {known}"
-            yield f"[[priority]] number {number}: folder: {said}"
+    named = [("priority", [one.folder for one in settings.priority])]
+    named.append(("deadline", [one.folder for one in settings.deadline]))
+    for table, folders in named:
+        for number, folder in enumerate(folders, 1):
+            if folder and folder not in names:
+                said = f"there is no [[watch]] {folder[:40]!r}: {known}"
+                yield f"[[{table}]] number {number}: folder: {said}"
 
 
 def _unknown_plans(settings: AgentSettings) -> Iterator[str]:

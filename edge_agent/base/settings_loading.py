@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import (
     AgentSettings,
+    DeadlineSettings,
     LinkSettings,
     PlanSettings,
     PrioritySettings,
@@ -42,6 +43,7 @@ _WORDS = Words(
 )
 _PATHS = frozenset(path_keys(AgentSettings))
 _ROWS: dict[str, type[BaseModel]] = {
+    "deadline": DeadlineSettings,
     "link": LinkSettings,
     "plan": PlanSettings,
     "priority": PrioritySettings,

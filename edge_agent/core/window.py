@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
@@ -45,6 +45,41 @@ class Window:
             return today in self.days and self.start <= minute < self.stop
         is_begun = today in self.days and minute >= self.start
         return is_begun or (yesterday in self.days and minute < self.stop)
+
+
+_MOMENT = re.compile(r"(?:(?P<days>[a-z]{3}(?:[-,][a-z]{3})*)\s+)?(?P<at>\d{1,2}:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A minute of certain days."""
+
+    days: frozenset[int]
+    minute: int
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """Read ``06:00`` (each day) or ``mon-fri 06:00``.
+
+        Raises:
+            ValueError: neither; the message is for the person who wrote it.
+        """
+        found = _MOMENT.fullmatch(text.strip().lower())
+        if found is None:
+            raise ValueError(f'{text[:40]!r} is no time of day: write "06:00" or "mon-fri 06:00"')
+        days = frozenset(range(7)) if found["days"] is None else _days(found["days"])
+        minute = _minute(found["at"])
+        if minute == _DAY_MINUTES:
+            raise ValueError(f'{text[:40]!r} is no time of day: write "00:00" for midnight')
+        return cls(days, minute)
+
+    def next_after(self, local: datetime, age_s: float) -> float:
+        """Return the seconds from *age_s* before *local* to the first such moment, 0 at the least."""
+        begin = local - timedelta(seconds=age_s)
+        day = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+        moments = (day + timedelta(days=later, minutes=self.minute) for later in range(8))
+        first = next(one for one in moments if one.weekday() in self.days and one >= begin)
+        return (first - begin).total_seconds()
 
 
 def _days(text: str) -> frozenset[int]:

@@ -114,7 +114,7 @@ class ThrottledBody:
 
     def _look_around_at_times(self, recording: Recording, progress: UploadProgress) -> None:
         now_s = self._clock.now_s()
-        if now_s - self._shown_s < _SHOW_S:
+        if now_s - self._shown_s < _SHOW_S and not self._permission.is_spent:
             return
         self._shown_s = now_s
         self._activity.beat(WORKER, now_s)

@@ -15,6 +15,7 @@ from datetime import date, datetime
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.core.data_plan import DataPlan, PlanUse
+from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import Note, SendingRules, Slot, day_of, decide
@@ -33,6 +34,8 @@ WORK = (State.STABLE, State.SENDING, State.SENT)
 """What lanes have to do with."""
 
 _CARRIED = "carried"
+_OF_LINKS = frozenset({"metered", "plan", "schedule"})
+"""What holds a link back that a deadline uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,20 @@ class OwnerRules:
     power: PowerRule = field(default_factory=PowerRule)
     plans: Mapping[str, DataPlan] = field(default_factory=dict)
     """By the names that rules for links have."""
+    deadlines: Sequence[Deadline] = ()
     hold_file: bytes | None = None
     """While it is there nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What people are told of deadlines."""
+
+    beforehand: str = ""
+    """From when on a link that costs is used, said with why it is not now; empty: nothing is due."""
+    is_near: bool = False
+    """Whether something goes now that would miss its deadline."""
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +75,12 @@ class LinkInUse:
 
 
 def why_not_used(
-    name: str, links: Sequence[LinkRule], tunnel: str | None, facts: LinkFacts = NOTHING_KNOWN
+    name: str,
+    links: Sequence[LinkRule],
+    tunnel: str | None,
+    facts: LinkFacts = NOTHING_KNOWN,
+    *,
+    is_due: bool = False,
 ) -> str | None:
     """Return why the interface *name* is not used in place of the usual one; None: it may be.
 
@@ -70,10 +90,11 @@ def why_not_used(
     Args:
         tunnel: the usual way, if it is one.
         facts: what is known of the interface beside its name.
+        is_due: whether something would miss its deadline without it: then it may be metered.
     """
     rule = rule_for(links, name, facts)
     if rule is not None:
-        if rule.metered and rule.daily_bytes is None and not rule.plan:
+        if rule.metered and rule.daily_bytes is None and not rule.plan and not is_due:
             who = "NetworkManager" if rule.metered_if_told else f'[[link]] match = "{rule.match}"'
             return f"{who} says that it is metered, without daily_bytes or plan"
         if any(one.strip("*?") for one in rule.match.split("|")):
@@ -114,6 +135,8 @@ class LinkPolicy:
         """Bytes that may be sent before it must be asked anew, for a data plan's sake."""
         self._plan: DataPlan | None = None
         """What was sent since the last look went over a link of this one."""
+        self.foretold = Foretold()
+        """What whoever looks at deadlines says."""
         self.rules = OwnerRules()
         self.last = LinkInUse()
         """What the last `look` found; may be read from any thread."""
@@ -141,6 +164,10 @@ class LinkPolicy:
             return NOTHING_KNOWN
         return self._around.link(interface)
 
+    def is_spent(self, sent_bytes: int) -> bool:
+        """Return whether the last `look` holds no more, for *sent_bytes* changed what a plan has left."""
+        return sent_bytes - self._counted >= self._good_for
+
     def look(self, now_s: float, sent_bytes: int) -> SendingRules:
         """Return what is allowed now.
 
@@ -149,7 +176,7 @@ class LinkPolicy:
         """
         looked_s = self._looked_s
         is_fresh = looked_s is not None and 0 <= now_s - looked_s < _LOOK_S
-        if is_fresh and sent_bytes - self._counted < self._good_for:
+        if is_fresh and not self.is_spent(sent_bytes):
             return self._verdict
         self._looked_s = now_s
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
@@ -176,11 +203,19 @@ class LinkPolicy:
         self._good_for = math.inf
         if plan is not None:
             self._good_for = max(1, min(plan.unchanged_for, self._plans.ahead(plan.plan)))
-        self._verdict = replace(verdict, notes=(*notes, *verdict.notes))
+        self._verdict = self._with_deadlines(
+            replace(verdict, notes=(*notes, *verdict.notes, *self.foretold.notes))
+        )
         if self._has_urgent(self._verdict.urgent_from):
             self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
         return self._verdict
+
+    def _with_deadlines(self, verdict: SendingRules) -> SendingRules:
+        """Return *verdict* with from when on a deadline matters more than what the link costs."""
+        if not self.foretold.beforehand or verdict.blocked_by not in _OF_LINKS:
+            return verdict
+        return replace(verdict, detail=f"{verdict.detail}; {self.foretold.beforehand}")
 
     def _has_urgent(self, least: int | None) -> bool:
         """Return whether something is to be sent that a person wants now, whatever the rules say."""

@@ -16,7 +16,7 @@ from edge_agent.core.groups import Role
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import SendingRules
-from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
+from edge_agent.send.link_policy import Foretold, LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
@@ -60,6 +60,11 @@ class Permission:
         """Nothing is asked any more; what was sent is written down."""
         self._policy.close(self._throttle.sent)
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether so much was sent that another answer is due, for a data plan's sake; for any thread."""
+        return self._policy.is_spent(self._throttle.sent)
+
     def may_send(self, now_s: float) -> Wait | None:
         """Return why nothing may be sent now, in words for a person; None: it may.
 
@@ -100,6 +105,11 @@ class Permission:
     def go_by(self, rules: OwnerRules) -> None:
         """Go by *rules*, all of them, from the next question on."""
         self._policy.rules = rules
+        self._policy.ask_anew()
+
+    def foretell(self, foretold: Foretold) -> None:
+        """Say what is said of deadlines from the next question on."""
+        self._policy.foretold = foretold
         self._policy.ask_anew()
 
     def choose_originals(self, original: str) -> None:

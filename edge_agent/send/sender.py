@@ -38,7 +38,7 @@ from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.description import Appends, MetadataOf, appends_nothing, no_metadata
 from edge_agent.send.lane import Lane, Shared
 from edge_agent.send.lane_factory import LaneFactory
-from edge_agent.send.link_policy import LinkInUse, LinkPolicy, OwnerRules
+from edge_agent.send.link_policy import Foretold, LinkInUse, LinkPolicy, OwnerRules
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -184,6 +184,11 @@ class Sender:
             self._permission.go_by(rules)
             with suppress(StoreError):
                 self._permission.may_send(self._clock.now_s())
+
+    def foretell(self, foretold: Foretold) -> None:
+        """Say what is said of deadlines, from now on."""
+        with self._lock:
+            self._permission.foretell(foretold)
 
     def hold_originals(self, original: str) -> None:
         """Send originals ``always``, ``unmetered`` or ``on-demand``, from now on."""

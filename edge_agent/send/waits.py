@@ -33,7 +33,12 @@ _OF_RULES = frozenset(
 
 _NOTES = {
     one.value: one
-    for one in (ProblemCode.RULE_UNKNOWN, ProblemCode.HOLD_STALE, ProblemCode.PLAN_LOW)
+    for one in (
+        ProblemCode.RULE_UNKNOWN,
+        ProblemCode.HOLD_STALE,
+        ProblemCode.PLAN_LOW,
+        ProblemCode.DEADLINE_LATE,
+    )
 }
 """What a note of the rules may be about."""
 

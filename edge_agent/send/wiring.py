@@ -32,6 +32,7 @@ from edge_agent.net.route import interface_to
 from edge_agent.net.way import Way
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
+from edge_agent.send.deadlines import Deadlines
 from edge_agent.send.group_telling import GroupTelling
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules, why_not_used
 from edge_agent.send.sender import Sender
@@ -185,7 +186,7 @@ def make_sender(
         return tunnel_among(way.usual, interface_to(""))
 
     link.others.may_use = lambda name: why_not_used(
-        name, policy.rules.links, tunnel(), policy.facts(name)
+        name, policy.rules.links, tunnel(), policy.facts(name), is_due=policy.foretold.is_near
     )
     link.others.is_beside_tunnel = lambda: tunnel() is not None
     link.others.is_wanted = lambda: not policy.last.verdict.holds_every_link
@@ -200,10 +201,27 @@ def owner_rules(settings: AgentSettings) -> OwnerRules:
         upload.slots(),
         upload.max_rate,
         settings.groups.original,
+        deadlines=[one.rule() for one in settings.deadline],
         power=settings.power.rule(),
         plans={one.name: one.rule() for one in settings.plan},
         hold_file=None if hold_file is None else os.fsencode(hold_file),
     )
+
+
+def make_deadlines(
+    settings: AgentSettings, store: Store, sender: Sender, activity: Activity, clock: Clock
+) -> Deadlines:
+    """Return what has *sender* send in time what has a deadline."""
+    made = Deadlines(
+        store,
+        activity,
+        clock,
+        link=lambda: sender.link_in_use,
+        tell=sender.foretell,
+        obey=sender.obey,
+    )
+    made.go_by(owner_rules(settings).deadlines)
+    return made
 
 
 def make_group_telling(

@@ -8,7 +8,7 @@ from functools import partial
 
 from edge_agent.base.clock import Clock
 from edge_agent.core.recording import Found, Recording
-from edge_agent.core.schedule import PriorityRule, Ranked, priority_of
+from edge_agent.core.schedule import DUE, PriorityRule, Ranked, priority_of
 from edge_agent.core.upload import PENDING
 from edge_agent.store.recordings import Store
 
@@ -38,11 +38,13 @@ def apply(store: Store, rules: Sequence[PriorityRule], clock: Clock | None = Non
 def review(store: Store, after_seq: int) -> int | None:
     """Give some recordings behind *after_seq* the priority of now; return the last; None: no more.
 
+    What goes for its deadline's sake is left to whoever looks at deadlines.
+
     Raises:
         StoreError: they keep what they had; another call does it again.
     """
     page = store.in_states(*PENDING, after_seq=after_seq, limit=_PAGE)
-    store.prioritise(page)
+    store.prioritise([one for one in page if one.priority != DUE])
     return page[-1].seq if len(page) == _PAGE else None
 
 

@@ -256,6 +256,14 @@ class Store:
                     "UPDATE recording SET priority = ? WHERE seq = ? AND is_chosen = 0", changed
                 )
 
+    def raise_priority(self, numbers: Collection[int], priority: int) -> None:
+        """Give those of *numbers* that nobody has chosen one for *priority*, if theirs is less."""
+        with self._database.transaction() as run:
+            run.executemany(
+                "UPDATE recording SET priority = ? WHERE seq = ? AND is_chosen = 0 AND priority < ?",
+                [(priority, one, priority) for one in numbers],
+            )
+
     def choose_priority(self, recording: Recording, priority: int) -> None:
         """Give one its priority, on a person's word: no rule changes it afterwards."""
         with self._database.transaction() as run:

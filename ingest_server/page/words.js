@@ -67,6 +67,7 @@ const PROBLEMS = {
   source_silent: ['A watched folder does not answer: the server behind it is gone.', 'Look at that server and at the mount; it goes on by itself.'],
   left_out: ['Files in the folder are not sent: no pattern fits.', 'Add them to [watch] patterns, or to ignore.'],
   hold_stale: ['What holds it may have been left behind by a crash or a reboot.', 'If the robot is not busy: "edge-agent release", or remove the hold file.'],
+  deadline_late: ['Recordings miss their deadline at the rate of now.', 'They are sent first. A faster link would help.'],
   plan_low: ['Its data plan is used to a large part, or used up.', 'The notes of its state say how much, and when the plan begins anew.'],
   rule_unknown: ['What a rule asks for cannot be found out. It uploads all the same.', 'The notes of its state name the rule and the reason.'],
   watch_limit: ['The kernel watches no more folders; new recordings are found later.', 'Raise fs.inotify.max_user_watches.'],

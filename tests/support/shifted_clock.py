@@ -17,7 +17,9 @@ _SOURCE = r"""
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <string.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +55,14 @@ time_t time(time_t *out) {
     if (out) *out = found.tv_sec;
     return found.tv_sec;
 }
+
+int adjtimex(struct timex *state) {
+    int (*ask)(struct timex *) = dlsym(RTLD_NEXT, "adjtimex");
+    int code = ask(state);
+    if (!getenv("CLOCK_IS_SET")) return code;
+    state->status &= ~STA_UNSYNC;
+    return TIME_OK;
+}
 """
 
 
@@ -73,7 +83,8 @@ class ShiftedClock:
         with self._shift.open("r+b") as file:
             file.write(round(years * YEAR_S).to_bytes(8, "little", signed=True))
 
-    def wrap(self, command: list[object]) -> list[object]:
-        """Return *command* as a command whose clock is this one."""
+    def wrap(self, command: list[object], *, is_set: bool = False) -> list[object]:
+        """Return *command* as a command whose clock is this one, which the kernel believes if it *is_set*."""
         preload = [f"LD_PRELOAD={self._library}", f"SHIFTED_CLOCK={self._shift}"]
+        preload += ["CLOCK_IS_SET=1"] if is_set else []
         return ["env", *preload, *command]

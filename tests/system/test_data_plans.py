@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.support.processes import wait_for
+from tests.support.shifted_clock import ShiftedClock
 from tests.support.site import site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -47,6 +48,27 @@ def test_a_plan_that_is_used_up_holds_what_waits_says_until_when_and_survives_a_
     )
     assert "the data plan sim is used to" in " ".join(page.split())
     assert len(before) == 1
+
+
+@pytest.mark.long
+def test_a_clock_that_jumps_over_the_reset_day_and_back_gives_nothing_away(tmp_path):
+    clock = ShiftedClock(tmp_path / "clock")
+    with site(tmp_path, link=LINKS, plan=[plan()]) as here:
+        here.agent.command = clock.wrap(here.agent.command, is_set=True)
+        record(here.agent, "a.mp4")
+        here.agent.start()
+        here.wait_until_published(1)
+        record(here.agent, "b.mp4")
+        held = here.agent.wait_until_blocked_by("plan")
+        clock.shift(years=1 / 12 + 0.003)
+        here.wait_until_published(2)
+        clock.shift(years=0)
+        record(here.agent, "c.mp4")
+        again = here.agent.wait_until_blocked_by("plan")
+
+    assert "; it begins anew on 20" in held["blocked_detail"]
+    share = int(again["blocked_detail"].split("used to ")[1].split(" %")[0])
+    assert 195 <= share < 240
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
 from edge_agent.base.settings import (
     AgentSettings,
+    DeadlineSettings,
     LinkSettings,
     PlanSettings,
     PrioritySettings,
@@ -24,7 +25,7 @@ from edge_agent.core.schedule import Ranked
 from edge_host.settings import Layers
 from tests.support.certificates import Authority
 
-LISTS = (LinkSettings, PlanSettings, PrioritySettings)
+LISTS = (DeadlineSettings, LinkSettings, PlanSettings, PrioritySettings)
 KEYS = Layers(AgentSettings, _WORDS).keys
 EXAMPLE = Path(__file__).parents[4] / "config.example.toml"
 GOOD = """
@@ -81,7 +82,11 @@ def test_the_example_holds_every_key_with_its_default():
     assert example == defaults
     # Keys of a list of tables are not known one by one.
     of_lists = {key for one in LISTS for key in one.model_fields}
-    assert written == ({key[-1] for key in KEYS} - {"link", "plan", "priority", "watch"}) | of_lists
+    assert (
+        written
+        == ({key[-1] for key in KEYS} - {"deadline", "link", "plan", "priority", "watch"})
+        | of_lists
+    )
 
 
 def test_the_option_beats_the_variable_beats_the_file_beats_the_default(tmp_path):
@@ -580,6 +585,12 @@ def test_a_rule_for_links_asks_for_what_network_manager_says():
         ),
         ('[[link]]\nmatch = "' + "x" * 201 + '"', "match"),
         ("[power]\nmin_percent = 101", "min_percent"),
+        ('[[deadline]]\nby = "soon"', "[[deadline]] number 1: by 'soon' is no time of day"),
+        ('[[deadline]]\nmatch = "*"', "[[deadline]] number 1: by must be set"),
+        (
+            '[[deadline]]\nby = "06:00"\nfolder = "x"',
+            "[[deadline]] number 1: folder: there is no [[watch]] 'x'",
+        ),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, tables, said):

@@ -1,0 +1,77 @@
+"""Recordings that have to be at the server by a time of day: when they must go whatever the link costs; pure.
+
+They wait for a link that costs nothing as long as they can. What would be missed at the rate measured now goes
+at once, in the order of their deadlines, and no more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge_agent.core.schedule import PriorityRule, Ranked
+from edge_agent.core.window import Moment
+
+_SLOWER = 1.25
+"""A link may get that much slower, and what was measured may have been its best minute."""
+_OLDEST_S = 366 * 86_400.0
+"""What is older is late all the same, and calendars have an end."""
+_LEAD_S = 120.0
+"""For a connection, and for the server to verify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """What fits *which* has to be at the server by the first *by* after it was found."""
+
+    which: PriorityRule
+    by: Moment
+
+    def fits(self, what: Ranked) -> bool:
+        return self.which.fits(what)
+
+    def due_in_s(self, local: datetime, age_s: float) -> float:
+        """Return the seconds that are left for what was found *age_s* ago; below 0: it is late."""
+        age_s = min(age_s, _OLDEST_S)
+        return self.by.next_after(local, age_s) - age_s
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A recording that has a deadline."""
+
+    seq: int
+    left: int
+    """Bytes that the server does not have."""
+    due_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What follows for all that have a deadline."""
+
+    must_go: tuple[Work, ...] = ()
+    """They would miss it if they waited for another link; the first to be due first."""
+    begins_in_s: float | None = None
+    """When the first of the others will have to go; None: none is left."""
+    late: int = 0
+    """Of those that must go, how many miss it even so."""
+
+
+def outlook(works: Sequence[Work], bytes_per_s: float) -> Outlook:
+    """Return what must go now over whatever link there is, at *bytes_per_s*, which is above 0.
+
+    The first to be due is sent first (earliest deadline first, which misses none if any order misses none).
+    """
+    ordered = sorted(works, key=lambda one: (one.due_in_s, one.seq))
+    ahead, must_go, late = 0, 0, 0
+    latest: list[float] = []
+    for number, one in enumerate(ordered, 1):
+        ahead += one.left
+        takes_s = ahead / bytes_per_s
+        late += takes_s > one.due_in_s
+        latest.append(one.due_in_s - takes_s * _SLOWER - _LEAD_S)
+        if latest[-1] <= 0:
+            must_go = number
+    return Outlook(tuple(ordered[:must_go]), min(latest[must_go:], default=None), late)

@@ -1,0 +1,179 @@
+"""Has what would miss its deadline sent over whatever link there is, and says beforehand from when on.
+
+A worker beside the lanes. It gives such recordings a priority (`DUE`) with which they go over a link that
+costs, and at times at which nothing else goes; nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from edge_agent.base.activity import Activity
+from edge_agent.base.clock import Clock
+from edge_agent.base.errors import StoreError
+from edge_agent.core.deadline import Deadline, Outlook, Work, outlook
+from edge_agent.core.recording import Recording, age_s
+from edge_agent.core.schedule import DUE, Note, Ranked
+from edge_agent.send.link_policy import WORK, Foretold, LinkInUse
+from edge_agent.store.recordings import Store
+
+log = structlog.get_logger()
+
+_LOOK_S, _SOONEST_S, _LATEST_S = 30.0, 5.0, 60.0
+_ASLEEP_S = 3600.0
+_PAGE = 500
+_ASSUMED = 125_000.0
+"""Bytes per second of a link that nothing was measured of: what a weak mobile network does."""
+_SLOWEST = 1000.0
+_FIRST_YEAR, _LAST_YEAR = 2000, 9000
+"""A clock beyond them is not set, whatever the kernel says."""
+
+
+class Deadlines:
+    """A worker. `step` from one thread.
+
+    Args:
+        link: returns the link in use and what holds on it.
+        tell: called with what people are told.
+        obey: called when recordings have another priority.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        activity: Activity,
+        clock: Clock,
+        *,
+        link: Callable[[], LinkInUse],
+        tell: Callable[[Foretold], None],
+        obey: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._activity = activity
+        self._clock = clock
+        self._link = link
+        self._tell = tell
+        self._obey = obey
+        self._rates: dict[str, float] = {}
+        """Interface -> what was measured over it last."""
+        self._raised: set[int] = set()
+        """Numbers of recordings that have the priority already."""
+        self._told = Foretold()
+        self._is_clean = False
+        """Whether no recording has a priority that a rule of before gave it."""
+        self.rules: Sequence[Deadline] = ()
+
+    def go_by(self, rules: Sequence[Deadline]) -> None:
+        """Let *rules* hold from the next step on."""
+        self.rules, self._is_clean = rules, False
+
+    def step(self, _now_s: float) -> float:
+        """Look once at all that has a deadline; return the seconds until the next look."""
+        rules = self.rules
+        try:
+            return self._look(rules)
+        except StoreError as error:
+            log.warning("deadlines.waiting", error=str(error))
+            return _LOOK_S
+
+    def _look(self, rules: Sequence[Deadline]) -> float:
+        if not self._is_clean:
+            self._take_back(rules)
+            self._is_clean = True
+        if not rules:
+            self._say(Foretold())
+            return _ASLEEP_S
+        now = self._clock.now_utc()
+        if not self._clock.is_synchronised() or not _FIRST_YEAR < now.year < _LAST_YEAR:
+            text = "[[deadline]]: while the clock is not set nobody can say what would be missed; nothing goes for it"
+            self._say(Foretold(notes=(Note("rule_unknown", text),)))
+            return _LOOK_S
+        now = now.astimezone()
+        rate = self._rate()
+        found = outlook(list(self._works(rules, now)), rate)
+        self._let_go(found)
+        self._say(_foretold(found, now, rate))
+        soon_s = _LATEST_S if found.begins_in_s is None else found.begins_in_s
+        return min(_LATEST_S, max(_SOONEST_S, soon_s))
+
+    def _rate(self) -> float:
+        """Return what the link in use carries per second, as it was measured last."""
+        link, measured = self._link(), self._activity.rate_bytes_per_s
+        name = link.interface or ""
+        if measured is not None and self._activity.current is not None:
+            self._rates[name] = measured
+        rate = self._rates.get(name, _ASSUMED)
+        if link.verdict.max_rate is not None:
+            rate = min(rate, link.verdict.max_rate)
+        return max(_SLOWEST, rate)
+
+    def _works(self, rules: Sequence[Deadline], now: datetime) -> Iterator[Work]:
+        """Yield what can be sent and has a deadline."""
+        current, running_s = self._activity.current, self._store.running.now_s()
+        for one in self._pages():
+            rule = _rule_of(one, rules)
+            if rule is None:
+                continue
+            left = one.identity.length
+            if current is not None and current.recording_id == one.id:
+                left = max(0, left - current.acknowledged)
+            yield Work(one.seq, left, rule.due_in_s(now, age_s(one, running_s=running_s, now=now)))
+
+    def _pages(self) -> Iterator[Recording]:
+        after = 0
+        while True:
+            page = self._store.in_states(*WORK, after_seq=after, limit=_PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].seq
+
+    def _let_go(self, found: Outlook) -> None:
+        near = {one.seq for one in found.must_go}
+        if new := near - self._raised:
+            self._store.raise_priority(new, DUE)
+            log.info("deadline.near", recordings=len(new), late=found.late)
+            self._obey()
+        self._raised = near
+
+    def _take_back(self, rules: Sequence[Deadline]) -> None:
+        """Give what no rule is about any more the priority that it would have without."""
+        after: Recording | None = None
+        while True:
+            page = self._store.due(*WORK, after=after, at_least=DUE, limit=_PAGE)
+            stale = [one for one in page if one.priority == DUE and _rule_of(one, rules) is None]
+            self._store.prioritise(stale)
+            if len(page) < _PAGE:
+                break
+            after = page[-1]
+        self._raised.clear()
+        self._obey()
+
+    def _say(self, foretold: Foretold) -> None:
+        if foretold != self._told:
+            self._told = foretold
+            self._tell(foretold)
+
+
+def _rule_of(one: Recording, rules: Sequence[Deadline]) -> Deadline | None:
+    what = Ranked(one.place, one.watch, one.identity.length)
+    return next((rule for rule in rules if rule.fits(what)), None)
+
+
+def _foretold(found: Outlook, now: datetime, rate: float) -> Foretold:
+    beforehand = ""
+    if found.begins_in_s is not None:
+        at = now + timedelta(seconds=min(found.begins_in_s, 8 * 86_400))
+        beforehand = (
+            f"for what has a deadline a link that costs is used from {at:%Y-%m-%d %H:%M} on, at"
+            f" {rate / 1e6:.2f} MB/s"
+        )
+    is_near = bool(found.must_go)
+    if not found.late:
+        return Foretold(beforehand, is_near)
+    files = "1 recording misses its" if found.late == 1 else f"{found.late} recordings miss their"
+    text = f"{files} deadline at {rate / 1e6:.2f} MB/s, though sent first and over links that cost"
+    return Foretold(beforehand, is_near, (Note("deadline_late", text),))

@@ -1,0 +1,109 @@
+"""When recordings with a deadline must go over whatever link there is."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.core.deadline import Deadline, Outlook, Work, outlook
+from edge_agent.core.schedule import PriorityRule, Ranked
+from edge_agent.core.window import Moment
+
+HOUR_S = 3600.0
+SUNDAY_22 = datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
+AT_SIX = Deadline(PriorityRule("event/*", 1, "front"), Moment.parse("06:00"))
+
+
+@pytest.mark.parametrize(
+    ("by", "age_s", "left_s"),
+    [
+        ("06:00", 0, 8 * HOUR_S),
+        ("22:00", 0, 0.0),
+        ("21:59", 0, 24 * HOUR_S - 60),
+        ("06:00", 17 * HOUR_S, -16 * HOUR_S),
+        ("mon-fri 06:00", 0, 8 * HOUR_S),
+        ("mon 06:00", 40 * HOUR_S, 8 * HOUR_S),
+        ("sat 06:00", 0, 128 * HOUR_S),
+    ],
+)
+def test_it_is_due_at_the_first_such_time_after_it_was_found(by, age_s, left_s):
+    deadline = Deadline(PriorityRule("*", 1), Moment.parse(by))
+
+    assert deadline.due_in_s(SUNDAY_22, age_s) == left_s
+
+
+@pytest.mark.parametrize("text", ["", "6", "24:00", "06:60", "soon", "xyz 06:00", "06:00-07:00"])
+def test_what_is_no_time_of_day_is_refused(text):
+    with pytest.raises(ValueError, match=r"time of day|days are"):
+        Moment.parse(text)
+
+
+def test_it_is_about_what_lies_in_its_folder_and_fits_its_pattern():
+    assert AT_SIX.fits(Ranked("event/a.mp4", "front"))
+    assert not AT_SIX.fits(Ranked("event/a.mp4", "rear"))
+    assert not AT_SIX.fits(Ranked("day/a.mp4", "front"))
+
+
+def test_what_can_wait_waits_and_it_is_known_until_when():
+    found = outlook([Work(1, 3_600_000, 4 * HOUR_S)], 1000.0)
+
+    assert found == Outlook((), 4 * HOUR_S - 1.25 * HOUR_S - 120, 0)
+
+
+def test_only_what_would_be_missed_goes_and_what_is_due_later_waits_on():
+    first, second, third = Work(1, 10, 100.0), Work(2, 10**6, 3 * HOUR_S), Work(3, 10, 9 * HOUR_S)
+
+    found = outlook([third, second, first], 1000.0)
+
+    assert found.must_go == (first,)
+    assert 0 < found.begins_in_s < 3 * HOUR_S
+
+
+def test_many_small_ones_before_it_make_a_later_one_go():
+    works = [Work(number, 100_000, HOUR_S) for number in range(36)]
+
+    assert len(outlook(works, 1000.0).must_go) == 36
+    assert outlook(works, 1000.0).late == 0
+    assert outlook(works, 900.0).late > 0
+
+
+WORKS = st.lists(
+    st.builds(Work, st.integers(1, 10**6), st.integers(0, 10**12), st.floats(-(10**6), 10**6)),
+    max_size=30,
+    unique_by=lambda one: one.seq,
+)
+RATES = st.floats(1, 10**9)
+
+
+@given(WORKS, RATES)
+def test_whoever_waits_as_long_as_it_says_misses_nothing(works, rate):
+    found = outlook(works, rate)
+    others = sorted(set(works) - set(found.must_go), key=lambda one: (one.due_in_s, one.seq))
+    begin_s = max(0.0, found.begins_in_s or 0.0)
+
+    sent = sum(one.left for one in found.must_go)
+    for one in others:
+        sent += one.left
+        assert begin_s + sent / rate <= one.due_in_s + 1e-6
+
+
+@given(WORKS, RATES, st.floats(1, 10))
+def test_a_faster_link_lets_no_more_go_and_none_later(works, rate, times):
+    slow, fast = outlook(works, rate), outlook(works, rate * times)
+
+    assert len(fast.must_go) <= len(slow.must_go)
+    assert fast.late <= slow.late
+    assert slow.late <= len(slow.must_go)
+
+
+@given(WORKS, RATES)
+def test_what_must_go_is_what_is_due_first_and_something_is_left_if_a_time_is_said(works, rate):
+    found = outlook(works, rate)
+
+    rest = list(works)
+    for one in found.must_go:
+        rest.remove(one)
+    assert (found.begins_in_s is None) == (not rest)
+    if found.must_go and rest:
+        assert found.must_go[-1].due_in_s <= min(one.due_in_s for one in rest)

@@ -1,0 +1,134 @@
+"""What has a deadline waits for a link that costs nothing, and goes over any when it would be late."""
+
+from datetime import timedelta
+
+import pytest
+
+from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.settings import DeadlineSettings
+from edge_agent.core.link_rule import LinkRule
+from edge_agent.core.schedule import DUE, URGENT, PriorityRule
+from edge_agent.core.upload import State
+from edge_agent.send.deadlines import Deadlines
+from edge_agent.send.link_policy import OwnerRules
+from edge_agent.store import priorities
+from tests.support.memory_lane import memory_lane
+
+MIB = 2**20
+METERED = LinkRule("*", metered=True)
+
+
+class Stage:
+    """A lane over a link that costs, and who looks at deadlines."""
+
+    def __init__(self, lane):
+        self.lane = lane
+        lane.sender.go_by(OwnerRules([METERED]))
+        self.deadlines = Deadlines(
+            lane.store,
+            lane.activity,
+            lane.clock,
+            link=lambda: lane.sender.link_in_use,
+            tell=lane.sender.foretell,
+            obey=lane.sender.obey,
+        )
+
+    def due_in(self, hours, match="*"):
+        at = self.lane.clock.now_utc().astimezone() + timedelta(hours=hours)
+        self.deadlines.go_by([DeadlineSettings(match=match, by=f"{at:%H:%M}").rule()])
+
+    def look(self):
+        return self.deadlines.step(self.lane.clock.now_s())
+
+    def waits(self):
+        self.lane.clock.pass_s(3)
+        self.lane.sender.step(self.lane.clock.now_s())
+        return self.lane.activity.blocked_by
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with memory_lane(tmp_path) as lane:
+        lane.interface = lambda: "wwan0"
+        lane.clock.set_wall_forward(years=56)
+        lane.restart()
+        yield Stage(lane)
+
+
+def test_without_a_deadline_nothing_is_looked_at(stage):
+    stage.lane.record("a.mp4", b"a")
+
+    assert stage.look() == 3600
+    assert stage.waits().reason is Reason.METERED
+
+
+def test_what_can_wait_waits_and_it_is_said_from_when_on_it_will_not(stage):
+    recording = stage.lane.record("a.mp4", bytes(MIB))
+    stage.due_in(hours=5)
+
+    stage.look()
+
+    wait = stage.waits()
+    assert wait.reason is Reason.METERED
+    assert "; for what has a deadline a link that costs is used from 20" in wait.detail
+    assert wait.detail.endswith(" on, at 0.12 MB/s")
+    assert stage.lane.now(recording).priority == 0
+
+
+def test_what_would_be_late_goes_over_the_link_that_costs_and_nothing_else_does(stage):
+    near = stage.lane.record("event-a.mp4", bytes(MIB))
+    other = stage.lane.record("b.mp4", bytes(MIB))
+    stage.due_in(hours=5, match="event*")
+    stage.lane.clock.pass_s(5 * 3600 - 130)
+
+    stage.look()
+    stage.lane.run(until=lambda: stage.lane.now(near).state is State.VERIFIED)
+
+    assert stage.lane.now(other).state is State.STABLE
+    assert stage.waits().reason is Reason.METERED
+
+
+def test_what_is_late_even_so_is_said(stage):
+    stage.lane.record("a.mp4", bytes(64 * MIB))
+    stage.due_in(hours=1)
+    stage.lane.clock.pass_s(3600)
+
+    stage.look()
+    stage.waits()
+
+    [(code, text)] = stage.lane.activity.view().rule_notes
+    assert code is ProblemCode.DEADLINE_LATE
+    assert text.startswith("1 recording misses its deadline at 0.12 MB/s")
+
+
+def test_without_a_clock_nothing_goes_for_a_deadline_and_that_is_said(tmp_path):
+    with memory_lane(tmp_path) as lane:
+        lane.interface = lambda: "wwan0"
+        lane.restart()
+        stage = Stage(lane)
+        lane.record("a.mp4", b"a")
+        stage.due_in(hours=0)
+
+        stage.look()
+
+        assert stage.waits().reason is Reason.METERED
+        [(code, text)] = lane.activity.view().rule_notes
+        assert code is ProblemCode.RULE_UNKNOWN
+        assert text.startswith("[[deadline]]: while the clock is not set")
+
+
+def test_a_rule_that_is_gone_takes_back_what_it_gave_and_a_persons_word_stays(stage):
+    lane = stage.lane
+    near, wanted = lane.record("a.mp4", b"a"), lane.record("b.mp4", b"b")
+    lane.store.choose_priority(wanted, URGENT)
+    priorities.apply(lane.store, [PriorityRule("*", 7)])
+    stage.due_in(hours=0)
+    stage.look()
+    assert (lane.now(near).priority, lane.now(wanted).priority) == (DUE, URGENT)
+    priorities.review(lane.store, 0)
+    assert lane.now(near).priority == DUE
+
+    stage.deadlines.go_by([])
+    stage.look()
+
+    assert (lane.now(near).priority, lane.now(wanted).priority) == (7, URGENT)
