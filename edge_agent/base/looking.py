@@ -17,8 +17,8 @@ Value = TypeVar("Value")
 
 _FIRST_S = 0.25
 """What the first question of all may wait for, so that a start does not begin without any answer."""
-_UNASKED_S = 60.0
-"""The thread ends when nobody has asked for so long: no rule needs it any more."""
+_RESTS_AFTER_S = 10.0
+"""Nobody looks when nobody has asked for so long: an idle device asks once a minute."""
 
 
 class Looking(Generic[Value]):
@@ -47,7 +47,9 @@ class Looking(Generic[Value]):
         self._good_for_s = good_for_s
         self._lock = threading.Lock()
         self._has_looked = threading.Event()
-        self._closing = threading.Event()
+        self._woken = threading.Event()
+        self._is_closed = False
+        self._is_resting = False
         self._thread: threading.Thread | None = None
         self._asked_s = 0.0
         self._found: tuple[float, Value] | None = None
@@ -65,24 +67,31 @@ class Looking(Generic[Value]):
 
     def close(self) -> None:
         """Look no more; a look that hangs ends when it does, or with the process."""
-        self._closing.set()
+        self._is_closed = True
+        self._woken.set()
 
     def _ask(self) -> bool:
-        """Let somebody look; return whether it is the first time."""
+        """Let somebody look; return whether a look begins with that, so that an answer may be near."""
         with self._lock:
             self._asked_s = self._clock.now_s()
-            if self._thread is not None or self._closing.is_set():
+            if self._is_closed:
                 return False
+            if self._thread is not None:
+                if not self._is_resting:
+                    return False
+                self._is_resting = False
+                self._has_looked.clear()
+                self._woken.set()
+                return True
             thread = threading.Thread(target=self._run, name=self._what, daemon=True)
             with only_helps(f"thread for {self._what}", instead="it counts as not known"):
                 thread.start()
                 self._thread = thread
-                self._has_looked.clear()
                 return True
         return False
 
     def _run(self) -> None:
-        while self._is_wanted():
+        while not self._is_closed:
             began_s = self._clock.now_s()
             with only_helps(self._what, instead="rules that need it go on without"):
                 try:
@@ -93,12 +102,13 @@ class Looking(Generic[Value]):
                     self.why_unknown = str(error)
                     raise
             self._has_looked.set()
-            self._closing.wait(self._every_s)
+            self._woken.wait(None if self._rests() else self._every_s)
 
-    def _is_wanted(self) -> bool:
+    def _rests(self) -> bool:
+        """Return whether to look again only when somebody asks."""
         with self._lock:
-            is_asked = self._clock.now_s() - self._asked_s <= _UNASKED_S
-            if is_asked and not self._closing.is_set():
-                return True
-            self._thread = None
-            return False
+            self._woken.clear()
+            if self._is_closed:
+                self._woken.set()
+            self._is_resting = self._clock.now_s() - self._asked_s > _RESTS_AFTER_S
+            return self._is_resting

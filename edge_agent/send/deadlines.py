@@ -28,6 +28,8 @@ _PAGE = 500
 _ASSUMED = 125_000.0
 """Bytes per second of a link that nothing was measured of: what a weak mobile network does."""
 _SLOWEST = 1000.0
+_PART_OF_TIME = 20
+"""A queue that takes a second to look through is looked at every twenty."""
 _FIRST_YEAR, _LAST_YEAR = 2000, 9000
 """A clock beyond them is not set, whatever the kernel says."""
 
@@ -70,19 +72,21 @@ class Deadlines:
         """Let *rules* hold from the next step on."""
         self.rules, self._is_clean = rules, False
 
-    def step(self, _now_s: float) -> float:
+    def step(self, now_s: float) -> float:
         """Look once at all that has a deadline; return the seconds until the next look."""
         rules = self.rules
         try:
-            return self._look(rules)
+            wait_s = self._look(rules)
+            return max(wait_s, _PART_OF_TIME * (self._clock.now_s() - now_s))
         except StoreError as error:
+            self._is_clean = False
             log.warning("deadlines.waiting", error=str(error))
             return _LOOK_S
 
     def _look(self, rules: Sequence[Deadline]) -> float:
         if not self._is_clean:
+            self._is_clean = True  # before: another rule that comes meanwhile is another reason
             self._take_back(rules)
-            self._is_clean = True
         if not rules:
             self._say(Foretold())
             return _ASLEEP_S

@@ -224,12 +224,12 @@ class LinkPolicy:
     def _count_on_plan(
         self, rule: LinkRule | None, day: date | None, gained: int, now_s: float
     ) -> PlanUse | None:
-        """Count *gained* bytes on the plan that they went on; return how much of the one of *rule* is used."""
+        """Count *gained* bytes on the plan of before, over whose link they went; return the use of that of *rule*."""
         before = self._plan
         self._plan = self.rules.plans.get(rule.plan) if rule is not None else None
-        went_on = before or self._plan
-        if went_on is not None:
-            self._plans.count(went_on, day, gained, now_s)
+        if before is not None and gained:
+            self._plans.count(before, day, gained, now_s)
+        self._plans.settle(now_s)
         return None if self._plan is None else self._plans.use(self._plan, day)
 
     def _of_plans(self, day: date | None) -> list[Note]:

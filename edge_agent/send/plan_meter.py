@@ -47,22 +47,24 @@ class PlanMeter:
         return use_of(plan, self._known().get(plan.name, {}), day)
 
     def count(self, plan: DataPlan, day: date | None, gained: int, now_s: float) -> None:
-        """Count *gained* bytes on *plan*, 0 for none.
+        """Count *gained* bytes on *plan*.
 
         Raises:
             StoreError: what was written down cannot be read.
         """
         ledgers = self._known()
-        if gained:
-            month = None if day is None else month_of(day, plan.reset_day)
-            ledgers[plan.name] = counted(ledgers.get(plan.name, {}), month, gained)
-            self._counted_s = now_s
-            left = self._ahead.get(plan.name, 0) - gained
-            self._ahead[plan.name] = left
-            if left < 0:
-                step = max(_LEAST_STEP, min(_MOST_STEP, plan.length // _OF_PLAN))
-                self._write({**self._ahead, plan.name: step})
-        elif self._ahead and now_s - self._counted_s >= _QUIET_S:
+        month = None if day is None else month_of(day, plan.reset_day)
+        ledgers[plan.name] = counted(ledgers.get(plan.name, {}), month, gained)
+        self._counted_s = now_s
+        left = self._ahead.get(plan.name, 0) - gained
+        self._ahead[plan.name] = left
+        if left < 0:
+            step = max(_LEAST_STEP, min(_MOST_STEP, plan.length // _OF_PLAN))
+            self._write({**self._ahead, plan.name: step})
+
+    def settle(self, now_s: float) -> None:
+        """Write down what was really sent, if nothing was for a minute."""
+        if self._ahead and now_s - self._counted_s >= _QUIET_S:
             self.flush()
 
     def ahead(self, plan: DataPlan) -> int:

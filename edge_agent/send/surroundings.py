@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -13,10 +12,13 @@ from edge_agent.base.looking import Looking
 from edge_agent.core.hold import Hold, Maker
 from edge_agent.core.link_rule import LinkFacts
 from edge_agent.core.power import Supply
+from edge_agent.core.printable import printable
 from edge_agent.net import network_manager
 from edge_agent.store.orders import Held
 
 _HOLD_LOOK_S = 1.0
+_SHOWN = 200
+"""Characters of a path."""
 
 
 class Surroundings:
@@ -53,7 +55,8 @@ class Surroundings:
         if self._hold is None or self._hold[0] != path:
             self._let_go_of_hold()
             self._hold = (path, self._looking_at(path))
-        found, said = self._hold[1].now(), f"the hold file {os.fsdecode(path)}"
+        found = self._hold[1].now()
+        said = f"the hold file {printable(path)[:_SHOWN]}"
         if found is None:
             why = self._hold[1].why_unknown
             return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"

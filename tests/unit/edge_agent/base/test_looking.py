@@ -76,16 +76,36 @@ def test_what_fails_is_not_known_and_says_why(outside):
     assert wait_for(one.now, "it is known again") == "two"
 
 
-def test_nobody_looks_any_more_when_nobody_asks_and_again_when_somebody_does(outside):
+def test_nobody_looks_while_nobody_asks_and_who_asks_then_has_a_fresh_answer(outside):
     clock = VirtualClock()
     one = looking(outside, clock)
     one.now()
-
-    clock.pass_s(61)
-    wait_for(lambda: "outside" not in {each.name for each in threading.enumerate()}, "it ends")
+    clock.pass_s(11)
+    wait_for(lambda: one._is_resting, "it rests")
+    looks = outside.looks
 
     outside.value = "two"
-    assert wait_for(lambda: one.now() == "two", "it looks again")
+
+    assert one.now() == "two"
+    assert outside.looks > looks
+
+
+def test_closed_it_ends_whether_it_rests_or_not_and_knows_what_it_knew(outside):
+    clock = VirtualClock()
+    one, other = looking(outside, clock), looking(outside, clock)
+    one.now()
+    other.now()
+    clock.pass_s(9)
+    other.now()
+    clock.pass_s(2)
+    wait_for(lambda: one._is_resting, "one rests")
+
+    one.close()
+    other.close()
+
+    wait_for(lambda: "outside" not in {each.name for each in threading.enumerate()}, "they end")
+    clock.pass_s(11)
+    assert one.now() is None
 
 
 def test_without_a_thread_it_is_not_known(outside, monkeypatch):

@@ -1,6 +1,7 @@
 """What the owner allows, asked before work and in the middle of it."""
 
 import os
+from contextlib import closing
 
 import pytest
 
@@ -9,12 +10,14 @@ from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
+from edge_agent.core.power import PowerRule, Supply
 from edge_agent.core.schedule import URGENT_METERED, Slot
 from edge_agent.core.upload import State
 from edge_agent.core.window import Window
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.permission import Permission
 from edge_agent.send.roster import Roster
+from edge_agent.send.surroundings import Surroundings
 from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
 from tests.support.memory_lane import memory_lane
@@ -33,10 +36,10 @@ def lane(tmp_path):
 class Asked:
     """A permission with what it acts on, and one lane."""
 
-    def __init__(self, lane, interface="eth0"):
+    def __init__(self, lane, interface="eth0", around=None):
         self.clock = lane.clock
         self.interface = interface
-        policy = LinkPolicy(lane.store, lane.clock, interface=lambda: self.interface)
+        policy = LinkPolicy(lane.store, lane.clock, interface=lambda: self.interface, around=around)
         self.roster = Roster()
         self.client = MemoryClient(lane.server)
         self.roster.add(self.client)
@@ -278,3 +281,70 @@ def test_a_burst_counts_on_the_plan_before_the_next_request_and_is_not_lost_by_a
     again = Asked(lane, "wwan0")  # without a stop
     on_plan(again)
     assert again.answer().reason is Reason.PLAN
+
+
+def test_what_went_over_a_link_without_a_plan_counts_on_none_when_the_link_changes(lane):
+    asked = Asked(lane, "eth0")
+    on_plan(asked)
+    asked.answer()
+    asked.throttle.count(10 * MIB)
+    asked.interface = "wwan0"
+
+    assert asked.answer() is None
+
+
+def test_what_an_old_rule_for_power_held_a_new_one_does_not_go_on_holding(lane):
+    weak = [Supply(True, status="Discharging", percent=12)]
+    with closing(Surroundings(lane.clock, supplies=lambda: weak)) as around:
+        asked = Asked(lane, around=around)
+        asked.permission.go_by(OwnerRules(power=PowerRule(min_percent=20)))
+        assert asked.answer().reason is Reason.POWER
+
+        asked.permission.go_by(OwnerRules(power=PowerRule(min_percent=10)))
+
+        assert asked.answer() is None
+
+
+def test_a_hold_of_a_command_and_one_of_a_file_hold_each_by_itself(lane, tmp_path):
+    armed = tmp_path / "armed%\n"
+    armed.touch()
+    with closing(Surroundings(lane.clock)) as around:
+        asked = Asked(lane, around=around)
+        asked.permission.go_by(OwnerRules(hold_file=os.fsencode(armed)))
+        lane.store.orders.hold(reason="driving")
+        assert asked.answer().detail.startswith('"edge-agent hold" holds everything (driving)')
+
+        lane.store.orders.release()
+        asked.permission.obey(lane.clock.now_s())
+
+        wait = asked.answer()
+        assert (wait.reason, "\n" in wait.detail) == (Reason.HOLD, False)
+        assert "armed%25%0A holds everything" in wait.detail
+
+
+def test_a_hold_for_a_time_ends_by_itself_and_one_before_a_boot_is_stale(lane):
+    asked = Asked(lane)
+    lane.store.orders.hold(for_s=60)
+    assert asked.answer().reason is Reason.HOLD
+    lane.clock.pass_s(61)
+    assert asked.answer() is None
+
+    lane.store.orders.hold()
+    lane.store.running.boot_id = "another"
+    asked.answer()
+
+    [(code, text)] = lane.activity.view().rule_notes
+    assert code is ProblemCode.HOLD_STALE
+    assert text.startswith('"edge-agent hold" may have been left behind: it is dated before')
+
+
+def test_a_request_is_broken_off_where_the_plan_ends(lane):
+    lane.interface = lambda: "wwan0"
+    lane.restart()
+    lane.sender.go_by(OwnerRules([LinkRule("*", plan="sim")], plans={"sim": DataPlan("sim", MIB)}))
+    lane.record("a.mp4", bytes(8 * MIB))
+
+    lane.run(until=lambda: lane.activity.blocked_by is not None)
+
+    assert lane.activity.blocked_by.reason is Reason.PLAN
+    assert MIB <= lane.transport.body_bytes <= MIB + 256 * 1024

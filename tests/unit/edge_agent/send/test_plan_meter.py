@@ -64,9 +64,9 @@ def test_a_power_cut_counts_a_step_too_much_at_most_and_never_too_little(notes):
 def test_once_nothing_is_sent_for_a_minute_and_at_the_end_it_is_exact(notes):
     meter = PlanMeter(notes)
     meter.count(PLAN, TODAY, 1000, 0.0)
-    meter.count(PLAN, TODAY, 0, 59.0)
+    meter.settle(59.0)
     assert used(notes) > 1000
-    meter.count(PLAN, TODAY, 0, 60.0)
+    meter.settle(60.0)
     assert used(notes) == 1000
 
     meter.count(PLAN, TODAY, 1, 61.0)
@@ -74,7 +74,7 @@ def test_once_nothing_is_sent_for_a_minute_and_at_the_end_it_is_exact(notes):
     assert used(notes) == 1001
     writes = notes.writes
     meter.flush()
-    meter.count(PLAN, TODAY, 0, 999.0)
+    meter.settle(999.0)
     assert notes.writes == writes
 
 
