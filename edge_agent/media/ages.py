@@ -37,12 +37,13 @@ class Ages:
 
     def _dated_after(self, recording: Recording, share: Share) -> Recording | None:
         """Return the next verified recording of *share* that a clock has dated; None: there is none."""
-        after = max(recording.seq, self._undated.get(share, 0))
+        after, limit = max(recording.seq, self._undated.get(share, 0)), 1  # mostly the next one is
         while page := self._store.in_states(
-            State.VERIFIED, after_seq=after, limit=_PAGE, share=share
+            State.VERIFIED, after_seq=after, limit=limit, share=share
         ):
             found = next((one for one in page if one.is_seen_at_true), None)
             if found is not None:
                 return found
-            after = self._undated[share] = page[-1].seq
+            after, limit = page[-1].seq, _PAGE
+            self._undated[share] = after
         return None

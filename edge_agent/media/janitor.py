@@ -136,6 +136,7 @@ class Janitor:
     def step(self, now_s: float) -> float:
         """Settle what becomes of one recording; return the seconds until the next step."""
         try:
+            self._store.dates.mend()
             self._look_at_disks(now_s)
             self._leaving.restore_found()
             # A receipt in memory is none (law L2).

@@ -27,6 +27,7 @@ from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.changes import Changes
 from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
+from edge_agent.store.dates import Dates
 from edge_agent.store.given_up import GivenUp
 from edge_agent.store.groups import Groups, place_in
 from edge_agent.store.holdings import Holdings
@@ -87,6 +88,7 @@ class Store:
         self.changes = Changes(database, self.notes)
         self.given_up = GivenUp(database)
         self.running = RunningTime(self.notes, clock, boot_id)
+        self.dates = Dates(database, self.running, clock)
         self.commands = CommandLog(database, self.running)
         self.orders = Orders(database, self.notes, self.running, clock)
         self.groups = Groups(database, self.running, outbox)
@@ -151,7 +153,7 @@ class Store:
         seen = (
             rfc3339(self._clock.now_utc()),
             self._clock.is_synchronised(),
-            self.running.now_s(),
+            self.running.seen_s(),
         )
         with self._database.transaction() as run:
             self.running.write(run)

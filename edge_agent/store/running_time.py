@@ -28,7 +28,26 @@ class RunningTime:
         self.boot_id = boot_id
         self._began_s = clock.now_s()
         self._before_s: int | None = None
+        self._boot_began_s = -1
         self._written_s = 0
+
+    @property
+    def boot_began_s(self) -> int:
+        """The running time at which this boot began: only what was seen in it has a greater `seen_s`.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        self.now_s()
+        return self._boot_began_s
+
+    def seen_s(self) -> int:
+        """Return when something was seen that is seen now; in a boot's first second one too much.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return max(self.now_s(), self._boot_began_s + 1)
 
     def now_s(self) -> int:
         """Return it in whole seconds.
@@ -42,17 +61,26 @@ class RunningTime:
 
     def _earlier_s(self) -> int:
         noted = self._notes.get(_KEY)
+        if noted is None:
+            return 0
         if not isinstance(noted, dict):  # by an earlier version
-            return int(noted or 0)
-        between_s = 0
+            noted = {"s": noted, "boot_id": None}
+        written_s = int(noted["s"])
         if noted["boot_id"] == self.boot_id:
-            between_s = max(0, int(self._began_s - noted["monotonic_s"]))
-        return int(noted["s"]) + between_s
+            self._boot_began_s = int(noted.get("boot_began_s", written_s))
+            return written_s + max(0, int(self._began_s - noted["monotonic_s"]))
+        self._boot_began_s = written_s
+        return written_s
 
     def _note(self) -> dict[str, Any]:
         self._written_s = self.now_s()
         monotonic_s = math.ceil(self._clock.now_s())
-        return {"s": self._written_s, "boot_id": self.boot_id, "monotonic_s": monotonic_s}
+        return {
+            "s": self._written_s,
+            "boot_id": self.boot_id,
+            "boot_began_s": self._boot_began_s,
+            "monotonic_s": monotonic_s,
+        }
 
     def write(self, run: Connection) -> None:
         """Write it down in the caller's transaction."""

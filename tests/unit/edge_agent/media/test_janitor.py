@@ -3,7 +3,7 @@
 import errno
 import os
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,28 @@ def test_one_that_no_clock_has_dated_keeps_no_younger_one_longer_than_said(tmp_p
         gone = [stage.lane.now(one).state for one in (*undated, dated)]
         assert gone == [State.RELEASED] * 3
         assert stage.lane.now(late).state is State.VERIFIED
+
+
+def test_what_was_found_before_the_clock_was_set_counts_from_then_and_days_off_count_too(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_days": 2}) as stage:
+        recording = verified(stage)
+        stage.clock.pass_s(DAYS_S)
+        stage.clock.set_wall_forward(years=56)
+        clean(stage)
+        found_at = stage.clock.now_utc() - timedelta(days=1)
+        # Off: only the wall clock knows.
+        stage.clock.set_wall(found_at + timedelta(days=2, minutes=-5), synchronised=True)
+        stage.clock.pass_s(31)
+        clean(stage)
+        early = stage.lane.now(recording)
+        stage.clock.set_wall(found_at + timedelta(days=2, minutes=5), synchronised=True)
+        stage.clock.pass_s(31)
+        clean(stage, steps=8)
+
+        dated = datetime.fromisoformat(early.seen_at)
+        assert abs(dated - found_at) <= timedelta(seconds=10)
+        assert (early.state, early.is_seen_at_true) == (State.VERIFIED, True)
+        assert stage.lane.now(recording).state is State.RELEASED
 
 
 def test_a_card_that_needs_the_room_does_not_wait_for_the_days(tmp_path):
