@@ -48,10 +48,12 @@ SERVER = (
     (
         "unit/ingest_server/upkeep",
         "properties/test_receiver_races.py",
+        "contract/storage/test_two_services.py",
         "contract/test_native.py",
         "contract/test_tus.py",
         "contract/test_rufh.py",
         "system/test_metrics.py",
+        "system/test_partial.py",
         "system/test_webhooks.py",
     ),
 )
