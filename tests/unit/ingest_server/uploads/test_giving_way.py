@@ -61,6 +61,23 @@ def test_one_with_bytes_goes_only_when_its_device_has_been_back_for_an_hour_with
     assert [state(site, one) for one in old] == ["open", "expired", "open"]
 
 
+def test_who_comes_back_within_two_hours_each_time_was_refused_since_the_first(site):
+    old = [site.create(f"{number}.mp4", 10) for number in range(3)]
+    refusal(site)
+    for turn in range(2):
+        site.clock.seconds += 0.9 * HOUR_S
+        for upload in old:
+            site.put(upload, turn, b"x")
+        refusal(site)
+    site.clock.seconds += 0.9 * HOUR_S
+
+    refused = refusal(site)
+    site.clock.seconds += refused.retry_after_s
+    site.create("new.mp4", 10)
+
+    assert refused.retry_after_s == 0.1 * HOUR_S
+
+
 def test_while_another_upload_gets_bytes_the_device_is_told_to_come_back_soon(site):
     for number in range(3):
         site.put(site.create(f"{number}.mp4", 10), 0, b"x")
