@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import signal
 import sys
 
 import pytest
+from falcon.routing import compiled
 from hypothesis import settings
 
 from tests.support.examples import FAST, LONG
@@ -22,6 +24,10 @@ settings.register_profile("long", max_examples=LONG, deadline=None)
 # A server and its client, or a test and its reporter, take turns in one process: half of the time of
 # the short tests was waiting for a turn.
 sys.setswitchinterval(0.0002)
+
+# Each test has an application of its own, whose routes Falcon turns into Python and compiles with the first
+# request; of a few applications the text is the same over and over.
+compiled.compile = functools.lru_cache(maxsize=64)(compile)
 
 
 def pytest_configure() -> None:

@@ -412,6 +412,7 @@ def test_a_stop_ends_who_reads_slowly(tmp_path):
         assert len(read_on(peer)) < len(BIG)
 
 
+@pytest.mark.slow
 def test_who_leaves_in_the_middle_leaves_nothing_open(site, secret):
     path = stored(site)
     http = site.server._http
