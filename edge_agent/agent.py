@@ -19,8 +19,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import signal
+import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -93,8 +94,19 @@ _STOP_S = 3.0
 class Agent:
     """Everything that `edge-agent run` runs. Use in a ``with`` block, then `run`."""
 
-    def __init__(self, loaded: Loaded, *, clock: Clock, boot_id: str, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        clock: Clock,
+        boot_id: str,
+        notifier: Notifier,
+        passed: Sequence[socket.socket] = (),
+    ) -> None:
         """Open what must be open; no thread runs yet.
+
+        Args:
+            passed: sockets at which recorders of other users say what is finished.
 
         Raises:
             AlreadyRunningError, StateDirError, StoreError, ConfigError: as their messages say.
@@ -168,6 +180,7 @@ class Agent:
             folders=self._folders,
             sender=self._sender,
             watchers=self._watchers,
+            passed=passed,
         )
         telling = Telling(
             settings,

@@ -164,6 +164,12 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for a recorder's hook: files of the watched folder are finished; wait for nothing",
     )
+    upload.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="of a recorder's hook (--finished) that runs as another user: where the agent listens to it",
+    )
     how.add_argument(
         "--now",
         action="store_true",
@@ -250,15 +256,18 @@ def _run(options: argparse.Namespace) -> int:
     from edge_agent.base.clock import SystemClock, boot_id
     from edge_host.logs import speak_in_lines
     from edge_host.startup import opening
-    from edge_host.systemd import Notifier
+    from edge_host.systemd import Notifier, passed_sockets
 
     block_signals()
     logs.configure(loaded.settings.log.level, loaded.settings.log.format)
     speak_in_lines(loaded.settings.log.format)
     logs.tell_of_configuration(loaded.file, loaded.warnings)
     notifier = Notifier.from_environ(os.environ, pid=os.getpid())
+    passed = passed_sockets(os.environ, pid=os.getpid())
     with opening(STOP_SIGNALS):
-        agent = Agent(loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier)
+        agent = Agent(
+            loaded, clock=SystemClock(), boot_id=boot_id(), notifier=notifier, passed=passed
+        )
     try:
         agent.run(lambda: _load(options))
     finally:
@@ -379,10 +388,13 @@ def _mqtt_schema(options: argparse.Namespace) -> int:
 
 
 def _finished(options: argparse.Namespace) -> int:
-    settings = _load(options, looks_at_files=False).settings
-    from edge_agent.operate.asked import say_finished
+    from edge_agent.operate.asked import say_finished, say_finished_at
 
-    lines, are_all = say_finished(settings, options.files)
+    if options.socket is not None:  # whoever may use it need not be able to read the configuration
+        lines, are_all = say_finished_at(options.socket, options.files)
+    else:
+        settings = _load(options, looks_at_files=False).settings
+        lines, are_all = say_finished(settings, options.files)
     print("\n".join(map(plain, lines)))
     return EXIT_DONE if are_all else EXIT_FAILED
 
@@ -390,6 +402,11 @@ def _finished(options: argparse.Namespace) -> int:
 def _upload(options: argparse.Namespace) -> int:
     if options.finished:
         return _finished(options)
+    if options.socket is not None:
+        PROGRAM.complain(
+            "--socket goes with --finished: all else is asked as the agent's user, or as root"
+        )
+        return EXIT_FAILED
     loaded = _load(options)
     from edge_agent import logs
     from edge_agent.base.clock import SystemClock, boot_id

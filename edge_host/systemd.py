@@ -1,7 +1,11 @@
-"""What systemd is told (sd_notify): ready, status, still alive. Does nothing outside of systemd."""
+"""What systemd is told (sd_notify): ready, status, still alive; and the sockets that it hands over.
+
+Does nothing outside of systemd.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -10,6 +14,33 @@ from typing import Self
 import structlog
 
 log = structlog.get_logger()
+
+
+_FIRST_PASSED = 3
+
+
+def passed_sockets(environ: Mapping[str, str], *, pid: int) -> list[socket.socket]:
+    """Return the sockets that a ``.socket`` unit has opened for this process (sd_listen_fds(3))."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(pid) or not count.isdigit():
+        return []
+    passed = []
+    for fd in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
+        try:
+            os.set_inheritable(fd, False)
+            one = socket.socket(fileno=fd)
+        except OSError as error:
+            log.warning(
+                "systemd.socket_refused", error=error.strerror, action="none: goes on without"
+            )
+            continue
+        if one.family == socket.AF_UNIX:
+            passed.append(one)
+        else:
+            one.close()
+            action = "none: give it a path in ListenStream="
+            log.warning("systemd.socket_refused", error="it is open to the network", action=action)
+    return passed
 
 
 class Notifier:

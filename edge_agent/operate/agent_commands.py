@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
@@ -21,6 +22,7 @@ from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
+from edge_agent.operate.hook_desk import HookDesk
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.sender import Sender
@@ -42,6 +44,7 @@ class AgentCommands:
         folders: Folders,
         sender: Sender,
         watchers: Watchers,
+        passed: Sequence[socket.socket] = (),
     ) -> None:
         self.announcements: list[Callable[[], None]] = [activity.touch]
         """Called when a command wants everything told anew: each way adds its own."""
@@ -109,6 +112,8 @@ class AgentCommands:
             ).answer,
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
+        hooks = HookDesk(here, folders)
+        self._hooks = [ControlServer(None, hooks, passed=one) for one in passed]
 
     def reconfigure(self, settings: AgentSettings) -> None:
         """Go by *settings* from the next command and check on, and say what may be asked now."""
@@ -148,10 +153,14 @@ class AgentCommands:
             self._tell_intervals()
         with only_helps("control socket", instead="status and upload work without the agent only"):
             self._control.start()
+            for one in self._hooks:
+                one.start()
 
     def stop(self) -> None:
         with only_helps("control socket", instead="it ends with the process"):
             self._control.stop()
+            for one in self._hooks:
+                one.stop()
 
 
 def _call(listeners: list[Callable[[], None]]) -> None:

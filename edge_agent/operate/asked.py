@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +120,30 @@ def say_finished(settings: AgentSettings, files: Sequence[Path]) -> tuple[list[s
         AgentError: the agent could not be told.
     """
     paths = [os.fsencode(file.absolute()) for file in files]
-    request = {"do": "finished", "paths": [os.fsdecode(path) for path in paths]}
     try:
-        answers = list(ask(settings.state_dir / SOCKET, request))
+        return say_finished_at(settings.state_dir / SOCKET, files)
     except NotRunningError:
         later = "no agent is running: the next start finds it in the watched folder"
         answers = [
             answer_of(one.path, one.why or later, is_taken=one.identity is not None)
             for one in examined(paths, Folders(settings.watch))
         ]
+    return _told(answers)
+
+
+def say_finished_at(path: Path, files: Sequence[Path]) -> tuple[list[str], bool]:
+    """Tell the agent that listens at *path* that its recorder has finished *files*.
+
+    Returns:
+        As `say_finished`.
+
+    Raises:
+        AgentError: nobody listens there, or could be told.
+    """
+    paths = [os.fsdecode(file.absolute()) for file in files]
+    return _told(list(ask(path, {"do": "finished", "paths": paths})))
+
+
+def _told(answers: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
     lines = [f"{one['path']}: {one['message']}" for one in answers]
     return lines, all(one["taken"] for one in answers)

@@ -1,7 +1,7 @@
 """The control socket: one request as a line of JSON, answers as lines of JSON.
 
-A Unix socket in the state folder that only its owner (and root) may open. Whatever arrives there, the
-agent goes on; a client that sends too much, nothing or nonsense, or comes in a crowd, gets a sentence or
+A Unix socket in the state folder that only its owner (and root) may open, or one that systemd has opened
+for whom its unit names. Whatever arrives there, the agent goes on; a client that sends too much, nothing or nonsense, or comes in a crowd, gets a sentence or
 is cut off.
 """
 
@@ -14,12 +14,12 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from edge_agent.base.errors import AgentError
-from edge_agent.operate.commands import Commands, RequestError
+from edge_agent.operate.commands import RequestError
 
 log = structlog.get_logger()
 
@@ -60,11 +60,32 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-class ControlServer:
-    """Listens; each client has its own thread for as long as it stays."""
+class Desk(Protocol):
+    """Answers requests."""
 
-    def __init__(self, path: Path, desk: Commands) -> None:
+    def answer(self, request: Mapping[str, Any], stopping: threading.Event) -> Iterator[object]:
+        """Yield the answers to one request, the last one soon after *stopping* is set.
+
+        Raises:
+            RequestError: it cannot be answered; the text says why.
+        """
+        ...
+
+
+class ControlServer:
+    """Listens; each client has its own thread for as long as it stays.
+
+    Args:
+        path: where; None: at *passed*.
+        desk: answers.
+        passed: a socket that listens already, and is somebody else's to end.
+    """
+
+    def __init__(
+        self, path: Path | None, desk: Desk, *, passed: socket.socket | None = None
+    ) -> None:
         self._path = path
+        self._passed = passed
         self._desk = desk
         self._stopping = threading.Event()
         self._places = threading.BoundedSemaphore(_MAX_CLIENTS)
@@ -77,16 +98,8 @@ class ControlServer:
         Raises:
             OSError, RuntimeError: no descriptor or no thread is left.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            self._path.unlink(missing_ok=True)  # of a run that was killed: the state lock is ours
-            os.fchmod(listener.fileno(), 0o600)  # before bind: there is no moment of another mode
-            with _short(self._path) as name:
-                listener.bind(name)
-            listener.listen(64)
-        except OSError as error:
-            listener.close()
-            log.warning("control.failed", path=str(self._path), error=error.strerror)
+        listener = self._passed if self._path is None else _listening(self._path)
+        if listener is None:
             return
         self._listener = listener
         self._thread = threading.Thread(
@@ -96,13 +109,14 @@ class ControlServer:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._listener is not None and self._thread is not None:
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept; closing would not
-            self._thread.join(_JOIN_S)
-            self._listener.close()
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+        if self._path is None or self._listener is None or self._thread is None:
+            return  # systemd keeps its own, with whoever waits there: the next start answers
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept; closing would not
+        self._thread.join(_JOIN_S)
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping.is_set():
@@ -152,6 +166,22 @@ class ControlServer:
             _send(client, {"error": "the request is no JSON"})
         except (RequestError, AgentError) as error:
             _send(client, {"error": str(error)})
+
+
+def _listening(path: Path) -> socket.socket | None:
+    """Return a socket that listens at *path*, for its owner alone; None: that failed, and is logged."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        path.unlink(missing_ok=True)  # of a run that was killed: the state lock is ours
+        os.fchmod(listener.fileno(), 0o600)  # before bind: there is no moment of another mode
+        with _short(path) as name:
+            listener.bind(name)
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        log.warning("control.failed", path=str(path), error=error.strerror)
+        return None
+    return listener
 
 
 def _read_line(client: socket.socket) -> bytes:

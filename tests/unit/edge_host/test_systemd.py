@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from edge_host.systemd import Notifier, watch
+from edge_host.systemd import Notifier, passed_sockets, watch
 
 
 @pytest.fixture
@@ -94,3 +94,11 @@ def test_without_a_watchdog_nobody_is_asked():
         raise AssertionError
 
     watch(Notifier("@x"), is_alive, threading.Event())
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": "7", "LISTEN_FDS": "x"}],
+)
+def test_no_socket_is_taken_that_systemd_has_not_opened_for_this_process(environ):
+    assert passed_sockets(environ, pid=7) == []
