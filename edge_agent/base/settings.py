@@ -257,6 +257,20 @@ class WatchSettings(_Settings):
     """Quiet time after which a recording counts as finished whatever a marker says: a recorder that was
     switched off leaves its locks, and makes no marker any more."""
 
+    delete: Literal["never", "after_verified"] | None = None
+    """As `[retention] delete`, for this folder; unset: as that says."""
+
+    keep_free: KeepFree | None = None
+    """As `[retention] keep_free`, for this folder; unset: as that says."""
+
+    keep_days: Annotated[float | None, Field(ge=0, le=3650)] = None
+    """As `[retention] keep_days`, for this folder; unset: as that says."""
+
+    def retention(self, common: RetentionSettings) -> RetentionSettings:
+        """Return when what was found here is let go, where *common* holds for all folders."""
+        own = {"delete": self.delete, "keep_free": self.keep_free, "keep_days": self.keep_days}
+        return common.model_copy(update={key: one for key, one in own.items() if one is not None})
+
     @property
     def said(self) -> str:
         """The key of its folder, as a person is told of it."""

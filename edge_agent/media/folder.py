@@ -9,12 +9,12 @@ import errno
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.base.settings import WatchSettings
+from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Identity, Share
@@ -78,6 +78,8 @@ class FolderRules:
     """Longest time between two looks at all of it."""
     metadata: Mapping[str, str]
     """What the server is told with each recording."""
+    retention: Callable[[RetentionSettings], RetentionSettings]
+    """Gives what holds here of what holds for all folders."""
 
 
 class Looks:
@@ -165,6 +167,7 @@ def _rules(settings: WatchSettings) -> FolderRules:
         markers,
         settings.scan_interval_seconds,
         settings.metadata,
+        settings.retention,
     )
 
 

@@ -164,8 +164,8 @@ class Janitor:
             or DiskSpace(self._store, self._activity, one, space=self._space)
             for one in self._folders
         }
-        for disk in self._disks.values():
-            disk.look(self._settings, now_s)
+        for folder, disk in self._disks.items():
+            disk.look(folder.rules.retention(self._settings), now_s)
 
     def _work(self, now_s: float) -> float:
         due = self._leaving.take_due(now_s)
@@ -183,7 +183,7 @@ class Janitor:
 
         How long ago the server stood by their receipts nobody has counted: it is asked.
         """
-        if self._settings.delete == "never":
+        if not any(self._deletes_in(folder) for folder in self._folders):
             return False
         if self._asks_kept_anew.is_set():
             self._asks_kept_anew.clear()
@@ -191,12 +191,19 @@ class Janitor:
         page = self._store.in_states(State.KEPT, after_seq=self._kept_seen, limit=_PAGE)
         if not page:
             return False
-        ours = [one for one in page if self._is_ours(one)]
+        ours = [
+            one
+            for one in page
+            if self._is_ours(one) and self._deletes_in(self._folders.of(one.watch))
+        ]
         self._store.advance_all(
             [Move(one, Event.KEEPING_NO_MORE, {"receipt_s": None}) for one in ours]
         )
         self._kept_seen = page[-1].seq
         return True
+
+    def _deletes_in(self, folder: Folder) -> bool:
+        return folder.rules.retention(self._settings).delete == "after_verified"
 
     def _settle_next(self, now_s: float) -> float:
         """Settle one recording; what a card with room keeps for now keeps none of another folder's."""
@@ -247,11 +254,12 @@ class Janitor:
 
     def _decide(self, recording: Recording, folder: Folder) -> RetentionVerdict:
         space = self._space_beside(recording)
-        keep_s = self._settings.keep_days * _DAY_S
+        settings = folder.rules.retention(self._settings)
+        keep_s = settings.keep_days * _DAY_S
         return verdict(
-            deletes=self._settings.delete == "after_verified",
+            deletes=settings.delete == "after_verified",
             is_ours=self._is_ours(recording),
-            keep_free=self._settings.free_wanted(_UNKNOWN if space is None else space.total),
+            keep_free=settings.free_wanted(_UNKNOWN if space is None else space.total),
             # What is about to go is as good as free: else more would go than must.
             free=None
             if space is None
@@ -322,7 +330,8 @@ class Janitor:
         """Unlink what was moved aside, or put it back. Its name may be another recording's by now."""
         if recording is not None and recording.state is not State.VERIFIED:
             recording = None  # a new file has its name, and the watcher has closed the old one
-        if self._settings.delete == "never":  # since a moment ago
+        folder = self._folders.holding(aside.path)
+        if folder is None or not self._deletes_in(folder):  # since a moment ago
             self._leaving.put_back(recording, aside)
             return
         try:

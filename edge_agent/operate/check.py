@@ -41,7 +41,9 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
         if silent := why_silent(watched):
             yield silent
             continue  # whoever asks more would wait for it
-        yield from check_folder(watched, deletes=settings.retention.delete != "never")
+        yield from check_folder(
+            watched, deletes=watched.rules.retention(settings.retention).delete != "never"
+        )
         yield from check_card(watched)
         yield from check_left_out(watched)
     yield from check_state_dir(settings.state_dir)

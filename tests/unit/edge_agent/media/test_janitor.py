@@ -871,3 +871,63 @@ def test_what_is_verified_waits_for_the_new_name_of_its_folder_and_then_goes_wit
 
         assert meanwhile is State.VERIFIED
         assert (stage.lane.now(recording).state, asked) == (State.RELEASED, [])
+
+
+def two_folders(stage, **front):
+    own = [("front", front), ("rear", {})]
+    for name, _ in own:
+        (stage.lane.media / name).mkdir(exist_ok=True)
+    return [WatchSettings(name=name, folder=stage.lane.media / name, **more) for name, more in own]
+
+
+@pytest.mark.parametrize("common", ["never", "after_verified"])
+@pytest.mark.parametrize("own", ["never", "after_verified"])
+def test_a_folder_that_says_when_its_recordings_go_is_believed(tmp_path, common, own):
+    with scene(tmp_path, retention={"delete": common}) as stage:
+        folders = Folders(two_folders(stage, delete=own))
+        front, rear = verified_in(stage, "front", "a.mp4"), verified_in(stage, "rear", "b.mp4")
+
+        clean(stage, steps=10, janitor=stage.lane.new_janitor(folders=folders))
+
+        ends = {"never": State.KEPT, "after_verified": State.RELEASED}
+        assert stage.lane.now(front).state is ends[own]
+        assert stage.lane.now(rear).state is ends[common]
+
+
+def test_one_that_says_otherwise_since_a_reload_lets_go_what_it_kept(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified"}) as stage:
+        folders = Folders(two_folders(stage, delete="never"))
+        janitor = stage.lane.new_janitor(folders=folders)
+        front, rear = verified_in(stage, "front", "a.mp4"), verified_in(stage, "rear", "b.mp4")
+        clean(stage, steps=10, janitor=janitor)
+        before = [stage.lane.now(one).state for one in (front, rear)]
+
+        folders.reconfigure(two_folders(stage, keep_days=1.0))
+        folders.is_changing = False
+        janitor.reconfigure(stage.lane.retention)
+        clean(stage, steps=10, janitor=janitor)
+        meanwhile = stage.lane.now(front).state
+        stage.clock.pass_s(2 * DAYS_S)
+        clean(stage, steps=10, janitor=janitor)
+
+        assert before == [State.KEPT, State.RELEASED]
+        assert meanwhile is State.VERIFIED
+        assert stage.lane.now(front).state is State.RELEASED
+
+
+def test_what_is_aside_comes_back_where_its_folder_keeps_everything_since_a_moment_ago(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified"}) as stage:
+        folders = Folders(two_folders(stage))
+        janitor = stage.lane.new_janitor(folders=folders)
+        front = verified_in(stage, "front", "a.mp4")
+        path = stage.lane.media / "front" / "a.mp4"
+        janitor.step(stage.clock.now_s())
+        aside = not path.exists()
+
+        folders.reconfigure(two_folders(stage, delete="never"))
+        folders.is_changing = False
+        clean(stage, steps=10, janitor=janitor)
+
+        assert aside
+        assert path.exists()
+        assert stage.lane.now(front).state is State.KEPT
