@@ -46,6 +46,8 @@ def clear_parts(state: StateStore, blobs: Blobs) -> int:
     strays = 0
     for upload_id in blobs.part_ids():
         record = state.find(upload_id)
+        if record is None and blobs.is_fresh(upload_id):
+            continue
         if record is None or record.state is State.FAILED or _is_only_copy(record, blobs):
             blobs.set_aside(upload_id)
             log.warning("part.stray", upload_id=upload_id)

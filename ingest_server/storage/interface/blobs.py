@@ -172,6 +172,10 @@ class Blobs(Protocol):
         """Return the ids of all uploads that have a place here, those nobody knows among them."""
         ...
 
+    def is_fresh(self, upload_id: str) -> bool:  # noqa: ARG002 # one process begins, or starts
+        """Whether an upload that nobody knows was begun a moment ago, so that its row may be to come."""
+        return False
+
     def set_aside(self, upload_id: str) -> None:
         """Keep the bytes of an upload that nobody knows where a person finds them, out of the way.
 

@@ -15,7 +15,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +33,8 @@ from ingest_server.storage.s3.trying_out import try_out
 ROOM = 1 << 60
 """A store of objects has no end that it would tell."""
 MOST_KEY_BYTES = 1024
+FRESH_FOR = timedelta(hours=1)
+"""An upload is begun here before its row is written, which may be another replica's at this moment."""
 NAME = "store"
 """The object that tells this place from others."""
 _COPIED_BYTES = 1 << 20
@@ -146,6 +148,16 @@ class S3Blobs(Blobs):
             if is_folder and name not in begun and self._bucket.has_below(self._folder(name))
         }
         return sorted(begun | late)
+
+    def is_fresh(self, upload_id: str) -> bool:
+        begun = self._bucket.head(self._begun + upload_id)
+        if begun is None:
+            return False
+        key = f"{self._inner}probe/{secrets.token_hex(8)}"
+        self._bucket.put(key, b"1")  # both times are of the store's own clock
+        now = self._bucket.head(key)
+        self._bucket.delete(key)
+        return now is None or now.modified - begun.modified < FRESH_FOR
 
     def set_aside(self, upload_id: str) -> None:
         lost, folder = f"{self._inner}lost/", self._folder(upload_id)
@@ -338,7 +350,7 @@ def _owner_of(there: Head) -> str:
 
 
 def _identity_of(there: Head) -> str:
-    return f"{_owner_of(there)}:{there.etag}:{there.modified}"
+    return f"{_owner_of(there)}:{there.etag}:{there.modified.isoformat()}"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -126,7 +127,7 @@ class Head:
     key: str
     size: int
     etag: str
-    modified: str
+    modified: datetime
     facts: Mapping[str, str]
     """What was put beside it."""
 
@@ -199,7 +200,7 @@ class Bucket:
             key,
             int(found["ContentLength"]),
             str(found["ETag"]),
-            found["LastModified"].isoformat(),
+            found["LastModified"],
             {name.lower(): value for name, value in found.get("Metadata", {}).items()},
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 
 import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.s3 import blobs
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
 from tests.support.core_site import CoreSite
@@ -260,6 +262,18 @@ def test_batches_that_say_200_and_delete_not_all_leave_the_rest_to_the_next_star
     assert left == [arrived]
     assert site.blobs.part_ids() == []
     assert is_published_once(site, proxy, receipt)
+
+
+def test_an_upload_whose_row_is_to_come_is_no_stray_to_another_replica(site, monkeypatch):
+    site.blobs.create_part("a" * 32)
+
+    fresh = site.housekeeper.recover()
+    kept = site.blobs.part_ids()
+    monkeypatch.setattr(blobs, "FRESH_FOR", timedelta(0))
+    late = site.housekeeper.recover()
+
+    assert (fresh.strays, kept) == (0, ["a" * 32])
+    assert (late.strays, site.blobs.part_ids()) == (1, [])
 
 
 def test_whole_parts_are_sent_once_and_all_but_the_last_are_equal(site, proxy):
