@@ -164,6 +164,13 @@ def events_of(file_id: str, name: str) -> list[NewEvent]:
         "attempts": 1,
         "source_gone": False,
         "supersedes": None,
+        "facts": {
+            "duration_s": "600.040",
+            "codecs": "h264,aac",
+            "dimensions": "3840x2160",
+            "captured_at": "2026-11-29T10:00:00Z",
+            "location": "+48.1374+011.5755",
+        },
     }
     return [
         NewEvent("file.discovered", {**about, "supersedes": None}, subject=file_id),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from edge_agent.base.errors import ReceiptRefusedError, TransportError, UploadLostError
@@ -63,12 +65,14 @@ def keep_receipt(
     duration_s: float,
     attempts: int,
     is_gone: bool,
+    facts: Mapping[str, str],
 ) -> None:
     """Make *receipt* durable, with the event that tells of it, in one transaction.
 
     Args:
         verified_at: RFC 3339, by our clock.
         is_gone: there is no file to let go: it was deleted here meanwhile.
+        facts: what the file says of itself, as the server was told.
     """
     verified = store.advance(
         recording,
@@ -78,7 +82,7 @@ def keep_receipt(
         failures=0,
         problem=None,
         detail="its file was deleted here while it was sent" if is_gone else None,
-        tell=[_completed(recording, receipt, duration_s, attempts, is_gone=is_gone)],
+        tell=[_completed(recording, receipt, duration_s, attempts, is_gone=is_gone, facts=facts)],
     )
     if is_gone:
         store.advance(verified, Event.SOURCE_VANISHED)
@@ -94,7 +98,13 @@ def keep_receipt(
 
 
 def _completed(
-    recording: Recording, receipt: Receipt, duration_s: float, attempts: int, *, is_gone: bool
+    recording: Recording,
+    receipt: Receipt,
+    duration_s: float,
+    attempts: int,
+    *,
+    is_gone: bool,
+    facts: Mapping[str, str],
 ) -> NewEvent:
     return NewEvent(
         "file.completed",
@@ -111,6 +121,7 @@ def _completed(
             "attempts": attempts,
             "source_gone": is_gone,
             "supersedes": recording.supersedes,
+            "facts": dict(facts),
         },
         subject=recording.id,
     )

@@ -276,6 +276,7 @@ class UploadSteps:
             duration_s=duration_s,
             attempts=progress.attempts,
             is_gone=is_gone,
+            facts=said,
         )
         self._activity.problem(ProblemCode.CHECKSUM, present=False)
         return None

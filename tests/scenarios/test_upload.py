@@ -1,6 +1,7 @@
 """A recording's way to the server, and what may befall it."""
 
 import os
+import struct
 
 import pytest
 from structlog.testing import capture_logs
@@ -391,3 +392,15 @@ def test_a_file_that_cannot_be_read_is_one_line_in_the_log_and_goes_when_it_can_
         ("source_io", "a.mp4 cannot be read: why")
     ]
     assert stage.published() == {"a.mp4": b"x" * 1000}
+
+
+def test_what_a_recording_says_of_itself_is_told_with_its_completion(stage):
+    header = struct.pack(">IIIII", 0, 0, 0, 1000, 5250) + bytes(80)
+    movie = struct.pack(">I4s", 8 + len(header), b"mvhd") + header
+    data = struct.pack(">I4s4sI4s", 12, b"ftyp", b"isom", 8 + len(movie), b"moov") + movie
+    stage.lane.record("a.mp4", data)
+    stage.lane.record("b.csv", b"nothing of the kind")
+    stage.lane.run()
+
+    told = [one["facts"] for one in stage.lane.events("file.completed")]
+    assert told == [{"duration_s": "5.250"}, {}]

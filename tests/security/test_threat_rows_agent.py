@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import socket
 import ssl
+import struct
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -168,6 +170,43 @@ def test_row_19_a_user_who_swaps_a_folder_for_a_link_gets_no_file_of_another_sen
 def names(agent, *states):
     """Return the names of the recordings in *states*, as the running agent says."""
     return [one["name"] for one in agent.status()["files"] if one["state"] in states]
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+HOSTILE = {
+    "boxes without end": box(b"ftyp", b"isom") + box(b"free", b"") * 300_000,
+    "a box that is longer than any disk": box(b"ftyp", b"isom")
+    + struct.pack(">I4sQ", 1, b"moov", 2**63),
+    "a box that begins again at itself": box(b"ftyp", b"isom") + struct.pack(">I4s", 0, b"moov"),
+    "a codec that is a script, and a place that is a line of a log": box(b"ftyp", b"isom")
+    + box(
+        b"moov",
+        box(b"udta", box(b"\xa9xyz", b"\0\0\0\0+48.1+011.5\n<script>"))
+        + box(
+            b"trak",
+            box(b"mdia", box(b"minf", box(b"stbl", box(b"stsd", bytes(12) + b"<b>\n")))),
+        ),
+    ),
+    "elements in elements": b"\x1a\x45\xdf\xa3" + b"\x80" + b"\x18\x53\x80\x67\xff" * 50_000,
+    "frames of no time": b"RIFF\xff\xff\xff\xffAVI " + b"\xff" * 200,
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_row_35_a_container_that_lies_is_sent_as_it_is_and_what_it_says_is_plain(tmp_path, data):
+    with scene(tmp_path) as made:
+        recording = made.lane.record("a.mp4", data)
+        made.lane.run()
+        [completed] = made.lane.events("file.completed")
+
+        assert made.lane.now(recording).state is State.VERIFIED
+        assert made.published() == {"a.mp4": data}
+        assert all(re.fullmatch(r"[a-zA-Z0-9_/.,:+-]*", one) for one in completed["facts"].values())
+        upload = made.server.store.state.get(made.lane.now(recording).upload_id)
+        assert completed["facts"].items() <= upload.metadata.items()
 
 
 @contextmanager
