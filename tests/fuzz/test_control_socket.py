@@ -146,7 +146,7 @@ def test_each_request_gets_a_sentence_and_holds_up_nobody():
         stage.lane.record("a.mp4", os.urandom(100))
 
         @settings(
-            max_examples=examples(400),
+            max_examples=examples(150),
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )

@@ -178,7 +178,7 @@ def _without_length(head: dict[str, str]) -> dict[str, str]:
 
 
 @settings(
-    max_examples=examples(60),
+    max_examples=examples(30),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
