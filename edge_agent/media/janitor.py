@@ -254,7 +254,7 @@ class Janitor:
 
     def _decide(self, recording: Recording, folder: Folder) -> RetentionVerdict:
         space = self._space_beside(recording)
-        settings = folder.rules.retention(self._settings)
+        settings = self._folders.of(recording.watch).rules.retention(self._settings)
         keep_s = settings.keep_days * _DAY_S
         return verdict(
             deletes=settings.delete == "after_verified",
