@@ -105,6 +105,7 @@ def test_a_low_battery_holds_until_it_has_a_little_more_than_the_limit():
     assert device.look(battery(19))
     assert "has 19 %, and [power] min_percent is 20: sending goes on at 25 %" in device.state.detail
     assert device.look(battery(24), passed_s=100)
+    assert device.look(battery(24), passed_s=100)
     assert device.look(battery(25))
     assert not device.look(battery(25), passed_s=BETTER_FOR_S)
     assert not device.look(battery(20))

@@ -16,6 +16,7 @@ from edge_agent.core.upload import State
 from edge_agent.core.window import Window
 from edge_agent.send.link_policy import LinkPolicy, OwnerRules
 from edge_agent.send.permission import Permission
+from edge_agent.send.plan_meter import PlanMeter
 from edge_agent.send.roster import Roster
 from edge_agent.send.surroundings import Surroundings
 from edge_agent.send.throttle import Throttle
@@ -263,6 +264,7 @@ def test_what_was_sent_is_remembered_after_a_stop_for_the_plan_and_for_the_day(l
     asked.answer()
     asked.throttle.count(MIB)
     asked.permission.close()
+    assert PlanMeter(lane.store.notes).use(SIM, None).used == MIB
 
     again = Asked(lane, "wwan0")
     on_plan(again, DataPlan("sim", MIB))
@@ -338,13 +340,15 @@ def test_a_hold_for_a_time_ends_by_itself_and_one_before_a_boot_is_stale(lane):
     assert text.startswith('"edge-agent hold" may have been left behind: it is dated before')
 
 
-def test_a_request_is_broken_off_where_the_plan_ends(lane):
-    lane.interface = lambda: "wwan0"
-    lane.restart()
-    lane.sender.go_by(OwnerRules([LinkRule("*", plan="sim")], plans={"sim": DataPlan("sim", MIB)}))
-    lane.record("a.mp4", bytes(8 * MIB))
+def test_a_request_is_broken_off_where_the_plan_ends(tmp_path):
+    with memory_lane(tmp_path, upload={"min_request": 8 * MIB}) as lane:
+        lane.interface = lambda: "wwan0"
+        lane.restart()
+        links, plans = [LinkRule("*", plan="sim")], {"sim": DataPlan("sim", MIB)}
+        lane.sender.go_by(OwnerRules(links, plans=plans))
+        lane.record("a.mp4", bytes(8 * MIB))
 
-    lane.run(until=lambda: lane.activity.blocked_by is not None)
+        lane.run(until=lambda: lane.activity.blocked_by is not None)
 
-    assert lane.activity.blocked_by.reason is Reason.PLAN
-    assert MIB <= lane.transport.body_bytes <= MIB + 256 * 1024
+        assert lane.activity.blocked_by.reason is Reason.PLAN
+        assert MIB <= lane.transport.body_bytes <= MIB + 256 * 1024
