@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
-from typing import Any
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, cast
 
 from edge_agent.core.link_rule import LinkFacts
 
@@ -120,26 +121,35 @@ def _ask(service: str, path: str) -> Objects:
     command = ["busctl", "--system", "--json=short", "--auto-start=no", f"--timeout={_PATIENCE_S}"]
     call = [service, path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"]
     try:
-        done = subprocess.run(
-            [*command, "call", *call],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_KILLED_S,
-            check=False,
-        )
+        said = _output([*command, "call", *call])
     except FileNotFoundError:
         raise SilentError(f"{name} cannot be asked: busctl (systemd) is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise SilentError(f"{name} does not answer") from None
-    if done.returncode or len(done.stdout) > _MOST_BYTES:
+    if said is None:
         raise SilentError(f"{name} does not answer")
     try:
-        data = json.loads(done.stdout)["data"][0]
+        data = json.loads(said)["data"][0]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise SilentError(f"{name} answers what is none of its answers") from None
     if not isinstance(data, dict):
         raise SilentError(f"{name} answers what is none of its answers")
     return {one: _plain(interfaces) for one, interfaces in data.items()}
+
+
+def _output(command: Sequence[str]) -> bytes | None:
+    """Return what *command* prints; None: it fails, takes too long, or prints more than can be held."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        killer = threading.Timer(_KILLED_S, child.kill)
+        try:
+            killer.start()
+            said = cast("IO[bytes]", child.stdout).read(_MOST_BYTES + 1)
+            if len(said) > _MOST_BYTES:
+                child.kill()
+            return None if child.wait() else said
+        finally:
+            child.kill()  # does nothing to one that has ended
+            killer.cancel()
 
 
 def _plain(interfaces: object) -> dict[str, Any]:
