@@ -402,5 +402,5 @@ def test_what_a_recording_says_of_itself_is_told_with_its_completion(stage):
     stage.lane.record("b.csv", b"nothing of the kind")
     stage.lane.run()
 
-    told = [one["facts"] for one in stage.lane.events("file.completed")]
-    assert told == [{"duration_s": "5.250"}, {}]
+    told = {one["name"]: one["facts"] for one in stage.lane.events("file.completed")}
+    assert told == {"a.mp4": {"duration_s": "5.250"}, "b.csv": {}}
