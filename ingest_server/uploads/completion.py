@@ -14,6 +14,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import (
     OURS,
+    SUPERSEDES,
     State,
     UploadRecord,
     check_total,
@@ -322,7 +323,7 @@ class Completion:
 
 def _with(metadata: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
     """Return *metadata* with *more* in it, or as it is where that would be too much: it only helps."""
-    told = {as_text(key): as_text(value) for key, value in more.items()}
+    told = {as_text(key): as_text(value) for key, value in more.items() if key != SUPERSEDES}
     ours = {key: value for key, value in metadata.items() if key in OURS}
     both = {**metadata, **told, **ours}
     return both if metadata_bytes(both) <= MAX_METADATA_BYTES else metadata

@@ -54,7 +54,7 @@ def copy_into(
         OSError: one of both cannot be read or written.
     """
     allowance = receiver.allowance()
-    writer = receiver.writer(upload_id, gap, _NOBODY, live, allowance, is_held=False)
+    writer = receiver.writer(upload_id, gap, _NOBODY, live, allowance, is_held=False, counts=False)
     try:
         live.enter(writer)
         try:

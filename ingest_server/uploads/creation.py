@@ -10,7 +10,7 @@ from edge_host.clock import rfc3339
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, StateUncertain, disk_refusals
 from ingest_server.core.names import as_text, check_name
-from ingest_server.core.record import UploadRecord, check_length
+from ingest_server.core.record import SUPERSEDES, UploadRecord, check_length
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.limits import refuse_over_number, refuse_over_quota
 from ingest_server.uploads.store import UploadStore, drop_part
@@ -64,7 +64,7 @@ class Creation:
             digest=request.digest,
             modified_at=None if request.modified_at is None else as_text(request.modified_at),
             media_type=None if request.media_type is None else as_text(request.media_type),
-            metadata=dict(request.metadata),
+            metadata={key: one for key, one in request.metadata.items() if key != SUPERSEDES},
             touched_s=self._uptime.now_s(),
         )
 

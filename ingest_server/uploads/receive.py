@@ -160,9 +160,10 @@ class BodyReceiver:
         allowance: Allowance,
         *,
         is_held: bool,
+        counts: bool = True,
     ) -> Writer:
         """Return a writer for *where*, whose seals are recorded; whoever made it closes it."""
-        recording = Recording(self._store, upload_id, where, allowance)
+        recording = Recording(self._store, upload_id, where, allowance, counts=counts)
         return Writer(where, body, recording, live.running, is_held=is_held)
 
     def _take(

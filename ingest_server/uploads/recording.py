@@ -26,8 +26,16 @@ class Recording:
     """What a `Writer` records, un-records and writes to."""
 
     def __init__(
-        self, store: UploadStore, upload_id: str, where: ByteRange, allowance: Allowance
+        self,
+        store: UploadStore,
+        upload_id: str,
+        where: ByteRange,
+        allowance: Allowance,
+        *,
+        counts: bool = True,
     ) -> None:
+        """Join the parts; *counts*: the bytes come from a client, and are counted as received."""
+        self._counts = counts
         self._store = store
         self._upload_id = upload_id
         self._where = where
@@ -69,7 +77,8 @@ class Recording:
             return kept
 
         kept = self._store.state.run(job)
-        self._store.observer.bytes_received(gained.length)
+        if self._counts:
+            self._store.observer.bytes_received(gained.length)
         return kept
 
     def unrecord(self, gone: ByteRange) -> UploadRecord:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ingest_server.base.observer import Observer
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import SUPERSEDES
 from ingest_server.uploads import copying, seeding
@@ -14,7 +15,7 @@ from ingest_server.uploads.completion import Pending
 from tests.support.core_site import STORES, CoreSite, InThread, new_key
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
-from upload_protocol.messages import CreateRequest, Extends
+from upload_protocol.messages import CompleteRequest, CreateRequest, Extends
 from upload_protocol.ranges import ByteRange
 
 BEFORE = os.urandom(1000)
@@ -74,6 +75,32 @@ def test_only_the_tail_is_sent_and_both_contents_are_published(site):
     }
     assert receipt.verified_against == "client"
     assert site.state.get(status.id).metadata[SUPERSEDES] == first.published_as
+
+
+def test_what_a_client_says_that_it_supersedes_counts_for_nothing(quick):
+    request = CreateRequest("log.csv", metadata={SUPERSEDES: "another's.csv", "flight": "7"})
+    upload = begin(quick, request)[0].id
+    quick.put(upload, 0, BEFORE)
+    told = CompleteRequest(len(BEFORE), Digest.of(BEFORE), metadata={SUPERSEDES: "another's.csv"})
+    quick.receiver.complete("cam", upload, told)
+
+    assert quick.state.get(upload).metadata == {"flight": "7"}
+
+
+def test_what_is_copied_is_not_counted_as_received(tmp_path):
+    class Counting(Observer):
+        received = 0
+
+        def bytes_received(self, count: int) -> None:
+            self.received += count
+
+    counting = Counting()
+    site = CoreSite(tmp_path / "data", observer=counting)
+    site.upload(BEFORE, "log.csv")
+    append(site, BEFORE, TAIL)
+    site.stop()
+
+    assert counting.received == len(BEFORE + TAIL)
 
 
 def test_the_copy_is_durable_before_it_is_told(site):
