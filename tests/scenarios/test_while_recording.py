@@ -27,6 +27,10 @@ BEHIND = 7 * MIB
 """What of it is old enough to be sent."""
 
 
+def always(_: Recording) -> bool:
+    return True
+
+
 class Stage:
     """A device on whose folder somebody records."""
 
@@ -46,7 +50,9 @@ class Stage:
         return WhileRecording(
             self.lane.sender.shared,
             self.lane._connect,
-            self.lane.folders(while_recording=["*.ts"]),
+            self.lane.folders(
+                while_recording=["*.ts"], append=["*.ts"] if self.lane.appends is always else []
+            ),
             way=self.lane.way,
             device_id="cam",
             jitter=lambda: 0.5,
@@ -132,6 +138,25 @@ def test_what_the_camera_saw_ten_seconds_ago_has_arrived(stage, bytes_per_s):
     stage.finish(recording)
     assert stage.is_true(recording, "a.ts")
     assert puts(stage) - os.stat(recording.path).st_size < 16_000, "no byte went twice"
+
+
+def test_of_a_log_that_was_sent_before_only_what_is_new_is_sent_while_it_is_written(stage):
+    stage.lane.appends = always
+    stage.restart()
+    before = stage.lane.record("a.ts", DATA)
+    stage.lane.run()
+    sent = puts(stage)
+    more = random.Random(2).randbytes(4 * MIB)
+    after = stage.lane.write_on(before, more)
+    seen = stage.lane.store.advance(after, Event.SOURCE_CHANGED)
+    after = stage.lane.store.advance(seen, Event.GREW)
+    stage.pass_steps()
+    while_written = puts(stage) - sent
+    stage.finish(after)
+
+    assert while_written - len(more) in range(4000)
+    assert puts(stage) - sent - len(more) in range(8000)
+    assert sorted(stage.scene.published().values(), key=len) == [DATA, DATA + more]
 
 
 def test_a_file_at_rest_is_sent_to_its_end_and_a_header_written_at_the_close_goes_again_then(stage):
