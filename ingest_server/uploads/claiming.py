@@ -6,6 +6,7 @@ device has it, no answer tells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingest_server.base.settings import ReceiverSettings
@@ -14,6 +15,7 @@ from ingest_server.core.record import State, UploadRecord
 from ingest_server.uploads.completion import Completion, Pending
 from ingest_server.uploads.creation import Creation
 from ingest_server.uploads.earlier import Earlier
+from ingest_server.uploads.seeding import Seeding
 from ingest_server.uploads.store import UploadStore
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CreateRequest
@@ -27,29 +29,52 @@ class Claimed:
     is_new: bool
     """Whether the upload was made now."""
     pending: Pending | None = None
-    """Bytes that it may need no others than are being read: ask again; it takes its own meanwhile."""
+    """Bytes that it may need no others than are being read, or copied: ask again; it takes its own meanwhile."""
 
 
 class Claiming:
     """Makes uploads, and completes those that need no bytes."""
 
     def __init__(
-        self, store: UploadStore, creation: Creation, earlier: Earlier, completion: Completion
+        self,
+        store: UploadStore,
+        creation: Creation,
+        earlier: Earlier,
+        completion: Completion,
+        seeding: Seeding,
     ) -> None:
         self._store = store
         self._creation = creation
         self._earlier = earlier
         self._completion = completion
+        self._seeding = seeding
 
     def create(
-        self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
+        self,
+        device: str,
+        key: str,
+        request: CreateRequest,
+        settings: ReceiverSettings,
+        has_left: Callable[[], bool],
     ) -> Claimed:
         """Make an upload, or find the one that *key* has made, or that has published this very file.
+
+        One that takes bytes begins with those of the file that it extends, as long as its caller has
+        not left.
 
         Raises:
             Refused: see `UploadService.create`; or the operator's check refuses the file; or the
                 key's upload is complete with other bytes.
         """
+        found = self._create(device, key, request, settings)
+        if request.extends is None or found.pending is not None:
+            return found
+        pending = self._seeding.fill(found.record, request.extends, has_left)
+        return Claimed(self._store.find(device, found.record.id), found.is_new, pending)
+
+    def _create(
+        self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
+    ) -> Claimed:
         length, digest = request.length, request.digest
         if length is None or digest is None:
             return Claimed(*self._creation.create(device, key, request, settings))

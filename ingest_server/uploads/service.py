@@ -117,14 +117,9 @@ class UploadService:
         self._receiver = BodyReceiver(store, lambda: self.settings)
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
-        self._claiming = Claiming(store, self._creation, self.publisher.earlier, self.completion)
-        self._seeding = Seeding(
-            store,
-            self._receiver,
-            self.publisher.earlier,
-            self._readers,
-            wait_s=lambda: self.settings.verify_wait_s,
-        )
+        earlier, wait_s = self.publisher.earlier, lambda: self.settings.verify_wait_s
+        self._seeding = Seeding(store, self._receiver, earlier, self._readers, wait_s=wait_s)
+        self._claiming = Claiming(store, self._creation, earlier, self.completion, self._seeding)
         self._blocks = Blocks(store, self._readers, wait_s=lambda: self.settings.verify_wait_s)
 
     def stop(self) -> None:
@@ -182,17 +177,13 @@ class UploadService:
         with self._audit.action("upload.create", device) as entry:
             self._store.refuse_when_stopping()
             found = self._once_others_gave_way(
-                device, lambda: self._claiming.create(device, key, request, self.settings)
+                device, lambda: self._claiming.create(device, key, request, self.settings, has_left)
             )
-            record, pending = found.record, found.pending
+            record = found.record
             entry.object = record.id
             is_new = found.is_new and record.state is State.OPEN
             entry.result = "ok" if found.is_new else "repeated"
-            if request.extends is not None and pending is None:
-                with self._giving_way.to(record.id):
-                    pending = self._seeding.fill(record, request.extends, has_left)
-                record = self._store.find(device, record.id)
-            return self._statuses.made(record), is_new, pending
+            return self._statuses.made(record), is_new, found.pending
 
     def _once_others_gave_way(self, device: str, create: Callable[[], _Made]) -> _Made:
         while True:
