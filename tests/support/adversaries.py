@@ -20,7 +20,8 @@ from edge_agent.core.schedule import PriorityRule
 from tests.support.clock import VirtualClock
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem
 from tests.support.moody_camera import MoodyCamera
-from tests.support.mortal_device import MortalDevice, PowerCut
+from tests.support.mortal_database import PowerCut
+from tests.support.mortal_device import MortalDevice
 from tests.support.mortal_server import MortalServer
 from tests.support.witness_link import WireFault, WitnessLink
 
@@ -169,6 +170,18 @@ class Adversaries(RuleBasedStateMachine):
         if not self.server.is_dead:
             self.server.cut_now(keeps_unsynced=keeps_unsynced)
             self.link.revive()
+
+    @rule(commits=st.integers(1, 8), steps=st.integers(5, 30))
+    def the_devices_disk_is_full(self, commits, steps):
+        self.device.fill_disk(commits)
+        self.pass_steps(steps)
+        self.device.disarm()
+
+    @rule(writes=st.integers(1, 8), steps=st.integers(5, 30))
+    def the_servers_disk_is_full(self, writes, steps):
+        self.server.blobs.full = writes
+        self.pass_steps(steps)
+        self.server.disarm()
 
     # --- the camera -----------------------------------------------------------------------------
 

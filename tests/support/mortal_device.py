@@ -6,8 +6,8 @@ What is not here: threads, the kernel's hints (a scan finds everything later), a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,44 +40,15 @@ from edge_agent.send.receipts import standing_of
 from edge_agent.send.sender import Sender
 from edge_agent.send.while_recording import WhileRecording
 from edge_agent.store import priorities
-from edge_agent.store.database import Connection, Database
 from edge_agent.store.outbox import Outbox
 from edge_agent.store.recordings import Store
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.clock import VirtualClock
 from tests.support.link import Link
+from tests.support.mortal_database import MortalDatabase, PowerCut
 from tests.support.rim import recordings_in
 
 GIB = 1 << 30
-
-
-class PowerCut(BaseException):
-    """The device is off. No ``except Exception`` hears of it."""
-
-
-class _MortalDatabase(Database):
-    """Fails for ever from the commit on that is armed."""
-
-    left: int | None = None
-    is_kept = False
-    is_dead = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        if self.is_dead:
-            raise PowerCut
-        is_last = False
-        with super().transaction() as run:
-            yield run
-            if self.left is not None:
-                self.left -= 1
-                is_last = self.left <= 0
-            if is_last and not self.is_kept:
-                self.is_dead = True
-                raise PowerCut
-        if is_last:
-            self.is_dead = True
-            raise PowerCut
 
 
 class _NoHints:
@@ -116,7 +87,7 @@ class MortalDevice:
         self._open()
 
     def _open(self) -> None:
-        self._database = _MortalDatabase.open(
+        self._database = MortalDatabase.open(
             self._base / "agent.db", MIGRATIONS, now=self._clock.now_utc()
         )
         boot_id = f"boot-{self._boots}"
@@ -226,8 +197,12 @@ class MortalDevice:
         self._database.is_kept = is_kept
         self._database.left = commits
 
+    def fill_disk(self, commits: int) -> None:
+        """Let so many of the next commits find no room."""
+        self._database.full = commits
+
     def disarm(self) -> None:
-        self._database.left = None
+        self._database.left, self._database.full = None, 0
 
     def restart(self, *, reboots: bool) -> None:
         """Begin anew with what is on the disk."""

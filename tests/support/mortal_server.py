@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -56,6 +58,8 @@ class SyncedBlobs(OverwritingBlobs):
         super().__init__()
         self.synced: dict[str, bytes] = {}
         self.synced_published: set[str] = set()
+        self.full = 0
+        """How many of the next writes and syncs find no room."""
 
     def create_part(self, upload_id: str) -> None:
         super().create_part(upload_id)
@@ -99,7 +103,17 @@ class _SyncedHand(_Hand):
         super().__init__(blobs, upload_id, upload, claim)
         self._blobs, self._upload_id = blobs, upload_id
 
+    def _need_room(self) -> None:
+        if self._blobs.full > 0:
+            self._blobs.full -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def pwrite(self, data: memoryview, offset: int) -> None:
+        self._need_room()
+        super().pwrite(data, offset)
+
     def sync(self) -> None:
+        self._need_room()
         with self._lock:
             if self._upload_id in self._blobs.synced:
                 self._blobs.synced[self._upload_id] = bytes(self._upload.data)
@@ -134,6 +148,7 @@ class MortalServer:
         self.state.left = commits
 
     def disarm(self) -> None:
+        self.blobs.full = 0
         if not self.is_dead:
             self.state.left = None
 

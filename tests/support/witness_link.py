@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -16,12 +16,12 @@ import httpx
 from ingest_server.core.record import State
 from ingest_server.front.body import BodyInterruptedError, SocketBody
 from tests.support.clock import VirtualClock
+from tests.support.ledger import Ledger
 from tests.support.link import Fault, Link
 from tests.support.mortal_server import MortalServer
 from upload_protocol.headers import parse_content_range
 from upload_protocol.ranges import ByteRange, RangeSet
 
-BLOCK = 1 << 20
 _AT_ONCE_S = 20.0
 """Within that, of real time, a request is answered beside a dead one, however busy the machine is; a lock that
 is waited for would time out far later."""
@@ -70,22 +70,6 @@ class _Silent:
     thread: threading.Thread
 
 
-@dataclass
-class Ledger:
-    """What was acknowledged of one upload."""
-
-    held: RangeSet = field(default_factory=RangeSet)
-    content: bytearray = field(default_factory=bytearray)
-    unsure: list[tuple[int, bytes]] = field(default_factory=list)
-    """What was sent and not answered: there may be these bytes, the ones before, or none."""
-    again: dict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    """Block -> for each time that acknowledged bytes of it were sent again, whether they differed."""
-
-    def write(self, start: int, data: bytes) -> None:
-        self.content.extend(bytes(max(0, start + len(data) - len(self.content))))
-        self.content[start : start + len(data)] = data
-
-
 class WitnessLink(Link):
     """Carries requests to a `MortalServer`, which is started again when it was asked in vain a few times."""
 
@@ -132,15 +116,11 @@ class WitnessLink(Link):
         try:
             response = super().handle_request(request)
         except Exception:
-            self._count_again(ledger, again, where.start)
-            ledger.unsure.append((where.start, bytes(self._sent)))
+            ledger.note(where.start, bytes(self._sent), again, is_answered=False)
             self._look_at_prefix(upload_id, where.start)
             raise
-        self._count_again(ledger, again, where.start)
-        if response.status_code == 200:
-            ledger.write(where.start, bytes(self._sent))
-        else:
-            ledger.unsure.append((where.start, bytes(self._sent)))
+        is_answered = response.status_code == 200
+        ledger.note(where.start, bytes(self._sent), again, is_answered=is_answered)
         self._learn(response)
         return response
 
@@ -228,28 +208,7 @@ class WitnessLink(Link):
         ledger = self.ledgers[document["id"]]
         ledger.held = RangeSet.from_pairs(document["received"])
         if ledger.unsure:
-            self._settle(document["id"], ledger)
-
-    def _settle(self, upload_id: str, ledger: Ledger) -> None:
-        """Find out which bytes an unanswered request has left: of each, the old or the new one."""
-        stored = self._stored(upload_id)
-        before = bytes(ledger.content)
-        for start, data in ledger.unsure:
-            for span in ledger.held.within(ByteRange(start, start + max(1, len(data)))):
-                new = data[span.start - start : span.stop - start]
-                found = stored[span.start : span.stop]
-                old = before[span.start : span.stop]
-                if found not in (new, old) and not _is_of_both(found, old, new):
-                    self.broken.append(f"L1: {span} is acknowledged, and other bytes are there")
-                ledger.write(span.start, found)
-        ledger.unsure.clear()
-
-    def _count_again(self, ledger: Ledger, again: RangeSet, start: int) -> None:
-        for span in again.within(ByteRange(start, start + max(1, len(self._sent)))):
-            for block in range(span.start // BLOCK, (span.stop - 1) // BLOCK + 1):
-                first, last = max(span.start, block * BLOCK), min(span.stop, (block + 1) * BLOCK)
-                sent = self._sent[first - start : last - start]
-                ledger.again[block].append(sent != ledger.content[first : first + len(sent)])
+            self.broken += ledger.settle(self._stored(document["id"]))
 
     def _look_at_prefix(self, upload_id: str, start: int) -> None:
         """Of a request that the link broke, all that had passed is kept."""
@@ -285,10 +244,6 @@ class WitnessLink(Link):
 
     def _stored(self, upload_id: str) -> bytes:
         return self.server.blobs.whole(upload_id)
-
-
-def _is_of_both(found: bytes, old: bytes, new: bytes) -> bool:
-    return all(byte in (old[at : at + 1] + new[at : at + 1]) for at, byte in enumerate(found))
 
 
 def _where(request: httpx.Request) -> ByteRange | None:
