@@ -40,6 +40,7 @@ from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.text import shown
 from ingest_server.operate.uploads import UploadCommands
 from ingest_server.operate.users import UserCommands
+from ingest_server.operate.webhooks import WebhookCommands
 from ingest_server.setup import parser as setup
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
@@ -99,6 +100,7 @@ def command_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     AccessCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
+    WebhookCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UserCommands(_open_state, _config, PROGRAM.complain).add_parsers(commands, common)
     UploadCommands(_open_state).add_parsers(commands, common)
     GroupCommands(_open_state).add_parsers(commands, common)

@@ -1,4 +1,4 @@
-"""``ingest-server token | claim | webhook``: who may come in, and who is told."""
+"""``ingest-server token | claim``: which devices may come in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from edge_host.clock import SystemClock, rfc3339
-from ingest_server.auth import audit
-from ingest_server.auth.audit import Audit
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
 from ingest_server.config import ServerConfig
+from ingest_server.operate.noting import note
 from ingest_server.operate.text import counted, moment, print_table
-from ingest_server.storage.interface import ClaimRecord, Delivery, StateStore
+from ingest_server.storage.interface import ClaimRecord, StateStore
 from upload_protocol.headers import is_device_id
 
 OpenState = Callable[[argparse.Namespace], StateStore]
@@ -41,21 +40,6 @@ class AccessCommands:
     ) -> None:
         self._token_parsers(commands, common)
         self._claim_parsers(commands, common)
-        webhook = commands.add_parser("webhook", help="show and repeat what webhooks were told")
-        actions = webhook.add_subparsers(required=True, metavar="ACTION")
-        listed = actions.add_parser("list", parents=[common], help="show deliveries, newest last")
-        listed.add_argument("--json", action="store_true", help="as a JSON array")
-        listed.add_argument("--state", choices=["pending", "done", "dead"], help="only these")
-        listed.set_defaults(command=self._webhook_list)
-        replay = actions.add_parser(
-            "replay", parents=[common], help="tell again, and let a disabled target be told again"
-        )
-        replay.add_argument(
-            "which",
-            metavar="EVENT_ID|TARGET|dead",
-            help="one event, all that a target was not told, or all that was given up",
-        )
-        replay.set_defaults(command=self._webhook_replay)
 
     def _token_parsers(
         self,
@@ -107,19 +91,6 @@ class AccessCommands:
         revoke.add_argument("claim_id", metavar="CLAIM_ID")
         revoke.set_defaults(command=self._claim_revoke)
 
-    def _audit(self, options: argparse.Namespace) -> Audit | None:
-        """Return where it is noted; without a file the log is the server's, not this program's."""
-        path = self._config(options).log.audit_file
-        audit.now_asking("cli")
-        return None if path is None else Audit(path, SystemClock().now_utc)
-
-    def _note(
-        self, options: argparse.Namespace, action: str, *, device: str | None, object_: str
-    ) -> None:
-        noted = self._audit(options)
-        if noted is not None:
-            noted.note(action, device=device, object_=object_)
-
     # token
 
     def _token_add(self, options: argparse.Namespace) -> int:
@@ -143,7 +114,7 @@ class AccessCommands:
             state.access.add_token(issued.record)
         finally:
             state.close()
-        self._note(options, "token.add", device=device, object_=issued.record.token_id)
+        note(self._config(options), "token.add", device=device, object_=issued.record.token_id)
         if older:
             self._complain(
                 f"{device} has had {_counted(older)} before, valid still; end each of them when the "
@@ -205,7 +176,7 @@ class AccessCommands:
         if count == 0:
             self._complain(f"no token and no device with a token is called {options.which!r}")
             return 1
-        self._note(options, "token.revoke", device=None, object_=options.which)
+        note(self._config(options), "token.revoke", object_=options.which)
         print(f"{counted(count, 'token')} revoked, at once.", file=sys.stderr)
         return 0
 
@@ -223,7 +194,7 @@ class AccessCommands:
             state.access.add_claim(claim, claim_hash(token))
         finally:
             state.close()
-        self._note(options, "claim.add", device=None, object_=claim_id)
+        note(self._config(options), "claim.add", object_=claim_id)
         print(
             f"Claim token {claim_id} for {counted(options.devices, 'device')} until {options.expires}. It is "
             "shown this once: put it on the image.",
@@ -267,71 +238,9 @@ class AccessCommands:
         if not is_gone:
             self._complain(f"no claim token that is still good is called {options.claim_id!r}")
             return 1
-        self._note(options, "claim.revoke", device=None, object_=options.claim_id)
+        note(self._config(options), "claim.revoke", object_=options.claim_id)
         print("Revoked, at once; the devices that used it keep their tokens.", file=sys.stderr)
         return 0
-
-    # webhook
-
-    def _webhook_list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
-        try:
-            outbox = state.outbox
-            found, disabled = outbox.listing(options.state), outbox.disabled()
-        finally:
-            state.close()
-        for target, since in sorted(disabled.items()):
-            print(
-                f"{target} is disabled since {since}: it answered 410. To go on: ingest-server "
-                f"webhook replay {target}",
-                file=sys.stderr,
-            )
-        if options.json:
-            print(json.dumps([_document(one) for one in found], indent=2))
-            return 0
-        print_table(
-            ("EVENT", "TYPE", "TIME", "TARGET", "STATE", "TRIES", "ERROR"),
-            [
-                (
-                    one.event.id,
-                    one.event.type,
-                    one.event.time,
-                    one.target,
-                    one.state,
-                    str(one.tries),
-                    one.error or "",
-                )
-                for one in found
-            ],
-            none="No webhook was told anything"
-            + (" yet." if options.state is None else f" that is {options.state}."),
-        )
-        return 0
-
-    def _webhook_replay(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
-        try:
-            count = state.outbox.replay(None if options.which == "dead" else options.which)
-        finally:
-            state.close()
-        if not count and options.which != "dead":
-            self._complain(
-                f"no event and no target with something left to tell is {options.which!r}"
-            )
-            return 1
-        self._note(options, "webhook.replay", device=None, object_=options.which)
-        print(f"{count} to be told again.", file=sys.stderr)
-        return 0
-
-
-def _document(delivery: Delivery) -> dict[str, object]:
-    return {
-        "target": delivery.target,
-        "state": delivery.state,
-        "tries": delivery.tries,
-        "error": delivery.error,
-        "event": delivery.event.to_json(),
-    }
 
 
 def _counted(token_ids: Sequence[str]) -> str:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from edge_host.clock import SystemClock, rfc3339
-from ingest_server.auth import audit
-from ingest_server.auth.audit import Audit
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.operate.noting import audit_of
 from ingest_server.operate.text import counted, shown, size, span
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.storage.interface.keeping import STEP
@@ -106,7 +105,7 @@ class RoomCommands:
     def _abort_each(
         self, options: argparse.Namespace, state: StateStore, blobs: Blobs, wanted: list[str]
     ) -> int:
-        noted = self._audit(options)
+        noted = audit_of(self._config(options))
         aborted: list[UploadRecord] = []
         are_refused = False
         for upload_id in wanted:
@@ -130,11 +129,6 @@ class RoomCommands:
                 "with one is told so, and sends the file anew if it still has it."
             )
         return 1 if are_refused else 0
-
-    def _audit(self, options: argparse.Namespace) -> Audit | None:
-        path = self._config(options).log.audit_file
-        audit.now_asking("cli")
-        return None if path is None else Audit(path, SystemClock().now_utc)
 
     # prune
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 
 from edge_host.clock import SystemClock, rfc3339
-from ingest_server.auth import audit, passwords
-from ingest_server.auth.audit import Audit
+from ingest_server.auth import passwords
 from ingest_server.auth.operators import OPERATOR, ROLES
 from ingest_server.auth.sessions import is_user_name
 from ingest_server.config import ServerConfig
+from ingest_server.operate.noting import note
 from ingest_server.operate.text import print_table
 from ingest_server.storage.interface import StateStore, UserRecord
 
@@ -83,7 +83,7 @@ class UserCommands:
                 f"{name}"
             )
             return 1
-        self._note(options, "user.add", name)
+        note(self._config(options), "user.add", object_=name)
         print(f"{name} may log in, at once, as {options.role}.", file=sys.stderr)
         if not self._config(options).page_is_on:
             self._complain(
@@ -123,7 +123,7 @@ class UserCommands:
                 return self._is_unknown(name)
         finally:
             state.close()
-        self._note(options, "user.password", name)
+        note(self._config(options), "user.password", object_=name)
         print(f"{name} has the new password, and logs in again with it.", file=sys.stderr)
         return 0
 
@@ -135,7 +135,7 @@ class UserCommands:
                 return self._is_unknown(name)
         finally:
             state.close()
-        self._note(options, "user.remove", name)
+        note(self._config(options), "user.remove", object_=name)
         print(f"{name} is removed and logged out everywhere, at once.", file=sys.stderr)
         return 0
 
@@ -158,10 +158,3 @@ class UserCommands:
             self._complain(f"{fault}; nothing has changed")
             return None
         return passwords.hashed(password)
-
-    def _note(self, options: argparse.Namespace, action: str, name: str) -> None:
-        """Note it in the audit file; without one the log is the server's, not this program's."""
-        path = self._config(options).log.audit_file
-        audit.now_asking("cli")
-        if path is not None:
-            Audit(path, SystemClock().now_utc).note(action, device=None, object_=name)
