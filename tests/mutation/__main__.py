@@ -50,7 +50,7 @@ SERVER = (
         "properties/test_receiver_races.py",
         "contract/storage/test_two_services.py",
         "contract/test_native.py",
-        "contract/test_tus.py",
+        "contract/tus",
         "contract/test_rufh.py",
         "system/test_metrics.py",
         "system/test_partial.py",
