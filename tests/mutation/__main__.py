@@ -47,6 +47,7 @@ SERVER = (
     ("unit/ingest_server/uploads", "unit/ingest_server/core"),
     (
         "unit/ingest_server/upkeep",
+        "unit/ingest_server/notify",
         "properties/test_receiver_races.py",
         "contract/storage/test_two_services.py",
         "contract/test_native.py",
@@ -55,6 +56,7 @@ SERVER = (
         "system/test_metrics.py",
         "system/test_partial.py",
         "system/test_webhooks.py",
+        "system/test_hooks.py",
     ),
 )
 PROTOCOL = (

@@ -1,0 +1,288 @@
+"""When an event is told, again, in which order and until when: a worker over a clock by hand."""
+
+import pytest
+
+from ingest_server.core import events
+from ingest_server.core.events import Event
+from ingest_server.notify import deliveries
+from ingest_server.notify.deliveries import Deliveries, DeliveryWorker, Outcome, Told
+from tests.support.core_site import CoreSite
+
+
+class Desk:
+    """A worker that a test steps, over a real database and a clock by hand."""
+
+    def __init__(self, folder, target) -> None:
+        self.site = CoreSite(folder)
+        self.outbox = self.site.state.outbox
+        self.outbox.register(target.name)
+        self.worker = DeliveryWorker(
+            target, self.outbox, self.site.clock, self.site.store.uptime, draw=lambda: 0.5
+        )
+
+    def settle(self, steps=30) -> None:
+        for _ in range(steps):
+            if self.worker.step() > 0:
+                return
+        raise AssertionError("it never comes to rest")
+
+
+class Fake:
+    name = "fake"
+    types = events.TYPES
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.retry_after_s: float | None = None
+        self.told: list[Event] = []
+
+    def tell(self, event: Event) -> Told:
+        self.told.append(event)
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.DONE
+        return Told(outcome, "because", self.retry_after_s)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    made = Desk(tmp_path / "data", Fake())
+    yield made
+    made.site.stop()
+
+
+def test_many_events_are_noted_as_told_together_and_a_failure_between_them_is_not(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.DONE, Outcome.FAILED]
+    names = [f"{number}.mp4" for number in range(6)]
+    for name in names:
+        desk.site.create(name)
+
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == names
+    states = {one.event.data["name"]: one.state for one in desk.outbox.listing()}
+    assert states == {name: "pending" if name == "1.mp4" else "done" for name in names}
+
+
+def test_a_stop_is_looked_for_between_two_events_and_what_was_told_is_noted(desk):
+    for number in range(3):
+        desk.site.create(f"{number}.mp4")
+
+    desk.worker.step(is_stopping=lambda: True)
+
+    assert [one.state for one in desk.outbox.listing()] == ["done", "pending", "pending"]
+
+
+def test_a_retry_after_makes_a_wait_longer_never_shorter_and_has_a_cap():
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=120.0) == 120.0
+    assert deliveries.wait_s(3, jitter=0.5, retry_after_s=1.0) == 300.0
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=-10.0) == 5.0
+    assert deliveries.wait_s(1, jitter=0.5, retry_after_s=10.0**9) == 43200.0
+    assert deliveries.wait_s(8, jitter=0.5, retry_after_s=1.0) is None
+
+
+def test_a_worker_waits_as_long_as_it_was_asked_to(desk):
+    target = desk.worker.target
+    target.outcomes, target.retry_after_s = [Outcome.FAILED], 600.0
+    desk.site.create()
+    desk.settle()
+
+    desk.site.clock.seconds += 599
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 2
+    desk.settle()
+
+    assert len(target.told) == 2
+
+
+def test_what_waits_for_a_removed_target_is_a_dead_letter_until_it_is_back(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create()
+    desk.settle()
+
+    removed = Deliveries(desk.outbox, [])
+    removed.start()
+
+    [dead] = desk.outbox.listing("dead")
+    assert (dead.target, dead.tries) == ("fake", 1)
+    assert "not in the configuration any more" in dead.error
+    assert desk.outbox.queue().length == 0
+    assert desk.outbox.replay(None) == desk.outbox.replay("fake") == 0
+    desk.outbox.register("fake")
+    assert desk.outbox.replay(None) == 1
+    desk.settle()
+    assert len(target.told) == 2
+
+
+def test_the_waits_grow_to_half_a_day_and_end():
+    waits = [deliveries.wait_s(tries, jitter=0.5) for tries in range(1, 9)]
+
+    assert waits == [5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, None]
+    assert deliveries.wait_s(1, jitter=0.0) == pytest.approx(4.0)
+    assert deliveries.wait_s(1, jitter=1.0) == pytest.approx(6.0)
+
+
+def test_an_event_is_in_the_commit_that_makes_it_true(desk):
+    upload_id = desk.site.create(length=5)
+
+    kinds = desk.site.state.rows("SELECT type, subject FROM events")
+
+    assert kinds == [(events.CREATED, upload_id)]
+
+
+def test_a_failed_event_is_told_again_after_its_wait_and_is_the_same(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create()
+
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 4.9
+    desk.settle()
+    assert len(target.told) == 1
+    desk.site.clock.seconds += 0.2
+    desk.settle()
+
+    assert [one.id for one in target.told] == [target.told[0].id] * 2
+    assert desk.outbox.queue().length == 0
+
+
+def test_a_target_that_is_back_is_told_at_once_of_all_that_it_missed(desk):
+    """However long its outage was: otherwise some would wait for hours more."""
+    target = desk.worker.target
+    target.outcomes = [Outcome.UNREACHED] * 12
+    for name in "abc":
+        desk.site.create(f"{name}.mp4")
+    for _ in range(4):  # twelve tries: the next ones are due in half an hour
+        desk.settle()
+        desk.site.clock.seconds += 400
+    target.told.clear()
+
+    desk.site.create("d.mp4")
+    desk.settle()
+
+    assert sorted(one.data["name"] for one in target.told) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+
+
+def test_what_the_target_itself_refused_keeps_its_wait_when_others_are_told(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    desk.site.create("a.mp4")
+    desk.settle()
+
+    desk.site.create("b.mp4")
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == ["a.mp4", "b.mp4"]
+    assert [one.event.data["name"] for one in desk.outbox.listing("pending")] == ["a.mp4"]
+
+
+def test_a_target_that_comes_and_goes_is_not_given_up_for_that(desk):
+    target = desk.worker.target
+    desk.site.create("a.mp4")
+    for number in range(20):
+        target.outcomes = [Outcome.UNREACHED, Outcome.UNREACHED, Outcome.DONE]
+        desk.site.create(f"{number}-b.mp4")
+        desk.site.create(f"{number}-c.mp4")
+        desk.settle()
+
+    assert desk.outbox.listing("dead") == []
+    assert max(one.tries for one in desk.outbox.listing("pending")) <= 2
+
+
+def test_who_is_back_after_a_restart_of_the_server_is_told_at_once_too(tmp_path):
+    first = Desk(tmp_path / "data", Fake(Outcome.UNREACHED))
+    first.site.create("a.mp4")
+    first.settle()
+    first.site.stop()
+
+    second = Desk(tmp_path / "data", Fake())
+    second.site.create("b.mp4")
+    second.settle()
+
+    assert {one.data["name"] for one in second.worker.target.told} == {"a.mp4", "b.mp4"}
+    second.site.stop()
+
+
+def test_events_of_one_upload_stay_in_order_and_hold_up_no_other(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED]
+    first = desk.site.create("a.mp4", 0)
+    desk.site.complete(first, b"")
+    second = desk.site.create("b.mp4", 0)
+
+    desk.settle()
+    assert [(one.subject, one.type) for one in target.told] == [
+        (first, events.CREATED),
+        (second, events.CREATED),
+    ]
+    desk.site.clock.seconds += 6
+    desk.settle()
+
+    assert [one.type for one in target.told[2:]] == [events.CREATED, events.COMPLETED]
+
+
+def test_what_was_given_up_is_kept_and_can_be_replayed(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.FAILED] * 8
+    desk.site.create()
+    for _ in range(8):
+        desk.settle()
+        desk.site.clock.seconds += 50_000
+
+    [dead] = desk.outbox.listing("dead")
+    assert (dead.tries, dead.error) == (8, "because")
+    desk.settle()
+    assert len(target.told) == 8
+
+    assert desk.outbox.replay(None) == 1
+    desk.settle()
+    assert [one.state for one in desk.outbox.listing()] == ["done"]
+
+
+def test_a_consumer_that_is_gone_is_told_nothing_until_it_is_replayed(desk):
+    target = desk.worker.target
+    target.outcomes = [Outcome.GONE]
+    desk.site.create("a.mp4")
+    desk.settle()
+    desk.site.create("b.mp4")
+    desk.settle()
+    assert len(target.told) == 1
+
+    desk.outbox.replay("fake")
+    desk.settle()
+
+    assert [one.data["name"] for one in target.told] == ["a.mp4", "a.mp4", "b.mp4"]
+
+
+def test_events_outlive_a_restart(tmp_path):
+    desk = Desk(tmp_path / "data", Fake())
+    desk.site.create()
+    desk.site.restart()
+    target = Fake()
+    worker = DeliveryWorker(
+        target,
+        desk.site.state.outbox,
+        desk.site.clock,
+        desk.site.store.uptime,
+        draw=lambda: 0.5,
+    )
+
+    worker.step()
+
+    assert [one.type for one in target.told] == [events.CREATED]
+    desk.site.stop()
+
+
+def test_every_end_of_an_upload_is_told(desk):
+    site = desk.site
+    site.receiver.abort("cam", site.create("aborted.mp4"))
+    site.create("expired.mp4")
+    site.clock.seconds += 15 * 86400
+    site.receiver.expire()
+
+    desk.settle()
+
+    kinds = [one.type.rpartition(".")[2] for one in desk.worker.target.told]
+    assert sorted(kinds) == ["aborted", "created", "created", "expired"]
