@@ -143,7 +143,11 @@ class LaneQueue:
         if not self._permission.lets_go(current):
             return False
         return not self._store.due(
-            *WORK, ahead_of=current, originals_from=self._permission.originals_from, limit=1
+            *WORK,
+            ahead_of=current,
+            originals_from=self._permission.originals_from,
+            silent=self._waits.silent,
+            limit=1,
         )
 
     def _due(self) -> Iterator[Recording]:
@@ -162,6 +166,7 @@ class LaneQueue:
             after=after,
             at_least=self._permission.least_priority,
             originals_from=self._permission.originals_from,
+            silent=self._waits.silent,
             limit=_PAGE,
         ):
             yield from page

@@ -69,6 +69,15 @@ class Waits:
         self._told: Reason | None = None
         """What the log was told of last, since something got through."""
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Names of the watched folders that do not answer: of what lies there nothing is asked."""
+        folders = self._activity.view().folders.items()
+        away = ((name, one.away) for name, one in folders)
+        return frozenset(
+            name for name, why in away if why is not None and why.reason is Reason.SOURCE_SILENT
+        )
+
     def hold(self, recording_id: str, reason: Reason, detail: str, wait_s: float) -> float:
         """Let one recording wait; return 0: the lane goes on with the next."""
         until_s = self._clock.now_s() + max(SHORTEST_WAIT_S, wait_s)

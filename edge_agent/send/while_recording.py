@@ -175,6 +175,7 @@ class WhileRecording:
             *WORK,
             at_least=shared.permission.least_priority,
             originals_from=shared.permission.originals_from,
+            silent=shared.waits.silent,
             limit=_DUE,
         )
         return all(shared.waits.is_held(one.id, now_s) for one in due)

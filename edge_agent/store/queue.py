@@ -53,6 +53,7 @@ class Queue(Protocol):
         at_least: int = 0,
         ahead_of: Recording | None = None,
         originals_from: int = 0,
+        silent: Collection[str] = (),
         limit: int,
     ) -> list[Recording]:
         """Return recordings in *states* in the order of sending: by turn, then as `newest_first` says.
@@ -62,6 +63,7 @@ class Queue(Protocol):
             at_least: leave out those of a lower priority.
             ahead_of: leave out those whose turn is not before that of this one.
             originals_from: leave out originals of a lower priority.
+            silent: leave out those of the watched folders of these names.
         """
         ...
 
@@ -104,18 +106,20 @@ class EveryRecording:
         at_least: int = 0,
         ahead_of: Recording | None = None,
         originals_from: int = 0,
+        silent: Collection[str] = (),
         limit: int,
     ) -> list[Recording]:
         least = max(len(Role) * at_least, 0 if ahead_of is None else ahead_of.turn + 1)
         page: list[Recording] = []
         if after is None or after.turn > 0:
             kinds = _ALL if originals_from <= 0 else _small(originals_from)
-            page = self._ahead(kinds, states, after, least, limit)
+            page = self._ahead(kinds, states, after, least, silent=silent, limit=limit)
         if len(page) < limit and least <= 0 and originals_from <= 0:
             first, behind, order = self._way()
             after_seq = first if after is None or after.turn > 0 else after.seq
-            where = f"turn = 0 AND seq {behind} ?"
-            page += self._by_state(states, where, (after_seq,), order, limit - len(page))
+            others, names = of_share(Share("", frozenset(silent)))
+            where, bound = f"turn = 0 AND seq {behind} ?{others}", (after_seq, *names)
+            page += self._by_state(states, where, bound, order, limit - len(page))
         return page
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
@@ -127,8 +131,11 @@ class EveryRecording:
         states: Sequence[State],
         after: Recording | None,
         least: int,
+        *,
+        silent: Collection[str],
         limit: int,
     ) -> list[Recording]:
+        others, names = of_share(Share("", frozenset(silent)))
         first, behind, order = self._way()
         last, seq = (_LAST_SEQ, first) if after is None else (after.turn, after.seq)
         selects, values = [], []
@@ -136,10 +143,10 @@ class EveryRecording:
             for state in states:
                 selects.append(
                     f"SELECT * FROM (SELECT {COLUMNS}, turn FROM recording WHERE state = ? AND {kind}"
-                    f" AND turn >= ? AND (turn < ? OR (turn = ? AND seq {behind} ?))"
+                    f" AND turn >= ? AND (turn < ? OR (turn = ? AND seq {behind} ?)){others}"
                     f" ORDER BY turn DESC, {order} LIMIT ?)"
                 )
-                values += [state, max(least, lowest), last, last, seq, limit]
+                values += [state, max(least, lowest), last, last, seq, *names, limit]
         return self._page(selects, values, f"turn DESC, {order}", limit)
 
     def _way(self) -> tuple[int, str, str]:
@@ -207,9 +214,11 @@ class Chosen:
         at_least: int = 0,  # noqa: ARG002 a person's word is above the owner's rules of priority
         ahead_of: Recording | None = None,  # noqa: ARG002
         originals_from: int = 0,  # noqa: ARG002
+        silent: Collection[str] = (),
         limit: int,
     ) -> list[Recording]:
-        return self.in_states(*states, after_seq=0 if after is None else after.seq, limit=limit)
+        found = self.in_states(*states, after_seq=0 if after is None else after.seq)
+        return [one for one in found if one.watch not in silent][:limit]
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         return self.in_states(*states)[::-1][:limit]

@@ -232,6 +232,7 @@ class Store:
         at_least: int = 0,
         ahead_of: Recording | None = None,
         originals_from: int = 0,
+        silent: Collection[str] = (),
         limit: int,
     ) -> list[Recording]:
         """Return recordings in *states* in the order of sending (see `Queue`)."""
@@ -241,6 +242,7 @@ class Store:
             at_least=at_least,
             ahead_of=ahead_of,
             originals_from=originals_from,
+            silent=silent,
             limit=limit,
         )
 
