@@ -313,8 +313,8 @@ def _pause(options: argparse.Namespace) -> int:
     from edge_agent.operate.asked import NOT_RUNNING, do
 
     args = {} if options.do == "resume" or options.seconds is None else {"for_s": options.seconds}
-    _, is_running = do(settings, options.do, **args)
-    said = "paused: nothing is sent" if options.do == "pause" else "resumed: sending goes on"
+    answer, is_running = do(settings, options.do, **args)
+    said = "paused: nothing is sent" if options.do == "pause" else f"resumed: {answer['message']}"
     if args:
         said += f" for {options.seconds} s"
     print(said if is_running else said + NOT_RUNNING)

@@ -146,7 +146,10 @@ class SendingHandlers:
 
     def _resume(self, _command: Command) -> Outcome:
         self._sending.pause(False)
-        return Outcome("sending goes on", {"paused": False})
+        message = "sending goes on"
+        if self._store.orders.held() is not None:
+            message = 'but sending is held: "edge-agent release" goes on'
+        return Outcome(message, {"paused": False})
 
     def _hold(self, command: Command) -> Outcome:
         for_s = command.args.get("for_s")

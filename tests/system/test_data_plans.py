@@ -50,7 +50,7 @@ def test_a_plan_that_is_used_up_holds_what_waits_says_until_when_and_survives_a_
     assert len(before) == 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_clock_that_jumps_over_the_reset_day_and_back_gives_nothing_away(tmp_path):
     clock = ShiftedClock(tmp_path / "clock")
     with site(tmp_path, link=LINKS, plan=[plan()]) as here:
@@ -71,7 +71,7 @@ def test_a_clock_that_jumps_over_the_reset_day_and_back_gives_nothing_away(tmp_p
     assert 195 <= share < 240
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_person_goes_beyond_a_plan_that_is_used_up(tmp_path):
     with site(tmp_path, link=LINKS, plan=[plan()]) as here:
         record(here.agent, "a.mp4")

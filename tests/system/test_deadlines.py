@@ -50,7 +50,7 @@ def test_they_wait_for_a_link_that_costs_nothing_until_they_would_be_late(tmp_pa
     assert after["queue"]["files"] == 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_while_nobody_has_set_the_clock_nothing_goes_for_a_deadline_and_it_is_said(tmp_path):
     with site(tmp_path, link=LINKS, deadline=by(minutes=0)) as here:
         (here.agent.media / "event.mp4").write_bytes(os.urandom(1000))

@@ -38,7 +38,7 @@ def told(manager, objects):
         manager.put(path, **interfaces)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_network_of_another_name_is_not_used_until_the_device_is_in_the_named_one(
     tmp_path, a_bus
 ):
@@ -57,6 +57,7 @@ def test_a_network_of_another_name_is_not_used_until_the_device_is_in_the_named_
     assert before == []
 
 
+@pytest.mark.nightly
 def test_a_link_is_metered_as_long_as_it_says_so_and_status_says_who_does(tmp_path, a_bus):
     manager = a_bus.mocked()
     told(manager, wireless("lo", b"Phone", metered=3))
@@ -74,7 +75,7 @@ def test_a_link_is_metered_as_long_as_it_says_so_and_status_says_who_does(tmp_pa
     assert state["link"]["metered"] is True
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_modem_that_roams_is_left_alone_until_it_is_home(tmp_path, a_bus):
     told(a_bus.mocked(), modem("lo", MODEM))
     modems = a_bus.mocked(MODEMS)
@@ -90,7 +91,7 @@ def test_a_modem_that_roams_is_left_alone_until_it_is_home(tmp_path, a_bus):
     assert state["blocked_detail"].startswith("the link lo, which roams, is metered")
 
 
-@pytest.mark.parametrize("how", ["hangs", pytest.param("absent", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["hangs", pytest.param("absent", marks=pytest.mark.nightly)])
 def test_one_that_does_not_answer_holds_nothing_up_and_is_named(how, tmp_path, a_bus):
     if how == "hangs":
         a_bus.mocked().hang()
@@ -107,7 +108,7 @@ def test_one_that_does_not_answer_holds_nothing_up_and_is_named(how, tmp_path, a
     assert "rules: [[link]] match" in page
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_one_that_ends_and_comes_back_is_gone_by_again_and_a_reload_asks_no_more(tmp_path, a_bus):
     manager = a_bus.mocked()
     told(manager, wireless("lo", b"Phone", metered=1))
@@ -128,7 +129,7 @@ def test_one_that_ends_and_comes_back_is_gone_by_again_and_a_reload_asks_no_more
     assert still["queue"]["files"] >= 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_the_real_one_says_by_its_connection_whether_a_link_is_metered(tmp_path, a_bus):
     with wire() as link, apart(tmp_path, link) as (server, agent):
         agent.configure(link=[{"match": "a", "metered": "auto"}])

@@ -60,7 +60,7 @@ def test_a_low_battery_holds_what_waits_and_a_person_sends_one_all_the_same(tmp_
     assert sentence in " ".join(page.split())
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_supplies_that_say_nothing_hold_nothing_up_and_are_named(tmp_path):
     power = Power(tmp_path)
     power.put("BAT0", type="Battery", status="?", capacity=255)
@@ -110,7 +110,7 @@ def test_while_the_hold_file_is_there_nothing_is_sent_and_one_left_behind_is_nam
     assert before == []
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_command_holds_across_a_kill_until_it_is_released_or_its_time_is_over(tmp_path):
     with site(tmp_path) as here:
         make_recording(here.agent.media / "a.mp4", seconds=0.5)

@@ -149,6 +149,15 @@ def test_status_and_pause_without_an_agent_say_so(alone):
     assert not json.loads(alone.run("status", "--json")[1])["state"]["paused"]
 
 
+def test_a_hold_without_an_agent_is_written_down_and_a_resume_says_that_it_is_held(alone):
+    nobody = " (the agent is not running now)\n"
+    assert alone.run("hold", "--for", "10m")[1] == f"held: nothing is sent for 600 s{nobody}"
+    said = f'resumed: but sending is held: "edge-agent release" goes on{nobody}'
+    assert alone.run("resume")[1] == said
+    assert alone.run("release")[1] == f"released: sending goes on{nobody}"
+    assert alone.run("release")[1] == f"no command holds anything{nobody}"
+
+
 def test_the_schemas_of_mqtt_are_printed_all_or_one(capsys):
     assert main(["mqtt-schema"]) == EXIT_DONE
     every = json.loads(capsys.readouterr().out)
