@@ -17,6 +17,7 @@ Value = TypeVar("Value")
 
 _FIRST_S = 0.25
 """What the first question of all may wait for, so that a start does not begin without any answer."""
+_BEGINS_FOR_S = 2.0
 _RESTS_AFTER_S = 10.0
 """Nobody looks when nobody has asked for so long: an idle device asks once a minute."""
 
@@ -51,7 +52,7 @@ class Looking(Generic[Value]):
         self._is_closed = False
         self._is_resting = False
         self._thread: threading.Thread | None = None
-        self._asked_s = 0.0
+        self._asked_s = self._begun_s = 0.0
         self._found: tuple[float, Value] | None = None
         self.why_unknown = f"{what} has not answered yet"
         """Why `now` returns nothing, if it does; for people."""
@@ -64,6 +65,12 @@ class Looking(Generic[Value]):
         if found is None or self._clock.now_s() - found[0] > self._good_for_s:
             return None
         return found[1]
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether the first look, or the first after a rest, goes on: an answer may come any moment."""
+        is_soon = self._clock.now_s() - self._begun_s < _BEGINS_FOR_S
+        return self._thread is not None and is_soon and not self._has_looked.is_set()
 
     def close(self) -> None:
         """Look no more; a look that hangs ends when it does, or with the process."""
@@ -81,12 +88,13 @@ class Looking(Generic[Value]):
                     return False
                 self._is_resting = False
                 self._has_looked.clear()
+                self._begun_s = self._asked_s
                 self._woken.set()
                 return True
             thread = threading.Thread(target=self._run, name=self._what, daemon=True)
             with only_helps(f"thread for {self._what}", instead="it counts as not known"):
                 thread.start()
-                self._thread = thread
+                self._thread, self._begun_s = thread, self._asked_s
                 return True
         return False
 

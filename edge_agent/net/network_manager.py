@@ -143,7 +143,7 @@ def _output(command: Sequence[str]) -> bytes | None:
         killer = threading.Timer(_KILLED_S, child.kill)
         try:
             killer.start()
-            said = cast("IO[bytes]", child.stdout).read(_MOST_BYTES + 1)
+            said = cast(IO[bytes], child.stdout).read(_MOST_BYTES + 1)
             if len(said) > _MOST_BYTES:
                 child.kill()
             return None if child.wait() else said

@@ -57,6 +57,9 @@ class Surroundings:
             self._hold = (path, self._looking_at(path))
         found = self._hold[1].now()
         said = f"the hold file {printable(path)[:_SHOWN]}"
+        if found is None and self._hold[1].is_beginning:
+            # A start, and a board that is busy: nothing is sent before somebody has looked, for 2 s.
+            return Hold(f"{said}, which is just being looked at,", "that is done", None)
         if found is None:
             why = self._hold[1].why_unknown
             return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"

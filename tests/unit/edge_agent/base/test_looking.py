@@ -67,6 +67,21 @@ def test_a_value_is_forgotten_when_nothing_was_heard_for_too_long_and_comes_back
     wait_for(one.now, "it is known again")
 
 
+def test_a_first_look_that_hangs_is_a_beginning_for_two_seconds_and_no_longer(outside):
+    clock = VirtualClock()
+    outside.hangs.set()
+    one = looking(outside, clock)
+    assert not one.is_beginning
+
+    assert (one.now(), one.is_beginning) == (None, True)
+    clock.pass_s(2)
+    assert (one.now(), one.is_beginning) == (None, False)
+
+    outside.goes_on.set()
+    wait_for(one.now, "it is known")
+    assert not one.is_beginning
+
+
 def test_what_fails_is_not_known_and_says_why(outside):
     outside.value = None
     one = looking(outside, VirtualClock())

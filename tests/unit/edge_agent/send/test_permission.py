@@ -1,10 +1,12 @@
 """What the owner allows, asked before work and in the middle of it."""
 
 import os
+import threading
 from contextlib import closing
 
 import pytest
 
+from edge_agent.base import hold_file
 from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
@@ -352,3 +354,22 @@ def test_a_request_is_broken_off_where_the_plan_ends(tmp_path):
 
         assert lane.activity.blocked_by.reason is Reason.PLAN
         assert MIB <= lane.transport.body_bytes <= MIB + 256 * 1024
+
+
+def test_before_somebody_has_looked_for_the_hold_file_nothing_is_sent_for_two_seconds(
+    lane, monkeypatch
+):
+    goes_on = threading.Event()
+    monkeypatch.setattr(hold_file, "look", lambda *_: goes_on.wait(20) and None)
+    with closing(Surroundings(lane.clock)) as around:
+        asked = Asked(lane, around=around)
+        asked.permission.go_by(OwnerRules(hold_file=b"/run/robot/armed"))
+
+        wait = asked.permission.may_send(lane.clock.now_s())
+
+        assert wait.reason is Reason.HOLD
+        assert "which is just being looked at" in wait.detail
+        assert asked.answer() is None
+        [(code, _)] = lane.activity.view().rule_notes
+        assert code is ProblemCode.RULE_UNKNOWN
+        goes_on.set()
