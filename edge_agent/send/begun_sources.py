@@ -8,13 +8,14 @@ in the way; once none does, what has its name is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from edge_agent.base.errors import SourceError, StaleRecordingError
 from edge_agent.core.growing import AT_REST_S
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
+from edge_agent.media import beneath
 from edge_agent.media.source import Source
 from edge_agent.media.stability_check import UNSETTLED, settling
 from edge_agent.send.held_sources import HeldSources
@@ -33,6 +34,10 @@ class _Begun:
         self.deleted: Identity | None = None
         """As it was when it was found deleted, or last written to after that."""
         self.since_s = 0.0
+
+    def is_of(self, recording: Recording) -> bool:
+        """Return whether it is the file that *recording* is about now."""
+        return self.source.identity.inode == recording.identity.inode
 
 
 class BegunSources:
@@ -59,7 +64,7 @@ class BegunSources:
             self._begun[recording.id] = _Begun(source.again())
             self._held.note_begun(self._begun)
 
-    def look(self, growing: Container[str], now_s: float) -> None:
+    def look(self, growing: Mapping[str, Recording], now_s: float) -> None:
         """Hand over what was deleted; close what is at its end, or in the way.
 
         Args:
@@ -71,7 +76,8 @@ class BegunSources:
         """
         for recording_id, one in tuple(self._begun.items()):
             with suppress(StaleRecordingError):  # moved this instant: at the next look
-                if recording_id in growing and not _is_unlinked(one.source):
+                written = growing.get(recording_id)
+                if written is not None and one.is_of(written) and beneath.is_there(written.path):
                     continue
                 if not self._is_kept(recording_id, one, now_s):
                     self._close(recording_id)
@@ -89,9 +95,12 @@ class BegunSources:
         recording = self._store.get(recording_id)
         if recording is None or recording.state not in _WAITING or self._held.has(recording_id):
             return False
+        if not one.is_of(recording):
+            return False  # another file has its name
         try:
             if not one.source.is_unlinked:
-                return self._is_recording_on(recording)
+                is_there = beneath.is_there(recording.path)  # else it was moved out of the folder
+                return is_there and self._is_recording_on(recording)
             if self._held.is_low:
                 return False
             self._hand_over(recording, one, now_s)
@@ -115,16 +124,13 @@ class BegunSources:
                 one.deleted, one.since_s = identity, now_s
             if now_s - one.since_s < AT_REST_S:
                 return
-            [recording] = self._store.advance_all([settling(recording, identity)]) or [recording]
+            moved = self._store.advance_all([settling(recording, identity)])
+            if not moved:
+                return  # by another worker, this instant
+            recording = moved[0]
         one.source.reads_on = True
         one.source.check(recording.identity)
         if self._held.hold(None, recording, one.source):
             del self._begun[recording.id]
             self._held.note_begun(self._begun)
             self._wake()
-
-
-def _is_unlinked(source: Source) -> bool:
-    with suppress(SourceError):  # its card is gone: what that means is looked at then
-        return source.is_unlinked
-    return True

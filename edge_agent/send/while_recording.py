@@ -45,6 +45,7 @@ from edge_agent.send.lane import Shared
 from edge_agent.send.link_policy import WORK
 from edge_agent.send.opening import create_by
 from edge_agent.send.sent_so_far import SentSoFar
+from edge_agent.send.sent_unfinished import SentUnfinished
 from upload_protocol.ranges import ByteRange
 
 log = structlog.get_logger()
@@ -61,8 +62,6 @@ _SIZING = RequestSizing(min_bytes=BLOCK_BYTES, max_bytes=16 * MIB, seconds=3.0)
 """Shorter than a lane's requests: a recording that is finished meanwhile waits for the running one."""
 _DUE = 32
 """Finished recordings that are asked for at a time: one that is not held back is enough."""
-_COUNTED_BYTES = 64 * MIB
-"""Sent between two commits that count them: the card is not worn for each request."""
 _LEAVE = (UploadLostError, RejectedError, ConflictError, ForeignRefusalError)
 """What asking again does not change soon: what follows from it is decided about the finished file."""
 
@@ -102,8 +101,7 @@ class WhileRecording:
         self._failures = 0
         self._until_s = 0.0
         self._turns = 0
-        self._uncounted_bytes = self._uncounted_again = 0
-        """Sent since that was written down, and how much of it not for the first time."""
+        self._uncounted = SentUnfinished(shared.store)
         self._sent: dict[str, SentSoFar] = {}
         self._begun = BegunSources(shared.store, shared.held, shared.roster.wake)
 
@@ -127,9 +125,8 @@ class WhileRecording:
 
     def _step(self, now_s: float) -> float:
         growing = self._growing()
-        ids = {one.id for one in growing}
-        self._begun.look(ids, now_s)
-        self._forget_all_but(ids)
+        self._begun.look({one.id: one for one in growing}, now_s)
+        self._forget_all_but({one.id for one in growing})
         self._shared.activity.travel(
             {key: one.travel(now_s) for key, one in self._sent.items() if one.acknowledged}
         )
@@ -190,12 +187,7 @@ class WhileRecording:
     def _forget_all_but(self, growing: set[str]) -> None:
         for gone in self._sent.keys() - growing:
             del self._sent[gone]
-        if self._uncounted_bytes >= (_COUNTED_BYTES if self._sent else 1):
-            with suppress(StoreError):  # a full disk under the database: it is counted later
-                self._shared.store.notes.count_sent(
-                    sent=self._uncounted_bytes, resent=self._uncounted_again
-                )
-                self._uncounted_bytes = self._uncounted_again = 0
+        self._uncounted.write_down(is_last=not self._sent)
 
     def _send_some(self, recording: Recording, known: SentSoFar) -> bool:
         """Do what is next with *recording*; return whether it was anything."""
@@ -280,7 +272,7 @@ class WhileRecording:
             status = self._connected().send(upload_id, where, None, pieces)
         self._failures = 0
         if known.received is not None:
-            self._uncounted_again += known.received.within(where).total
+            self._uncounted.again += known.received.within(where).total
         known.learn(status)
         if not status.received.covers(where):
             known.is_left = True  # 200 without the bytes: asking again will not change that
@@ -302,7 +294,7 @@ class WhileRecording:
             if shared.roster.is_refusing:
                 raise AbortedError("stopped while sending")
             shared.throttle.count(len(piece))
-            self._uncounted_bytes += len(piece)
+            self._uncounted.sent += len(piece)
             yield piece
 
     def _on_error(self, recording: Recording, known: SentSoFar, error: TransportError) -> None:

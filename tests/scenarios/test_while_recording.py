@@ -16,7 +16,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_of
 from edge_agent.report.recording_row import describe
-from edge_agent.send import while_recording
+from edge_agent.send import sent_unfinished
 from edge_agent.send.while_recording import WhileRecording
 from tests.support.lane import Scene, scene
 from tests.support.link import FINE, Fault, problem
@@ -317,7 +317,7 @@ def test_requests_that_never_pass_are_tried_at_growing_intervals(stage):
 
 
 def test_what_cannot_be_counted_now_is_sent_and_counted_later(stage, monkeypatch):
-    monkeypatch.setattr(while_recording, "_COUNTED_BYTES", MIB)
+    monkeypatch.setattr(sent_unfinished, "COUNTED_BYTES", MIB)
     notes, counted, is_full = stage.lane.store.notes, [], True
 
     def count_sent(*, sent: int, resent: int) -> None:
@@ -544,14 +544,35 @@ def test_on_a_disk_that_is_low_what_was_deleted_gives_its_room_back(stage, going
     assert open_files(recording.path) == 0
 
 
-def test_a_begun_recording_that_is_renamed_is_not_taken_for_a_deleted_one(stage, going_on):
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_a_begun_recording_that_is_moved_is_not_taken_for_a_deleted_one(
+    stage, going_on, is_followed
+):
     recording = begun(stage)
     after = recording.path.replace(b"a.ts", b"b.ts")
     os.rename(recording.path, after)
+    if is_followed:
+        stage.lane.store.update(recording, path=after, name="b.ts")
     stage.pass_steps(4)
 
     assert stage.lane.now(recording).state is State.GROWING
-    assert stage.lane.activity.held == {recording.id: False}
+    assert stage.lane.activity.held == ({recording.id: False} if is_followed else {})
+    assert open_files(after) == is_followed
+
+
+def test_a_file_that_took_the_name_of_a_begun_one_is_not_taken_for_it(stage, going_on):
+    recording = begun(stage)
+    delete(recording)
+    with open(recording.path, "wb") as file:
+        file.write(b"the next round")
+    identity = identity_of(os.stat(recording.path))
+    stage.lane.store.update(stage.lane.now(recording), identity=identity)
+    stage.pass_steps(4)
+    assert open_files(recording.path) == 0
+    bring_back(stage)
+    stage.lane.run()
+
+    assert b"the next round" not in stage.scene.published().values()
 
 
 def open_files(path):
