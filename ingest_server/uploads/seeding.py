@@ -41,6 +41,9 @@ FIRST = "made-of"
 COPIED = "made-of-it"
 """The note, beside that first one, of how many bytes were copied."""
 
+COPIERS = 2
+"""Copies at once: each keeps a disk busy, for some seconds before it is another's turn."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -52,21 +55,23 @@ class Seeding:
         store: UploadStore,
         receiver: BodyReceiver,
         earlier: Earlier,
-        readers: FairPool,
         *,
         wait_s: Callable[[], float],
     ) -> None:
         """Join the parts.
 
         Args:
-            readers: where a copy has its turn, beside whole files that are read.
             wait_s: how long a request waits for its turn, and then copies, in seconds.
         """
         self._store = store
         self._receiver = receiver
         self._earlier = earlier
-        self._readers = readers
         self._wait_s = wait_s
+        self._turns = FairPool(COPIERS, 1, "copy")
+
+    def stop(self) -> None:
+        """Wait for what runs: it looks for the stop itself."""
+        self._turns.stop()
 
     def fill(
         self, record: UploadRecord, extends: Extends, has_left: Callable[[], bool]
@@ -97,7 +102,7 @@ class Seeding:
         source = self._source(record, extends)
         if source is None:
             return None
-        copying = self._readers.submit(
+        copying = self._turns.submit(
             record.device, partial(self._copy, record.id, source, has_left)
         )
         try:

@@ -118,7 +118,7 @@ class UploadService:
         self._concatenation = Concatenation(store, self._receiver)
         self._creation = Creation(store)
         earlier, wait_s = self.publisher.earlier, lambda: self.settings.verify_wait_s
-        self._seeding = Seeding(store, self._receiver, earlier, self._readers, wait_s=wait_s)
+        self._seeding = Seeding(store, self._receiver, earlier, wait_s=wait_s)
         self._claiming = Claiming(store, self._creation, earlier, self.completion, self._seeding)
         self._blocks = Blocks(store, self._readers, wait_s=lambda: self.settings.verify_wait_s)
 
@@ -131,6 +131,7 @@ class UploadService:
         for live in self._store.live.all():
             live.end_writers(stopped())
         self._readers.stop()
+        self._seeding.stop()
         self.completion.stop()
         self.long_work.stop()
         self._receiver.stop()

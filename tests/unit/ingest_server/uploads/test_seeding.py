@@ -299,11 +299,11 @@ def test_a_long_copy_is_pending_after_a_while_and_goes_on_when_it_is_asked_for(s
     assert [status.received.total for status, _, _ in answers] == [300, 600, 900, 1000]
 
 
-def test_a_copy_waits_for_what_its_device_has_read_and_is_pending_meanwhile(site):
+def test_a_copy_waits_for_another_of_its_device_and_is_pending_meanwhile(site):
     site.upload(BEFORE, "log.csv")
     site.receiver.settings = replace(site.settings, verify_wait_s=0.01)
     key, is_free = new_key(), threading.Event()
-    reading = site.receiver._readers.submit("cam", is_free.wait)
+    reading = site.receiver._seeding._turns.submit("cam", is_free.wait)
 
     status, _, pending = begin(site, key=key)
     is_free.set()
