@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ingest_server.core.errors import Refused
-from tests.support.core_site import STORES, BrokenBody, BytesBody, CoreSite, InThread
+from tests.support.core_site import STORES, BrokenBody, BytesBody, CoreSite, InThread, new_key
 from tests.support.examples import examples
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
-from upload_protocol.messages import CompleteRequest
+from upload_protocol.messages import CompleteRequest, CreateRequest, Extends
+from upload_protocol.ranges import ByteRange
 
 # Most of its time goes into restarts, which wait for the disk.
 pytestmark = pytest.mark.timeout(600)
 
 LENGTH = 300
+EARLIER = bytes(range(100))
+"""What the device has published before."""
+EXTENDS = Extends(Digest.of(EARLIER), len(EARLIER))
 
 spans = st.tuples(st.integers(0, LENGTH - 1), st.integers(1, 150)).map(
     lambda span: (span[0], min(LENGTH, span[0] + span[1]))
@@ -39,10 +43,21 @@ class UploadResource(RuleBasedStateMachine):
     def begin(self, seal, read):
         self.folder = Path(tempfile.mkdtemp(prefix="upload-resource-"))
         self.site = CoreSite(STORES[self.stores](self.folder), seal_bytes=seal, read_bytes=read)
-        self.upload = self.site.create("a.mp4", LENGTH)
+        self.earlier = self.site.upload(EARLIER, "log.csv")
+        self.key = new_key()
+        self.upload = self.begin_upload(None).id
         self.content: list[int | None] = [None] * LENGTH
         self.is_complete = False
         self.is_aborted = False
+
+    def begin_upload(self, extends):
+        request = CreateRequest("a.mp4", length=LENGTH, extends=extends)
+        return self.site.receiver.claim("cam", self.key, request)[0]
+
+    def published(self) -> list[bytes]:
+        found = self.site.published()
+        assert found.pop(self.earlier.published_as) == EARLIER
+        return list(found.values())
 
     def teardown(self):
         if hasattr(self, "site"):
@@ -133,6 +148,29 @@ class UploadResource(RuleBasedStateMachine):
 
     @is_open
     @rule()
+    def a_copy_of_what_was_published_fills_the_gaps_and_nothing_else(self):
+        status = self.begin_upload(EXTENDS)
+
+        for at, byte in enumerate(EARLIER):
+            self.content[at] = byte if self.content[at] is None else self.content[at]
+        assert status.id == self.upload
+        assert status.received.within(ByteRange(0, len(EARLIER))).total == len(EARLIER)
+
+    @is_open
+    @rule(
+        at=st.sampled_from(["read published", "copy", "sync"]),
+        error=st.sampled_from([OSError(5, "broken"), OSError(28, "full")]),
+    )
+    def a_copy_on_a_failing_disk(self, at, error):
+        self.site.blobs.fail[at] = failing(error)
+        with suppress(Refused):
+            self.begin_upload(EXTENDS)
+        self.site.blobs.fail.clear()
+
+        self.forget_unless_recorded(0, len(EARLIER), EARLIER)
+
+    @is_open
+    @rule()
     def restart(self):
         self.site.restart()
 
@@ -156,7 +194,7 @@ class UploadResource(RuleBasedStateMachine):
         receipt = self.site.complete(self.upload, data)
 
         assert receipt.digest == Digest.of(data)
-        assert list(self.site.published().values()) == [data]
+        assert self.published() == [data]
         self.is_complete = True
 
     @is_open
@@ -208,7 +246,7 @@ class UploadResource(RuleBasedStateMachine):
 
         first, second = (one.join() for one in asking)
         assert first == second
-        assert list(self.site.published().values()) == [data]
+        assert self.published() == [data]
         self.is_complete = True
 
     # Rare, since nothing much can follow.
@@ -231,7 +269,7 @@ class UploadResource(RuleBasedStateMachine):
         with pytest.raises(Refused, match="upload-aborted"):
             self.site.complete(self.upload, b"x")
         assert self.site.blobs.part_ids() == []
-        assert self.site.published() == {}
+        assert self.published() == []
 
     @precondition(lambda self: self.is_complete)
     @rule()
@@ -248,7 +286,7 @@ class UploadResource(RuleBasedStateMachine):
         self.site.restart()
 
         assert self.site.complete(self.upload, data).digest == Digest.of(data)
-        assert list(self.site.published().values()) == [data]
+        assert self.published() == [data]
 
     @invariant()
     def what_is_recorded_is_what_was_acknowledged(self):
