@@ -1,4 +1,4 @@
-"""How old recordings are, where the clock was set late or wrongly: who was found before another is no younger."""
+"""How old recordings are, also those that no clock has dated: who was found before another is no younger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ages:
         now = self._clock.now_utc() if self._clock.is_synchronised() else None
         running_s = self._store.running.now_s()
         own_s = age_s(recording, running_s=running_s, now=now)
-        if now is None:
+        if now is None or recording.is_seen_at_true:
             return own_s
         younger = self._dated_after(recording, share)
         return (
@@ -37,13 +37,12 @@ class Ages:
 
     def _dated_after(self, recording: Recording, share: Share) -> Recording | None:
         """Return the next verified recording of *share* that a clock has dated; None: there is none."""
-        after, limit = max(recording.seq, self._undated.get(share, 0)), 1  # mostly the next one is
+        after = max(recording.seq, self._undated.get(share, 0))
         while page := self._store.in_states(
-            State.VERIFIED, after_seq=after, limit=limit, share=share
+            State.VERIFIED, after_seq=after, limit=_PAGE, share=share
         ):
             found = next((one for one in page if one.is_seen_at_true), None)
             if found is not None:
                 return found
-            after, limit = page[-1].seq, _PAGE
-            self._undated[share] = after
+            after = self._undated[share] = page[-1].seq
         return None

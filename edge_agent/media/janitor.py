@@ -24,6 +24,7 @@ from edge_agent.base.errors import (
     StaleRecordingError,
     StoreError,
 )
+from edge_agent.base.helper import only_helps
 from edge_agent.base.patience import SilentError
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.recording import SOURCE_CHANGED, Recording
@@ -136,7 +137,10 @@ class Janitor:
     def step(self, now_s: float) -> float:
         """Settle what becomes of one recording; return the seconds until the next step."""
         try:
-            self._store.dates.mend()
+            with only_helps(
+                "dates", instead="what has none counts by the time that the device ran"
+            ):
+                self._store.dates.mend()
             self._look_at_disks(now_s)
             self._leaving.restore_found()
             # A receipt in memory is none (law L2).
