@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer
@@ -126,6 +127,30 @@ def test_what_was_found_before_the_clock_was_set_counts_from_then_and_days_off_c
         assert abs(dated - found_at) <= timedelta(seconds=10)
         assert (early.state, early.is_seen_at_true) == (State.VERIFIED, True)
         assert stage.lane.now(recording).state is State.RELEASED
+
+
+def test_a_wrong_date_makes_none_older_that_has_its_own(tmp_path):
+    with scene(tmp_path, retention={"delete": "after_verified", "keep_days": 2}) as stage:
+        stage.clock.set_wall_forward(years=56)
+        dated, wall = verified(stage), stage.clock.now_utc()
+        stage.clock.set_wall(wall - timedelta(days=900), synchronised=True)
+        verified(stage, "b.mp4")
+        stage.clock.set_wall(wall + timedelta(days=1), synchronised=True)
+        clean(stage, steps=8)
+
+        assert stage.lane.now(dated).state is State.VERIFIED
+
+
+def test_dates_that_cannot_be_mended_keep_nothing_on_the_card(stage, monkeypatch):
+    recording = verified(stage)
+
+    def full():
+        raise StoreError("the state database cannot be written: disk full")
+
+    monkeypatch.setattr(stage.lane.store.dates, "mend", full)
+    clean(stage)
+
+    assert stage.lane.now(recording).state is State.RELEASED
 
 
 def test_a_card_that_needs_the_room_does_not_wait_for_the_days(tmp_path):
