@@ -20,6 +20,7 @@ from edge_agent.base.errors import AgentError, ConfigError, TransportError
 from edge_agent.base.settings import AgentSettings, ServerSettings
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.send.clients.interface import EnrolmentClient
+from upload_protocol.enrolment import MAX_SERIAL
 
 log = structlog.get_logger()
 
@@ -27,7 +28,6 @@ _BACKOFF = BackoffPolicy(2.0, 300.0)
 _DONE_S = 3600.0
 _SERIALS = (Path("/proc/device-tree/serial-number"), Path("/etc/machine-id"))
 """Of the board; where it has none, of the installation."""
-_MAX_SERIAL = 128
 
 
 class Enrolment:
@@ -95,7 +95,7 @@ def serial_number(files: tuple[Path, ...] = _SERIALS) -> str:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             found = file.read_text(encoding="ascii").strip("\0\n ")
             if found:
-                return found[:_MAX_SERIAL]
+                return found[:MAX_SERIAL]
     return "unknown"
 
 

@@ -37,14 +37,13 @@ from ingest_server.openapi.schemas import schemas
 from ingest_server.protocols import authority, native
 from upload_protocol import headers
 from upload_protocol.digests import Digest
+from upload_protocol.enrolment import ClaimRequest, IssuedToken
 from upload_protocol.members import UploadId
 from upload_protocol.messages import (
     STATES,
     BlockDigests,
-    ClaimRequest,
     CompleteRequest,
     CreateRequest,
-    IssuedToken,
     Page,
     Probe,
     Receipt,

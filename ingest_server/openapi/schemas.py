@@ -6,15 +6,14 @@ from ingest_server.auth.authentication import SCOPES
 from ingest_server.core.names import MAX_NAME_BYTES
 from ingest_server.openapi.json_schema import Schema, answer, name_of, request, schema_of
 from ingest_server.protocols import native
+from upload_protocol.enrolment import ClaimRequest, IssuedToken
 from upload_protocol.groups import GroupMember, GroupReport, GroupStatus
 from upload_protocol.members import Length
 from upload_protocol.messages import (
     BlockDigests,
-    ClaimRequest,
     CompleteRequest,
     CreateRequest,
     Extends,
-    IssuedToken,
     Limits,
     Page,
     Probe,

@@ -12,8 +12,8 @@ from ingest_server.auth.gate import AuthenticationGate
 from ingest_server.auth.tokens import Issued, TokenIssuer
 from ingest_server.core.errors import Refused
 from ingest_server.protocols.requests import message
+from upload_protocol.enrolment import ClaimRequest, IssuedToken
 from upload_protocol.headers import CLAIM_PATH, ROTATE_PATH
-from upload_protocol.messages import ClaimRequest, IssuedToken
 
 MAX_BODY = 4096
 
