@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from ingest_server.fleet.service import FleetService
 
 
+WHOLE_S = 600.0
+"""How often everything is read again: numbers that a store lost in a crash were given to others since."""
+
+
 class Sharing:
     """Keeps one server's picture of the fleet together with that of the others."""
 
     def __init__(self, fleet: FleetService) -> None:
         self._fleet = fleet
         self._after = 0
+        self._whole_s = 0.0
         self._following = threading.Lock()
 
     def follow(self) -> None:
@@ -36,7 +41,12 @@ class Sharing:
         fleet = self._fleet
         with self._following:
             fleet.store_clock.set()
+            now_s = fleet.clock.now_s()
+            if now_s >= self._whole_s:
+                self._after, self._whole_s = 0, now_s + WHOLE_S
             found = fleet.store.changes(self._after)
+            if found.upto < self._after:  # the store is an older one, or lost its last second
+                found = fleet.store.changes(0)
             with fleet.lock:
                 for device in found.gone:
                     fleet.drop(device)

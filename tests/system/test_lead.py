@@ -91,3 +91,21 @@ def test_a_leader_that_was_stopped_commits_nothing_once_another_leads(two, url):
     assert written["1"] != written["2"], (
         "by the one that led before it was stopped, and by the other"
     )
+
+
+def test_who_leads_hands_over_at_once_and_the_term_counts_up(url):
+    with closing(PostgresState.open(url)) as state:
+        first = [state.lead("one", 3600), state.lead("other", 3600), state.lead("one", 3600)]
+        state.resign("other")
+        state.resign("one")
+
+        assert first == [1, None, 1]
+        assert [state.lead("other", 3600), state.lead("one", 3600)] == [2, None]
+
+
+def test_a_clock_that_is_put_back_leaves_nobody_without_a_leader(url):
+    with closing(PostgresState.open(url)) as state:
+        assert state.lead("one", 10) == 1
+        state.run(lambda found: found.write("UPDATE lead SET until = until + interval '1 day'"))
+
+        assert state.lead("other", 10) == 2

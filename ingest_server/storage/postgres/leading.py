@@ -21,12 +21,15 @@ TABLES = """
 def lead(transaction: FleetTransaction, name: str, for_s: float) -> int | None:
     """Let *name* lead, if nobody else does; return the term. Others wait meanwhile."""
     [(leader,)] = transaction.rows("SELECT leader FROM lead")
+    # One that is further away than any was ever given is from before the clock there was put back.
     changed = transaction.write(
         "UPDATE lead SET leader = ?, until = clock_timestamp() + ? * interval '1 second' "
-        "WHERE leader = ? OR until < clock_timestamp()",
+        "WHERE leader = ? OR until < clock_timestamp() "
+        "OR until > clock_timestamp() + 2 * ? * interval '1 second'",
         name,
         for_s,
         name,
+        for_s,
     )
     if not changed:
         return None

@@ -203,6 +203,16 @@ def test_a_server_that_was_told_the_time_late_takes_what_comes_to_it_next_all_th
     assert json.loads(two.one.store.document("drone-1", "state"))["queue"]["files"] == 2
 
 
+def test_what_a_crash_of_the_store_took_is_found_again(two):
+    two.tell(two.one)
+    two.pass_s(2)
+    two.other.service.sharing._after += 5  # numbers that the store gave, and lost
+    two.tell(two.one, state=state(queue={"files": 4}))
+    two.pass_s(2)
+
+    assert two.other.row()["pending_files"] == 4
+
+
 def view(fleet, since=None):
     found = json.loads(fleet.service.view(since))
     return found["cursor"], found["is_whole"], [row["device"] for row in found["devices"]]
