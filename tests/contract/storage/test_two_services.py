@@ -13,6 +13,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.upkeep import recovery
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
 from tests.support.faulty_blobs import FaultyMemory, FaultyParts
 from upload_protocol.digests import Digest
@@ -317,3 +318,26 @@ def test_two_services_never_publish_two_uploads_under_one_name(services, blobs):
 
     assert early.join().published_as != late.published_as
     assert sorted(one.published().values()) == sorted([first, second])
+
+
+def test_what_one_service_mends_at_its_start_is_left_where_the_other_has_just_moved_on(services):
+    one, other = services
+    data = os.urandom(100)
+    upload_id = one.create(length=len(data))
+    one.put(upload_id, 0, data)
+    blobs = one.store.blobs
+    part_length = blobs.part_length
+    asked = []
+
+    def completed_meanwhile(asked_id):
+        if not asked:
+            asked.append(asked_id)
+            other.complete(upload_id, data)  # and its part is gone
+        return part_length(asked_id)
+
+    blobs.part_length = completed_meanwhile
+    lost = recovery.settle_lost(one.state, blobs)
+
+    assert (asked, lost) == ([upload_id], 0)
+    assert one.state.get(upload_id).state == "complete"
+    assert list(one.published().values()) == [data]
