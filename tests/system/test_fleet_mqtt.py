@@ -1,7 +1,6 @@
 """The server at a real broker: devices are heard, commands go both ways, Home Assistant is told."""
 
 import json
-from contextlib import contextmanager
 
 import pytest
 
@@ -10,6 +9,7 @@ from ingest_server.fleet.report import Report
 from tests.support.fleet import fleet_at, info, report, state
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.processes import wait_for
+from tests.support.switched_lead import SwitchedLead
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -138,33 +138,19 @@ def test_a_broker_that_is_not_there_keeps_nobody_from_starting_and_stopping(tmp_
     assert row(made)["presence"] == "online"
 
 
-class Switched:
-    """Leads while it is told to."""
-
-    def __init__(self):
-        self.leads = False
-
-    def holds(self):
-        return self.leads
-
-    @contextmanager
-    def acting(self):
-        yield 1 if self.leads else None
-
-
 def test_of_servers_that_share_a_store_one_is_at_the_broker_and_the_next_hears_what_it_kept(broker):
-    leads, fleets = [Switched(), Switched()], []
+    leads, fleets = [SwitchedLead(), SwitchedLead()], []
     try:
         for lead in leads:
             fleets.append(fleet_at(broker.url, lead=lead))
             fleets[-1].start()
-        leads[0].leads = True
+        leads[0].give()
         wait_for(lambda: fleets[0].broker.is_connected, "the first is at the broker")
-        leads[0].leads = False
+        leads[0].take()
         wait_for(lambda: not fleets[0].broker.is_connected, "it leaves")
         with listening(broker, [], topic="nothing") as device:
             speak(device, "event", {"id": "e1", "type": "edgeup.file.failed", "seq": 1, "data": {}})
-        leads[1].leads = True
+        leads[1].give()
         wait_for(
             lambda: fleets[1].service.store.events("drone-1", after=None, limit=9), "it is heard"
         )
