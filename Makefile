@@ -62,7 +62,7 @@ test-fast: $(STAMP) ## all but the slow ones, under three minutes
 	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(PYTEST) -m "not slow and not nightly" --hypothesis-profile=fast --budget=6
 
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
-	CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 $(PYTEST) -m "nightly or long or hypothesis" --hypothesis-profile=long
+	CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 CHAOS_MINUTES=10 $(PYTEST) -m "nightly or long or hypothesis" --hypothesis-profile=long
 
 mutate: $(STAMP) ## put 60 small faults in, one at a time, and see whether a test notices (half an hour)
 	$(BIN)/python -m tests.mutation $(ARGS)

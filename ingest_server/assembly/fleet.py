@@ -23,6 +23,7 @@ from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings, FleetSettings
+from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
@@ -79,7 +80,9 @@ class Fleet:
             None if broker is None or speak is None else _broker(speak, broker, self.service, lead)
         )
         notices = Notices(self.service, lambda *told: self._tell(state, *told))
-        often: tuple[Callable[[], None], ...] = (lambda: self.service.compare(state.completed),)
+        often: tuple[Callable[[], None], ...] = (
+            lambda: compare_one(self.service, state.completed),
+        )
         if self.broker is not None:
             often = (*often, self.broker.step)
         self.worker = FleetWorker(self.service, state.devices, (notices.look,), often, lead)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,6 @@ from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
-from ingest_server.fleet.comparing import Completed, compare
 from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
 from ingest_server.fleet.members import Member
 from ingest_server.fleet.presence import NEVER
@@ -32,7 +31,6 @@ from ingest_server.fleet.store_clock import StoreClock
 from ingest_server.fleet.unwritten import Unwritten
 from ingest_server.storage.interface import (
     CommandRecord,
-    DeviceSummary,
     FleetStore,
     HoldsStanding,
 )
@@ -40,8 +38,6 @@ from ingest_server.storage.interface import (
 log = structlog.get_logger()
 
 TOO_OFTEN_RETRY_S = 10.0
-LATELY = timedelta(days=1)
-"""No file is removed so soon after it was published."""
 
 
 def _run_of_all() -> str:
@@ -231,56 +227,6 @@ class FleetService:
         with self.lock:
             found = self.unwritten.document(device, kind)
         return found or self.store.document(device, kind)
-
-    def join(self, uploaders: Iterable[DeviceSummary]) -> None:
-        """Show devices that upload and have never reported, and compare what the others say with it."""
-        with self.lock:
-            for member in self.members.values():
-                member.is_to_compare |= member.missing.count > 0  # it may have arrived since
-            for one in uploaders:
-                known = self.members.get(one.device)
-                if known is None and len(self.members) < self.settings.max_devices:
-                    known = self.join_new(one.device)
-                if known is None:
-                    continue
-                is_missing = self._is_missing(known, one)
-                is_same = known.is_missing_here == is_missing
-                known.is_missing_here = is_missing
-                if known.presence == NEVER and known.last_seen != one.contact_at:
-                    known.last_seen, is_same = one.contact_at, False
-                if not is_same:
-                    self.show(known)
-
-    def _is_missing(self, member: Member, here: DeviceSummary) -> bool:
-        """Whether the device says that it completed something lately, of which nothing is here."""
-        last = member.standing.last_completed_at
-        if not last or not member.standing.files_done or here.by_state.get("complete"):
-            return False
-        return last > rfc3339(self.clock.now_utc() - LATELY)
-
-    def compare(self, completed: Completed) -> None:
-        """Compare what one device says is safe here with what is; one, so that nobody waits for it.
-
-        It is the one that has waited longest: of many that miss something each has its turn.
-
-        Raises:
-            Refused: a database failed; it is compared again.
-        """
-        with self.lock:
-            asked = (one for one in self.members.values() if one.is_to_compare)
-            member = min(asked, key=lambda one: one.compared_s, default=None)
-            if member is None:
-                return
-            member.is_to_compare, member.compared_s = False, self.clock.now_s()
-        try:
-            missing = compare(self.store, completed, member.device)
-        except Refused:
-            member.is_to_compare = True
-            raise
-        with self.lock:
-            if missing != member.missing and member.device in self.members:
-                member.missing = missing
-                self.show(member)
 
     def forget(self, device: str) -> bool:
         """Drop all that is known of a device; it is new when it reports again.

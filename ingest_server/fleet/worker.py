@@ -9,6 +9,7 @@ import structlog
 
 from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused
+from ingest_server.fleet import uploaders
 from ingest_server.fleet.history import KEPT_RUNS
 from ingest_server.fleet.service import FleetService
 from ingest_server.storage.interface import DeviceSummary
@@ -30,7 +31,7 @@ class FleetWorker:
     """Steps that are due, and the thread that takes them.
 
     Args:
-        uploaders: who is known to the store of facts; read now and then.
+        known: who is known to the store of facts; read now and then.
         steps: what else is to be done every minute (notifications), by the leader alone.
         often: and every second (a broker, a comparison).
         lead: of the servers that share the store.
@@ -39,7 +40,7 @@ class FleetWorker:
     def __init__(
         self,
         fleet: FleetService,
-        uploaders: Callable[[], list[DeviceSummary]] = list,
+        known: Callable[[], list[DeviceSummary]] = list,
         steps: tuple[Callable[[], None], ...] = (),
         often: tuple[Callable[[], None], ...] = (),
         lead: Lead = SOLE,
@@ -47,7 +48,7 @@ class FleetWorker:
         self._lead = lead
         self._of_leader = {self._thin_out, *steps}
         self._fleet = fleet
-        self._uploaders = uploaders
+        self._known = known
         now_s = fleet.clock.now_s()
         self._due: dict[Callable[[], object], tuple[float, float]] = {
             fleet.tick: (now_s + LOOK_S, LOOK_S),
@@ -101,7 +102,7 @@ class FleetWorker:
             self._fleet.sharing.follow()
 
     def _join(self) -> None:
-        self._fleet.join(self._uploaders())
+        uploaders.join(self._fleet, self._known())
 
     def _thin_out(self) -> None:
         for step_s, runs in KEPT_RUNS.items():

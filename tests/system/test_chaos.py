@@ -134,7 +134,7 @@ def befall(site: Replicas, cameras: list[PersistentCamera]) -> None:
                 for one, count in zip(cameras, before, strict=True)
             ),
             "every device gets on",
-            90.0,
+            90.0 + 3 * DEVICES,
         )
 
     gets_on()

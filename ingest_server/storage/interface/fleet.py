@@ -105,7 +105,32 @@ class Samples:
     packed: bytes
 
 
-class FleetStore(HoldsStore, Protocol):
+class CommandStore(Protocol):
+    def put_command(
+        self, command: CommandRecord, *, is_durable: bool = False, over_open: bool = False
+    ) -> bool:
+        """Keep a command, in place of the one with its id unless that has come to its end.
+
+        Args:
+            over_open: only in place of one that its device has not answered.
+
+        Returns:
+            Whether it was kept.
+        """
+        ...
+
+    def command(self, device: str, command_id: str) -> CommandRecord | None: ...
+
+    def commands(self, device: str, limit: int = 100) -> list[CommandRecord]:
+        """Return the newest commands to a device, newest first."""
+        ...
+
+    def unanswered(self, device: str | None = None) -> list[CommandRecord]:
+        """Return what no device, or not this one, has answered, oldest first."""
+        ...
+
+
+class FleetStore(HoldsStore, CommandStore, Protocol):
     """Safe to use from several threads. Each method is one transaction."""
 
     is_shared: bool = False
@@ -153,29 +178,6 @@ class FleetStore(HoldsStore, Protocol):
 
     def forget(self, device: str) -> None:
         """Drop all there is of a device."""
-        ...
-
-    def put_command(
-        self, command: CommandRecord, *, is_durable: bool = False, over_open: bool = False
-    ) -> bool:
-        """Keep a command, in place of the one with its id unless that has come to its end.
-
-        Args:
-            over_open: only in place of one that its device has not answered.
-
-        Returns:
-            Whether it was kept.
-        """
-        ...
-
-    def command(self, device: str, command_id: str) -> CommandRecord | None: ...
-
-    def commands(self, device: str, limit: int = 100) -> list[CommandRecord]:
-        """Return the newest commands to a device, newest first."""
-        ...
-
-    def unanswered(self, device: str | None = None) -> list[CommandRecord]:
-        """Return what no device, or not this one, has answered, oldest first."""
         ...
 
     def put_desired(self, device: str, document: bytes, *, over: bytes | None = None) -> bool:

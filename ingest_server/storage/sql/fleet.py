@@ -7,26 +7,17 @@ number becomes visible after a greater one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 
 from ingest_server.storage.interface import (
-    CommandRecord,
     DeviceChanges,
     DeviceEvent,
     FleetStore,
     KnownDevice,
     Samples,
 )
-from ingest_server.storage.interface.fleet import (
-    FINAL,
-    KEPT_COMMANDS,
-    KEPT_EVENTS,
-    KEPT_EVENTS_IN_ALL,
-    KEPT_GONE,
-    OPEN,
-)
+from ingest_server.storage.interface.fleet import KEPT_EVENTS, KEPT_EVENTS_IN_ALL, KEPT_GONE
+from ingest_server.storage.sql.fleet_commands import SqlCommands
 from ingest_server.storage.sql.fleet_database import FleetDatabase, FleetTransaction
 from ingest_server.storage.sql.fleet_holds import SqlHolds
 
@@ -48,7 +39,7 @@ _MANY = 500
 """Names in one question."""
 
 
-class SqlFleet(SqlHolds, FleetStore):
+class SqlFleet(SqlHolds, SqlCommands, FleetStore):
     """Reads and writes of the fleet."""
 
     def __init__(self, database: FleetDatabase) -> None:
@@ -154,52 +145,6 @@ class SqlFleet(SqlHolds, FleetStore):
         self._database.change(job, is_durable=True)
 
     # what they are asked
-
-    def put_command(
-        self, command: CommandRecord, *, is_durable: bool = False, over_open: bool = False
-    ) -> bool:
-        over = f"IN ({_texts(OPEN)})" if over_open else f"NOT IN ({_texts(FINAL)})"
-
-        def job(transaction: FleetTransaction) -> bool:
-            changed = transaction.write(
-                "INSERT INTO commands (id, device, status, body) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body "
-                f"WHERE commands.device = excluded.device AND commands.status {over}",
-                command.id,
-                command.device,
-                command.status,
-                json.dumps(asdict(command)),
-            )
-            transaction.write(
-                f"DELETE FROM commands WHERE device = ? AND status NOT IN ({_texts(OPEN)}) AND place <= "
-                "(SELECT place FROM commands WHERE device = ? ORDER BY place DESC LIMIT 1 OFFSET ?)",
-                command.device,
-                command.device,
-                KEPT_COMMANDS,
-            )
-            return bool(changed)
-
-        return self._database.change(job, is_durable=is_durable)
-
-    def command(self, device: str, command_id: str) -> CommandRecord | None:
-        rows = self._database.read(
-            "SELECT body FROM commands WHERE id = ? AND device = ?", command_id, device
-        )
-        return _command(rows[0][0]) if rows else None
-
-    def commands(self, device: str, limit: int = 100) -> list[CommandRecord]:
-        rows = self._database.read(
-            "SELECT body FROM commands WHERE device = ? ORDER BY place DESC LIMIT ?", device, limit
-        )
-        return [_command(body) for (body,) in rows]
-
-    def unanswered(self, device: str | None = None) -> list[CommandRecord]:
-        which, values = ("", ()) if device is None else ("AND device = ? ", (device,))
-        rows = self._database.read(
-            f"SELECT body FROM commands WHERE status IN ({_texts(OPEN)}) {which}ORDER BY place",
-            *values,
-        )
-        return [_command(body) for (body,) in rows]
 
     def put_desired(self, device: str, document: bytes, *, over: bytes | None = None) -> bool:
         def job(transaction: FleetTransaction) -> bool:
@@ -356,11 +301,3 @@ def _numbers(
         )
         transaction.write_each("DELETE FROM gone WHERE device = ?", [(device,) for device in new])
     return numbers
-
-
-def _texts(words: Iterable[str]) -> str:
-    return ", ".join(f"'{one}'" for one in sorted(words))
-
-
-def _command(body: str) -> CommandRecord:
-    return CommandRecord(**json.loads(body))

@@ -12,6 +12,7 @@ from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.report import Report
 from ingest_server.fleet.service import FleetService
+from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.memory.fleet import MemoryFleet
 from tests.support.clock import VirtualClock
@@ -50,7 +51,7 @@ class Fleet:
         ]
 
     def _compare(self):
-        self.service.compare(self._completed)
+        compare_one(self.service, self._completed)
 
     def hold(self, *rows, device="drone-1"):
         """Have the device tell all that it holds: name, length and state of each."""
