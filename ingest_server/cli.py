@@ -192,7 +192,7 @@ def _serve(server: IngestServer, options: argparse.Namespace, notifier: Notifier
     if drain_s and not server.failed.is_set():
         notifier.stopping("waiting until no balancer sends anybody")
         server.leave()
-        signal.sigtimedwait(STOP_SIGNALS, drain_s)  # a second one ends it
+        next_signal(STOP_SIGNALS, drain_s)  # a second one ends it
     notifier.stopping("finishing running uploads")
     # A second signal ends the process at once: an operator who presses Ctrl-C twice means it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -147,7 +147,7 @@ def test_a_server_without_the_extra_says_what_to_install_before_it_opens_anythin
     for module in ("broker", "mqtt_client"):
         monkeypatch.delitem(sys.modules, f"ingest_server.fleet.{module}", raising=False)
 
-    with pytest.raises(ServerError, match=r"pip install 'edge-uploader\[server,fleet\]'"):
+    with pytest.raises(ServerError, match=r"pip install '\.\[server,fleet\]'"):
         Fleet(
             tmp_path,
             MemoryState(),
