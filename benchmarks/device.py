@@ -22,7 +22,14 @@ def python() -> Path:
         return interpreter
     print(f"installing the agent alone into {VENV} (once) ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        interpreter,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     locked = ["--require-hashes", "--only-binary", ":all:", "-r", "constraints-agent.txt"]
     subprocess.run([*pip, *locked], check=True)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", "."], check=True)
@@ -38,7 +45,9 @@ def surround() -> None:
     """
     for line in _UNIT.read_text(encoding="utf-8").splitlines():
         if line.startswith("Environment="):
-            os.environ.update(one.split("=", 1) for one in line.split("=", 1)[1].split())
+            for one in line.split("=", 1)[1].split():
+                name, _, value = one.partition("=")
+                os.environ[name] = value
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(VENV.absolute() / "bytecode")
     subprocess.run(

@@ -25,10 +25,11 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.machine import cpu_s
+from demo.ports import LOOPBACK
 from ingest_server.auth.tokens import issue
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.fleet import info, state
-from tests.support.processes import LOOPBACK, Server
+from tests.support.processes import Server
 
 EVERY_S = 30.0
 """Between two reports of a device that uploads over a link that costs nothing."""

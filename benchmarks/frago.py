@@ -92,7 +92,7 @@ def _ours(folder: Path) -> Iterator[tuple[int, httpx.Client]]:
 @contextlib.contextmanager
 def _theirs(python: Path, folder: Path) -> Iterator[tuple[int, httpx.Client]]:
     folder.mkdir()
-    command = [python, seed_originals.__file__, folder]
+    command: list[str | Path] = [python, seed_originals.__file__, folder]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as program:

@@ -98,7 +98,14 @@ def _link(chosen: argparse.Namespace) -> Link:
 def _record(folder: Path, length: int, bytes_per_s: float) -> None:
     """On the device: run the agent, record, and wait until the server has published it."""
     arrived = Arrived(folder / "server" / "state.db")
-    agent = [device.python(), "-m", "edge_agent", "run", "--config", str(folder / "agent.toml")]
+    agent: list[str | Path] = [
+        device.python(),
+        "-m",
+        "edge_agent",
+        "run",
+        "--config",
+        str(folder / "agent.toml"),
+    ]
     published = folder / "server" / "published"
     with (folder / "agent.log").open("wb") as log:
         running = subprocess.Popen(agent, stderr=log)

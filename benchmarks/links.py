@@ -96,15 +96,19 @@ def _chosen() -> argparse.Namespace:
 def _measure(picked: Sequence[Case], chosen: argparse.Namespace, store: "Results") -> None:
     build()
     device.surround()  # made by one alone
-    todo = []
+    todo: list[tuple[Case, str, str, int]] = []
     for seed in chosen.seeds:  # all of one seed first: a run that is cut short has whole rows
         for case in picked:
             for peer in chosen.peer or PEERS:
                 default = ("cubic", "bbr") if peer == "edge-agent" else ("cubic",)
                 todo += [(case, peer, cc, seed) for cc in chosen.cc or default]
     missing: set[str] = set()
+
+    def measure(one: tuple[Case, str, str, int]) -> None:
+        _one(*one, chosen.keep, store, missing)
+
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for _ in pool.map(lambda one: _one(*one, chosen.keep, store, missing), todo):
+        for _ in pool.map(measure, todo):
             pass
 
 

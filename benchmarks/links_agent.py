@@ -35,8 +35,17 @@ class IngestServer:
         return self.data / "published"
 
     def _run(self, *arguments: str) -> str:
-        program = [sys.executable, "-m", "ingest_server", *arguments, "--config", self.config]
-        done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
+        program: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "ingest_server",
+            *arguments,
+            "--config",
+            self.config,
+        ]
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            program, capture_output=True, text=True, timeout=60, check=True
+        )
         return done.stdout
 
 

@@ -90,11 +90,16 @@ def tuspy(folder: Path, files: list[Path], _congestion_control: str) -> Plan:
     home = Path("var/links/tuspy").absolute()
     if not (home / ".installed").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [home / "bin/python", "-m", "pip", "install", "--quiet"]
+        pip: list[str | Path] = [home / "bin/python", "-m", "pip", "install", "--quiet"]
         _install([*pip, "--disable-pip-version-check", _TUSPY], home)
         (home / ".installed").touch()
     server = links_agent.IngestServer(folder)
-    program = [home / "bin/python", _HERE / "links_tuspy.py", *_tus(server), *files]
+    program: list[str | Path] = [
+        home / "bin/python",
+        _HERE / "links_tuspy.py",
+        *_tus(server),
+        *files,
+    ]
     return Plan(server.command, links_agent.PORT, _exec(program), server.published)
 
 
@@ -109,7 +114,7 @@ def tus_js(folder: Path, files: list[Path], _congestion_control: str) -> Plan:
     script = home / "links_tus.mjs"  # beside node_modules, where Node looks for them
     shutil.copyfile(_HERE / script.name, script)
     server = links_agent.IngestServer(folder)
-    program = ["node", script, *_tus(server), *files]
+    program: list[str | Path] = ["node", script, *_tus(server), *files]
     return Plan(server.command, links_agent.PORT, _exec(program), server.published)
 
 

@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 from benchmarks.machine import MB, cpu_s
@@ -109,7 +110,9 @@ def _measure(
 ) -> Result:
     data = secrets.token_bytes(FAST_BYTES)
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    fast_s, status_s, failed, pss = [], [], 0, 0.0
+    fast_s: list[float] = []
+    status_s: list[float] = []
+    failed, pss = 0, 0.0
     sample = slow.uploads[:: max(1, len(slow.uploads) // 20)]
     before = [client.received_bytes(one) for one in sample]
     began_s, cpu_before = time.monotonic(), cpu_s(server.pid)
@@ -137,7 +140,8 @@ def _measure(
 def _server(
     folder: Path, uploads: int, *, is_tls: bool
 ) -> Iterator[tuple[Server, ssl.SSLContext | None]]:
-    tables, context = {}, None
+    tables: dict[str, Any] = {}
+    context = None
     if is_tls:
         authority = Authority(folder / "ca")
         keys = authority.server()

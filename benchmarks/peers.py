@@ -90,7 +90,14 @@ class Client:
         Args:
             port: a number, or with ``tls:`` before it.
         """
-        command = [self._program, str(port), self._block, str(case.body), str(case.count), head]
+        command: list[str | Path] = [
+            self._program,
+            str(port),
+            self._block,
+            str(case.body),
+            str(case.count),
+            head,
+        ]
         done = subprocess.run(
             [*command, *targets], capture_output=True, text=True, timeout=300, check=False
         )

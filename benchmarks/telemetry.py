@@ -94,7 +94,7 @@ def over_http(folder: Path, authority: Authority, case: Case, hours: float) -> f
 
 def over_mqtt(folder: Path, authority: Authority, case: Case, hours: float) -> float:
     pair = authority.server()
-    login = {"ca_file": authority.cert, "timing": Timing(poll_s=AWAITED_S)}
+    login: dict[str, Any] = {"ca_file": authority.cert, "timing": Timing(poll_s=AWAITED_S)}
     clock = VirtualClock()
     with (
         Mosquitto(folder / "broker", certificate=(pair.cert, pair.key)) as broker,
@@ -181,7 +181,7 @@ def events_of(file_id: str, name: str) -> list[NewEvent]:
 
 
 def send(agent: Reports | Reporting, done: int, part: float) -> None:
-    length = int(CURRENT["length"])
+    length = int(str(CURRENT["length"]))
     current = {
         **CURRENT,
         "file_id": f"{done:032x}",

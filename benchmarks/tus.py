@@ -178,7 +178,15 @@ def npm_server(folder: Path) -> Iterator[Peer]:
     home.mkdir()
     data.mkdir()
     packages = [f"{name}@{version}" for name, version in PEER.items()]
-    command = ["npm", "install", "--prefix", home, "--ignore-scripts", "--no-audit", "--silent"]
+    command: list[str | Path] = [
+        "npm",
+        "install",
+        "--prefix",
+        home,
+        "--ignore-scripts",
+        "--no-audit",
+        "--silent",
+    ]
     subprocess.run([*command, *packages], check=True)
     script = shutil.copy(Path(__file__).with_name("tus_peer.mjs"), home)
     port = free_port()

@@ -94,7 +94,7 @@ def _seconds(server: Server, number: int) -> float | None:
     if len(creates) <= number or len(completes) <= number:
         return None
     first, last = creates[number], completes[number]
-    return _at(last) - _at(first) + first["duration_s"]
+    return _at(last) - _at(first) + float(first["duration_s"])
 
 
 def _at(line: dict[str, str]) -> float:

@@ -121,7 +121,7 @@ class Emulator:
 
     def spawn(self, side: str, command: str, log_folder: Path | None) -> Command:
         """Start a shell command in a namespace; its output goes to SIDE.log, or to stderr."""
-        argv = [self._core, "enter", self._namespaces[side], command]
+        argv: list[str | Path] = [self._core, "enter", self._namespaces[side], command]
         log = None if log_folder is None else log_folder / f"{side}.log"
         return Command(argv, self._folder / f"{side}.usage", log)
 

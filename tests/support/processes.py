@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def wait_for(
     raise TimeoutError(f"{what}: not within {timeout_s:.0f} s")
 
 
-def toml(tables: dict[str, dict[str, Any] | list[dict[str, Any]]]) -> str:
+def toml(tables: Mapping[str, dict[str, Any] | list[dict[str, Any]]]) -> str:
     """Return *tables* as TOML; the table ``""`` is the top, a list stands for several of one name."""
     lines: list[str] = []
     for name, table in tables.items():
