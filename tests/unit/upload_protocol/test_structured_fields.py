@@ -99,11 +99,11 @@ def test_every_known_algorithm_of_a_field_is_found():
 @pytest.mark.parametrize("piece", ["a=(", "a;", '"', "\\", ":", ",", " ", "a=:", "(", "a, "])
 def test_a_long_field_costs_no_more_than_its_length(piece):
     def took_s(size: int) -> float:
-        began = time.perf_counter()
+        began = time.thread_time()  # of this thread: how busy the machine is says nothing
         for read in (parse_item, parse_dictionary):
             with contextlib.suppress(FieldError):
                 read("a=" + piece * size)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     # Of what grows with the square, 64 times as much takes 4096 times as long.
     assert took_s(32_000) < 500 * max(took_s(500), 20e-6)
