@@ -129,7 +129,6 @@ class Patience:
 
         Raises:
             SilentError: it does not answer, or an earlier call there has not come back.
-            OSError: no thread is left.
         """
         if getattr(_here, "is_hand", False):
             return work()  # whoever waits for this thread waits for that, too
@@ -140,8 +139,8 @@ class Patience:
             hand = self._idle.pop() if self._idle else None
         try:
             (hand or _Hand(self)).give(job)
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
+        except RuntimeError:  # no thread is left: as if there were no hands, which only help
+            return work()
         if not job.done.acquire(timeout=min(_QUICK_S, self._patience_s)):
             opened = getattr(_here, "opened", None) or nullcontext
             with opened():

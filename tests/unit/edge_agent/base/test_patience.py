@@ -130,3 +130,15 @@ def test_a_program_that_ends_waits_for_nothing(silent):
 
     assert ended.wait(30)
     hung.returns.set()
+
+
+def test_without_a_thread_to_spare_a_call_is_made_by_whoever_wants_it(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    patience, closed = Patience(), []
+
+    assert patience.call(b"card", threading.get_ident) == threading.get_ident()
+    patience.finish(b"card", lambda: closed.append(True))
+    assert closed == [True]
