@@ -29,6 +29,7 @@ from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.readiness import Readiness
 from ingest_server.uploads.service import UploadService
 from ingest_server.uploads.store import UploadStore
+from tests.support import engines
 
 CREATED_AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -83,7 +84,7 @@ def ingest(
     admission: Admission | None = None,
     **settings: Any,
 ) -> Iterator[Ingest]:
-    """A server over SQLite and files below *data_dir*; without one, over *stores*, or over memory."""
+    """A server over SQLite and files below *data_dir*; without one, over *stores*, what `engines` says, or memory."""
     clock = SystemClock()
     chosen = ReceiverSettings(
         **{"min_free_bytes": 0, "max_length": 1 << 30, "folder_lead_s": 0.0, **settings}
@@ -91,7 +92,7 @@ def ingest(
     state: StateStore
     blobs: Blobs
     if data_dir is None:
-        state, blobs = stores or (MemoryState(), OverwritingBlobs())
+        state, blobs = stores or engines.new_stores() or (MemoryState(), OverwritingBlobs())
     else:
         state = SqliteState.open(data_dir / "state.db")
         blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))

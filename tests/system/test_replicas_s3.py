@@ -102,10 +102,11 @@ def replicas(tmp_path, engines):
     made.close()
 
 
-STEPS = [("copy", True), ("complete", True), ("get", False)]
+STEPS = [("complete", True), ("get", False)]
 MORE = [
     ("begin", True),
     ("copy", False),
+    ("copy", True),
     ("complete", False),
     ("get", True),
     ("delete many", False),
@@ -143,6 +144,7 @@ def test_who_is_killed_while_it_finishes_an_upload_is_gone_on_for_exactly_once(r
         assert replicas.bucket.unfinished(key) == [], kind
 
 
+@pytest.mark.nightly
 def test_who_stood_still_while_another_finished_its_upload_changes_nothing(replicas):
     one, other = replicas.both
     data = os.urandom(LENGTH)
@@ -165,13 +167,14 @@ def test_who_stood_still_while_another_finished_its_upload_changes_nothing(repli
         os.kill(one.pid, signal.SIGCONT)
     asking.join(60)
 
-    assert answers[0].status_code == 503 or answers[0].json() == receipt
+    assert answers[0].status_code in {202, 503} or answers[0].json() == receipt
     assert replicas.completed(one, upload_id, data) == receipt
     assert replicas.completions() == 1
     assert replicas.objects() == [replicas.place.prefix + receipt["published_as"]]
     assert replicas.content(replicas.objects()[0]) == data
 
 
+@pytest.mark.nightly
 def test_a_retry_through_the_other_replica_waits_for_nobody_whose_link_died(replicas):
     one, other = replicas.both
     data = os.urandom(MIB)
@@ -197,6 +200,7 @@ def replicas_writer(replicas) -> bool:
         return bool(state.rows("SELECT 1 FROM writers"))
 
 
+@pytest.mark.nightly
 def test_what_was_being_finished_goes_on_though_nobody_asks(replicas):
     one, other = replicas.both
     data = os.urandom(LENGTH)

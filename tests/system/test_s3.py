@@ -180,6 +180,7 @@ def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong_are_one_sentence(che
     assert "nobody answers there: see [storage] endpoint" in away[-1]
 
 
+@pytest.mark.nightly
 def test_a_database_that_takes_no_writes_is_one_sentence(check):
     with postgres() as database:
         url = f"{database.url()}&options=-c%20default_transaction_read_only%3Don"
@@ -199,6 +200,7 @@ def test_facts_are_not_begun_anew_beside_a_bucket_that_others_know(server, tmp_p
         empty.start()
 
 
+@pytest.mark.nightly
 def test_two_servers_never_share_one_data_folder(server, tmp_path):
     second = Server(tmp_path / "second", data_dir=server.data_dir, storage=server.settings)
 

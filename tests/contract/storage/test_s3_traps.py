@@ -134,6 +134,7 @@ def test_what_passes_by_itself_costs_nobody_a_request(site, proxy, arrived, kind
     assert is_published_once(site, proxy, receipt)
 
 
+@pytest.mark.nightly
 def test_a_complete_that_says_200_and_means_an_error_publishes_nothing(site, proxy, arrived):
     proxy.on("complete", error_in_200("InternalError"), times=4)
 
@@ -163,7 +164,7 @@ def lists_without(number):
     return deed
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_an_object_of_other_parts_than_were_listed_is_read_found_out_and_made_again(
     site, proxy, arrived, number
 ):
@@ -226,6 +227,7 @@ def test_bytes_that_the_store_itself_changes_never_have_a_receipt(site, proxy):
     assert site.published() == {}
 
 
+@pytest.mark.nightly
 def test_a_part_that_the_store_replaces_by_other_bytes_is_found_out(site, proxy, arrived):
     """So it is where an older ETag of a replaced part is accepted: the object has the older bytes."""
 
@@ -246,6 +248,7 @@ def test_stores_that_know_no_trailers_and_no_new_checksums_are_served(site, prox
     assert is_published_once(site, proxy, site.complete(upload, DATA))
 
 
+@pytest.mark.nightly
 def test_batches_that_say_200_and_delete_not_all_leave_the_rest_to_the_next_start(
     site, proxy, arrived
 ):
@@ -264,6 +267,7 @@ def test_batches_that_say_200_and_delete_not_all_leave_the_rest_to_the_next_star
     assert is_published_once(site, proxy, receipt)
 
 
+@pytest.mark.nightly
 def test_an_upload_whose_row_is_to_come_is_no_stray_to_another_replica(site, monkeypatch):
     site.blobs.create_part("a" * 32)
 
@@ -293,6 +297,7 @@ def test_whole_parts_are_sent_once_and_all_but_the_last_are_equal(site, proxy):
     assert not any(one.header("x-amz-copy-source-range") for one in proxy.seen)
 
 
+@pytest.mark.nightly
 def test_a_request_that_begins_within_a_part_fills_the_next_ones(site, proxy):
     data = os.urandom(3 * PART_BYTES)
     upload = site.create(length=len(data))
@@ -306,6 +311,7 @@ def test_a_request_that_begins_within_a_part_fills_the_next_ones(site, proxy):
     assert proxy.bytes_sent() <= len(data) + PART_BYTES + 1000
 
 
+@pytest.mark.nightly
 def test_small_requests_are_sent_twice_at_most(site, proxy):
     upload = site.create(length=LENGTH)
     step = PART_BYTES // 3
