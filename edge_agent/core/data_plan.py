@@ -128,10 +128,9 @@ class PlanUse:
         anew = "when it begins anew cannot be said while the clock is not set"
         if self.ends is not None:
             anew = f"it begins anew on {self.ends.isoformat()}"
-        return (
-            f"the data plan {self.plan.name} is used to {share} %"
-            f" ({self.used / 1e6:.1f} of {self.plan.length / 1e6:.1f} MB); {anew}"
-        )
+        # Whole percents alone: words that change with each look would be told anew each time.
+        of = f"{share} % of its {self.plan.length / 1e6:.1f} MB"
+        return f"the data plan {self.plan.name} is used to {of}; {anew}"
 
 
 def use_of(plan: DataPlan, ledger: Ledger, day: date | None) -> PlanUse:

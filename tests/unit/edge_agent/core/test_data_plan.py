@@ -116,8 +116,10 @@ def test_a_plan_says_what_is_used_and_when_it_begins_anew():
     use = use_of(plan, ledger, date(2026, 11, 29))
 
     assert (use.is_low, use.is_exhausted) == (True, False)
+    later = use_of(plan, counted(ledger, date(2026, 11, 15), 1000), date(2026, 11, 29))
+    assert later.detail == use.detail
     assert use.detail == (
-        "the data plan sim is used to 82 % (4100.0 of 5000.0 MB); it begins anew on 2026-12-15"
+        "the data plan sim is used to 82 % of its 5000.0 MB; it begins anew on 2026-12-15"
     )
     assert use_of(plan, ledger, date(2026, 12, 15)) == PlanUse(plan, 0, date(2027, 1, 15))
     assert "cannot be said while the clock is not set" in use_of(plan, ledger, None).detail
