@@ -56,7 +56,8 @@ def bucket_of(config: ServerConfig) -> S3Blobs:
             )
         )
     except (OSError, ValueError) as error:
-        raise StorageError(f"[storage] blobs = {said.blobs!r} cannot be used: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StorageError(f"cannot use {said.blobs}: {why}") from error
 
 
 def look_at_blobs(config: ServerConfig) -> Blobs:

@@ -25,7 +25,7 @@ from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings, FleetSettings
 from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
-from ingest_server.storage.interface import Blobs, FleetStore, StateStore
+from ingest_server.storage.interface import UNBOUNDED, Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
@@ -144,6 +144,7 @@ def _broker(
 
 def _free_bytes(blobs: Blobs) -> int | None:
     try:
-        return blobs.free_bytes()
+        free = blobs.free_bytes()
     except Refused:
         return None
+    return None if free >= UNBOUNDED else free

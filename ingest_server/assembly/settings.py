@@ -11,12 +11,24 @@ from ingest_server.front.http_server import ServingSettings
 from ingest_server.protocols.compat.dialect import CompatSettings
 
 DAY_S = 86400.0
+_AT_START = (
+    "server",
+    "auth",
+    "page",
+    "storage",
+    "protocols",
+    "compat",
+    "metrics",
+    "hooks",
+    "fleet",
+)
+"""Sections that are taken over by a restart alone."""
 
 
 def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
     """Return the keys that differ and are taken over by a restart alone."""
     found = []
-    for section in ("server", "auth", "page", "protocols", "compat", "metrics", "hooks", "fleet"):
+    for section in _AT_START:
         before, after = getattr(old, section), getattr(new, section)
         found += [
             f"[{section}] {key}"

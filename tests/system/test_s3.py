@@ -173,9 +173,13 @@ def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong_are_one_sentence(che
 
     _, missing = check(blobs="s3://nowhere/x")
     _, unknown = check(credentials_file=str(wrong))
+    _, unread = check(credentials_file=str(tmp_path / "none"))
+    _, no_bucket = check(blobs="s3://no bucket")
     _, away = check(endpoint="http://127.0.0.1:1")
 
     assert "there is no such bucket: make it, or name another as [storage] blobs" in missing[-1]
+    assert "is not there, or has no aws_access_key_id" in unread[-1]
+    assert "Parameter validation failed: Invalid bucket name" in no_bucket[-1]
     assert "the store does not take the key (InvalidAccessKeyId)" in unknown[-1]
     assert "nobody answers there: see [storage] endpoint" in away[-1]
 

@@ -10,7 +10,7 @@ the acknowledged bytes under it.
 """
 
 from ingest_server.storage.interface.access import Access
-from ingest_server.storage.interface.blobs import Blobs, Part
+from ingest_server.storage.interface.blobs import UNBOUNDED, Blobs, Part
 from ingest_server.storage.interface.fleet import (
     CommandRecord,
     DeviceChanges,
@@ -48,6 +48,7 @@ from ingest_server.storage.interface.users import Users
 
 __all__ = [
     "NOT_REACHED",
+    "UNBOUNDED",
     "Access",
     "Blobs",
     "Census",

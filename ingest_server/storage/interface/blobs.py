@@ -20,6 +20,8 @@ from typing import Protocol
 from ingest_server.core.names import folded
 from ingest_server.storage.interface.rows import Claim, Level
 
+UNBOUNDED = 1 << 60
+
 
 class Part(Protocol):
     """One request's own hand on the bytes of one upload, or of a published file to be read.
@@ -129,7 +131,7 @@ class Blobs(Protocol):
         yield from ()
 
     def free_bytes(self) -> int:
-        """Return how many more bytes may be stored."""
+        """Return how many more bytes may be stored; `UNBOUNDED`: the store tells of no end."""
         ...
 
     def files(self) -> Level | None:

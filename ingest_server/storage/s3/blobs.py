@@ -21,7 +21,7 @@ from typing import IO
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.names import STAGING, folded, numbered
-from ingest_server.storage.interface import Blobs, Claim, Level, Part
+from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Part
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
@@ -30,8 +30,6 @@ from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
 from ingest_server.storage.s3.trying_out import try_out
 
-ROOM = 1 << 60
-"""A store of objects has no end that it would tell."""
 MOST_KEY_BYTES = 1024
 FRESH_FOR = timedelta(hours=1)
 """An upload is begun here before its row is written, which may be another replica's at this moment."""
@@ -89,7 +87,7 @@ class S3Blobs(Blobs):
         return try_out(self._bucket, f"{self._inner}probe/")
 
     def free_bytes(self) -> int:
-        return ROOM
+        return UNBOUNDED
 
     def files(self) -> Level | None:
         return None

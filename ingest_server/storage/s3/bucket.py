@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -166,7 +168,7 @@ class Bucket:
         self.place = place
         session = botocore.session.Session()
         if place.credentials_file is not None:
-            session.set_config_variable("credentials_file", str(place.credentials_file))
+            _use_key_of(session, place.credentials_file)
         with _as_os_errors("the store"):
             self._client: Any = boto3.Session(botocore_session=session).client(
                 "s3",
@@ -392,6 +394,23 @@ class Bucket:
             return getattr(self._client, call)(Bucket=self.place.bucket, **arguments)
 
 
+def _use_key_of(session: botocore.session.Session, path: Path) -> None:
+    """Let the file's key count, whatever the environment says.
+
+    Raises:
+        OSError: there is none in it.
+    """
+    profile = session.get_config_variable("profile") or "default"
+    try:
+        found = SharedCredentialProvider(str(path), profile_name=profile).load()
+    except BotoCoreError as error:
+        raise OSError(errno.EINVAL, f"{path} cannot be read: {error}") from error
+    if found is None:
+        said = f"{path} is not there, or has no aws_access_key_id and aws_secret_access_key below [{profile}]"
+        raise OSError(errno.ENOENT, said)
+    session.set_credentials(found.access_key, found.secret_key, found.token)
+
+
 @contextmanager
 def _as_os_errors(about: str) -> Iterator[None]:
     try:
@@ -410,7 +429,8 @@ def _as_os_errors(about: str) -> Iterator[None]:
         said = "nobody answers there: see [storage] endpoint, and whether the store runs"
         raise OSError(errno.EIO, said, about) from error
     except BotoCoreError as error:
-        raise OSError(errno.EIO, f"asking the store failed ({error})", about) from error
+        said = " ".join(str(error).split())  # some are several lines
+        raise OSError(errno.EIO, f"asking the store failed ({said})", about) from error
 
 
 def _error_of(code: str, message: str, about: str) -> OSError:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_host.errors import ConfigError
+from ingest_server.assembly.settings import needs_restart
 from ingest_server.config import ENV_PREFIX, ServerConfig, load
 
 EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
@@ -258,3 +259,28 @@ def test_the_configuration_cannot_change_under_a_reader():
 
 def test_these_tests_see_no_variable_of_the_developer():
     assert not [name for name in os.environ if name.startswith(ENV_PREFIX)]
+
+
+def test_where_facts_and_files_are_is_taken_over_by_a_restart_alone():
+    other = load(None, environ={"INGEST_SERVER_STORAGE__BLOBS": "s3://recordings/field"})
+
+    assert needs_restart(load(None, environ={}), other) == ["[storage] blobs"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("BLOBS", "recordings"),
+        ("BLOBS", "s3://"),
+        ("BLOBS", "s3://recordings//field"),
+        ("BLOBS", "s3://recordings/../field"),
+        ("BLOBS", "file:///srv"),
+        ("ENDPOINT", "https://s3.example.org"),
+        ("REGION", "eu-central-1"),
+    ],
+)
+def test_a_bucket_that_cannot_be_named_so_is_one_sentence(key, value):
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ={f"INGEST_SERVER_STORAGE__{key}": value})
+
+    assert len(caught.value.problems) == 1
