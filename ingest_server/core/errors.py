@@ -90,6 +90,9 @@ def refused_by_disk(error: OSError) -> Refused:
     """Return what a client is told when the disk did not take or give its bytes."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refused("storage-full", "the server's disk is full", retry_after_s=60)
+    if error.errno == errno.EBUSY:  # a store of files that is another program's
+        detail = f"the server's store of files does not answer ({error.strerror or error})"
+        return Refused("server-busy", detail, retry_after_s=5)
     return Refused("storage-failed", f"the server's disk failed ({error.strerror or error})")
 
 

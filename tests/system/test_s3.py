@@ -83,6 +83,29 @@ def test_what_is_acknowledged_outlives_a_kill_and_becomes_an_object_with_its_dig
     assert f"{upload_id}  drone-1  a.mp4  complete" in server.run("list")
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(180)
+def test_while_the_store_is_away_clients_are_told_to_come_back_and_nothing_is_lost(server, store):
+    data = os.urandom(9 * MIB)
+    with device(server) as camera:
+        camera.timeout = 60
+        upload_id = create(camera, name="a.mp4", length=len(data)).json()["id"]
+        assert put(camera, upload_id, data[: 8 * MIB]).status_code == 200
+        store.kill()
+        try:
+            refused = put(camera, upload_id, data[8 * MIB :], start=8 * MIB)
+        finally:
+            store.start()
+        held = camera.get(f"/v1/uploads/{upload_id}").json()["received"]
+        assert put(camera, upload_id, data[8 * MIB :], start=8 * MIB).status_code == 200
+        receipt = complete(camera, upload_id, data).json()
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "server-busy")
+    assert refused.headers["Retry-After"] == "5"
+    assert held == [[0, 8 * MIB]]
+    assert content(server, receipt["published_as"]) == data
+
+
 class Check:
     """`ingest-server check` with some [storage], in this process."""
 

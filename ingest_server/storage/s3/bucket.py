@@ -30,6 +30,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
 )
 
@@ -77,6 +78,7 @@ _ELSEWHERE = (
     errno.EINVAL,
     "the bucket is in another region ({message}): set [storage] region",
 )
+_AWAY = (OSError, errno.EBUSY, "the store of files is busy ({code})")
 _CHANGED = (OSError, errno.EBADMSG, "the bytes changed on their way to the store ({code})")
 _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
     {
@@ -115,6 +117,10 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
         "PermanentRedirect": _ELSEWHERE,
         "AuthorizationHeaderMalformed": _ELSEWHERE,
         "IllegalLocationConstraintException": _ELSEWHERE,
+        **dict.fromkeys(
+            ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"), _AWAY
+        ),
+        **dict.fromkeys(("500", "502", "503", "504"), _AWAY),
         "BadDigest": _CHANGED,
         "XAmzContentSHA256Mismatch": _CHANGED,
     }
@@ -427,7 +433,10 @@ def _as_os_errors(about: str) -> Iterator[None]:
         ) from error
     except (ConnectTimeoutError, EndpointConnectionError) as error:
         said = "nobody answers there: see [storage] endpoint, and whether the store runs"
-        raise OSError(errno.EIO, said, about) from error
+        raise OSError(errno.EBUSY, said, about) from error
+    except HTTPClientError as error:
+        said = f"the way to the store broke ({' '.join(str(error).split())})"
+        raise OSError(errno.EBUSY, said, about) from error
     except BotoCoreError as error:
         said = " ".join(str(error).split())  # some are several lines
         raise OSError(errno.EIO, f"asking the store failed ({said})", about) from error

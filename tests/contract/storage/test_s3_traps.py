@@ -89,7 +89,7 @@ def is_published_once(site, proxy, receipt) -> bool:
     return site.published() == {receipt.published_as: DATA} and not left
 
 
-def completed_after_refusals(site, upload, code="storage-failed"):
+def completed_after_refusals(site, upload, code="storage-failed|server-busy"):
     with pytest.raises(Refused, match=code):
         site.complete(upload, DATA)
     assert site.published() == {}
