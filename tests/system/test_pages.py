@@ -69,6 +69,8 @@ class Reader:
             "https://ingest.example.org": self.url,
             "-h broker.example.org": f"-h 127.0.0.1 -p {self.broker.port}",
         }
+        self.password = folder / "password"
+        self.password.write_text(PASSWORD)
         self._behind: list[subprocess.Popen[str]] = []
 
     def start_the_device(self) -> None:
@@ -83,7 +85,9 @@ class Reader:
             return ""
         ours = [adapted(command, self.changes) for command in block.commands()]
         if block.verb == "run":
-            return run("\n".join(ours), folder, self.variables, PASSWORD * 2)
+            # One shell, for what a line sets; a password for each, as a person types one for each.
+            each = [f"{{\n{command}\n}} < {self.password}" for command in ours]
+            return run("\n".join(each), folder, self.variables)
         for command in ours:
             shell = ["bash", "-c", f"exec {command}"]
             self._behind.append(
