@@ -11,10 +11,11 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.page.downloads import media_type_of
 from ingest_server.protocols.packing import pack
+from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.storage.interface import GroupRecord
 from ingest_server.uploads.grouping import Grouping
 from upload_protocol.groups import STATES, GroupMember
-from upload_protocol.headers import FLEET_PATH, is_device_id, is_upload_id, whole_number
+from upload_protocol.headers import FLEET_PATH, is_device_id, is_upload_id
 from upload_protocol.messages import Receipt
 
 GROUPS_PATH = FLEET_PATH + "/groups"
@@ -37,13 +38,11 @@ class _Groups:
         Raises:
             Refused: what is asked for is no device, state, place or number.
         """
-        device, state = req.get_param("device"), req.get_param("state")
-        if device is not None and not is_device_id(device):
-            raise Refused("malformed-request", "device is no device id")
+        device, state = device_asked_for(req), text_of(req, "state")
         if state is not None and state not in STATES:
             raise Refused("malformed-request", f"state is one of {', '.join(STATES)}")
-        limit = _whole(req, "limit", MAX_PAGE) or DEFAULT_PAGE
-        before = _whole(req, "cursor", 2**62)
+        limit = number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE)
+        before = number_of(req, "cursor", 0, most=2**62) or None
         found = self.grouping.page(device=device, state=state, before=before, limit=limit + 1)
         following = None if len(found) <= limit else str(found[limit - 1].seq)
         _send(resp, {"groups": [row_of(one) for one in found[:limit]], "next": following})
@@ -102,16 +101,6 @@ def _file(member: GroupMember, receipt: Receipt | None) -> dict[str, Any]:
         "published_as": None if receipt is None else receipt.published_as,
         "can_play": receipt is not None and media_type_of(member.name) is not None,
     }
-
-
-def _whole(req: falcon.Request, name: str, most: int) -> int | None:
-    text = req.get_param(name)
-    if text is None:
-        return None
-    found = whole_number(text)
-    if found is None or not 1 <= found <= most:
-        raise Refused("malformed-request", f"{name} is not a whole number from 1 to {most}")
-    return found
 
 
 def _send(resp: falcon.Response, document: dict[str, Any]) -> None:

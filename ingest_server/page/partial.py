@@ -18,8 +18,9 @@ from ingest_server.front.admission import CONTENT, PARTIAL_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import media_type_of
 from ingest_server.page.recordings import Shelf
+from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
-from upload_protocol.headers import is_device_id, is_upload_id, whole_number
+from upload_protocol.headers import is_upload_id, whole_number
 
 DEFAULT_PAGE, MAX_PAGE = 100, 200
 
@@ -35,15 +36,10 @@ class _Partials:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List them in the order of their ids, a page at a time."""
-        device, after, limit = (_text(req, name) for name in ("device", "after", "limit"))
-        if device is not None and not is_device_id(device):
-            raise Refused("malformed-request", "device is no device id")
+        device, after = device_asked_for(req), text_of(req, "after")
         if after is not None and not is_upload_id(after):
             raise Refused("malformed-request", "after is not the 'next' of an earlier page")
-        count = DEFAULT_PAGE if limit is None else whole_number(limit)
-        if count is None or not 1 <= count <= MAX_PAGE:
-            detail = f"limit is not a whole number from 1 to {MAX_PAGE}"
-            raise Refused("malformed-request", detail)
+        count = number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE)
         found = self.shelf.arriving.page(device=device, after=after, limit=count)
         following = found[-1].id if len(found) == count else None
         resp.content_type = "application/json"
@@ -97,7 +93,7 @@ class _Content:
 
 def _length(req: falcon.Request, record: UploadRecord) -> int:
     """Return how many bytes are asked for: a player that reads in parts wants the same each time."""
-    said = _text(req, "until")
+    said = text_of(req, "until")
     arrived = record.received.prefix
     wanted = arrived if said is None else whole_number(said)
     if not wanted:
@@ -126,10 +122,3 @@ def _rows(records: Iterable[UploadRecord]) -> Iterable[dict[str, Any]]:
             "created_at": one.created_at,
             "can_play": media_type_of(one.name) is not None,
         }
-
-
-def _text(req: falcon.Request, name: str) -> str | None:
-    value = req.params.get(name)
-    if isinstance(value, list):
-        raise Refused("malformed-request", f"the query names {name!r} more than once")
-    return value or None

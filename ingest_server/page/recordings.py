@@ -18,11 +18,11 @@ from ingest_server.core.record import FACTS
 from ingest_server.front.admission import CONTENT, RECORDINGS_PATH
 from ingest_server.page import content
 from ingest_server.page.downloads import Places, Readers, media_type_of
+from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
 from ingest_server.storage.interface import RecordingQuery
 from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.handing_out import HandingOut
-from upload_protocol.headers import is_device_id, whole_number
 from upload_protocol.messages import Receipt
 
 DEFAULT_PAGE, MAX_PAGE = 100, 200
@@ -126,37 +126,24 @@ class _Content:
 
 
 def _query(req: falcon.Request) -> RecordingQuery:
-    device, name, cursor = (_text(req, key) for key in ("device", "q", "cursor"))
-    if device is not None and not is_device_id(device):
-        raise Refused("malformed-request", "device is no device id")
+    device, name, cursor = device_asked_for(req), text_of(req, "q"), text_of(req, "cursor")
     if name is not None and len(name) > MOST_WORDS:
         raise Refused("malformed-request", f"q has more than {MOST_WORDS} characters")
     after = _CURSOR.match(cursor or "")
     if cursor is not None and after is None:
         raise Refused("malformed-request", "cursor is not the 'next' of an earlier page")
-    limit = _text(req, "limit")
-    count = DEFAULT_PAGE if limit is None else whole_number(limit)
-    if count is None or not 1 <= count <= MAX_PAGE:
-        raise Refused("malformed-request", f"limit is not a whole number from 1 to {MAX_PAGE}")
     return RecordingQuery(
         device=device,
         name=name,
         since=_moment(req, "from") or "",
         until=_moment(req, "to"),
         after=None if after is None else (after[1], after[2]),
-        limit=count,
+        limit=number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE),
     )
 
 
-def _text(req: falcon.Request, name: str) -> str | None:
-    value = req.params.get(name)
-    if isinstance(value, list):
-        raise Refused("malformed-request", f"the query names {name!r} more than once")
-    return value or None
-
-
 def _moment(req: falcon.Request, name: str) -> str | None:
-    text = _text(req, name)
+    text = text_of(req, name)
     if text is None:
         return None
     try:

@@ -18,6 +18,7 @@ import falcon
 from edge_host.clock import Clock, rfc3339
 from ingest_server.auth.authentication import ANONYMOUS
 from ingest_server.core.errors import Refused
+from ingest_server.protocols.query import number_of, text_of
 from ingest_server.protocols.requests import (
     body_with_length,
     device_of,
@@ -112,7 +113,7 @@ class _Probe:
     native: Native
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        nonce = _text(req, "nonce") or ""
+        nonce = text_of(req, "nonce") or ""
         if len(nonce) > MAX_NONCE or not _PRINTABLE.match(nonce):
             detail = f"nonce has more than {MAX_NONCE} characters, or some that are not printable"
             raise Refused("malformed-request", detail)
@@ -154,16 +155,16 @@ class _Uploads:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         device = device_of(req)
-        state = _text(req, "state") or "open"
+        state = text_of(req, "state") or "open"
         if state not in STATES:
             detail = f"state is {state[:40]!r}; it is one of {', '.join(sorted(STATES))}"
             raise Refused("malformed-request", detail)
         if device is not None and state != "open":
             raise Refused("forbidden", "a device token lists open uploads only")
-        after = _text(req, "after")
+        after = text_of(req, "after")
         if after is not None and not headers.is_upload_id(after):
             raise Refused("malformed-request", "after is not the 'next' of an earlier page")
-        limit = _number(req, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
+        limit = number_of(req, "limit", DEFAULT_PAGE, most=MAX_PAGE)
         found, following = self.native.receiver.listing(
             device, state=state, after=after, limit=limit
         )
@@ -208,9 +209,11 @@ class _Blocks:
         device = device_of(req)
         known_id(upload_id)
         try:
-            size = _number(req, "size", DEFAULT_BLOCK_BYTES, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
-            start = _number(req, "start", 0, 0, headers.MAX_OFFSET // MIN_BLOCK_BYTES)
-            limit = _number(req, "limit", MAX_BLOCKS, 1, MAX_BLOCKS)
+            size = number_of(
+                req, "size", DEFAULT_BLOCK_BYTES, least=MIN_BLOCK_BYTES, most=MAX_BLOCK_BYTES
+            )
+            start = number_of(req, "start", 0, least=0, most=headers.MAX_OFFSET // MIN_BLOCK_BYTES)
+            limit = number_of(req, "limit", MAX_BLOCKS, most=MAX_BLOCKS)
         except Refused as error:
             raise self.native.refused(device, upload_id, error.code, error.detail) from error
         found = self.native.receiver.blocks(
@@ -262,23 +265,6 @@ def _content_digest(req: falcon.Request) -> Digest | None:
         return None if value is None else parse_digest(value)
     except DigestError as error:
         raise Refused("malformed-request", f"{headers.CONTENT_DIGEST}: {error}") from error
-
-
-def _text(req: falcon.Request, name: str) -> str | None:
-    value = req.params.get(name)
-    if isinstance(value, list):
-        raise Refused("malformed-request", f"the query names {name!r} more than once")
-    return value or None
-
-
-def _number(req: falcon.Request, name: str, default: int, least: int, most: int) -> int:
-    text = _text(req, name)
-    if text is None:
-        return default
-    found = headers.whole_number(text)
-    if found is None or not least <= found <= most:
-        raise Refused("malformed-request", f"{name} is not a whole number from {least} to {most}")
-    return found
 
 
 # Writing answers.

@@ -346,7 +346,11 @@ def test_operators_see_groups_as_a_list_and_one_with_its_files(client, server):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["device=../x", "state=maybe", "cursor=x", "limit=0", "limit=9999", "limit=1e3"]
+    "wrong",
+    [
+        *("device=../x", "state=maybe", "cursor=x", "cursor=0", "limit=0", "limit=9999"),
+        *("limit=1e3", "limit=1&limit=2", "device=a&device=b"),
+    ],
 )
 def test_a_question_for_groups_that_is_none_is_refused(client, wrong):
     assert client.get(f"/v1/fleet/groups?{wrong}").status_code == 400
