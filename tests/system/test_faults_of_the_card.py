@@ -64,6 +64,7 @@ def test_a_verified_recording_that_cannot_be_read_again_is_not_deleted_for_it(tm
         digest = record(media, "a.mp4")
         here.agent.start()
         here.wait_until_published(1)
+        wait_for(lambda: here.agent.state()["totals"]["files_done"] == 1, "it has the receipt")
         here.agent.stop()
         os.utime(media / "a.mp4")  # by its times alone nobody knows whether it is what was sent
         broken.break_from(media / "a.mp4", MIB)
