@@ -8,6 +8,7 @@ how far it got, and a part that is still there that watchers may not have been t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -28,6 +29,9 @@ from ingest_server.uploads.verify import Verifier
 from upload_protocol.messages import Receipt
 
 log = structlog.get_logger()
+
+_FIT = re.compile(r"[!-~]{1,256}")
+"""What is put beside a file becomes headers, and a device may have said anything."""
 
 
 class Placing:
@@ -262,7 +266,7 @@ def _about(record: UploadRecord, receipt: Receipt) -> dict[str, str]:
         "verified-against": receipt.verified_against,
         "modified-at": record.modified_at or "",
     }
-    return {name: value for name, value in told.items() if value and value.isascii()}
+    return {name: value for name, value in told.items() if _FIT.fullmatch(value)}
 
 
 def _joined(*names: str) -> str:

@@ -311,6 +311,20 @@ def test_a_request_that_begins_within_a_part_fills_the_next_ones(site, proxy):
     assert proxy.bytes_sent() <= len(data) + PART_BYTES + 1000
 
 
+@pytest.mark.parametrize(
+    "time", ["2026\nx-amz-acl: public-read", " 2026 ", "2026" * 1000, "\x00", "ü"]
+)
+def test_what_a_device_says_comes_into_no_header(site, proxy, time):
+    upload = site.create(length=5, modified_at=time)
+    site.put(upload, 0, b"small")
+
+    receipt = site.complete(upload, b"small")
+
+    assert site.published() == {receipt.published_as: b"small"}
+    assert not any(one.header("x-amz-meta-modified-at") for one in proxy.seen)
+    assert not any(one.header("x-amz-acl") for one in proxy.seen)
+
+
 @pytest.mark.nightly
 def test_small_requests_are_sent_twice_at_most(site, proxy):
     upload = site.create(length=LENGTH)
