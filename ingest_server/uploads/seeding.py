@@ -126,16 +126,11 @@ class Seeding:
         oldest = min(alike, key=lambda pair: (pair[1].verified_at, pair[1].upload_id))
         names = [receipt.upload_id for _, receipt in (oldest, *alike)]
         supersedes = (there or [alike[0][1]])[0].published_as
-        may_be = self._store.state.run(
-            partial(
-                _note,
-                upload_id=record.id,
-                supersedes=supersedes,
-                names=names,
-                length=extends.length,
-            )
+        length = extends.length if there else 0
+        noted = partial(
+            _note, upload_id=record.id, supersedes=supersedes, names=names, length=length
         )
-        return there[0] if there and may_be else None
+        return there[0] if self._store.state.run(noted) else None
 
     def _copy(self, upload_id: str, source: Receipt, has_left: Callable[[], bool]) -> bool:
         """Copy what is missing; return whether there is nothing more to be done."""
@@ -202,7 +197,7 @@ def _note(
         upload_id: the upload.
         supersedes: the published file.
         names: ids of all uploads that published those bytes, the oldest first.
-        length: of the bytes.
+        length: of the bytes; 0: they are not there any more.
 
     Returns:
         Whether they may be copied.
@@ -217,7 +212,7 @@ def _note(
     first_id = next((one for one in notes if one is not None), names[0])
     first = transaction.find(first_id)
     copied = int(transaction.note(first_id, COPIED) or 0) + length
-    if first is None or copied > MOST_COPIED * (first.length or 0):
+    if not length or first is None or copied > MOST_COPIED * (first.length or 0):
         return False
     transaction.write_note(first_id, COPIED, str(copied))
     transaction.write_note(upload_id, FIRST, first_id)
