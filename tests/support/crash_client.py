@@ -50,7 +50,11 @@ class Client:
             self.close()
         return answer.status, json.loads(content) if content else {}
 
-    def create(self, name: str, length: int, before: bytes = b"") -> tuple[str, RangeSet]:
+    def create(self, name: str, length: int) -> str:
+        """Create an upload of which nothing is held; return its id."""
+        return self.begin(name, length)[0]
+
+    def begin(self, name: str, length: int, before: bytes = b"") -> tuple[str, RangeSet]:
         """Create an upload of what *before*, which was published, was written on; return what is held of it."""
         request = {
             "name": name,

@@ -180,7 +180,7 @@ class Sender:
         before = self._published if draw.random() < 0.3 else b""
         first = before + draw.randbytes(length)
         ledger.begin(name, client.device, first)
-        upload_id, held = client.create(name, len(first), before)
+        upload_id, held = client.begin(name, len(first), before)
         ledger.note("created", name, upload_id)
         ledger.note("held", name, held)
         pieces = list(_pieces(len(first), draw.choice([64, 200, 400]) * KIB))
