@@ -165,6 +165,12 @@ class Adversaries(RuleBasedStateMachine):
         self.pass_steps(steps)
         self.server.disarm()
 
+    @rule(puts=st.integers(1, 3), steps=st.integers(10, 40))
+    def the_server_dies_after_an_answer(self, puts, steps):
+        self.link.puts_to_death = puts
+        self.pass_steps(steps)
+        self.link.puts_to_death = None
+
     @rule(keeps_unsynced=st.booleans())
     def the_server_dies_between_two_requests(self, keeps_unsynced):
         if not self.server.is_dead:

@@ -81,6 +81,8 @@ class WitnessLink(Link):
         self.broken: list[str] = []
         self.silent: list[_Silent] = []
         self.asked_in_vain = 0
+        self.puts_to_death: int | None = None
+        """So many more requests with bytes are answered, then the server dies with nothing but what is durable."""
         self._sent = bytearray()
         self._fault = Fault()
 
@@ -122,6 +124,10 @@ class WitnessLink(Link):
         is_answered = response.status_code == 200
         ledger.note(where.start, bytes(self._sent), again, is_answered=is_answered)
         self._learn(response)
+        if self.puts_to_death is not None:
+            self.puts_to_death -= 1
+            if self.puts_to_death == 0 and not self.server.is_dead:
+                self.server.cut_now(keeps_unsynced=False)
         return response
 
     def _pass(self, request: httpx.Request) -> Iterator[bytes]:
