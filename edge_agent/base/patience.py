@@ -12,6 +12,7 @@ What was given up is not undone: the call may still do its work, as before a pow
 from __future__ import annotations
 
 import errno
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -72,7 +73,13 @@ class _Hand:
         self._job: _Job | None = None
         self._given = threading.Lock()
         self._given.acquire()
-        threading.Thread(target=self._run, name="hand", daemon=True).start()
+        # A thread begins with the signals blocked that are blocked here: one that is begun before the program
+        # blocks them for itself would take them, and end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=self._run, name="hand", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def give(self, job: _Job | None) -> None:
         """Let it do *job*; None: end."""
