@@ -166,7 +166,8 @@ class Verifier:
     def read_published(self, receipt: Receipt) -> str | None:
         """Read a file that the store has just made of an upload's bytes; return the identity of it.
 
-        One that is not the recording is withdrawn: the next try makes it anew.
+        One that is not the recording is taken away: the next try makes it anew. Just that one: whoever went
+        on in our place may have made the right one meanwhile.
 
         Raises:
             Refused: the server stops.
@@ -187,7 +188,8 @@ class Verifier:
             error=f"the store made a file with {found} of bytes with {receipt.digest}: it is taken "
             "back, and made again",
         )
-        self._blobs.withdraw(receipt.published_as)
+        if identity is not None:
+            self._blobs.remove_published(receipt.published_as, identity)
         raise OSError(errno.EIO, "the store made other bytes than it was given")
 
     def fail(self, record: UploadRecord, receipt: Receipt, detail: str) -> Refused:

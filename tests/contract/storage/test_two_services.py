@@ -5,6 +5,7 @@ import os
 import random
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -302,6 +303,56 @@ def test_who_lost_its_lease_records_no_step_of_what_another_finished(services, b
     assert list(one.published()) == [receipt.published_as]
     outbox = one.state.outbox
     assert outbox.counted(0, outbox.newest())[events.COMPLETED] == 1
+
+
+class MadeWrongOnce(FaultyMemory):
+    """A store that makes what it publishes, and makes it wrong the first time."""
+
+    is_made_anew = True
+
+    def publish(self, upload_id, target, about=None):
+        is_first = not self.seen.count("after link")
+        made = super().publish(upload_id, target, about)
+        if is_first:
+            right = self.published[target]
+            self.published[target] = replace(right, data=right.data[::-1])
+        return made
+
+    def open_published(self, target):
+        hand = super().open_published(target)
+        close = hand.close
+
+        def closed():
+            close()
+            self.step("published was read")
+
+        hand.close = closed
+        return hand
+
+
+def test_who_stood_still_with_a_wrong_file_takes_nothing_from_who_made_the_right_one():
+    blobs, data = MadeWrongOnce(), os.urandom(1000)
+    shared = Shared(MemoryState(), blobs)
+    one, other = sites = [CoreSite(shared) for _ in range(2)]
+    upload = one.create(length=1000)
+    one.put(upload, 0, data)
+    stands, goes_on = standing_still(blobs, "published was read")
+    first = InThread(lambda: one.complete(upload, data))
+    assert stands.wait(10)
+    [lease] = one.receiver.publisher._leases._held.values()
+    one.state.end_lease(lease)  # as if it had run out
+
+    with pytest.raises(Refused, match="storage-failed"):
+        other.complete(upload, data)
+    receipt = other.complete(upload, data)
+    goes_on.set()
+    with pytest.raises(Refused):
+        first.join()
+
+    assert other.published() == {receipt.published_as: data}
+    assert one.complete(upload, data) == receipt
+    for site in sites:
+        site.stop()
 
 
 def test_two_services_never_publish_two_uploads_under_one_name(services, blobs):
