@@ -83,8 +83,9 @@ class Housekeeper:
             Refused: the database failed.
         """
         with self._lead.acting() as term:
+            found = self._recover() if term is not None else Recovery()
             self._term = term
-            return self._recover() if term is not None else Recovery()
+            return found
 
     def _recover(self) -> Recovery:
         store = self._store
@@ -122,13 +123,18 @@ class Housekeeper:
                 self.cut_log()
                 if looks * LOG_EVERY_S >= EVERY_S:
                     looks = 0
-                    self._keep_all()
+                    self.keep_all()
             except Refused as refused:
                 log.warning("housekeeping.failed", error=str(refused))
             except Exception:
                 log.exception("housekeeping.failed")
 
-    def _keep_all(self) -> None:
+    def keep_all(self) -> None:
+        """Do what is due each minute.
+
+        Raises:
+            Refused: the database failed; what was not done is due again.
+        """
         self._store.keep_uptime()
         self._uploads.completion.resume_abandoned()
         if self._resources is not None:
@@ -137,9 +143,9 @@ class Housekeeper:
             if term is None:
                 return
             if term != self._term:
-                self._term = term
                 self._recover()  # what the one that led before has left half done
                 self._on_lead()
+                self._term = term
             self._keep_shared()
 
     def _keep_shared(self) -> None:
