@@ -11,6 +11,7 @@ is safe unless its docstring says otherwise.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -37,6 +38,17 @@ class Part(Protocol):
         """
         ...
 
+    def pread_all(self, length: int, offset: int) -> bytes:
+        """Return *length* bytes from *offset*.
+
+        Raises:
+            OSError: there are fewer.
+        """
+        data = self.pread(length, offset)
+        if len(data) < length:
+            raise OSError(errno.EIO, f"the bytes end at byte {offset + len(data)}")
+        return data
+
     def pwrite(self, data: memoryview, offset: int) -> None:
         """Take all of *data*; not durable before `sync`.
 
@@ -46,7 +58,11 @@ class Part(Protocol):
         ...
 
     def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        """Write *length* bytes of *source*, a hand of the same store, from *start* at *offset*."""
+        """Write *length* bytes of *source*, a hand of the same store, from *start* at *offset*.
+
+        Raises:
+            OSError: *source* has fewer, or the store failed.
+        """
         ...
 
     def write_out(self, length: int, offset: int) -> None:

@@ -194,7 +194,7 @@ class StoredBytes(Part):
         raise PermissionError("a published file is not written to")
 
     def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        self.pwrite(memoryview(source.pread(length, start)), offset)
+        self.pwrite(memoryview(source.pread_all(length, start)), offset)
 
     def write_out(self, length: int, offset: int) -> None:
         """Nothing waits."""

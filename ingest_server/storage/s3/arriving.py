@@ -122,7 +122,14 @@ class ArrivingObject(Part):
             self.sync()
 
     def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
-        self.pwrite(memoryview(source.pread(length, start)), offset)
+        """As `Part` says; put part by part, so that no more than one is in memory.
+
+        Raises:
+            OSError: *source* ends before, or the store failed.
+        """
+        for first, last in cut_at_borders(offset, offset + length):
+            self.pwrite(memoryview(source.pread_all(last - first, start + first - offset)), first)
+            self.sync()
 
     def write_out(self, length: int, offset: int) -> None:
         """Nothing is put twice: a piece is as large as it can be."""

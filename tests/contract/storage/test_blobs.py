@@ -147,6 +147,14 @@ class TestArriving:
 
         assert read(blobs.open_part(ID)) == b"a whole other"
 
+    def test_a_copy_past_the_end_of_its_source_is_an_error_and_no_bytes(self, blobs, part):
+        publish(blobs, b"cut off", "d/a.csv", OTHER)
+        source = blobs.open_published("d/a.csv")
+
+        with pytest.raises(OSError, match="end"):
+            part.copy_from(source, 8, start=0, offset=0)
+        source.close()
+
     def test_hints_and_a_probe_change_nothing(self, blobs, part):
         part.pwrite(memoryview(b"hello"), 0)
         part.write_out(5, 0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from ingest_server.core.errors import Refused
+from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.s3 import blobs
+from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
 from tests.support.core_site import CoreSite
@@ -132,6 +135,30 @@ def test_what_passes_by_itself_costs_nobody_a_request(site, proxy, arrived, kind
 
     assert receipt.digest == Digest.of(DATA)
     assert is_published_once(site, proxy, receipt)
+
+
+class Watched(StoredBytes):
+    """A source that notes how much of it was in memory at once."""
+
+    most = 0
+
+    def pread(self, length, offset):
+        self.most = max(self.most, length)
+        return super().pread(length, offset)
+
+
+def test_a_copy_has_one_part_in_memory_and_makes_whole_parts_of_it(site):
+    upload = site.create(length=3 * PART_BYTES)
+    source = Watched(os.urandom(2 * PART_BYTES), "")
+    hand = site.blobs.open_part(upload)
+
+    hand.copy_from(source, 2 * PART_BYTES, start=0, offset=PART_BYTES // 2)
+    hand.close()
+
+    pieces = Pieces(site.blobs._bucket, site.blobs._folder(upload)).all()
+    borders = [PART_BYTES // 2, PART_BYTES, 2 * PART_BYTES, 5 * PART_BYTES // 2]
+    assert source.most == PART_BYTES
+    assert [(one.start, one.stop) for one in pieces] == list(pairwise(borders))
 
 
 @pytest.mark.nightly
