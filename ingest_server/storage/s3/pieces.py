@@ -11,8 +11,10 @@ without its bytes being sent again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import pairwise
 
 from ingest_server.storage.s3.bucket import Listed
@@ -80,20 +82,30 @@ def cut_at_borders(
         start = end
 
 
-def overlaid(pieces: Iterable[Piece], start: int, stop: int) -> list[Run]:
-    """Return which piece counts where, from *start* to *stop* without a gap."""
-    over = [one for one in pieces if one.start < stop and one.stop > start]
+def overlaid(pieces: Sequence[Piece], start: int, stop: int) -> list[Run]:
+    """Return which piece counts where, from *start* to *stop* without a gap.
+
+    Args:
+        pieces: in the order of their starts, as a store lists them; only those around are looked at.
+        start, stop: where.
+    """
+    first = _first_at(pieces, start // PART_BYTES * PART_BYTES)
+    over = [one for one in pieces[first : _first_at(pieces, stop)] if one.stop > start]
     borders = {start, stop}
     for one in over:
         borders |= {max(start, one.start), min(stop, one.stop)}
     runs: list[Run] = []
-    ordered = sorted(borders)
-    for at, end in pairwise(ordered):
-        top = max(
-            (one for one in over if one.start <= at and one.stop >= end),
-            key=lambda one: one.order,
-            default=None,
-        )
+    begun: list[tuple[int, int, int, Piece]] = []
+    """Those that have begun, the one that counts first; whoever sends bytes one by one makes many."""
+    count = 0
+    for at, end in pairwise(sorted(borders)):
+        while count < len(over) and over[count].start <= at:
+            epoch, nth = over[count].order
+            heappush(begun, (-epoch, -nth, count, over[count]))
+            count += 1
+        while begun and begun[0][-1].stop <= at:
+            heappop(begun)
+        top = begun[0][-1] if begun else None
         if runs and runs[-1].piece is top:
             runs[-1] = Run(runs[-1].start, end, top)
         else:
@@ -102,8 +114,15 @@ def overlaid(pieces: Iterable[Piece], start: int, stop: int) -> list[Run]:
 
 
 def end_of(pieces: Sequence[Piece]) -> int:
-    """Return the offset after the last byte that a piece has."""
-    return max((one.stop for one in pieces), default=0)
+    """Return the offset after the last byte that a piece has; they are in the order of their starts."""
+    if not pieces:
+        return 0
+    last = _first_at(pieces, pieces[-1].start // PART_BYTES * PART_BYTES)
+    return max(one.stop for one in pieces[last:])
+
+
+def _first_at(pieces: Sequence[Piece], start: int) -> int:
+    return bisect_left(pieces, start, key=lambda one: one.start)
 
 
 def part_bytes_of(length: int) -> int:
