@@ -65,8 +65,7 @@ class Surroundings:
             return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"
         if not found:
             return None
-        since = datetime.fromtimestamp(found[0].made_s, UTC).astimezone()
-        return Hold(said, "it is removed", since, found[0].maker)
+        return Hold(said, "it is removed", _local(found[0].made_s), found[0].maker)
 
     def close(self) -> None:
         """Look no more."""
@@ -89,9 +88,17 @@ class Surroundings:
         return Looking("hold file", look, clock=self._clock, every_s=_HOLD_LOOK_S)
 
 
+def _local(epoch_s: float) -> datetime | None:
+    """Return that local time; None: it is none, for a file may have any date."""
+    try:
+        return datetime.fromtimestamp(epoch_s, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def hold_of_order(ordered: Held) -> Hold:
     """Return the hold that a command ordered, with whether its process is still there."""
-    since = None if ordered.at_s is None else datetime.fromtimestamp(ordered.at_s, UTC).astimezone()
+    since = None if ordered.at_s is None else _local(ordered.at_s)
     is_there = None
     if ordered.pid is not None:
         # After a reboot the number is another process's, or nobody's.

@@ -11,6 +11,7 @@ from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import AbortedError
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.data_plan import DataPlan
+from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.power import PowerRule, Supply
 from edge_agent.core.schedule import URGENT_METERED, Slot
@@ -373,3 +374,16 @@ def test_before_somebody_has_looked_for_the_hold_file_nothing_is_sent_for_two_se
         [(code, _)] = lane.activity.view().rule_notes
         assert code is ProblemCode.RULE_UNKNOWN
         goes_on.set()
+
+
+@pytest.mark.parametrize("made_s", [2.0**40, -1e12])
+def test_a_hold_file_holds_whatever_date_it_has(lane, monkeypatch, made_s):
+    monkeypatch.setattr(hold_file, "look", lambda *_: hold_file.Lying(made_s, Maker()))
+    with closing(Surroundings(lane.clock)) as around:
+        asked = Asked(lane, around=around)
+        asked.permission.go_by(OwnerRules(hold_file=b"/run/robot/armed"))
+
+        wait = asked.answer()
+
+        assert wait.reason is Reason.HOLD
+        assert wait.detail == "the hold file /run/robot/armed holds everything, until it is removed"
