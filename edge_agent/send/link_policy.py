@@ -178,7 +178,7 @@ class LinkPolicy:
         is_fresh = looked_s is not None and 0 <= now_s - looked_s < _LOOK_S
         if is_fresh and not self.is_spent(sent_bytes):
             return self._verdict
-        self._looked_s = now_s
+        self._looked_s = None  # what fails below leaves nothing to be gone by
         local = self._clock.now_utc().astimezone() if self._clock.is_synchronised() else None
         interface = self._interface()
         facts = self.facts(interface)
@@ -209,6 +209,7 @@ class LinkPolicy:
         if self._has_urgent(self._verdict.urgent_from):
             self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
+        self._looked_s = now_s
         return self._verdict
 
     def _with_deadlines(self, verdict: SendingRules) -> SendingRules:
@@ -237,6 +238,13 @@ class LinkPolicy:
         return [Note("plan_low", one.detail) for one in uses if one.is_low]
 
     def _used_today(self, interface: str | None, local: datetime | None, gained: int) -> int:
+        """Count *gained* bytes on the link and the day of before; return those of *interface* on this one."""
+        if self._carried is not None:
+            at, of_day, carried = self._carried
+            self._carried = (at, of_day, carried + gained)
+            self._unwritten += gained
+            if self._unwritten >= _REMEMBER_BYTES:
+                self._write()
         if interface is None:
             return 0
         day = day_of(local)
@@ -245,10 +253,6 @@ class LinkPolicy:
             known = self._store.notes.get(_CARRIED) or {}
             known = known.get(interface, {})
             self._carried = (interface, day, int(known.get(day, 0)))
-        self._carried = (interface, day, self._carried[2] + gained)
-        self._unwritten += gained
-        if self._unwritten >= _REMEMBER_BYTES:
-            self._write()
         return self._carried[2]
 
     def _write(self) -> None:

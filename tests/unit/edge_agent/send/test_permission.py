@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.base import hold_file
 from edge_agent.base.activity import ProblemCode, Reason
-from edge_agent.base.errors import AbortedError
+from edge_agent.base.errors import AbortedError, StoreError
 from edge_agent.base.settings import LinkSettings, UploadSettings
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.hold import Maker
@@ -387,3 +387,36 @@ def test_a_hold_file_holds_whatever_date_it_has(lane, monkeypatch, made_s):
 
         assert wait.reason is Reason.HOLD
         assert wait.detail == "the hold file /run/robot/armed holds everything, until it is removed"
+
+
+def test_what_cannot_be_looked_at_allows_nothing_from_memory(lane, monkeypatch):
+    asked = Asked(lane)
+    lane.store.orders.pause()
+    with monkeypatch.context() as broken:
+        broken.setattr(lane.store.orders, "paused", fails)
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                asked.permission.may_send(lane.clock.now_s())
+
+    assert asked.permission.may_send(lane.clock.now_s()).reason is Reason.PAUSED
+
+
+def test_bytes_of_a_day_count_on_the_link_that_carried_them_whatever_comes_then(lane):
+    asked = Asked(lane, "wwan0")
+    asked.rules(LinkRule("wwan*", metered=True, daily_bytes=10 * MIB), LinkRule("eth*"))
+    asked.answer()
+    asked.throttle.count(6 * MIB)
+    asked.interface = "eth0"
+    asked.answer()
+    asked.interface = "wwan0"
+    asked.answer()
+    asked.throttle.count(4 * MIB)
+    asked.interface = None
+    asked.answer()
+    asked.interface = "wwan0"
+
+    assert asked.answer().reason is Reason.METERED
+
+
+def fails():
+    raise StoreError("the disk does not answer")
