@@ -22,7 +22,7 @@ from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
-from edge_agent.operate.hook_desk import HookDesk
+from edge_agent.operate.hook_desk import MOST_BYTES, HookDesk
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.send.sender import Sender
@@ -113,7 +113,9 @@ class AgentCommands:
         )
         self._control = ControlServer(settings.state_dir / SOCKET, here)
         hooks = HookDesk(here, folders)
-        self._hooks = [ControlServer(None, hooks, passed=one) for one in passed]
+        self._hooks = [
+            ControlServer(None, hooks, passed=one, most_bytes=MOST_BYTES) for one in passed
+        ]
 
     def reconfigure(self, settings: AgentSettings) -> None:
         """Go by *settings* from the next command and check on, and say what may be asked now."""

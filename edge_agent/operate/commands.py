@@ -77,16 +77,16 @@ class Commands:
                 limits = self._activity.view().limits
                 yield {"state": self._snapshot(), "files": self.files(), "limits": limits}
             case "upload":
-                paths, now = _paths(request.get("paths")), request.get("now") is True
+                paths, now = paths_in(request.get("paths")), request.get("now") is True
                 yield from self._upload(paths, stopping, now=now)
             case "finished":
-                paths = _paths(request.get("paths"))
+                paths = paths_in(request.get("paths"))
                 try:
                     yield from announce(paths, self._folders, self._store, self._announce)
                 except StoreError as error:
                     raise RequestError(str(error)) from error
             case "now":
-                yield self._now(_paths(request.get("paths")), request.get("metered") is True)
+                yield self._now(paths_in(request.get("paths")), request.get("metered") is True)
             case "retry":
                 yield self._retry(request.get("ids"))
             case "check" if self._check is not None:
@@ -195,7 +195,12 @@ def list_files(store: Store, view: View) -> list[dict[str, Any]]:
     ]
 
 
-def _paths(value: object) -> list[bytes]:
+def paths_in(value: object) -> list[bytes]:
+    """Return the paths that a request names.
+
+    Raises:
+        RequestError: they are none, too many, or not absolute.
+    """
     if not isinstance(value, list) or not value or len(value) > MAX_PATHS:
         raise RequestError(f'"paths" must be a list of 1 to {MAX_PATHS} paths')
     paths = []

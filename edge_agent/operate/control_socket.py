@@ -79,12 +79,19 @@ class ControlServer:
         path: where; None: at *passed*.
         desk: answers.
         passed: a socket that listens already, and is somebody else's to end.
+        most_bytes: of a request; read as JSON it may take thirty times as much.
     """
 
     def __init__(
-        self, path: Path | None, desk: Desk, *, passed: socket.socket | None = None
+        self,
+        path: Path | None,
+        desk: Desk,
+        *,
+        passed: socket.socket | None = None,
+        most_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
         self._path = path
+        self._most_bytes = most_bytes
         self._passed = passed
         self._desk = desk
         self._stopping = threading.Event()
@@ -156,7 +163,7 @@ class ControlServer:
     def _talk(self, client: socket.socket) -> None:
         client.settimeout(_REQUEST_S)
         try:
-            request = json.loads(_read_line(client))
+            request = json.loads(_read_line(client, self._most_bytes))
             if not isinstance(request, dict):
                 raise RequestError("the request must be an object")
             client.settimeout(_ANSWER_S)
@@ -184,15 +191,15 @@ def _listening(path: Path) -> socket.socket | None:
     return listener
 
 
-def _read_line(client: socket.socket) -> bytes:
+def _read_line(client: socket.socket, most: int) -> bytes:
     line = bytearray()
     while not line.endswith(b"\n"):
         piece = client.recv(64 * 1024)
         if not piece:
             break
         line += piece
-        if len(line) > MAX_REQUEST_BYTES:
-            raise RequestError(f"the request has more than {MAX_REQUEST_BYTES} bytes")
+        if len(line) > most:
+            raise RequestError(f"the request has more than {most} bytes")
     return bytes(line)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from edge_agent.core.printable import printable
 from edge_agent.media.folders import Folders
 from edge_agent.operate.announce import answer_of
-from edge_agent.operate.commands import Commands, RequestError
+from edge_agent.operate.commands import Commands, RequestError, paths_in
 
+MOST_BYTES = 128 * 1024
+"""Of a request: a few hundred paths. Eight recorders that send nonsense cost 30 MB with that."""
 _ALONE = "here a recorder says that a recording is finished, and nothing else: ask as the agent's user, or as root"
 _ELSEWHERE = (
     "by this path it is in none of the watched folders: name it as it lies below [watch] folder"
@@ -40,23 +43,31 @@ class HookDesk:
         Raises:
             RequestError: it says something else, or not in the form that it must have.
         """
-        paths = request.get("paths")
         if request.get("do") != "finished":
             raise RequestError(_ALONE)
-        if isinstance(paths, list):
-            elsewhere = [one for one in paths if isinstance(one, str) and not self._is_below(one)]
-            for one in elsewhere:
-                yield answer_of(os.fsencode(one), _ELSEWHERE, is_taken=False)
-            paths = [one for one in paths if one not in elsewhere]
-            if elsewhere and not paths:
-                return
-        yield from self._desk.answer({"do": "finished", "paths": paths}, stopping)
+        paths = paths_in(request.get("paths"))
+        tops = self._tops()
+        for one in paths:
+            elsewhere = answer_of(one, _ELSEWHERE, is_taken=False)
+            if b".." in one.split(b"/") or not one.startswith(tops):
+                yield elsewhere
+                continue
+            # By itself: then it is known which path an answer is about.
+            for answer in self._desk.answer(
+                {"do": "finished", "paths": [os.fsdecode(one)]}, stopping
+            ):
+                yield answer if _is_about(answer, tops) else elsewhere
 
-    def _is_below(self, path: str) -> bool:
-        """Return whether *path* lies in a watched folder by its text alone."""
+    def _tops(self) -> tuple[bytes, ...]:
+        """Return how the path of what lies in a watched folder begins, as configured and as it really is."""
         tops = {str(one.path.absolute()) for one in self._folders}
         for one in self._folders:
             with suppress(OSError):
                 tops.add(str(one.real_path()))
-        is_plain = ".." not in path.split("/")
-        return is_plain and any(path.startswith(f"{top.rstrip('/')}/") for top in tops)
+        return tuple(os.fsencode(top).rstrip(b"/") + b"/" for top in tops)
+
+
+def _is_about(answer: object, tops: Sequence[bytes]) -> bool:
+    """Return whether *answer* tells of a watched folder, and not of where a link in one leads."""
+    path = answer.get("path") if isinstance(answer, dict) else None
+    return isinstance(path, str) and path.startswith(tuple(map(printable, tops)))

@@ -148,3 +148,22 @@ def test_nobody_learns_there_what_lies_elsewhere(here, tmp_path):
     assert {answer["taken"] for answer in answers} == {False}
     assert len({answer["message"] for answer in answers}) == 1
     assert answers[0]["message"].startswith("by this path it is in none of the watched folders")
+
+
+def test_a_link_in_the_watched_folder_tells_nobody_where_it_leads(here, tmp_path):
+    (tmp_path / "newest").symlink_to(tmp_path / "secret.mp4")
+    link = here.agent.media / "C.mp4"
+    link.symlink_to(tmp_path / "newest")
+
+    answer = say(here, {"do": "finished", "paths": [str(link)]})
+
+    assert (answer["path"], answer["taken"]) == (str(link), False)
+    assert answer["message"].startswith("by this path it is in none of the watched folders")
+
+
+@pytest.mark.parametrize(
+    ("paths", "why"),
+    [(["/"] * 10_001, "1 to 10000 paths"), (["/" * 131_072], "more than 131072 bytes")],
+)
+def test_a_request_without_measure_is_refused_before_anything_is_looked_up(here, paths, why):
+    assert why in say(here, {"do": "finished", "paths": paths})["error"]
