@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
 import shtab
-from argparse_manpage.manpage import Manpage
+
+from release import roff
 
 PROGRAMS = {"agent": "edge-agent", "server": "ingest-server"}
 _MODULES = {"agent": "edge_agent.cli", "server": "ingest_server.cli"}
@@ -40,7 +41,6 @@ _WHERE = {
 }
 """Shell -> where it looks for a program's completion."""
 
-_USAGE = re.compile(r"^usage: .*?\n(?=\n)", re.MULTILINE | re.DOTALL)
 _COMPLETED = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
 
 
@@ -58,17 +58,18 @@ def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 
 
 def page(side: str) -> str:
-    """Return the manual page of a side's program, for ``man``."""
+    """Return the manual page of a side's program, for ``man``, of the day of ``SOURCE_DATE_EPOCH``."""
     os.environ["COLUMNS"] = "78"  # argparse asks it how wide a line is
     program = PROGRAMS[side]
-    about = {"description": _ABOUT[side], "manual_title": "Edge uploader"}
-    data = {"prog": program, "project_name": "Edge uploader", **about}
-    text = str(Manpage(_parser(side), _data=data, format="single-commands-section"))
-    text = text.replace(".SH\nPOSITIONAL ARGUMENTS", ".SH COMMANDS")
-    text = _USAGE.sub(lambda usage: f".nf\n{usage[0]}.fi\n", text)  # its lines stay as they are
-    files = "".join(f".TP\n.I {path}\n{what}\n" for path, what in _FILES[side])
-    other = next(name for name in PROGRAMS.values() if name != program)
-    return f"{text.rstrip()}\n.SH FILES\n{files}.SH SEE ALSO\n.BR {other} (1)\n"
+    day = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC).date()
+    head = f'.TH {roff.escaped(program.upper())} 1 "{roff.escaped(str(day))}" "Edge uploader"\n'
+    name = f".SH NAME\n{roff.escaped(program)} \\- {roff.escaped(_ABOUT[side])}\n"
+    files = "".join(
+        f".TP\n.I {roff.escaped(path)}\n{roff.escaped(what)}\n" for path, what in _FILES[side]
+    )
+    other = next(one for one in PROGRAMS.values() if one != program)
+    text = f"{head}{name}{roff.sections(_parser(side))}.SH FILES\n{files}"
+    return f"{text}.SH SEE ALSO\n.BR {roff.escaped(other)} (1)\n"
 
 
 def completion(side: str, shell: str) -> str:
