@@ -106,6 +106,15 @@ def test_who_leads_hands_over_at_once_and_the_term_counts_up(url):
 def test_a_clock_that_is_put_back_leaves_nobody_without_a_leader(url):
     with closing(PostgresState.open(url)) as state:
         assert state.lead("one", 10) == 1
-        state.run(lambda found: found.write("UPDATE lead SET until = until + interval '1 day'"))
+        state.run(lambda found: found.write("UPDATE leases SET until = until + interval '1 day'"))
 
         assert state.lead("other", 10) == 2
+
+
+def test_a_clock_that_is_put_back_leaves_no_upload_to_a_server_that_is_gone(url):
+    with closing(PostgresState.open(url)) as state:
+        gone = state.take_lease("finish", 10)
+        state.run(lambda found: found.write("UPDATE leases SET until = until + interval '1 day'"))
+
+        assert state.take_lease("finish", 10) is not None
+        assert not state.run(lambda found: found.is_leased(gone))

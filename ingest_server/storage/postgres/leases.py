@@ -5,9 +5,10 @@ from __future__ import annotations
 from ingest_server.storage.interface import Lease
 from ingest_server.storage.sql.writes import SqlTransaction
 
-# After a crash of the database nobody has anything: whoever had it finds out when it records the next step.
+# A crash of the database may take one that was given a moment before: whoever had it finds out when it records
+# the next step.
 TABLES = """
-    CREATE UNLOGGED TABLE leases (
+    CREATE TABLE leases (
         name TEXT PRIMARY KEY,
         token TEXT NOT NULL,
         until TIMESTAMPTZ NOT NULL
@@ -16,14 +17,18 @@ TABLES = """
 
 
 def take(transaction: SqlTransaction, lease: Lease, for_s: float) -> bool:
-    """Give *lease*, unless somebody has one of its name that has not run out."""
+    """Give *lease*, or let it last for so long from now, unless somebody else has one of its name that lasts."""
+    # One that is further away than any was ever given is from before the clock there was put back.
     found = transaction.write(
-        "INSERT INTO leases (name, token, until) VALUES (?, ?, now() + make_interval(secs => ?)) "
+        "INSERT INTO leases (name, token, until) "
+        "VALUES (?, ?, clock_timestamp() + make_interval(secs => ?)) "
         "ON CONFLICT (name) DO UPDATE SET token = excluded.token, until = excluded.until "
-        "WHERE leases.until < now()",
+        "WHERE leases.token = excluded.token OR leases.until < clock_timestamp() "
+        "OR leases.until > clock_timestamp() + make_interval(secs => ?)",
         lease.name,
         lease.token,
         for_s,
+        2 * for_s,
     )
     return found > 0
 
@@ -31,7 +36,8 @@ def take(transaction: SqlTransaction, lease: Lease, for_s: float) -> bool:
 def keep(transaction: SqlTransaction, lease: Lease, for_s: float) -> bool:
     """Let *lease* last for so long from now on; false: somebody else has got it."""
     found = transaction.write(
-        "UPDATE leases SET until = now() + make_interval(secs => ?) WHERE name = ? AND token = ?",
+        "UPDATE leases SET until = clock_timestamp() + make_interval(secs => ?) "
+        "WHERE name = ? AND token = ?",
         for_s,
         lease.name,
         lease.token,
