@@ -141,8 +141,11 @@ class Source:
         Raises:
             SourceError: that cannot be told.
         """
+        return identity_of(self._status())
+
+    def _status(self) -> os.stat_result:
         with _translated(self.path):
-            return identity_of(os.fstat(self._fd))
+            return answers.touch(self.path, lambda: os.fstat(self._fd), place=self._place)
 
     @property
     def is_unlinked(self) -> bool:
@@ -151,8 +154,7 @@ class Source:
         Raises:
             SourceError: that cannot be told.
         """
-        with _translated(self.path):
-            return os.fstat(self._fd).st_nlink == 0
+        return self._status().st_nlink == 0
 
     @property
     def is_deleted(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from edge_agent.base.errors import SourceError, StaleRecordingError
+from edge_agent.base.errors import SourceError, SourceSilentError, StaleRecordingError
 from edge_agent.core.growing import AT_REST_S
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
@@ -104,6 +104,8 @@ class BegunSources:
             if self._held.is_low:
                 return False
             self._hand_over(recording, one, now_s)
+        except SourceSilentError:
+            pass  # nothing is known: at the next look
         except SourceError:
             return False  # the card is gone, or something writes to what was deleted
         return True
