@@ -63,7 +63,7 @@ class Queue(Protocol):
             at_least: leave out those of a lower priority.
             ahead_of: leave out those whose turn is not before that of this one.
             originals_from: leave out originals of a lower priority.
-            silent: leave out those of the watched folders of these names.
+            silent: leave out those that were found in the watched folders of these names.
         """
         ...
 
@@ -80,6 +80,17 @@ def of_share(share: Share | None) -> tuple[str, tuple[str, ...]]:
         return " AND watch = ?", (share.name,)
     others = tuple(sorted(share.others))
     return f" AND watch NOT IN ({','.join('?' * len(others))})", others
+
+
+def _answering(silent: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the end of a condition that leaves out what was found in the folders *silent*, and what it binds.
+
+    What a person named may lie elsewhere, as the nameless folder's name does not tell.
+    """
+    if not silent:
+        return "", ()
+    names = tuple(sorted(silent))
+    return f" AND (origin != 'watch' OR watch NOT IN ({','.join('?' * len(names))}))", names
 
 
 class EveryRecording:
@@ -117,7 +128,7 @@ class EveryRecording:
         if len(page) < limit and least <= 0 and originals_from <= 0:
             first, behind, order = self._way()
             after_seq = first if after is None or after.turn > 0 else after.seq
-            others, names = of_share(Share("", frozenset(silent)))
+            others, names = _answering(silent)
             where, bound = f"turn = 0 AND seq {behind} ?{others}", (after_seq, *names)
             page += self._by_state(states, where, bound, order, limit - len(page))
         return page
@@ -135,7 +146,7 @@ class EveryRecording:
         silent: Collection[str],
         limit: int,
     ) -> list[Recording]:
-        others, names = of_share(Share("", frozenset(silent)))
+        others, names = _answering(silent)
         first, behind, order = self._way()
         last, seq = (_LAST_SEQ, first) if after is None else (after.turn, after.seq)
         selects, values = [], []
@@ -218,7 +229,7 @@ class Chosen:
         limit: int,
     ) -> list[Recording]:
         found = self.in_states(*states, after_seq=0 if after is None else after.seq)
-        return [one for one in found if one.watch not in silent][:limit]
+        return [one for one in found if one.origin != "watch" or one.watch not in silent][:limit]
 
     def latest(self, *states: State, limit: int) -> list[Recording]:
         return self.in_states(*states)[::-1][:limit]

@@ -61,3 +61,13 @@ def test_of_a_folder_that_is_known_to_be_silent_none_is_asked_for_however_many_t
 
     assert meanwhile == []
     assert {stage.lane.now(one).state for one in silent} == {State.STABLE}
+
+
+def test_a_file_that_a_person_named_elsewhere_is_sent_though_the_nameless_folder_is_silent(stage):
+    waits = record(stage, "", 2)
+    named = stage.lane.record("elsewhere.mp4", b"x", origin="command")
+    stage.lane.activity.miss_folder(Wait(Reason.SOURCE_SILENT, "silent"), watch="")
+
+    stage.lane.run(until=lambda: stage.lane.now(named).state is State.VERIFIED)
+
+    assert [stage.lane.now(one).state for one in waits] == [State.STABLE]
