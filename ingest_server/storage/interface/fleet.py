@@ -3,8 +3,9 @@
 None of it is needed to take an upload, so none of it is kept with the facts of uploads: a store that is
 lost or damaged is set aside and begun anew, and a device tells everything again when it is asked to.
 
-What a device says (`save`) may lose its last seconds at a power cut. What a person asked for
-(`put_command`, with ``is_durable``, and `put_desired`) is on disk on return.
+What a device says (`save`) may lose its last seconds at a power cut: it is asked for it again. What happened on
+it (`add_events`), which it forgets once it is told that, and what a person asked for (`put_command`, with
+``is_durable``, and `put_desired`) are on disk on return.
 
 Errors: a store that cannot do its work raises `StateFailed`, like the store of facts.
 """
@@ -192,7 +193,7 @@ class FleetStore(HoldsStore, CommandStore, Protocol):
         ...
 
     def add_events(self, events: Sequence[DeviceEvent]) -> list[DeviceEvent]:
-        """Keep what is new of *events*, and return that with its numbers."""
+        """Keep what is new of *events*, durable on return; return that with its numbers."""
         ...
 
     def events(self, device: str | None, *, after: int | None, limit: int) -> list[DeviceEvent]:

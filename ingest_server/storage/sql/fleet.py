@@ -196,7 +196,7 @@ class SqlFleet(SqlHolds, SqlCommands, FleetStore):
                 )
             return new
 
-        return self._database.change(job)
+        return self._database.change(job, is_durable=True)
 
     def events(self, device: str | None, *, after: int | None, limit: int) -> list[DeviceEvent]:
         which = "" if device is None else "device = ? AND "

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from ingest_server.core.errors import StateError, StateFailed
-from ingest_server.storage.interface import CommandRecord
+from ingest_server.storage.interface import CommandRecord, DeviceEvent
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 
 
@@ -111,4 +111,15 @@ def test_what_a_person_asked_for_is_synced_and_what_a_device_says_is_not(path):
 
     normal, full = 1, 2
     assert seen == [normal, full, normal]
+    fleet.close()
+
+
+def test_what_happened_on_a_device_is_on_disk_before_the_device_forgets_it(path):
+    fleet = SqliteFleet(path)
+    steps = []
+    fleet._file._connection.set_trace_callback(steps.append)
+
+    fleet.add_events([DeviceEvent("drone-1", "e1", "agent.started", "2026-11-29T00:00:00Z", b"{}")])
+
+    assert steps.index("PRAGMA synchronous = FULL") < steps.index("COMMIT")
     fleet.close()
