@@ -14,8 +14,9 @@ from ingest_server.uploads.receive import BodyReceiver
 from ingest_server.uploads.writers import Live
 from upload_protocol.ranges import ByteRange
 
-COPY_BYTES = 64 * MIB
-"""Copied at once, and durable before the next: in between, a copy can be superseded or broken off."""
+COPY_BYTES = 8 * MIB
+"""Copied at once, and durable before the next: in between, a copy can be superseded or broken off. Whoever takes
+over waits for that, as for a seal, and some stores are a network away."""
 
 
 class _Nobody:

@@ -199,6 +199,17 @@ def test_of_a_published_file_that_cannot_be_read_the_rest_is_sent(site, monkeypa
     assert (status.received.to_pairs(), pending) == ([[0, 600]], None)
 
 
+def test_l8_who_takes_over_from_a_copy_waits_for_no_more_than_is_sealed_at_once(quick):
+    before = os.urandom(2**20) * 17
+    quick.upload(before, "log.csv")
+    quick.blobs.seen.clear()
+
+    begin(quick, extending(before))
+
+    steps = [one for one in quick.blobs.seen if one in {"copy", "sync"}]
+    assert steps == ["copy", "sync"] * 3, "each of 8 MiB, or what is left"
+
+
 @pytest.fixture
 def damaged(tmp_path):
     """A server whose published file somebody has written into."""
