@@ -26,9 +26,14 @@ from ingest_server.storage.s3.bucket import (
 from ingest_server.storage.s3.pieces import PART_BYTES, Piece, Run, overlaid, part_bytes_of
 
 AT_ONCE = 4
-"""Parts of one file at work: a copy is a wait."""
+"""Parts of one file at work: a copy is a wait. Large parts are fewer, for each may have to be in memory."""
 
 log = structlog.get_logger()
+
+
+def at_once(part_bytes: int) -> int:
+    """Return how many parts of that size are at work."""
+    return max(1, AT_ONCE * PART_BYTES // part_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +92,15 @@ class Assembly:
         self._make(key, parts, facts)
 
     def _make(self, key: str, parts: list[list[Source]], facts: Mapping[str, str]) -> None:
-        if sum(one.stop - one.start for part in parts for one in part) <= PART_BYTES:
+        sizes = [sum(one.stop - one.start for one in part) for part in parts]
+        if sum(sizes) <= PART_BYTES:
             whole = b"".join(self._read(part) for part in parts)
             self._bucket.put(key, whole, is_new=True, facts=facts)
             return
         self.clear(key)
         made_as = self._bucket.begin(key, facts)
         try:
-            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parts") as pool:
+            with ThreadPoolExecutor(at_once(max(sizes)), thread_name_prefix="parts") as pool:
                 numbered = enumerate(parts, 1)
                 jobs = [pool.submit(self._part, key, made_as, *one) for one in numbered]
                 try:
