@@ -78,7 +78,10 @@ class CheckCommand:
             with closing(look_at_blobs(config)) as blobs:
                 for missing in blobs.try_out():
                     yield "WARN", "store", missing
-        except (ServerError, OSError) as error:
+        except ServerError as error:
             yield "FAIL", "store", str(error)
+            return
+        except OSError as error:
+            yield "FAIL", "store", f"{where}: {error.strerror or error}"
             return
         yield "OK", "store", f"{where} takes files, gives them back and removes them"

@@ -165,10 +165,11 @@ def test_a_check_finds_a_store_that_makes_other_objects_than_it_was_given(check,
             times=9,
         )
 
-        code, lines = check(store.place(endpoint=proxy.endpoint))
+        place = store.place(endpoint=proxy.endpoint)
+        code, lines = check(place)
 
-    assert code == 1
-    assert "an object of two parts has other bytes than its parts" in lines[-1]
+    wrong = "an object of two parts has other bytes than its parts"
+    assert (code, lines[-1]) == (1, f"FAIL  store     {place}: {wrong}")
 
 
 @pytest.mark.parametrize(
