@@ -107,7 +107,7 @@ def judge(
     since_s = now_s if before.better_since_s is None else before.better_since_s
     if now_s - since_s >= BETTER_FOR_S:
         return PowerState(unknown=unknown)
-    waits = f"there is power enough again; if that lasts, sending goes on in {BETTER_FOR_S:.0f} s"
+    waits = f"power was lacking a moment ago: sending goes on when it has not been for {BETTER_FOR_S:.0f} s"
     return PowerState(waits, since_s, unknown)
 
 

@@ -99,7 +99,8 @@ def _ssid(device: Objects, objects: Objects) -> str | None:
 def _is_roaming(device: Objects, modems: Objects) -> bool | None:
     if _number(device.get("DeviceType")) != _MODEM_KIND:
         return False
-    modem = modems.get(device.get("Udi") or "")
+    path = device.get("Udi")
+    modem = modems.get(path) if isinstance(path, str) else None
     about = modem.get(_MODEM) if isinstance(modem, dict) else None
     state = _number(about.get("RegistrationState")) if isinstance(about, dict) else -1
     return True if state in _ROAMING else False if state in _HOME else None

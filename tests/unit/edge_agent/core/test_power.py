@@ -142,6 +142,7 @@ def test_a_gauge_that_vanishes_for_a_moment_does_not_let_an_empty_battery_send()
     assert device.look(battery(3))
 
     assert device.look()
+    assert device.state.detail.startswith("power was lacking a moment ago: sending goes on when")
     assert device.look(battery(3))
     assert device.look()
     assert not device.look(passed_s=BETTER_FOR_S)

@@ -46,6 +46,14 @@ def test_a_modem_roams_as_it_is_registered_and_has_the_name_of_its_packets(state
     assert found["wwan0"].is_roaming is is_roaming
 
 
+@pytest.mark.parametrize("path", [["/m"], {"/m": 1}, 7])
+def test_a_modem_whose_path_is_nonsense_takes_no_other_link_with_it(path):
+    modem = wwan()
+    modem["/d"][DEVICE]["Udi"] = path
+
+    assert facts_of(modem, {"/m": {MODEM: {"RegistrationState": 5}}})["wwan0"].is_roaming is None
+
+
 def test_without_modem_manager_only_roaming_is_not_known_and_it_says_why():
     found = facts_of({**wlan(Metered=1), "/e": wwan(Metered=3)["/d"]}, {}, "ModemManager hangs")
 
