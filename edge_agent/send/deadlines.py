@@ -30,6 +30,8 @@ _ASSUMED = 125_000.0
 _SLOWEST = 1000.0
 _PART_OF_TIME = 20
 """A queue that takes a second to look through is looked at every twenty."""
+_CALMER = 4
+"""What was to go waits again once it could at a rate so many times less: a dip is over, nothing flaps."""
 _FIRST_YEAR, _LAST_YEAR = 2000, 9000
 """A clock beyond them is not set, whatever the kernel says."""
 
@@ -65,7 +67,7 @@ class Deadlines:
         """Numbers of recordings that have the priority already."""
         self._told = Foretold()
         self._is_clean = False
-        """Whether no recording has a priority that a rule of before gave it."""
+        """Whether no recording has a priority that a rule of before gave it, and `_raised` has all the others."""
         self.rules: Sequence[Deadline] = ()
 
     def go_by(self, rules: Sequence[Deadline]) -> None:
@@ -86,7 +88,7 @@ class Deadlines:
     def _look(self, rules: Sequence[Deadline]) -> float:
         if not self._is_clean:
             self._is_clean = True  # before: another rule that comes meanwhile is another reason
-            self._take_back(rules)
+            self._take_back(lambda one: _rule_of(one, rules) is not None)
         if not rules:
             self._say(Foretold())
             return _ASLEEP_S
@@ -97,8 +99,13 @@ class Deadlines:
             return _LOOK_S
         now = now.astimezone()
         rate = self._rate()
-        found = outlook(list(self._works(rules, now)), rate)
+        works = list(self._works(rules, now))
+        found = outlook(works, rate)
         self._let_go(found)
+        if self._raised:
+            calm = {one.seq for one in outlook(works, rate / _CALMER).must_go}
+            if self._raised - calm:
+                self._take_back(lambda one: one.seq in calm)
         self._say(_foretold(found, now, rate))
         soon_s = _LATEST_S if found.begins_in_s is None else found.begins_in_s
         return min(_LATEST_S, max(_SOONEST_S, soon_s))
@@ -141,19 +148,20 @@ class Deadlines:
             self._store.raise_priority(new, DUE)
             log.info("deadline.near", recordings=len(new), late=found.late)
             self._obey()
-        self._raised = near
+        self._raised |= near
 
-    def _take_back(self, rules: Sequence[Deadline]) -> None:
-        """Give what no rule is about any more the priority that it would have without."""
+    def _take_back(self, is_kept: Callable[[Recording], bool]) -> None:
+        """Give what *is_kept* is not true of the priority that it would have without a deadline."""
         after: Recording | None = None
+        self._raised = set()
         while True:
             page = self._store.due(*WORK, after=after, at_least=DUE, limit=_PAGE)
-            stale = [one for one in page if one.priority == DUE and _rule_of(one, rules) is None]
-            self._store.prioritise(stale)
+            due = [one for one in page if one.priority == DUE]
+            self._store.prioritise([one for one in due if not is_kept(one)])
+            self._raised.update(one.seq for one in due if is_kept(one))
             if len(page) < _PAGE:
                 break
             after = page[-1]
-        self._raised.clear()
         self._obey()
 
     def _say(self, foretold: Foretold) -> None:

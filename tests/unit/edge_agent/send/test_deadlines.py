@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.activity import Current, ProblemCode, Reason
 from edge_agent.base.settings import DeadlineSettings
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule
@@ -15,6 +15,7 @@ from edge_agent.store import priorities
 from tests.support.memory_lane import memory_lane
 
 MIB = 2**20
+UNDER_WAY = Current("another", "b.mp4", 1, 0, 0, 1, 0.0)
 METERED = LinkRule("*", metered=True)
 
 
@@ -85,6 +86,26 @@ def test_what_would_be_late_goes_over_the_link_that_costs_and_nothing_else_does(
     stage.lane.run(until=lambda: stage.lane.now(near).state is State.VERIFIED)
 
     assert stage.lane.now(other).state is State.STABLE
+    assert stage.waits().reason is Reason.METERED
+
+
+def test_after_a_dip_of_the_rate_what_can_wait_waits_again(stage):
+    lane = stage.lane
+    recording = lane.record("a.mp4", bytes(8 * MIB))
+    stage.due_in(hours=2)
+    stage.look()
+    lane.activity.sending(UNDER_WAY, rate_bytes_per_s=1000.0)
+    stage.look()
+    assert lane.now(recording).priority == DUE
+    lane.activity.sending(UNDER_WAY, rate_bytes_per_s=2000.0)
+    stage.look()
+    assert lane.now(recording).priority == DUE
+
+    lane.activity.sending(UNDER_WAY, rate_bytes_per_s=1e6)
+    stage.look()
+    lane.activity.sending(None, rate_bytes_per_s=None)
+
+    assert lane.now(recording).priority == 0
     assert stage.waits().reason is Reason.METERED
 
 
