@@ -167,7 +167,7 @@ SUPPLIES = st.lists(
 )
 def test_whatever_supplies_say_it_is_held_only_with_a_reason_and_ends_when_all_is_well(rule, looks):
     state, now_s = PowerState(), 0.0
-    for passed_s, supplies in [*looks, (1.0, [CABLE]), (BETTER_FOR_S, [CABLE])]:
+    for passed_s, supplies in [*looks, (1.0, [CABLE]), (BETTER_FOR_S + 1, [CABLE])]:
         now_s += passed_s
         state = judge(rule, supplies, state, now_s=now_s, why_unknown="it hangs")
         assert not state.is_held or (rule and state.detail)
