@@ -6,11 +6,13 @@ asked once more over another one, and so is a transaction that has not begun.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import errors
@@ -224,9 +226,16 @@ def unusable(error: psycopg.Error, where: str) -> StateError:
 
 def without_password(url: str) -> str:
     """Return *url* as it may be logged."""
-    head, at, tail = url.rpartition("@")
-    scheme, _, user = head.partition("://")
-    return f"{scheme}://{user.partition(':')[0]}@{tail}" if at else url
+    scheme, _, rest = url.partition("://")
+    head, at, tail = rest.rpartition("@")  # the last one: a password may have some, too
+    place, _, query = tail.partition("?")
+    told = [one for one in query.split("&") if one and not _is_secret(one.partition("=")[0])]
+    user = re.split("[:/?]", head)[0]
+    return f"{scheme}://{user}{at}{place}{'?' if told else ''}{'&'.join(told)}"
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in unquote(name).lower() for word in ("password", "secret"))
 
 
 def _first_line(error: psycopg.Error) -> str:
