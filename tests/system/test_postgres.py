@@ -72,14 +72,23 @@ def test_a_lease_that_ran_out_by_the_databases_clock_is_the_next_ones(database):
         assert state.run(lambda transaction: transaction.is_leased(new))
 
 
-def test_nobody_has_a_lease_after_a_crash_of_the_database(database):
+def test_after_a_crash_of_the_database_a_lease_is_as_before_or_nobodys(database):
     with closing(PostgresState.open(database.database())) as state:
         old = state.take_lease("finish", 60)
         database.kill()
         database.start()
 
-        assert not state.run(lambda transaction: transaction.is_leased(old))
-        assert state.take_lease("finish", 60) is not None
+        is_still = state.run(lambda transaction: transaction.is_leased(old))
+        assert (state.take_lease("finish", 60) is None) == is_still
+
+
+def test_a_crash_of_the_database_makes_no_second_leader(database):
+    with closing(PostgresState.open(database.database())) as state:
+        assert state.lead("one", 60) == 1
+        database.kill()
+        database.start()
+
+        assert [state.lead("other", 60), state.lead("one", 60)] == [None, 1]
 
 
 def token(server) -> str:
