@@ -85,8 +85,10 @@ class IngestServer:
             observer, blobs = self._observed()
             self._audit = Audit(config.log.audit_file, self._clock.now_utc)
             check = check_of(config)
+            # Files are one server's, however many could share the facts.
+            is_one_of_many = self._state.is_shared and config.storage.blobs is not None
             self._leadership = (
-                Leadership(self._state, self._clock.now_s) if self._state.is_shared else None
+                Leadership(self._state, self._clock.now_s) if is_one_of_many else None
             )
             lead = self._leadership or SOLE
             self._deliveries = deliveries_of(config, self._state, self._clock, observer, lead)

@@ -173,3 +173,14 @@ def test_a_folder_that_is_not_mounted_costs_no_upload(tmp_path, server, database
         empty.start()
     server.start()
     assert "open" in server.run("list")
+
+
+def test_a_server_with_its_own_files_that_was_killed_mends_them_before_it_serves_again(server):
+    stray = server.data_dir / "parts" / f"{'0' * 32}.part"
+    server.kill()
+    stray.write_bytes(b"of an upload that nobody knows")
+
+    server.start()
+
+    assert not stray.exists()
+    assert (server.data_dir / "lost+found" / stray.name).exists()
