@@ -24,6 +24,8 @@ class LinkFacts:
     is_roaming: bool | None = None
     why_unknown: str = "nobody was asked yet"
     """Why something of it is not known, if it is not; for people."""
+    is_coming: bool = False
+    """Whether somebody was asked this moment, and may answer the next."""
 
 
 NOTHING_KNOWN = LinkFacts()

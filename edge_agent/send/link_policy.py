@@ -18,7 +18,7 @@ from edge_agent.core.data_plan import DataPlan, PlanUse
 from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
 from edge_agent.core.power import PowerRule
-from edge_agent.core.schedule import Note, SendingRules, Slot, day_of, decide
+from edge_agent.core.schedule import Note, SendingRules, Slot, Stop, day_of, decide
 from edge_agent.core.upload import State
 from edge_agent.send.plan_meter import PlanMeter
 from edge_agent.send.stops import Stops
@@ -33,6 +33,9 @@ _REMEMBER_BYTES = 8 * 1024 * 1024
 WORK = (State.STABLE, State.SENDING, State.SENT)
 """What lanes have to do with."""
 
+_BEING_ASKED = (
+    "NetworkManager is just being asked about it: nothing is sent before it answers, for 2 s"
+)
 _CARRIED = "carried"
 _OF_LINKS = frozenset({"metered", "plan", "schedule"})
 """What holds a link back that a deadline uses."""
@@ -93,6 +96,8 @@ def why_not_used(
         is_due: whether something would miss its deadline without it: then it may be metered.
     """
     rule = rule_for(links, name, facts)
+    if facts.is_coming:
+        return _BEING_ASKED
     if rule is not None:
         if rule.metered and rule.daily_bytes is None and not rule.plan and not is_due:
             who = "NetworkManager" if rule.metered_if_told else f'[[link]] match = "{rule.match}"'
@@ -159,8 +164,10 @@ class LinkPolicy:
             self._plans.flush()
 
     def facts(self, interface: str | None) -> LinkFacts:
-        """Return what is known of *interface*; nobody is asked where no rule wants to know."""
-        if interface is None or not any(one.asks for one in self.rules.links):
+        """Return what is known of *interface*; nobody is asked where no rule about it wants to know."""
+        if interface is None:
+            return NOTHING_KNOWN
+        if not any(one.asks and one.names(interface) for one in self.rules.links):
             return NOTHING_KNOWN
         return self._around.link(interface)
 
@@ -183,6 +190,9 @@ class LinkPolicy:
         interface = self._interface()
         facts = self.facts(interface)
         stop, notes = self._stops.look(self.rules.power, self.rules.hold_file, now_s)
+        if stop is None and facts.is_coming:
+            # A start, or after a rest: on a slow board a link that costs would be used until it has answered.
+            stop = Stop("metered", f"the link {interface}: {_BEING_ASKED}")
         gained, self._counted = sent_bytes - self._counted, sent_bytes
         day = _day(local)
         plan = self._count_on_plan(rule_for(self.rules.links, interface, facts), day, gained, now_s)

@@ -40,7 +40,8 @@ class Surroundings:
         """Return what NetworkManager says of *interface*."""
         found = self._links.now()
         if found is None:
-            return LinkFacts(why_unknown=self._links.why_unknown)
+            is_coming = self._links.is_beginning
+            return LinkFacts(why_unknown=self._links.why_unknown, is_coming=is_coming)
         return found.get(interface) or LinkFacts(why_unknown=network_manager.UNKNOWN_THERE)
 
     def power(self) -> tuple[Sequence[Supply] | None, str]:

@@ -376,6 +376,20 @@ def test_before_somebody_has_looked_for_the_hold_file_nothing_is_sent_for_two_se
         goes_on.set()
 
 
+def test_before_network_manager_has_answered_nothing_is_sent_for_two_seconds(lane):
+    goes_on = threading.Event()
+    with closing(Surroundings(lane.clock, links=lambda: goes_on.wait(20) and {})) as around:
+        asked = Asked(lane, "wwan0", around=around)
+        asked.rules(LinkRule("wwan*", metered_if_told=True))
+
+        wait = asked.permission.may_send(lane.clock.now_s())
+
+        assert wait.reason is Reason.METERED
+        assert wait.detail.startswith("the link wwan0: NetworkManager is just being asked about it")
+        assert asked.answer() is None
+        goes_on.set()
+
+
 @pytest.mark.parametrize("made_s", [2.0**40, -1e12])
 def test_a_hold_file_holds_whatever_date_it_has(lane, monkeypatch, made_s):
     monkeypatch.setattr(hold_file, "look", lambda *_: hold_file.Lying(made_s, Maker()))
