@@ -286,7 +286,7 @@ class WhileRecording:
         for piece in source.pieces(where):
             shared.throttle.wait_for(len(piece))
             now_s = shared.clock.now_s()
-            if now_s - looked_s >= _LOOK_S:
+            if now_s - looked_s >= _LOOK_S or shared.permission.is_spent:
                 looked_s = now_s
                 with shared.lock, suppress(StoreError):
                     if not self._is_allowed(recording, now_s):

@@ -12,11 +12,14 @@ import pytest
 from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
 from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.core.data_plan import DataPlan
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_of
 from edge_agent.report.recording_row import describe
 from edge_agent.send import sent_unfinished
+from edge_agent.send.link_policy import OwnerRules
 from edge_agent.send.while_recording import WhileRecording
 from tests.support.lane import Scene, scene
 from tests.support.link import FINE, Fault, problem
@@ -254,6 +257,18 @@ def test_a_request_that_is_under_way_when_the_link_becomes_a_metered_one_is_brok
 
     assert 0 < puts(stage) - before < MIB
     assert stage.lane.now(recording).state is State.GROWING
+
+
+def test_what_is_left_of_a_data_plan_is_not_gone_beyond_by_more_than_a_piece(stage):
+    stage.interface = "wwan0"
+    stage.link.bytes_per_s = 100 * MIB
+    link = LinkRule("wwan*", metered=True, while_recording=True, plan="sim")
+    plan = DataPlan("sim", 7 * MIB // 2)
+    stage.lane.sender.go_by(OwnerRules([link], plans={"sim": plan}))
+    stage.begin("a.ts")
+    stage.pass_steps()
+
+    assert plan.length <= puts(stage) <= plan.length + MIB // 2
 
 
 def test_however_many_others_are_written_to_what_is_asked_for_is_sent(stage):
