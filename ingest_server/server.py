@@ -35,6 +35,7 @@ from ingest_server.base.lead import SOLE
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
+from ingest_server.core.uptime import Uptime
 from ingest_server.fleet.figures import figures
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.admission import Admission
@@ -91,11 +92,16 @@ class IngestServer:
                 Leadership(self._state, self._clock.now_s) if is_one_of_many else None
             )
             lead = self._leadership or SOLE
-            self._deliveries = deliveries_of(config, self._state, self._clock, observer, lead)
+            uptime = Uptime(self._clock.now_s, self._state.uptime_s())
+            self._deliveries = deliveries_of(
+                config, self._state, self._clock, uptime, observer=observer, lead=lead
+            )
         except BaseException:
             self._state.close()
             raise
-        self._store = UploadStore.open(self._state, blobs, self._clock, observer=observer)
+        self._store = UploadStore.open(
+            self._state, blobs, self._clock, observer=observer, uptime=uptime
+        )
         try:
             tie(config, self._state, blobs)
             self._fleet = Fleet(
@@ -107,6 +113,7 @@ class IngestServer:
                 settings=fleet_settings(config),
                 broker=broker_settings(config),
                 lead=lead,
+                uptime=uptime,
             )
         except BaseException:
             self._store.close()

@@ -32,7 +32,13 @@ def check_of(config: ServerConfig) -> BeforePublish:
 
 
 def deliveries_of(
-    config: ServerConfig, state: StateStore, clock: Clock, observer: Observer, lead: Lead
+    config: ServerConfig,
+    state: StateStore,
+    clock: Clock,
+    uptime: Uptime,
+    *,
+    observer: Observer,
+    lead: Lead,
 ) -> Deliveries:
     """Return the workers for every webhook and hook; nothing runs yet.
 
@@ -58,7 +64,6 @@ def deliveries_of(
         targets.append(webhook)
         rests[webhook.name] = webhook.rest
     outbox = state.outbox
-    uptime = Uptime(clock.now_s, state.uptime_s())
     draw = secrets.SystemRandom().random
     workers = [
         DeliveryWorker(

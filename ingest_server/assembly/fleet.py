@@ -50,6 +50,7 @@ class Fleet:
         settings: FleetSettings | None = None,
         broker: BrokerSettings | None = None,
         lead: Lead = SOLE,
+        uptime: Uptime | None = None,
     ) -> None:
         """Open its database; where that cannot be, it is kept in memory, and uploads go on.
 
@@ -57,6 +58,7 @@ class Fleet:
             data_dir: None: in memory.
             broker: that devices report to as well; None: to this server alone.
             lead: of the servers that share the database.
+            uptime: of the server; None: nobody else goes by it.
 
         Raises:
             ServerError: what speaks to a broker is not installed.
@@ -66,7 +68,7 @@ class Fleet:
         )  # first: nothing is open yet where it is missing
         self._store = state.fleet() or _opened(data_dir)
         self._audit = audit
-        uptime = Uptime(clock.now_s, state.uptime_s())
+        uptime = uptime or Uptime(clock.now_s, state.uptime_s())
         self.service = FleetService(
             self._store,
             clock,

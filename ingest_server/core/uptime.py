@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Uptime:
-    """Seconds that the server has run, over all its runs."""
+    """Seconds that the server has run, over all its runs; of servers that share their facts, that any has."""
 
     def __init__(self, now_s: Callable[[], float], before_s: float) -> None:
         """Begin a run.
@@ -18,6 +18,10 @@ class Uptime:
         self._now_s = now_s
         self._before_s = before_s
         self._started_s = now_s()
+
+    def catch_up(self, there_s: float) -> None:
+        """Go on from *there_s* where this is behind: others ran while this process stood still."""
+        self._before_s += max(0.0, there_s - self.now_s())
 
     def now_s(self) -> float:
         return self._before_s + self._now_s() - self._started_s

@@ -14,7 +14,7 @@ from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
-from ingest_server.storage.interface import Blobs, StateStore
+from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.room import Room
 from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
@@ -43,11 +43,20 @@ class UploadStore:
 
     @classmethod
     def open(
-        cls, state: StateStore, blobs: Blobs, clock: Clock, *, observer: Observer = NOBODY
+        cls,
+        state: StateStore,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        observer: Observer = NOBODY,
+        uptime: Uptime | None = None,
     ) -> UploadStore:
         """Hold the store of *blobs*; `close` ends it, and *state* too.
 
         What an earlier run left half done is still there: `Housekeeper.recover`.
+
+        Args:
+            uptime: that others go by as well; kept here from now on.
 
         Raises:
             StorageError: the data folder is not fit for use; one sentence says why.
@@ -56,7 +65,7 @@ class UploadStore:
         try:
             blobs.prepare()
             state.begin_run()
-            uptime = Uptime(clock.now_s, state.uptime_s())
+            uptime = uptime or Uptime(clock.now_s, state.uptime_s())
         except BaseException:
             state.close()
             blobs.close()
@@ -106,9 +115,14 @@ class UploadStore:
             raise not_found()
 
     def keep_uptime(self) -> None:
-        """Store the uptime; durable on return. What a crash loses of it only delays an expiry."""
+        """Store the uptime, or take that of others; durable on return. What a crash loses only delays an expiry."""
         seconds = self.uptime.now_s()
-        self.state.run(lambda transaction: transaction.set_uptime(seconds))
+
+        def keep(transaction: Transaction) -> float:
+            transaction.set_uptime(seconds)
+            return transaction.uptime_s()
+
+        self.uptime.catch_up(self.state.run(keep))
 
     def is_stopping(self) -> bool:
         return self.stopping.is_set()

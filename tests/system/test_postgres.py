@@ -8,8 +8,11 @@ from contextlib import closing, suppress
 import psycopg
 import pytest
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import StateFailed
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.postgres.transactions import MOST_WAITING, PostgresState
+from ingest_server.uploads.store import UploadStore
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Agent, Server, wait_for
@@ -89,6 +92,17 @@ def test_a_crash_of_the_database_makes_no_second_leader(database):
         database.start()
 
         assert [state.lead("other", 60), state.lead("one", 60)] == [None, 1]
+
+
+def test_a_server_that_stood_still_counts_the_time_that_the_others_ran(database):
+    with closing(PostgresState.open(database.database())) as state:
+        store = UploadStore.open(state, OverwritingBlobs(), SystemClock())
+        state.run(lambda transaction: transaction.set_uptime(1e6))
+
+        store.keep_uptime()
+
+        assert 1e6 <= store.uptime.now_s() < 1e6 + 1000
+        assert state.uptime_s() == 1e6
 
 
 def token(server) -> str:
