@@ -6,73 +6,59 @@ what they are, not for what the machine holds: a folder may be on a card that is
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
-    PlainValidator,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from edge_agent.base.recording_names import IGNORE, PATTERNS
+from edge_agent.base.rule_settings import (
+    DeadlineSettings,
+    LinkSettings,
+    PlanSettings,
+    PowerSettings,
+    PrioritySettings,
+    plans_told_apart,
+)
+from edge_agent.base.setting_values import (
+    KIB,
+    MIB,
+    MOST_FOLDERS,
+    RATE,
+    KeepFree,
+    LockMarkers,
+    MarkerSuffix,
+    Patterns,
+    Seconds,
+    Share,
+    Size,
+    Table,
+    Topic,
+    code_point,
+    none_if_zero,
+    short_name,
+    short_texts,
+    table_of_texts,
+    tables,
+)
 from edge_agent.core.command import GUARDED, SETTINGS, VOCABULARY
-from edge_agent.core.data_plan import DataPlan
-from edge_agent.core.deadline import Deadline
-from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.packets import DSCP, CongestionControl
-from edge_agent.core.power import PowerRule
-from edge_agent.core.schedule import PriorityRule, Slot
-from edge_agent.core.window import Moment, Window
+from edge_agent.core.schedule import Slot
+from edge_agent.core.window import Window
 from edge_host.settings import LayeredSettings, OneOrMore
 from upload_protocol.headers import is_device_id
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-class _Settings(BaseModel):
-    """Frozen, strict about keys, and silent about values: a secret typed in the wrong place stays one."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-
-def _words(value: object) -> object:
-    """Take ``*.mp4, *.mov`` from the environment where the file has a list."""
-    if isinstance(value, str):
-        return tuple(word for part in value.split(",") if (word := part.strip()))
-    return value
-
-
-MOST_FOLDERS = 16
-"""Each has a thread and an inotify instance of its own, of which a user has 128 in all."""
-
-
-def _tables(value: object) -> object:
-    """Take one table for a list of one."""
-    rows = value if isinstance(value, list | tuple) else (value,)
-    if not rows or not all(isinstance(one, dict | BaseModel) for one in rows):
-        raise ValueError(
-            "is a table: write its keys below [watch], or below [[watch]] for each of several folders"
-        )
-    return rows
 
 
 def _told_apart(folders: tuple[WatchSettings, ...]) -> tuple[WatchSettings, ...]:
@@ -88,134 +74,21 @@ def _told_apart(folders: tuple[WatchSettings, ...]) -> tuple[WatchSettings, ...]
     return folders
 
 
-def _short_name(text: str) -> str:
-    if not re.fullmatch(r"([a-z0-9][a-z0-9_-]{0,30})?", text):
-        raise ValueError(
-            "must be 1 to 31 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
-        )
-    return text
-
-
-def _short_texts(found: dict[str, str]) -> dict[str, str]:
-    for key, text in found.items():
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", key) or key in _METADATA_TAKEN:
-            raise ValueError(
-                "has a key that cannot be used: 1 to 32 of a-z, 0-9 and '_', beginning with a letter, and"
-                f" none of {', '.join(sorted(_METADATA_TAKEN))}"
-            )
-        if len(text) > 200 or not text.isprintable():
-            raise ValueError(f"{key} must be a text of at most 200 printable characters")
-    if len(found) > 16:
-        raise ValueError(f"has {len(found)} keys: 16 at most")
-    return found
-
-
-_METADATA_TAKEN = frozenset({"protocol", "watch"})
-"""What says on the server by which protocol an upload came, and the folder's name."""
-
-
-def _table_of_texts(value: object) -> object:
-    """Take JSON from an option or a variable where the file has a table."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return json.loads(value)
-    return value
-
-
-def _plain_suffix(text: str) -> str:
-    if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,30}", text):
-        raise ValueError('the end of a marker\'s name: "." and 1 to 30 letters, digits, "_" or "-"')
-    return text
-
-
-def _none_if_zero(value: object) -> object:
-    """Take 0 as "no limit": an environment variable has no way to say None."""
-    return None if value in (0, "0", "") else value
-
-
-def _yes_no_or_auto(value: object) -> object:
-    if isinstance(value, str) and value.strip().lower() == "auto":
-        return "auto"
-    try:
-        return _FLAG.validate_python(value)
-    except ValidationError:
-        raise ValueError('must be true, false or "auto"') from None
-
-
-def _code_point(value: object) -> object:
-    """Take a name or a number for a DSCP."""
-    if isinstance(value, str):
-        found = DSCP.get(value.strip().lower())
-        if found is not None:
-            return found
-        if value.strip().isdecimal():
-            value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 63:
-        raise ValueError('must be "none", "le", "cs1", "af11", ... or a number from 0 to 63')
-    return value
-
-
-def _plain_topic(topic: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}", topic):
-        raise ValueError('must be words of A-Z, a-z, 0-9, "_", ".", "-", joined by "/"')
-    return topic
-
-
-# NoDecode: pydantic-settings would want JSON for a list in a variable.
-Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-MarkerSuffix = Annotated[str, AfterValidator(_plain_suffix)]
-LockMarkers = Annotated[tuple[MarkerSuffix, ...], NoDecode, BeforeValidator(_words)]
-Topic = Annotated[str, AfterValidator(_plain_topic)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
-Size = Annotated[ByteSize, Field(ge=0)]
-Priority = Annotated[int, Field(ge=0, le=100)]
-_RATE = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A part of a disk, of which the whole is 1."""
-
-    part: float
-
-
-def _bytes_or_share(value: object) -> ByteSize | Share:
-    """Take ``"20GB"`` or ``"10%"``."""
-    if isinstance(value, Share):
-        return value
-    if isinstance(value, str):
-        share = re.fullmatch(r"\s*([0-9]{1,2}(\.[0-9]{1,3})?)\s*%\s*", value)
-        if share:
-            return Share(float(share[1]) / 100)
-    is_size = not isinstance(value, bool) and "%" not in str(value)
-    try:
-        return _SIZE.validate_python(value if is_size else None)
-    except ValidationError:
-        raise ValueError(
-            'must be a size such as "20GB", or a share of the card such as "10%" (at most 99)'
-        ) from None
-
-
-KeepFree = Annotated[ByteSize | Share, PlainValidator(_bytes_or_share)]
-_SIZE = TypeAdapter(Size)
-_FLAG = TypeAdapter(bool)
-
-
-class WatchSettings(_Settings):
+class WatchSettings(Table):
     """A folder: which files in it are recordings, and when one is finished."""
 
     folder: Path
     """Where the camera writes. It may be absent for a while (a card that is not plugged in)."""
 
-    name: Annotated[str, AfterValidator(_short_name)] = ""
+    name: Annotated[str, AfterValidator(short_name)] = ""
     """What it is called in status, over MQTT and in options, and the first part of the place that the
     server is told; needed where there are several. Empty: the place begins below the folder."""
 
     metadata: Annotated[
         dict[str, str],
-        BeforeValidator(_table_of_texts),
-        AfterValidator(_short_texts),
-    ] = {}
+        BeforeValidator(table_of_texts),
+        AfterValidator(short_texts),
+    ] = Field(default_factory=dict)
     """What the server is told with each recording: its events and hooks have it. ``watch``, the folder's
     name, is among it by itself."""
 
@@ -292,7 +165,7 @@ class WatchSettings(_Settings):
         return patterns
 
 
-class ServerSettings(_Settings):
+class ServerSettings(Table):
     """The ingest server."""
 
     url: str
@@ -327,10 +200,10 @@ class ServerSettings(_Settings):
         return None if not url else _url(url, ("http", "https"), may_have_login=True)
 
 
-class UploadSettings(_Settings):
+class UploadSettings(Table):
     """How recordings are sent."""
 
-    max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
+    max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(none_if_zero)] = None
     """Bytes per second, over all requests; unset or 0: as fast as the link goes."""
 
     timetable: Patterns = ()
@@ -347,7 +220,7 @@ class UploadSettings(_Settings):
     congestion_control: CongestionControl = "auto"
     """``auto``: bbr where the kernel offers it (82 % of a lossy link instead of 40 %)."""
 
-    dscp: Annotated[int, BeforeValidator(_code_point)] = DSCP["le"]
+    dscp: Annotated[int, BeforeValidator(code_point)] = DSCP["le"]
     """Mark on each packet (DSCP). ``le``, lower effort (RFC 8622): who knows it lets all else go first,
     who does not treats it as ordinary traffic."""
 
@@ -391,175 +264,7 @@ class UploadSettings(_Settings):
         return largest
 
 
-class PlanSettings(_Settings):
-    """A monthly data plan, of one SIM or shared by several."""
-
-    name: Annotated[str, Field(min_length=1), AfterValidator(_short_name)]
-    """What the rules for its links call it: ``plan = "sim"``."""
-
-    bytes: Annotated[ByteSize, Field(gt=0)]
-    """That it has a month."""
-
-    reset_day: Annotated[int, Field(ge=1, le=31)] = 1
-    """Day of the month on which it begins anew, in local time; in shorter months their last."""
-
-    warn_percent: Annotated[int, Field(ge=1, le=100)] = 80
-    """From which on it is a problem (``plan_low``)."""
-
-    beyond: Literal["nothing", "now", "deadline"] = "now"
-    """What is sent when nothing is left: what a person wants now over metered links (``edge-agent now
-    --metered``), or that and what would miss its deadline."""
-
-    def rule(self) -> DataPlan:
-        return DataPlan(self.name, self.bytes, self.reset_day, self.warn_percent, self.beyond)
-
-
-def _plans_told_apart(plans: tuple[PlanSettings, ...]) -> tuple[PlanSettings, ...]:
-    names = [one.name for one in plans]
-    if len(plans) > MOST_FOLDERS:
-        raise ValueError(f"there are {len(plans)}: at most {MOST_FOLDERS} plans are counted")
-    if twice := [one for one in names if names.count(one) > 1]:
-        raise ValueError(f"{twice[0]!r} is the name of more than one: each needs its own")
-    return plans
-
-
-class DeadlineSettings(_Settings):
-    """By when some recordings are wanted, whatever the link costs; the first that fits counts."""
-
-    match: Annotated[str, Field(min_length=1, max_length=200)] = "*"
-    """Shell patterns for the place below the watched folder, as `PrioritySettings.match`."""
-
-    folder: str = ""
-    """The name of one of several watched folders; empty: all of them."""
-
-    by: str
-    """``06:00`` or ``mon-fri 06:00`` in local time: the first after a recording was found."""
-
-    @field_validator("by")
-    @classmethod
-    def _readable_moment(cls, text: str) -> str:
-        Moment.parse(text)
-        return text
-
-    def rule(self) -> Deadline:
-        which = PriorityRule(self.match, 0, self.folder)
-        return Deadline(which, Moment.parse(self.by))
-
-
-class PowerSettings(_Settings):
-    """On which power recordings are sent."""
-
-    mains_only: bool = False
-    """Whether nothing is sent while the device runs on its battery."""
-
-    min_percent: Annotated[int, Field(ge=0, le=100)] = 0
-    """Nothing is sent on a battery that has less; it goes on at 5 % more, or on mains. 0: no matter."""
-
-    def rule(self) -> PowerRule:
-        return PowerRule(self.mains_only, self.min_percent)
-
-
-class LinkSettings(_Settings):
-    """A rule for the network interface that leads to the server; the first that fits counts."""
-
-    match: Annotated[str, Field(max_length=200)]
-    """Shell patterns for its name, joined by ``|``: ``wwan*|usb*``."""
-
-    ssid: Annotated[str | None, Field(max_length=200), BeforeValidator(_none_if_zero)] = None
-    """Shell patterns for the wireless network it is in, as NetworkManager says; unset: any, or none."""
-
-    roaming: bool | None = None
-    """Fits only while the modem roams (true), or only while it does not, as ModemManager says."""
-
-    metered: Annotated[bool | Literal["auto"], PlainValidator(_yes_no_or_auto)] = False
-    """Whether bytes cost money there: nothing is sent over it, or `daily_bytes` if that is set. ``auto``:
-    as NetworkManager says; where it says nothing, not."""
-
-    max_rate: Annotated[ByteSize | None, Field(gt=0), BeforeValidator(_none_if_zero)] = None
-    """Bytes per second over this link; the lesser of this and the other limits counts."""
-
-    windows: Patterns = ()
-    """``mon-fri 08:00-18:00`` in local time, when it may be used; empty: always."""
-
-    daily_bytes: Size | None = None
-    """What it may carry from midnight to midnight."""
-
-    plan: Annotated[str, AfterValidator(_short_name)] = ""
-    """The name of the ``[[plan]]`` that its bytes count on: it is used until that is used up."""
-
-    min_priority: Priority = 0
-    """Recordings of a lower priority wait for another link."""
-
-    while_recording: bool = False
-    """Whether a metered link, too, carries what is still written to: some of it may go twice."""
-
-    @field_validator("windows")
-    @classmethod
-    def _readable_windows(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
-        for line in lines:
-            Window.parse(line)
-        return lines
-
-    def rule(self) -> LinkRule:
-        return LinkRule(
-            match=self.match,
-            metered=self.metered is True,
-            metered_if_told=self.metered == "auto",
-            ssid=self.ssid,
-            roaming=self.roaming,
-            plan=self.plan,
-            max_rate=self.max_rate,
-            windows=tuple(Window.parse(line) for line in self.windows),
-            daily_bytes=self.daily_bytes,
-            min_priority=self.min_priority,
-            while_recording=self.while_recording,
-        )
-
-
-class PrioritySettings(_Settings):
-    """How urgent some recordings are; the first that fits counts, without one it is 0."""
-
-    match: Annotated[str, Field(min_length=1)] = "*"
-    """Shell patterns for the place below the watched folder, joined by ``|``; ``*`` stands for ``/``
-    as well, upper and lower case are alike: ``event/*|*.mcap``."""
-
-    folder: str = ""
-    """The name of one of several watched folders; empty: all of them."""
-
-    min_size: Size = ByteSize(0)
-    """Bytes at least."""
-
-    max_size: Annotated[Size | None, BeforeValidator(_none_if_zero)] = None
-    """Bytes at most; unset or 0: no limit."""
-
-    older_than_seconds: Seconds | None = None
-    """Since it was written last; such a rule fits nothing while the clock is not synchronised."""
-
-    younger_than_seconds: Seconds | None = None
-
-    value: Annotated[int, Field(ge=1, le=100)]
-    """Higher ones are sent first."""
-
-    @field_validator("max_size")
-    @classmethod
-    def _in_order(cls, largest: ByteSize | None, info: ValidationInfo) -> ByteSize | None:
-        if largest is not None and largest < info.data.get("min_size", 0):
-            raise ValueError("must not be less than min_size")
-        return largest
-
-    def rule(self) -> PriorityRule:
-        return PriorityRule(
-            match=self.match,
-            value=self.value,
-            watch=self.folder,
-            min_bytes=self.min_size,
-            max_bytes=self.max_size,
-            older_than_s=self.older_than_seconds,
-            younger_than_s=self.younger_than_seconds,
-        )
-
-
-class HomeAssistantSettings(_Settings):
+class HomeAssistantSettings(Table):
     """Being a device there, by MQTT discovery."""
 
     enabled: bool = True
@@ -569,7 +274,7 @@ class HomeAssistantSettings(_Settings):
     """As in Home Assistant's MQTT integration."""
 
 
-class MqttSettings(_Settings):
+class MqttSettings(Table):
     """Whom to tell."""
 
     url: str | None = None
@@ -607,7 +312,7 @@ class MqttSettings(_Settings):
         return None if not url else _url(url, ("mqtt", "mqtts"))
 
 
-class CommandSettings(_Settings):
+class CommandSettings(Table):
     """What may be done here from far away, whichever way it comes: MQTT, or the server's answer.
 
     A person at the device needs no permission.
@@ -631,7 +336,7 @@ class CommandSettings(_Settings):
         return _among(names, SETTINGS)
 
 
-class ReportsSettings(_Settings):
+class ReportsSettings(Table):
     """What the server is told beside recordings: it shows its operators this device by it."""
 
     enabled: bool = True
@@ -641,7 +346,7 @@ class ReportsSettings(_Settings):
     """Between two reports while something is sent or has changed; 300 at least over a metered link."""
 
 
-class RetentionSettings(_Settings):
+class RetentionSettings(Table):
     """When a recording that the server holds is let go."""
 
     delete: Literal["never", "after_verified"] = "never"
@@ -663,7 +368,7 @@ class RetentionSettings(_Settings):
         return self.keep_free
 
 
-class GroupSettings(_Settings):
+class GroupSettings(Table):
     """Files of one recording: which of them go first, and which wait."""
 
     original: Literal["always", "unmetered", "on-demand"] = "always"
@@ -675,7 +380,7 @@ class GroupSettings(_Settings):
     next, and than a person who copies them by hand."""
 
 
-class LogSettings(_Settings):
+class LogSettings(Table):
     """What is written to stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -705,7 +410,7 @@ class AgentSettings(LayeredSettings):
 
     watch: Annotated[
         tuple[WatchSettings, ...],
-        BeforeValidator(_tables),
+        BeforeValidator(tables),
         AfterValidator(_told_apart),
         OneOrMore(),
     ]
@@ -713,7 +418,7 @@ class AgentSettings(LayeredSettings):
     upload: UploadSettings = UploadSettings()
     priority: tuple[PrioritySettings, ...] = ()
     link: tuple[LinkSettings, ...] = ()
-    plan: Annotated[tuple[PlanSettings, ...], AfterValidator(_plans_told_apart)] = ()
+    plan: Annotated[tuple[PlanSettings, ...], AfterValidator(plans_told_apart)] = ()
     deadline: Annotated[tuple[DeadlineSettings, ...], Field(max_length=64)] = ()
     power: PowerSettings = PowerSettings()
     mqtt: MqttSettings = MqttSettings()
@@ -744,7 +449,7 @@ def _slot(line: str) -> Slot:
     if rate in {"off", "unlimited"}:
         return Slot(Window.parse(window), 0 if rate == "off" else None)
     try:
-        allowed = _RATE.validate_python(rate)
+        allowed = RATE.validate_python(rate)
     except ValidationError:
         raise ValueError(
             f'{line!r}: write "mon-fri 08:00-18:00 RATE" with a rate such as 500KB, "off" or'

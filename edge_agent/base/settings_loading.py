@@ -14,14 +14,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import (
-    AgentSettings,
+from edge_agent.base.rule_settings import (
     DeadlineSettings,
     LinkSettings,
     PlanSettings,
     PrioritySettings,
-    WatchSettings,
 )
+from edge_agent.base.settings import AgentSettings, WatchSettings
 from edge_agent.base.settings_check import problems_of_files, warnings_of
 from edge_host.settings import Key, Layers, Words, complaint, nearest, path_keys, suggestion
 

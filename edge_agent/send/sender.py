@@ -27,7 +27,8 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
 from edge_agent.base.helper import only_helps
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.lane_count import LanePolicy

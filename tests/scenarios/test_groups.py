@@ -6,7 +6,8 @@ import os
 import pytest
 
 from edge_agent.base.activity import Reason
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import URGENT, URGENT_METERED, PriorityRule
 from edge_agent.core.upload import State
 from edge_agent.send.group_telling import GroupTelling

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from edge_agent.base.activity import Reason
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import State
 from edge_agent.store import priorities

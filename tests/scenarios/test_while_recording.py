@@ -11,7 +11,8 @@ import pytest
 
 from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording

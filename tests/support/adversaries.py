@@ -15,7 +15,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from edge_agent.base.settings import LinkSettings, RetentionSettings, WatchSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.schedule import PriorityRule
 from tests.support.clock import VirtualClock
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem

@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.settings import (
-    LinkSettings,
-    RetentionSettings,
-    UploadSettings,
-    WatchSettings,
-)
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import RetentionSettings, UploadSettings, WatchSettings
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import PENDING, State

@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from edge_agent.base.credentials import read_secret
 from edge_agent.base.errors import ConfigError
-from edge_agent.base.settings import (
-    AgentSettings,
+from edge_agent.base.rule_settings import (
     DeadlineSettings,
     LinkSettings,
     PlanSettings,
     PrioritySettings,
-    WatchSettings,
 )
+from edge_agent.base.settings import AgentSettings, WatchSettings
 from edge_agent.base.settings_loading import _REQUIRED, _WORDS, Loaded, load
 from edge_agent.core.schedule import Ranked
 from edge_host.settings import Layers

@@ -2,7 +2,8 @@
 
 import pytest
 
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.store import priorities

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from edge_agent.base.activity import Current, ProblemCode, Reason
-from edge_agent.base.settings import DeadlineSettings
+from edge_agent.base.rule_settings import DeadlineSettings
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule
 from edge_agent.core.upload import State

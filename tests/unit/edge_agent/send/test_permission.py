@@ -9,7 +9,8 @@ import pytest
 from edge_agent.base import hold_file
 from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import AbortedError, StoreError
-from edge_agent.base.settings import LinkSettings, UploadSettings
+from edge_agent.base.rule_settings import LinkSettings
+from edge_agent.base.settings import UploadSettings
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
