@@ -57,6 +57,11 @@ class PlanSettings(Table):
 
 
 def plans_told_apart(plans: tuple[PlanSettings, ...]) -> tuple[PlanSettings, ...]:
+    """Take a few plans of which each has a name of its own.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     names = [one.name for one in plans]
     if len(plans) > MOST_FOLDERS:
         raise ValueError(f"there are {len(plans)}: at most {MOST_FOLDERS} plans are counted")

@@ -47,7 +47,11 @@ MOST_FOLDERS = 16
 
 
 def tables(value: object) -> object:
-    """Take one table for a list of one."""
+    """Take one table for a list of one.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     rows = value if isinstance(value, list | tuple) else (value,)
     if not rows or not all(isinstance(one, dict | BaseModel) for one in rows):
         raise ValueError(
@@ -57,6 +61,11 @@ def tables(value: object) -> object:
 
 
 def short_name(text: str) -> str:
+    """Take a name that fits into a file name, a topic and a label; empty: none.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if not re.fullmatch(r"([a-z0-9][a-z0-9_-]{0,30})?", text):
         raise ValueError(
             "must be 1 to 31 of a-z, 0-9, '_' and '-', beginning with a letter or digit"
@@ -65,6 +74,11 @@ def short_name(text: str) -> str:
 
 
 def short_texts(found: dict[str, str]) -> dict[str, str]:
+    """Take a few short texts by key.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     for key, text in found.items():
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", key) or key in _METADATA_TAKEN:
             raise ValueError(
@@ -91,6 +105,11 @@ def table_of_texts(value: object) -> object:
 
 
 def plain_suffix(text: str) -> str:
+    """Take what the name of a marker ends with.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,30}", text):
         raise ValueError('the end of a marker\'s name: "." and 1 to 30 letters, digits, "_" or "-"')
     return text
@@ -102,6 +121,11 @@ def none_if_zero(value: object) -> object:
 
 
 def yes_no_or_auto(value: object) -> object:
+    """Take a truth value or ``auto``.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if isinstance(value, str) and value.strip().lower() == "auto":
         return "auto"
     try:
@@ -111,7 +135,11 @@ def yes_no_or_auto(value: object) -> object:
 
 
 def code_point(value: object) -> object:
-    """Take a name or a number for a DSCP."""
+    """Take a name or a number for a DSCP.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if isinstance(value, str):
         found = DSCP.get(value.strip().lower())
         if found is not None:
@@ -124,6 +152,11 @@ def code_point(value: object) -> object:
 
 
 def plain_topic(topic: str) -> str:
+    """Take words of a topic, joined by ``/``.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}", topic):
         raise ValueError('must be words of A-Z, a-z, 0-9, "_", ".", "-", joined by "/"')
     return topic
@@ -148,7 +181,11 @@ class Share:
 
 
 def bytes_or_share(value: object) -> ByteSize | Share:
-    """Take ``"20GB"`` or ``"10%"``."""
+    """Take ``"20GB"`` or ``"10%"``.
+
+    Raises:
+        ValueError: it is none; the sentence says what would be.
+    """
     if isinstance(value, Share):
         return value
     if isinstance(value, str):
