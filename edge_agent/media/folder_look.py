@@ -170,6 +170,7 @@ class FolderLook:
         Raises:
             StoreError: some are left to the next look, and to their quiet time.
         """
+        self._reconciler.begin()
         walk = _Walk(root, 0, self._scan(root), iter(files), set())
         while self._pass_some(walk, now_s):
             pass
@@ -183,6 +184,7 @@ class FolderLook:
             self._known.clear()
             self._owes_search = True
         self._known.begin()
+        self._reconciler.begin()
         number = self._folder.looks.begin()
         scan = self._scan(root)
         return _Walk(root, number, scan, _by_hand(root, iter(scan)), set(self._settler.paths()))

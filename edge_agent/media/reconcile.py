@@ -49,8 +49,13 @@ class Reconciler:
         self._settler = settler
         self.renumbered: dict[int, int] = {}
         """Device number of a card before -> after it was plugged in again."""
+        self._rings = Rings()
         self.superseded: str | None = None
         """What the server calls the earlier content of the file that was compared last."""
+
+    def begin(self) -> None:
+        """Say that another look at the folder begins: what was seen in it is older than that."""
+        self._rings = Rings()
 
     def is_known(self, found: Found, now_s: float) -> bool:
         """Compare a file with what is remembered of its path, and move that.
@@ -104,7 +109,7 @@ class Reconciler:
         """Move a recording whose file has other content now; returns and raises as `is_known`."""
         self._settler.pauses.learn(found.path, before.identity, found.identity, now_s)
         if before.state not in (State.VERIFIED, State.KEPT):
-            if _is_overwritten(before, found.identity):
+            if self._is_overwritten(before, found.identity):
                 self._settler.forget(before.path)
                 self._activity.wait(before.id, None)
                 self._store.advance_all([overwritten(before, is_rewritten=True)])
@@ -114,6 +119,11 @@ class Reconciler:
         # The receipt is for other bytes: these are a new recording.
         self.superseded = end_version(self._store, before)
         return False
+
+    def _is_overwritten(self, before: Recording, now: Identity) -> bool:
+        """Return whether the recorder has used its name again, before it was sent."""
+        is_finished = before.state in (State.STABLE, State.SENDING) and before.origin == "watch"
+        return is_finished and self._rings.has_rewritten(before, now, LeaseProbe())
 
     def _is_renamed(self, found: Found, now_s: float) -> bool:
         """Look for the same file under a path that is no more, and follow it to the new one."""
@@ -166,12 +176,6 @@ class Reconciler:
         self._store.advance(before, event, **changes)
         log.info("upload.seen", recording_id=before.id, path=printable(found.path))
         return self._settler.watch(found.path, before.id, found.identity, now_s)
-
-
-def _is_overwritten(before: Recording, now: Identity) -> bool:
-    """Return whether the recorder has used its name again, before it was sent."""
-    is_finished = before.state in (State.STABLE, State.SENDING) and before.origin == "watch"
-    return is_finished and Rings().has_rewritten(before, now, LeaseProbe())
 
 
 def _was_missed(recording: Recording) -> bool:

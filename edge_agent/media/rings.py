@@ -24,7 +24,7 @@ _NEVER_NS = 2**63
 
 
 class Rings:
-    """What lies beside missing files, looked at once for each folder. For one search."""
+    """What lies beside missing or changed files, looked at once for each folder. For one search."""
 
     def __init__(self) -> None:
         self._folders: dict[bytes, dict[bytes, _Series]] = {}
@@ -44,12 +44,14 @@ class Rings:
         Not so what only grew, or was touched: of as many bytes as before somebody must be writing to it.
         Any doubt is False.
         """
-        before, found = recording.identity, self._series(recording)
-        if found is None or found.count < 2 or found.oldest_ns <= before.mtime_ns:
-            return False
+        before = recording.identity
         if now.inode == before.inode and now.length > before.length:
             return False
-        return now.length != before.length or probe.writer(recording.path) is Writer.SOMEBODY
+        # Before the folder is looked at: of a card whose clock was set, all files have another time.
+        if now.length == before.length and probe.writer(recording.path) is not Writer.SOMEBODY:
+            return False
+        found = self._series(recording)
+        return found is not None and found.count > 1 and found.oldest_ns > before.mtime_ns
 
     def _series(self, recording: Recording) -> _Series | None:
         folder = recording.path.rpartition(b"/")[0]
