@@ -187,5 +187,5 @@ def _foretold(found: Outlook, now: datetime, rate: float) -> Foretold:
     if not found.late:
         return Foretold(beforehand, is_near)
     files = "1 recording misses its" if found.late == 1 else f"{found.late} recordings miss their"
-    text = f"{files} deadline at {rate / 1e6:.2f} MB/s, though sent first and over links that cost"
+    text = f"{files} deadline at {rate / 1e6:.2f} MB/s, even if sent first and over links that cost"
     return Foretold(beforehand, is_near, (Note("deadline_late", text),))

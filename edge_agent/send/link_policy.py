@@ -18,7 +18,7 @@ from edge_agent.core.data_plan import DataPlan, PlanUse
 from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
 from edge_agent.core.power import PowerRule
-from edge_agent.core.schedule import Note, SendingRules, Slot, Stop, day_of, decide
+from edge_agent.core.schedule import DUE, Note, SendingRules, Slot, Stop, day_of, decide
 from edge_agent.core.upload import State
 from edge_agent.send.plan_meter import PlanMeter
 from edge_agent.send.stops import Stops
@@ -226,6 +226,8 @@ class LinkPolicy:
         """Return *verdict* with from when on a deadline matters more than what the link costs."""
         if not self.foretold.beforehand or verdict.blocked_by not in _OF_LINKS:
             return verdict
+        if verdict.urgent_from is None or verdict.urgent_from > DUE:
+            return verdict  # beyond that plan nothing goes for a deadline
         return replace(verdict, detail=f"{verdict.detail}; {self.foretold.beforehand}")
 
     def _has_urgent(self, least: int | None) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from edge_agent.base.activity import Current, ProblemCode, Reason
 from edge_agent.base.rule_settings import DeadlineSettings
+from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule
 from edge_agent.core.upload import State
@@ -74,6 +75,23 @@ def test_what_can_wait_waits_and_it_is_said_from_when_on_it_will_not(stage):
     assert "; for what has a deadline a link that costs is used from 20" in wait.detail
     assert wait.detail.endswith(" on, at 0.12 MB/s")
     assert stage.lane.now(recording).priority == 0
+
+
+@pytest.mark.parametrize(
+    ("beyond", "is_said"), [("nothing", False), ("now", False), ("deadline", True)]
+)
+def test_a_spent_plan_foretells_only_what_it_lets_go(stage, beyond, is_said):
+    plan = DataPlan("sim", 1, beyond=beyond)
+    stage.lane.store.notes.put("plans", {"sim": {"": 5}})
+    stage.lane.sender.go_by(OwnerRules([LinkRule("*", plan="sim")], plans={"sim": plan}))
+    stage.lane.record("a.mp4", bytes(MIB))
+    stage.due_in(hours=5)
+
+    stage.look()
+
+    wait = stage.waits()
+    assert wait.reason is Reason.PLAN
+    assert ("for what has a deadline" in wait.detail) is is_said
 
 
 def test_what_would_be_late_goes_over_the_link_that_costs_and_nothing_else_does(stage):
