@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
-from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts
+from edge_agent.core.data_plan import PlanUse
+from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, rule_for
 from edge_agent.core.schedule import SendingRules, decide
 from edge_agent.net import network_manager
 from edge_agent.net.interfaces import that_are_up, tunnel_among
@@ -47,8 +48,9 @@ def check_originals(settings: AgentSettings) -> Iterator[Finding]:
         text = '[groups] original = "unmetered" holds nothing back: no [[link]] rule says metered = true'
         yield Finding("WARN", "groups", text)
     for one in metered:
-        if one.daily_bytes is None:
-            text = f'[[link]] match = "{one.match}" carries nothing, proxies neither: give it daily_bytes for them'
+        if one.daily_bytes is None and not one.plan:
+            when = "" if one.metered is True else " while it is metered"
+            text = f'[[link]] match = "{one.match}" carries nothing{when}, proxies neither: give it daily_bytes for them'
             yield Finding("WARN", "groups", text)
 
 
@@ -85,15 +87,19 @@ def _address(settings: AgentSettings) -> SocketAddress:
 
 def _verdict(settings: AgentSettings, clock: Clock, interface: str | None) -> SendingRules:
     local = clock.now_utc().astimezone() if clock.is_synchronised() else None
+    rules, facts = [one.rule() for one in settings.link], _facts(settings, interface)
+    rule = rule_for(rules, interface, facts)
+    plans = {one.name: PlanUse(one.rule(), 0) for one in settings.plan}
     return decide(
-        rules=[one.rule() for one in settings.link],
+        rules=rules,
         timetable=settings.upload.slots(),
         max_rate=settings.upload.max_rate,
         interface=interface,
         local=local,
         used_today=0,
+        plan=None if rule is None else plans.get(rule.plan),
         original=settings.groups.original,
-        facts=_facts(settings, interface),
+        facts=facts,
     )
 
 
@@ -115,6 +121,8 @@ def _rules_in_words(verdict: SendingRules) -> str:
         parts.append("metered")
     if rule is not None and rule.daily_bytes is not None:
         parts.append(f"at most {size(rule.daily_bytes)} a day")
+    if rule is not None and rule.plan:
+        parts.append(f"on the data plan {rule.plan}")
     if rule is not None and rule.windows:
         parts.append("at certain times only")
     if rule is not None and rule.min_priority:

@@ -8,6 +8,7 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.operate.checks.link import check_link, check_originals
 from tests.support.rim import StillClock
 
+SIM = {"name": "sim", "bytes": "5GB"}
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -37,6 +38,11 @@ def settings(**tables):
             "nothing is sent now: the link lo is metered",
         ),
         (
+            {"link": [{"match": "lo", "metered": True, "plan": "sim"}], "plan": [SIM]},
+            "OK",
+            "holds, metered, on the data plan sim, no limit",
+        ),
+        (
             {"upload": {"timetable": ["00:00-24:00 off"]}},
             "WARN",
             "nothing is sent now: the timetable allows nothing",
@@ -62,6 +68,12 @@ METERED = {"match": "wwan*", "metered": True}
         ("on-demand", [], []),
         ("unmetered", [{**METERED, "daily_bytes": "1GB"}], []),
         ("unmetered", [], ["holds nothing back: no [[link]] rule says metered = true"]),
+        ("unmetered", [{**METERED, "plan": "sim"}], []),
+        (
+            "unmetered",
+            [{**METERED, "metered": "auto"}],
+            ["carries nothing while it is metered, pro"],
+        ),
         ("unmetered", [METERED], ["carries nothing, proxies neither: give it daily_bytes"]),
     ],
 )
