@@ -156,12 +156,12 @@ class LinkPolicy:
 
     def close(self, sent_bytes: int) -> None:
         """Look at nothing any more, and write down what was sent: *sent_bytes* by all lanes."""
-        self._around.close()
         with suppress(StoreError):
             self._looked_s = None
             self.look(self._clock.now_s(), sent_bytes)
             self._write()
             self._plans.flush()
+        self._around.close()
 
     def facts(self, interface: str | None) -> LinkFacts:
         """Return what is known of *interface*; nobody is asked where no rule about it wants to know."""

@@ -27,6 +27,7 @@ from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
 from tests.support.memory_lane import memory_lane
 from tests.support.memory_server import MemoryClient
+from tests.support.processes import wait_for
 
 MIB = 2**20
 LOOK_S = 2.0
@@ -389,6 +390,20 @@ def test_before_network_manager_has_answered_nothing_is_sent_for_two_seconds(lan
         assert wait.detail.startswith("the link wwan0: NetworkManager is just being asked about it")
         assert asked.answer() is None
         goes_on.set()
+
+
+def test_nobody_looks_for_a_hold_file_after_the_end(lane, tmp_path):
+    asked = Asked(lane, around=Surroundings(lane.clock))
+    asked.permission.go_by(OwnerRules(hold_file=os.fsencode(tmp_path / "armed")))
+    asked.answer()
+    before = {one for one in threading.enumerate() if one.name == "hold file"}
+
+    asked.permission.close()
+
+    after = {one for one in threading.enumerate() if one.name == "hold file"}
+    assert len(before) == 1
+    assert after <= before
+    wait_for(lambda: not any(one.is_alive() for one in before), "it ends")
 
 
 @pytest.mark.parametrize("made_s", [2.0**40, -1e12])
