@@ -119,11 +119,13 @@ def unknown_on(
 def _lacking(rule: LinkRule, key: str, interface: str | None, why: str) -> str:
     meanwhile = "it counts as not metered" if key == "metered" else "the rule does not count"
     what = {
-        "ssid": "which wireless network it is in",
-        "roaming": "whether it roams",
-        "metered": "whether it is metered",
+        "ssid": f"which wireless network {interface} is in",
+        "roaming": f"whether {interface} roams",
+        "metered": f"whether {interface} is metered",
     }[key]
-    return f'[[link]] match = "{rule.match}": of {interface} is not known {what} ({why}); until it is, {meanwhile}'
+    return (
+        f'[[link]] match = "{rule.match}": it is not known {what} ({why}); until it is, {meanwhile}'
+    )
 
 
 def _is_among(name: str | None, patterns: str) -> bool:

@@ -140,7 +140,7 @@ def _unknown(
     if rule.mains_only and is_fed is None:
         found.append(
             f"[power] mains_only: whether the device is on mains is not known ({why}); until it is, it"
-            " counts as being"
+            " counts as being on mains"
         )
     if rule.min_percent and not is_fed and percent is None:
         found.append(

@@ -258,7 +258,12 @@ def _blocked(
     if rule.daily_bytes is None:
         says = ", NetworkManager says" if rule.metered_if_told else ""
         return "metered", f"{link} is metered{says}; another one is waited for"
-    return "metered", f"{link} has carried its {rule.daily_bytes} bytes of today"
+    ends = "from midnight on" if local is not None else "when the clock is set"
+    allowed = f"{rule.daily_bytes / 1e6:.1f} MB"
+    return (
+        "metered",
+        f"{link} has carried the {allowed} of its daily_bytes; it is used again {ends}",
+    )
 
 
 def day_of(local: datetime | None) -> str:

@@ -102,7 +102,7 @@ def test_one_that_does_not_answer_holds_nothing_up_and_is_named(how, tmp_path, a
         [note] = wait_for(lambda: notes(here.agent), "it is told")
         state, page = here.agent.state(), here.agent.run("status")
 
-    assert note.startswith('[[link]] match = "lo": of lo is not known whether it is metered (')
+    assert note.startswith('[[link]] match = "lo": it is not known whether lo is metered (')
     assert note.endswith("); until it is, it counts as not metered")
     assert "rule_unknown" in state["problems"]
     assert "rules: [[link]] match" in page

@@ -41,7 +41,7 @@ def test_the_rule_after_one_that_cannot_be_gone_by_says_what_holds_without_it():
     assert rule_for(rules, "wlan0", HANGAR).metered is False
     assert rule_for(rules, "wlan0", NOBODY).metered is True
     assert unknown_on(rules, "wlan0", NOBODY) == (
-        '[[link]] match = "wlan*": of wlan0 is not known which wireless network it is in'
+        '[[link]] match = "wlan*": it is not known which wireless network wlan0 is in'
         " (NetworkManager does not answer); until it is, the rule does not count",
     )
 

@@ -129,7 +129,7 @@ def test_what_nobody_says_holds_nothing_and_is_said():
     assert not device.blind()
     assert device.state.unknown == (
         "[power] mains_only: whether the device is on mains is not known (the bus hangs); until it is,"
-        " it counts as being",
+        " it counts as being on mains",
         "[power] min_percent: what its battery has is not known (the bus hangs); until it is, it counts"
         " as full",
     )

@@ -217,8 +217,18 @@ def test_a_window_over_the_night_from_sunday_holds_on_monday_morning_only():
             ("metered", "the link wwan0 is metered; another one is waited for"),
         ),
         (
-            {"rules": [LinkRule("*", daily_bytes=10)], "used_today": 11},
-            ("metered", "the link wwan0 has carried its 10 bytes of today"),
+            {"rules": [LinkRule("*", daily_bytes=10**6)], "used_today": 10**6},
+            (
+                "metered",
+                "the link wwan0 has carried the 1.0 MB of its daily_bytes; it is used again from midnight on",
+            ),
+        ),
+        (
+            {"rules": [LinkRule("*", daily_bytes=10**6)], "used_today": 10**6, "local": None},
+            (
+                "metered",
+                "the link wwan0 has carried the 1.0 MB of its daily_bytes; it is used again when the clock is set",
+            ),
         ),
         ({}, (None, "")),
         ({"rules": [LinkRule("wwan*")], "used_today": 10**12}, (None, "")),
