@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         Layout(var=Path("var").resolve(), media=chosen.out).owner()
     except DemoError:
-        print("Nobody sends it now: `make run` does, also what was recorded before.")
+        print("`make run` is not running here. It sends this file as soon as you start it.")
     return 0
 
 

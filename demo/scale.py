@@ -71,7 +71,8 @@ class Site:
                 1, f"server {name}", [*_SERVER, "run", "--config", config], is_ready(ports[-1])
             )
         self._add(1, "balancer", balancer(self._folder, port, ports), is_ready(port))
-        self._add(1, "agent", [*_AGENT, "run", "--config", self._write_agent(port)], lambda: True)
+        agent = self._write_agent(port)
+        self._add(1, "agent", [*_AGENT, "run", "--config", agent], lambda: True)
         config = self._folder / f"{NAMES[0]}.toml"
         for line in (
             f"  drop recordings into   {self._media}",
@@ -81,6 +82,8 @@ class Site:
             f"  full logs              {self._folder}",
             "",
             f"  what has arrived:      {' '.join(_SERVER)} list --config {config}",
+            f"  what the agent does:   {' '.join(_AGENT)} status --config {agent}",
+            "  In a second terminal:  make demo   (records ten seconds of video)",
             "  Kill a server, and it is started again; the others go on. Ctrl-C here stops everything.",
         ):
             self._screen.say(line)
