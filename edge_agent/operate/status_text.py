@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_agent.base.activity import FAILURES
 from edge_agent.core.left_out import from_document, sentence
 from edge_agent.operate.figures import duration, files, size
 from edge_agent.operate.file_table import failure, place, table, wrapped
+from edge_agent.operate.problem_words import IN_WORDS
 from edge_agent.report.state_document import held_back, status_line
 from edge_host.terminal import plain
 
@@ -32,7 +32,7 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
         )
     if document["problems"]:
         lines.append(f"problems: {', '.join(document['problems'])}")
-        lines += [f"{code}: {FAILURES[code]}" for code in document["problems"] if code in FAILURES]
+        lines += [f"{code}: {IN_WORDS[code]}" for code in document["problems"] if code in IN_WORDS]
     lines += [f"rules: {note}" for note in document.get("notes", ())]
     lines += [f"open files: {limit}" for limit in answer["limits"]]
     if (held := held_back(document)) is not None:
@@ -86,6 +86,8 @@ def _left(document: Mapping[str, Any]) -> str:
     current, rate = document["current"], document["rate_bytes_per_s"]
     if current is None:
         return ""
+    if document["blocked_by"] is not None:
+        rate = None  # of what was sent before it: nothing says when it goes on
     left = max(0, document["queue"]["bytes"] - current["acknowledged"])
     said = f", {size(left)} left"
     return f"{said}, {duration(left / rate)} at {size(rate)}/s" if rate else said

@@ -2,10 +2,11 @@
 
 import pytest
 
-from edge_agent.base.activity import Activity, Current
+from edge_agent.base.activity import Activity, Current, ProblemCode
 from edge_agent.base.settings import WatchSettings
 from edge_agent.media.folders import Folders
 from edge_agent.operate.file_table import table
+from edge_agent.operate.problem_words import IN_WORDS
 from edge_agent.operate.status_text import failed_page, status_page
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
@@ -71,6 +72,34 @@ def state(tmp_path):
 def page(state, files=(), width=80, **more):
     answer = {"running": True, "state": state, "files": list(files), "limits": [], **more}
     return status_page(answer, "drone-1", width).split("\n")
+
+
+def test_nobody_is_told_how_long_it_takes_while_nothing_goes(state):
+    document = state(files=1, count=30_000_000, rate=2_000_000)
+    document |= {"blocked_by": "plan", "blocked_detail": "the plan is used up"}
+
+    assert "1 file, 30.0 MB, 20.0 MB left;" in " ".join(page(document, width=None))
+
+
+def test_each_problem_is_told_with_what_to_do(state):
+    document = state()
+    document["problems"] = ["clock_unsynced", "mqtt_auth", "plan_low"]
+
+    lines = page(document, width=None)
+
+    assert "problems: clock_unsynced, mqtt_auth, plan_low" in lines
+    [clock] = [line for line in lines if line.startswith("clock_unsynced: ")]
+    assert clock.endswith("enable an NTP client")
+    assert any(line.startswith("mqtt_auth: the broker refuses the login") for line in lines)
+
+
+def test_no_problem_is_a_code_alone():
+    told_by_another_line = {
+        "source_missing", "card_absent", "source_silent", "permission", "source_io", "left_out",
+        "rule_unknown", "hold_stale", "plan_low", "deadline_late",
+    }  # fmt: skip
+
+    assert set(ProblemCode) - set(IN_WORDS) == told_by_another_line
 
 
 def test_what_is_left_of_the_whole_queue_and_how_long_it_takes(state):
