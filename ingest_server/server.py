@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -143,6 +143,7 @@ class IngestServer:
                 self._resources,
                 lead=lead,
                 on_lead=self._deliveries.keep_only,
+                mends_first=config.storage.blobs is None,
             )
             self.app = self._app(observer)
             """The application, for a container that is not ours."""
@@ -305,12 +306,8 @@ class IngestServer:
             address=str(self.address) if listens else None,
             url=self.url if listens else None,
             auth=self.config.auth.mode,
-            open_uploads=recovery.open_uploads,
-            resumed=recovery.resumed,
-            strays=recovery.strays,
-            lost=recovery.lost,
-            shortened=recovery.shortened,
             left_whole=left_whole,
+            **({} if self.config.storage.blobs else asdict(recovery)),  # else it is told later
         )
         self._tell_of_proxy()
         self._tell_of_page()

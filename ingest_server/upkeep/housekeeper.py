@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 
 import structlog
 
@@ -54,13 +55,17 @@ class Housekeeper:
         *,
         lead: Lead = SOLE,
         on_lead: Callable[[], None] = lambda: None,
+        mends_first: bool = True,
     ) -> None:
         """Join the parts; nothing happens before `recover`.
 
         Args:
+            mends_first: what an earlier run left is taken up before requests come; else soon after that, where
+                asking the store of bytes about every upload takes a while.
             on_lead: what else is to be put in order when this server leads instead of another.
         """
         self._on_lead = on_lead
+        self._mends_first = mends_first
         self._lead = lead
         self._term: int | None = None
         """In which the house was last kept from here."""
@@ -74,7 +79,7 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
     def recover(self) -> Recovery:
-        """Take up what the last run left; before requests come.
+        """Take up what the last run left, where that is done before requests come.
 
         On return every half-published and every half-verified upload is being read, and then
         published, in the background.
@@ -82,6 +87,8 @@ class Housekeeper:
         Raises:
             Refused: the database failed.
         """
+        if not self._mends_first:
+            return Recovery()
         with self._lead.acting() as term:
             found = self._recover() if term is not None else Recovery()
             self._term = term
@@ -116,7 +123,7 @@ class Housekeeper:
             self._thread.join(timeout_s)
 
     def _keep_house(self) -> None:
-        looks = 0
+        looks = 0 if self._mends_first else int(EVERY_S / LOG_EVERY_S) - 1
         while not self._store.stopping.wait(LOG_EVERY_S):
             looks += 1
             try:
@@ -143,7 +150,10 @@ class Housekeeper:
             if term is None:
                 return
             if term != self._term:
-                self._recover()  # what the one that led before has left half done
+                found = (
+                    self._recover()
+                )  # what the one that led before, or an earlier run, has left half done
+                log.info("housekeeping.begun", **asdict(found))
                 self._on_lead()
                 self._term = term
             self._keep_shared()

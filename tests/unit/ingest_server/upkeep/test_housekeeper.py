@@ -4,6 +4,7 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.upkeep.housekeeper import Housekeeper
+from ingest_server.upkeep.recovery import Recovery
 from tests.support.switched_lead import SwitchedLead
 
 
@@ -28,3 +29,14 @@ def test_what_a_new_leader_could_not_put_in_order_is_tried_again(site):
     keeper.keep_all()
 
     assert tried == [[], []], "each after the parts were looked at, and once more"
+
+
+def test_where_asking_about_every_upload_takes_a_while_no_request_waits_for_it(site):
+    site.blobs.create_part("0" * 32)
+    keeper = Housekeeper(site.store, site.receiver, site.audit, mends_first=False)
+
+    found = keeper.recover()
+    at_the_start = site.blobs.part_ids()
+    keeper.keep_all()
+
+    assert (found, at_the_start, site.blobs.part_ids()) == (Recovery(), ["0" * 32], [])
