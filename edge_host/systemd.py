@@ -34,13 +34,23 @@ def passed_sockets(environ: Mapping[str, str], *, pid: int) -> list[socket.socke
                 "systemd.socket_refused", error=error.strerror, action="none: goes on without"
             )
             continue
-        if one.family == socket.AF_UNIX:
+        why = _why_not(one)
+        if why is None:
             passed.append(one)
         else:
             one.close()
-            action = "none: give it a path in ListenStream="
-            log.warning("systemd.socket_refused", error="it is open to the network", action=action)
+            action = "none: give it a path in ListenStream=, without Accept=yes"
+            log.warning("systemd.socket_refused", error=why, action=action)
     return passed
+
+
+def _why_not(one: socket.socket) -> str | None:
+    if one.family != socket.AF_UNIX:
+        return "it is open to the network"
+    is_stream = one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    if not is_stream or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "nobody can connect to it"
+    return None
 
 
 class Notifier:

@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -102,3 +104,35 @@ def test_without_a_watchdog_nobody_is_asked():
 )
 def test_no_socket_is_taken_that_systemd_has_not_opened_for_this_process(environ):
     assert passed_sockets(environ, pid=7) == []
+
+
+_AS_SYSTEMD = """
+import os, socket, sys
+from edge_host.systemd import passed_sockets
+made = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+        socket.socketpair()[0], socket.socket(socket.AF_INET)]
+for number, one in enumerate((made[0], made[1], made[3])):
+    one.bind(("127.0.0.1", 0) if one.family == socket.AF_INET else os.path.join(sys.argv[1], str(number)))
+made[0].listen()
+made[3].listen()
+kept = [os.dup(one.fileno()) for one in made]  # above those that are passed
+for number, fd in enumerate(kept):
+    os.dup2(fd, 3 + number)
+found = passed_sockets({"LISTEN_PID": "7", "LISTEN_FDS": "4"}, pid=7)
+print("".join(f"taken {one.fileno()}" for one in found))
+os._exit(0)
+"""
+
+
+def test_of_what_systemd_hands_over_only_a_local_socket_that_listens_is_taken(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_SYSTEMD, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[-1] == "taken 3"
+    assert done.stdout.count("nobody can connect to it") == 2
+    assert done.stdout.count("it is open to the network") == 1
