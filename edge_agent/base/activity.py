@@ -247,6 +247,14 @@ class View:
         return None if found is None else found.away
 
     @property
+    def silent(self) -> frozenset[str]:
+        """Names of the watched folders that do not answer: of what lies there nothing is asked."""
+        away = ((name, one.away) for name, one in self.folders.items())
+        return frozenset(
+            name for name, why in away if why is not None and why.reason is Reason.SOURCE_SILENT
+        )
+
+    @property
     def problems(self) -> frozenset[ProblemCode]:
         """Those that were raised, and what follows from the folders and from what is left out."""
         of_rules = (code for code, _ in self.rule_notes)

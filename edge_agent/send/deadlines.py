@@ -122,11 +122,12 @@ class Deadlines:
         return max(_SLOWEST, rate)
 
     def _works(self, rules: Sequence[Deadline], now: datetime) -> Iterator[Work]:
-        """Yield what can be sent and has a deadline."""
+        """Yield what can be sent and has a deadline; of a folder that is silent nothing can."""
+        silent = self._activity.view().silent
         current, running_s = self._activity.current, self._store.running.now_s()
         for one in self._pages():
             rule = _rule_of(one, rules)
-            if rule is None:
+            if rule is None or (one.origin == "watch" and one.watch in silent):
                 continue
             left = one.identity.length
             if current is not None and current.recording_id == one.id:

@@ -72,11 +72,7 @@ class Waits:
     @property
     def silent(self) -> frozenset[str]:
         """Names of the watched folders that do not answer: of what lies there nothing is asked."""
-        folders = self._activity.view().folders.items()
-        away = ((name, one.away) for name, one in folders)
-        return frozenset(
-            name for name, why in away if why is not None and why.reason is Reason.SOURCE_SILENT
-        )
+        return self._activity.view().silent
 
     def hold(self, recording_id: str, reason: Reason, detail: str, wait_s: float) -> float:
         """Let one recording wait; return 0: the lane goes on with the next."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge_agent.base.activity import Current, ProblemCode, Reason
+from edge_agent.base.activity import Current, ProblemCode, Reason, Wait
 from edge_agent.base.rule_settings import DeadlineSettings
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
@@ -105,6 +105,19 @@ def test_what_would_be_late_goes_over_the_link_that_costs_and_nothing_else_does(
 
     assert stage.lane.now(other).state is State.STABLE
     assert stage.waits().reason is Reason.METERED
+
+
+def test_what_lies_in_a_silent_folder_makes_nothing_else_go_over_a_link_that_costs(stage):
+    lane = stage.lane
+    silent = lane.record("front.mp4", bytes(64 * MIB))
+    lane.store.update(silent, watch="front")
+    other = lane.record("rear.mp4", b"x")
+    lane.activity.miss_folder(Wait(Reason.SOURCE_SILENT, "front: silent"), watch="front")
+    stage.due_in(hours=0.1)
+
+    stage.look()
+
+    assert [lane.now(one).priority for one in (silent, other)] == [0, 0]
 
 
 def test_after_a_dip_of_the_rate_what_can_wait_waits_again(stage):
