@@ -7,7 +7,7 @@ the store, a little late, so that a card is not written for each request.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -175,11 +175,12 @@ class LinkPolicy:
         """Return whether the last `look` holds no more, for *sent_bytes* changed what a plan has left."""
         return sent_bytes - self._counted >= self._good_for
 
-    def look(self, now_s: float, sent_bytes: int) -> SendingRules:
+    def look(self, now_s: float, sent_bytes: int, *, silent: Collection[str] = ()) -> SendingRules:
         """Return what is allowed now.
 
         Args:
             sent_bytes: by all lanes, since they were made.
+            silent: names of folders of which nothing can be sent, however urgent.
         """
         looked_s = self._looked_s
         is_fresh = looked_s is not None and 0 <= now_s - looked_s < _LOOK_S
@@ -216,7 +217,7 @@ class LinkPolicy:
         self._verdict = self._with_deadlines(
             replace(verdict, notes=(*notes, *verdict.notes, *self.foretold.notes))
         )
-        if self._has_urgent(self._verdict.urgent_from):
+        if self._has_urgent(self._verdict.urgent_from, silent):
             self._verdict = self._verdict.for_urgent()
         self.last = LinkInUse(interface, self._verdict)
         self._looked_s = now_s
@@ -230,9 +231,11 @@ class LinkPolicy:
             return verdict  # beyond that plan nothing goes for a deadline
         return replace(verdict, detail=f"{verdict.detail}; {self.foretold.beforehand}")
 
-    def _has_urgent(self, least: int | None) -> bool:
+    def _has_urgent(self, least: int | None, silent: Collection[str]) -> bool:
         """Return whether something is to be sent that a person wants now, whatever the rules say."""
-        return least is not None and bool(self._store.due(*WORK, at_least=least, limit=1))
+        return least is not None and bool(
+            self._store.due(*WORK, at_least=least, silent=silent, limit=1)
+        )
 
     def _count_on_plan(
         self, rule: LinkRule | None, day: date | None, gained: int, now_s: float

@@ -70,7 +70,7 @@ class Permission:
 
         Running requests are broken off where they are forbidden, and kept to the allowed rate.
         """
-        found = self._policy.look(now_s, self._throttle.sent)
+        found = self._policy.look(now_s, self._throttle.sent, silent=self._waits.silent)
         self._throttle.limit(found.max_rate)
         self._keep_to_priority(found.min_priority)
         self._hold_originals(found)

@@ -7,10 +7,11 @@ from contextlib import closing
 import pytest
 
 from edge_agent.base import hold_file
-from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.activity import ProblemCode, Reason, Wait
 from edge_agent.base.errors import StoreError
 from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
+from edge_agent.core.schedule import URGENT_METERED
 from edge_agent.send.link_policy import OwnerRules
 from edge_agent.send.surroundings import Surroundings
 from tests.support.memory_lane import memory_lane
@@ -109,6 +110,18 @@ def test_bytes_of_a_day_count_on_the_link_that_carried_them_whatever_comes_then(
     asked.interface = None
     asked.answer()
     asked.interface = "wwan0"
+
+    assert asked.answer().reason is Reason.METERED
+
+
+def test_what_is_wanted_now_in_a_silent_folder_opens_no_link_that_costs(lane):
+    asked = Asked(lane, "wwan0")
+    asked.rules(LinkRule("wwan*", metered=True))
+    wanted = lane.store.update(lane.record("a.mp4", b"a"), watch="front")
+    lane.store.choose_priority(wanted, URGENT_METERED)
+    assert asked.answer() is None
+
+    lane.activity.miss_folder(Wait(Reason.SOURCE_SILENT, "front: silent"), watch="front")
 
     assert asked.answer().reason is Reason.METERED
 
