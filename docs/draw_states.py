@@ -113,7 +113,7 @@ def told(event: str) -> str:
 
 def on_the_server() -> Iterator[str]:
     """Yield what the page says of an upload on the server."""
-    yield "# The life of an upload on the server"
+    yield "## An upload on the server"
     yield ""
     yield "From the table in `ingest_server/core/record.py`."
     yield ""
@@ -125,7 +125,7 @@ def on_the_server() -> Iterator[str]:
         yield from (f"    {before} --> {state}" for state in record.State if state in after)
         if not after:
             yield f"    {before} --> [*]"
-    yield from ("```", "", "## The steps of publishing", "")
+    yield from ("```", "", "### The steps of publishing", "")
     yield "In this order, each durable before the next where the table says so (docs/adr/0016, 0020)."
     yield ""
     yield from ("| done | state | a start after a power cut |", "|---|---|---|")
@@ -136,9 +136,14 @@ def on_the_server() -> Iterator[str]:
 def page() -> str:
     """Return the whole page: what each state means, then the table as a diagram."""
     lines = [
-        "# The life of a recording",
+        "# States of recordings and uploads",
         "",
-        "Made by `python docs/draw_states.py` from the table in `edge_agent/core/upload.py`.",
+        "What `edge-agent status` and `ingest-server list` name, and what follows what. This page is made from the",
+        "code by `python docs/draw_states.py`.",
+        "",
+        "## A recording on the device",
+        "",
+        "From the table in `edge_agent/core/upload.py`.",
         "",
         "| state | meaning |",
         "|---|---|",
@@ -162,7 +167,7 @@ def page() -> str:
         "Only `verified` leads to `released`: nothing is let go without the server's receipt. Every",
         "state that is not final has a way out, `failed` among them.",
         "",
-        "## Who moves a recording",
+        "### Who moves a recording",
         "",
         "These places and no other; the store carries it out, in one transaction with what is told.",
         "",
