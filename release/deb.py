@@ -23,11 +23,13 @@ from release.targets import MACHINES, PYTHONS, SIDES, TREE
 
 PARTS = Path(__file__).parent / "debian"
 _PROGRAMS = {"agent": ("edge-agent", "edge_agent"), "server": ("ingest-server", "ingest_server")}
-_SHARED = {
+SHARED = {
     "agent": (
         "config.example.toml",
         "deploy/systemd/chacha20.conf",
+        "deploy/systemd/growing-restart.conf",
         "deploy/systemd/openssl-chacha20.cnf",
+        "deploy/systemd/recorder-hooks.socket",
     ),
     "server": ("server.example.toml", "deploy/nginx/ingest-server.conf"),
 }
@@ -126,7 +128,7 @@ class Package:
     def _put_rest(self, root: Path) -> None:
         share = root / "usr/share" / self.name
         share.mkdir(parents=True)
-        for name in _SHARED[self.side]:
+        for name in SHARED[self.side]:
             shutil.copyfile(self.tree / name, share / Path(name).name)
         doc = root / "usr/share/doc" / self.name
         doc.mkdir(parents=True)
