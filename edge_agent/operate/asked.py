@@ -92,16 +92,18 @@ def now(settings: AgentSettings, names: Sequence[str], *, metered: bool) -> tupl
     lines: list[str] = []
     are_all = True
     for name in names:
+        taken_as = f"{name}:"
         if not os.path.lexists(name) and is_id(name):
             request: dict[str, Any] = {"file_id": name}
             cmd = "upload_now"
+            taken_as = f"{name}: no such file is here, and"
         else:
             request = {"paths": [str(Path(name).absolute())]}
             cmd = "now"
         try:
             answer, is_running = do(settings, cmd, metered=metered, **request)
         except AgentError as error:
-            lines.append(f"{name}: {error}")
+            lines.append(f"{taken_as} {error}")
             are_all = False
             continue
         lines.append(f"{name}: {answer['message']}{'' if is_running else NOT_RUNNING}")

@@ -73,7 +73,9 @@ def test_each_that_cannot_be_says_why_and_the_others_go(device):
     absent, unknown, folder, taken = out.splitlines()
     assert code == 1
     assert absent.endswith("absent.mp4: No such file or directory")
-    assert "no recording has the file_id" in unknown
+    assert unknown.startswith(
+        f"{'0' * 32}: no such file is here, and no recording has"
+    )
     assert "it is a folder" in folder
     assert "it goes first" in taken
 
