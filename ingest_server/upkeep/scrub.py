@@ -158,6 +158,10 @@ class Scrub:
                 self._note(read.upload_id, digest, identity)
             if fitting:
                 return None
+            if self._is_another(path, length, digest):
+                return None  # published while this worked, under a name that was free again
+            if identity is None or not self._is_still(path, identity):
+                return finding(Fault.UNREADABLE, "it changed since it was read: run this again")
             detail = (
                 f"it has {length} bytes instead of {newest.length}"
                 if length != newest.length
@@ -174,6 +178,17 @@ class Scrub:
             return finding(Fault.UNREADABLE, error.strerror or str(error))
         finally:
             report.length_done = due
+
+    def _is_another(self, path: str, length: int, digest: Digest) -> bool:
+        """Whether these bytes are what an upload has published there by now, or is about to."""
+        published = self._state.receipts(path)
+        return any((one.length, one.digest) == (length, digest) for one in published) or (
+            self._state.is_being_published(path, besides="")
+        )
+
+    def _is_still(self, path: str, identity: str) -> bool:
+        now = self._blobs.identity(path)
+        return now is not None and self._blobs.is_unwritten(identity, now)
 
     def _corrupt(
         self, finding: Callable[..., FaultyFile], path: str, receipt: Receipt, detail: str

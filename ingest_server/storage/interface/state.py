@@ -105,8 +105,8 @@ class Queries(Protocol):
         record = self.find(receipt.upload_id)
         return record is not None and self.is_used_since(receipt.published_as, record)
 
-    def receipts(self) -> list[Receipt]:
-        """Return the receipts of all published files; of repeated uploads the first one's.
+    def receipts(self, path: str | None = None) -> list[Receipt]:
+        """Return the receipts of all published files, or of those at *path*; of repeated uploads the first one's.
 
         Without those that `[retention]` removed.
         """

@@ -134,9 +134,10 @@ class MemoryQueries(Queries):
     def reading(self, upload_id: str) -> Reading | None:
         return self.tables.readings.get(upload_id)
 
-    def receipts(self) -> list[Receipt]:
+    def receipts(self, path: str | None = None) -> list[Receipt]:
         found = (one.receipt for one in self._standing() if one.receipt is not None)
-        return list({(one.upload_id, one.published_as): one for one in found}.values())
+        known = {(one.upload_id, one.published_as): one for one in found}
+        return [one for one in known.values() if path in {None, one.published_as}]
 
     def is_being_published(self, target: str, *, besides: str) -> bool:
         return any(

@@ -114,9 +114,11 @@ class SqlQueries(Queries):
         upload, identity, digest, run, read_s, read_at = row
         return Reading(upload, identity, Digest(digest), run, read_s, read_at)
 
-    def receipts(self) -> list[Receipt]:
+    def receipts(self, path: str | None = None) -> list[Receipt]:
+        which, values = ("", ()) if path is None else (" AND target = ?", (path,))
         rows = self.rows(
-            "SELECT receipt FROM uploads WHERE state = 'complete' AND removed_at IS NULL"
+            f"SELECT receipt FROM uploads WHERE state = 'complete' AND removed_at IS NULL{which}",
+            *values,
         )
         found = (Receipt.from_json(json.loads(row[0])) for row in rows)
         return list({(one.upload_id, one.published_as): one for one in found}.values())

@@ -412,6 +412,8 @@ class TestPublished:
         assert state.removals() == [removal]
         assert {state.get(one.id).removed_at for one in (first, repeated)} == {"2026-12-01"}
         assert [one.published_as for one in state.receipts()] == ["c"]
+        assert [one.published_as for one in state.receipts("c")] == ["c"]
+        assert state.receipts("a") == []
         assert state.published(record(9), 5, DIGEST) == [published(3, "c")]
         state.run(lambda rows: rows.end_removal("a"))
         assert state.removals() == []

@@ -176,6 +176,45 @@ def test_a_crash_between_the_two_names_loses_nothing_and_is_told_again(site, mon
     assert site.published() == {}
 
 
+def test_what_was_published_under_a_name_that_came_free_meanwhile_stays(site):
+    first, second = (site.upload(name.encode() * 1000, name) for name in ("a.mp4", "b.mp4"))
+    blobs, report, anew = FileBlobs(site.data_dir), Report(), []
+
+    def replace_the_second(_report, path):
+        if path == first.published_as and not anew:
+            (site.data_dir / "published" / second.published_as).unlink()
+            anew.append(site.upload(b"another" * 1000, "b.mp4"))
+
+    blobs.look()
+    Scrub(site.state, blobs, site.clock).run(replace_the_second, report)
+    blobs.close()
+
+    assert [one.published_as for one in anew] == [second.published_as]
+    assert (report.findings, told(site)) == ([], [])
+    assert site.published()[second.published_as] == b"another" * 1000
+
+
+def test_what_has_the_name_of_a_rotten_file_by_the_time_that_was_read_stays(site):
+    receipt = site.upload(b"hello" * 1000)
+    flip_a_bit(site, receipt.published_as)
+    blobs, report, anew = FileBlobs(site.data_dir), Report(), []
+
+    def replace_it(_report, path):
+        if not anew:
+            (site.data_dir / "published" / path).unlink()
+            anew.append(site.upload(b"hello" * 1000))
+
+    blobs.look()
+    Scrub(site.state, blobs, site.clock).run(replace_it, report)
+    blobs.close()
+
+    assert [(one.verdict, one.quarantined_as) for one in report.findings] == [
+        (Fault.UNREADABLE, None)
+    ]
+    assert site.published() == {receipt.published_as: b"hello" * 1000}
+    assert scrub(site).findings == []
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
