@@ -41,6 +41,8 @@ class Leadership(Lead):
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._term: int | None = None
         self._until_s = float("-inf")
+        self._is_away = False
+        """Whether the database did not answer the last time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lead", daemon=True)
 
@@ -79,8 +81,14 @@ class Leadership(Lead):
         try:
             term = self._state.lead(self.name, self._leads_s)
         except Refused as refused:
-            log.warning("lead.not_asked", error=str(refused))
+            if not self._is_away:  # said once, and not each time that it is asked
+                log.warning(
+                    "lead.not_asked",
+                    error=f"{refused}: until it answers, no webhook is told from here and no upload expires",
+                )
+            self._is_away = True
             return
+        self._is_away = False
         if term is not None:
             self._until_s = asked_s + _SOONER * self._leads_s
         if term != self._term:
