@@ -41,6 +41,8 @@ class Unwritten:
         self._documents: dict[tuple[str, str], bytes] = {}
         self._bytes = 0
         self._is_urgent = False
+        self._is_away = False
+        """Whether the database failed the last time."""
         self._samples: dict[tuple[str, int, int], Samples] = {}
         self.writing = threading.Lock()
         """Held from taking a batch to the end of its transaction, and while a device is forgotten; taken
@@ -112,8 +114,11 @@ class Unwritten:
         try:
             self._store.save(batch.facts, batch.documents, batch.samples, said_s=batch.said_s)
         except Refused as refused:
-            log.warning("fleet.not_written", devices=len(batch.facts), error=str(refused))
+            if not self._is_away:  # said once, and not every second that it is tried again
+                log.warning("fleet.not_written", devices=len(batch.facts), error=str(refused))
+            self._is_away = True
             return False
+        self._is_away = False
         return True
 
     def failed(self, batch: Batch) -> None:

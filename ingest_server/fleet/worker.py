@@ -62,6 +62,8 @@ class FleetWorker:
             **dict.fromkeys(steps, (now_s + MINUTE_S, MINUTE_S)),
             **dict.fromkeys(often, (now_s + LOOK_S, LOOK_S)),
         }
+        self._failing: set[Callable[[], object]] = set()
+        """What a database refused the last time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -87,12 +89,17 @@ class FleetWorker:
         try:
             if work not in self._of_leader:
                 work()
-                return
-            with self._lead.acting() as term:
-                if term is not None:
-                    work()
+            else:
+                with self._lead.acting() as term:
+                    if term is not None:
+                        work()
+            self._failing.discard(work)
         except Refused as refused:
-            log.warning("fleet.step_failed", error=str(refused))
+            if (
+                work not in self._failing
+            ):  # said once, and not every second that the database is away
+                log.warning("fleet.step_failed", error=str(refused))
+            self._failing.add(work)
         except Exception as error:
             # The page may be wrong for a while; a fleet that is not looked at any more would be for ever.
             log.exception("fleet.step_failed", error=type(error).__name__)

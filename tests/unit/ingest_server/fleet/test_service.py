@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.fleet.settings import FleetSettings
@@ -59,6 +60,25 @@ def test_a_full_disk_keeps_no_report_from_being_taken(make_fleet):
     fleet.pass_s(30)
     assert [one.device for one in fleet.store.devices()] == ["drone-1"]
     assert fleet.store.document("drone-1", "state") is not None
+
+
+def test_a_database_that_is_away_is_told_of_once_each_time(make_fleet):
+    class Away(Failing):
+        def unanswered(self, device=None):
+            self._refuse()
+            return super().unanswered(device)
+
+    fleet = make_fleet(Away())
+    with capture_logs() as logs:
+        for _ in range(2):
+            fleet.report()
+            fleet.store.is_full = True
+            fleet.pass_s(60)
+            fleet.store.is_full = False
+            fleet.pass_s(60)
+
+    told = [one["event"] for one in logs if one["log_level"] == "warning"]
+    assert sorted(told) == ["fleet.not_written"] * 2 + ["fleet.step_failed"] * 2
 
 
 def test_a_database_that_is_begun_anew_is_told_everything_again(fleet):
