@@ -46,6 +46,7 @@ def test_only_what_is_new_goes_over_the_link_and_each_content_is_published(tmp_p
         assert contents(here) == [LOG + number * TAIL for number in range(3)]
 
 
+@pytest.mark.nightly
 def test_a_kill_of_both_programs_costs_at_most_what_was_under_way(tmp_path):
     with site(tmp_path, watch={"append": ["*.csv"]}, upload={"max_rate": "1MB"}) as here:
         here.agent.start()

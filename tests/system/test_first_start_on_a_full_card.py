@@ -65,6 +65,7 @@ def test_where_nothing_can_be_written_all_is_sent_and_nothing_let_go_before_ther
         assert (tmp_path / "device" / "state" / "agent.db").stat().st_size > 0
 
 
+@pytest.mark.nightly
 def test_where_little_is_left_it_makes_room_by_itself(tmp_path):
     with (
         small_disk(tmp_path / "device", size="20M") as disk,

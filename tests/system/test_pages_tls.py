@@ -14,7 +14,7 @@ from tests.support.processes import wait_for
 from tests.support.recordings import make_recording, sha256
 from tests.support.requirements import require
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(120)]
 
 OWN_CA = [block for block in blocks(Path("docs/own-ca.md")) if block.what == "own-ca"]
 TWO_MACHINES = list(blocks(Path("docs/two-machines.md")))

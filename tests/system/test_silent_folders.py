@@ -80,6 +80,7 @@ def test_a_folder_that_falls_silent_in_mid_file_holds_up_no_other_and_goes_on_by
         assert "source_silent" not in after["problems"]
 
 
+@pytest.mark.nightly
 def test_an_agent_that_starts_and_stops_beside_a_silent_folder_sends_the_others(tmp_path):
     with (
         fuse_that_falls_silent(tmp_path / "front", below=tmp_path / "below") as front,
