@@ -13,11 +13,15 @@ from edge_agent.media.folders import Folders
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
+from edge_agent.send.surroundings import hold_of_order
+from edge_agent.store.orders import Orders
 from edge_agent.store.recordings import Store
 
 
 def read_status(settings: AgentSettings) -> dict[str, Any]:
     """Return ``running``, ``state`` (the document that goes to the broker), ``files`` and ``limits``.
+
+    Where no agent runs, ``stopped_by`` says what people have ordered that keeps the next start from sending.
 
     Raises:
         AgentError: neither an agent nor its database is there, or this user may read neither.
@@ -48,6 +52,13 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         )
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())
-        return {"running": False, "state": snapshots(), "files": files, "limits": []}
+        answer = {"running": False, "state": snapshots(), "files": files, "limits": []}
+        return {**answer, "stopped_by": _orders(store.orders)}
     finally:
         store.close()
+
+
+def _orders(orders: Orders) -> list[str]:
+    paused, held = orders.paused(), orders.held()
+    said = [] if paused is None else [paused.detail]
+    return said if held is None else [*said, hold_of_order(held).detail]

@@ -24,6 +24,7 @@ def status_page(answer: Mapping[str, Any], device_id: str, width: int | None = N
     """Return the page, in lines of at most *width* characters; None: one line for each thing."""
     document = answer["state"]
     lines = _head(document, device_id, is_running=answer["running"])
+    lines += [f"the next start sends nothing: {why}" for why in answer.get("stopped_by", ())]
     queue = document["queue"]
     if queue["failed"]:
         lines.append(

@@ -73,9 +73,7 @@ def test_each_that_cannot_be_says_why_and_the_others_go(device):
     absent, unknown, folder, taken = out.splitlines()
     assert code == 1
     assert absent.endswith("absent.mp4: No such file or directory")
-    assert unknown.startswith(
-        f"{'0' * 32}: no such file is here, and no recording has"
-    )
+    assert unknown.startswith(f"{'0' * 32}: no such file is here, and no recording has")
     assert "it is a folder" in folder
     assert "it goes first" in taken
 
@@ -88,6 +86,22 @@ def test_a_name_that_is_no_text_does_nothing_on_the_terminal(device):
 
     assert code == 0
     assert out.rstrip("\n").isprintable()
+
+
+def test_what_keeps_the_next_start_from_sending_is_in_the_status_until_it_is_taken_back(device):
+    device.run("now", device.record("a.mp4"))
+
+    device.run("pause")
+    device.run("hold", "--reason", "armed")
+    ordered = device.run("status")[1]
+    device.run("resume")
+    device.run("release")
+
+    assert (
+        'the next start sends nothing: paused by a person; "edge-agent resume" goes on\n' in ordered
+    )
+    assert 'the next start sends nothing: "edge-agent hold" holds everything (armed)' in ordered
+    assert "the next start sends nothing" not in device.run("status")[1]
 
 
 def test_a_rescan_without_an_agent_is_what_its_start_does(device):
