@@ -25,7 +25,7 @@ MEANING = {
     State.SENDING: "the server knows the upload; bytes are on their way",
     State.SENT: "every byte is acknowledged; the digests are being compared",
     State.VERIFIED: "the server's receipt is on disk here; the file may be let go",
-    State.RELEASED: "the file is gone from the device",
+    State.RELEASED: "this content is gone from the device: the file was deleted, or written on",
     State.KEPT: "verified, and stays while `[retention] delete` says so, or for `edge-agent upload` sent it",
     State.FAILED: "kept for a person; `edge-agent status` names the problem",
     State.OVERWRITTEN: "deleted by its recorder, which keeps a ring of files, before it was sent; counted",
