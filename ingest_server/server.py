@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -307,7 +307,7 @@ class IngestServer:
             url=self.url if listens else None,
             auth=self.config.auth.mode,
             left_whole=left_whole,
-            **({} if self.config.storage.blobs else asdict(recovery)),  # else it is told later
+            **({} if self.config.storage.blobs else recovery.told()),  # else it is told later
         )
         self._tell_of_proxy()
         self._tell_of_page()

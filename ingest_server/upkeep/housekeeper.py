@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 
 import structlog
 
@@ -153,7 +152,7 @@ class Housekeeper:
                 found = (
                     self._recover()
                 )  # what the one that led before, or an earlier run, has left half done
-                log.info("housekeeping.begun", **asdict(found))
+                log.info("housekeeping.begun", **found.told())
                 self._on_lead()
                 self._term = term
             self._keep_shared()

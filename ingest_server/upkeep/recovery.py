@@ -36,6 +36,16 @@ class Recovery:
     shortened: int = 0
     """Uploads whose part file is shorter than what was recorded; the rest is asked for again."""
 
+    def told(self) -> dict[str, int]:
+        """Return it as the log tells it."""
+        return {
+            "open_uploads": self.open_uploads,
+            "resumed": self.resumed,
+            "strays": self.strays,
+            "lost": self.lost,
+            "shortened": self.shortened,
+        }
+
 
 def clear_parts(state: StateStore, blobs: Blobs) -> int:
     """Remove part files of uploads that have ended, set aside those that nobody knows.
