@@ -81,7 +81,8 @@ class StabilityCheck:
         self._store = store
         self._activity = activity
         self._probe = probe
-        self._wake_sender = wake_sender
+        self.wake_sender = wake_sender
+        """Called when there may be something to send."""
         self._holders = Holders()
         self.pauses = Pauses(store.notes, folder.name)
         self._unfinished: dict[bytes, _Unfinished] = {}
@@ -302,7 +303,7 @@ class StabilityCheck:
             self._store.prioritise(settled)  # their length is known now
         self._activity.touch()
         if settled:
-            self._wake_sender()
+            self.wake_sender()
         return settled
 
 

@@ -197,6 +197,7 @@ class Watcher:
             self._is_root_lost = False
             log.info("folder.restored", path=str(self._folder.path))
             self._activity.miss_folder(None, watch=self._folder.name)
+            self._settler.wake_sender()  # of a silent folder lanes ask nothing meanwhile
         return root
 
     def _miss(self, why: Wait, now_s: float) -> None:

@@ -42,3 +42,14 @@ def test_however_many_they_are_the_folder_is_looked_at_once_a_scan(
 
     assert len(looks) <= most
     assert not folder.store.in_states(State.FAILED)
+
+
+def test_a_folder_that_is_back_wakes_the_sender_which_asked_nothing_of_it_meanwhile(folder):
+    away = folder.media.rename(folder.media.with_name("away"))
+    folder.look()
+    before = folder.sender_woken
+    away.rename(folder.media)
+
+    folder.look()
+
+    assert folder.sender_woken == before + 1
