@@ -68,7 +68,7 @@ def _list() -> Schema:
         {"200": _json("One page.", told)},
         ("storage-failed",),
         parameters=[
-            query("device", schema_of(DeviceId)),
+            query("device", _TEXT),
             query("state", {"enum": list(STATES)}),
             query("cursor", _TEXT),
             query("limit", whole_number(1, groups.MAX_PAGE, groups.DEFAULT_PAGE)),

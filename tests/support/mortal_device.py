@@ -126,7 +126,7 @@ class MortalDevice:
         )
         self.janitor.on_replaced = self._ask_anew
         self.watchers = [self._new_watcher(one) for one in self.folders]
-        while_recording = WhileRecording(
+        self._while_recording = WhileRecording(
             self.sender.shared,
             lambda: self._connect(way),
             self.folders,
@@ -147,7 +147,7 @@ class MortalDevice:
             **{one.worker: one.step for one in self.watchers},
             "sender": self.sender.step,
             "janitor": self.janitor.step,
-            "while-recording": while_recording.step,
+            "while-recording": self._while_recording.step,
             "groups": groups.step,
         }
         self._due_s = dict.fromkeys(self._steps, now_s)
@@ -211,6 +211,7 @@ class MortalDevice:
     def close(self) -> None:
         with suppress(PowerCut):
             self.sender.close()
+        self._while_recording.close()
         for one in self._clients:
             one.close()
         self._database.is_dead = True

@@ -9,7 +9,8 @@ from tests.support.seaweed import seaweed
 pytestmark = pytest.mark.slow
 
 SOME = "own and (created_sent_completed or created_sent_and_published or come_in_pieces)"
-SUITES = [f"tests/contract/test_{name}.py" for name in ("native", "tus", "rufh", "compat_frago")]
+SUITES = ["tests/contract/tus"]
+SUITES += [f"tests/contract/test_{name}.py" for name in ("native", "rufh", "compat_frago")]
 
 
 @pytest.fixture(scope="module")

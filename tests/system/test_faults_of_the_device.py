@@ -93,7 +93,7 @@ def test_a_full_card_with_recordings_and_state_is_sent_and_freed_without_a_perso
     assert said["action"].startswith("goes on with what it has held back; make room")
 
 
-def test_a_start_on_a_full_disk_is_one_sentence_and_the_next_start_with_room_works(tmp_path):
+def test_a_start_on_a_full_disk_sends_all_the_same_and_says_so(tmp_path):
     with (
         small_disk(tmp_path / "device" / "state", size="2m") as disk,
         site(tmp_path) as here,
@@ -101,16 +101,13 @@ def test_a_start_on_a_full_disk_is_one_sentence_and_the_next_start_with_room_wor
         make_recording(here.agent.media / "flight.mp4", seconds=0.5)
         disk.fill()
         here.agent.start()
-        wait_for(lambda: here.agent.child.ended() is not None, "it gives up")
-        log = here.agent.end_of_log()
-        code = here.agent.child.ended()
-        disk.make_room()
-        here.agent.start()
         here.wait_until_published(1)
+        said = next(line for line in here.agent.log() if line.get("event") == "state.in_memory")
+        disk.make_room()
+        wait_for(lambda: (here.agent.state_dir / "agent.db").exists(), "it is written down")
 
-        assert code == 1
-        assert "Traceback" not in log
-        assert "full" in log or "No space left" in log
+        assert "full" in said["error"]
+        assert "Traceback" not in here.agent.end_of_log()
 
 
 def test_recordings_on_a_read_only_card_are_sent_kept_and_not_hammered(tmp_path):
