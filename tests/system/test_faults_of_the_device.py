@@ -104,7 +104,7 @@ def test_a_start_on_a_full_disk_sends_all_the_same_and_says_so(tmp_path):
         here.wait_until_published(1)
         said = next(line for line in here.agent.log() if line.get("event") == "state.in_memory")
         disk.make_room()
-        wait_for(lambda: (here.agent.state_dir / "agent.db").exists(), "it is written down")
+        wait_for((here.agent.state_dir / "agent.db").exists, "it is written down")
 
         assert "full" in said["error"]
         assert "Traceback" not in here.agent.end_of_log()

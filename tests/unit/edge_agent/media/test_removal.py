@@ -117,7 +117,7 @@ def test_a_program_that_opens_it_in_between_finds_every_byte_again_a_thousand_ti
     clip, probe, program
 ):
     """Half the time right after nobody had it open, half the time at once with us."""
-    draw, delay = random.Random(7), 6000
+    draw, ahead = random.Random(7), 0
     outcomes: Counter[str] = Counter()
     for number in range(2000):
         for left in clip.parent.iterdir():
@@ -126,8 +126,8 @@ def test_a_program_that_opens_it_in_between_finds_every_byte_again_a_thousand_ti
         verified = identity_of(clip.stat())
         is_after_asking = number % 2 == 0
         if not is_after_asking:
-            program.go(6000 + draw.randrange(1000))
-            for _ in range(delay):
+            program.go(max(0, -ahead) + draw.randrange(1000))
+            for _ in range(max(0, ahead)):
                 pass
 
         outcome = take_away(clip, verified, probe, program, is_after_asking=is_after_asking)
@@ -138,8 +138,8 @@ def test_a_program_that_opens_it_in_between_finds_every_byte_again_a_thousand_ti
         assert not any(os.fsencode(name).startswith(PREFIX) for name in there)
         outcomes[outcome] += 1
         if not is_after_asking:
-            # Later if the program came too late, else earlier: so the two meet again and again.
-            delay = max(0, delay + (100 if outcome == "unlinked" else -100))
+            # The program gets a start if it came too late, else we do: so the two meet again and again.
+            ahead += 200 if outcome == "unlinked" else -200
     assert outcomes["put back"] + outcomes["changed"] >= 1000, outcomes
     assert outcomes["unlinked"], outcomes
 
