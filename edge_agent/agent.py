@@ -26,10 +26,10 @@ from typing import Any
 import structlog
 
 from edge_agent.base import patience
-from edge_agent.base.activity import ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import ConfigError, StoreError
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import is_insecure
 from edge_agent.base.settings_loading import Loaded

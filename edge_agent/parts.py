@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, StateLock
 from edge_agent.base.worker_thread import WorkerThread

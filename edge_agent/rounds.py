@@ -7,10 +7,10 @@ import hashlib
 import structlog
 
 from edge_agent import memory
-from edge_agent.base.activity import ProblemCode
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.worker_thread import stuck_workers
 from edge_agent.media.retry import retry_on_new_way

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.retention import is_low
 from edge_agent.media import answers

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     SourceChangedError,
@@ -26,6 +26,7 @@ from edge_agent.base.errors import (
 )
 from edge_agent.base.helper import only_helps
 from edge_agent.base.patience import SilentError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.recording import SOURCE_CHANGED, Recording
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.retention import quiet_s
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 

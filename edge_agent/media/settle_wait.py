@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from edge_agent.base.activity import Reason, Wait
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.left_out import Cause, cause_of
 from edge_agent.media import beneath
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.stability import (

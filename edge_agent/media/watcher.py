@@ -15,9 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StoreError
 from edge_agent.base.patience import SilentError
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.left_out import WANTED, Cause, Told, cause_of, sentence
 from edge_agent.media import answers, beneath
 from edge_agent.media.announced import (

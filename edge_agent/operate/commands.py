@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from edge_agent.base.activity import Activity, View
+from edge_agent.base.activity import Activity
 from edge_agent.base.errors import StoreError
+from edge_agent.base.view import View
 from edge_agent.core.command import Command, UnfitError, arguments
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.announced import Announcement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edge_agent.base.activity import FAILURES, ProblemCode
+from edge_agent.base.reasons import FAILURES, ProblemCode
 
 _MEDIA_FOLDER = 'docs/install.md, "The media folder"'
 

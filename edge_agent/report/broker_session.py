@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import BrokerError, read_login
 from edge_agent.report.fallback import fallback_note, remembers_fallback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
 from edge_agent.report.event_delivery import EventDelivery
 from edge_agent.report.outgoing import Outgoing

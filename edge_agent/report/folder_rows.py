@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edge_agent.base.activity import View, Wait
+from edge_agent.base.view import View, Wait
 from edge_agent.core.upload import State
 from edge_agent.media.folder import Folder
 from edge_agent.store.recordings import pending_bytes, pending_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.heard import NOT_AUTHORISED, Acknowledged, Message, Subscribed

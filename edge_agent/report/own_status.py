@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import structlog
 
-from edge_agent.base.activity import ProblemCode
 from edge_agent.base.clock import Clock
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.report import payloads
 from edge_agent.report.broker_session import BrokerSession
 from edge_agent.report.outgoing import Outgoing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode
 
 log = structlog.get_logger(__name__)
 

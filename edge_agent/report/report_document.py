@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edge_agent.base.activity import View
+from edge_agent.base.view import View
 from edge_agent.core.recording import Recording
 from edge_agent.report.payloads import encode
 from edge_agent.report.recording_row import describe

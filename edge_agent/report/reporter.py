@@ -15,9 +15,10 @@ from typing import Any
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report import payloads
 from edge_agent.report.broker_check import check_broker

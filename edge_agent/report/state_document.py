@@ -12,17 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from edge_agent.base.activity import (
-    FAILURES,
-    Activity,
-    Current,
-    ProblemCode,
-    Reason,
-    Travel,
-    View,
-    Wait,
-)
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
+from edge_agent.base.reasons import FAILURES, ProblemCode, Reason
+from edge_agent.base.view import Current, Travel, View, Wait
 from edge_agent.core.groups import Role
 from edge_agent.core.left_out import WANTED, from_document, in_document
 from edge_agent.core.recording import Recording, age_s

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from edge_agent.base.activity import Activity, Current
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import AbortedError, StoreError
+from edge_agent.base.view import Current
 from edge_agent.core.progress import eta_s
 from edge_agent.core.recording import Recording
 from edge_agent.media.source import PIECE_BYTES, Source

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason
+from edge_agent.base.activity import Activity
 from edge_agent.base.errors import (
     AbortedError,
     ChannelError,
@@ -32,6 +32,7 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UploadLostError,
 )
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.left_out import Cause
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_MISSING, SOURCE_UNREADABLE, Recording

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.errors import SourceError, StoreError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import SOURCE_DELETED, Recording
 from edge_agent.media.source import Source

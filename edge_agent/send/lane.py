@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     AbortedError,
@@ -25,6 +25,8 @@ from edge_agent.base.errors import (
     TransportError,
     UnauthorizedError,
 )
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.recording import Recording
 from edge_agent.media.source import Source
 from edge_agent.send.body import WORKER, ThrottledBody

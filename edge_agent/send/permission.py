@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import structlog
 
-from edge_agent.base.activity import Reason, Wait
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.groups import Role
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.recording import Recording

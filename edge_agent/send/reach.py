@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
     ChannelError,
@@ -21,6 +21,8 @@ from edge_agent.base.errors import (
     UnauthorizedError,
     UntrustedError,
 )
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.recording import Recording
 from edge_agent.send.retries import Retries
 from edge_agent.send.waits import Waits

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.credentials import FOR_SERVER, read_secret
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.core.report_pace import ReportTiming

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_agent.base.activity import Travel
+from edge_agent.base.view import Travel
 from edge_agent.core.growing import (
     AT_REST_S,
     BLOCK_BYTES,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import TransportError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.plan import MIB, differing
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.pacing import Pace
 
 _LATELY_S = 3.0

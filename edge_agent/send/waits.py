@@ -8,8 +8,10 @@ from itertools import islice
 
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.schedule import Note
 
 SHORTEST_WAIT_S = 0.2

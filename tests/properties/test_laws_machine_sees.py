@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.stability import Writer as WhoWrites
 from edge_agent.media import beneath, folder_look, removal
 from edge_agent.media.identity import identity_of

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.base.activity import Reason
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import Reason
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from tests.support.lanes import lanes

@@ -7,8 +7,8 @@ import random
 import httpx
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.upload import Event, State
 from tests.support.lane import scene
 from tests.support.link import FINE, LOGIN_PAGE, Fault, problem

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode
 from edge_agent.base.errors import UploadLostError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
 from edge_agent.net.way import Learned
 from tests.support.lane import scene

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.reasons import Reason
 from edge_agent.core.upload import State
 from tests.support.lane import scene
 from tests.support.link import FINE, Fault

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.reasons import Reason
 from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
 from edge_agent.core.schedule import PriorityRule

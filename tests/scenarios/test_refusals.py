@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.upload import Event, State
 from edge_agent.media.source import Source, _translate
 from tests.support.lane import scene

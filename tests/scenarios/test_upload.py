@@ -6,8 +6,8 @@ import struct
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.base.activity import Reason
 from edge_agent.base.errors import SourceUnreadableError
+from edge_agent.base.reasons import Reason
 from edge_agent.core.left_out import Cause
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.rule_settings import LinkSettings
 from edge_agent.base.settings import UploadSettings
 from edge_agent.core.data_plan import DataPlan

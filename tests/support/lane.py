@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_agent.base.activity import Activity, Reason
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import Reason
 from edge_agent.base.settings import RetentionSettings, UploadSettings, WatchSettings
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Found, Recording

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock, SystemClock
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.reporter import Reporter

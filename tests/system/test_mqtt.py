@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.payloads import encode, offline
 from tests.support.mosquitto import Mosquitto, listening
 from tests.support.reporting import QUICK, Reporting

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.fallback import fallback_note
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES
 from tests.support.mosquitto import Mosquitto, listening

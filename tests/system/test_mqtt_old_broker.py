@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.fallback import fallback_note
 from edge_agent.report.reporter import check_broker

@@ -26,7 +26,7 @@ from importlib.metadata import requires, version
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import MqttSettings
 from edge_agent.report.broker_login import read_login
 from edge_agent.report.heard import Connected, Ended, Message, Received

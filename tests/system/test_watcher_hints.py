@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.clock import SystemClock
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import WatchSettings
 from edge_agent.core.upload import State
 from edge_agent.media.folder import Folder

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.reasons import Reason
 from edge_agent.base.settings import AgentSettings
 from ingest_server.config.loading import ServerConfig
 

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from edge_agent.base import worker_thread
-from edge_agent.base.activity import FAILURES, ProblemCode
 from edge_agent.base.errors import AgentError
+from edge_agent.base.reasons import FAILURES, ProblemCode
 from edge_agent.base.settings_loading import load
 from edge_agent.base.state_lock import StateLock
 from edge_agent.cli import main

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Current, Wait
 
 WAIT = Wait(Reason.LINK, "no route", 5.0)
 

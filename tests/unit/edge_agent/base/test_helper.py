@@ -3,8 +3,9 @@
 import pytest
 import structlog
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.helper import only_helps
+from edge_agent.base.reasons import ProblemCode
 
 
 def call(error: BaseException | None) -> str:

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from edge_agent.base import tls
-from edge_agent.base.activity import Reason
 from edge_agent.base.errors import ClockError, ConfigError, UnauthorizedError
+from edge_agent.base.reasons import Reason
 from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.native import NativeClient
 from ingest_server.front.tls import TlsFiles as ServerFiles

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from edge_agent.base.activity import Reason
+from edge_agent.base.reasons import Reason
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
 from edge_agent.media.announced import Announcement, NoRecordingError, recording_at

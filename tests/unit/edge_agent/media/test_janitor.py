@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.settings import RetentionSettings, WatchSettings
 from edge_agent.core.retention import ASIDE_S, RetentionVerdict, is_low, quiet_s, verdict
 from edge_agent.core.stability import Writer

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from edge_agent.base.activity import Activity, Current
+from edge_agent.base.activity import Activity
+from edge_agent.base.view import Current
 from edge_agent.core.upload import State
 from edge_agent.media import folder_look, missing
 from edge_agent.media.seen_files import SeenFiles

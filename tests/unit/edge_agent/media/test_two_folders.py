@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.base.activity import Reason, Wait
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.recording import SOURCE_MISSING, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at

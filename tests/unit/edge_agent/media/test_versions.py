@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from edge_agent.base.activity import Current
+from edge_agent.base.view import Current
 from edge_agent.core.recording import SOURCE_CHANGED
 from edge_agent.core.upload import Event, State
 from edge_agent.report.recording_row import describe

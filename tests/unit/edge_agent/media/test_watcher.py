@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.recording import Recording
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer

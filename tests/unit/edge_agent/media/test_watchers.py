@@ -4,8 +4,10 @@ import threading
 
 import pytest
 
-from edge_agent.base.activity import Activity, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.settings import WatchSettings
+from edge_agent.base.view import Wait
 from edge_agent.base.worker_thread import WorkerThread
 from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe

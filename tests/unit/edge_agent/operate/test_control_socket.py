@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from edge_agent import cli
-from edge_agent.base.activity import Activity, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import Reason
 from edge_agent.base.settings import WatchSettings
+from edge_agent.base.view import Wait
 from edge_agent.core.upload import Event, State
 from edge_agent.media.folders import Folders
 from edge_agent.operate.command_handlers import RecordingHandlers

@@ -2,8 +2,10 @@
 
 import pytest
 
-from edge_agent.base.activity import Activity, Current, ProblemCode
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import WatchSettings
+from edge_agent.base.view import Current
 from edge_agent.media.folders import Folders
 from edge_agent.operate.file_table import table
 from edge_agent.operate.problem_words import IN_WORDS

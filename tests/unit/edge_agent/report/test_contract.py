@@ -5,7 +5,7 @@ import json
 import jsonschema_rs
 import pytest
 
-from edge_agent.base.activity import ProblemCode, Reason
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.command import SETTINGS, VOCABULARY
 from edge_agent.core.left_out import Cause
 from edge_agent.report import contract

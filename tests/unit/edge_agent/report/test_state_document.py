@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge_agent.base.activity import Activity, Current, ProblemCode, Reason, Wait
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.settings import WatchSettings
+from edge_agent.base.view import Current, Wait
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.upload import Event
 from edge_agent.media.folders import Folders

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from edge_agent.base.activity import Current, ProblemCode, Reason, Wait
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.base.rule_settings import DeadlineSettings
+from edge_agent.base.view import Current, Wait
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import DUE, URGENT, PriorityRule

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.base.activity import Activity, ProblemCode
+from edge_agent.base.activity import Activity
 from edge_agent.base.errors import LinkDownError
+from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from edge_agent.send.held_sources import HeldSources

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.base.activity import Activity, Reason
+from edge_agent.base.activity import Activity
+from edge_agent.base.reasons import Reason
 from edge_agent.core.lane_count import LanePolicy
 from edge_agent.core.recording import Found, Identity
 from edge_agent.core.schedule import URGENT

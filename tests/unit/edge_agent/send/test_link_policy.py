@@ -7,8 +7,9 @@ from contextlib import closing
 import pytest
 
 from edge_agent.base import hold_file
-from edge_agent.base.activity import ProblemCode, Reason, Wait
 from edge_agent.base.errors import StoreError
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.hold import Maker
 from edge_agent.core.link_rule import LinkRule
 from edge_agent.core.schedule import URGENT_METERED

@@ -2,8 +2,9 @@
 
 import pytest
 
-from edge_agent.base.activity import Reason, Wait
 from edge_agent.base.errors import SourceSilentError
+from edge_agent.base.reasons import Reason
+from edge_agent.base.view import Wait
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from tests.support.lane import scene

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from edge_agent.base.activity import Reason
 from edge_agent.base.errors import LinkDownError
+from edge_agent.base.reasons import Reason
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from tests.support.memory_lane import memory_lane
