@@ -15,8 +15,8 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.base.worker_thread import stuck_workers
 from edge_agent.media.retry import retry_on_new_way
 from edge_agent.parts import Parts
+from edge_agent.report.in_words import status_line
 from edge_agent.report.standing_log import StandingLog
-from edge_agent.report.state_document import status_line
 from edge_host.systemd import Notifier
 from edge_host.version import own_version
 

@@ -23,7 +23,7 @@ from edge_agent.operate.command_handlers import (
     Outcome,
     Steering,
 )
-from edge_agent.report.state_document import reason_of
+from edge_agent.report.waiting import reason_of
 from edge_agent.store.holdings import Held
 from edge_agent.store.recordings import Store
 from upload_protocol.fetch_query import FetchQuery

@@ -13,7 +13,7 @@ from edge_agent.core.left_out import from_document, sentence
 from edge_agent.operate.figures import duration, files, size
 from edge_agent.operate.file_table import failure, place, table, wrapped
 from edge_agent.operate.problem_words import IN_WORDS
-from edge_agent.report.state_document import held_back, status_line
+from edge_agent.report.in_words import held_back, status_line
 from edge_host.terminal import plain
 
 _WAITING, _FAILED, _DONE = 15, 5, 3

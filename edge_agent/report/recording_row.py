@@ -8,7 +8,8 @@ from edge_agent.base.view import View
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
 from edge_agent.core.upload import State
-from edge_agent.report.state_document import percent, reason_of
+from edge_agent.report.state_document import percent
+from edge_agent.report.waiting import reason_of
 
 DONE = (State.VERIFIED, State.KEPT, State.RELEASED)
 

@@ -14,12 +14,11 @@ from typing import Any, Final
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
-from edge_agent.base.reasons import FAILURES, ProblemCode, Reason
-from edge_agent.base.view import Current, Travel, View, Wait
-from edge_agent.core.groups import Role
-from edge_agent.core.left_out import WANTED, from_document, in_document
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.base.view import Current, View, Wait
+from edge_agent.core.left_out import in_document
 from edge_agent.core.recording import Recording, age_s
-from edge_agent.core.schedule import DUE, URGENT
+from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import PENDING, State
 from edge_agent.media.folders import Folders
 from edge_agent.report.folder_rows import (
@@ -29,9 +28,10 @@ from edge_agent.report.folder_rows import (
     together,
     waiting_for_folder,
 )
+from edge_agent.report.in_words import LAME
+from edge_agent.report.waiting import OF_SETTLING, SETTLED, UNFINISHED, blocking
 from edge_agent.store.recordings import Store, pending_bytes, pending_files
 from edge_host.clock import rfc3339
-from edge_host.terminal import plain
 
 STATES: Final = (
     "starting",
@@ -61,14 +61,9 @@ _STATE_OF_REASON = {
     Reason.STILL_RECORDING: "idle",
     Reason.ON_DEMAND: "idle",
 }
-SETTLED: Final = (State.STABLE, State.SENDING, State.SENT)
-"""States in which a recording could be sent."""
 _LOOKED_AT = 50
 _NOTES = 8
-_UNFINISHED = (State.SEEN, State.GROWING)
-_OF_SETTLING = frozenset({Reason.STILL_RECORDING, Reason.PERMISSION})
-_LAME = frozenset({ProblemCode.WATCHER_FAILED, ProblemCode.SENDER_FAILED})
-_ERRORS = _LAME | {ProblemCode.STORE}
+_ERRORS = LAME | {ProblemCode.STORE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +181,10 @@ class StateDocuments:
 
     def _named(self, wait: Wait, counts: Mapping[State, tuple[int, int]]) -> Wait:
         """Return *wait* with the name of the recording that is waited for, where it is one."""
-        unfinished = sum(counts.get(state, (0, 0))[0] for state in _UNFINISHED)
-        if unfinished != 1 or wait.reason not in _OF_SETTLING:
+        unfinished = sum(counts.get(state, (0, 0))[0] for state in UNFINISHED)
+        if unfinished != 1 or wait.reason not in OF_SETTLING:
             return wait
-        found = self._store.in_states(*_UNFINISHED, limit=1)
+        found = self._store.in_states(*UNFINISHED, limit=1)
         return replace(wait, detail=f"{found[0].name}: {wait.detail}") if found else wait
 
     def _oldest_age_s(self, now: datetime, view: View, *, is_synced: bool) -> int | None:
@@ -198,147 +193,6 @@ class StateDocuments:
         if oldest is None:
             return None
         return age_s(oldest, running_s=self._store.running.now_s(), now=now if is_synced else None)
-
-
-def blocking(view: View, counts: Mapping[State, tuple[int, int]]) -> Wait | None:
-    """Return why nothing is sent although something waits; None while something is sent, or idle."""
-    if view.blocked_by is not None:
-        return _of_folder(view.blocked_by, view)
-    if view.current is not None:
-        return None
-    if ProblemCode.STORE in view.problems:
-        # What is found now cannot be remembered, so it is in no count of what waits.
-        return Wait(Reason.DISK, "state_dir cannot be written: is its disk full or read-only?")
-    if view.folder is not None:
-        return view.folder
-    if view.travels:
-        return _travelling(view)
-    unfinished = sum(counts.get(state, (0, 0))[0] for state in _UNFINISHED)
-    if unfinished:
-        own = [one for one in view.waits.values() if one.reason in _OF_SETTLING]
-        if unfinished == len(own) == 1:
-            return own[0]
-        if unfinished == 1:
-            detail = "it is being written, or was a moment ago"
-        else:
-            detail = f"{unfinished} recordings are being written, or were a moment ago"
-        return Wait(Reason.STILL_RECORDING, detail)
-    return None
-
-
-def _travelling(view: View) -> Wait:
-    """Return how far what is sent while it is recorded is, of many the one that is furthest behind."""
-    furthest = max(view.travels.values(), key=lambda one: one.lag_s)
-    wait = _still(furthest)
-    if len(view.travels) == 1:
-        return wait
-    return Wait(
-        wait.reason, f"{len(view.travels)} recordings are written to; of one, {wait.detail}"
-    )
-
-
-def _still(travel: Travel) -> Wait:
-    detail = (
-        f"being recorded, and sent meanwhile: {travel.acknowledged / 1e6:.1f} of {travel.length / 1e6:.1f} MB"
-        f" are at the server, {travel.lag_s:.0f} s behind the recorder"
-    )
-    return Wait(Reason.STILL_RECORDING, detail)
-
-
-def reason_of(recording: Recording, view: View) -> Wait | None:
-    """Return why *recording* waits (law L5); None: it is being sent, or has nothing to wait for.
-
-    A verified one may wait to be deleted.
-    """
-    if recording.state is State.VERIFIED:
-        return view.waits.get(recording.id)
-    if recording.state not in PENDING:
-        return None
-    is_current = view.current is not None and view.current.recording_id == recording.id
-    if is_current:
-        return view.blocked_by
-    is_watched = recording.origin == "watch"
-    if (travel := view.travels.get(recording.id)) is not None and recording.state is State.GROWING:
-        return _still(travel)
-    holds_all = view.blocked_by is not None and view.blocked_by.holds_all
-    if holds_all and recording.state not in (State.SEEN, State.GROWING):
-        return view.blocked_by
-    if (own := view.waits.get(recording.id)) is not None:
-        return _of_folder(own, view, recording.watch) if is_watched else own
-    if is_watched and (away := view.away(recording.watch)) is not None:
-        return away
-    if view.originals is not None:
-        is_metered = view.originals.reason is Reason.METERED
-        if _is_held(recording, DUE if is_metered else URGENT):
-            return view.originals
-    if recording.state in (State.SEEN, State.GROWING):
-        return Wait(Reason.STILL_RECORDING, "being written, or was a moment ago")
-    if view.blocked_by is not None:
-        return view.blocked_by
-    if view.current is None:
-        return Wait(Reason.QUEUED, "its turn is next, or the server is just being asked about it")
-    return Wait(Reason.QUEUED, "other recordings are sent first")
-
-
-def _is_held(recording: Recording, least: int) -> bool:
-    """Return whether *recording* waits where originals do."""
-    is_wanted = recording.priority >= least
-    return recording.role is Role.ORIGINAL and recording.state in SETTLED and not is_wanted
-
-
-def _of_folder(wait: Wait, view: View, watch: str | None = None) -> Wait:
-    """Return why the whole folder is away, where *wait* is for a file that is; None: in any of them."""
-    if wait.reason is not Reason.SOURCE_MISSING:
-        return wait
-    away = view.away(watch) if watch is not None else view.any_away
-    return wait if away is None else away
-
-
-def status_line(document: Mapping[str, Any]) -> str:
-    """Return the document as one line for a person."""
-    return plain(_in_words(document))
-
-
-def _in_words(document: Mapping[str, Any]) -> str:
-    current, queue = document["current"], document["queue"]
-    waiting = max(0, queue["files"] - (current is not None))
-    tail = f", {waiting} waiting" if waiting else ""
-    if document["state"] in ("starting", "stopping"):
-        return str(document["state"])
-    if lame := sorted(_LAME & set(document["problems"])):
-        return f"error ({lame[0]}): {FAILURES[lame[0]]}{tail}"
-    if document["blocked_by"] is not None:
-        return f"waiting ({document['blocked_by']}): {document['blocked_detail']}{tail}"
-    if current is not None:
-        rate = document["rate_bytes_per_s"]
-        speed = "" if rate is None else f" at {rate / 1e6:.1f} MB/s"
-        return f"sending {current['name']} {current['percent']:.0f} %{speed}{tail}"
-    failed = f", {queue['failed']} failed" if queue["failed"] else ""
-    sent = f"{document['totals']['files_done']} sent so far"
-    return f"idle, {sent}{tail}{failed}{_left_out(document)}"
-
-
-def held_back(document: Mapping[str, Any]) -> str | None:
-    """Return in words what is held back while smaller files go; None: nothing is."""
-    held = document.get("held")
-    if not held:
-        return None
-    until = (
-        "somebody fetches them"
-        if held["reason"] == "on_demand"
-        else "the link is not metered any more"
-    )
-    originals = "1 original" if held["files"] == 1 else f"{held['files']} originals"
-    return f"held back until {until}: {originals} ({held['bytes'] / 1e6:.1f} MB)"
-
-
-def _left_out(document: Mapping[str, Any]) -> str:
-    count = sum(
-        one.count
-        for one in from_document(document.get("left_out") or {})
-        if one.cause not in WANTED
-    )
-    return f", {count} left out" if count else ""
 
 
 def _state(view: View, wait: Wait | None) -> str:

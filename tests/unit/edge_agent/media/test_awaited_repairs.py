@@ -8,7 +8,7 @@ from edge_agent.base.settings import RetentionSettings
 from edge_agent.core.upload import Event, State
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.identity import identity_of
-from edge_agent.report.state_document import reason_of
+from edge_agent.report.waiting import reason_of
 from tests.support.lane import scene
 
 QUARTER_S = 15 * 60

@@ -19,7 +19,7 @@ from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.mounts import Space
 from edge_agent.media.removal import hidden_path
 from edge_agent.media.retry import retry_named
-from edge_agent.report.state_document import reason_of
+from edge_agent.report.waiting import reason_of
 from tests.support.lane import GIB, scene
 from tests.support.link import Fault, problem
 from upload_protocol.digests import Digest

@@ -17,7 +17,7 @@ from edge_agent.media.folder import NameRules
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
 from edge_agent.media.scan import Scan, is_gone
-from edge_agent.report.state_document import blocking
+from edge_agent.report.waiting import blocking
 from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock, WatchedFolder, watched_folder

@@ -18,13 +18,9 @@ from edge_agent.operate.figures import size
 from edge_agent.operate.status_text import status_page
 from edge_agent.operate.upload_display import show
 from edge_agent.operate.upload_text import change_line, progress_line
-from edge_agent.report.state_document import (
-    LinkUse,
-    StateDocuments,
-    percent,
-    reason_of,
-    status_line,
-)
+from edge_agent.report.in_words import status_line
+from edge_agent.report.state_document import LinkUse, StateDocuments, percent
+from edge_agent.report.waiting import reason_of
 from edge_agent.send.waits import Waits
 from edge_agent.store.recordings import Store
 from tests.support.rim import StillClock
