@@ -8,6 +8,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for upload_protocol, which needs the standard library alone
+sys.path.insert(0, str(Path(__file__).parent))
+
+import own_requests  # noqa: E402  # beside this file, which is in no package
+from sphinx.util import logging  # noqa: E402
 
 project = "Edge uploader"
 author = "The edge-uploader founders"
@@ -20,14 +24,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "sphinxcontrib.mermaid",
 ]
 
 # A link to a page or a heading that is not there is a warning, and a warning fails the build.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r".*")]
 myst_heading_anchors = 4
-myst_fence_as_directive = ["mermaid"]
 
 # Three dots stand for what an example leaves out; no language has them.
 suppress_warnings = ["misc.highlighting_failure"]
@@ -58,6 +60,16 @@ def _read(_app: Any, page: str, source: list[str]) -> None:
         source[0] += _DECISIONS
 
 
+def _look(app: Any, fault: Exception | None) -> None:
+    """Warn, which fails the build, of each page that would fetch something from elsewhere when it is read."""
+    if fault is None:
+        for page, address in own_requests.in_site(Path(app.outdir)):
+            logging.getLogger(__name__).warning(
+                "%s loads %s: the site loads its own files only", page, address
+            )
+
+
 def setup(app: Any) -> None:
     """Be called by Sphinx."""
     app.connect("source-read", _read)
+    app.connect("build-finished", _look)

@@ -29,7 +29,7 @@ PAGES = sorted(
 COMMANDS = frozenset({"console", "sh", "bash", "python", "js"})
 """The languages of what a reader runs; for Python and JavaScript, the whole block is one program."""
 
-SHOWN = frozenset({"text", "toml", "json", "yaml", "http", "mermaid", "{toctree}", "{eval-rst}"})
+SHOWN = frozenset({"text", "toml", "json", "yaml", "http", "{toctree}", "{eval-rst}"})
 """The languages of what a reader only looks at."""
 
 STAGES = {

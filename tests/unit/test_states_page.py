@@ -1,7 +1,11 @@
 """The page that shows the state table is the state table."""
 
 import importlib.util
+import re
+from html import unescape
 from pathlib import Path
+
+import pytest
 
 from edge_agent.core.upload import FINAL, TRANSITIONS, State
 
@@ -17,6 +21,18 @@ def draw_states():
 
 def test_the_page_is_what_the_table_draws():
     assert (DOCS / "states.md").read_text(encoding="utf-8") == draw_states().page()
+
+
+@pytest.mark.parametrize("of", ["recording", "upload"])
+def test_a_figure_shows_the_arrows_of_its_table_and_no_others(of):
+    titles = re.findall(
+        r"<title>(.*?)</title>", (DOCS / f"figures/states-{of}.svg").read_text("utf-8")
+    )
+    drawn = sorted(tuple(unescape(one).split("->")) for one in titles if "gt;" in one)
+
+    table = getattr(draw_states(), f"of_a{'n' * (of == 'upload')}_{of}")()
+
+    assert drawn == sorted((before, after) for before, after, _ in table)
 
 
 def test_only_verified_leads_to_released():
