@@ -180,12 +180,15 @@ class BodyReceiver:
         most = min(settings.read_bytes, max(FIRST_READ_BYTES, writer.where.length // 4))
         buffer = first_buffer(min(FIRST_READ_BYTES, writer.where.length))
         hasher = None if expected is None else expected.new_hash()
-        looked_at_s = self._clock.now_s()
+        looked_at, looked_at_s = writer.position, self._clock.now_s()
+        border_bytes = self._blobs.border_bytes
         try:
             while writer.position < writer.where.stop:
-                # No further than the next seal: what a cut may cost is not more than promised. They are
-                # at multiples of that, wherever a request begins: a store of objects makes parts of it.
-                room = settings.seal_bytes - writer.position % settings.seal_bytes
+                # No further than the next seal: what a cut may cost is not more than promised.
+                room = min(
+                    settings.seal_bytes - (writer.position - looked_at),
+                    border_bytes - writer.position % border_bytes,
+                )
                 arrived = self._read(writer, body, buffer[:room])
                 if is_open_ended:
                     self._refuse_surplus(writer, body, arrived)
@@ -202,7 +205,7 @@ class BodyReceiver:
                 is_through = len(arrived) == room
                 if is_through or now_s - looked_at_s >= settings.seal_s:
                     writer.seal()
-                    looked_at_s = now_s
+                    looked_at, looked_at_s = writer.position, now_s
                     allowance.renew(writer.unstored(settings.seal_bytes))
         except (OSError, Refused):
             # What came before is whole. A seal that fails now changes nothing in the answer.

@@ -112,6 +112,8 @@ class Blobs(Protocol):
 
     is_made_anew: bool = False
     """Whether `publish` makes bytes that nobody has read: they are read before there is a receipt."""
+    border_bytes: int = UNBOUNDED
+    """What is synced at once had best end at multiples of this: a store of objects makes parts of it."""
 
     def prepare(self) -> None:
         """Make the store fit for use; first of all calls, and only once until `close`.

@@ -25,7 +25,7 @@ from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Part
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
-from ingest_server.storage.s3.pieces import end_of
+from ingest_server.storage.s3.pieces import PART_BYTES, end_of
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
 from ingest_server.storage.s3.trying_out import try_out
@@ -42,6 +42,7 @@ class S3Blobs(Blobs):
     """One place in one bucket."""
 
     is_made_anew = True
+    border_bytes = PART_BYTES
 
     def __init__(self, place: Place) -> None:
         self.place = place

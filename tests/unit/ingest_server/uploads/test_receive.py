@@ -100,6 +100,19 @@ def test_a_long_body_is_sealed_as_it_comes(tmp_path):
     site.stop()
 
 
+def test_a_request_as_large_as_a_seal_is_sealed_once_wherever_it_begins(tmp_path):
+    site = CoreSite(tmp_path, seal_bytes=MIB)
+    upload = site.create(length=2 * MIB)
+    site.put(upload, 0, DATA[:1000])
+    site.blobs.seen.clear()
+
+    site.put(upload, 1000, DATA[1000 : 1000 + MIB])
+
+    assert site.blobs.seen.count("sync") == 1
+    assert site.received(upload) == [[0, 1000 + MIB]]
+    site.stop()
+
+
 @on_all_stores
 def test_the_disk_begins_before_a_seal_waits_for_it(site):
     upload = site.create(length=len(DATA))
