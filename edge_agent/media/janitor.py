@@ -1,14 +1,11 @@
-"""Lets verified recordings go.
+"""Which verified recordings go now, and which are kept, by the owner's rules and the room on the card.
 
-Nothing is unlinked but a file that is, at that moment, the one which the server has verified, that
-nobody has open for writing, and only with the receipt and the permission to delete on disk here (law
-L2). A doubt keeps the file.
+How one goes without anything being lost: `letting_go`.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterable
 
@@ -17,22 +14,16 @@ import structlog
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import (
-    SourceChangedError,
-    SourceError,
-    SourceSilentError,
-    SourceVanishedError,
     StaleRecordingError,
     StoreError,
 )
 from edge_agent.base.helper import only_helps
-from edge_agent.base.patience import SilentError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import RetentionSettings
-from edge_agent.core.recording import SOURCE_CHANGED, Recording
-from edge_agent.core.retention import ASIDE_S, RetentionVerdict, verdict
-from edge_agent.core.stability import Writer
+from edge_agent.core.recording import Recording
+from edge_agent.core.retention import RetentionVerdict, verdict
 from edge_agent.core.upload import Event, State
-from edge_agent.media import answers, beneath, removal
+from edge_agent.media import answers, beneath
 from edge_agent.media.ages import Ages
 from edge_agent.media.awaited_repairs import AwaitedRepairs
 from edge_agent.media.disk_space import DiskSpace
@@ -40,13 +31,11 @@ from edge_agent.media.doubts import Doubts
 from edge_agent.media.folder import Folder
 from edge_agent.media.folders import Folders
 from edge_agent.media.lease import LeaseProbe
-from edge_agent.media.leaving import LeavingFiles, words
+from edge_agent.media.leaving import LeavingFiles
+from edge_agent.media.letting_go import LettingGo
 from edge_agent.media.mounts import Space, space_at
 from edge_agent.media.old_receipts import AskServer, OldReceipts, nobody_to_ask
 from edge_agent.media.pending_removals import PendingRemovals
-from edge_agent.media.source import Source
-from edge_agent.media.verified_content import VerifiedContent
-from edge_agent.store.outbox import NewEvent
 from edge_agent.store.recordings import Move, Store
 
 log = structlog.get_logger()
@@ -98,21 +87,30 @@ class Janitor:
         self._activity = activity
         self._clock = clock
         self._folders = folders
-        self._probe = probe
         self._space = space
         self._disks: dict[Folder, DiskSpace] = {}
-        self._unlink = unlink
         self.woken = threading.Event()
         """Set by `wake`; the runner may wait on it and clear it."""
         self._pending = PendingRemovals(activity, awaited)
-        self._content = VerifiedContent(store, self._pending)
-        self.doubts = Doubts(store, self._content, self._on_changed, wake=self.woken.set)
-        self._receipts = OldReceipts(store, self._pending, ask)
+        self._leaving = LeavingFiles(store)
+        self._going = LettingGo(
+            store,
+            folders,
+            pending=self._pending,
+            leaving=self._leaving,
+            receipts=OldReceipts(store, self._pending, ask),
+            probe=probe,
+            unlink=unlink,
+            deletes_in=self._deletes_in,
+            on_replaced=lambda: self.on_replaced(),  # noqa: PLW0108 - it is set later
+        )
+        self.doubts = Doubts(
+            store, self._going.content, self._going.close_changed, wake=self.woken.set
+        )
         self._ages = Ages(store, clock)
         self._kept_seen = 0
         """Number of the last recording that was asked whether it is still to be kept."""
         self._asks_kept_anew = threading.Event()
-        self._leaving = LeavingFiles(store)
         self._has_store_failed = False
         self.on_replaced: Callable[[], None] = lambda: None
         """Called when other bytes lie where the verified ones were: a recording that nobody has sent."""
@@ -175,7 +173,7 @@ class Janitor:
     def _work(self, now_s: float) -> float:
         due = self._leaving.take_due(now_s)
         if due is not None:
-            self._finish(*due, now_s)
+            self._going.finish(*due, now_s)
             return 0.0
         if self._keep_no_more():
             return 0.0
@@ -242,10 +240,10 @@ class Janitor:
                 if decision is RetentionVerdict.KEEP_FOR_EVER:
                     if not self._is_settled(recording):
                         return _CHANGING_S
-                    self._forget(recording)
+                    self._going.forget(recording.id)
                     self._store.advance(recording, Event.KEEPING)
                     return 0.0
-                return self._release(recording, now_s)
+                return self._going.begin(recording, now_s)
             after = page[-1].seq
         self._pending.forget_past(now_s)
         return _IDLE_S
@@ -287,150 +285,3 @@ class Janitor:
     def _space_in(self, folder: bytes) -> Space | None:
         with beneath.folder(folder) as fd:
             return self._space(fd)
-
-    def _release(self, recording: Recording, now_s: float) -> float:
-        receipt = recording.receipt
-        if receipt is None or receipt.digest != recording.digest:
-            return self._keep(recording, "its receipt is not for its digest", now_s)
-        if self._pending.awaits_repair(recording.id, now_s):
-            return 0.0
-        if not self._receipts.may_go(recording, receipt, now_s):
-            return 0.0
-        try:
-            with Source.open(recording.path) as source:
-                if not self._content.is_still_there(recording, source):
-                    return 0.0
-                return self._let_go(recording, source, now_s)
-        except SourceVanishedError:
-            return self._on_vanished(recording, now_s)
-        except SourceChangedError as error:
-            return self._on_changed(recording, error)
-        except (SourceSilentError, SilentError):
-            return self._wait(recording, now_s)  # its folder says so
-        except (SourceError, OSError) as error:
-            return self._keep(recording, words(error), now_s)
-
-    def _let_go(self, recording: Recording, source: Source, now_s: float) -> float:
-        """Move it aside, if nobody writes to it; it is unlinked by a later step."""
-        settle = self._folders.of(recording.watch).rules.settle
-        path, identity = recording.path, recording.identity
-        writer = answers.touch(path, lambda: self._probe.writer_of(source.fileno()))
-        if writer is Writer.SOMEBODY:
-            self._pending.written(recording.id, now_s)
-            return 0.0
-        if writer is Writer.UNKNOWN:
-            is_quiet = self._pending.is_quiet(
-                recording.id, now_s, fallback_s=settle.fallback_settle_s
-            )
-            if not is_quiet:
-                return _KEPT_LOOK_S if is_quiet is None else 0.0
-        if not recording.delete_allowed:
-            recording = self._store.update(recording, delete_allowed=True)
-        aside = answers.touch(path, lambda: removal.move_aside(path, source, identity))
-        wait_s = ASIDE_S if writer is Writer.NOBODY else settle.fallback_settle_s
-        self._leaving.add(recording.id, aside, now_s + wait_s)
-        return 0.0
-
-    def _finish(self, recording: Recording | None, aside: removal.Aside, now_s: float) -> None:
-        """Unlink what was moved aside, or put it back. Its name may be another recording's by now."""
-        if recording is not None and recording.state is not State.VERIFIED:
-            recording = None  # a new file has its name, and the watcher has closed the old one
-        folder = self._folders.holding(aside.path)
-        if folder is None or not self._deletes_in(folder):  # since a moment ago
-            self._leaving.put_back(recording, aside)
-            return
-        try:
-            answers.touch(
-                aside.hidden, lambda: removal.remove(aside, self._probe, unlink=self._unlink)
-            )
-        except SourceVanishedError:
-            if recording is not None:
-                self._on_vanished(recording, now_s)
-            return
-        except SilentError:  # unlinked, or not, or later: the next look tells
-            if recording is not None:
-                self._leaving.add(recording.id, aside, now_s + _RETRY_S)
-            return
-        except (removal.StillWrittenError, SourceError, OSError) as error:
-            recording = self._leaving.put_back(recording, aside)
-            if recording is None:
-                self.on_replaced()
-            elif isinstance(error, removal.StillWrittenError):
-                self._pending.written(recording.id, now_s)
-            elif isinstance(error, SourceChangedError):
-                self._on_changed(recording, error)
-            else:
-                self._keep(recording, words(error), now_s)
-            return
-        if recording is not None:
-            self._released(recording)
-
-    def _on_changed(self, recording: Recording, error: SourceChangedError) -> float:
-        """Never deleted: what is there now is another recording, and the next scan finds it."""
-        self._forget(recording)
-        self._store.advance(
-            recording, Event.SOURCE_CHANGED, problem=SOURCE_CHANGED, detail=str(error)
-        )
-        log.info("upload.changed_after_verified", recording_id=recording.id, detail=str(error))
-        self.on_replaced()
-        return 0.0
-
-    def _released(self, recording: Recording) -> None:
-        self._forget(recording)
-        self._store.advance(
-            recording,
-            Event.DELETED,
-            tell=[
-                NewEvent(
-                    "file.deleted_locally",
-                    {
-                        "file_id": recording.id,
-                        "name": recording.name,
-                        "length": recording.identity.length,
-                        "digest": str(recording.digest),
-                    },
-                    subject=recording.id,
-                )
-            ],
-        )
-        log.info(
-            "upload.released", recording_id=recording.id, length_bytes=recording.identity.length
-        )
-        if beneath.is_there(recording.path):
-            # A new one. As long as the old one, a scan took it for that, touched: it must ask anew.
-            self.on_replaced()
-
-    def _on_vanished(self, recording: Recording, now_s: float) -> float:
-        """Tell our own unlink before a power cut from one that it came before, or from a pulled card."""
-        hidden = removal.hidden_path(recording.path)
-        if recording.delete_allowed and beneath.is_there(hidden):
-            aside = removal.Aside(recording.path, hidden, recording.identity)
-            now = self._leaving.put_back(recording, aside)
-            is_back = now is not None and not now.delete_allowed
-            return 0.0 if is_back else self._wait(recording, now_s)
-        if recording.delete_allowed and self._is_mounted(recording):
-            self._released(recording)
-            return 0.0
-        if recording.delete_allowed:
-            self._store.update(recording, delete_allowed=False)  # the watcher judges what is gone
-        return self._wait(recording, now_s)
-
-    @staticmethod
-    def _is_mounted(recording: Recording) -> bool:
-        try:
-            folder = beneath.status(recording.path.rpartition(b"/")[0])
-        except OSError:
-            return False
-        return stat.S_ISDIR(folder.st_mode) and folder.st_dev == recording.identity.device
-
-    def _keep(self, recording: Recording, why: str, now_s: float) -> float:
-        self._pending.trouble(recording.id, why, now_s)
-        return 0.0  # the next one may go
-
-    def _wait(self, recording: Recording, now_s: float) -> float:
-        self._pending.wait(recording.id, now_s)
-        return 0.0
-
-    def _forget(self, recording: Recording) -> None:
-        self._content.forget(recording.id)
-        self._pending.forget(recording.id)
