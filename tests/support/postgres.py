@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,24 @@ class Postgres:
         os.kill(pid, 9)
         self._wait()
 
+    def pause(self) -> None:
+        """Let it do nothing, as one whose disk hangs."""
+        first, *_ = self._processes()
+        os.kill(first, signal.SIGSTOP)
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._child is not None
+        for pid in [*self._processes(), self._child.pid]:  # runuser stops when its child does
+            os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """Return the first one, which makes no more once it stands still, and all that it has made."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        return [pid, *map(int, children.read_text().split())]
+
     def stop(self) -> None:
         if self._child is not None:
             pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
@@ -71,6 +90,10 @@ class Postgres:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
         return f"{self.url()}&options=-c%20search_path%3D{name}"
+
+    @property
+    def socket(self) -> str:
+        return str(self.folder / ".s.PGSQL.5432")
 
     def url(self) -> str:
         return f"postgresql://ingest@/postgres?host={self.folder}"

@@ -52,6 +52,19 @@ def test_a_commit_that_was_none_is_never_taken_for_one(database):
         assert state.notes("u") == {}
 
 
+def test_a_statement_that_takes_too_long_is_told_as_busy(database):
+    with closing(PostgresState.open(database.database())) as state:
+        [(bound,)] = state.rows("SHOW statement_timeout")
+
+        def job(transaction):
+            transaction.rows("SET LOCAL statement_timeout = '10ms'")
+            transaction.rows("SELECT pg_sleep(60)")
+
+        with pytest.raises(StateFailed, match="server-busy: the server's database is busy") as busy:
+            state.run(job)
+        assert (bound, busy.value.retry_after_s) == ("20s", 5.0)
+
+
 def test_what_may_be_lost_does_not_pile_up_while_the_database_is_away(database):
     with closing(PostgresState.open(database.database())) as state:
         database.kill()

@@ -8,28 +8,73 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import psycopg
 from psycopg import errors
 
+from edge_host.clock import SystemClock
 from ingest_server.core.errors import StateError, StateFailed
+from ingest_server.storage.silence import Silence, SilentError
+
+T = TypeVar("T")
 
 CONNECT_S = 5
+ANSWER_S = 25.0
+"""How long nothing may come of a statement: a little longer than PostgreSQL itself takes to end it."""
 MOST = 48
 """Connections at once: PostgreSQL takes a hundred where nobody has said otherwise, of all its clients."""
 MOST_IDLE = 16
 TURN_S = 10.0
 """How long a statement waits for a connection."""
-_BOUNDS = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '15s'"
-"""A replica that hangs must not hold up the others for ever."""
+_BOUNDS = (
+    "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '15s'; "
+    "SET statement_timeout = '20s'"
+)
+"""A replica that hangs must not hold up the others for ever, nor may one statement."""
 BUSY_RETRY_S = 5.0
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on a database that says nothing: one that hangs ends no statement."""
+
+    silence: Silence
+    patience_s: float | None = None
+    """How long nothing may come; None: any time."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **more: Any) -> T:
+        """Do what psycopg does while it waits, as long as there is patience.
+
+        Raises:
+            psycopg.OperationalError: nothing came; the connection is closed.
+        """
+        if self.patience_s is not None:
+            gen = self._patiently(gen, self.patience_s)
+        return super().wait(gen, *args, **more)
+
+    def _patiently(self, gen: Generator[Any, Any, T], patience_s: float) -> Generator[Any, Any, T]:
+        """Pass *gen* on; it is woken ten times a second, whether something came or not."""
+        try:
+            wanted = next(gen)
+            heard_s = self.silence.now_s()
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard_s = self.silence.now_s()
+                elif self.silence.now_s() - heard_s > patience_s:
+                    self.silence.gave_up()
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"nothing came for {patience_s:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            self.silence.heard()
+            answer: T = done.value
+            return answer
+
 
 # PostgreSQL has no text with U+0000, and a name that a client tells may have it. U+FFFE is no character (and
 # is what marks the places where it was).
@@ -44,6 +89,7 @@ class Connections:
         # A list: its pop and append are atomic.
         self._idle: list[Connection] = []
         self._places = threading.BoundedSemaphore(MOST)
+        self._silence = Silence(SystemClock().now_s)
         self._closed = False
 
     def connect(self) -> Connection:
@@ -52,7 +98,18 @@ class Connections:
         Raises:
             psycopg.Error: there is no way to the database, or it does not let us in.
         """
-        connection = psycopg.connect(
+        try:
+            connection = self._connected()
+        except errors.ConnectionTimeout:
+            self._silence.gave_up()
+            raise
+        connection.silence, connection.patience_s = self._silence, CONNECT_S
+        connection.execute(_BOUNDS)
+        connection.patience_s = ANSWER_S
+        return connection
+
+    def _connected(self) -> Connection:
+        return Connection.connect(
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_S,
@@ -64,16 +121,22 @@ class Connections:
             keepalives_count=3,
             tcp_user_timeout=20_000,
         )
-        connection.execute(_BOUNDS)
-        return connection
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
         """Lend a connection; one that is broken, or in the middle of something, is not kept.
 
         Raises:
-            psycopg.Error: there is no way to the database, or all connections are in use for too long.
+            psycopg.Error: there is no way to the database, all connections are in use for too long, or
+                the database hangs and somebody waits already to find out for how long.
         """
+        try:
+            with self._silence.asking():
+                yield from self._lent()
+        except SilentError:
+            raise psycopg.OperationalError("the database says nothing") from None
+
+    def _lent(self) -> Iterator[Connection]:
         if not self._places.acquire(timeout=TURN_S):
             raise errors.TooManyConnections("all connections of this server are in use")
         try:
@@ -195,7 +258,8 @@ def failed(error: psycopg.Error) -> StateFailed:
     """Return what a client is told about *error*."""
     if isinstance(error, errors.DiskFull | errors.OutOfMemory):
         return StateFailed("storage-full", "the server's database cannot grow", retry_after_s=60)
-    if is_conflict(error) or isinstance(error, errors.LockNotAvailable):
+    # QueryCanceled: it took longer than one statement may.
+    if is_conflict(error) or isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
         return StateFailed(
             "server-busy", "the server's database is busy", retry_after_s=BUSY_RETRY_S
         )

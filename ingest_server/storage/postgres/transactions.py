@@ -55,6 +55,8 @@ COMMITTERS = 8
 MOST_ALONG = 64
 """Jobs that wait for a commit to go along with; then one is made for them."""
 MOST_WAITING = 1024
+MIGRATION_S = 600.0
+"""Of one step of bringing tables up to date: an index over millions of rows takes its time."""
 
 _EVENTS_LOCK = 0x65766E74
 _SCHEMA_LOCK = 0x7363686D
@@ -458,7 +460,9 @@ def _begin_epochs(transaction: SqlTransaction) -> None:
 
 
 def _migrate(connection: Connection, where: str) -> None:
+    connection.patience_s = MIGRATION_S
     with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = '{MIGRATION_S:.0f}s'".encode())
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_version (only_row BIGINT PRIMARY KEY CHECK "
@@ -478,3 +482,4 @@ def _migrate(connection: Connection, where: str) -> None:
             "DO UPDATE SET version = excluded.version",
             (VERSION,),
         )
+    connection.patience_s = connections.ANSWER_S

@@ -1,0 +1,75 @@
+"""Whether what is asked on another machine answers at all, or hangs: a disk that does not come back, a lost link.
+
+Who asks something that hangs waits for nothing, and holds a thread that others need. So once nothing has been
+heard for a while, one at a time may ask on, to find out when it is over; the others are told at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SILENT_S = 3.0
+"""Without any answer, while somebody waits for one. Longer than a disk is busy; shorter than it takes devices
+to fill all threads."""
+
+
+class SilentError(Exception):
+    """It is silent, and somebody else finds out for how long: asking it now would cost a thread."""
+
+
+class Silence:
+    """What all who ask one database, or one store, know together; used from any thread."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self.now_s = now_s
+        self._lock = threading.Lock()
+        self._heard_s = now_s()
+        self._asked: dict[object, float] = {}
+        """Since when each of those waits who ask now."""
+        self._trial: object | None = None
+        """Who asks though it is silent."""
+        self._is_certain = False
+        """Whether the last who gave up did so because nothing came."""
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask something in the body, which tells of each answer by `heard` and of having given up by `gave_up`.
+
+        Raises:
+            SilentError: it is silent, and somebody asks already.
+        """
+        me = object()
+        with self._lock:
+            if self._is_silent():
+                if self._trial is not None:
+                    raise SilentError
+                self._trial = me
+            self._asked[me] = self.now_s()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._asked[me]
+                if self._trial is me:
+                    self._trial = None
+
+    def heard(self) -> None:
+        """Note that an answer came, whatever it says."""
+        with self._lock:
+            self._heard_s = self.now_s()
+            self._is_certain = False
+            # Each who is let in from here on may wait as long as anybody.
+            self._trial = None
+
+    def gave_up(self) -> None:
+        """Note that none came in the time in which one has to."""
+        with self._lock:
+            self._is_certain = True
+
+    def _is_silent(self) -> bool:
+        if self._is_certain:
+            return True
+        since_s = max(self._heard_s, min(self._asked.values(), default=self.now_s()))
+        return self.now_s() - since_s > SILENT_S

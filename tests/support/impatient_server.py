@@ -1,0 +1,19 @@
+"""The server as a program that gives up in two seconds on what it otherwise waits half a minute for.
+
+python -m tests.support.impatient_server run --config FILE
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ingest_server import cli
+from ingest_server.storage import silence
+from ingest_server.storage.postgres import connections
+from ingest_server.storage.s3 import bucket
+
+silence.SILENT_S = 0.5
+connections.ANSWER_S = bucket.READ_S = 2.0
+
+if __name__ == "__main__":
+    sys.exit(cli.main())
