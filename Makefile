@@ -83,6 +83,7 @@ $(DOCS): constraints-docs.txt
 	@touch $@
 
 docs: $(DOCS) ## the site, in build/site; a dead link in README or docs fails (ARGS="-b linkcheck": those that lead out, too)
+	@rm -rf build/site # what a page that is gone has left is no part of it
 	@.venv-docs/bin/sphinx-build -q --fresh-env --fail-on-warning --keep-going -j auto -c docs $(or $(ARGS),-b html) . build/site
 	@echo "build/site/index.html is the site"
 
