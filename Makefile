@@ -64,6 +64,10 @@ test-fast: $(STAMP) ## all but the slow ones, under three minutes
 test-long: $(STAMP) ## a thousand power cuts, a thousand flaps, ten times the examples; an hour or more
 	CRASH_INSTANTS=1000 KILLS=50 LINK_FLAPS=1000 MQTT_EVENTS=1000 CHAOS_MINUTES=10 $(PYTEST) -m "nightly or long or hypothesis" --hypothesis-profile=long
 
+.PHONY: test-packages
+test-packages: $(STAMP) ## the Debian packages and images, installed, used, upgraded and removed on amd64, arm64 and armhf (root)
+	$(PYTEST) tests/system/test_packages.py tests/system/test_packages_on_boards.py tests/system/test_containers.py
+
 mutate: $(STAMP) ## put 60 small faults in, one at a time, and see whether a test notices (half an hour)
 	$(BIN)/python -m tests.mutation $(ARGS)
 

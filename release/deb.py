@@ -129,7 +129,8 @@ class Package:
         share = root / "usr/share" / self.name
         share.mkdir(parents=True)
         for name in SHARED[self.side]:
-            shutil.copyfile(self.tree / name, share / Path(name).name)
+            if (self.tree / name).is_file():  # older sources (--tree) do not have each of them
+                shutil.copyfile(self.tree / name, share / Path(name).name)
         doc = root / "usr/share/doc" / self.name
         doc.mkdir(parents=True)
         shutil.copyfile(self.tree / "LICENSE", doc / "copyright")

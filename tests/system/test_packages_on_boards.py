@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)]
 __all__ = ["old_tree"]
 
 
-@pytest.mark.parametrize("kind", ["arm64"])
+@pytest.mark.parametrize("kind", ["arm64", "armhf"])
 def test_a_small_board_installs_uploads_upgrades_and_removes_them(kind, old_tree, tmp_path):
     root = debian_root(kind)
     built = build(tmp_path / "built", OLD, f"--arch={kind}", f"--tree={old_tree}")
