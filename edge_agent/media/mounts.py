@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -17,6 +18,7 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
+    number: bytes
     device: bytes
     top: bytes
     """What of the device is mounted."""
@@ -62,16 +64,16 @@ def kind_at(path: Path, mountinfo: bytes) -> str | None:
 
 
 def _mount_of(path: bytes, mountinfo: bytes) -> _Mount | None:
-    above = [one for one in _mounts(mountinfo) if _is_within(path, one.point)]
-    # Of two at one place the later one hides the other.
-    return max(enumerate(above), key=lambda at: (len(at[1].point), at[0]))[1] if above else None
+    mounts = _by_point(mountinfo)
+    while path and path not in mounts:
+        path = path.rpartition(b"/")[0]
+    return mounts.get(path)
 
 
 def mount_point_of(path: Path, mountinfo: bytes) -> bytes:
     """Return where the file system is mounted that *path*, a real one, lies on; empty: at ``/``."""
-    wanted = _plain(path)
-    points = [one.point for one in _mounts(mountinfo) if _is_within(wanted, one.point)]
-    return max(points, key=len, default=b"")
+    found = _mount_of(_plain(path), mountinfo)
+    return b"" if found is None else found.point
 
 
 def on_device(path: Path, mountinfo: bytes) -> bytes:
@@ -102,7 +104,21 @@ def _unescaped(field: bytes) -> bytes:
     return _ESCAPE.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), field)
 
 
-def _mounts(mountinfo: bytes) -> Iterator[_Mount]:
+@lru_cache(maxsize=1)
+def _by_point(mountinfo: bytes) -> Mapping[bytes, _Mount]:
+    """Return what is seen at each place: of two at one the later, which hides the other.
+
+    Every touch of a recording asks for its mount, and mounts seldom change.
+    """
+    return {one.point: one for one in _mounts(mountinfo)}
+
+
+@lru_cache(maxsize=1)
+def _mounts(mountinfo: bytes) -> tuple[_Mount, ...]:
+    return tuple(_read(mountinfo))
+
+
+def _read(mountinfo: bytes) -> Iterator[_Mount]:
     for line in mountinfo.splitlines():
         before, _, after = line.partition(b" - ")
         fields = before.split(b" ", 5)
@@ -110,7 +126,7 @@ def _mounts(mountinfo: bytes) -> Iterator[_Mount]:
             continue
         point = _unescaped(fields[4]).rstrip(b"/")
         kind = os.fsdecode(after.partition(b" ")[0])
-        yield _Mount(fields[2], fields[3], point, kind)
+        yield _Mount(fields[0], fields[2], fields[3], point, kind)
 
 
 def _plain(path: Path) -> bytes:
@@ -123,15 +139,8 @@ def _is_within(inner: bytes, outer: bytes) -> bool:
 
 def mount_of(path: bytes, mountinfo: bytes) -> bytes:
     """Return what tells the mount that *path*, a real one, lies on from all others there are now."""
-    number, longest = b"", -1
-    for line in mountinfo.splitlines():
-        fields = line.split(b" ", 5)
-        if len(fields) < 6:
-            continue
-        point = _unescaped(fields[4]).rstrip(b"/")
-        if len(point) >= longest and _is_within(path, point):
-            number, longest = fields[0], len(point)
-    return b"mount " + number
+    found = _mount_of(path.rstrip(b"/"), mountinfo)
+    return b"mount " + (b"" if found is None else found.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.media.mounts import kind_at, mount_points_below, mounts_near, read_mountinfo
+from edge_agent.media.mounts import (
+    kind_at,
+    mount_of,
+    mount_points_below,
+    mounts_near,
+    read_mountinfo,
+)
 
 _BEFORE = b"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 0:25 / /run rw,nosuid shared:5 - tmpfs tmpfs rw
@@ -74,3 +80,22 @@ def test_where_no_mount_is_named_nothing_is_said():
 
 def test_the_kernel_names_the_file_system_of_proc():
     assert kind_at(Path("/proc/self"), read_mountinfo()) == "proc"
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        (b"/", b"22"),
+        (b"/media-x", b"22"),
+        (b"/media", b"41"),
+        (b"/media/a/b.mkv", b"41"),
+        (b"/media/cam 1/b.mkv", b"91"),
+    ],
+)
+def test_a_file_lies_on_the_mount_nearest_above_it_and_of_two_at_one_place_on_the_later(
+    path, number
+):
+    hidden = b"90 22 0:70 / /media/cam\\0401 rw - tmpfs tmpfs rw\n"
+    above = b"91 22 0:71 / /media/cam\\0401 rw - tmpfs tmpfs rw\n"
+
+    assert mount_of(path, _BEFORE + hidden + above) == b"mount " + number
