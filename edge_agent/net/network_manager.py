@@ -1,17 +1,15 @@
 """What NetworkManager and ModemManager say of links: wireless network, metered, roaming.
 
-They are asked over D-Bus through ``busctl``, which comes with systemd: a program that can be killed when
-they hang, and no library for one question. They are never started by being asked.
+They are asked over D-Bus (`base.busctl`), and never started by that.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from edge_agent.base import busctl
 from edge_agent.core.link_rule import LinkFacts
 
 _MANAGER, _DEVICES = "org.freedesktop.NetworkManager", "/org/freedesktop"
@@ -21,10 +19,6 @@ _DEVICE, _WIRELESS, _ACCESS_POINT = (
 _MODEMS, _MODEMS_PATH = "org.freedesktop.ModemManager1", "/org/freedesktop/ModemManager1"
 _MODEM = f"{_MODEMS}.Modem.Modem3gpp"
 
-_PATIENCE_S = 2
-_KILLED_S = 4.0
-_MOST_BYTES = 8 * 1024 * 1024
-"""Of an answer; fifty access points have 60 kB."""
 _WIFI, _MODEM_KIND = 2, 8
 _METERED = {1: True, 2: False, 3: True, 4: False}
 """Yes, no, and what it guesses; 0: it does not know."""
@@ -119,10 +113,9 @@ def _with(objects: Objects, interface: str) -> Iterator[Objects]:
 def _ask(service: str, path: str) -> Objects:
     """Return all objects of *service* with their properties."""
     name = service.rpartition(".")[2].rstrip("1")
-    command = ["busctl", "--system", "--json=short", "--auto-start=no", f"--timeout={_PATIENCE_S}"]
     call = [service, path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"]
     try:
-        said = _output([*command, "call", *call])
+        said = busctl.ask(["--auto-start=no", "call", *call])
     except FileNotFoundError:
         raise SilentError(f"{name} cannot be asked: busctl (systemd) is not installed") from None
     if said is None:
@@ -134,23 +127,6 @@ def _ask(service: str, path: str) -> Objects:
     if not isinstance(data, dict):
         raise SilentError(f"{name} answers what is none of its answers")
     return {one: _plain(interfaces) for one, interfaces in data.items()}
-
-
-def _output(command: Sequence[str]) -> bytes | None:
-    """Return what *command* prints; None: it fails, takes too long, or prints more than can be held."""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as child:
-        killer = threading.Timer(_KILLED_S, child.kill)
-        try:
-            killer.start()
-            said = cast(IO[bytes], child.stdout).read(_MOST_BYTES + 1)
-            if len(said) > _MOST_BYTES:
-                child.kill()
-            return None if child.wait() else said
-        finally:
-            child.kill()  # does nothing to one that has ended
-            killer.cancel()
 
 
 def _plain(interfaces: object) -> dict[str, Any]:

@@ -14,6 +14,7 @@ YEAR_S = 31_556_952
 _SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -58,9 +59,11 @@ time_t time(time_t *out) {
 
 int adjtimex(struct timex *state) {
     int (*ask)(struct timex *) = dlsym(RTLD_NEXT, "adjtimex");
+    if (getenv("CLOCK_IS_FORBIDDEN")) { errno = EPERM; return -1; }
     int code = ask(state);
     if (!getenv("CLOCK_IS_SET")) return code;
     state->status &= ~STA_UNSYNC;
+    state->maxerror = 0;
     return TIME_OK;
 }
 """
@@ -83,8 +86,15 @@ class ShiftedClock:
         with self._shift.open("r+b") as file:
             file.write(round(years * YEAR_S).to_bytes(8, "little", signed=True))
 
-    def wrap(self, command: list[object], *, is_set: bool = False) -> list[object]:
-        """Return *command* as a command whose clock is this one, which the kernel believes if it *is_set*."""
+    def wrap(
+        self, command: list[object], *, is_set: bool = False, is_forbidden: bool = False
+    ) -> list[object]:
+        """Return *command* as a command whose clock is this one, which the kernel believes if it *is_set*.
+
+        Args:
+            is_forbidden: the kernel may not be asked, as in the agent's unit.
+        """
         preload = [f"LD_PRELOAD={self._library}", f"SHIFTED_CLOCK={self._shift}"]
         preload += ["CLOCK_IS_SET=1"] if is_set else []
+        preload += ["CLOCK_IS_FORBIDDEN=1"] if is_forbidden else []
         return ["env", *preload, *command]

@@ -23,7 +23,8 @@ def check_clock(clock: Clock) -> Iterator[Finding]:
         yield Finding("OK", "clock", "synchronised")
     else:
         text = (
-            "not synchronised: uploads work, times in messages may be wrong; enable an NTP client"
+            "not synchronised: uploads work, times in messages may be wrong; enable an NTP client, and"
+            " see that `timedatectl` says so"
         )
         yield Finding("WARN", "clock", text)
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.base import busctl
 from edge_agent.core.link_rule import LinkFacts
 from edge_agent.net import network_manager
 from edge_agent.net.network_manager import SilentError, facts_of
@@ -124,7 +125,7 @@ def test_who_does_not_answer_is_said_in_a_sentence(script, said, tmp_path, monke
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(network_manager, "_KILLED_S", 0.3)
+    monkeypatch.setattr(busctl, "_KILLED_S", 0.3)
 
     with pytest.raises(SilentError, match=said.replace("(", r"\(").replace(")", r"\)")):
         network_manager.look()
