@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import mmap
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from ingest_server.base.settings import KIB
+from ingest_server.base.settings import KIB, MIB
 
-FIRST_READ_BYTES = 64 * KIB
-"""The buffer that a body begins with; it grows as long as reads fill it. A slow sender, of whom
-there may be a thousand, never fills it, and a fast one needs few and large pieces."""
+LEAST_READ_BYTES = 64 * KIB
+ROOM_BYTES = MIB
+KEPT_ROOMS = 8
+"""As many as requests that come as fast as they can be taken; those of slow senders are hardly used."""
 
 
 class Body(Protocol):
@@ -31,15 +34,29 @@ class Body(Protocol):
         ...
 
 
-def first_buffer(length: int) -> memoryview:
-    """Return room that takes memory only as far as it gets used.
+class Rooms:
+    """Rooms that bodies are read into, a few of them kept for the next ones.
 
-    A bytearray is cleared, so all of it is there from the start: a thousand slow senders, each of
-    them a few KiB at a time, would take 60 MB for nothing.
+    New ones take memory only as far as they get used, always from the front: a thousand slow senders,
+    who bring a few KiB at a time, would take a GB for nothing.
     """
-    if length < FIRST_READ_BYTES:
-        return memoryview(bytearray(length))
-    room = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def __init__(self) -> None:
+        self._kept: deque[memoryview] = deque(maxlen=KEPT_ROOMS)
+
+    @contextmanager
+    def lend(self, length: int) -> Iterator[memoryview]:
+        """Lend room for *length* bytes, `ROOM_BYTES` at most, to the body of this, and not beyond it."""
+        try:
+            room = self._kept.pop()
+        except IndexError:
+            room = _new_room()
+        yield room[:length]
+        self._kept.append(room)
+
+
+def _new_room() -> memoryview:
+    room = mmap.mmap(-1, ROOM_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel without them
-        room.madvise(mmap.MADV_NOHUGEPAGE)  # else the first byte takes the room of thirty buffers
+        room.madvise(mmap.MADV_NOHUGEPAGE)  # else the first byte takes the room of thirty senders
     return memoryview(room)

@@ -18,7 +18,7 @@ from ingest_server.core.record import (
     refuse_unless_open,
 )
 from ingest_server.uploads.allowance import Allowance
-from ingest_server.uploads.body import FIRST_READ_BYTES, Body, first_buffer
+from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
 from ingest_server.uploads.limits import learn_length
 from ingest_server.uploads.recording import Recording
@@ -52,6 +52,7 @@ class BodyReceiver:
         self._uptime = store.uptime
         self._clock = store.clock
         self._follower = HashFollower(store)
+        self._rooms = Rooms()
 
     def stop(self) -> None:
         """Wait for the catch-up that runs; it looks for the stop itself."""
@@ -129,7 +130,18 @@ class BodyReceiver:
                 live.enter(writer)
                 try:
                     writer.begin()
-                    self._take(writer, body, expected, allowance, is_open_ended)
+                    # In four pieces at least: while one is written and hashed, its sender sends the next.
+                    most = max(LEAST_READ_BYTES, where.length // 4)
+                    most = min(most, self._settings().read_bytes, ROOM_BYTES)
+                    with self._rooms.lend(most) as buffer:
+                        self._take(
+                            writer,
+                            body,
+                            buffer,
+                            expected,
+                            allowance,
+                            is_open_ended=is_open_ended,
+                        )
                 finally:
                     live.leave(writer)
             except (OSError, Refused) as error:
@@ -170,15 +182,14 @@ class BodyReceiver:
         self,
         writer: Writer,
         body: Body,
+        buffer: memoryview,
         expected: Checksum | None,
         allowance: Allowance,
+        *,
         is_open_ended: bool,
     ) -> None:
         """Move the body into the part file, sealing as it comes; all is sealed on return."""
         settings = self._settings()
-        # In four pieces at least: while one is written and hashed, its sender sends the next.
-        most = min(settings.read_bytes, max(FIRST_READ_BYTES, writer.where.length // 4))
-        buffer = first_buffer(min(FIRST_READ_BYTES, writer.where.length))
         hasher = None if expected is None else expected.new_hash()
         looked_at, looked_at_s = writer.position, self._clock.now_s()
         border_bytes = self._blobs.border_bytes
@@ -199,8 +210,6 @@ class BodyReceiver:
                 writer.accept(arrived)
                 if hasher is not None:
                     hasher.update(arrived)
-                if len(arrived) == len(buffer) < most:
-                    buffer = memoryview(bytearray(min(4 * len(buffer), most)))
                 now_s = self._clock.now_s()
                 is_through = len(arrived) == room
                 if is_through or now_s - looked_at_s >= settings.seal_s:

@@ -3,13 +3,14 @@
 import errno
 import mmap
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ingest_server.core.errors import Refused
-from ingest_server.uploads.receive import FIRST_READ_BYTES, first_buffer
+from ingest_server.uploads.body import KEPT_ROOMS, ROOM_BYTES, Rooms
 from tests.support.core_site import (
     BrokenBody,
     BytesBody,
@@ -138,21 +139,18 @@ def test_beginning_to_write_out_is_no_seal(site):
 
 
 @on_all_stores
-def test_pieces_grow_only_for_a_sender_that_fills_them(site):
-    def rooms(step: int) -> list[int]:
-        seen: list[int] = []
+def test_a_body_is_read_in_four_pieces_at_least(site):
+    seen: list[int] = []
 
-        class Watching(BytesBody):
-            def readinto(self, buffer):
-                seen.append(len(buffer))
-                return super().readinto(buffer)
+    class Watching(BytesBody):
+        def readinto(self, buffer):
+            seen.append(len(buffer))
+            return super().readinto(buffer)
 
-        upload = site.create(length=len(DATA))
-        site.put(upload, 0, DATA, body=Watching(DATA, step=step))
-        return seen
+    upload = site.create(length=len(DATA))
+    site.put(upload, 0, DATA, body=Watching(DATA, step=MIB))
 
-    assert max(rooms(step=32 * 1024)) == 64 * 1024
-    assert max(rooms(step=MIB)) == len(DATA) // 4
+    assert seen[:4] == 4 * [len(DATA) // 4]
 
 
 def test_no_read_goes_past_the_next_seal(tmp_path):
@@ -464,9 +462,19 @@ def test_the_buffers_of_many_slow_senders_take_little_memory():
     def resident_bytes():
         return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
-    before = resident_bytes()
-    buffers = [first_buffer(FIRST_READ_BYTES) for _ in range(500)]
-    for buffer in buffers:
-        buffer[:10] = b"0123456789"
+    rooms, before = Rooms(), resident_bytes()
+    with ExitStack() as requests:
+        for _ in range(500):
+            requests.enter_context(rooms.lend(ROOM_BYTES))[:10] = b"0123456789"
 
-    assert resident_bytes() - before < len(buffers) * FIRST_READ_BYTES / 4
+        assert resident_bytes() - before < 500 * ROOM_BYTES / 64
+
+
+def test_of_the_rooms_of_many_fast_senders_a_few_are_kept():
+    rooms = Rooms()
+
+    with ExitStack() as requests:
+        for _ in range(2 * KEPT_ROOMS):
+            requests.enter_context(rooms.lend(10))
+
+    assert len(rooms._kept) == KEPT_ROOMS
