@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ingest_server.core import events
@@ -181,6 +182,7 @@ def _add_token(transaction: SqlTransaction, token: TokenRecord) -> None:
     )
 
 
+@lru_cache(maxsize=256)  # each request reads its token twice, and it hardly ever changes
 def _token(row: tuple[Any, ...]) -> TokenRecord:
     token_id, device, token_hash, created_at, scopes, expires_at, last_used_at, replaces = row
     return TokenRecord(
