@@ -36,7 +36,7 @@ class Writing(Protocol[Tx_co]):
     def begin(self) -> None: ...
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
-    def savepoint(self) -> AbstractContextManager[Tx_co]: ...
+    def savepoint(self, *, is_only: bool = False) -> AbstractContextManager[Tx_co]: ...
     def close(self) -> None: ...
     @property
     def in_transaction(self) -> bool: ...
@@ -164,18 +164,19 @@ class Committer(Generic[Tx]):
         """
         is_crowded = len(batch) > 1
         batch = [*(self._along.popleft() for _ in range(len(self._along))), *batch]
+        is_only = len(batch) == 1
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
             self._writer.begin()
             for job, future in batch:
                 try:
-                    with self._writer.savepoint() as transaction:
+                    with self._writer.savepoint(is_only=is_only) as transaction:
                         result = job(transaction)
                 except Exception as error:
                     failed.append((future, error))
                     if not self._writer.in_transaction:
-                        raise  # SQLite has rolled back the whole transaction by itself
+                        raise  # of a job alone, or SQLite has rolled back everything by itself
                 else:
                     done.append((future, result))
             self._writer.commit()

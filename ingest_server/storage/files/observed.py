@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
 
 from ingest_server.base.observer import Observer
 
@@ -33,15 +34,8 @@ class ObservedDisk(Disk):
         self._observer = observer
         self._now_s = now_s
 
-    @contextmanager
-    def failing(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._observer.storage_failed(
-                operation, errno.errorcode.get(error.errno or 0, "unknown")
-            )
-            raise
+    def failing(self, operation: str) -> AbstractContextManager[None]:
+        return _Failing(self._observer, operation)
 
     @contextmanager
     def timed(self, operation: str) -> Iterator[None]:
@@ -49,3 +43,23 @@ class ObservedDisk(Disk):
         with self.failing(operation):
             yield
         self._observer.storage_used(operation, self._now_s() - started_s)
+
+
+class _Failing(AbstractContextManager[None]):
+    """A class, not a generator: several of them are entered for each megabyte."""
+
+    __slots__ = ("_observer", "_operation")
+
+    def __init__(self, observer: Observer, operation: str) -> None:
+        self._observer = observer
+        self._operation = operation
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            code = errno.errorcode.get(error.errno or 0, "unknown")
+            self._observer.storage_failed(self._operation, code)

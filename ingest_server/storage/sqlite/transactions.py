@@ -364,23 +364,31 @@ class SqliteWriter:
                 self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def savepoint(self) -> Iterator[SqlTransaction]:
+    def savepoint(self, *, is_only: bool = False) -> Iterator[SqlTransaction]:
         """Undo what the body wrote when it raises; what came before it stays.
+
+        Args:
+            is_only: there is no other job: the whole transaction ends with it, and no savepoint is needed.
 
         Raises:
             StateFailed: the database failed; more than this may be undone.
         """
-        self._run("SAVEPOINT job")
+        if not is_only:
+            self._run("SAVEPOINT job")
         try:
             yield self.transaction
         except BaseException as error:
-            # A full disk may have rolled back everything, the savepoint with it: then this raises.
-            self._run("ROLLBACK TO job")
-            self._run("RELEASE job")
+            if is_only:
+                self.rollback()
+            else:
+                # A full disk may have rolled back everything, the savepoint with it: then this raises.
+                self._run("ROLLBACK TO job")
+                self._run("RELEASE job")
             if isinstance(error, sqlite3.Error):
                 raise translated(error) from error
             raise
-        self._run("RELEASE job")
+        if not is_only:
+            self._run("RELEASE job")
 
     @property
     def in_transaction(self) -> bool:
