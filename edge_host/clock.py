@@ -29,4 +29,4 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """Return *moment* as ``2026-11-21T10:00:00Z``, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -102,27 +102,45 @@ class Turns(Generic[T]):
 
 
 class Places:
-    """So many at once under one name; whoever comes then waits, with its thread."""
+    """So many at once under one name; whoever comes then waits, with its thread, in the order of coming."""
 
     def __init__(self, of_one: int) -> None:
         self._of_one = of_one
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[threading.Semaphore, int]] = {}
-        """For each name that is in use: its places, and how many have or want one."""
+        self._taken: dict[str, int] = {}
+        self._waiting: dict[str, deque[threading.Lock]] = {}
+        """For each name of which all places are taken: a closed door for each who waits."""
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
         """Have a place under *name* for the body of this."""
-        with self._lock:
-            places, users = self._open.get(name) or (threading.Semaphore(self._of_one), 0)
-            self._open[name] = places, users + 1
+        door = self._enter(name)
+        if door is not None:
+            door.acquire()  # whoever leaves opens it, and the place is ours
         try:
-            with places:
-                yield
+            yield
         finally:
-            with self._lock:
-                places, users = self._open[name]
-                if users > 1:
-                    self._open[name] = places, users - 1
-                else:
-                    del self._open[name]
+            self._leave(name)
+
+    def _enter(self, name: str) -> threading.Lock | None:
+        with self._lock:
+            taken = self._taken.get(name, 0)
+            if taken < self._of_one:
+                self._taken[name] = taken + 1
+                return None
+            door = threading.Lock()
+            door.acquire()
+            self._waiting.setdefault(name, deque()).append(door)
+            return door
+
+    def _leave(self, name: str) -> None:
+        with self._lock:
+            waiting = self._waiting.get(name)
+            if waiting:
+                waiting.popleft().release()
+                if not waiting:
+                    del self._waiting[name]
+            elif self._taken[name] > 1:
+                self._taken[name] -= 1
+            else:
+                del self._taken[name]

@@ -116,4 +116,4 @@ def test_a_place_is_waited_for_under_its_own_name_only():
     first.join(10)
     second.join(10)
     assert not second.is_alive()
-    assert places._open == {}
+    assert (places._taken, places._waiting) == ({}, {})
