@@ -14,10 +14,12 @@ from tests.support.processes import wait_for
 from tests.support.requirements import missing, require, require_root
 
 MIB = 1 << 20
-_MAKERS = {
+MAKERS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], 16 * MIB),
     "xfs": (["mkfs.xfs", "-q"], 300 * MIB),
     "btrfs": (["mkfs.btrfs", "-q"], 128 * MIB),
+    "vfat": (["mkfs.vfat", "-F", "32"], 64 * MIB),
+    "exfat": (["mkfs.exfat"], 64 * MIB),
 }
 
 
@@ -27,7 +29,7 @@ def disk_image(kind: str, mount: Path) -> Iterator[Path]:
     require_root()
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
         pytest.skip(f"this kernel has no {kind}")
-    (maker, *options), size = _MAKERS[kind]
+    (maker, *options), size = MAKERS[kind]
     image = mount.with_name(f"{mount.name}.img")
     with image.open("wb") as file:
         file.truncate(size)  # sparse
