@@ -10,6 +10,7 @@ from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateLostError, StorageError
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.parts import PARTS, FileBlobs
+from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.interface import Blobs, StateStore
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def look_at_blobs(config: ServerConfig) -> Blobs:
 def is_unused(config: ServerConfig) -> bool:
     """Whether files are to be in the data folder, and no server has run with it."""
     return config.storage.blobs is None and not (config.server.data_dir / PARTS).exists()
+
+
+def is_without_published(config: ServerConfig) -> bool:
+    """Whether published files are to be in the data folder, and no server has made their place."""
+    return config.storage.blobs is None and not (config.server.data_dir / PUBLISHED).is_dir()
 
 
 def refuse_lost_facts(config: ServerConfig) -> None:

@@ -5,47 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
-from ingest_server.config import ServerConfig
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
 from ingest_server.operate.text import counted, moment, print_table
-from ingest_server.storage.interface import ClaimRecord, StateStore
+from ingest_server.storage.interface import ClaimRecord
 from upload_protocol.headers import is_device_id
 
-OpenState = Callable[[argparse.Namespace], StateStore]
-ReadConfig = Callable[[argparse.Namespace], ServerConfig]
 
-
-class AccessCommands:
+class AccessCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
-    def __init__(
-        self,
-        open_state: OpenState,
-        config: ReadConfig,
-        complain: Callable[[str], None],
-    ) -> None:
-        self._open_state = open_state
-        self._config = config
-        self._complain = complain
-
-    def add_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         self._token_parsers(commands, common)
         self._claim_parsers(commands, common)
 
-    def _token_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def _token_parsers(self, commands: Parsers, common: Parser) -> None:
         token = commands.add_parser("token", help="add, list and revoke the tokens of devices")
         tokens = token.add_subparsers(required=True, metavar="ACTION")
         add = tokens.add_parser(
@@ -67,11 +46,7 @@ class AccessCommands:
         revoke.add_argument("which", metavar="DEVICE|TOKEN_ID", help="all of a device, or one")
         revoke.set_defaults(command=self._token_revoke)
 
-    def _claim_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def _claim_parsers(self, commands: Parsers, common: Parser) -> None:
         claim = commands.add_parser(
             "claim", help="claim tokens: one on many images, a token of its own for each device"
         )
@@ -103,7 +78,7 @@ class AccessCommands:
             return 2
         scopes = tuple(dict.fromkeys(options.scope or (SCOPE_UPLOAD,)))
         issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=options.expires)
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             now = rfc3339(SystemClock().now_utc())
             older = [
@@ -130,7 +105,7 @@ class AccessCommands:
         return 0
 
     def _token_list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = state.access.tokens()
         finally:
@@ -168,7 +143,7 @@ class AccessCommands:
         return 0
 
     def _token_revoke(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             count = state.access.revoke(options.which)
         finally:
@@ -189,7 +164,7 @@ class AccessCommands:
         token, claim_id = new_claim()
         now = rfc3339(SystemClock().now_utc())
         claim = ClaimRecord(claim_id, now, options.expires, options.devices, 0, None)
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             state.access.add_claim(claim, claim_hash(token))
         finally:
@@ -204,7 +179,7 @@ class AccessCommands:
         return 0
 
     def _claim_list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = state.access.claims()
         finally:
@@ -230,7 +205,7 @@ class AccessCommands:
         return 0
 
     def _claim_revoke(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             is_gone = state.access.revoke_claim(options.claim_id, rfc3339(SystemClock().now_utc()))
         finally:

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 from ingest_server.assembly.bytes_place import is_unused, look_at_blobs
 from ingest_server.assembly.data_folder import DATABASE
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
-from ingest_server.storage.interface import StateStore
+from ingest_server.operate.commands import Commands, Parser, Parsers
 
 Line = tuple[str, str, str]
 """OK, WARN or FAIL; what was tried; what was found."""
 
 
-class CheckCommand:
+class CheckCommand(Commands):
     """The command."""
 
-    def __init__(
-        self,
-        open_state: Callable[[argparse.Namespace], StateStore],
-        config: Callable[[argparse.Namespace], ServerConfig],
-    ) -> None:
-        self._open_state = open_state
-        self._config = config
-
-    def add_parser(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         parser = commands.add_parser(
             "check",
             parents=[common],
@@ -62,7 +50,7 @@ class CheckCommand:
         if not is_elsewhere and not (config.server.data_dir / DATABASE).exists():
             return "OK", "database", f"{where} is not there yet: the first start makes it"
         try:
-            with closing(self._open_state(options)) as state:
+            with closing(self._data.state_to_check(options)) as state:
                 # As often as it is asked, this changes nothing: it is never less than it was.
                 state.run(lambda transaction: transaction.set_uptime(transaction.uptime_s()))
         except (ServerError, Refused) as error:

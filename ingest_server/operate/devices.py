@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 import threading
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -19,14 +18,10 @@ from ingest_server.core.errors import Refused
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.standing import Reported, reported
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import age, past, print_table, shown, size
-from ingest_server.storage.interface import DeviceSummary, FleetStore, StateStore
+from ingest_server.storage.interface import DeviceSummary, FleetStore
 from ingest_server.storage.interface.fleet import OPEN
-
-OpenState = Callable[[argparse.Namespace], StateStore]
-OpenFleet = Callable[[argparse.Namespace], FleetStore | None]
-Complain = Callable[[str], None]
-Commands = argparse._SubParsersAction  # what argparse calls the result of add_subparsers
 
 LOOK_S = 1.0
 """Between two looks at what became of a command, or at what happened."""
@@ -42,19 +37,10 @@ _HEAD = ("DEVICE", "SEEN", "THERE", "DOING", "WAITS", "FAILED", "OPEN", "COMPLET
 _HEAD_OF_UPLOADERS = ("DEVICE", "LAST CONTACT", "OPEN", "FAILED", "COMPLETE", "PROGRAM")
 
 
-class DeviceCommands:
+class DeviceCommands(Commands):
     """The commands; they work beside a running server."""
 
-    def __init__(self, open_state: OpenState, open_fleet: OpenFleet, complain: Complain) -> None:
-        self._open_state = open_state
-        self._open_fleet = open_fleet
-        self._complain = complain
-
-    def add_parsers(
-        self,
-        commands: Commands[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         devices = commands.add_parser(
             "devices",
             parents=[common],
@@ -93,7 +79,7 @@ class DeviceCommands:
     # devices
 
     def _devices(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = state.devices()
         finally:
@@ -122,7 +108,7 @@ class DeviceCommands:
         return 0
 
     def _reported(self, options: argparse.Namespace, now: datetime) -> dict[str, Reported]:
-        fleet = self._open_fleet(options)
+        fleet = self._data.fleet(options)
         if fleet is None:
             return {}
         try:
@@ -133,7 +119,7 @@ class DeviceCommands:
     # events
 
     def _events(self, options: argparse.Namespace) -> int:
-        fleet = self._open_fleet(options)
+        fleet = self._data.fleet(options)
         if fleet is None:
             self._complain("no device has reported here yet: see docs/fleet.md")
             return 1
@@ -162,7 +148,7 @@ class DeviceCommands:
         if not query:
             self._complain("say what is to be fetched: a PATTERN, --from or --to")
             return 2
-        store = self._open_fleet(options)
+        store = self._data.fleet(options)
         if store is None:
             self._complain("no device has reported here yet: see docs/fleet.md")
             return 1

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edge_host.clock import SystemClock
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import age, print_table, shown
-from ingest_server.operate.uploads import Commands, OpenState
 from ingest_server.storage.interface import GroupRecord, StateStore
 from upload_protocol.groups import STATES
 
@@ -19,15 +19,10 @@ _USUAL = 100
 _NAMED = 3
 
 
-class GroupCommands:
+class GroupCommands(Commands):
     """The command; it works beside a running server, and at once."""
 
-    def __init__(self, open_state: OpenState) -> None:
-        self._open_state = open_state
-
-    def add_parsers(
-        self, commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         listed = commands.add_parser(
             "groups", parents=[common], help="show recordings that belong together, newest first"
         )
@@ -40,7 +35,7 @@ class GroupCommands:
         listed.set_defaults(command=self._list)
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = _newest(state, options)
             if options.json:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from edge_host.command_line import EXIT_DONE
 from ingest_server.assembly.data_folder import restore
 from ingest_server.core.record import State
+from ingest_server.operate.commands import Commands, Parser, Parsers
 
 _SINCE = (
     "What was acknowledged since that copy is not in it. Files published since are there, and a device that "
@@ -18,32 +18,29 @@ _SINCE = (
 )
 
 
-def add_parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    common: argparse.ArgumentParser,
-    folder: Callable[[argparse.Namespace], Path],
-) -> None:
-    """Add the command.
+class RestoreCommand(Commands):
+    """For a server that does not run."""
 
-    Args:
-        folder: returns the data folder, to be worked on as its owner.
-    """
-    parser = commands.add_parser(
-        "restore",
-        parents=[common],
-        help="go on from a copy of a database that is gone or damaged",
-        description="Puts the newest copy that is whole in the place of a database that is gone or "
-        "damaged. What is there of it is kept beside it (state.db.damaged-1). A database that can be "
-        "read is never replaced.",
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--from", dest="source", type=Path, metavar="FILE", help="this copy")
-    what.add_argument(
-        "--empty", action="store_true", help="begin with a new database, where there is no copy"
-    )
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
+        parser = commands.add_parser(
+            "restore",
+            parents=[common],
+            help="go on from a copy of a database that is gone or damaged",
+            description="Puts the newest copy that is whole in the place of a database that is gone or "
+            "damaged. What is there of it is kept beside it (state.db.damaged-1). A database that can be "
+            "read is never replaced.",
+        )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--from", dest="source", type=Path, metavar="FILE", help="this copy")
+        what.add_argument(
+            "--empty", action="store_true", help="begin with a new database, where there is no copy"
+        )
+        parser.set_defaults(command=self._restore)
 
-    def run(options: argparse.Namespace) -> int:
-        state, origin = restore(folder(options), options.source, begins_empty=options.empty)
+    def _restore(self, options: argparse.Namespace) -> int:
+        state, origin = restore(
+            self._data.folder_to_restore(options), options.source, begins_empty=options.empty
+        )
         try:
             complete = len(state.receipts())
             unfinished = len(state.in_states(State.OPEN, State.VERIFYING, State.PUBLISHING))
@@ -57,5 +54,3 @@ def add_parser(
         if not options.empty:
             print(*_SINCE, sep="\n")
         return EXIT_DONE
-
-    parser.set_defaults(command=run)

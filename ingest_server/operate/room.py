@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from edge_host.clock import SystemClock, rfc3339
-from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import audit_of
 from ingest_server.operate.text import counted, shown, size, span
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
@@ -22,26 +22,10 @@ PAUSE_S = 0.02
 """Between two steps: the server's own commits take their turn then."""
 
 
-class RoomCommands:
+class RoomCommands(Commands):
     """The commands."""
 
-    def __init__(
-        self,
-        open_state: Callable[[argparse.Namespace], StateStore],
-        open_blobs: Callable[[argparse.Namespace], Blobs],
-        config: Callable[[argparse.Namespace], ServerConfig],
-        complain: Callable[[str], None],
-    ) -> None:
-        self._open_state = open_state
-        self._open_blobs = open_blobs
-        self._config = config
-        self._complain = complain
-
-    def add_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         abort = commands.add_parser(
             "abort",
             parents=[common],
@@ -87,14 +71,14 @@ class RoomCommands:
         if options.idle is not None and not options.device:
             self._complain("--idle goes with --device")
             return 2
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             wanted = options.upload_ids or _open_of(state, options.device, options.idle)
             if not wanted:
                 idle = "" if options.idle is None else " that is idle for so long"
                 self._complain(f"device {options.device!r} has no open upload{idle}")
                 return 1
-            blobs = self._open_blobs(options)
+            blobs = self._data.blobs(options)
             try:
                 return self._abort_each(options, state, blobs, wanted)
             finally:
@@ -133,7 +117,7 @@ class RoomCommands:
     # prune
 
     def _prune(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             before_s = state.uptime_s() - options.older_than.total_seconds()
             before = rfc3339(SystemClock().now_utc() - options.older_than)

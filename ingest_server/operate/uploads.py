@@ -5,32 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from edge_host.clock import SystemClock
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import age, past, print_table, shown
 from ingest_server.storage.interface import StateStore, Summary
 from upload_protocol.messages import STATES
-
-OpenState = Callable[[argparse.Namespace], StateStore]
-Commands = argparse._SubParsersAction  # what argparse calls the result of add_subparsers
 
 PAGE = 1000
 """Rows of one question: none of them keeps the database's log from being emptied for long."""
 
 
-class UploadCommands:
+class UploadCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
-    def __init__(self, open_state: OpenState) -> None:
-        self._open_state = open_state
-
-    def add_parsers(
-        self,
-        commands: Commands[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         listed = commands.add_parser("list", parents=[common], help="show uploads, newest last")
         listed.add_argument("--json", action="store_true", help="as a JSON array")
         listed.add_argument("--state", choices=sorted(STATES), help="only those in this state")
@@ -44,7 +35,7 @@ class UploadCommands:
     # list
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = _newest(state, options) if options.limit else _all(state, options)
             if options.json:

@@ -6,36 +6,21 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Callable
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.auth import passwords
 from ingest_server.auth.operators import OPERATOR, ROLES
 from ingest_server.auth.sessions import is_user_name
-from ingest_server.config import ServerConfig
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
 from ingest_server.operate.text import print_table
-from ingest_server.storage.interface import StateStore, UserRecord
-
-OpenState = Callable[[argparse.Namespace], StateStore]
-ReadConfig = Callable[[argparse.Namespace], ServerConfig]
+from ingest_server.storage.interface import UserRecord
 
 
-class UserCommands:
+class UserCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
-    def __init__(
-        self, open_state: OpenState, config: ReadConfig, complain: Callable[[str], None]
-    ) -> None:
-        self._open_state = open_state
-        self._config = config
-        self._complain = complain
-
-    def add_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         user = commands.add_parser("user", help="add, list and remove who may log in to the page")
         users = user.add_subparsers(required=True, metavar="ACTION")
         add = users.add_parser(
@@ -72,7 +57,7 @@ class UserCommands:
         if stored is None:
             return 1
         now = rfc3339(SystemClock().now_utc())
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             is_new = state.users.add(UserRecord(name, options.role, stored, now, now))
         finally:
@@ -93,7 +78,7 @@ class UserCommands:
         return 0
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             found = state.users.users()
         finally:
@@ -111,7 +96,7 @@ class UserCommands:
 
     def _password(self, options: argparse.Namespace) -> int:
         name: str = options.name
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             if state.users.user(name) is None:
                 return self._is_unknown(name)
@@ -129,7 +114,7 @@ class UserCommands:
 
     def _remove(self, options: argparse.Namespace) -> int:
         name: str = options.name
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             if not state.users.remove(name):
                 return self._is_unknown(name)

@@ -5,32 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 
-from ingest_server.config import ServerConfig
+from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
 from ingest_server.operate.text import print_table
-from ingest_server.storage.interface import Delivery, StateStore
-
-OpenState = Callable[[argparse.Namespace], StateStore]
-ReadConfig = Callable[[argparse.Namespace], ServerConfig]
+from ingest_server.storage.interface import Delivery
 
 
-class WebhookCommands:
+class WebhookCommands(Commands):
     """The commands; they work beside a running server, and at once."""
 
-    def __init__(
-        self, open_state: OpenState, config: ReadConfig, complain: Callable[[str], None]
-    ) -> None:
-        self._open_state = open_state
-        self._config = config
-        self._complain = complain
-
-    def add_parsers(
-        self,
-        commands: argparse._SubParsersAction[argparse.ArgumentParser],
-        common: argparse.ArgumentParser,
-    ) -> None:
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
         webhook = commands.add_parser("webhook", help="show and repeat what webhooks were told")
         actions = webhook.add_subparsers(required=True, metavar="ACTION")
         listed = actions.add_parser("list", parents=[common], help="show deliveries, newest last")
@@ -48,7 +33,7 @@ class WebhookCommands:
         replay.set_defaults(command=self._replay)
 
     def _list(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             outbox = state.outbox
             found, disabled = outbox.listing(options.state), outbox.disabled()
@@ -83,7 +68,7 @@ class WebhookCommands:
         return 0
 
     def _replay(self, options: argparse.Namespace) -> int:
-        state = self._open_state(options)
+        state = self._data.state(options)
         try:
             count = state.outbox.replay(None if options.which == "dead" else options.which)
         finally:

@@ -1,0 +1,132 @@
+"""What a command of `ingest-server` works on: the configuration, and what that names, opened for it.
+
+Beside a server that may be running, and as the owner of the data folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ingest_server.assembly.bytes_place import look_at_blobs
+from ingest_server.assembly.data_folder import FLEET, open_facts
+from ingest_server.config import DEFAULT_PATH, ServerConfig, load
+from ingest_server.core.errors import ServerError
+from ingest_server.storage.interface import Blobs, FleetStore, StateStore
+from ingest_server.storage.sqlite.fleet import SqliteFleet
+
+
+class CommandData:
+    """Opens what the options of one call name. Whoever opens something closes it.
+
+    Args:
+        complain: says one sentence to whoever gave the command, where it does not spoil the output.
+    """
+
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        self.complain = complain
+
+    def config(self, options: argparse.Namespace) -> ServerConfig:
+        """Read the configuration; what the options say goes before the file."""
+        path: Path | None = options.config
+        if path is None and DEFAULT_PATH.exists():
+            path = DEFAULT_PATH
+        return load(
+            path,
+            environ=os.environ,
+            listen=getattr(options, "listen", None),
+            data_dir=options.data_dir,
+        )
+
+    def has_no_file(self, options: argparse.Namespace) -> bool:
+        """Return whether there is no file at all, and the built-in defaults hold."""
+        return options.config is None and not DEFAULT_PATH.exists()
+
+    def state(self, options: argparse.Namespace) -> StateStore:
+        """Open the database as its owner, so that no file is left that the server cannot write."""
+        data_dir = self.config(options).server.data_dir
+        if self.has_no_file(options):
+            self.complain(
+                f"there is no {DEFAULT_PATH}; built-in defaults are used, data in {data_dir}."
+            )
+        begins = getattr(options, "begins", False)
+        if begins:
+            make_folder(data_dir)
+        self.folder(options)
+        return open_facts(self.config(options), begins=begins)
+
+    def state_to_check(self, options: argparse.Namespace) -> StateStore:
+        """Open the database as `state` does, also where the data folder has nothing to do with it."""
+        config = self.config(options)
+        if config.storage.state is None or config.storage.blobs is None:
+            return self.state(options)
+        return open_facts(config)  # nothing of it is in the data folder, which need not be there
+
+    def fleet(self, options: argparse.Namespace) -> FleetStore | None:
+        """Open what devices have reported, beside a server that may be running; None: none has."""
+        if self.config(options).storage.state is not None:
+            return self.state(options).fleet(closes=True)
+        path = self.config(options).server.data_dir / FLEET
+        return SqliteFleet(path, begins_anew=False) if path.exists() else None
+
+    def folder(self, options: argparse.Namespace) -> Path:
+        """Return the data folder, for a command that works on what is there, as its owner.
+
+        Raises:
+            ServerError: there is none.
+        """
+        data_dir = self.config(options).server.data_dir
+        if not data_dir.is_dir():
+            raise ServerError(
+                f"There is no data folder {data_dir}: see [server] data_dir, or --data-dir."
+            )
+        become_owner(data_dir)
+        return data_dir
+
+    def folder_to_restore(self, options: argparse.Namespace) -> Path:
+        """Return the data folder whose database is to be replaced.
+
+        Raises:
+            ServerError: there is none, or the facts are elsewhere.
+        """
+        if self.config(options).storage.state is not None:
+            raise ServerError(
+                "The facts are in PostgreSQL ([storage] state), and so are its copies: restore it with its own "
+                "tools, from a backup with the log up to now (pg_basebackup and archived WAL)."
+            )
+        return self.folder(options)
+
+    def blobs(self, options: argparse.Namespace) -> Blobs:
+        """Look at the bytes, whose database is open, beside a server that may be running."""
+        return look_at_blobs(self.config(options))
+
+
+def make_folder(data_dir: Path) -> None:
+    """Make the data folder where there is none, with the owner of the folder it lies in.
+
+    Raises:
+        ServerError: it cannot be made.
+    """
+    try:
+        if data_dir.is_dir():
+            return
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o750, exist_ok=True)
+        if os.geteuid() == 0:
+            above = data_dir.parent.stat()
+            os.chown(data_dir, above.st_uid, above.st_gid)
+    except OSError as error:
+        msg = f"The data folder {data_dir} cannot be made: {error.strerror}."
+        raise ServerError(msg) from error
+
+
+def become_owner(data_dir: Path) -> None:
+    """Go on as the owner of the data folder, so that no file is left that the server cannot write."""
+    owner = data_dir.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
