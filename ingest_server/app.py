@@ -1,12 +1,10 @@
-"""The WSGI callable: routes, and what holds for every request.
+"""The WSGI callable: its routes, joined to what answers them.
 
 Correct on any WSGI server; `http_server` is ours. What a request means is in `protocols/`.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -14,22 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import falcon
-import structlog
 
 from edge_host.clock import Clock
-from ingest_server.auth import admitted, audit, certificates
 from ingest_server.auth.audit import Audit
-from ingest_server.auth.authentication import Authenticator, Caller
+from ingest_server.auth.authentication import Authenticator
 from ingest_server.auth.contacts import Contacts
-from ingest_server.auth.gate import NEWCOMER, AuthenticationGate, Credentials
-from ingest_server.auth.operators import SESSION_PATH, Operator, Operators, is_operators
+from ingest_server.auth.gate import AuthenticationGate
+from ingest_server.auth.operators import Operators
 from ingest_server.auth.tokens import TokenIssuer
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.core.errors import Refused
-from ingest_server.front.admission import UNBOUNDED, Admission, is_upload
-from ingest_server.front.queues import ASKED
+from ingest_server.each_request import EachRequest
+from ingest_server.front.admission import UNBOUNDED, Admission
 from ingest_server.front.request_head import plain_path
-from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.page import files as page
 from ingest_server.page import groups as page_groups
@@ -40,7 +35,6 @@ from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.health import Health
 from ingest_server.protocols.refusals import (
-    NO_RESOURCE,
     answer_bug,
     answer_http_error,
     answer_refused,
@@ -48,19 +42,6 @@ from ingest_server.protocols.refusals import (
 from ingest_server.protocols.requests import SENT_PATH
 from ingest_server.protocols.resumable import Resumable
 from ingest_server.uploads.service import UploadService
-from upload_protocol import headers
-
-log = structlog.get_logger()
-
-OPEN_PATHS = frozenset({"/livez", "/readyz", document.PATH, headers.CA_PATH})
-"""What is answered to anybody, whatever state the server is in."""
-PRIVATE_PATHS = frozenset({"/metrics", "/version"})
-"""What only `metrics_listener` has: on this listener there is nothing, for anybody, not even a 401."""
-STOPPING_RETRY_S = 5.0
-"""What a restart takes; an agent comes back then."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_VERSION = re.compile(r"/v([0-9]{1,4})(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +98,7 @@ def make_app(
     audit = audit or Audit(None, clock.now_utc)
     doorkeeper = AuthenticationGate(clock, audit, takes_claims=desk is not None)
     operators = operators or Operators(auth, None)
-    middleware = _Middleware(
+    middleware = EachRequest(
         auth,
         clock,
         is_stopping,
@@ -174,160 +155,3 @@ class _App(falcon.App[falcon.Request, falcon.Response]):
         env[SENT_PATH] = env.get("PATH_INFO", "")
         env["PATH_INFO"] = plain_path(env[SENT_PATH])
         return copy_context().run(super().__call__, env, start_response)
-
-
-class _Middleware:
-    """What holds for every request, in order: id, stopping, encoding, version, caller; log line."""
-
-    def __init__(
-        self,
-        auth: Authenticator,
-        clock: Clock,
-        is_stopping: Callable[[], bool],
-        files: Files,
-        observer: Observer,
-        *,
-        pages: registry.Pages,
-        admission: Admission,
-        doorkeeper: AuthenticationGate,
-        contacts: Contacts | None,
-        operators: Operators,
-        public_url: str | None,
-    ) -> None:
-        self._operators = operators
-        self._public_url = public_url
-        self._doorkeeper = doorkeeper
-        self._contacts = contacts
-        self._admission = admission
-        self._observer = observer
-        self._auth = auth
-        self._clock = clock
-        self._is_stopping = is_stopping
-        self._files = files
-        self._pages = pages
-
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        req.context.started_s = self._clock.now_s()
-        req.context.caller = None
-        req.context.body = None
-        req.context.admitted = None
-        req.context.refused = None
-        self._observer.request_began()
-        given = req.get_header(headers.REQUEST_ID) or ""
-        req.context.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
-        structlog.contextvars.bind_contextvars(request_id=req.context.request_id)
-        resp.set_header(headers.REQUEST_ID, req.context.request_id)
-        resp.set_header("Cache-Control", "no-store")
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        is_preflight = self._files.begin(req, resp) or self._pages.begin(req, resp)
-        if req.path in OPEN_PATHS or page.is_file(req.path) or is_preflight:
-            return
-        if req.path in PRIVATE_PATHS:
-            raise Refused("not-found", NO_RESOURCE)
-        if self._is_stopping():
-            detail = "the server is restarting; what has arrived is kept"
-            raise Refused("stopping", detail, retry_after_s=STOPPING_RETRY_S)
-        _check_version(req.path)
-        native.take_override(req)
-        asked = req.env.get(ASKED)  # of our own container
-        try:
-            caller = req.context.caller = self._admit(req)
-        except Refused as refused:
-            if asked is not None and refused.code == "unauthorized":
-                asked.is_nobodys()
-            raise
-        if self._contacts is not None and caller.device is not None:
-            self._contacts.note(caller.device, req.user_agent)
-        whose = caller.device or caller.token_id
-        if asked is not None and whose is not None:
-            asked.is_of(whose)
-        req.context.admitted = self._admission.admit(
-            caller.device,
-            has_too_many=asked is not None and asked.has_too_many,
-            is_upload=is_upload(
-                req.method,
-                req.content_length,
-                req.content_type,
-                is_chunked=req.get_header("Transfer-Encoding") is not None,
-            ),
-        )
-        encoding = (req.get_header("Content-Encoding") or "identity").lower()
-        if encoding != "identity" and (req.path, encoding) != (headers.HOLDS_PATH, "gzip"):
-            raise Refused(
-                "unsupported-media-type",
-                "Content-Encoding is not taken: send the bytes as they are",
-            )
-
-    def _admit(self, req: falcon.Request) -> Caller:
-        if req.path == SESSION_PATH:
-            audit.now_asking("nobody", req.remote_addr, str(req.context.request_id))
-            return NEWCOMER
-        if is_operators(req.path):
-            operator = req.context.operator = self._admit_operator(req)
-            admitted.now_for(lambda: self._operators.ask_again(operator))
-            return operator.caller
-        caller = self._authenticated(req)
-        admitted.now_for(lambda: self._auth.ask_again(caller))
-        return caller
-
-    def _admit_operator(self, req: falcon.Request) -> Operator:
-        has_token = req.get_header("Authorization") is not None
-        return self._operators.admit(
-            session.visit_of(req, self._public_url),
-            (lambda: self._authenticated(req, checks_method=False)) if has_token else None,
-            str(req.context.request_id),
-        )
-
-    def _authenticated(self, req: falcon.Request, *, checks_method: bool = True) -> Caller:
-        authorization = req.get_header("Authorization")
-        knock = Credentials(
-            req.method, req.path, authorization, req.remote_addr, str(req.context.request_id)
-        )
-        return self._doorkeeper.admit(
-            knock,
-            lambda: certificates.authenticate(
-                self._auth, req.env.get(CLIENT_NAME), authorization, req.get_header("Host")
-            ),
-            checks_method=checks_method,
-        )
-
-    def process_response(
-        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
-    ) -> None:
-        if req.context.admitted is not None:
-            req.context.admitted.leave()
-        self._files.end(req, resp)
-        registry.end(req, resp)
-        caller, body = req.context.caller, req.context.body
-        # The template, not the path: an id is a capability in open mode, and a path is data.
-        route = req.uri_template or "none"
-        duration_s = self._clock.now_s() - req.context.started_s
-        self._observer.request_answered(
-            method=req.method,
-            route=route,
-            status=resp.status_code,
-            duration_s=duration_s,
-            code=req.context.refused,
-        )
-        log.debug(
-            "request.answered",
-            method=req.method,
-            route=route,
-            status=resp.status_code,
-            code=req.context.refused,
-            duration_s=round(duration_s, 4),
-            device_id=None if caller is None else caller.device,
-            bytes=0 if body is None else body.received,
-        )
-
-
-def _check_version(path: str) -> None:
-    match = _VERSION.match(path)
-    if match is None or int(match[1]) == headers.PROTOCOL_VERSION:
-        return
-    who = "the ingest server" if int(match[1]) > headers.PROTOCOL_VERSION else "the client"
-    detail = (
-        f"this server speaks protocol version {headers.PROTOCOL_VERSION}, "
-        f"the request is of version {int(match[1])}: upgrade {who}"
-    )
-    raise Refused("unsupported-version", detail)

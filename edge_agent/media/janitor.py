@@ -13,10 +13,7 @@ import structlog
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
-from edge_agent.base.errors import (
-    StaleRecordingError,
-    StoreError,
-)
+from edge_agent.base.errors import StaleRecordingError, StoreError
 from edge_agent.base.helper import only_helps
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.base.settings import RetentionSettings
@@ -41,7 +38,6 @@ from edge_agent.store.recordings import Move, Store
 log = structlog.get_logger()
 
 WORKER = "janitor"
-
 _IDLE_S = 60.0
 _KEPT_LOOK_S = 30.0
 """Between two looks at whether what is kept for now must go."""
