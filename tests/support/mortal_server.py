@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from ingest_server.core.errors import Refused
 from ingest_server.storage.interface import Claim, Part
 from ingest_server.storage.memory.overwriting import OverwritingBlobs, _Hand, _Upload
-from ingest_server.storage.memory.state import MemoryState, MemoryTransaction
+from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.tables import Tables
+from ingest_server.storage.memory.writes import MemoryTransaction
 from tests.support.ingest import Ingest, ingest
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from ingest_server.storage.interface.fleet import (
 from ingest_server.storage.interface.groups import GroupRecord, Groups
 from ingest_server.storage.interface.holds import Held, HoldsStanding, HoldsStore
 from ingest_server.storage.interface.outbox import NOT_REACHED, Outbox
+from ingest_server.storage.interface.queries import Queries
 from ingest_server.storage.interface.rows import (
     Census,
     Claim,
@@ -43,7 +44,8 @@ from ingest_server.storage.interface.rows import (
     TokenRecord,
     UserRecord,
 )
-from ingest_server.storage.interface.state import Job, Queries, StateStore, Transaction
+from ingest_server.storage.interface.state import StateStore
+from ingest_server.storage.interface.transaction import Job, Transaction
 from ingest_server.storage.interface.users import Users
 
 __all__ = [

@@ -11,7 +11,8 @@ from ingest_server.core.errors import StateFailed
 from ingest_server.storage.interface import Access, Claimed, ClaimRecord, TokenRecord
 
 if TYPE_CHECKING:
-    from ingest_server.storage.memory.state import MemoryState, MemoryTransaction
+    from ingest_server.storage.memory.state import MemoryState
+    from ingest_server.storage.memory.writes import MemoryTransaction
 
 
 class MemoryAccess(Access):

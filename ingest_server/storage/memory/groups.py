@@ -10,7 +10,8 @@ from ingest_server.core import events
 from ingest_server.storage.interface.groups import MOST_MEMBERS, GroupRecord, Groups
 
 if TYPE_CHECKING:
-    from ingest_server.storage.memory.state import MemoryState, MemoryTransaction
+    from ingest_server.storage.memory.state import MemoryState
+    from ingest_server.storage.memory.writes import MemoryTransaction
 
 
 class MemoryGroups(Groups):

@@ -10,7 +10,8 @@ from ingest_server.storage.interface import SessionRecord, UserRecord, Users
 from ingest_server.storage.interface.users import MOST_SESSIONS
 
 if TYPE_CHECKING:
-    from ingest_server.storage.memory.state import MemoryState, MemoryTransaction
+    from ingest_server.storage.memory.state import MemoryState
+    from ingest_server.storage.memory.writes import MemoryTransaction
 
 
 class MemoryUsers(Users):

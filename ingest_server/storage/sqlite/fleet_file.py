@@ -20,7 +20,7 @@ import structlog
 from edge_host import sqlite_file
 from ingest_server.core.errors import StateError, StateFailed
 from ingest_server.storage.sqlite.fleet_schema import MIGRATIONS
-from ingest_server.storage.sqlite.transactions import translated
+from ingest_server.storage.sqlite.writer import translated
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from ingest_server.core.errors import Refused, StateFailed
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.claims import Claims
 from ingest_server.storage.group_commit import Committer
-from ingest_server.storage.sqlite.transactions import SqliteState, SqliteWriter
+from ingest_server.storage.sqlite.transactions import SqliteState
+from ingest_server.storage.sqlite.writer import SqliteWriter
 
 RECORD = UploadRecord("0" * 32, "cam", "key", "a.mp4", "", "2026-11-21T10:00:00Z")
 
