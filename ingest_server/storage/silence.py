@@ -14,6 +14,8 @@ SILENT_S = 3.0
 """Without any answer, while somebody waits for one. Longer than a disk is busy; shorter than it takes devices
 to fill all threads."""
 
+Kinds = tuple[type[Exception], ...]
+
 
 class SilentError(Exception):
     """It is silent, and somebody else finds out for how long: asking it now would cost a thread."""
@@ -22,8 +24,15 @@ class SilentError(Exception):
 class Silence:
     """What all who ask one database, or one store, know together; used from any thread."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, now_s: Callable[[], float], *, silent_s: float | None = None) -> None:
+        """Begin.
+
+        Args:
+            now_s: a clock that never goes back.
+            silent_s: what counts as silent; None: `SILENT_S`.
+        """
         self.now_s = now_s
+        self._silent_s = SILENT_S if silent_s is None else silent_s
         self._lock = threading.Lock()
         self._heard_s = now_s()
         self._asked: dict[object, float] = {}
@@ -55,6 +64,28 @@ class Silence:
                 if self._trial is me:
                     self._trial = None
 
+    @contextmanager
+    def asking_once(self, *, refusals: Kinds, nothing: Kinds) -> Iterator[None]:
+        """Ask something in the body that is answered once: its end tells how.
+
+        Args:
+            refusals: what is raised for an answer that says no.
+            nothing: what is raised where none came in time.
+
+        Raises:
+            SilentError: as `asking` says.
+        """
+        with self.asking():
+            try:
+                yield
+            except nothing:
+                self.gave_up()
+                raise
+            except refusals:
+                self.heard()
+                raise
+            self.heard()
+
     def heard(self) -> None:
         """Note that an answer came, whatever it says."""
         with self._lock:
@@ -72,4 +103,4 @@ class Silence:
         if self._is_certain:
             return True
         since_s = max(self._heard_s, min(self._asked.values(), default=self.now_s()))
-        return self.now_s() - since_s > SILENT_S
+        return self.now_s() - since_s > self._silent_s

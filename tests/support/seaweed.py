@@ -39,6 +39,10 @@ class Seaweed:
     def endpoint(self) -> str:
         return f"http://{LOOPBACK}:{self._ports['s3']}"
 
+    @property
+    def port(self) -> int:
+        return self._ports["s3"]
+
     def start(self) -> None:
         """Start it, and wait until it has the bucket."""
         (self.folder / "data").mkdir(exist_ok=True)

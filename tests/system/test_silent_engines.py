@@ -10,19 +10,23 @@ from contextlib import closing
 import httpx
 import pytest
 
+from demo.ports import LOOPBACK
 from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 from ingest_server.storage.postgres.transactions import PostgresState
+from ingest_server.storage.s3.bucket import Bucket
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Server, wait_for
+from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
 from tests.support.swallowing import Swallowing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 IMPATIENT = (sys.executable, "-m", "tests.support.impatient_server")
 THREADS = 4
+MIB = 1024 * 1024
 DEVICES = 12
 AT_ONCE = 4
 """Requests of one device that run at once: of all devices more than the server has threads."""
@@ -85,6 +89,44 @@ def test_a_database_that_hangs_holds_nobody_and_what_was_acknowledged_goes_on(tm
         finally:
             server.close()
     assert [path.read_bytes() == data for path in server.published_files()] == [True]
+
+
+@pytest.mark.nightly
+def test_a_store_that_takes_everything_and_never_answers_holds_nobody_either(tmp_path):
+    data = os.urandom(9 * MIB)
+    with seaweed() as store, Swallowing((LOOPBACK, 0), (LOOPBACK, store.port)) as way:
+        place = store.place(endpoint=f"http://{LOOPBACK}:{way.port}")
+        server = Server(
+            tmp_path / "server", server={"threads": THREADS}, storage=store.settings(place)
+        )
+        server.command = [*IMPATIENT, "run", "--config", server.config]
+        try:
+            server.start()
+            with client(server, server.new_token()) as camera:
+                upload_id = create(camera, name="a.mp4", length=len(data)).json()["id"]
+                assert put(camera, upload_id, data[: 8 * MIB]).status_code == 200
+
+                def rest() -> httpx.Response:
+                    return put(camera, upload_id, data[8 * MIB :], start=8 * MIB)
+
+                way.swallow()
+                with ThreadPoolExecutor(2 * THREADS) as pool:
+                    refused = list(pool.map(lambda _: rest(), range(2 * THREADS)))
+                assert {one.status_code for one in refused} <= {429, 503}
+                assert all("Retry-After" in one.headers for one in refused)
+                assert complete(camera, upload_id, data).status_code in {409, 503}
+                assert camera.get("/livez").status_code == 200
+                wait_for(lambda: camera.get("/readyz").text == "storage\n", "a probe finds it out")
+                way.go_on()
+                wait_for(lambda: rest().status_code == 200, "it goes on by itself")
+                assert _status(camera, upload_id)["received"] == [[0, len(data)]]
+                receipt = complete(camera, upload_id, data).json()
+        finally:
+            server.close()
+        bucket = Bucket(store.of(place.prefix))
+        with closing(bucket):
+            head = bucket.head(place.prefix + receipt["published_as"])
+            assert bucket.get(head, 0, head.size) == data
 
 
 def _status(camera: httpx.Client, upload_id: str):

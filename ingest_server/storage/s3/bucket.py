@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,14 +33,22 @@ from botocore.exceptions import (
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
+    ReadTimeoutError,
 )
 
+from edge_host.clock import SystemClock
 from ingest_server.storage.s3.place import Place
+from ingest_server.storage.silence import Silence, SilentError
 
 CONNECT_S = 5.0
-READ_S = 60.0
+READ_S = 30.0
+"""How long nothing may come of one try; a store that makes an object of thousands of parts takes its time."""
 TRIES = 4
 """Of one request. After that the client is told, and comes again."""
+LAST_TRY_S = 20.0
+"""After so long no try follows another: a request ends soon after a store has fallen silent."""
+SILENT_S = 10.0
+"""Without any answer: longer than a part takes on a slow way."""
 CONNECTIONS = 64
 MOST_AT_ONCE = 1000
 """Keys in one request to delete."""
@@ -56,6 +65,9 @@ class GoneUploadError(OSError):
 class UnknownCallError(OSError):
     """The store does not have this call."""
 
+
+_REFUSALS = (ClientError,)
+_NOTHING = (ReadTimeoutError, ConnectTimeoutError)
 
 _ABSENT = (FileNotFoundError, errno.ENOENT, "there is no such object")
 _TAKEN = (TakenError, errno.EEXIST, "another object is there")
@@ -172,6 +184,8 @@ class Bucket:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._silence = Silence(SystemClock().now_s, silent_s=SILENT_S)
+        self._begun = threading.local()
         session = botocore.session.Session()
         if place.credentials_file is not None:
             _use_key_of(session, place.credentials_file)
@@ -190,6 +204,7 @@ class Bucket:
                     s3={"addressing_style": "auto" if place.endpoint is None else "path"},
                 ),
             )
+        self._client.meta.events.register("request-created.s3", self._refuse_late)
 
     def close(self) -> None:
         self._client.close()
@@ -396,8 +411,18 @@ class Bucket:
             more["ContinuationToken"] = page["NextContinuationToken"]
 
     def _ask(self, call: str, about: str, **arguments: Any) -> Any:
-        with _as_os_errors(about):
+        self._begun.at_s = self._silence.now_s()
+        with _as_os_errors(about), self._silence.asking_once(refusals=_REFUSALS, nothing=_NOTHING):
             return getattr(self._client, call)(Bucket=self.place.bucket, **arguments)
+
+    def _refuse_late(self, **_: Any) -> None:
+        """Refuse one more try of a request that was begun long ago; each try asks.
+
+        Raises:
+            ReadTimeoutError: as the last try may have ended.
+        """
+        if self._silence.now_s() - self._begun.at_s > LAST_TRY_S:
+            raise ReadTimeoutError(endpoint_url=self.place.endpoint or "AWS")
 
 
 def _use_key_of(session: botocore.session.Session, path: Path) -> None:
@@ -424,6 +449,8 @@ def _as_os_errors(about: str) -> Iterator[None]:
     except ClientError as error:
         said = error.response.get("Error", {})
         raise _error_of(str(said.get("Code")), str(said.get("Message")), about) from error
+    except SilentError:
+        raise OSError(errno.EBUSY, "it says nothing, and one request tries it already") from None
     except NoCredentialsError as error:
         raise PermissionError(
             errno.EACCES,

@@ -12,7 +12,7 @@ import pytest
 from ingest_server.core.errors import Refused
 from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
-from ingest_server.storage.s3 import blobs
+from ingest_server.storage.s3 import blobs, bucket
 from ingest_server.storage.s3.arriving import Pieces
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
@@ -20,6 +20,7 @@ from tests.support.core_site import CoreSite
 from tests.support.faulty_blobs import FaultyBucket
 from tests.support.s3_proxy import (
     Answer,
+    Standstill,
     answer,
     cut_short,
     error_in_200,
@@ -264,6 +265,30 @@ def test_a_part_that_the_store_replaces_by_other_bytes_is_found_out(site, proxy,
     receipt = completed_after_refusals(site, arrived)
 
     assert is_published_once(site, proxy, receipt)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A site that gives up soon on a store that says nothing."""
+    monkeypatch.setattr(bucket, "READ_S", 3.0)
+    monkeypatch.setattr(bucket, "LAST_TRY_S", 1.0)
+
+
+def test_a_store_that_takes_everything_and_never_answers_is_given_up(hasty, site, proxy):
+    upload = site.create(length=LENGTH)
+    proxy.seen.clear()
+    silent = Standstill(is_done=False)
+    proxy.on("put", silent, times=TRIES)
+
+    with pytest.raises(Refused, match=r"server-busy: .* \(the way to the store broke"):
+        site.put(upload, 0, DATA)
+    tries, held = proxy.count("put"), site.received(upload)
+    proxy.clear()
+    silent.go_on.set()
+    site.put(upload, 0, DATA)
+
+    assert (tries, held) == (1, [])
+    assert site.complete(upload, DATA).digest == Digest.of(DATA)
 
 
 def test_stores_that_know_no_trailers_and_no_new_checksums_are_served(site, proxy):
