@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.base.errors import AgentError, ConfigError
-from edge_agent.base.settings_loading import CONFIG_VARIABLE, DEFAULT_FILE, Loaded, load
-from edge_agent.core.durations import seconds
+from edge_agent.base.settings_loading import CONFIG_VARIABLE, Loaded, load
+from edge_agent.options import SHORTHANDS, add_commands
 from edge_agent.report.contract import NAMES as CONTRACT
 from edge_agent.report.contract import schema
 from edge_agent.setup import parser as setup
 from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, Program
 from edge_host.setup.errors import SetupError
 from edge_host.terminal import plain
-from edge_host.version import own_version
 
 PROGRAM = Program(
     "edge-agent",
@@ -32,18 +31,6 @@ PROGRAM = Program(
 )
 
 _BROKER_S = 10.0
-
-_SHORTHANDS = {
-    "device_id": ("--device-id", "NAME", "this device's name"),
-    "watch.folder": ("--folder", "DIR", "where the camera writes"),
-    "server.url": ("--server-url", "URL", "the ingest server"),
-    "server.token_file": ("--token-file", "FILE", "this device's token"),
-    "mqtt.url": ("--mqtt-url", "URL", "the MQTT broker"),
-    "upload.max_rate": ("--max-rate", "RATE", 'bytes per second, as "500KB"'),
-    "state_dir": ("--state-dir", "DIR", "database, lock and control socket"),
-    "log.level": ("--log-level", "LEVEL", "debug, info, warning or error"),
-    "log.format": ("--log-format", "FORMAT", "auto, json or console"),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,176 +49,8 @@ def command_parser() -> argparse.ArgumentParser:
         " Options come before the environment, that before the file. Exit codes: 0 done, 1 failed,"
         " 2 usage, 78 configuration.",
     )
-    parser.add_argument("--version", action="version", version=own_version())
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    common = _common()
-    run = commands.add_parser(
-        "run",
-        parents=[common],
-        help="watch the folder and send, until SIGTERM; SIGHUP reloads the configuration",
-    )
-    run.set_defaults(command=_run)
-    check = commands.add_parser(
-        "check",
-        parents=[common],
-        help="try everything that must work, once, and say what to mend; the running agent does it",
-    )
-    check.set_defaults(command=_check)
-    status = commands.add_parser(
-        "status", parents=[common], help="show the queue, each file's state, and what it waits for"
-    )
-    form = status.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as one JSON object")
-    form.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
-    status.add_argument(
-        "--failed", action="store_true", help="what has failed, why, and how to try it again"
-    )
-    status.set_defaults(command=_status)
-    for name, what in (
-        ("pause", "send nothing until told to resume, across restarts too"),
-        ("resume", "go on after a pause"),
-    ):
-        pausing = commands.add_parser(name, parents=[common], help=what)
-        pausing.set_defaults(command=_pause, do=name)
-        if name == "pause":
-            pausing.add_argument(
-                "--for", dest="seconds", type=int, metavar="SECONDS", help="go on by itself then"
-            )
-    _add_hold(commands, common)
-    now = commands.add_parser(
-        "now",
-        parents=[common],
-        help="send these recordings before all others, whatever the rules say",
-        description="Sends recordings before all others, at times at which nothing else is sent."
-        " A pause holds them as well.",
-    )
-    now.add_argument("names", nargs="+", metavar="FILE", help="a path, or a file_id")
-    now.add_argument(
-        "--metered", action="store_true", help="over a link that is metered or has used its budget"
-    )
-    now.set_defaults(command=_now)
-    rescan = commands.add_parser(
-        "rescan", parents=[common], help="look through the watched folder now"
-    )
-    rescan.set_defaults(command=_rescan)
-    retry = commands.add_parser(
-        "retry",
-        parents=[common],
-        help="try again what has failed: all of it, or one recording",
-        description="Tries again what has failed. That happens by itself after an upgrade, and when"
-        " [server] url or the token is another.",
-    )
-    chosen = retry.add_mutually_exclusive_group(required=True)
-    chosen.add_argument("--all", action="store_true", help="all that the server has refused")
-    chosen.add_argument(
-        "ids",
-        nargs="*",
-        default=[],
-        metavar="ID",
-        help="file_id, as in status --json and over MQTT",
-    )
-    retry.set_defaults(command=_retry)
-    rotate = commands.add_parser(
-        "rotate-token",
-        parents=[common],
-        help="replace this device's token by a new one, beside a running agent too",
-    )
-    rotate.set_defaults(command=_rotate)
-    mqtt = commands.add_parser(
-        "mqtt", parents=[common], help="what the broker keeps of this device"
-    )
-    mqtt.add_argument(
-        "--unregister",
-        action="store_true",
-        required=True,
-        help="have it forget the device, in Home Assistant too, while no agent runs",
-    )
-    mqtt.set_defaults(command=_mqtt)
-    schema = commands.add_parser(
-        "mqtt-schema", help="print the JSON Schemas of what is said over MQTT"
-    )
-    schema.add_argument("name", nargs="?", choices=CONTRACT, help="of one message only")
-    schema.set_defaults(command=_mqtt_schema)
-    upload = commands.add_parser(
-        "upload",
-        parents=[common],
-        help="send files once and wait until they are verified; or say that a recorder has finished them",
-    )
-    upload.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    how = upload.add_mutually_exclusive_group()
-    how.add_argument(
-        "--finished",
-        action="store_true",
-        help="for a recorder's hook: files of the watched folder are finished; wait for nothing",
-    )
-    upload.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="of a recorder's hook (--finished) that runs as another user: where the agent listens to it",
-    )
-    how.add_argument(
-        "--now",
-        action="store_true",
-        help="as they are, though a program may still write to them, or nobody can say",
-    )
-    upload.set_defaults(command=_upload)
-    setup.add_parser(commands)
+    setup.add_parser(add_commands(parser, _CALLS))
     return parser
-
-
-def _add_hold(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    hold = commands.add_parser(
-        "hold",
-        parents=[common],
-        help="for a robot's program: send nothing while it is armed, drives or is busy",
-        description="Sends nothing until `edge-agent release`, across restarts too. A hold whose program has"
-        " ended, or from before a reboot, holds on and is named in status.",
-    )
-    hold.add_argument(
-        "--for",
-        dest="for_s",
-        type=_time,
-        metavar="TIME",
-        help="end by itself then: 90s, 10m, 2h, 1d",
-    )
-    hold.add_argument("--reason", metavar="TEXT", help="why, for people")
-    hold.add_argument(
-        "--pid", type=int, metavar="PID", help="whose hold it is: status says if that process ended"
-    )
-    hold.set_defaults(command=_hold, do="hold")
-    release = commands.add_parser("release", parents=[common], help="end what `hold` began")
-    release.set_defaults(command=_hold, do="release")
-
-
-def _time(text: str) -> int:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help=f"TOML file (default: ${CONFIG_VARIABLE}, else {DEFAULT_FILE} if there is one)",
-    )
-    overrides = common.add_argument_group("instead of what the file says")
-    for key, (flag, form, what) in _SHORTHANDS.items():
-        overrides.add_argument(flag, dest=key, metavar=form, help=f"{what} ({key})")
-    overrides.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any key, as --set watch.settle_seconds=2; may be repeated",
-    )
-    return common
 
 
 def _load(options: argparse.Namespace, *, looks_at_files: bool = True) -> Loaded:
@@ -241,7 +60,7 @@ def _load(options: argparse.Namespace, *, looks_at_files: bool = True) -> Loaded
         if not equals:
             raise ConfigError([f"--set {key[:80]!r}: write KEY=VALUE"])
         chosen[key.strip()] = (value, f"--set {key.strip()}")
-    for key, (flag, _, _) in _SHORTHANDS.items():
+    for key, (flag, _, _) in SHORTHANDS.items():
         if (given := getattr(options, key)) is not None:
             chosen[key] = (given, flag)
     named = os.environ.get(CONFIG_VARIABLE)
@@ -276,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    is_as_configured = not options.set and not any(getattr(options, key) for key in _SHORTHANDS)
+    is_as_configured = not options.set and not any(getattr(options, key) for key in SHORTHANDS)
     log_format = _load(options, looks_at_files=False).settings.log.format
     from edge_agent import logs
     from edge_agent.operate.checking import findings
@@ -433,3 +252,20 @@ def _upload(options: argparse.Namespace) -> int:
         )
         raise
     return EXIT_DONE if is_done else EXIT_FAILED
+
+
+_CALLS = {
+    "run": _run,
+    "check": _check,
+    "status": _status,
+    "pause": _pause,
+    "hold": _hold,
+    "now": _now,
+    "rescan": _rescan,
+    "retry": _retry,
+    "rotate": _rotate,
+    "mqtt": _mqtt,
+    "mqtt_schema": _mqtt_schema,
+    "upload": _upload,
+}
+"""What each command calls."""
