@@ -138,7 +138,7 @@ class EachRequest:
             admitted.now_for(lambda: self._operators.ask_again(operator))
             return operator.caller
         caller = self._authenticated(req)
-        admitted.now_for(lambda: self._auth.ask_again(caller))
+        admitted.now_for(lambda: self._auth.ask_again(caller), caller.groups)
         return caller
 
     def _admit_operator(self, req: falcon.Request) -> Operator:

@@ -13,7 +13,7 @@ import structlog
 
 from edge_host.clock import Clock, SystemClock
 from ingest_server.app import make_app
-from ingest_server.assembly.bytes_place import HeldFolder, make_blobs, tie
+from ingest_server.assembly.bytes_place import HeldFolder, left_places, make_blobs, tie
 from ingest_server.assembly.data_folder import open_facts
 from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.fleet import Fleet
@@ -120,7 +120,11 @@ class IngestServer:
             raise
         try:
             self._uploads = UploadService(
-                self._store, upload_settings(config), before_publish=check, audit=self._audit
+                self._store,
+                upload_settings(config),
+                before_publish=check,
+                audit=self._audit,
+                routes=tuple(one.rule for one in config.route),
             )
             self._readiness = Readiness(self._state, blobs, self._clock)
             self._admission = Admission(
@@ -217,7 +221,7 @@ class IngestServer:
         """Return who is told what happens, and the bytes: with the private listener or without."""
         config = self.config
         if config.metrics.listen is None:
-            return NOBODY, make_blobs(config)
+            return NOBODY, make_blobs(config, self._state)
         # Only here: most servers that are not asked for figures need not load what counts.
         try:
             from ingest_server.notify.event_counts import EventCounts
@@ -229,7 +233,7 @@ class IngestServer:
                 f"{error.name} is not installed. Run in the project's folder: pip install '.[server]'"
             ) from error
         metrics = Metrics(self._clock)
-        blobs = make_blobs(config, ObservedDisk(metrics, self._clock.now_s))
+        blobs = make_blobs(config, self._state, ObservedDisk(metrics, self._clock.now_s))
 
         metrics.watch(
             Sources(
@@ -311,6 +315,7 @@ class IngestServer:
         )
         self._tell_of_proxy()
         self._tell_of_page()
+        self._tell_of_routes()
         is_open_to_others = listens and not self.address.is_local
         if is_open_to_others and self.config.auth.mode == "token" and self._http.tls is None:
             log.warning(
@@ -332,6 +337,11 @@ class IngestServer:
                 "page.closed",
                 error="the page is on, and nobody can log in yet. Run: ingest-server user add NAME",
             )
+
+    def _tell_of_routes(self) -> None:
+        with suppress(Refused):  # a database that is busy now is no reason not to start
+            for sentence in left_places(self.config, self._state):
+                log.warning("route.gone", error=sentence)
 
     def _tell_of_proxy(self) -> None:
         server = self.config.server

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateLostError, StorageError
+from ingest_server.core.routes import place_of
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.parts import PARTS, FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     from ingest_server.storage.s3.blobs import S3Blobs
 
 
-def make_blobs(config: ServerConfig, disk: Disk = UNWATCHED) -> Blobs:
+def make_blobs(config: ServerConfig, facts: StateStore, disk: Disk = UNWATCHED) -> Blobs:
     """Return the store of bytes; nothing is asked of it yet.
 
     Args:
+        config: what names it.
+        facts: which know where each upload is.
         disk: is told what the files' disk does.
 
     Raises:
@@ -28,7 +32,10 @@ def make_blobs(config: ServerConfig, disk: Disk = UNWATCHED) -> Blobs:
     """
     if config.storage.blobs is None:
         return FileBlobs(config.server.data_dir, disk)
-    return bucket_of(config)
+    own = bucket_of(config)
+    from ingest_server.storage.s3.places import S3Places
+
+    return S3Places(own, config.places, facts)
 
 
 def bucket_of(config: ServerConfig) -> S3Blobs:
@@ -61,18 +68,57 @@ def bucket_of(config: ServerConfig) -> S3Blobs:
         raise StorageError(f"cannot use {said.blobs}: {why}") from error
 
 
-def look_at_blobs(config: ServerConfig) -> Blobs:
+def look_at_blobs(config: ServerConfig, facts: StateStore) -> Blobs:
     """Return the store of bytes for a command beside a server that may be running.
 
     Raises:
         StorageError: it is not there, or cannot be read.
     """
-    blobs = make_blobs(config)
+    blobs = make_blobs(config, facts)
     if isinstance(blobs, FileBlobs):
         blobs.look()
     else:
         blobs.prepare()
     return blobs
+
+
+def look_at_place(config: ServerConfig, place: str | None) -> Blobs:
+    """Return one place of the store of bytes, to be tried; None: the own one.
+
+    Raises:
+        StorageError: it is not there, cannot be used, or is another server's.
+    """
+    if config.storage.blobs is None:
+        files = FileBlobs(config.server.data_dir)
+        files.look()
+        return files
+    from ingest_server.storage.s3.places import refuse_anothers
+
+    own = bucket_of(config)
+    found = own if place is None else own.beside(own.place.sibling(place))
+    found.prepare()
+    if place is None:
+        own.refuse_routed(own.told())
+    else:
+        own.prepare()
+        refuse_anothers(place, found.told(), own.told())
+    return found
+
+
+def left_places(config: ServerConfig, facts: StateStore) -> Iterator[str]:
+    """Yield a sentence on each place where uploads are and no rule leads any more.
+
+    Raises:
+        Refused: the database failed.
+    """
+    for place in filter(place_of, facts.routes()):
+        unfinished, files = facts.on_route(place)
+        if place not in config.places and unfinished + files:
+            yield (
+                f"{place} has {unfinished:,} unfinished upload(s) and {files:,} file(s), and no "
+                "[[route]] leads there any more. They stay there and are served from there: keep the bucket, "
+                "and let the server's key use it"
+            )
 
 
 def is_unused(config: ServerConfig) -> bool:
@@ -95,7 +141,7 @@ def refuse_lost_facts(config: ServerConfig) -> None:
     blobs = bucket_of(config)
     try:
         blobs.prepare()
-        is_known = blobs.is_begun()
+        is_known = blobs.told() is not None
     finally:
         blobs.close()
     if is_known:

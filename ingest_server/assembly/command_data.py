@@ -98,9 +98,9 @@ class CommandData:
             )
         return self.folder(options)
 
-    def blobs(self, options: argparse.Namespace) -> Blobs:
+    def blobs(self, options: argparse.Namespace, state: StateStore) -> Blobs:
         """Look at the bytes, whose database is open, beside a server that may be running."""
-        return look_at_blobs(self.config(options))
+        return look_at_blobs(self.config(options), state)
 
 
 def make_folder(data_dir: Path) -> None:

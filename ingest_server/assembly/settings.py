@@ -37,6 +37,8 @@ def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
         ]
     if old.webhook != new.webhook:
         found.append("[[webhook]]")
+    if old.route != new.route:
+        found.append("[[route]]")
     if old.log.audit_file != new.log.audit_file:
         found.append("[log] audit_file")
     if (old.tls_files is None) != (new.tls_files is None):

@@ -21,9 +21,18 @@ def for_itself() -> None:
 _question: ContextVar[Question] = ContextVar("still_admitted", default=for_itself)
 
 
-def now_for(question: Question) -> None:
-    """Say how to ask, for everything that this thread does until the next call."""
+_groups: ContextVar[frozenset[str]] = ContextVar("groups", default=frozenset())
+
+
+def now_for(question: Question, groups: frozenset[str] = frozenset()) -> None:
+    """Say how to ask, for everything that this thread does until the next call; and the caller's groups."""
     _question.set(question)
+    _groups.set(groups)
+
+
+def groups() -> frozenset[str]:
+    """Return the groups of the token by which the caller of this thread came in."""
+    return _groups.get()
 
 
 def question() -> Question:

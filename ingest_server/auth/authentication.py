@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 SCOPE_UPLOAD, SCOPE_STATUS, SCOPE_ADMIN = "upload", "status", "admin"
 SCOPES = (SCOPE_UPLOAD, SCOPE_STATUS, SCOPE_ADMIN)
+GROUP = "group:"
+"""What the scope begins with that lets nobody do more, and only says which group the token is of."""
 ANONYMOUS = "anonymous"
 """The device of an upload in open mode whose create named none."""
 
@@ -59,6 +61,8 @@ class Caller:
     device: str | None
     token_id: str | None = None
     scopes: frozenset[str] = frozenset(SCOPES)
+    groups: frozenset[str] = frozenset()
+    """Of the token, as the operator gave them: what `[[route]]` asks for."""
 
     def check_method(self, method: str) -> None:
         """Refuse what the scopes do not cover; any token may read.
@@ -144,7 +148,8 @@ class TokenAuth:
                 raise _revoked()
         self._note_use(record, now)
         device = None if SCOPE_ADMIN in scopes else record.device
-        return Caller(device, record.token_id, scopes)
+        groups = (one.removeprefix(GROUP) for one in record.scopes if one.startswith(GROUP))
+        return Caller(device, record.token_id, scopes, frozenset(groups))
 
     def ask_again(self, caller: Caller) -> None:
         """Make sure that the token has not been revoked, and has not expired, since.

@@ -11,6 +11,7 @@ from ingest_server.config.keeping import (
     StorageSection,
 )
 from ingest_server.config.loading import DEFAULT_PATH, ENV_PREFIX, ServerConfig, load
+from ingest_server.config.routing import RouteSection
 from ingest_server.config.serving import (
     AuthSection,
     LogSection,
@@ -36,6 +37,7 @@ __all__ = [
     "PageSection",
     "ProtocolsSection",
     "RetentionSection",
+    "RouteSection",
     "ServerConfig",
     "ServerSection",
     "StorageSection",

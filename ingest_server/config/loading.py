@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -17,6 +18,7 @@ from ingest_server.config.keeping import (
     RetentionSection,
     StorageSection,
 )
+from ingest_server.config.routing import RouteSection
 from ingest_server.config.serving import (
     AuthSection,
     LogSection,
@@ -27,7 +29,8 @@ from ingest_server.config.serving import (
 )
 from ingest_server.config.speaking import CompatSection, ProtocolsSection
 from ingest_server.config.telling import FleetSection, HooksSection, WebhookSection
-from ingest_server.config.values import nearest_words
+from ingest_server.config.values import Section, nearest_words
+from ingest_server.core.routes import overlap
 from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.front.tls import TlsFiles
 
@@ -61,6 +64,13 @@ class ServerConfig(LayeredSettings):
     hooks: HooksSection = HooksSection()
     fleet: FleetSection = FleetSection()
     webhook: tuple[WebhookSection, ...] = ()
+    route: tuple[RouteSection, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Each bucket and prefix beside that of [storage] that a rule leads to."""
+        found = (one.place for one in self.route)
+        return tuple(dict.fromkeys(one for one in found if one is not None))
 
     @property
     def address(self) -> ListenAddress:
@@ -80,6 +90,9 @@ class ServerConfig(LayeredSettings):
 
 
 _PATHS = frozenset(path_keys(ServerConfig))
+_LISTS: Mapping[str, type[Section]] = MappingProxyType(
+    {"webhook": WebhookSection, "route": RouteSection}
+)
 _WORDS = Words(
     error=ConfigError,
     absent="The configuration file {path} does not exist.",
@@ -141,6 +154,7 @@ def load(
             'listen on 127.0.0.1 or a unix: socket, or set mode = "token".'
         )
     faults += _half_of_tls(config.tls, layers)
+    faults += _unfit_routes(config, layers)
     socket = config.server.proxy_socket
     if socket is not None and str(socket) != config.address.path:
         faults.append(
@@ -163,6 +177,24 @@ def _half_of_tls(tls: TlsSection, layers: Layers) -> Iterator[str]:
             )
 
 
+def _unfit_routes(config: ServerConfig, layers: Layers) -> Iterator[str]:
+    origin, own = layers.origin(("route",)), config.storage.blobs
+    if config.places and own is None:
+        yield (
+            f"[[route]] bucket ({origin}) is of an S3 store, and files are in data_dir: set [storage] blobs, "
+            "or leave bucket out and name a prefix."
+        )
+        return
+    found = overlap([(own or "").rstrip("/"), *config.places])
+    if found is not None:
+        inner, outer = found
+        yield (
+            f"[[route]] bucket ({origin}): {inner} lies in {outer}, so that the files of one would be among "
+            "those of the other. Name places that are apart. For a folder below [storage] blobs, leave "
+            "bucket out and name a prefix."
+        )
+
+
 def _beside_file(key: Key, text: str, folder: Path) -> str:
     """Make paths that are relative in a file relative to that file's folder."""
     if key in _PATHS:
@@ -179,10 +211,11 @@ def _sentence(error: ErrorDetails, layers: Layers) -> str:
     place = f"[{section}] {where[-1]}"
     if not rest:
         kind, known, place = "section", ServerConfig.model_fields, f"[{section}]"
-    if section == "webhook":
-        known, where = WebhookSection.model_fields, ("webhook",)
+    if section in _LISTS:
+        known, where = _LISTS[str(section)].model_fields, (str(section),)
         number, key = [*rest, "", ""][:2]
-        place = f"[[webhook]] number {number + 1}" if isinstance(number, int) else "[[webhook]]"
+        place = f"[[{section}]]"
+        place += f" number {number + 1}" if isinstance(number, int) else ""
         place += f" {key}" if key else ""
     text = complaint(error, _PLAINLY)
     if error["type"] == "extra_forbidden":

@@ -91,6 +91,11 @@ def leaf(name: str) -> str:
     return name.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
+def joined(*names: str) -> str:
+    """Return one path of the names that are not empty."""
+    return "/".join(name for name in names if name)
+
+
 def folded(name: str) -> str:
     """Return what *name* has in common with those that Windows, macOS or Samba may take for it."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).upper().casefold())

@@ -85,6 +85,8 @@ class UploadRecord:
     rewrites: int = 0
     """How often recorded bytes were un-recorded to be overwritten: what was hashed or read of them
     at another count may not be what is stored."""
+    route: str = ""
+    """What its published name begins with, decided when it was made: `core.routes`. Empty: nothing."""
 
     @property
     def sha_512(self) -> str | None:

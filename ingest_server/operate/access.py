@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from edge_host.clock import SystemClock, rfc3339
-from ingest_server.auth.authentication import SCOPE_UPLOAD, SCOPES
+from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD, SCOPES
 from ingest_server.auth.tokens import claim_hash, issue, new_claim
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.noting import note
@@ -37,6 +37,12 @@ class AccessCommands(Commands):
             action="append",
             choices=SCOPES,
             help="upload (default), status (read only), admin (every device); may be repeated",
+        )
+        add.add_argument(
+            "--group",
+            action="append",
+            metavar="NAME",
+            help="a group that a [[route]] sends elsewhere; may be repeated",
         )
         add.set_defaults(command=self._token_add, begins=True)
         listed = tokens.add_parser("list", parents=[common], help="show tokens by their ids")
@@ -76,7 +82,13 @@ class AccessCommands(Commands):
                 "or digit"
             )
             return 2
+        groups: list[str] = options.group or []
+        wrong = next((one for one in groups if not is_device_id(one)), None)
+        if wrong is not None:
+            self._complain(f"{wrong!r} is no group: 1 to 63 of a-z, 0-9, _ and -")
+            return 2
         scopes = tuple(dict.fromkeys(options.scope or (SCOPE_UPLOAD,)))
+        scopes += tuple(f"{GROUP}{one}" for one in dict.fromkeys(groups))
         issued = issue(device, SystemClock().now_utc(), scopes=scopes, expires_at=options.expires)
         state = self._data.state(options)
         try:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import closing
 
-from ingest_server.assembly.bytes_place import is_unused, look_at_blobs
+from ingest_server.assembly.bytes_place import is_unused, left_places, look_at_place
 from ingest_server.assembly.data_folder import DATABASE
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
@@ -41,31 +41,35 @@ class CheckCommand(Commands):
     def _lines(self, options: argparse.Namespace) -> Iterator[Line]:
         config = self._config(options)
         yield "OK", "config", "read" if options.config is None else f"read from {options.config}"
-        yield self._database(options, config)
-        yield from self._store(config)
+        yield from self._database(options, config)
+        for place in (None, *config.places):
+            yield from self._store(config, place)
 
-    def _database(self, options: argparse.Namespace, config: ServerConfig) -> Line:
+    def _database(self, options: argparse.Namespace, config: ServerConfig) -> Iterator[Line]:
         is_elsewhere = config.storage.state is not None
         where = "PostgreSQL" if is_elsewhere else str(config.server.data_dir / DATABASE)
         if not is_elsewhere and not (config.server.data_dir / DATABASE).exists():
-            return "OK", "database", f"{where} is not there yet: the first start makes it"
+            yield "OK", "database", f"{where} is not there yet: the first start makes it"
+            return
         try:
             with closing(self._data.state_to_check(options)) as state:
                 # As often as it is asked, this changes nothing: it is never less than it was.
                 state.run(lambda transaction: transaction.set_uptime(transaction.uptime_s()))
+                yield "OK", "database", f"{where} takes writes"
+                for sentence in left_places(config, state):
+                    yield "WARN", "route", sentence
         except (ServerError, Refused) as error:
-            return "FAIL", "database", str(error)
-        return "OK", "database", f"{where} takes writes"
+            yield "FAIL", "database", str(error)
 
-    def _store(self, config: ServerConfig) -> Iterator[Line]:
-        where = config.storage.blobs or str(config.server.data_dir)
+    def _store(self, config: ServerConfig, place: str | None) -> Iterator[Line]:
+        where = place or config.storage.blobs or str(config.server.data_dir)
         if is_unused(config):
             yield "OK", "store", f"{where} has no files yet: the first start makes its folders"
             return
         try:
-            with closing(look_at_blobs(config)) as blobs:
+            with closing(look_at_place(config, place)) as blobs:
                 for missing in blobs.try_out():
-                    yield "WARN", "store", missing
+                    yield "WARN", "store", missing if place is None else f"{place}: {missing}"
         except ServerError as error:
             yield "FAIL", "store", str(error)
             return

@@ -78,7 +78,7 @@ class RoomCommands(Commands):
                 idle = "" if options.idle is None else " that is idle for so long"
                 self._complain(f"device {options.device!r} has no open upload{idle}")
                 return 1
-            blobs = self._data.blobs(options)
+            blobs = self._data.blobs(options, state)
             try:
                 return self._abort_each(options, state, blobs, wanted)
             finally:

@@ -47,7 +47,7 @@ class VerifyCommand(Commands):
         report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
         with (
             closing(open_facts(config)) as state,
-            closing(look_at_blobs(config)) as blobs,
+            closing(look_at_blobs(config, state)) as blobs,
             closing(bar),
         ):
             sets_apart = not options.no_quarantine

@@ -6,12 +6,14 @@ publishing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from ingest_server.core.record import State, UploadRecord, end_of
+from ingest_server.core.routes import place_of
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
 from ingest_server.uploads.earlier import is_published_there
 from ingest_server.uploads.store import drop_part
@@ -100,8 +102,8 @@ def settle_lost(store: StateStore, blobs: Blobs) -> int:
         How many have failed.
     """
     failed = 0
-    for record in _unfinished(store):
-        if blobs.part_length(record.id) is not None:
+    for record, length in _looked_at(store, blobs):
+        if length is not None:
             continue
         if _is_at_its_target(record, blobs):
             _save(store, record, state=State.COMPLETE)
@@ -129,8 +131,7 @@ def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
         How many uploads lost ranges, and how many of them have failed.
     """
     shortened = failed = 0
-    for record in _unfinished(store):
-        length = blobs.part_length(record.id)
+    for record, length in _looked_at(store, blobs):
         if length is None or end_of(record.received) <= length:
             continue
         kept = record.received.within(ByteRange(0, length)) if length else RangeSet()
@@ -150,8 +151,22 @@ def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
     return shortened, failed
 
 
-def _unfinished(state: StateStore) -> list[UploadRecord]:
-    return state.in_states(*_UNFINISHED)
+def _looked_at(state: StateStore, blobs: Blobs) -> Iterator[tuple[UploadRecord, int | None]]:
+    """Yield each unfinished upload with how far its bytes reach; not those whose own place is away."""
+    away: set[str] = set()
+    for record in state.in_states(*_UNFINISHED):
+        place = place_of(record.route)
+        if place in away:
+            continue
+        try:
+            length = blobs.part_length(record.id)
+        except OSError as error:
+            if not place:
+                raise
+            away.add(place)
+            log.warning("route.away", place=place, error=str(error))
+            continue
+        yield record, length
 
 
 def _save(store: StateStore, seen: UploadRecord, **changes: Any) -> bool:

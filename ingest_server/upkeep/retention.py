@@ -137,7 +137,13 @@ class Retention:
 
     def _remove(self, upload_id: str, receipt: Receipt, limits: _Limits) -> bool:
         path = receipt.published_as
-        identity = self._blobs.identity(path)
+        try:
+            identity = self._blobs.identity(path)
+        except (
+            OSError
+        ) as error:  # a bucket of a rule may be away, and files of others are due as well
+            log.warning("retention.failed", path=path, error=str(error))
+            return False
         if identity is None or self._standings.check(receipt) is not Standing.SOUND:
             return False  # moved, replaced or changed by somebody: theirs
         removal = Removal(path, upload_id, identity)

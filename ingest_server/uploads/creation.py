@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from edge_host.clock import rfc3339
+from ingest_server.auth import admitted
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused, StateUncertain, disk_refusals
 from ingest_server.core.names import as_text, check_name
 from ingest_server.core.record import SUPERSEDES, UploadRecord, check_length
+from ingest_server.core.routes import Route, place_of, route_of
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.limits import refuse_over_number, refuse_over_quota
 from ingest_server.uploads.store import UploadStore, drop_part
@@ -22,7 +26,9 @@ log = structlog.get_logger()
 class Creation:
     """Makes uploads: a row, and an empty part file."""
 
-    def __init__(self, store: UploadStore) -> None:
+    def __init__(self, store: UploadStore, routes: Sequence[Route] = ()) -> None:
+        """Join the parts; *routes*: where uploads go, by the first that fits."""
+        self._routes = routes
         self._state = store.state
         self._blobs = store.blobs
         self._room = store.room
@@ -32,13 +38,22 @@ class Creation:
         self._seals = store.seals
 
     def create(
-        self, device: str, key: str, request: CreateRequest, settings: ReceiverSettings
+        self,
+        device: str,
+        key: str,
+        request: CreateRequest,
+        settings: ReceiverSettings,
+        *,
+        beside: str | None = None,
     ) -> tuple[UploadRecord, bool]:
         """Make an upload, or find the one that *key* has made; see `UploadService.create`."""
         found = self.find(device, key, request)
         if found is not None:
             return found, False
-        return self.make(self.plan(device, key, request), settings)
+        planned = self.plan(device, key, request)
+        if beside is not None:
+            planned = replace(planned, route=self._state.route_of(beside) or "")
+        return self.make(planned, settings)
 
     def find(self, device: str, key: str, request: CreateRequest) -> UploadRecord | None:
         """Return the upload that *key* has made; None: none yet.
@@ -53,7 +68,7 @@ class Creation:
 
     def plan(self, device: str, key: str, request: CreateRequest) -> UploadRecord:
         """Return the upload that *request* is for, as it will be; nothing is made."""
-        return UploadRecord(
+        planned = UploadRecord(
             id=secrets.token_hex(16),
             device=device,
             key=key,
@@ -67,6 +82,7 @@ class Creation:
             metadata={key: one for key, one in request.metadata.items() if key != SUPERSEDES},
             touched_s=self._uptime.now_s(),
         )
+        return replace(planned, route=route_of(self._routes, planned, admitted.groups()))
 
     def make(
         self,
@@ -104,7 +120,7 @@ class Creation:
         with self._seals.of(record.device):
             # The file first: a crash in between leaves an empty stray, not an upload without bytes.
             with disk_refusals():
-                self._blobs.create_part(record.id)
+                self._blobs.create_part(record.id, place_of(record.route))
             try:
                 kept = self._state.run(insert)
             except StateUncertain:

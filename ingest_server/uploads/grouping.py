@@ -36,7 +36,7 @@ class OneWayIn(Protocol):
     """What publishes a manifest: `UploadService`."""
 
     def create(
-        self, device: str, key: str, request: CreateRequest
+        self, device: str, key: str, request: CreateRequest, *, beside: str | None
     ) -> tuple[UploadStatus, bool]: ...
 
     def receive(
@@ -174,11 +174,14 @@ class Grouping:
             media_type=_MEDIA_TYPE,
             metadata={"group": record.id, "role": "manifest"},
         )
-        status, _ = self._uploads.create(record.device, key, request)
+        beside = receipts[0].upload_id if receipts else None  # where its first file went
+        status, _ = self._uploads.create(record.device, key, request, beside=beside)
         if (
             status.state in _ENDED
         ):  # an operator gave it up, or its bytes were lost: anew, under another key
-            status, _ = self._uploads.create(record.device, f"{key}-{status.id[:8]}", request)
+            status, _ = self._uploads.create(
+                record.device, f"{key}-{status.id[:8]}", request, beside=beside
+            )
         if status.state == "open":
             where = ContentRange(ByteRange(0, len(content)), len(content))
             self._uploads.receive(record.device, status.id, where, Bytes(content))

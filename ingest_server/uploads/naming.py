@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ingest_server.core.names import NameTemplate, with_number, without_number
+from ingest_server.core.names import NameTemplate, joined, with_number, without_number
 from ingest_server.core.record import UploadRecord
+from ingest_server.core.routes import place_of
 from ingest_server.storage.interface import Queries
 from upload_protocol.messages import Receipt
 
@@ -27,13 +28,14 @@ class Naming:
     def first(self, record: UploadRecord) -> str:
         """Return the name that a file gets if nobody has it."""
         moment = record.recorded_at
-        return self._template.path(
+        path = self._template.path(
             device=record.device,
             folder=record.folder,
             date=record.created_at[:10],
             name=record.name,
             recorded=None if moment is None else moment.date().isoformat(),
         )
+        return joined(record.route, path)
 
     def told(self, receipt: Receipt) -> Receipt:
         """Return a receipt as a device may see it.
@@ -49,7 +51,7 @@ class Naming:
             return receipt
         first = self.first(origin)
         path = receipt.published_as
-        if path.startswith(f"{origin.id}/"):
+        if path.startswith(f"{joined(place_of(origin.route), origin.id)}/"):
             return replace(receipt, published_as=first)
         return replace(receipt, published_as=without_number(first, path))
 

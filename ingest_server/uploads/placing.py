@@ -18,8 +18,9 @@ import structlog
 
 from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused
-from ingest_server.core.names import folded
+from ingest_server.core.names import folded, joined
 from ingest_server.core.record import State, UploadRecord
+from ingest_server.core.routes import place_of
 from ingest_server.uploads.earlier import Earlier
 from ingest_server.uploads.moves import Moves, NameGivenError
 from ingest_server.uploads.naming import Naming
@@ -74,16 +75,17 @@ class Placing:
         Returns:
             That name, its folders as they are spelled already, and whether one had to be made.
         """
-        *parents, leaf = self._naming.first(record).split("/")
-        way, has_made = "/".join(parents), False
+        first, place = self._naming.first(record), place_of(record.route)
+        *parents, leaf = (first if not place else first.removeprefix(f"{place}/")).split("/")
+        way, has_made = joined(place, *parents), False
         if not self._blobs.is_taken(way):
-            way = ""
+            way = place
             for name in parents:
-                with self.alone_beside(_joined(way, name)):
-                    found = self._blobs.respelled(_joined(way, name, leaf))
+                with self.alone_beside(joined(way, name)):
+                    found = self._blobs.respelled(joined(way, name, leaf))
                     has_made |= self._blobs.make_way(found)
                 way = _folder_of(found)
-        return _joined(way, leaf), has_made
+        return joined(way, leaf), has_made
 
     def under_a_free_name(
         self,
@@ -106,7 +108,7 @@ class Placing:
             conclude = self._link(record, receipt, first, source, before)
         except NotADirectoryError:
             # A published file stands where this one needs a folder; nobody has this folder.
-            alone = _joined(record.id, first.rpartition("/")[2])
+            alone = joined(place_of(record.route), record.id, first.rpartition("/")[2])
             conclude = self._link(record, receipt, alone, source, before)
         return conclude()
 
@@ -267,10 +269,6 @@ def _about(record: UploadRecord, receipt: Receipt) -> dict[str, str]:
         "modified-at": record.modified_at or "",
     }
     return {name: value for name, value in told.items() if _FIT.fullmatch(value)}
-
-
-def _joined(*names: str) -> str:
-    return "/".join(name for name in names if name)
 
 
 def _folder_of(target: str) -> str:

@@ -26,6 +26,7 @@ from ingest_server.core.checksums import Checksum
 from ingest_server.core.errors import Refused
 from ingest_server.core.names import NameTemplate
 from ingest_server.core.record import State, UploadRecord, refuse_unless_open, refuse_unless_there
+from ingest_server.core.routes import Route
 from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.blocks import Blocks
 from ingest_server.uploads.body import Body
@@ -76,6 +77,7 @@ class UploadService:
         *,
         before_publish: BeforePublish = allow_all,
         audit: Audit | None = None,
+        routes: Sequence[Route] = (),
     ) -> None:
         """Join the parts; `stop` ends it, and leaves *store* to whoever opened it.
 
@@ -83,6 +85,7 @@ class UploadService:
             settings: may be replaced at any time; only its ``name_template`` is read just once.
             before_publish: asked about each verified file; it may refuse to have it published.
             audit: where it is noted who made, completed or aborted what; None: nowhere.
+            routes: where uploads go, by the first that fits; where none does, with all others.
 
         Raises:
             ValueError: the name template cannot be used.
@@ -116,7 +119,7 @@ class UploadService:
         self._giving_way = GivingWay(store, self._expiry, self.long_work.is_at)
         self._receiver = BodyReceiver(store, lambda: self.settings)
         self._concatenation = Concatenation(store, self._receiver)
-        self._creation = Creation(store)
+        self._creation = Creation(store, routes)
         earlier, wait_s = self.publisher.earlier, lambda: self.settings.verify_wait_s
         self._seeding = Seeding(store, self._receiver, earlier, wait_s=wait_s)
         self._claiming = Claiming(store, self._creation, earlier, self.completion, self._seeding)
@@ -136,8 +139,16 @@ class UploadService:
         self.long_work.stop()
         self._receiver.stop()
 
-    def create(self, device: str, key: str, request: CreateRequest) -> tuple[UploadStatus, bool]:
+    def create(
+        self, device: str, key: str, request: CreateRequest, *, beside: str | None = None
+    ) -> tuple[UploadStatus, bool]:
         """Make an upload, or find the one that *key* has made; its row and part file are durable.
+
+        Args:
+            device: whose it is.
+            key: what its client calls it, the same each time.
+            request: what it is.
+            beside: the id of an upload that it goes the same way as, whatever the rules say.
 
         Returns:
             The upload, and whether it was made now.
@@ -148,7 +159,8 @@ class UploadService:
         with self._audit.action("upload.create", device) as entry:
             self._store.refuse_when_stopping()
             record, is_new = self._once_others_gave_way(
-                device, lambda: self._creation.create(device, key, request, self.settings)
+                device,
+                lambda: self._creation.create(device, key, request, self.settings, beside=beside),
             )
             entry.object = record.id
             entry.result = "ok" if is_new else "repeated"

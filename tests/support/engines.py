@@ -17,6 +17,7 @@ from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.place import Place
+from ingest_server.storage.s3.places import S3Places
 from tests.support.postgres import Postgres
 from tests.support.seaweed import BUCKET, Seaweed
 
@@ -32,7 +33,8 @@ def new_stores() -> tuple[StateStore, Blobs] | None:
     url = os.environ[DATABASE]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}".encode())
-    return PostgresState.open(f"{url}&options=-c%20search_path%3D{name}"), S3Blobs(place)
+    state = PostgresState.open(f"{url}&options=-c%20search_path%3D{name}")
+    return state, S3Places(S3Blobs(place), (), state)
 
 
 def on_engines(database: Postgres, store: Seaweed, *arguments: str, timeout_s: float) -> str:

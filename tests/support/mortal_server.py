@@ -62,8 +62,8 @@ class SyncedBlobs(OverwritingBlobs):
         self.full = 0
         """How many of the next writes and syncs find no room."""
 
-    def create_part(self, upload_id: str) -> None:
-        super().create_part(upload_id)
+    def create_part(self, upload_id: str, place: str = "") -> None:
+        super().create_part(upload_id, place)
         self.synced[upload_id] = b""
 
     def open_part(self, upload_id: str, claim: Claim | None = None) -> Part:

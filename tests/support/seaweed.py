@@ -85,6 +85,15 @@ class Seaweed:
     def of(self, prefix: str, *, endpoint: str | None = None) -> Place:
         return Place(BUCKET, prefix, endpoint or self.endpoint, None, self.credentials)
 
+    def bucket(self) -> str:
+        """Return the name of one more bucket, new."""
+        self._count += 1
+        name = f"more-{self._count}"
+        asked = Bucket(self.of(""))
+        asked._client.create_bucket(Bucket=name)
+        asked.close()
+        return name
+
     def settings(self, place: Place) -> dict[str, str]:
         """Return the table [storage] of a server that uses *place*."""
         return {

@@ -187,7 +187,7 @@ class FileBlobs(PublishedFiles):
         kept_back = min(KEPT_BACK_INODES, found.f_files // 20)
         return Level(found.f_files - found.f_favail, found.f_files - kept_back)
 
-    def create_part(self, upload_id: str) -> None:
+    def create_part(self, upload_id: str, place: str = "") -> None:  # noqa: ARG002 # it is one place
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._disk.timed("create"):
             fd = os.open(upload_id + _SUFFIX, flags, _FILE_MODE, dir_fd=self._parts)

@@ -158,8 +158,12 @@ class Blobs(Protocol):
 
     # Uploads while they arrive
 
-    def create_part(self, upload_id: str) -> None:
+    def create_part(self, upload_id: str, place: str = "") -> None:
         """Begin an upload; durable on return.
+
+        Args:
+            upload_id: its id.
+            place: what its published name will begin with, where that is not in this store's own place.
 
         Raises:
             FileExistsError: it was begun before.

@@ -51,6 +51,18 @@ class Queries(Protocol):
         """Return where an upload stands, without the rest of its record; None: there is none."""
         ...
 
+    def route_of(self, upload_id: str) -> str | None:
+        """Return where an upload is to go, or has gone: its ``route``; None: there is no such upload."""
+        ...
+
+    def routes(self) -> list[str]:
+        """Return each route that an upload has, in order; not the empty one."""
+        ...
+
+    def on_route(self, route: str) -> tuple[int, int]:
+        """Return how many uploads of a route are unfinished, and how many have a file that is not removed."""
+        ...
+
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         """Return the upload that *device* made with this idempotency key."""
         ...

@@ -28,7 +28,7 @@ class OverwritingBlobs(MemoryBlobs):
         super().__init__()
         self._uploads: dict[str, _Upload] = {}
 
-    def create_part(self, upload_id: str) -> None:
+    def create_part(self, upload_id: str, place: str = "") -> None:  # noqa: ARG002 # it is one place
         """Make room for the bytes of a new upload.
 
         Raises:

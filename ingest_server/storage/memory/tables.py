@@ -109,6 +109,21 @@ class MemoryQueries(Queries):
         record = self.find(upload_id)
         return None if record is None else record.state
 
+    def route_of(self, upload_id: str) -> str | None:
+        record = self.find(upload_id)
+        return None if record is None else record.route
+
+    def routes(self) -> list[str]:
+        return sorted({one.route for one in self._all()} - {""})
+
+    def on_route(self, route: str) -> tuple[int, int]:
+        kept = (one for one in self._all() if one.route == route and one.removed_at is None)
+        states = [one.state for one in kept]
+        unfinished = sum(
+            state in {State.OPEN, State.VERIFYING, State.PUBLISHING} for state in states
+        )
+        return unfinished, states.count(State.COMPLETE)
+
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         found = (one for one in self._all() if (one.device, one.key) == (device, key))
         return next(found, None)

@@ -40,7 +40,7 @@ class WriteOnceBlobs(MemoryBlobs):
         """Of all objects, those made to publish among them."""
         self._uploads: dict[str, list[_Object]] = {}
 
-    def create_part(self, upload_id: str) -> None:
+    def create_part(self, upload_id: str, place: str = "") -> None:  # noqa: ARG002 # it is one place
         """Make room for the bytes of a new upload.
 
         Raises:

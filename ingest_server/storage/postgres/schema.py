@@ -186,6 +186,10 @@ MIGRATIONS: Sequence[str] = (
     fleet_schema.TABLES,
     leases.TABLES,
     leading.TABLES,
+    f"""
+    ALTER TABLE uploads ADD COLUMN route {TEXT} NOT NULL DEFAULT '';
+    CREATE INDEX uploads_by_route ON uploads (route, state) WHERE route != '';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -35,6 +35,8 @@ FRESH_FOR = timedelta(hours=1)
 """An upload is begun here before its row is written, which may be another replica's at this moment."""
 NAME = "store"
 """The object that tells this place from others."""
+KIND, ROUTED = "kind", "routed"
+"""What it says of one that only rules lead to."""
 _COPIED_BYTES = 1 << 20
 
 
@@ -44,9 +46,10 @@ class S3Blobs(Blobs):
     is_made_anew = True
     border_bytes = PART_BYTES
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, bucket: Bucket | None = None) -> None:
+        """*bucket*: asked for the place, where it is known already; whoever gives it closes it."""
         self.place = place
-        self._bucket = Bucket(place)
+        self._bucket = bucket or Bucket(place)
         self._assembly = Assembly(self._bucket)
         self._inner = f"{place.prefix}{STAGING}/"
         self._parts = f"{self._inner}parts/"
@@ -68,16 +71,50 @@ class S3Blobs(Blobs):
     def close(self) -> None:
         self._bucket.close()
 
-    def is_begun(self) -> bool:
-        """Whether a server has run with this place."""
-        return self._bucket.head(f"{self._inner}{NAME}") is not None
+    def told(self) -> Mapping[str, str] | None:
+        """Return what is said of this place; None: no server has run with it."""
+        there = self._bucket.head(f"{self._inner}{NAME}")
+        return None if there is None else there.facts
+
+    def beside(self, place: Place) -> S3Blobs:
+        """Return another place of the same store."""
+        return S3Blobs(place, self._bucket.beside(place))
 
     def identify(self) -> str:
-        key = f"{self._inner}{NAME}"
-        while (there := self._bucket.head(key)) is None:
+        """As `Blobs` says.
+
+        Raises:
+            StorageError: it is one that rules of a server lead to.
+        """
+        found = self._named({"id": secrets.token_hex(16)})
+        self.refuse_routed(found)
+        return found["id"]
+
+    def refuse_routed(self, told: Mapping[str, str] | None) -> None:
+        """Refuse to be a server's own place, where this is what is said of it.
+
+        Raises:
+            StorageError: it is one that rules of a server lead to.
+        """
+        if (told or {}).get(KIND) == ROUTED:
+            raise StorageError(
+                f"{self.place} is where a [[route]] of a server leads: name another prefix as [storage] blobs"
+            )
+
+    def routed_from(self, name: str) -> Mapping[str, str]:
+        """Return whose files are routed here; the server whose own place has this *name*, if nobody's were."""
+        return self._named({"id": name, KIND: ROUTED})
+
+    def _named(self, facts: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what is said of this place; what *facts* say, where nothing was."""
+        while (told := self.told()) is None:
             with suppress(TakenError):
-                self._bucket.put(key, b"", is_new=True, facts={"id": secrets.token_hex(16)})
-        return there.facts["id"]
+                self._bucket.put(f"{self._inner}{NAME}", b"", is_new=True, facts=facts)
+        return told
+
+    def knows(self, upload_id: str) -> bool:
+        """Whether an upload was begun here, or has bytes here."""
+        return self._is_begun(upload_id) or self._bucket.has_below(self._folder(upload_id))
 
     def probe(self) -> None:
         key = f"{self._inner}probe/{secrets.token_hex(8)}"
@@ -107,7 +144,7 @@ class S3Blobs(Blobs):
     def _pieces(self, upload_id: str) -> Pieces:
         return Pieces(self._bucket, self._folder(upload_id))
 
-    def create_part(self, upload_id: str) -> None:
+    def create_part(self, upload_id: str, place: str = "") -> None:  # noqa: ARG002 # it is one place
         """Begin an upload; durable on return.
 
         Raises:

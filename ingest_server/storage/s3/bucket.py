@@ -15,6 +15,7 @@ import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -205,6 +206,12 @@ class Bucket:
                 ),
             )
         self._client.meta.events.register("request-created.s3", self._refuse_late)
+
+    def beside(self, place: Place) -> Bucket:
+        """Return another bucket of this store, by the same connections; closing this one closes them."""
+        other = copy(self)
+        other.place = place
+        return other
 
     def close(self) -> None:
         self._client.close()

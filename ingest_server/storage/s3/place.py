@@ -22,6 +22,19 @@ class Place:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
+    def sibling(self, url: str) -> Place:
+        """Return another place of the same store.
+
+        Raises:
+            ValueError: *url* names none.
+        """
+        return Place.of(
+            url,
+            endpoint=self.endpoint,
+            region=self.region,
+            credentials_file=self.credentials_file,
+        )
+
     @classmethod
     def of(
         cls,

@@ -31,7 +31,7 @@ from upload_protocol.ranges import RangeSet
 
 COLUMNS = (
     "id, device, key, name, folder, created_at, length, digest, modified_at, media_type, "
-    "metadata, state, received, touched_s, target, receipt, removed_at, rewrites"
+    "metadata, state, received, touched_s, target, receipt, removed_at, rewrites, route"
 )
 _SELECT = f"SELECT {COLUMNS} FROM uploads "
 
@@ -73,6 +73,28 @@ class SqlQueries(Queries):
     def state_of(self, upload_id: str) -> State | None:
         row = self.row("SELECT state FROM uploads WHERE id = ?", upload_id)
         return None if row is None else State(row[0])
+
+    def route_of(self, upload_id: str) -> str | None:
+        row = self.row("SELECT route FROM uploads WHERE id = ?", upload_id)
+        return None if row is None else str(row[0])
+
+    def routes(self) -> list[str]:
+        found: list[str] = []
+        # One after the other by the index: there are few, and a million rows of each.
+        next_one = "SELECT min(route) FROM uploads WHERE route != '' AND route > ?"
+        while (row := self.row(next_one, found[-1] if found else "")) and row[0] is not None:
+            found.append(str(row[0]))
+        return found
+
+    def on_route(self, route: str) -> tuple[int, int]:
+        [(unfinished, files)] = self.rows(
+            "SELECT coalesce(sum(CASE WHEN state = 'complete' THEN 0 ELSE 1 END), 0), "
+            "coalesce(sum(CASE WHEN state = 'complete' THEN 1 ELSE 0 END), 0) FROM uploads "
+            "WHERE route != '' AND route = ? AND removed_at IS NULL "
+            "AND state IN ('open', 'verifying', 'publishing', 'complete')",
+            route,
+        )
+        return int(unfinished), int(files)
 
     def by_key(self, device: str, key: str) -> UploadRecord | None:
         return self._one("WHERE device = ? AND key = ?", device, key)
@@ -331,7 +353,7 @@ def _total(received: str) -> int:
 def _record(row: tuple[Any, ...]) -> UploadRecord:
     (
         upload_id, device, key, name, folder, created_at, length, digest, modified_at, media_type,
-        metadata, state, received, touched_s, target, receipt, removed_at, rewrites,
+        metadata, state, received, touched_s, target, receipt, removed_at, rewrites, route,
     ) = row  # fmt: skip
     return UploadRecord(
         id=upload_id,
@@ -352,4 +374,5 @@ def _record(row: tuple[Any, ...]) -> UploadRecord:
         receipt=None if receipt is None else Receipt.from_json(json.loads(receipt)),
         removed_at=removed_at,
         rewrites=rewrites,
+        route=route,
     )

@@ -216,4 +216,5 @@ def _values(record: UploadRecord) -> tuple[object, ...]:
         None if record.receipt is None else json.dumps(record.receipt.to_json()),
         record.removed_at,
         record.rewrites,
+        record.route,
     )

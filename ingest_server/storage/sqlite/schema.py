@@ -190,6 +190,10 @@ MIGRATIONS: Sequence[str] = (
     CREATE INDEX groups_by_device ON groups (device, seq, size);
     CREATE INDEX groups_by_state ON groups (state, seq);
     """,
+    """
+    ALTER TABLE uploads ADD COLUMN route TEXT NOT NULL DEFAULT '';
+    CREATE INDEX uploads_by_route ON uploads (route, state) WHERE route != '';
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -10,6 +10,7 @@ from ingest_server.storage.memory.write_once import WriteOnceBlobs
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.storage.s3.places import S3Places
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.faulty_blobs import FaultyCopies
@@ -58,7 +59,8 @@ def store():
 @pytest.fixture(params=[*BLOBS, pytest.param("s3", marks=pytest.mark.slow)])
 def blobs(request, tmp_path):
     if request.param == "s3":
-        found = S3Blobs(request.getfixturevalue("store").place())
+        own = S3Blobs(request.getfixturevalue("store").place())
+        found = S3Places(own, (), MemoryState())
     else:
         found = BLOBS[request.param](tmp_path)
     found.prepare()

@@ -42,6 +42,7 @@ RECORD = UploadRecord(
     modified_at="2026-11-21T09:00:00Z",
     media_type="video/mp4",
     metadata={"a\ud800": "\0"},
+    route="s3://survey/raw",
     received=RangeSet([ByteRange(1, 3), ByteRange(5, 2**62)]),
     touched_s=1.5,
     target="cam/x",
@@ -960,3 +961,18 @@ class TestAccess:
 
         assert state.access.claims() == [replace(CLAIM, revoked_at="2026-12-01")]
         assert self.claim(state, "one") == "gone"
+
+
+def test_each_route_is_known_with_what_is_on_it_and_a_later_change_moves_nothing(state):
+    insert(state, *(record(number, route="s3://a") for number in range(3)))
+    insert(state, record(3, route="s3://b/raw"), record(4, route="survey"), record(5))
+    ended = replace(record(0, route="elsewhere"), state=State.ABORTED)
+
+    state.run(lambda rows: rows.save(ended))
+    insert(state, published(7, "s3://a/x", route="s3://a"))
+
+    assert state.routes() == ["s3://a", "s3://b/raw", "survey"]
+    assert state.on_route("s3://a") == (2, 1)
+    assert state.on_route("s3://nobody") == (0, 0)
+    assert state.find(ended.id).route == state.route_of(ended.id) == "s3://a"
+    assert (state.route_of(record(5).id), state.route_of("f" * 32)) == ("", None)

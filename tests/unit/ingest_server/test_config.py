@@ -34,7 +34,7 @@ def test_the_example_shows_every_key_with_its_default():
 
     for section, keys in shown.items():
         assert keys.keys() == set(type(getattr(defaults, section)).model_fields), section
-    assert shown.keys() | {"webhook"} == set(ServerConfig.model_fields)
+    assert shown.keys() | {"webhook", "route"} == set(ServerConfig.model_fields)
     assert load(EXAMPLE, environ={}) == defaults
 
 
@@ -284,3 +284,51 @@ def test_a_bucket_that_cannot_be_named_so_is_one_sentence(key, value):
         load(None, environ={f"INGEST_SERVER_STORAGE__{key}": value})
 
     assert len(caught.value.problems) == 1
+
+
+ROUTES = {
+    "nothing goes there": ('prefix = "a"', "number 1", "says of nothing that it goes there"),
+    "it goes nowhere": ('match = "a"', "number 1", "says of nothing where it goes"),
+    "no folder": ('match = "a"\nprefix = "../x"', "number 1 prefix", "must be folders"),
+    "our own folder": (
+        'match = "a"\nprefix = ".ingest-server"',
+        "number 1 prefix",
+        "must be folders",
+    ),
+    "no key": ('match = "a"\nprefx = "x"', "number 1 prefx", "did you mean prefix?"),
+    "no bucket": ('match = "a"\nbucket = "s3://x"', "number 1 bucket", "must be a bucket's name"),
+    "no store": ('match = "a"\nbucket = "more"', " bucket", "set [storage] blobs"),
+    "within": (
+        'match = "a"\nbucket = "recordings"\nprefix = "field/x"\n[storage]\nblobs = "s3://recordings/field"',
+        " bucket",
+        "s3://recordings/field/x lies in s3://recordings/field",
+    ),
+    "around": (
+        'match = "a"\nbucket = "recordings"\n[storage]\nblobs = "s3://recordings/field"',
+        " bucket",
+        "s3://recordings/field lies in s3://recordings",
+    ),
+    "the same": (
+        'match = "a"\nbucket = "recordings"\n[storage]\nblobs = "s3://recordings"',
+        " bucket",
+        "s3://recordings lies in s3://recordings",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "place", "sentence"), ROUTES.values(), ids=ROUTES.keys())
+def test_a_fault_of_a_route_is_one_sentence(toml, text, place, sentence):
+    path = toml(f"[[route]]\n{text}\n")
+
+    [fault] = faults(path)
+
+    assert fault.startswith(f"[[route]] {place.strip()} (in {path})")
+    assert sentence in fault
+
+
+def test_routes_are_taken_over_by_a_restart_alone(toml):
+    path = toml('[[route]]\nmatch = "a"\nprefix = "x/"\n')
+    new = load(path, environ={})
+
+    assert [one.rule.begins for one in new.route] == ["x"]
+    assert needs_restart(ServerConfig(), new) == ["[[route]]"]

@@ -1,0 +1,187 @@
+"""Files that rules send to buckets and prefixes of their own: a whole server, and a real SeaweedFS."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import closing, contextmanager
+
+import pytest
+
+from ingest_server import cli
+from ingest_server.core.errors import StorageError
+from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.storage.s3.places import S3Places
+from tests.support.processes import toml
+from tests.support.s3_keys import content_of, keys_below, put_object
+from tests.support.seaweed import seaweed
+from tests.support.secured import complete, create, put, secured, upload
+from tests.support.visitors import add_user, visitor
+
+pytestmark = pytest.mark.slow
+MIB = 1024 * 1024
+DATA = os.urandom(9 * MIB)
+
+
+@pytest.fixture(scope="module")
+def store():
+    with seaweed() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bucket(store):
+    return store.bucket()
+
+
+class Field:
+    """A server's own place, a bucket beside it, and the server over both, as often as it is started."""
+
+    def __init__(self, folder, store, bucket):
+        self.folder, self.store = folder, store
+        (folder / "data").mkdir(parents=True)
+        self.own, self.name = store.place(), bucket
+        self.other = self.own.sibling(f"s3://{bucket}/raw/{self.own.prefix}")
+
+    def rule(self, **more):
+        prefix = self.other.prefix
+        return {"match": "drone-*", "bucket": self.name, "prefix": prefix, **more}
+
+    @contextmanager
+    def server(self, *rules, **tables):
+        storage = self.store.settings(self.own)
+        with secured(self.folder, storage=storage, route=list(rules), **tables) as site:
+            yield site
+
+    def content(self, url):
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        return content_of(self.own.sibling(f"s3://{bucket}"), key)
+
+
+@pytest.fixture
+def field(tmp_path, store, bucket):
+    return Field(tmp_path, store, bucket)
+
+
+def test_a_device_that_a_rule_names_has_its_files_and_their_pieces_in_a_bucket_of_their_own(field):
+    with field.server(field.rule()) as site:
+        drone, camera = site.device("drone-1"), site.device("cam-1")
+        begun = create(drone, name="a.mp4", length=len(DATA)).json()["id"]
+        put(drone, begun, DATA[: 8 * MIB])
+        pieces = keys_below(field.other, ".ingest-server/parts/")
+        own_pieces = keys_below(field.own, ".ingest-server/parts/")
+        put(drone, begun, DATA[8 * MIB :], start=8 * MIB)
+        receipt = complete(drone, begun, DATA).json()
+        other = upload(camera, b"of the camera", name="b.mp4")
+
+    place = f"{field.other}/drone-1/"
+    assert (len(pieces), own_pieces) == (1, [])
+    assert receipt["published_as"].startswith(place)
+    assert field.content(receipt["published_as"]) == DATA
+    assert other["published_as"].startswith("cam-1/")
+    assert content_of(field.own, field.own.prefix + other["published_as"]) == b"of the camera"
+
+
+def test_a_changed_configuration_moves_no_open_upload_and_loses_no_file(field):
+    with field.server(field.rule()) as site:
+        token = site.token("drone-1")
+        drone = site.client(token)
+        first = upload(drone, b"first", name="a.mp4")
+        begun = create(drone, name="b.mp4", length=len(DATA)).json()["id"]
+        put(drone, begun, DATA[: 8 * MIB])
+
+    with field.server(page={"enabled": True}) as site:
+        add_user(site.state)
+        drone = site.client(token)
+        held = drone.get(f"/v1/uploads/{begun}").json()["received"]
+        put(drone, begun, DATA[8 * MIB :], start=8 * MIB)
+        second = complete(drone, begun, DATA).json()
+        again = create(drone, name="a.mp4", length=5, digest=first["digest"]).json()
+        third = upload(drone, b"third", name="c.mp4")
+        read = visitor(site).get(f"/v1/fleet/recordings/{first['upload_id']}/content").content
+
+    assert held == [[0, 8 * MIB]]
+    assert second["published_as"].startswith(f"{field.other}/")
+    assert field.content(second["published_as"]) == DATA
+    assert again["receipt"]["published_as"] == first["published_as"]
+    assert read == b"first"
+    assert third["published_as"].startswith("drone-1/")
+    assert keys_below(field.other, ".ingest-server/parts/") == []
+
+
+def run(field, capsys, *words, rules=()):
+    """Run a command beside no server; return its exit code, and the lines that it printed."""
+    tables = {"server": {"data_dir": field.folder / "data"}, "route": list(rules)}
+    config = field.folder / "commands.toml"
+    config.write_text(toml({**tables, "storage": field.store.settings(field.own)}))
+    capsys.readouterr()
+    code = cli.main([*words, "--config", str(config)])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_a_check_tries_each_place_and_names_those_that_no_rule_leads_to_any_more(field, capsys):
+    _, before = run(field, capsys, "check", rules=[field.rule()])
+    with field.server(field.rule()) as site:
+        upload(site.device("drone-1"), b"first", name="a.mp4")
+        create(site.device("drone-2"), name="b.mp4")
+    _, with_rule = run(field, capsys, "check", rules=[field.rule()])
+    wrong, missing = run(field, capsys, "check", rules=[field.rule(bucket="nowhere")])
+    nowhere = str(field.other).replace(field.name, "nowhere")
+    _, without = run(field, capsys, "check")
+
+    found = f"OK    store     {field.other} takes files, gives them back and removes them"
+    assert (before[-1], with_rule[-1]) == (found, found)
+    assert not any(line.startswith(("WARN", "FAIL")) for line in with_rule)
+    assert wrong == 1
+    assert missing[-1].startswith(f"FAIL  store     cannot use {nowhere}: there is no such bucket")
+    [warning] = [line for line in without if line.startswith("WARN")]
+    assert warning.startswith(
+        f"WARN  route     {field.other} has 1 unfinished upload(s) and 1 file(s), and no [[route]] leads there"
+    )
+
+
+def test_a_verification_reads_the_files_of_every_place_and_finds_what_has_changed_there(
+    field, capsys
+):
+    with field.server(field.rule()) as site:
+        first = upload(site.device("drone-1"), b"first", name="a.mp4")
+        second = upload(site.device("cam-1"), b"second", name="b.mp4")
+        upload(site.device("drone-2"), b"third", name="c.mp4")
+    key = first["published_as"].removeprefix(f"s3://{field.name}/")
+    put_object(field.other, key, b"worse")
+
+    code, printed = run(field, capsys, "verify", "--json")
+
+    report = json.loads("\n".join(printed))
+    assert code == 1
+    assert report["files"] == 3
+    [fault] = report["findings"]
+    assert (fault["path"], fault["verdict"]) == (first["published_as"], "corrupt")
+    apart = f"{field.other}/.ingest-server/quarantine/"
+    assert fault["quarantined_as"].startswith(apart)
+    assert field.content(fault["quarantined_as"]) == b"worse"
+    assert content_of(field.own, field.own.prefix + second["published_as"]) == b"second"
+
+
+def test_a_place_that_another_server_has_is_refused_by_both(field, tmp_path, capsys):
+    other = Field(tmp_path / "other", field.store, field.name)
+    with field.server(field.rule()) as site:
+        upload(site.device("drone-1"), b"first", name="a.mp4")
+    with other.server():
+        pass
+    shared = field.rule()
+
+    with closing(S3Places(S3Blobs(other.own), [str(field.other)], MemoryState())) as started:
+        started.prepare()
+        with pytest.raises(StorageError, match="in use by another server"):
+            started.identify()
+    _, checked = run(other, capsys, "check", rules=[shared])
+    other.own = field.other
+    _, as_own = run(other, capsys, "check")
+
+    assert as_own[-1].startswith(
+        f"FAIL  store     {field.other} is where a [[route]] of a server leads"
+    )
+    assert checked[-1].startswith(f"FAIL  store     {field.other} is in use by another server")
+    assert field.content(f"{field.other}/.ingest-server/store") == b""
