@@ -32,6 +32,7 @@ from ingest_server.operate.access import AccessCommands
 from ingest_server.operate.check import CheckCommand
 from ingest_server.operate.devices import DeviceCommands
 from ingest_server.operate.groups import GroupCommands
+from ingest_server.operate.migrate import MigrateCommand
 from ingest_server.operate.restore import RestoreCommand
 from ingest_server.operate.room import RoomCommands
 from ingest_server.operate.uploads import UploadCommands
@@ -72,6 +73,7 @@ _COMMANDS = (
     CheckCommand,
     VerifyCommand,
     RestoreCommand,
+    MigrateCommand,
 )
 """As `--help` lists them."""
 _DATA = CommandData(PROGRAM.complain)

@@ -13,7 +13,13 @@ import structlog
 
 from edge_host.clock import Clock, SystemClock
 from ingest_server.app import make_app
-from ingest_server.assembly.bytes_place import HeldFolder, left_places, make_blobs, tie
+from ingest_server.assembly.bytes_place import (
+    HeldFolder,
+    holds_elsewhere,
+    left_places,
+    make_blobs,
+    tie,
+)
 from ingest_server.assembly.data_folder import open_facts
 from ingest_server.assembly.event_targets import check_of, deliveries_of
 from ingest_server.assembly.fleet import Fleet
@@ -79,7 +85,7 @@ class IngestServer:
         self._private: MetricsListener | None = None
         files = config.tls_files
         tls = None if files is None else server_context(files)
-        self._held = None if config.storage.blobs is None else HeldFolder(config.server.data_dir)
+        self._held = HeldFolder(config.server.data_dir) if holds_elsewhere(config) else None
         self._state = open_facts(config)
         try:
             self._state.check(self._clock.now_s)

@@ -14,6 +14,7 @@ from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.parts import PARTS, FileBlobs
 from ingest_server.storage.files.published import PUBLISHED
 from ingest_server.storage.interface import Blobs, StateStore
+from ingest_server.storage.moving import MovingBlobs
 
 if TYPE_CHECKING:
     from ingest_server.storage.s3.blobs import S3Blobs
@@ -35,7 +36,17 @@ def make_blobs(config: ServerConfig, facts: StateStore, disk: Disk = UNWATCHED) 
     own = bucket_of(config)
     from ingest_server.storage.s3.places import S3Places
 
-    return S3Places(own, config.places, facts)
+    places = S3Places(own, config.places, facts)
+    if config.storage.before is not None:
+        return MovingBlobs(FileBlobs(config.storage.before, disk), places)
+    return places
+
+
+def holds_elsewhere(config: ServerConfig) -> bool:
+    """Whether no store of files holds the data folder."""
+    before, data_dir = config.storage.before, config.server.data_dir
+    is_before = before is not None and before.resolve() == data_dir.resolve()
+    return config.storage.blobs is not None and not is_before
 
 
 def bucket_of(config: ServerConfig) -> S3Blobs:
@@ -75,7 +86,10 @@ def look_at_blobs(config: ServerConfig, facts: StateStore) -> Blobs:
         StorageError: it is not there, or cannot be read.
     """
     blobs = make_blobs(config, facts)
-    if isinstance(blobs, FileBlobs):
+    if isinstance(blobs, MovingBlobs) and isinstance(blobs.before, FileBlobs):
+        blobs.before.look()
+        blobs.now.prepare()
+    elif isinstance(blobs, FileBlobs):
         blobs.look()
     else:
         blobs.prepare()

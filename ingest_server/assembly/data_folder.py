@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_host.clock import SystemClock
 from ingest_server.assembly.bytes_place import refuse_lost_facts
+from ingest_server.assembly.relocated import refuse_half_moved, refuse_moved
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateError, StateLostError
 from ingest_server.storage.files.parts import LOST, PARTS, FileBlobs
@@ -19,6 +21,9 @@ from ingest_server.storage.files.published import PUBLISHED, QUARANTINE, sync_fo
 from ingest_server.storage.interface import StateStore
 from ingest_server.storage.sqlite.copies import Copies, refuse_unfit
 from ingest_server.storage.sqlite.transactions import SqliteState
+
+if TYPE_CHECKING:
+    from ingest_server.storage.postgres.transactions import PostgresState
 
 DATABASE = "state.db"
 FOLDER_ID = "folder.id"
@@ -67,6 +72,17 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
         StateError: it cannot be opened.
         ServerError: there is none, and none may be begun; or the program for it is not installed.
     """
+    refuse_moved(config)
+    state = _opened(config, begins=begins)
+    try:
+        refuse_half_moved(config, state)
+    except BaseException:
+        state.close()
+        raise
+    return state
+
+
+def _opened(config: ServerConfig, *, begins: bool) -> SqliteState | PostgresState:
     data_dir, url = config.server.data_dir, config.storage.state
     is_elsewhere = config.storage.blobs is not None
     if url is None:
@@ -92,7 +108,7 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
         )
     facts = PostgresState.open(url)
     try:
-        if not facts.take_folder(_folder_id(data_dir)):
+        if not facts.take_folder(folder_id(data_dir)):
             raise StateLostError(
                 f"The database that [storage] state names knows the files of another folder than {data_dir}. "
                 "Nothing was changed. Mount that folder there if it is away, or name it as [server] data_dir. "
@@ -104,7 +120,20 @@ def open_facts(config: ServerConfig, *, begins: bool = True) -> StateStore:
     return facts
 
 
-def _folder_id(data_dir: Path) -> str:
+def open_as_it_is(config: ServerConfig) -> SqliteState | PostgresState:
+    """Open what has the facts, whatever they say of where the files are.
+
+    Raises:
+        ServerError: there are none, or they cannot be opened.
+    """
+    if config.storage.state is None:
+        return open_state(config.server.data_dir, begins=False)
+    from ingest_server.storage.postgres.transactions import PostgresState
+
+    return PostgresState.open(config.storage.state)
+
+
+def folder_id(data_dir: Path) -> str:
     """Return what tells this data folder from any other; made, durably, where there is none yet."""
     path = data_dir / FOLDER_ID
     try:

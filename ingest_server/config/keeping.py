@@ -60,6 +60,9 @@ class StorageSection(Section):
     blobs: str | None = None
     """Where the bytes are, ``s3://BUCKET/PREFIX``; None: in the data folder."""
 
+    before: Path | None = None
+    """The folder in which files were before, while they are copied to *blobs*."""
+
     endpoint: str | None = None
     """Of the S3 store, where it is not AWS."""
 
@@ -98,6 +101,10 @@ class StorageSection(Section):
 
     @model_validator(mode="after")
     def _names_a_store(self) -> Self:
+        if self.blobs is None and self.before is not None:
+            raise ValueError(
+                "before is where files were until they came to a store: set blobs as well"
+            )
         said = [self.endpoint, self.region, self.credentials_file]
         if self.blobs is None and any(one is not None for one in said):
             raise ValueError(

@@ -160,7 +160,7 @@ class Placing:
                 )
             except NameGivenError:
                 continue
-            if self._blobs.publish(record.id, target, _about(record, named)):
+            if self._blobs.publish(record.id, target, told_beside(record, named)):
                 return partial(self.conclude, record, named, before)
         raise AssertionError("the candidates never end")
 
@@ -260,7 +260,7 @@ class Placing:
         return receipt
 
 
-def _about(record: UploadRecord, receipt: Receipt) -> dict[str, str]:
+def told_beside(record: UploadRecord, receipt: Receipt) -> dict[str, str]:
     """Return what a reader of the file alone is told of it."""
     told = {
         "sha256": receipt.digest.value.hex(),

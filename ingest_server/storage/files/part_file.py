@@ -44,29 +44,31 @@ class PartFile(Part):
     def copy_from(self, source: Part, length: int, *, start: int, offset: int) -> None:
         """As `Part` says.
 
-        The kernel copies, and on XFS and Btrfs it only lets both files share the blocks.
+        The kernel copies, and on XFS and Btrfs it only lets both files share the blocks; bytes of another
+        store are read and written.
 
         Raises:
             OSError: the disk failed, or *source* is shorter.
-            TypeError: *source* is a hand of another store.
         """
-        if not isinstance(source, PartFile):
-            msg = f"a part file takes bytes of another one, not of {type(source).__name__}"
-            raise TypeError(msg)
         end = offset + length
         while offset < end:
-            try:
-                copied = os.copy_file_range(source._fd, self._fd, end - offset, start, offset)
-            except OSError as error:
-                if error.errno not in _NO_KERNEL_COPY:
-                    raise
-                data = source.pread(min(end - offset, _COPY_BYTES), start)
-                self.pwrite(memoryview(data), offset)
-                copied = len(data)
+            copied = self._copied(source, end - offset, start=start, offset=offset)
             if not copied:
                 raise OSError(errno.EIO, f"the part file ends at byte {start}")
             start += copied
             offset += copied
+
+    def _copied(self, source: Part, length: int, *, start: int, offset: int) -> int:
+        """Copy some bytes; return how many."""
+        if isinstance(source, PartFile):
+            try:
+                return os.copy_file_range(source._fd, self._fd, length, start, offset)
+            except OSError as error:
+                if error.errno not in _NO_KERNEL_COPY:
+                    raise
+        data = source.pread(min(length, _COPY_BYTES), start)
+        self.pwrite(memoryview(data), offset)
+        return len(data)
 
     def write_out(self, length: int, offset: int) -> None:
         begin_write_out(self._fd, offset, length)

@@ -6,13 +6,11 @@ asked once more over another one, and so is a transaction that has not begun.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import psycopg
 from psycopg import errors
@@ -79,6 +77,19 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 # PostgreSQL has no text with U+0000, and a name that a client tells may have it. U+FFFE is no character (and
 # is what marks the places where it was).
 _NUL, _MARK = "\0", "\ufffe"
+
+
+def connect_patiently(url: str) -> Connection:
+    """Return a connection for one long piece of work that a person waits for, and may end.
+
+    Raises:
+        psycopg.Error: there is no way to the database, or it does not let us in.
+    """
+    connection = Connection.connect(
+        url, autocommit=True, connect_timeout=CONNECT_S, client_encoding="UTF8"
+    )
+    connection.silence = Silence(SystemClock().now_s)
+    return connection
 
 
 class Connections:
@@ -175,7 +186,7 @@ class Connections:
 
 def rows(connection: Connection, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
     """Run one statement; return what it finds."""
-    cursor = connection.execute(translated(sql), [_stored(one) for one in values])
+    cursor = connection.execute(translated(sql), [stored(one) for one in values])
     if cursor.description is None:
         return []
     return [tuple(_told(one) for one in row) for row in cursor.fetchall()]
@@ -183,15 +194,15 @@ def rows(connection: Connection, sql: str, values: Sequence[object]) -> list[tup
 
 def write(connection: Connection, sql: str, values: Sequence[object]) -> int:
     """Run one statement; return how many rows it changed."""
-    return connection.execute(translated(sql), [_stored(one) for one in values]).rowcount
+    return connection.execute(translated(sql), [stored(one) for one in values]).rowcount
 
 
 def write_each(connection: Connection, sql: str, values: Iterable[Sequence[object]]) -> None:
     """Run one statement for each of *values*, without waiting for one before the next goes out."""
-    stored = [[_stored(one) for one in row] for row in values]
-    if stored:
+    kept = [[stored(one) for one in row] for row in values]
+    if kept:
         with connection.cursor() as cursor:
-            cursor.executemany(translated(sql), stored)
+            cursor.executemany(translated(sql), kept)
 
 
 @lru_cache(maxsize=512)
@@ -200,7 +211,8 @@ def translated(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
-def _stored(value: object) -> object:
+def stored(value: object) -> object:
+    """Return a value as it is kept here."""
     if isinstance(value, str) and (_NUL in value or _MARK in value):
         return value.replace(_MARK, f"{_MARK}1").replace(_NUL, f"{_MARK}0")
     return value
@@ -286,20 +298,6 @@ def unusable(error: psycopg.Error, where: str) -> StateError:
     return StateError(
         f"cannot use the database {where} ({what}): see [storage] state, and whether PostgreSQL runs there"
     )
-
-
-def without_password(url: str) -> str:
-    """Return *url* as it may be logged."""
-    scheme, _, rest = url.partition("://")
-    head, at, tail = rest.rpartition("@")  # the last one: a password may have some, too
-    place, _, query = tail.partition("?")
-    told = [one for one in query.split("&") if one and not _is_secret(one.partition("=")[0])]
-    user = re.split("[:/?]", head)[0]
-    return f"{scheme}://{user}{at}{place}{'?' if told else ''}{'&'.join(told)}"
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in unquote(name).lower() for word in ("password", "secret"))
 
 
 def _first_line(error: psycopg.Error) -> str:

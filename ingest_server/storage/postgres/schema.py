@@ -190,6 +190,15 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE uploads ADD COLUMN route {TEXT} NOT NULL DEFAULT '';
     CREATE INDEX uploads_by_route ON uploads (route, state) WHERE route != '';
     """,
+    f"""
+    -- Where files were before, while they are copied to where they belong, and which have been.
+    CREATE TABLE relocation (
+        only_row BIGINT PRIMARY KEY CHECK (only_row = 1),
+        id {TEXT} NOT NULL,
+        folder {TEXT} NOT NULL
+    );
+    CREATE TABLE carried (upload_id {TEXT} PRIMARY KEY);
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -33,6 +33,7 @@ from ingest_server.storage.postgres import connections, leading, leases
 from ingest_server.storage.postgres.connections import Connection, Connections, UnbegunError
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
+from ingest_server.storage.postgres.text import without_password
 from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sql.dialect import POSTGRES
 from ingest_server.storage.sql.groups import SqlGroups
@@ -95,12 +96,12 @@ class PostgresState(SqlQueries, StateStore):
         state = cls(url)
         try:
             with state._connections.lent() as connection:
-                _migrate(connection, connections.without_password(url))
+                make_tables(connection, without_password(url))
             state._begin_epochs_where_none_are()
             state._commits = state._jobs = 0
         except psycopg.Error as error:
             state.close()
-            raise connections.unusable(error, connections.without_password(url)) from error
+            raise connections.unusable(error, without_password(url)) from error
         except StateError:
             state.close()
             raise
@@ -152,7 +153,7 @@ class PostgresState(SqlQueries, StateStore):
             with state._connections.lent() as connection:
                 found = connection.execute("SELECT to_regclass('schema_version')").fetchone()
         except psycopg.Error as error:
-            raise connections.unusable(error, connections.without_password(url)) from error
+            raise connections.unusable(error, without_password(url)) from error
         finally:
             state.close()
         return found is None or found[0] is None
@@ -459,7 +460,12 @@ def _begin_epochs(transaction: SqlTransaction) -> None:
     transaction.rows("SELECT setval('writer_epochs', ?)", int(runs) * EPOCHS_PER_RUN)
 
 
-def _migrate(connection: Connection, where: str) -> None:
+def make_tables(connection: Connection, where: str) -> None:
+    """Make the tables, or bring those of an older version up to date.
+
+    Raises:
+        StateTooNewError: a newer version has made them.
+    """
     connection.patience_s = MIGRATION_S
     with connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{MIGRATION_S:.0f}s'".encode())

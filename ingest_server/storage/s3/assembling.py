@@ -10,9 +10,10 @@ for the last, are numbered from 1 without a gap, and never too many.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import structlog
 
@@ -90,6 +91,28 @@ class Assembly:
             for start in range(0, source.size, size)
         ]
         self._make(key, parts, facts)
+
+    def of_chunks(self, key: str, chunks: Iterator[bytes], facts: Mapping[str, str]) -> None:
+        """Make the object *key* of bytes as they come; see `of_pieces`.
+
+        Args:
+            chunks: all of one size that is fit for a part, but for the last. What it raises at its end keeps
+                the object from being made.
+        """
+        first = next(chunks, b"")
+        second = next(chunks, None)
+        if second is None:
+            self._bucket.put(key, first, is_new=True, facts=facts)
+            return
+        self.clear(key)
+        made_as = self._bucket.begin(key, facts)
+        try:
+            numbered = enumerate(chain((first, second), chunks), 1)
+            etags = [self._bucket.put_part(key, made_as, *one) for one in numbered]
+            self._complete(key, made_as, etags)
+        except BaseException:
+            self._give_up(key, made_as)
+            raise
 
     def _make(self, key: str, parts: list[list[Source]], facts: Mapping[str, str]) -> None:
         sizes = [sum(one.stop - one.start for one in part) for part in parts]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Part
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
-from ingest_server.storage.s3.pieces import PART_BYTES, end_of
+from ingest_server.storage.s3.pieces import PART_BYTES, end_of, part_bytes_of
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.s3.reading import PublishedObject
 from ingest_server.storage.s3.trying_out import try_out
@@ -123,6 +123,21 @@ class S3Blobs(Blobs):
 
     def try_out(self) -> Iterator[str]:
         return try_out(self._bucket, f"{self._inner}probe/")
+
+    def try_rate(self, data: bytes) -> None:
+        """Put an object, read it and remove it: whoever asked knows how long that takes.
+
+        Raises:
+            OSError: the store failed.
+        """
+        key = f"{self._inner}probe/{secrets.token_hex(8)}"
+        self._bucket.put(key, data)
+        try:
+            there = self._bucket.head(key)
+            if there is not None:
+                self._bucket.get(Listed(key, there.size, there.etag), 0, there.size)
+        finally:
+            self._bucket.delete(key)
 
     def free_bytes(self) -> int:
         return UNBOUNDED
@@ -275,6 +290,31 @@ class S3Blobs(Blobs):
                 raise
             return _owner_of(there) == upload_id
         return True
+
+    def take_in(
+        self,
+        upload_id: str,
+        target: str,
+        length: int,
+        chunks: Callable[[int], Iterator[bytes]],
+        about: Mapping[str, str],
+    ) -> None:
+        """Publish a file that another store has; it has to be read whole before anybody vouches for it.
+
+        Args:
+            chunks: yields its bytes, so many at once; what it raises keeps the object from being made.
+            about: as for `publish`.
+
+        Raises:
+            TakenError: there is an object of that name.
+            NotADirectoryError: the name is longer than a key can be.
+            OSError: the store failed.
+        """
+        key = self._key(target)
+        if _is_too_long(key):
+            raise NotADirectoryError(errno.ENOTDIR, "the name is too long for a key", target)
+        facts = {**about, "upload-id": upload_id}
+        self._assembly.of_chunks(key, chunks(part_bytes_of(length)), facts)
 
     def is_published_as(self, upload_id: str, target: str) -> bool:
         there = self._head(target)

@@ -194,6 +194,14 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE uploads ADD COLUMN route TEXT NOT NULL DEFAULT '';
     CREATE INDEX uploads_by_route ON uploads (route, state) WHERE route != '';
     """,
+    """
+    CREATE TABLE relocation (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        id TEXT NOT NULL,
+        folder TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE carried (upload_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

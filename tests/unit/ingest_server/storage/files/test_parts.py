@@ -3,6 +3,7 @@
 import pytest
 
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
 
 ID = "a" * 32
 
@@ -59,10 +60,17 @@ def test_set_aside_keeps_both_of_one_name(blobs, tmp_path):
     assert blobs.part_ids() == []
 
 
-def test_bytes_of_another_store_are_not_copied(blobs):
-    blobs.create_part(ID)
-    part = blobs.open_part(ID)
+def test_bytes_of_another_store_are_read_and_written(blobs):
+    other = OverwritingBlobs()
+    other.prepare()
+    for store in (blobs, other):
+        store.create_part(ID)
+    source, part = other.open_part(ID), blobs.open_part(ID)
+    source.pwrite(memoryview(b"0123456789"), 0)
 
-    with pytest.raises(TypeError, match="another one"):
-        part.copy_from(object(), 1, start=0, offset=0)
+    part.copy_from(source, 4, start=3, offset=1)
+
+    assert part.pread(9, 0) == b"\x003456"
+    with pytest.raises(OSError, match="ends at byte 10"):
+        part.copy_from(source, 4, start=8, offset=0)
     part.close()

@@ -1,0 +1,218 @@
+"""``ingest-server migrate``: from one machine to a database and a bucket that several servers share, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+from pathlib import Path
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from edge_host.clock import Clock, SystemClock
+from ingest_server.assembly.bytes_place import bucket_of
+from ingest_server.assembly.command_data import CommandData, become_owner
+from ingest_server.assembly.data_folder import open_as_it_is
+from ingest_server.assembly.moving_facts import carries_facts, count_rows, move_facts
+from ingest_server.assembly.moving_files import FilesMove, Pace, alone, look_at_source, tried_rate
+from ingest_server.assembly.relocated import Mark, is_carried
+from ingest_server.config import ServerConfig, load
+from ingest_server.core.errors import ServerError
+from ingest_server.operate.commands import Commands, Parser, Parsers
+from ingest_server.operate.text import counted, shown, size
+from ingest_server.storage.sql.relocation import Relocation
+
+ROWS_PER_S = 20_000
+"""That PostgreSQL took of a small machine, so that a bigger one is sooner ready than was said."""
+
+
+class MigrateCommand(Commands):
+    """The command."""
+
+    def __init__(self, data: CommandData) -> None:
+        super().__init__(data)
+        self._clock: Clock = SystemClock()
+
+    def add_parsers(self, commands: Parsers, common: Parser) -> None:
+        parser = commands.add_parser(
+            "migrate",
+            parents=[common],
+            help="move to PostgreSQL, a bucket, or both, while devices go on uploading",
+            description="Moves a server from its data folder to the places that another configuration names. "
+            "Each call does the next step, and says what comes after it. First the facts, while no server runs: "
+            "tokens, users, uploads, receipts, events, what devices report. Then the published files, beside "
+            "the new server; this may be stopped at any time, and goes on where it was. Nothing is deleted where "
+            "it was. Exit code 1: something is still to be done by you. See docs/migrate.md.",
+        )
+        parser.add_argument(
+            "--to",
+            type=Path,
+            metavar="FILE",
+            help="the new configuration (default: that of --config, once the facts are moved)",
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="change nothing: say how much there is, and how long it takes",
+        )
+        parser.add_argument(
+            "--rate",
+            type=_rate,
+            metavar="SIZE",
+            help="bytes per second at most, sent and read back together, such as 20MB (default: no limit)",
+        )
+        parser.set_defaults(command=self._run)
+
+    def _run(self, options: argparse.Namespace) -> int:
+        now = self._config(options)
+        new = now if options.to is None else load(options.to, environ=os.environ)
+        folder = new.storage.before or now.server.data_dir
+        become_owner(folder)
+        mark = Mark.of(folder)
+        if mark is not None and not mark.leads_to(new):
+            raise ServerError(
+                f"{folder} was moved to {mark.where}, and the new configuration names other places. Name those "
+                "with --to FILE"
+            )
+        is_begun = mark is not None and self._has_facts(new, mark)
+        if options.to is None and not is_begun:
+            raise ServerError("Nothing is being moved. Name the new configuration: --to FILE")
+        if options.dry_run:
+            return self._foretell(now, new, options.rate, is_begun=is_begun)
+        if not is_begun:
+            return self._first(now, new)
+        if new.storage.blobs is None:
+            print("The facts are moved, and the files stay where they are: nothing is left to do.")
+            return 0
+        return self._second(new, folder, options.rate)
+
+    def _has_facts(self, new: ServerConfig, mark: Mark) -> bool:
+        with closing(open_as_it_is(new)) as state:
+            return is_carried(new, state, mark)
+
+    # What there is
+
+    def _foretell(
+        self, old: ServerConfig, new: ServerConfig, rate: int | None, *, is_begun: bool
+    ) -> int:
+        if not is_begun:
+            self._foretell_facts(old, new)
+        if new.storage.blobs is None:
+            print("Files:  stay where they are.")
+            return 0
+        with closing(open_as_it_is(new if is_begun else old)) as state:
+            relocation = Relocation(state)
+            waiting = relocation.waiting()
+            with closing(look_at_source(new.storage.before or old.server.data_dir)) as before:
+                unfinished = relocation.unfinished(before.part_ids())
+                arrived = sum(before.part_length(one) or 0 for one in unfinished)
+        with closing(bucket_of(new)) as bucket:
+            bucket.prepare()
+            for missing in bucket.try_out():
+                self._complain(missing)
+            rate = rate or tried_rate(bucket, self._clock)
+        seconds = waiting.length * 2 / rate  # sent, and read back
+        print(
+            f"Files:  {counted(waiting.files, 'file')}, {size(waiting.length)}, to {new.storage.blobs}: about "
+            f"{_span(seconds)} at {size(rate)}/s, sent and read back together."
+        )
+        print(
+            f"Open:   {counted(len(unfinished), 'upload')}, of which {size(arrived)} arrived. They end where "
+            "they began, and are copied then."
+        )
+        print("Nothing was changed.")
+        return 0
+
+    def _foretell_facts(self, old: ServerConfig, new: ServerConfig) -> None:
+        if not carries_facts(old, new):
+            print("Facts:  stay where they are; the server has to stand still for some seconds.")
+            return
+        rows = count_rows(old)
+        print(
+            f"Facts:  {counted(rows, 'row')}: the server has to stand still for about "
+            f"{_span(rows / ROWS_PER_S)}."
+        )
+
+    # The steps
+
+    def _first(self, old: ServerConfig, new: ServerConfig) -> int:
+        def watch(name: str, count: int) -> None:
+            print(f"  {name}: {counted(count, 'row')}")
+
+        print("Moving the facts.")
+        move_facts(old, new, watch)
+        print(
+            "The facts are moved. Start the server with the new configuration now: devices go on with it."
+        )
+        if new.storage.blobs is not None:
+            print(
+                "Then run `ingest-server migrate` again, beside it: it copies the published files."
+            )
+        return 0
+
+    def _second(self, new: ServerConfig, folder: Path, rate: int | None) -> int:
+        with (
+            alone(folder),
+            closing(open_as_it_is(new)) as state,
+            closing(look_at_source(folder)) as before,
+            closing(bucket_of(new)) as bucket,
+        ):
+            relocation = Relocation(state)
+            if relocation.source() is None:
+                return self._say_over(new, folder)
+            bucket.prepare()
+            waiting = relocation.waiting()
+            print(f"Copying {counted(waiting.files, 'file')}, {size(waiting.length)}.")
+            pace = Pace(rate, self._clock)
+            move = FilesMove(
+                state,
+                relocation,
+                before,
+                bucket,
+                clock=self._clock,
+                pace=pace,
+                tell=lambda said: self._complain(shown(said)),
+            )
+            unfinished = move.run()
+        print(
+            f"Copied {counted(move.done.files, 'file')}, {size(move.done.length)}. Each was read back, and is what "
+            "its receipt says."
+        )
+        if move.done.spoiled or unfinished:
+            return self._say_rest(move, unfinished, folder)
+        return self._say_over(new, folder)
+
+    def _say_rest(self, move: FilesMove, unfinished: list[str], folder: Path) -> int:
+        if move.done.spoiled:
+            print(f"{counted(move.done.spoiled, 'file')} could not be copied: see above.")
+        if unfinished:
+            print(
+                f"{counted(len(unfinished), 'upload')} still arriving in {folder}: `ingest-server list` shows "
+                "them. Run this again when they have ended."
+            )
+        return 1
+
+    def _say_over(self, new: ServerConfig, folder: Path) -> int:
+        print(
+            f"All files are in {new.storage.blobs}. Take `before` out of [storage] and restart the server; others "
+            f"may be started beside it now. Nothing needs {folder} any more"
+            + (", but for what this server keeps there." if folder == new.server.data_dir else ".")
+        )
+        return 0
+
+
+def _rate(text: str) -> int:
+    try:
+        rate = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        rate = 0
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes such as 500KB or 20MB")
+    return rate
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
