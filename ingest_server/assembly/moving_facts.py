@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.data_folder import DATABASE, FLEET, folder_id, open_as_it_is, open_state
-from ingest_server.assembly.relocated import Mark
+from ingest_server.assembly.relocated import Mark, remove_mark
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.text import without_password
-from ingest_server.storage.sql.relocation import Relocation, Source, begin
+from ingest_server.storage.sql.relocation import Relocation, Source, begin, end
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite.carrying import Table, tables
 
@@ -81,17 +81,7 @@ def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
         ServerError: a server runs, or a place cannot be used; it says what to do.
     """
     carries, folder = carries_facts(old, new), old.server.data_dir
-    holding = FileBlobs(folder)
-    try:
-        holding.prepare()
-    except StorageError as error:
-        if "another ingest-server" not in str(error):
-            raise
-        raise ServerError(
-            f"A server runs on {folder}. Stop it, and run this again: devices wait, and go on where they "
-            "were once the new one answers. How long the facts take, --dry-run says"
-        ) from error
-    try:
+    with _held(folder):
         mark = Mark(
             secrets.token_hex(16),
             _place_of(old, new),
@@ -103,6 +93,53 @@ def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
             _carry(old, new, mark, watch)
         else:
             _stay(old, mark)
+
+
+def undo(old: ServerConfig, new: ServerConfig, mark: Mark) -> None:
+    """Let the folder be used as it was, where nothing has come to the new places meanwhile.
+
+    Raises:
+        ServerError: something has, or a server runs.
+    """
+    folder = old.server.data_dir
+    with _held(folder), closing(open_as_it_is(new)) as state:
+        since = "SELECT 1 FROM uploads WHERE created_at >= ? OR verified_at >= ? LIMIT 1"
+        if state.rows(since, mark.at, mark.at):
+            raise ServerError(
+                f"Uploads have begun or ended since {mark.at}, which {folder} knows nothing of. Nothing was "
+                "changed. How to go back by hand is in docs/migrate.md"
+            )
+        if mark.state is None:
+            name = folder_id(folder)
+
+            def job(transaction: SqlTransaction) -> None:
+                end(transaction)
+                if old.storage.state is not None:
+                    transaction.write("UPDATE folder SET id = ?", name)
+
+            state.run(job)
+        remove_mark(folder)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let no server use *folder* as long as the body runs.
+
+    Raises:
+        ServerError: one does; or the disk failed.
+    """
+    holding = FileBlobs(folder)
+    try:
+        holding.prepare()
+    except StorageError as error:
+        if "another ingest-server" not in str(error):
+            raise
+        raise ServerError(
+            f"A server runs on {folder}. Stop it, and run this again. Devices wait, and go on where they were "
+            "once a server answers; --dry-run says how long the facts take"
+        ) from error
+    try:
+        yield
     except OSError as error:
         raise ServerError(f"The facts were not moved: {error}. Run this again") from error
     finally:

@@ -79,6 +79,16 @@ class Mark:
         return " and ".join(one for one in (self.state, self.blobs) if one is not None)
 
 
+def remove_mark(folder: Path) -> None:
+    """Let a folder be as if it had never been moved; durable on return.
+
+    Raises:
+        OSError: it could not be.
+    """
+    (folder / NAME).unlink(missing_ok=True)
+    sync_folder(folder)
+
+
 def refuse_moved(config: ServerConfig) -> None:
     """Refuse a configuration from before the move of its data folder.
 

@@ -13,7 +13,7 @@ from edge_host.clock import Clock, SystemClock
 from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.command_data import CommandData, become_owner
 from ingest_server.assembly.data_folder import open_as_it_is
-from ingest_server.assembly.moving_facts import carries_facts, count_rows, move_facts
+from ingest_server.assembly.moving_facts import carries_facts, count_rows, move_facts, undo
 from ingest_server.assembly.moving_files import FilesMove, Pace, alone, look_at_source, tried_rate
 from ingest_server.assembly.relocated import Mark, is_carried
 from ingest_server.config import ServerConfig, load
@@ -61,6 +61,11 @@ class MigrateCommand(Commands):
             metavar="SIZE",
             help="bytes per second at most, sent and read back together, such as 20MB (default: no limit)",
         )
+        parser.add_argument(
+            "--back",
+            action="store_true",
+            help="with --to: let the server as it was be started again, where nothing came to the new one yet",
+        )
         parser.set_defaults(command=self._run)
 
     def _run(self, options: argparse.Namespace) -> int:
@@ -77,6 +82,8 @@ class MigrateCommand(Commands):
         is_begun = mark is not None and self._has_facts(new, mark)
         if options.to is None and not is_begun:
             raise ServerError("Nothing is being moved. Name the new configuration: --to FILE")
+        if options.back:
+            return self._back(now, new, mark)
         if options.dry_run:
             return self._foretell(now, new, options.rate, is_begun=is_begun)
         if not is_begun:
@@ -148,6 +155,18 @@ class MigrateCommand(Commands):
             print(
                 "Then run `ingest-server migrate` again, beside it: it copies the published files."
             )
+        return 0
+
+    def _back(self, old: ServerConfig, new: ServerConfig, mark: Mark | None) -> int:
+        if mark is None:
+            raise ServerError(
+                "Nothing was moved: start the server with the configuration that it had"
+            )
+        undo(old, new, mark)
+        print(
+            "Done: start the server with the configuration that it had. What was copied stays where it is."
+        )
+        print("To move again later, name an empty database and a prefix that nobody has used.")
         return 0
 
     def _second(self, new: ServerConfig, folder: Path, rate: int | None) -> int:

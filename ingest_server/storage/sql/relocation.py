@@ -44,18 +44,9 @@ class Relocation:
         row = self._state.row("SELECT id, folder FROM relocation")
         return None if row is None else Source(*row)
 
-    def begin(self, source: Source) -> None:
-        """Remember that files are still at *source*; durable on return. Repeatable."""
-        self._state.run(lambda transaction: begin(transaction, source))
-
     def end(self) -> None:
         """Forget it: nothing is there any more that is not where it belongs."""
-
-        def job(transaction: SqlTransaction) -> None:
-            transaction.write("DELETE FROM relocation")
-            transaction.write("DELETE FROM carried")
-
-        self._state.run(job)
+        self._state.run(end)
 
     def waiting(self) -> Amount:
         """Return how much has not been carried over."""
@@ -114,3 +105,9 @@ def begin(transaction: SqlTransaction, source: Source) -> None:
         source.id,
         source.folder,
     )
+
+
+def end(transaction: SqlTransaction) -> None:
+    """Forget in *transaction* that files were elsewhere."""
+    transaction.write("DELETE FROM relocation")
+    transaction.write("DELETE FROM carried")

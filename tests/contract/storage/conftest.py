@@ -7,6 +7,7 @@ from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
+from ingest_server.storage.moving import MovingBlobs
 from ingest_server.storage.postgres.fleet import PostgresFleet
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3.blobs import S3Blobs
@@ -30,6 +31,9 @@ BLOBS = {
     "copied": lambda folder: FaultyCopies(folder / "data"),
     "memory": lambda folder: OverwritingBlobs(),
     "write-once": lambda folder: WriteOnceBlobs(part_bytes=4),
+    "moving": lambda folder: MovingBlobs(
+        FileBlobs(folder / "before"), WriteOnceBlobs(part_bytes=4)
+    ),
 }
 
 
