@@ -51,7 +51,7 @@ from ingest_server.front.proxy_headers import App, CertificateProxy, read_secret
 from ingest_server.front.tls import server_context
 from ingest_server.page.files import PageFiles
 from ingest_server.storage.files.observed import ObservedDisk
-from ingest_server.storage.interface import Blobs, Level
+from ingest_server.storage.interface import Blobs, Level, StateStore
 from ingest_server.upkeep.finish_abandoned import AbandonedUploads
 from ingest_server.upkeep.housekeeper import Housekeeper
 from ingest_server.upkeep.leadership import Leadership
@@ -86,7 +86,7 @@ class IngestServer:
         files = config.tls_files
         tls = None if files is None else server_context(files)
         self._held = HeldFolder(config.server.data_dir) if holds_elsewhere(config) else None
-        self._state = open_facts(config)
+        self._state = self._opened_facts()
         try:
             self._state.check(self._clock.now_s)
             observer, blobs = self._observed()
@@ -104,6 +104,7 @@ class IngestServer:
             )
         except BaseException:
             self._state.close()
+            self._let_go()
             raise
         self._store = UploadStore.open(
             self._state, blobs, self._clock, observer=observer, uptime=uptime
@@ -123,6 +124,7 @@ class IngestServer:
             )
         except BaseException:
             self._store.close()
+            self._let_go()
             raise
         try:
             self._uploads = UploadService(
@@ -167,10 +169,18 @@ class IngestServer:
         except BaseException:
             self._fleet.stop()
             self._store.close()
+            self._let_go()
             raise
         self._thread = threading.Thread(target=self._serve, name="acceptor")
         self.failed = threading.Event()
         """Set when the server died by itself."""
+
+    def _opened_facts(self) -> StateStore:
+        try:
+            return open_facts(self.config)
+        except BaseException:
+            self._let_go()
+            raise
 
     def _app(self, observer: Observer) -> App:
         settings = app_settings(self.config)
@@ -394,6 +404,9 @@ class IngestServer:
         if self._leadership is not None:
             self._leadership.stop()
         self._store.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._held is not None:
             self._held.close()
 

@@ -36,7 +36,12 @@ AT_ONCE = 4
 PAGE = 64
 READ_BYTES = 1 << 20
 TRIED_BYTES = 8 << 20
+WAITS_S = (0.0, 5.0, 30.0)
+"""Between the tries of one file. Each request has been repeated by then, with pauses of its own."""
 LOCK = "moving.lock"
+
+_PASSING = {errno.EBUSY, errno.EBADMSG}
+"""The store or the way to it is away, or bytes changed on the way."""
 
 
 class SpoiledError(Exception):
@@ -69,6 +74,15 @@ class Pace:
                 begin_s = max(self._free_s, now_s)
                 self._free_s = begin_s + length / self._bytes_per_s
             self._ended.wait(begin_s - now_s)
+        self.wait(0)
+
+    def wait(self, wait_s: float) -> None:
+        """Wait, if nobody ends it.
+
+        Raises:
+            StorageError: it was ended.
+        """
+        self._ended.wait(wait_s)
         if self._ended.is_set():
             raise StorageError("The copying was stopped. Run this again: it goes on where it was")
 
@@ -148,7 +162,7 @@ class FilesMove:
 
     def _one(self, receipt: Receipt) -> None:
         try:
-            self._carry(receipt)
+            self._carry_in_the_end(receipt)
         except GoneError:
             with self._lock:
                 self.done.gone += 1
@@ -164,6 +178,17 @@ class FilesMove:
                 f"{self._now.place} failed at {receipt.published_as}: {error.strerror or error}. What was "
                 "copied until then stays; mend that, and run this again: it goes on where it was"
             ) from error
+
+    def _carry_in_the_end(self, receipt: Receipt) -> None:
+        """Carry a file, once more where the store or the way to it failed for the moment."""
+        for wait_s in WAITS_S:
+            try:
+                return self._carry(receipt)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+            self._pace.wait(wait_s)
+        return self._carry(receipt)
 
     def _carry(self, receipt: Receipt) -> None:
         target = receipt.published_as
