@@ -207,6 +207,12 @@ class Client:
     def head(self, upload_id: str) -> int:
         return self._ask("HEAD", f"/v1/uploads/{upload_id}", None, {}).status
 
+    def complete(self, path: str, length: int, digest: str) -> int:
+        document = json.dumps({"length": length, "digest": digest})
+        return self._ask(
+            "POST", f"{path}/complete", document, {"Content-Type": "application/json"}
+        ).status
+
     def received_bytes(self, upload_id: str) -> int:
         answer = self._ask("GET", f"/v1/uploads/{upload_id}", None, {})
         return int(json.loads(answer.body)["received_bytes"])
