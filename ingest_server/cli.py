@@ -25,6 +25,7 @@ from edge_host.startup import next_signal, opening
 from edge_host.systemd import Notifier, watch
 from edge_host.version import own_version
 from ingest_server import logs
+from ingest_server.assembly.allocator import give_memory_back
 from ingest_server.assembly.command_data import CommandData, make_folder
 from ingest_server.config import DEFAULT_PATH
 from ingest_server.core.errors import Refused, ServerError, SettingError, StateLostError
@@ -117,6 +118,7 @@ def _run(options: argparse.Namespace) -> int:
     config = _DATA.config(options)
     from ingest_server.server import IngestServer  # needs the [server] extra
 
+    give_memory_back()
     # Before any thread starts, so that all inherit it and the signals wait for `_wait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     logs.configure(level=config.log.level, form=config.log.format)

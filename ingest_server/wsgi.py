@@ -22,6 +22,7 @@ import structlog
 from edge_host.clock import SystemClock
 from edge_host.errors import ConfigError
 from ingest_server import logs
+from ingest_server.assembly.allocator import give_memory_back
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.front.body import BodyTruncatedError
@@ -47,6 +48,7 @@ def create_app(path: str | None = None) -> App:
     Raises:
         SystemExit: it cannot start; the reason is on stderr.
     """
+    give_memory_back()
     try:
         config = load(_path(path), environ=os.environ)
         logs.configure(level=config.log.level, form=config.log.format)
