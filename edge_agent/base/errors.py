@@ -114,13 +114,12 @@ class NotOurServerError(TransportError):
 
 
 class ChannelError(NotOurServerError):
-    """A server refuses how it is asked, whatever the file: a wrong URL, a proxy, another version."""
+    """A request is refused, whatever the file: a wrong URL, a proxy, another version."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(
-            f"{problem.code}: {problem.detail or problem.title}; that is not the recording's fault, it"
-            " is kept and goes on by itself: check [server] url and proxy, what is on the way, and the"
-            " versions of agent and server"
+            f"{what}; that is not the recording's fault, it is kept and goes on by itself: check"
+            " [server] url and proxy, what is on the way, and the versions of agent and server"
         )
 
 
@@ -143,8 +142,8 @@ class ReportRefusedError(TransportError):
 class ServerBusyError(TransportError):
     """Retry after ``retry_after_s``, or by our own backoff if None.
 
-    ``blocked_by`` is ``server_busy``, ``server_full``, ``quota``, or ``link``: it was not the server. ``concerns_all``: the server as a
-    whole, not perhaps this one upload.
+    ``blocked_by`` is ``server_busy``, ``server_full`` or ``quota``. ``concerns_all``: the server as a
+    whole, not perhaps this one upload. ``is_foreign``: somebody on the way said it for the server.
     """
 
     def __init__(
@@ -154,11 +153,13 @@ class ServerBusyError(TransportError):
         retry_after_s: float | None,
         blocked_by: str,
         concerns_all: bool = True,
+        is_foreign: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.blocked_by = blocked_by
         self.concerns_all = concerns_all
+        self.is_foreign = is_foreign
 
 
 class UnauthorizedError(TransportError):

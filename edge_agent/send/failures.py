@@ -70,7 +70,6 @@ _BUSY_REASONS = {
     "quota": Reason.QUOTA,
     "server_full": Reason.SERVER_FULL,
     "server_busy": Reason.SERVER_BUSY,
-    "link": Reason.LINK,
 }
 
 
@@ -270,6 +269,8 @@ class FailurePolicy:
         reason = _BUSY_REASONS[error.blocked_by]
         if reason is Reason.QUOTA:
             self._activity.problem(ProblemCode.QUOTA, present=True)
+        if error.is_foreign:
+            self._reach.on_foreign_busy()
         failures = self._retries.count(recording)
         wait_s = (
             self._retries.delay_s(failures) if error.retry_after_s is None else error.retry_after_s

@@ -155,6 +155,12 @@ class Reach:
             Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
         )
 
+    def on_foreign_busy(self) -> None:
+        """Count that somebody on the way says the server is busy: one that is away looks the same."""
+        self._link_failures += 1
+        if self._link_failures >= _UNREACHABLE_AFTER:
+            self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+
     def _tell(self, event: NewEvent) -> None:
         try:
             self._store.outbox.tell(event)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.base.errors import SourceUnreadableError
-from edge_agent.base.reasons import Reason
+from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.left_out import Cause
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
@@ -281,6 +281,37 @@ def test_a_recording_that_fails_lets_the_next_one_go(stage):
 
     assert stage.lane.now(first).state is State.SENDING
     assert Reason.SERVER_BUSY in stage.lane.reasons
+
+
+@pytest.mark.parametrize("status", [500, 505, 520])
+def test_a_recording_that_something_on_the_way_fails_on_lets_the_next_one_go(stage, status):
+    page = Fault(answer=(status, {"Content-Type": "text/html"}, b"<html>error</html>"))
+    first = stage.lane.record("poison.mp4", b"x" * 10)
+    stage.lane.run(until=lambda: stage.lane.now(first).upload_id is not None)
+    bad = stage.lane.now(first).upload_id
+    stage.link.schedule = lambda request: page if bad in request.path else Fault()
+    good = stage.lane.record("good.mp4", b"y" * 10)
+
+    stage.lane.run(until=lambda: stage.lane.now(good).state is State.VERIFIED)
+
+    assert stage.lane.now(first).state is State.SENDING
+    assert Reason.LINK in stage.lane.reasons
+
+
+def test_a_server_that_is_away_behind_its_proxy_is_a_problem_after_three_tries_until_it_is_back(
+    stage,
+):
+    page = Fault(answer=(502, {"Content-Type": "text/html"}, b"<html>nginx</html>"))
+    stage.link.schedule = lambda _: page
+    stage.lane.record("a.mp4", b"x" * 10)
+
+    stage.lane.run(until=lambda: ProblemCode.SERVER_UNREACHABLE in stage.lane.activity.problems)
+    tries = len(stage.link.requests)
+    stage.link.schedule = lambda _: Fault()
+    stage.lane.run()
+
+    assert tries >= 3
+    assert stage.lane.activity.problems == set()
 
 
 def test_recordings_go_oldest_first(stage):

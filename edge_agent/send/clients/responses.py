@@ -50,6 +50,19 @@ _OF_A_BODY = frozenset({400, 403, 405, 406, 408, 411, 413, 414, 415, 416, 422, 4
 LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
 
+LONGEST_FOREIGN_S = 300.0
+"""Something on the way may ask for as much as our own backoff takes: a network left behind must not
+hold up the next one for an hour."""
+
+_WORDS = {
+    402: "the network wants to be paid",
+    407: "a proxy wants a login: put it into [server] proxy",
+    421: "whoever answers does not serve this host name: see [server] url",
+    451: "the network blocks this address",
+    511: "the network wants a login before it lets anything through",
+}
+"""Of answers that are never an ingest server's own, what they ask for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -90,16 +103,12 @@ def error_of(answer: Answer, *, now: datetime) -> TransportError:
             f"the server redirects ({status}); the URL in the configuration must be the final one,"
             " or a login page of the network is in the way"
         )
-    if status == 511:
-        return NotOurServerError("the network wants a login before it lets anything through (511)")
     problem = _problem(answer)
     wait_s = retry_after_s(answer.header(RETRY_AFTER), now=now)
-    if status in {429, 503, 507} or status >= 500:
-        return _busy(status, problem, wait_s)
     if problem is None:
-        return NotOurServerError(
-            f"answer {status} without a problem document: a proxy, a captive portal, or a wrong URL"
-        )
+        return _foreign(status, wait_s)
+    if status == 429 or status >= 500:
+        return _busy(status, problem, wait_s)
     match about(status, problem.code):
         case About.FILE:
             return RejectedError(problem)
@@ -112,32 +121,44 @@ def error_of(answer: Answer, *, now: datetime) -> TransportError:
         case About.UPLOAD:
             return ConflictError(problem)
         case _:
-            return ChannelError(problem)
+            return ChannelError(f"{problem.code}: {problem.detail or problem.title}")
 
 
-def _busy(status: int, problem: Problem | None, wait_s: float | None) -> ServerBusyError:
-    if problem is not None and problem.code == "quota-exceeded":
-        blocked_by = "quota"
-    elif status == 507:
-        blocked_by = "server_full"
-    elif problem is None and status not in _OF_A_BUSY_ONE:
-        blocked_by = "link"
-    else:
-        blocked_by = "server_busy"
-    if problem is not None:
-        what = f"{problem.code}: {problem.detail}"
-    elif blocked_by == "link":
+def _foreign(status: int, wait_s: float | None) -> TransportError:
+    """Return what an answer means that no ingest server gives: its errors have a document."""
+    if status in _OF_A_BUSY_ONE:
         what = (
+            f"answer {status} without a problem document: from a proxy on the way, while the server"
+            " behind it is busy, starts anew or is away"
+        )
+        wait_s = None if wait_s is None else min(LONGEST_FOREIGN_S, wait_s)
+        return ServerBusyError(
+            what, retry_after_s=wait_s, blocked_by="server_busy", is_foreign=True
+        )
+    if status >= 500 and status not in _WORDS:
+        return ChannelError(
             f"answer {status} without a problem document: not from the ingest server, but from a proxy"
             " on the way, or from another program at [server] url"
         )
+    return NotOurServerError(_words_of_foreign(status))
+
+
+def _words_of_foreign(status: int) -> str:
+    if status in _WORDS:
+        return f"{_WORDS[status]} (answer {status})"
+    return f"answer {status} without a problem document: a proxy, a captive portal, or a wrong URL"
+
+
+def _busy(status: int, problem: Problem, wait_s: float | None) -> ServerBusyError:
+    if problem.code == "quota-exceeded":
+        blocked_by = "quota"
     else:
-        what = f"answer {status}"
+        blocked_by = "server_full" if status == 507 else "server_busy"
     return ServerBusyError(
-        what,
+        f"{problem.code}: {problem.detail}",
         retry_after_s=wait_s,
         blocked_by=blocked_by,
-        concerns_all=status in {429, 502, 503, 504},
+        concerns_all=status in _OF_A_BUSY_ONE,
     )
 
 
@@ -160,7 +181,7 @@ def words_of(answer: Answer) -> str:
     """Return what an answer other than 2xx says, for a person."""
     problem = _problem(answer)
     if problem is None:
-        return f"answer {answer.status} without a problem document: a proxy, a captive portal, or a wrong URL"
+        return _words_of_foreign(answer.status)
     return f"{problem.code}: {problem.detail or problem.title}"
 
 

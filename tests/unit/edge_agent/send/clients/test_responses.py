@@ -119,9 +119,25 @@ def test_a_refusal_without_a_problem_document_is_not_our_servers(status):
     assert isinstance(error, NotOurServerError)
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 507, 599])
-def test_a_gateway_without_a_document_is_busy(status):
-    assert isinstance(error_of(Answer(status, {}, b""), now=NOW), ServerBusyError)
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_gateway_without_a_document_is_busy_for_no_longer_than_we_would_wait_by_ourselves(status):
+    error = error_of(Answer(status, {"retry-after": "3600"}, b""), now=NOW)
+
+    assert isinstance(error, ServerBusyError)
+    assert (error.retry_after_s, error.is_foreign) == (300, True)
+
+
+@pytest.mark.parametrize("status", [500, 501, 505, 507, 520, 525, 599])
+def test_any_other_failure_without_a_document_is_of_what_is_on_the_way(status):
+    assert type(error_of(Answer(status, {}, b""), now=NOW)) is ChannelError
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(407, "[server] proxy"), (451, "blocks"), (511, "login"), (421, "[server] url")],
+)
+def test_what_the_network_wants_is_said(status, said):
+    assert said in str(error_of(Answer(status, {}, b"<html>"), now=NOW))
 
 
 @pytest.mark.parametrize("status", [*range(300, 309), *range(400, 600)])
