@@ -39,6 +39,17 @@ def test_the_servers_of_compose_are_those_that_its_balancer_knows(in_compose):
     assert {"database", "store"} < set(COMPOSE["services"])
 
 
+def test_a_server_of_compose_writes_into_a_volume_of_its_image(in_compose):
+    image = (DEPLOY / "replicas/Containerfile").read_text()
+
+    assert re.findall(r"^VOLUME (.+)$", image, re.MULTILINE) == [str(in_compose.server.data_dir)]
+    for name, one in COMPOSE["services"].items():
+        if name.startswith("server-"):
+            assert one["read_only"]
+            # A tmpfs over it would be root's: podman knows no uid= for one.
+            assert one["tmpfs"] == ["/tmp"]  # noqa: S108
+
+
 def test_a_server_of_compose_is_taken_away_before_it_ends_and_ends_before_it_is_killed(in_compose):
     server = in_compose.server
     [(every_s, misses)] = re.findall(r"check inter (\d+)s .* fall (\d+) ", BALANCER)
