@@ -47,7 +47,7 @@ def test_a_server_of_compose_writes_into_a_volume_of_its_image(in_compose):
         if name.startswith("server-"):
             assert one["read_only"]
             # A tmpfs over it would be root's: podman knows no uid= for one.
-            assert one["tmpfs"] == ["/tmp"]  # noqa: S108
+            assert one["tmpfs"] == ["/tmp"]
 
 
 def test_a_server_of_compose_is_taken_away_before_it_ends_and_ends_before_it_is_killed(in_compose):
