@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edge_agent.core.groups import Role
@@ -24,6 +24,8 @@ SOURCE_DELETED = "source-deleted"
 
 CANCELLED = "cancelled"
 """Of a recording that an operator does not want to be sent: tried again on a person's word alone."""
+
+_NO_TIME_NS = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,21 @@ class Identity:
         """
         return (self.length, self.mtime_ns) == (other.length, other.mtime_ns)
 
-    def is_doubtful(self, other: Identity) -> bool:
-        """Return whether *other* may have other bytes of the same number: some of its times differ.
+    def is_untouched(self, other: Identity) -> bool:
+        """Return whether length and all times agree.
 
         The number of the inode is not looked at: FAT invents another whenever it likes, and on all
         others a file that takes the place of another has another ctime.
         """
-        return self.length == other.length and (
-            (self.mtime_ns, self.ctime_ns) != (other.mtime_ns, other.ctime_ns)
-        )
+        return self.is_same_content(other) and self.ctime_ns == other.ctime_ns
+
+    def is_doubtful(self, other: Identity) -> bool:
+        """Return whether *other* may have other bytes of the same number: some of its times differ."""
+        return self.length == other.length and not self.is_untouched(other)
+
+    def to_be_read(self) -> Identity:
+        """Return what makes each file of that length doubtful: of the bytes nothing is known."""
+        return replace(self, ctime_ns=_NO_TIME_NS)
 
 
 @dataclass(frozen=True, slots=True)

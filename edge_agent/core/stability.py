@@ -56,9 +56,12 @@ class SettlePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What tells that bytes changed: compared for equality, nothing else."""
+    """What tells that bytes changed: compared for equality, nothing else.
 
-    inode: int
+    Not the number of the inode: of a file that nobody has open FAT invents another whenever memory is
+    short, and it would never be quiet.
+    """
+
     length: int
     mtime_ns: int
     ctime_ns: int

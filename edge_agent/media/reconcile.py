@@ -95,7 +95,7 @@ class Reconciler:
                 self._on_doubt()
             return True
         if before.state in (State.SENDING, State.SENT):
-            is_same = _is_untouched(before.identity, identity)
+            is_same = before.identity.is_untouched(identity)
             current = self._activity.current
             if not is_same and current is not None and current.recording_id == before.id:
                 raise StaleRecordingError(before.id)  # the sender is about to notice
@@ -143,11 +143,10 @@ class Reconciler:
             if before.upload_id is None:  # a key is for one name
                 changes["idempotency_key"] = None
             is_verified = before.state in (State.VERIFIED, State.KEPT)
-            if not is_verified:
-                changes["identity"] = found.identity
+            # A new file may have the number of one that went; that a rename moves ctime FAT does not know.
+            changes["identity"] = before.identity.to_be_read() if is_verified else found.identity
             after = self._store.update(before, **changes)
             if is_verified:
-                # Renaming moves ctime, and so does a new file that got the old one's number.
                 self._on_doubt()  # not before it can be looked for under this path
             self._store.prioritise([after])  # moved to the urgent ones, perhaps
             self._settler.forget(before.path)
@@ -201,10 +200,3 @@ def _is_over(before: Recording, found: Found) -> bool:
     if before.state is State.OVERWRITTEN:  # a ring of files uses names again
         return not before.identity.is_same_content(found.identity)
     return before.state is State.RELEASED
-
-
-def _is_untouched(before: Identity, now: Identity) -> bool:
-    return before.is_same_content(now) and (before.inode, before.ctime_ns) == (
-        now.inode,
-        now.ctime_ns,
-    )

@@ -86,8 +86,7 @@ def move_aside(path: bytes, source: Source, expected: Identity) -> Aside:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), hidden)
             os.rename(name, away, src_dir_fd=fd, dst_dir_fd=fd)
         moved = identity_of(os.stat(away, dir_fd=fd, follow_symlinks=False))
-    is_it = moved.inode == expected.inode and moved.is_same_content(expected)
-    if not is_it or not moved.is_same_file(source.identity):
+    if not moved.is_same_content(expected) or not moved.is_same_file(source.identity):
         put_back(hidden, name)
         raise SourceChangedError("it was written to, or replaced, while it was to be deleted")
     return Aside(path, hidden, moved)

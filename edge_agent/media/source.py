@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -164,8 +163,8 @@ class Source:
     def check(self, expected: Identity, *, folder: int | None = None) -> None:
         """Compare the open file, and what its path names now, with *expected*.
 
-        Only what is the same content by the same inode passes. The device number is left out: it
-        changes when a card is plugged in again.
+        Only what has the same length and times passes. Neither the device's number counts, which is another
+        one when a card is plugged in again, nor that of the inode.
 
         Args:
             folder: a descriptor of the folder in which its name is looked up; None: by its path.
@@ -187,7 +186,7 @@ class Source:
             else:
                 name = self.path.rpartition(b"/")[2]
                 named = identity_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
-        if not opened.is_same_file(named) or not _is_same(opened, expected):
+        if not opened.is_same_file(named) or not opened.is_untouched(expected):
             msg = f"{_label(self.path)} was changed: {_difference(opened, expected)}"
             raise SourceChangedError(msg)
 
@@ -208,7 +207,7 @@ class Source:
                 return True
             if status.st_nlink or beneath.is_there(self.path):
                 return False
-        if not _is_same(opened, replace(expected, ctime_ns=opened.ctime_ns)):
+        if not opened.is_same_content(expected):
             return False
         self._deleted = opened
         return True
@@ -299,15 +298,6 @@ def _open(path: bytes) -> tuple[int, os.stat_result]:
         os.close(fd)
         raise
     return fd, found
-
-
-def _is_same(found: Identity, expected: Identity) -> bool:
-    return (found.inode, found.length, found.mtime_ns, found.ctime_ns) == (
-        expected.inode,
-        expected.length,
-        expected.mtime_ns,
-        expected.ctime_ns,
-    )
 
 
 def _difference(found: Identity, expected: Identity) -> str:

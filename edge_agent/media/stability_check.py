@@ -323,4 +323,4 @@ def settling(recording: Recording, identity: Identity) -> Move:
 
 
 def _content(identity: Identity) -> Content:
-    return Content(identity.inode, identity.length, identity.mtime_ns, identity.ctime_ns)
+    return Content(identity.length, identity.mtime_ns, identity.ctime_ns)

@@ -14,8 +14,8 @@ from edge_agent.core.stability import (
 )
 
 POLICY = SettlePolicy(settle_s=5.0, fallback_settle_s=60.0)
-FULL = Content(inode=1, length=100, mtime_ns=7, ctime_ns=7)
-EMPTY = Content(inode=1, length=0, mtime_ns=7, ctime_ns=7)
+FULL = Content(length=100, mtime_ns=7, ctime_ns=7)
+EMPTY = Content(length=0, mtime_ns=7, ctime_ns=7)
 
 
 def test_a_file_is_not_finished_before_the_settle_time_whoever_writes():
@@ -62,11 +62,10 @@ def test_an_empty_file_that_a_person_named_needs_the_settle_time_only():
 @pytest.mark.parametrize(
     "changed",
     [
-        Content(inode=1, length=101, mtime_ns=7, ctime_ns=7),
-        Content(inode=1, length=99, mtime_ns=7, ctime_ns=7),
-        Content(inode=1, length=100, mtime_ns=8, ctime_ns=7),
-        Content(inode=1, length=100, mtime_ns=7, ctime_ns=8),
-        Content(inode=2, length=100, mtime_ns=7, ctime_ns=7),
+        Content(length=101, mtime_ns=7, ctime_ns=7),
+        Content(length=99, mtime_ns=7, ctime_ns=7),
+        Content(length=100, mtime_ns=8, ctime_ns=7),
+        Content(length=100, mtime_ns=7, ctime_ns=8),
     ],
 )
 def test_any_change_begins_the_quiet_time_anew(changed):
@@ -85,7 +84,7 @@ def test_an_unchanged_file_keeps_its_quiet_time():
 
 @pytest.mark.parametrize("mtime_ns", [0, -1, 2**62])
 def test_a_camera_with_a_wrong_clock_is_no_reason_to_wait(mtime_ns):
-    watched = observe(None, Content(1, 100, mtime_ns, mtime_ns), 100.0)
+    watched = observe(None, Content(100, mtime_ns, mtime_ns), 100.0)
 
     assert judge(watched, Writer.NOBODY, 105.0, POLICY).is_finished
 
@@ -100,7 +99,7 @@ def test_the_kernel_is_asked_only_after_the_quiet_time():
 
 def test_growing_is_told_from_being_found():
     found = observe(None, FULL, 100.0)
-    grown = observe(found, Content(1, 101, 7, 7), 103.0)
+    grown = observe(found, Content(101, 7, 7), 103.0)
 
     assert (found.quiet_since_s, found.has_grown) == (100.0, False)
     assert (grown.quiet_since_s, grown.has_grown) == (103.0, True)
@@ -138,7 +137,7 @@ def test_a_fallback_that_is_shorter_than_the_settle_time_does_not_shorten_it():
 
 def test_an_announcement_holds_for_the_content_that_it_was_for():
     watched = announced(observe(None, FULL, 100.0))
-    longer = Content(inode=1, length=200, mtime_ns=8, ctime_ns=8)
+    longer = Content(length=200, mtime_ns=8, ctime_ns=8)
 
     assert judge(watched, Writer.UNKNOWN, 100.0, POLICY).is_finished
     assert not judge(observe(watched, longer, 101.0), Writer.UNKNOWN, 101.0, POLICY).is_finished

@@ -10,6 +10,7 @@ from edge_agent.core.recording import Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.media import beneath
 from edge_agent.media.doubts import Doubts
+from edge_agent.media.identity import identity_at
 from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import Source
 from edge_agent.media.verified_content import VerifiedContent
@@ -116,6 +117,21 @@ def test_a_renamed_file_is_doubted_when_it_can_be_found_under_its_new_name(folde
     folder.settle()
 
     assert names == ["b.mp4"]
+
+
+def test_what_looks_like_a_renamed_file_in_all_that_fat_tells_is_read(folder):
+    before = verified(folder, is_kept=False)
+    (folder.media / "a.mp4").unlink()
+    other = folder.write("b.mp4", OTHER)
+    now = identity_at(os.fsencode(other))
+    # FAT counts anew with each mount, and a camera without a clock gives all files one time.
+    folder.store.update(before, identity=now)
+
+    folder.settle()
+
+    assert folder.only().name == "b.mp4"
+    assert folder.only().identity.is_doubtful(now)
+    assert folder.doubts >= 1
 
 
 def test_a_verified_file_that_nobody_touched_is_not_doubted(folder):

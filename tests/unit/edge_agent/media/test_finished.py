@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -289,6 +290,19 @@ def test_a_camera_that_flushes_every_30_s_is_not_cut_off(folder, knows):
 
     assert folder.only().state is State.STABLE
     assert folder.only().identity.length == path.stat().st_size
+
+
+def test_a_file_that_fat_numbers_anew_at_each_look_is_quiet_all_the_same(folder):
+    path = os.fsencode(folder.write("a.mp4"))
+    folder.watcher.step(folder.clock.now)
+    found = identity_at(path)
+
+    for after_s in (2.0, 4.0, 6.0):
+        anew = replace(found, inode=found.inode + int(after_s))
+        folder.settler.look(path, anew, folder.clock.now + after_s)
+    folder.settler.commit()
+
+    assert folder.only().state is State.STABLE
 
 
 # --- on real file systems -------------------------------------------------------------------

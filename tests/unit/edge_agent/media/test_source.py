@@ -1,5 +1,6 @@
 """A file is read as it is, and what it became is noticed."""
 
+import dataclasses
 import hashlib
 import os
 
@@ -116,6 +117,10 @@ def test_a_deleted_file_is_noticed_though_it_can_still_be_read(path, source):
 
 def test_an_untouched_file_passes(source):
     source.check(source.identity)
+
+
+def test_a_number_that_fat_has_given_anew_is_no_change(source):
+    source.check(dataclasses.replace(source.identity, device=7, inode=source.identity.inode + 1))
 
 
 def test_a_missing_file_is_gone(tmp_path):
