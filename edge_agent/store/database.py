@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -63,7 +64,7 @@ class Database:
         *,
         now: datetime,
         reserve: Reserve | None = None,
-    ) -> Database:
+    ) -> Self:
         """Open or make the database at *path*; its folder must exist.
 
         A damaged file is moved aside and made anew. ``migrations[n]`` leads from version n to n + 1;
@@ -89,7 +90,7 @@ class Database:
     @classmethod
     def _open(
         cls, path: Path, migrations: Sequence[str], *, now: datetime, reserve: Reserve | None
-    ) -> Database:
+    ) -> Self:
         moved: Path | None = None
         try:
             connection = _connect(path)
@@ -115,7 +116,7 @@ class Database:
     @classmethod
     def _open_in_memory(
         cls, path: Path, migrations: Sequence[str], reserve: Reserve | None
-    ) -> Database:
+    ) -> Self:
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA max_page_count = {_PAGES_IN_MEMORY}")
         sqlite_file.migrate(

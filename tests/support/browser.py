@@ -19,7 +19,14 @@ def node_with_packages() -> Path:
     stamp = JS / "node_modules" / ".installed"
     wanted = (JS / "package.json").read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        command: list[str | Path] = [
+            npm,
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--silent",
+        ]
         done = subprocess.run(command, cwd=JS, check=False, timeout=150, capture_output=True)
         if done.returncode:
             missing(f"npm could not install the clients: {done.stderr.decode()[-300:]}")
@@ -38,18 +45,21 @@ class Browser:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._asks, self._answers = self._process.stdin, self._process.stdout
         self._answer()
 
     def _answer(self) -> Any:
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         assert line, "the browser has ended"
         answer = json.loads(line)
         assert "error" not in answer, answer["error"]
         return answer.get("value")
 
     def do(self, what: str, **more: Any) -> Any:
-        self._process.stdin.write(json.dumps({"do": what, **more}) + "\n")
-        self._process.stdin.flush()
+        self._asks.write(json.dumps({"do": what, **more}) + "\n")
+        self._asks.flush()
         return self._answer()
 
     def goto(self, url: str) -> None:
@@ -90,9 +100,9 @@ class Browser:
         return self.do("complaints")
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._asks.close()
         self._process.wait(timeout=20)
-        self._process.stdout.close()
+        self._answers.close()
 
 
 def _plain(selector: str) -> str:

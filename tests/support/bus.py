@@ -41,7 +41,7 @@ class Bus:
         self.run([daemon, f"--config-file={policy}", "--nofork", "--nopidfile"])
         wait_for(self._socket.exists, "the bus is there")
 
-    def run(self, command: list[Any], **more: Any) -> subprocess.Popen:
+    def run(self, command: list[Any], **more: Any) -> subprocess.Popen[str]:
         """Start a program that ends with the bus."""
         log = self._children.enter_context((self._folder / "bus.log").open("ab"))
         child = subprocess.Popen(
@@ -67,7 +67,7 @@ class Bus:
         done = self.ask(["busctl", "--system", "call", bus, "/", bus, "NameHasOwner", "s", service])
         return done.stdout == "b true\n"
 
-    def ask(self, command: list[str]) -> subprocess.CompletedProcess:
+    def ask(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **self.environment}
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=20, check=False
@@ -80,7 +80,7 @@ class Bus:
 class Mocked:
     """NetworkManager or ModemManager, as python-dbusmock plays them."""
 
-    def __init__(self, bus: Bus, service: str, child: subprocess.Popen) -> None:
+    def __init__(self, bus: Bus, service: str, child: subprocess.Popen[str]) -> None:
         self._bus, self._service, self._child = bus, service, child
 
     def put(self, path: str, **interfaces: dict[str, tuple[str, Any]]) -> None:
@@ -170,7 +170,7 @@ exec "$0" --no-daemon --config "$1" --pid-file "$2"
 """
 
 
-def network_manager(of: Bus, folder: Path, space: str) -> subprocess.Popen:
+def network_manager(of: Bus, folder: Path, space: str) -> subprocess.Popen[str]:
     """Start the real one on the bus *of*, for the interfaces of the network namespace *space* alone."""
     require_root()
     program = require("NetworkManager")
@@ -189,7 +189,7 @@ def nmcli(of: Bus, *words: str) -> str:
     return done.stdout
 
 
-def _end(child: subprocess.Popen) -> None:
+def _end(child: subprocess.Popen[str]) -> None:
     if child.poll() is None:
         child.send_signal(signal.SIGCONT)
         child.kill()

@@ -100,12 +100,13 @@ def not_yet_valid(folder: Path, authority: Authority) -> tuple[Path, Path]:
         "[e]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
     )
     key_options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    signer = ["-cert", authority.ca.cert, "-keyfile", authority.ca.key]
+    signer: list[str | Path] = ["-cert", authority.ca.cert, "-keyfile", authority.ca.key]
     times = ["-startdate", "21000101000000Z", "-enddate", "21010101000000Z"]
-    config = ["-config", folder / "ca.cnf", "-extensions", "e"]
-    for command in (
+    config: list[str | Path] = ["-config", folder / "ca.cnf", "-extensions", "e"]
+    commands: tuple[list[str | Path], ...] = (
         ["req", "-new", *key_options, "-subj", "/CN=f", "-keyout", key, "-out", request],
         ["ca", "-batch", "-notext", *config, *signer, *times, "-in", request, "-out", cert],
-    ):
+    )
+    for command in commands:
         subprocess.run(["openssl", *command], check=True, capture_output=True, timeout=30)
     return cert, key

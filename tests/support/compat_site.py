@@ -29,6 +29,7 @@ class CompatSite:
     address: Any = None
 
     def published(self) -> dict[str, bytes]:
+        assert self.server.data_dir is not None
         root = self.server.data_dir / "published"
         return {
             str(path.relative_to(root)): path.read_bytes()
@@ -43,10 +44,11 @@ class CompatSite:
     def recorded_digests(self) -> list[str]:
         """Return the SHA-256 of each receipt."""
         found = self.server.receiver.listing(None, state="complete", after=None, limit=100)[0]
-        return [one.receipt.digest.hex for one in found]
+        return [one.receipt.digest.hex for one in found if one.receipt is not None]
 
     def failures(self) -> list[str]:
         """Return the codes of the events that tell of a failed upload."""
+        assert self.server.data_dir is not None
         database = self.server.data_dir / "state.db"
         with closing(sqlite3.connect(database)) as connection:
             rows = connection.execute(
@@ -76,11 +78,11 @@ def noted_reads(site: CompatSite) -> Iterator[list[tuple[str, int]]]:
             found.append((self._upload_id, offset))
             return self._part.pread(length, offset)
 
-    blobs.open_part = Noted
+    blobs.open_part = Noted  # type: ignore[method-assign, assignment]  # watched for a while
     try:
         yield found
     finally:
-        blobs.open_part = open_part
+        blobs.open_part = open_part  # type: ignore[method-assign]  # as it was
 
 
 @contextmanager

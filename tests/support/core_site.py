@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
-from ingest_server.storage.interface import Part
+from ingest_server.storage.interface import Part, StateStore
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.housekeeper import Housekeeper
@@ -163,12 +164,13 @@ class CoreSite:
         self.audit = audit or Unaudited()
         self.before_publish = before_publish
         self.clock = HandClock()
-        self.settings = ReceiverSettings(
-            **{"min_free_bytes": 0, "verify_wait_s": 30.0, "folder_lead_s": 0.0, **settings}
-        )
+        usual: dict[str, Any] = {"min_free_bytes": 0, "verify_wait_s": 30.0, "folder_lead_s": 0.0}
+        self.settings = ReceiverSettings(**{**usual, **settings})
         self.start()
 
     def start(self) -> None:
+        self.state: StateStore
+        self.blobs: Faulty
         self.state, self.blobs = self._stores.open()
         self.store = UploadStore.open(self.state, self.blobs, self.clock, observer=self.observer)
         self.receiver = UploadService(
@@ -191,7 +193,7 @@ class CoreSite:
         readiness = Readiness(self.state, self.blobs, self.clock)
         return readiness.codes(self.receiver.settings.min_free_bytes)
 
-    def create(self, name: str = "a.mp4", length: int | None = None, **more: object) -> str:
+    def create(self, name: str = "a.mp4", length: int | None = None, **more: Any) -> str:
         status, _ = self.receiver.create(
             "cam", new_key(), CreateRequest(name, length=length, **more)
         )
@@ -232,7 +234,7 @@ class CoreSite:
         return _whole(self.blobs.open_part(upload_id))
 
     def published(self) -> dict[str, bytes]:
-        found = super(Faulty, self.blobs)  # a test that looks is no step, and does not fail
+        found: Any = super(Faulty, self.blobs)  # a test that looks is no step, and does not fail
         return {name: _whole(found.open_published(name)) for name in found.published_names()}
 
 

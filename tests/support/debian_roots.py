@@ -32,7 +32,7 @@ def debian_root(machine: str = "amd64", suite: str = "bookworm", *more: str) -> 
             f"--include={','.join((_PACKAGES, *more))}",
             f"--setup-hook={_ARCHIVE_ALONE}",
         ]
-        command = ["mmdebstrap", "--quiet", *options, suite, made]
+        command: list[str | Path] = ["mmdebstrap", "--quiet", *options, suite, made]
         done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
         if done.returncode:
             missing(f"a Debian for {machine} cannot be made: {done.stderr[-400:]}")

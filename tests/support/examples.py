@@ -12,4 +12,6 @@ LONG = 1000
 
 def examples(most: int) -> int:
     """Return the ``max_examples`` of a test that tries *most* where there is time."""
-    return max(1, most * settings.default.max_examples // ALL)
+    chosen = settings.default
+    assert chosen is not None
+    return max(1, most * chosen.max_examples // ALL)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingest_server.storage.files.parts import FileBlobs
-from ingest_server.storage.interface import Claim, Part
+from ingest_server.storage.interface import Blobs, Claim, Part
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.write_once import WriteOnceBlobs
 from ingest_server.storage.s3.blobs import S3Blobs
@@ -41,7 +41,13 @@ class FaultyPart:
         self._part.sync()
 
 
-class Faulty:
+if TYPE_CHECKING:
+    _Store = Blobs
+else:
+    _Store = object
+
+
+class Faulty(_Store):
     """``fail[step]`` is called before each step and may raise."""
 
     def __init__(self, *args: Any, **more: Any) -> None:

@@ -29,7 +29,7 @@ class Front:
     address: ListenAddress
     tls: ssl.SSLContext | None = None
     data_dir: Path | None = None
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
 
     def connect(self) -> Peer:

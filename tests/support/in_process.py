@@ -29,7 +29,7 @@ def server_config(folder: Path, **tables: Any) -> Path:
     """Write a configuration for a server on loopback that takes everybody."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "server.toml"
-    base = {
+    base: dict[str, Any] = {
         "server": {
             "listen": "127.0.0.1:0",
             "data_dir": folder / "data",

@@ -236,6 +236,7 @@ class Scene:
     clock: VirtualClock
 
     def published(self) -> dict[str, bytes]:
+        assert self.server.data_dir is not None
         root = self.server.data_dir / "published"
         return {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 

@@ -21,7 +21,7 @@ from edge_agent.net.endpoint import Endpoint
 from edge_agent.send.clients.interface import LaneClient
 from edge_agent.send.clients.native import NativeClient
 from edge_agent.send.lane import Lane as OneLane
-from edge_agent.send.lane_queue import WORK
+from edge_agent.send.link_policy import WORK
 from edge_agent.send.sender import Sender, run_lane
 from tests.support.ingest import ingest
 from tests.support.lane import Lane, Scene
@@ -165,6 +165,6 @@ def lanes(
             RetentionSettings(),
         )
         try:
-            yield Scene(lane, link, made, clock)
+            yield Scene(lane, link, made, clock)  # type: ignore[arg-type]  # time is real here
         finally:
             lane.close()

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from edge_agent.base.errors import AgentError
-from tests.support.clock import VirtualClock
+from tests.support.clock import PassingClock
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Link(httpx.BaseTransport):
     """Carries requests to *app*; `schedule` says what befalls each."""
 
     app: Callable[..., Any]
-    clock: VirtualClock
+    clock: PassingClock
     schedule: Schedule = lambda _: FINE
     bytes_per_s: float | None = None
     """How fast bodies pass; time moves accordingly."""
@@ -103,8 +103,8 @@ class Link(httpx.BaseTransport):
         if fault.lose_request:
             raise httpx.ConnectError("no route", request=request)
         if fault.answer is not None:
-            status, headers, body = fault.answer
-            return httpx.Response(status, headers=headers, content=body)
+            status, headers, content = fault.answer
+            return httpx.Response(status, headers=headers, content=content)
         failures: list[AgentError] = []
         body: Any = _Body(_until_it_fails(self._pass(request), failures), fault.cut_after)
         if fault.repeat:

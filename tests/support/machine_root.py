@@ -34,7 +34,17 @@ class MachineRoot:
         self._folder = folder
         self.root = folder / "root"
         alone = ["unshare", "--mount", "--net", "--propagation", "private"]
-        command = [*alone, "sh", "-ec", _MAKE, "sh", folder, TREE, sys.prefix, lower]
+        command: list[str | Path] = [
+            *alone,
+            "sh",
+            "-ec",
+            _MAKE,
+            "sh",
+            folder,
+            TREE,
+            sys.prefix,
+            lower,
+        ]
         self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != "made\n":
@@ -45,7 +55,7 @@ class MachineRoot:
         self._spaces = ["--mount", "--net"]
         self._started: list[subprocess.Popen[str]] = []
 
-    def _inside(self, command: Sequence[object]) -> list[object]:
+    def _inside(self, command: Sequence[object]) -> list[str]:
         enter = ["nsenter", "--target", self._holder.pid, *self._spaces, "chroot", self.root]
         return [str(one) for one in (*enter, "env", f"PYTHONPATH={TREE}", *command)]
 

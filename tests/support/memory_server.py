@@ -201,7 +201,7 @@ class MemoryClient:
         return self._answered(status)
 
     def send(
-        self, upload_id: str, where: ByteRange, length: int, body: Iterator[bytes]
+        self, upload_id: str, where: ByteRange, length: int | None, body: Iterator[bytes]
     ) -> UploadStatus:
         self._begin("send")
         with self.server.lock:

@@ -152,7 +152,7 @@ def listening(
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_disconnect = lambda *_: ended.set()
     client.on_message = lambda _c, _u, message: seen.append(
-        (message.topic, message.payload, bool(message.retain))
+        (message.topic, bytes(message.payload), bool(message.retain))
     )
     client.connect("127.0.0.1", broker.port)
     client.loop_start()

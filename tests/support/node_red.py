@@ -42,7 +42,14 @@ def installed() -> Path:
 
 def _install(folder: Path) -> None:
     folder.mkdir()
-    command = [require("npm"), "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    command: list[str | Path] = [
+        require("npm"),
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--silent",
+    ]
     done = subprocess.run(
         [*command, "--prefix", folder, f"node-red@{VERSION}"],
         capture_output=True,

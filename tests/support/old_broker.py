@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Self
+from typing import BinaryIO, Self
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 
@@ -135,10 +135,10 @@ def _message(first: int, topic: str, rest: bytes) -> bytes:
     return bytes([first]) + _encoded(len(packet)) + packet
 
 
-def _length(stream: object) -> int:
+def _length(stream: BinaryIO) -> int:
     length = shift = 0
     while True:
-        byte = stream.read(1)[0]  # type: ignore[attr-defined]  # a buffered reader
+        byte = stream.read(1)[0]
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
             return length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,7 +31,7 @@ _TYPES = {
 class PageSite:
     """What a test says of the fleet, and what the page has asked for."""
 
-    def __init__(self, rows: list[dict[str, Any]] = (), *, mode: str = "open") -> None:
+    def __init__(self, rows: Iterable[dict[str, Any]] = (), *, mode: str = "open") -> None:
         self.rows = {one["device"]: one for one in rows}
         self.mode = mode
         self.role = "operator"

@@ -111,7 +111,7 @@ class Postgres:
         self._child = None
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as_other, self._programs / program, *arguments]
+        command: list[str | Path] = [*self._as_other, self._programs / program, *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=self.folder)
 
 

@@ -237,8 +237,10 @@ class Agent(Program):
         """Change settings for the next start; a list takes the place of what was there."""
         for name, table in tables.items():
             before = self._tables.get(name, {})
-            is_list = isinstance(table, list) or isinstance(before, list)
-            self._tables[name] = table if is_list else {**before, **table}
+            if isinstance(table, list) or isinstance(before, list):
+                self._tables[name] = table
+            else:
+                self._tables[name] = {**before, **table}
         self.config.write_text(toml(self._tables))
 
     def beside(self, name: str) -> Program:

@@ -40,19 +40,21 @@ def _repeat(take: Path, path: Path, length: int) -> None:
         out.metadata["title"] = path.stem
         packets = [packet for packet in source.demux(stream) if packet.dts is not None]
         step = max(packet.duration or 1 for packet in packets)
-        span = packets[-1].dts - packets[0].dts + step
+        decoded = [packet.dts for packet in packets if packet.dts is not None]
+        span = decoded[-1] - decoded[0] + step
         written = 0
         bodies = [
             (bytes(packet), packet.pts, packet.dts, packet.duration, packet.is_keyframe)
             for packet in packets
         ]
-        start = 0
+        start, time_base = 0, stream.time_base
+        assert time_base is not None
         while written < length:
             for body, pts, dts, duration, is_keyframe in bodies:
                 packet = av.Packet(body)
-                packet.pts, packet.dts = pts + start, dts + start
+                packet.pts, packet.dts = (pts or 0) + start, (dts or 0) + start
                 packet.duration, packet.is_keyframe = duration, is_keyframe
-                packet.time_base = stream.time_base
+                packet.time_base = time_base
                 packet.stream = copy
                 out.mux(packet)
                 written += len(body)

@@ -64,7 +64,7 @@ class Replicas:
         path = self.folder / "haproxy.cfg"
         path.write_text(config)
         with (self.folder / "haproxy.log").open("wb") as log:
-            command = [require("haproxy"), "-f", path, "-db"]
+            command: list[str | Path] = [require("haproxy"), "-f", path, "-db"]
             self._balancer = subprocess.Popen(command, stdout=log, stderr=log)
         wait_for(self._answers, "the balancer answers")
 
@@ -90,8 +90,7 @@ class Replicas:
             for one in list(bucket.listed(self.place.prefix)):
                 name = one.key.removeprefix(self.place.prefix)
                 if not name.startswith(".ingest-server/"):
-                    head = bucket.head(one.key)
-                    found[name] = bucket.get(head, 0, head.size)
+                    found[name] = bucket.get(one, 0, one.size)
             return found
         finally:
             bucket.close()

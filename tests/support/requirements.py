@@ -6,6 +6,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,7 +31,14 @@ def require_packages(folder: Path, *specifiers: str) -> Path:
     """Install packages from PyPI into an environment of their own; return its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     done = subprocess.run(
         [*command, *specifiers], capture_output=True, text=True, timeout=240, check=False
     )
@@ -54,7 +62,7 @@ def unpack_package(folder: Path, specifier: str) -> Path:
     return folder
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test for want of something, or fail where CI promised it."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what}, and CI runs with every real component")

@@ -178,6 +178,7 @@ class Proxy:
 
     def __init__(self, endpoint: str) -> None:
         where = urlsplit(endpoint)
+        assert where.hostname is not None
         self._store = where.hostname, where.port
         self.seen: list[Request] = []
         self._rules: list[tuple[str, Deed, list[int]]] = []

@@ -72,7 +72,7 @@ def mount() -> None:
         serializer_class = Serializer
 
     urls = types.ModuleType("originals_urls")
-    urls.urlpatterns = [
+    vars(urls)["urlpatterns"] = [
         path("compat/frago/", include("frago.urls")),
         path("compat/drf/upload/", View.as_view()),
         path("compat/drf/upload/<uuid:pk>", View.as_view(), name="chunkedupload-detail"),

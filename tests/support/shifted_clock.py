@@ -78,7 +78,16 @@ class ShiftedClock:
         source, self._library = folder / "clock.c", folder / "clock.so"
         self._shift = folder / "shift"
         source.write_text(_SOURCE)
-        command = [compiler, "-shared", "-fPIC", "-O1", "-o", self._library, source, "-ldl"]
+        command: list[str | Path] = [
+            compiler,
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-o",
+            self._library,
+            source,
+            "-ldl",
+        ]
         subprocess.run(command, check=True, timeout=60)
         self._shift.write_bytes(bytes(8))
 

@@ -103,7 +103,14 @@ class Fetch:
         self, server: Server, arguments: tuple[str, ...], nudge: Callable[[], None]
     ) -> None:
         self._nudge = nudge
-        command = [*SERVER, "fetch", DEVICE, *arguments, "--config", server.config]
+        command: list[str | Path] = [
+            *SERVER,
+            "fetch",
+            DEVICE,
+            *arguments,
+            "--config",
+            server.config,
+        ]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

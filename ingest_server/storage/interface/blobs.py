@@ -178,11 +178,12 @@ class Blobs(Protocol):
         """
         ...
 
-    def date_part(self, upload_id: str, modified_at: datetime) -> None:
+    def date_part(self, upload_id: str, modified_at: datetime) -> None:  # noqa: ARG002
         """Let the bytes of an upload, and the file that they become, carry this time, if it can.
 
         Not durable before `sync_published`; only what a person or a program sees of the file.
         """
+        return
 
     def part_length(self, upload_id: str) -> int | None:
         """Return how far the bytes of an upload reach; None: it is not there."""
@@ -293,7 +294,7 @@ class Blobs(Protocol):
         """Make a published name durable, or what somebody did to it meanwhile. Repeatable."""
         ...
 
-    def announce(self, target: str, *, is_late: bool = False) -> None:
+    def announce(self, target: str, *, is_late: bool = False) -> None:  # noqa: ARG002
         """Let programs that watch the folder see that this published file is whole. Never raises.
 
         Its name is durable by then, and there is a receipt for it.
@@ -302,6 +303,7 @@ class Blobs(Protocol):
             target: its name.
             is_late: it got its name before a crash: who watches now has not seen that.
         """
+        return
 
     def open_published(self, target: str) -> Part:
         """Return a hand on a published file, to be read.

@@ -189,12 +189,13 @@ class StateStore(Queries, Protocol):
         """
         return 1
 
-    def resign(self, name: str) -> None:
+    def resign(self, name: str) -> None:  # noqa: ARG002
         """Let *name* lead no more.
 
         Raises:
             Refused: the store failed.
         """
+        return
 
     def fenced(self, term: int) -> AbstractContextManager[None]:  # noqa: ARG002
         """Refuse what this thread commits, as long as the body runs, once another term has begun."""
