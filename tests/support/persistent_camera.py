@@ -5,31 +5,44 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 
+from tests.support.compat_site import sha256
 from tests.support.core_site import new_key
-from tests.support.secured import complete, create, put
+from tests.support.tongues import File, Tongue
 from upload_protocol.ranges import ByteRange, RangeSet
 
 KB = 1000
-AGAIN = frozenset({202, 429, 500, 502, 503, 504})
-"""The balancer has no server, the server is busy, or it works on it: once more."""
+GOOD = frozenset({200, 201, 204})
+AGAIN = frozenset({202, 409, 429, 500, 502, 503, 504})
+"""The balancer has no server, the server is busy or works on it, or what was asked is so already: look again."""
+UNFINISHED = frozenset({"open", "verifying", "publishing"})
+AFTER_S = 0.1
 
 
 class PersistentCamera:
     """Uploads one recording after the other in a thread, in pieces of any length."""
 
-    def __init__(self, client: httpx.Client, name: str, seed: int) -> None:
+    def __init__(
+        self, client: httpx.Client, name: str, seed: int, tongue: Tongue, *, most: int = 60 * KB
+    ) -> None:
         self.wrong: list[str] = []
         """What was lost, or answered in a way that no device can go on from."""
-        self.receipts: dict[str, bytes] = {}
-        """Published name -> content."""
+        self.receipts: dict[str, str] = {}
+        """Published name -> SHA-256 of what was sent."""
         self.uploads: set[str] = set()
+        self.answers: Counter[int] = Counter()
+        """How often each status came; 0: none."""
+        self.acknowledged_bytes = 0
         self._client = client
         self._name = name
+        self._tongue = tongue
+        self._most = most
         self._random = random.Random(seed)
         self._is_enough = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
@@ -47,44 +60,72 @@ class PersistentCamera:
         count = 0
         while not self._is_enough.is_set() and not self.wrong:
             count += 1
+            length = self._random.randrange(self._most // 60, self._most)
+            step = self._random.randrange(self._most // 6, self._most // 2)
+            file = File(f"{self._name}-{count}.mp4", os.urandom(length), new_key(), step)
             try:
-                self._upload(f"{self._name}-{count}.mp4", self._random.randrange(1, 60) * KB)
-            except AssertionError as error:
-                self.wrong.append(str(error))
+                self._upload(file)
+            except Exception as error:  # noqa: BLE001 - told by whoever looks
+                self.wrong.append(f"{self._name}: {type(error).__name__}: {error}")
 
-    def _upload(self, name: str, length: int) -> None:
-        data, key = os.urandom(length), new_key()
-        made = self._asked(
-            lambda: create(self._client, key=key, name=name, length=length), 200, 201
-        )
-        upload_id = made["id"]
-        acknowledged = RangeSet()
-        while gaps := acknowledged.missing(length):
-            gap = self._random.choice(list(gaps))
-            stop = min(gap.stop, gap.start + self._random.randrange(1, 30) * KB)
-            piece = data[gap.start : stop]
-            self._asked(lambda: put(self._client, upload_id, piece, start=gap.start), 200)  # noqa: B023
-            acknowledged = acknowledged.add(ByteRange(gap.start, stop))
-            self._look(upload_id, acknowledged)
-        receipt = self._asked(lambda: complete(self._client, upload_id, data), 200)
+    def _upload(self, file: File) -> None:
+        answer, begun = self._asked(lambda: self._tongue.begin(self._client, file))
+        upload_id = self._tongue.id_in(answer)
+        acknowledged = RangeSet([ByteRange(0, begun)] if begun else [])
+        while (status := self._look(upload_id, acknowledged))["state"] in UNFINISHED:
+            gaps = RangeSet(ByteRange(*one) for one in status["received"]).missing(len(file.data))
+            if not gaps:
+                self._ask(lambda: self._tongue.finish(self._client, upload_id, file))
+                continue
+            where = self._tongue.next_range(file, gaps)
+            answer = self._ask(lambda: self._tongue.send(self._client, upload_id, file, where))  # noqa: B023
+            if answer is not None:
+                acknowledged = acknowledged.add(where)
+        self.acknowledged_bytes += len(file.data)
+        assert status["state"] == "complete", f"{file.name}: {status}"
         self.uploads.add(upload_id)
-        self.receipts[receipt["published_as"]] = data
+        self.receipts[status["receipt"]["published_as"]] = sha256(file.data)
 
-    def _look(self, upload_id: str, acknowledged: RangeSet) -> None:
-        status = self._asked(lambda: self._client.get(f"/v1/uploads/{upload_id}"), 200)
+    def _look(self, upload_id: str, acknowledged: RangeSet) -> dict[str, Any]:
+        """Return the status; nothing that was acknowledged is missing in it."""
+        answer, _ = self._asked(lambda: (self._client.get(f"/v1/uploads/{upload_id}"), 0))
+        status: dict[str, Any] = answer.json()
         held = RangeSet(ByteRange(*one) for one in status["received"])
         lost = [one for one in acknowledged if not held.covers(one)]
-        assert not lost, f"{upload_id} was acknowledged {lost}, and has {status['received']}"
+        assert not lost or status["state"] == "complete", (
+            f"{upload_id}: {lost} was acknowledged, not in {held}"
+        )
+        return status
 
-    def _asked(self, ask: Callable[[], httpx.Response], *good: int) -> Any:
-        """Return the answer, however often it takes."""
-        while True:
-            try:
-                answer = ask()
-            except httpx.HTTPError:
-                continue  # nobody knows whether it arrived
-            if answer.status_code in good:
-                return answer.json()
-            if answer.status_code not in AGAIN:
-                where = f"{answer.request.method} {answer.request.url.path}"
-                raise AssertionError(f"{where}: {answer.status_code} {answer.text}")
+    def _asked(self, ask: Callable[[], tuple[httpx.Response, int]]) -> tuple[httpx.Response, int]:
+        """Return the good answer and what it acknowledges, however often it takes."""
+        found: list[int] = []
+
+        def once() -> httpx.Response:
+            answer, acknowledged = ask()
+            found[:] = [acknowledged]
+            return answer
+
+        while (answer := self._ask(once)) is None:
+            pass
+        return answer, found[0]
+
+    def _ask(self, ask: Callable[[], httpx.Response]) -> httpx.Response | None:
+        """Return the answer; None: nobody knows whether it was done.
+
+        Raises:
+            AssertionError: it is one that no device can go on from.
+        """
+        try:
+            answer = ask()
+        except httpx.HTTPError:
+            self.answers[0] += 1
+            return None
+        self.answers[answer.status_code] += 1
+        if answer.status_code in GOOD:
+            return answer
+        if answer.status_code not in AGAIN:
+            where = f"{answer.request.method} {answer.request.url.path}"
+            raise AssertionError(f"{where}: {answer.status_code} {answer.text}")
+        time.sleep(AFTER_S)  # a device that is told to come back does not ask all the time
+        return None

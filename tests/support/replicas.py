@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from tests.support.plain import plain_client
 from tests.support.postgres import Postgres, postgres
 from tests.support.processes import Server, wait_for
 from tests.support.requirements import require
+from tests.support.s3_proxy import proxy_to
 from tests.support.seaweed import Seaweed, seaweed
+from tests.support.weather import Weather
 
 _CONFIG = Path(__file__).parents[2] / "deploy" / "replicas" / "haproxy.cfg"
 NAMES = ("a", "b", "c")
@@ -43,9 +45,18 @@ class Replica(Server):
 class Replicas:
     """Three servers and their balancer."""
 
-    def __init__(self, folder: Path, database: Postgres, store: Seaweed, **tables: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Postgres,
+        store: Seaweed,
+        *,
+        endpoint: str | None = None,
+        **tables: Any,
+    ) -> None:
+        """*endpoint*: where the servers find the store, if that is not where it is."""
         self.folder, self.database = folder, database
-        self.place = store.place()
+        self.place = store.place(endpoint=endpoint)
         self.url = database.database()
         storage = {"state": self.url, **store.settings(self.place)}
         server = {"drain_s": 3.0, **tables.pop("server", {})}
@@ -84,14 +95,15 @@ class Replicas:
 
     def published(self) -> dict[str, bytes]:
         """Return the content of every published object, by its name."""
+        return dict(self.each_published())
+
+    def each_published(self) -> Iterator[tuple[str, bytes]]:
         bucket = Bucket(self.place)
         try:
-            found = {}
             for one in list(bucket.listed(self.place.prefix)):
                 name = one.key.removeprefix(self.place.prefix)
                 if not name.startswith(".ingest-server/"):
-                    found[name] = bucket.get(one, 0, one.size)
-            return found
+                    yield name, bucket.get(one, 0, one.size)
         finally:
             bucket.close()
 
@@ -106,10 +118,19 @@ class Replicas:
 
 
 @contextmanager
-def replicas(folder: Path, **tables: Any) -> Iterator[Replicas]:
-    """Run all of it as long as the body does."""
-    with postgres() as database, seaweed() as store:
-        made = Replicas(folder, database, store, **tables)
+def replicas(folder: Path, *, weather: Weather | None = None, **tables: Any) -> Iterator[Replicas]:
+    """Run all of it as long as the body does.
+
+    Args:
+        weather: what befalls requests to the store.
+    """
+    with postgres() as database, seaweed() as store, ExitStack() as stack:
+        endpoint = None
+        if weather is not None:
+            proxy = stack.enter_context(proxy_to(store.endpoint))
+            proxy.keeps, proxy.weather = False, weather
+            endpoint = proxy.endpoint
+        made = Replicas(folder, database, store, endpoint=endpoint, **tables)
         try:
             made.start()
             yield made
