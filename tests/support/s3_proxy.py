@@ -55,6 +55,11 @@ class Request:
     def key(self) -> str:
         return urlsplit(self.path).path.partition("/")[2].partition("/")[2]
 
+    @property
+    def upload(self) -> str:
+        """What the store calls the upload of parts that it belongs to."""
+        return "".join(parse_qs(urlsplit(self.path).query).get("uploadId", ()))
+
     def header(self, name: str) -> str | None:
         return next((value for one, value in self.headers if one.lower() == name), None)
 

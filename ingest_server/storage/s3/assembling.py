@@ -121,11 +121,28 @@ class Assembly:
             self._bucket.put(key, whole, is_new=True, facts=facts)
             return
         self.clear(key)
+        if self.can_copy:
+            try:
+                self._attempt(key, parts, facts, copies=True)
+            except UnknownCallError:
+                # Begun anew: some take a copy for a part without bytes, and let none be put in its place.
+                self.can_copy = False
+                log.warning("store.copies_nothing", error="each part is read and sent once more")
+            else:
+                return
+        self._attempt(key, parts, facts, copies=False)
+
+    def _attempt(
+        self, key: str, parts: list[list[Source]], facts: Mapping[str, str], *, copies: bool
+    ) -> None:
+        part_bytes = max(sum(one.stop - one.start for one in part) for part in parts)
         made_as = self._bucket.begin(key, facts)
         try:
-            with ThreadPoolExecutor(at_once(max(sizes)), thread_name_prefix="parts") as pool:
-                numbered = enumerate(parts, 1)
-                jobs = [pool.submit(self._part, key, made_as, *one) for one in numbered]
+            with ThreadPoolExecutor(at_once(part_bytes), thread_name_prefix="parts") as pool:
+                jobs = [
+                    pool.submit(self._part, key, made_as, number, part, copies=copies)
+                    for number, part in enumerate(parts, 1)
+                ]
                 try:
                     etags = [job.result() for job in jobs]
                 except BaseException:
@@ -146,16 +163,14 @@ class Assembly:
                 raise
             raise TakenError(errno.EEXIST, "an object is there", key) from None
 
-    def _part(self, key: str, made_as: str, number: int, sources: list[Source]) -> str:
-        if len(sources) == 1 and self.can_copy:
+    def _part(
+        self, key: str, made_as: str, number: int, sources: list[Source], *, copies: bool
+    ) -> str:
+        if len(sources) == 1 and copies:
             [one] = sources
-            try:
-                return self._bucket.copy_part(
-                    key, made_as, number, one.stored, start=one.start, stop=one.stop
-                )
-            except UnknownCallError:
-                self.can_copy = False
-                log.warning("store.copies_nothing", error="each part is read and sent once more")
+            return self._bucket.copy_part(
+                key, made_as, number, one.stored, start=one.start, stop=one.stop
+            )
         return self._bucket.put_part(key, made_as, number, self._read(sources))
 
     def _read(self, sources: list[Source]) -> bytes:

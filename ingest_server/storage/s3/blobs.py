@@ -84,7 +84,7 @@ class S3Blobs(Blobs):
         """As `Blobs` says.
 
         Raises:
-            StorageError: it is one that rules of a server lead to.
+            StorageError: it is one that rules of a server lead to, or the store keeps nothing beside an object.
         """
         found = self._named({"id": secrets.token_hex(16)})
         self.refuse_routed(found)
@@ -106,10 +106,19 @@ class S3Blobs(Blobs):
         return self._named({"id": name, KIND: ROUTED})
 
     def _named(self, facts: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what is said of this place; what *facts* say, where nothing was."""
+        """Return what is said of this place; what *facts* say, where nothing was.
+
+        Raises:
+            StorageError: the store keeps nothing beside an object.
+        """
         while (told := self.told()) is None:
             with suppress(TakenError):
                 self._bucket.put(f"{self._inner}{NAME}", b"", is_new=True, facts=facts)
+        if "id" not in told:
+            raise StorageError(
+                f"cannot use {self.place}: the store keeps no metadata beside objects, by which they are "
+                "known (JuiceFS's gateway does with --object-meta)"
+            )
         return told
 
     def knows(self, upload_id: str) -> bool:

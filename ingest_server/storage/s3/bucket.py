@@ -67,6 +67,7 @@ class UnknownCallError(OSError):
     """The store does not have this call."""
 
 
+_NEW_CHECKSUMS = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer")
 _REFUSALS = (ClientError,)
 _NOTHING = (ReadTimeoutError, ConnectTimeoutError)
 
@@ -205,7 +206,9 @@ class Bucket:
                     s3={"addressing_style": "auto" if place.endpoint is None else "path"},
                 ),
             )
-        self._client.meta.events.register("request-created.s3", self._refuse_late)
+        events = self._client.meta.events
+        events.register("request-created.s3", self._refuse_late)
+        events.register("before-sign.s3.DeleteObjects", _with_md5_alone)
 
     def beside(self, place: Place) -> Bucket:
         """Return another bucket of this store, by the same connections; closing this one closes them."""
@@ -228,9 +231,9 @@ class Bucket:
             return None
         return Head(
             key,
-            int(found["ContentLength"]),
-            str(found["ETag"]),
-            found["LastModified"],
+            int(_said(found, "ContentLength")),
+            str(_said(found, "ETag")),
+            _said(found, "LastModified"),
             {name.lower(): value for name, value in found.get("Metadata", {}).items()},
         )
 
@@ -297,7 +300,7 @@ class Bucket:
         """Yield the objects whose keys begin with *prefix*, in their order, from past *after* on."""
         for page in self._pages(prefix, after=after, at_once=at_once):
             for one in page.get("Contents", ()):
-                yield Listed(str(one["Key"]), int(one["Size"]), str(one["ETag"]))
+                yield Listed(str(one["Key"]), int(one["Size"]), str(_said(one, "ETag")))
 
     def folder(self, prefix: str) -> Iterator[tuple[str, bool]]:
         """Yield the names directly below *prefix*, and whether each is a folder."""
@@ -339,7 +342,9 @@ class Bucket:
     def begin(self, key: str, facts: Mapping[str, str]) -> str:
         """Begin to make an object of parts; return what the store calls that."""
         return str(
-            self._ask("create_multipart_upload", key, Key=key, Metadata=dict(facts))["UploadId"]
+            _said(
+                self._ask("create_multipart_upload", key, Key=key, Metadata=dict(facts)), "UploadId"
+            )
         )
 
     def put_part(self, key: str, made_as: str, number: int, data: bytes | bytearray) -> str:
@@ -353,7 +358,7 @@ class Bucket:
             Body=data,
             ContentMD5=_md5(data),
         )
-        return str(found["ETag"])
+        return str(_said(found, "ETag"))
 
     def copy_part(
         self, key: str, made_as: str, number: int, source: Listed, *, start: int, stop: int
@@ -376,6 +381,9 @@ class Bucket:
             CopySourceIfMatch=source.etag,
             **more,
         )
+        # Some take it for a part without bytes, and say so.
+        if "ETag" not in found.get("CopyPartResult", ()):
+            raise UnknownCallError(errno.ENOSYS, "the store does not copy into parts", source.key)
         return str(found["CopyPartResult"]["ETag"])
 
     def complete(self, key: str, made_as: str, etags: Sequence[str]) -> None:
@@ -397,7 +405,10 @@ class Bucket:
 
     def unfinished(self, key: str) -> list[str]:
         """Return what the store calls each upload of parts for just this key that was not completed."""
-        found = self._ask("list_multipart_uploads", key, Prefix=key)
+        try:
+            found = self._ask("list_multipart_uploads", key, Prefix=key)
+        except GoneUploadError:  # so some stores say that there is none
+            return []
         return [str(one["UploadId"]) for one in found.get("Uploads", ()) if one["Key"] == key]
 
     def give_up(self, key: str, made_as: str) -> None:
@@ -415,7 +426,7 @@ class Bucket:
             yield page
             if not page.get("IsTruncated"):
                 return
-            more["ContinuationToken"] = page["NextContinuationToken"]
+            more["ContinuationToken"] = _said(page, "NextContinuationToken")
 
     def _ask(self, call: str, about: str, **arguments: Any) -> Any:
         self._begun.at_s = self._silence.now_s()
@@ -430,6 +441,13 @@ class Bucket:
         """
         if self._silence.now_s() - self._begun.at_s > LAST_TRY_S:
             raise ReadTimeoutError(endpoint_url=self.place.endpoint or "AWS")
+
+
+def _with_md5_alone(request: Any, **_: Any) -> None:
+    """Let a request say its MD5 and no newer checksum: S3 and all clones take that, and some want it."""
+    for name in [one for one in request.headers if one.lower().startswith(_NEW_CHECKSUMS)]:
+        del request.headers[name]
+    request.headers["Content-MD5"] = _md5(request.body)
 
 
 def _use_key_of(session: botocore.session.Session, path: Path) -> None:
@@ -474,6 +492,18 @@ def _as_os_errors(about: str) -> Iterator[None]:
     except BotoCoreError as error:
         said = " ".join(str(error).split())  # some are several lines
         raise OSError(errno.EIO, f"asking the store failed ({said})", about) from error
+
+
+def _said(answer: Mapping[str, Any], name: str) -> Any:
+    """Return what a store has to say in an answer.
+
+    Raises:
+        OSError: it does not.
+    """
+    if name not in answer:
+        said = f"the store's answer has no {name}, without which this server cannot use it"
+        raise OSError(errno.EPROTO, said)
+    return answer[name]
 
 
 def _error_of(code: str, message: str, about: str) -> OSError:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from ingest_server.core.errors import Refused
+from ingest_server.core.errors import Refused, StorageError
 from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.s3 import blobs, bucket
@@ -160,6 +160,59 @@ def test_a_copy_has_one_part_in_memory_and_makes_whole_parts_of_it(site):
     borders = [PART_BYTES // 2, PART_BYTES, 2 * PART_BYTES, 5 * PART_BYTES // 2]
     assert source.most == PART_BYTES
     assert [(one.start, one.stop) for one in pieces] == list(pairwise(borders))
+
+
+def test_a_store_that_takes_a_copy_for_an_empty_part_is_given_each_number_once(
+    site, proxy, arrived
+):
+    said = b"<CopyPartResult></CopyPartResult>"
+    proxy.on("copy", lambda request, forward: Answer(200, [], said), times=TRIES)
+    proxy.on("list uploads", answer(404, "NoSuchUpload"))  # so it says that there is none
+
+    receipt = site.complete(arrived, DATA)
+
+    copied = {one.upload for one in proxy.seen if one.kind == "copy"}
+    put = {one.upload for one in proxy.seen if one.kind == "part"}
+    assert copied
+    assert put
+    assert not copied & put
+    assert is_published_once(site, proxy, receipt)
+
+
+def test_many_objects_are_deleted_by_a_request_with_its_md5_and_no_newer_checksum(
+    site, proxy, arrived
+):
+    proxy.on("delete many", refuse_modern_checksums, times=TRIES)
+
+    site.complete(arrived, DATA)
+
+    [deleted] = [one for one in proxy.seen if one.kind == "delete many"]
+    assert deleted.header("content-md5")
+    assert site.blobs.part_ids() == []
+
+
+def test_a_store_that_tells_no_etag_is_refused_in_one_sentence(site, proxy):
+    def without_etag(request, forward):
+        given = forward(request)
+        kept = [one for one in given.headers if one[0].lower() != "etag"]
+        return Answer(given.status, kept, given.body)
+
+    proxy.on("head", without_etag, times=TRIES)
+
+    with pytest.raises(OSError, match="answer has no ETag, without which this server cannot use"):
+        list(site.blobs.try_out())
+
+
+def test_a_store_that_keeps_nothing_beside_objects_is_refused_in_one_sentence(site, proxy):
+    def without_facts(request, forward):
+        given = forward(request)
+        kept = [one for one in given.headers if not one[0].lower().startswith("x-amz-meta-")]
+        return Answer(given.status, kept, given.body)
+
+    proxy.on("head", without_facts, times=TRIES)
+
+    with pytest.raises(StorageError, match="the store keeps no metadata beside objects"):
+        site.blobs.identify()
 
 
 @pytest.mark.nightly
