@@ -57,6 +57,8 @@ class AppSettings:
     """Protocols of other upload servers to speak as well."""
     ca_file: Path | None = None
     """Who signed our certificate; None: nobody whom a new device would have to be told of."""
+    presigned_s: float | None = None
+    """How long a link to a recording in the store of bytes is good; None: nobody is given one."""
     compat_settings: CompatSettings = field(default_factory=CompatSettings)
 
 
@@ -130,7 +132,9 @@ def make_app(
     page.add_routes(app, page_files)
     session.add_routes(app, operators, settings.public_url)
     page_groups.add_routes(app, receiver.grouping)
-    shelf = recordings.Shelf(receiver.handing_out, receiver.arriving, audit)
+    shelf = recordings.Shelf(
+        receiver.handing_out, receiver.arriving, audit, presigned_s=settings.presigned_s
+    )
     recordings.add_routes(app, shelf)
     partial.add_routes(app, shelf)
     registry.add_routes(

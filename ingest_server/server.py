@@ -27,6 +27,7 @@ from ingest_server.assembly.settings import (
     app_settings,
     broker_settings,
     fleet_settings,
+    media_origin,
     needs_restart,
     serving_settings,
     upload_settings,
@@ -198,7 +199,9 @@ class IngestServer:
             audit=self._audit,
             desk=self._desk(),
             contacts=Contacts(self._state, self._clock),
-            page_files=PageFiles.load() if self.config.page_is_on else None,
+            page_files=PageFiles.load(media_origin(self.config))
+            if self.config.page_is_on
+            else None,
             operators=Operators(auth, self._sessions() if self.config.page_is_on else None),
         )
         self._fleet.add_routes(made)

@@ -72,6 +72,7 @@ def bucket_of(config: ServerConfig) -> S3Blobs:
                 endpoint=said.endpoint,
                 region=said.region,
                 credentials_file=said.credentials_file,
+                shown_endpoint=said.presigned_endpoint,
             )
         )
     except (OSError, ValueError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from ingest_server.app import AppSettings
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
@@ -57,6 +59,7 @@ def app_settings(config: ServerConfig) -> AppSettings:
         cors_origins=config.protocols.cors_origins,
         compat=config.protocols.compat,
         ca_file=config.tls.ca_file,
+        presigned_s=config.storage.presigned_s,
         compat_settings=CompatSettings(
             checksum=compat.checksum,
             require_checksum=compat.require_checksum,
@@ -65,6 +68,18 @@ def app_settings(config: ServerConfig) -> AppSettings:
             keep_failed=compat.keep_failed,
         ),
     )
+
+
+def media_origin(config: ServerConfig) -> str | None:
+    """Return from where a browser gets recordings by links, as its policy names that; None: from here."""
+    said = config.storage
+    if said.presigned_s is None:
+        return None
+    endpoint = said.presigned_endpoint or said.endpoint
+    if endpoint is None:
+        return "https://*.amazonaws.com"
+    split = urlsplit(endpoint)
+    return f"{split.scheme}://{split.netloc}"
 
 
 def upload_settings(config: ServerConfig) -> ReceiverSettings:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
 from ingest_server.config.values import GIB, Count, Number, Seconds, Section, Size
+
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9./_-]*)?\Z", re.ASCII)
 
 
 class LimitsSection(Section):
@@ -72,6 +75,13 @@ class StorageSection(Section):
     credentials_file: Path | None = None
     """With the S3 store's key, as the AWS command line keeps it; None: as the environment says."""
 
+    presigned_s: Annotated[Seconds, Field(ge=1, le=3600)] | None = None
+    """Whoever may read a recording is sent to the store by a link that is good for so long; None: the server
+    gives the bytes itself."""
+
+    presigned_endpoint: str | None = None
+    """Of the S3 store, as whoever reads reaches it; None: `endpoint`."""
+
     @field_validator("state")
     @classmethod
     def _is_postgres(cls, value: str | None) -> str | None:
@@ -92,10 +102,10 @@ class StorageSection(Section):
             )
         return value
 
-    @field_validator("endpoint")
+    @field_validator("endpoint", "presigned_endpoint")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+        if value is not None and not _ENDPOINT.match(value):
             raise ValueError("must be https://HOST[:PORT]; unset, the store is AWS")
         return value
 
@@ -105,9 +115,10 @@ class StorageSection(Section):
             raise ValueError(
                 "before is where files were until they came to a store: set blobs as well"
             )
-        said = [self.endpoint, self.region, self.credentials_file]
-        if self.blobs is None and any(one is not None for one in said):
-            raise ValueError(
-                "endpoint, region and credentials_file are of a store: set blobs as well"
-            )
+        of_store = ("endpoint", "region", "credentials_file", "presigned_s", "presigned_endpoint")
+        said = [key for key in of_store if getattr(self, key) is not None]
+        if self.blobs is None and said:
+            raise ValueError(f"{', '.join(said)}: of an S3 store, so set blobs as well")
+        if self.presigned_endpoint is not None and self.presigned_s is None:
+            raise ValueError("presigned_endpoint is of links: set presigned_s as well")
         return self

@@ -201,10 +201,16 @@ def _content() -> Schema:
         "precondition-failed",
         "storage-failed",
     )
-    return _file("content", "Its bytes, or one run of them", codes)
+    elsewhere = {
+        "description": "Where the store of bytes has them, for the next moments (`presigned_s`).",
+        "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+    }
+    return _file("content", "Its bytes, or one run of them", codes, **{"307": elsewhere})
 
 
-def _file(name: str, summary: str, codes: tuple[str, ...], until: Schema | None = None) -> Schema:
+def _file(
+    name: str, summary: str, codes: tuple[str, ...], until: Schema | None = None, **more: Schema
+) -> Schema:
     of_all = [
         query("download", {**_TEXT, "description": "Anything: it is to be kept, not played."}),
         *([] if until is None else [query("until", until)]),
@@ -223,6 +229,7 @@ def _file(name: str, summary: str, codes: tuple[str, ...], until: Schema | None 
             "200": {"description": "All of it.", **bytes_of},
             "206": {"description": "The run that Range asks for.", **bytes_of},
             "304": {"description": "The browser has it."},
+            **more,
             "416": {"description": "The run begins behind the end."},
         },
         codes,

@@ -87,6 +87,34 @@ def give(
     return start
 
 
+def has_conditions(req: falcon.Request) -> bool:
+    """Whether the client goes on with what it got from here: another server would not know the ETag."""
+    return req.get_header("If-Match") is not None or req.get_header("If-Range") is not None
+
+
+def refer(
+    req: falcon.Request, resp: falcon.Response, url: str, *, tag: str, length: int
+) -> int | None:
+    """Answer with where the bytes are: *url*, which nobody is to keep, for it needs no credential.
+
+    Returns:
+        As `give`.
+    """
+    try:
+        run = _asked(req, tag, length)
+    except UnsatisfiableError:
+        _refuse_range(resp, length)
+        return None
+    resp.status = HTTPStatus.TEMPORARY_REDIRECT
+    resp.set_header("Location", url)
+    resp.set_header("Cache-Control", "private, no-store")
+    resp.delete_header("ETag")
+    resp.delete_header("Content-Disposition")
+    resp.content_type = "text/plain; charset=utf-8"
+    resp.data = b""
+    return 0 if run is None else run[0]
+
+
 def _asked(req: falcon.Request, tag: str, length: int) -> tuple[int, int] | None:
     wanted = req.get_header("If-Range")
     if wanted is not None and wanted.strip() != tag:

@@ -35,11 +35,12 @@ TYPES = {
 }
 """What is a file of the page, by how its name ends; all else here is the program."""
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "media-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:{media}; "
+    "media-src 'self' blob:{media}; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+POLICY = _POLICY.format(media="")
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",
@@ -67,13 +68,17 @@ class File:
 class PageFiles:
     """The files of the page, by their names below `FOLDER`."""
 
-    def __init__(self, found: Mapping[str, File]) -> None:
+    def __init__(self, found: Mapping[str, File], media: str | None = None) -> None:
+        """*media*: from where recordings are played, beside this server."""
         self._files = found
+        self._headers = dict(HEADERS)
+        if media is not None:
+            self._headers["Content-Security-Policy"] = _POLICY.format(media=f" {media}")
 
     @classmethod
-    def load(cls) -> PageFiles:
-        """Return what this package holds."""
-        return cls(dict(_found(files(__package__), "")))
+    def load(cls, media: str | None = None) -> PageFiles:
+        """Return what this package holds; *media*: see above."""
+        return cls(dict(_found(files(__package__), "")), media)
 
     def on_get_root(self, req: falcon.Request, resp: falcon.Response) -> None:
         self.on_get(req, resp, INDEX)
@@ -84,7 +89,7 @@ class PageFiles:
         Raises:
             Refused: there is none of that name.
         """
-        resp.set_headers(HEADERS)
+        resp.set_headers(self._headers)
         file = self._files.get(name)
         if file is None:
             raise Refused("not-found", "the page has no file of that name")

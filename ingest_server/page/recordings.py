@@ -20,7 +20,7 @@ from ingest_server.page import content
 from ingest_server.page.downloads import Places, Readers, media_type_of
 from ingest_server.protocols.query import device_asked_for, number_of, text_of
 from ingest_server.protocols.requests import known_id
-from ingest_server.storage.interface import RecordingQuery
+from ingest_server.storage.interface import Link, RecordingQuery
 from ingest_server.uploads.arriving import Arriving
 from ingest_server.uploads.handing_out import HandingOut
 from upload_protocol.messages import Receipt
@@ -41,6 +41,16 @@ class Shelf:
     audit: Audit
     places: Places = field(default_factory=Places)
     readers: Readers = field(default_factory=Readers)
+    presigned_s: float | None = None
+    """How long a link to the store is good; None: the bytes are given from here."""
+
+    def link(self, req: falcon.Request, resp: falcon.Response, receipt: Receipt) -> str | None:
+        """Return where the store has what the answer describes; None: it is given from here."""
+        if self.presigned_s is None or content.has_conditions(req):
+            return None
+        disposition = str(resp.get_header("Content-Disposition"))
+        wanted = Link(self.presigned_s, str(resp.content_type), disposition)
+        return self.handing_out.link(receipt, wanted)
 
     def note_reading(
         self, req: falcon.Request, action: str, device: str, upload_id: str, start: int
@@ -93,7 +103,7 @@ class _Content:
     shelf: Shelf
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        """Give the bytes, or those that are asked for.
+        """Give the bytes, or those that are asked for, or say where the store has them.
 
         Raises:
             Refused: they are not there any more, or too many are read at this moment.
@@ -103,14 +113,18 @@ class _Content:
         content.describe(req, resp, receipt.name, tag)
         if content.is_settled(req, resp, tag):
             return
-        start = content.give(
-            req,
-            resp,
-            tag=tag,
-            length=receipt.length,
-            places=self.shelf.places,
-            open_content=lambda: self.shelf.handing_out.open(receipt),
-        )
+        link = self.shelf.link(req, resp, receipt)
+        if link is not None:
+            start = content.refer(req, resp, link, tag=tag, length=receipt.length)
+        else:
+            start = content.give(
+                req,
+                resp,
+                tag=tag,
+                length=receipt.length,
+                places=self.shelf.places,
+                open_content=lambda: self.shelf.handing_out.open(receipt),
+            )
         if start is not None:
             self.shelf.note_reading(req, "recording.read", receipt.device, upload_id, start)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from ingest_server.core.errors import Refused, disk_refusals
 from ingest_server.core.record import State, UploadRecord, not_found
-from ingest_server.storage.interface import RecordingPage, RecordingQuery
+from ingest_server.storage.interface import Link, RecordingPage, RecordingQuery
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.pieces import Pieces
@@ -84,6 +84,18 @@ class HandingOut:
         if found is None:
             raise Refused(*_WHY_NOT[Standing.CHANGED])
         return found
+
+    def link(self, receipt: Receipt, wanted: Link) -> str | None:
+        """Return a URL of the recording in its store; None: the store has none to give.
+
+        It is what the receipt says at this moment; what is read by the link later is the store's word.
+
+        Raises:
+            Refused: as `open`; or no link can be made.
+        """
+        self.open(receipt).close()
+        with disk_refusals():
+            return self._blobs.link_to(receipt.published_as, wanted)
 
     def _vouched(self, receipt: Receipt) -> Pieces | None:
         """Return the file if it is the one that was read; None: nobody knows."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ingest_server.core.names import folded
-from ingest_server.storage.interface.rows import Claim, Level
+from ingest_server.storage.interface.rows import Claim, Level, Link
 
 UNBOUNDED = 1 << 60
 
@@ -313,6 +313,14 @@ class Blobs(Protocol):
             OSError: what stands there was not put there by this server, or cannot be opened.
         """
         ...
+
+    def link_to(self, target: str, wanted: Link) -> str | None:  # noqa: ARG002 # few stores are asked by others
+        """Return a URL by which whoever has it may read a published file; None: this store has none.
+
+        Raises:
+            OSError: none can be made.
+        """
+        return None
 
     def is_published(self, target: str, length: int) -> bool:
         """Whether a file of *length* bytes stands at *target*."""

@@ -98,6 +98,18 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A link to a published file, as it is wanted."""
+
+    for_s: float
+    """How long a request by it may begin."""
+    media_type: str
+    """What the answer is to call the bytes."""
+    disposition: str
+    """What it is to say that is to be done with them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What a store of facts takes up, in bytes."""
 

@@ -21,7 +21,7 @@ from typing import IO
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.names import STAGING, folded, numbered
-from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Part
+from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Link, Part
 from ingest_server.storage.s3.arriving import ArrivingObject, Pieces
 from ingest_server.storage.s3.assembling import Assembly
 from ingest_server.storage.s3.bucket import Bucket, Head, Listed, TakenError
@@ -347,6 +347,9 @@ class S3Blobs(Blobs):
             raise FileNotFoundError(errno.ENOENT, "nothing is published there", target)
         stored = Listed(there.key, there.size, there.etag)
         return PublishedObject(self._bucket, stored, _identity_of(there))
+
+    def link_to(self, target: str, wanted: Link) -> str:
+        return self._bucket.link(self._key(target), wanted)
 
     def is_published(self, target: str, length: int) -> bool:
         there = self._head(target)

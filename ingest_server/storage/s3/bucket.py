@@ -38,6 +38,7 @@ from botocore.exceptions import (
 )
 
 from edge_host.clock import SystemClock
+from ingest_server.storage.interface import Link
 from ingest_server.storage.s3.place import Place
 from ingest_server.storage.silence import Silence, SilentError
 
@@ -188,13 +189,24 @@ class Bucket:
         self.place = place
         self._silence = Silence(SystemClock().now_s, silent_s=SILENT_S)
         self._begun = threading.local()
+        self._client = self._connect(place.endpoint)
+        events = self._client.meta.events
+        events.register("request-created.s3", self._refuse_late)
+        events.register("before-sign.s3.DeleteObjects", _with_md5_alone)
+        self._signer = self._client
+        """Makes links: what is signed is the host too."""
+        if place.shown_endpoint is not None:
+            self._signer = self._connect(place.shown_endpoint)
+
+    def _connect(self, endpoint: str | None) -> Any:
+        place = self.place
         session = botocore.session.Session()
         if place.credentials_file is not None:
             _use_key_of(session, place.credentials_file)
         with _as_os_errors("the store"):
-            self._client: Any = boto3.Session(botocore_session=session).client(
+            return boto3.Session(botocore_session=session).client(
                 "s3",
-                endpoint_url=place.endpoint,
+                endpoint_url=endpoint,
                 region_name=place.region or session.get_config_variable("region") or "us-east-1",
                 config=Config(
                     connect_timeout=CONNECT_S,
@@ -203,12 +215,10 @@ class Bucket:
                     retries={"total_max_attempts": TRIES, "mode": "standard"},
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
-                    s3={"addressing_style": "auto" if place.endpoint is None else "path"},
+                    signature_version="s3v4",
+                    s3={"addressing_style": "auto" if endpoint is None else "path"},
                 ),
             )
-        events = self._client.meta.events
-        events.register("request-created.s3", self._refuse_late)
-        events.register("before-sign.s3.DeleteObjects", _with_md5_alone)
 
     def beside(self, place: Place) -> Bucket:
         """Return another bucket of this store, by the same connections; closing this one closes them."""
@@ -218,6 +228,26 @@ class Bucket:
 
     def close(self) -> None:
         self._client.close()
+        self._signer.close()
+
+    def link(self, key: str, wanted: Link) -> str:
+        """Return a URL by which whoever has it may read an object; made here, without asking the store.
+
+        Raises:
+            OSError: there is no key to sign with.
+        """
+        asked = {
+            "Bucket": self.place.bucket,
+            "Key": key,
+            "ResponseContentType": wanted.media_type,
+            "ResponseContentDisposition": wanted.disposition,
+        }
+        with _as_os_errors(key):
+            return str(
+                self._signer.generate_presigned_url(
+                    "get_object", asked, ExpiresIn=int(wanted.for_s)
+                )
+            )
 
     def look(self) -> None:
         """Ask for something that whoever may use the bucket is told."""

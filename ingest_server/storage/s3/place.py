@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Place:
     region: str | None = None
     credentials_file: Path | None = None
     """As the AWS command line has it; None: the environment, or the machine's role."""
+    shown_endpoint: str | None = None
+    """As whoever gets links reaches it; None: as the server does."""
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
@@ -28,31 +31,28 @@ class Place:
         Raises:
             ValueError: *url* names none.
         """
-        return Place.of(
-            url,
-            endpoint=self.endpoint,
-            region=self.region,
-            credentials_file=self.credentials_file,
-        )
+        bucket, prefix = _parsed(url)
+        return replace(self, bucket=bucket, prefix=prefix)
 
     @classmethod
-    def of(
-        cls,
-        url: str,
-        *,
-        endpoint: str | None = None,
-        region: str | None = None,
-        credentials_file: Path | None = None,
-    ) -> Place:
+    def of(cls, url: str, **more: Any) -> Place:
         """Return the place that *url*, ``s3://bucket[/prefix]``, names.
+
+        Args:
+            url: where it is.
+            more: how it is reached: the other fields.
 
         Raises:
             ValueError: it names none.
         """
-        scheme, _, rest = url.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        parts = prefix.strip("/").split("/")
-        if scheme != "s3" or not bucket or (prefix.strip("/") and {"", ".", ".."} & set(parts)):
-            raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX")
-        begins = "/".join(parts)
-        return cls(bucket, f"{begins}/" if begins else "", endpoint, region, credentials_file)
+        return cls(*_parsed(url), **more)
+
+
+def _parsed(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    parts = prefix.strip("/").split("/")
+    if scheme != "s3" or not bucket or (prefix.strip("/") and {"", ".", ".."} & set(parts)):
+        raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX")
+    begins = "/".join(parts)
+    return bucket, f"{begins}/" if begins else ""

@@ -21,7 +21,7 @@ import structlog
 
 from ingest_server.core.errors import StorageError
 from ingest_server.core.routes import ELSEWHERE, overlap, place_of, within
-from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Part
+from ingest_server.storage.interface import UNBOUNDED, Blobs, Claim, Level, Link, Part
 from ingest_server.storage.s3.blobs import KIND, ROUTED, S3Blobs
 
 REMEMBERED = 4096
@@ -220,6 +220,10 @@ class S3Places(Blobs):
     def open_published(self, target: str) -> Part:
         place, path, _ = self._at(target)
         return place.open_published(path)
+
+    def link_to(self, target: str, wanted: Link) -> str:
+        place, path, _ = self._at(target)
+        return place.link_to(path, wanted)
 
     def is_published(self, target: str, length: int) -> bool:
         place, path, _ = self._at(target)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_host.errors import ConfigError
-from ingest_server.assembly.settings import needs_restart
+from ingest_server.assembly.settings import media_origin, needs_restart
 from ingest_server.config import ENV_PREFIX, ServerConfig, load
 
 EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
@@ -332,3 +332,39 @@ def test_routes_are_taken_over_by_a_restart_alone(toml):
 
     assert [one.rule.begins for one in new.route] == ["x"]
     assert needs_restart(ServerConfig(), new) == ["[[route]]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("presigned_s = 60", "presigned_s: of an S3 store, so set blobs as well"),
+        (
+            'blobs = "s3://b"\npresigned_endpoint = "https://s3.example.org"',
+            "set presigned_s as well",
+        ),
+        ('blobs = "s3://b"\npresigned_s = 7200', "presigned_s"),
+        ('blobs = "s3://b"\npresigned_s = 9\npresigned_endpoint = "https://a; b"', "HOST[:PORT]"),
+    ],
+)
+def test_links_to_a_store_are_asked_for_as_a_whole_and_are_short(toml, text, sentence):
+    [fault] = faults(toml(f"[storage]\n{text}\n"))
+
+    assert sentence in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("", None),
+        ("presigned_s = 60", "https://*.amazonaws.com"),
+        ('presigned_s = 60\nendpoint = "http://10.0.0.7:8333/x"', "http://10.0.0.7:8333"),
+        (
+            'presigned_s = 60\nendpoint = "http://10.0.0.7:8333"\npresigned_endpoint = "https://s3.example.org"',
+            "https://s3.example.org",
+        ),
+    ],
+)
+def test_the_page_may_play_from_where_links_lead(toml, text, origin):
+    config = load(toml(f'[storage]\nblobs = "s3://b"\n{text}\n'), environ={})
+
+    assert media_origin(config) == origin
