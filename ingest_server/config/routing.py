@@ -37,6 +37,13 @@ class RouteSection(Section):
     prefix: str = ""
     """What the names of the files begin with, in that bucket or among all others."""
 
+    @field_validator("match")
+    @classmethod
+    def _is_for_devices(cls, value: str | None) -> str | None:
+        if value is not None and value != value.lower():
+            raise ValueError("names of devices are in lower case, so that it would fit none")
+        return value
+
     @field_validator("bucket")
     @classmethod
     def _is_bucket(cls, value: str | None) -> str | None:

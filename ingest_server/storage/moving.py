@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ingest_server.core.routes import ELSEWHERE
-from ingest_server.storage.interface import Blobs, Claim, Level, Part
+from ingest_server.storage.interface import Blobs, Claim, Level, Link, Part
 
 
 class MovingBlobs(Blobs):
@@ -152,6 +152,9 @@ class MovingBlobs(Blobs):
             return self.now.open_published(target)
         except FileNotFoundError:
             return self.before.open_published(target)
+
+    def link_to(self, target: str, wanted: Link) -> str | None:
+        return self._of_file(target).link_to(target, wanted)
 
     def is_published(self, target: str, length: int) -> bool:
         return self.now.is_published(target, length) or self.before.is_published(target, length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from ingest_server.auth.audit import Audit, Unaudited
 from ingest_server.auth.tokens import TokenIssuer, issue
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.base.settings import ReceiverSettings
+from ingest_server.core.routes import Route
 from ingest_server.front.admission import Admission
 from ingest_server.protocols.compat.dialect import CompatSettings
 from ingest_server.storage.files.observed import ObservedDisk
@@ -82,6 +83,7 @@ def ingest(
     compat_settings: CompatSettings | None = None,
     observer: Observer = NOBODY,
     admission: Admission | None = None,
+    routes: Sequence[Route] = (),
     **settings: Any,
 ) -> Iterator[Ingest]:
     """A server over SQLite and files below *data_dir*; without one, over *stores*, what `engines` says, or memory."""
@@ -97,7 +99,7 @@ def ingest(
         state = SqliteState.open(data_dir / "state.db")
         blobs = FileBlobs(data_dir, ObservedDisk(observer, clock.now_s))
     store = UploadStore.open(state, blobs, clock, observer=observer)
-    receiver = UploadService(store, chosen)
+    receiver = UploadService(store, chosen, routes=routes)
     authenticator = (
         authentication.OpenAuth(hosts)
         if mode == "open"

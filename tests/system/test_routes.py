@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.places import S3Places
 from tests.support.processes import toml
 from tests.support.s3_keys import content_of, keys_below, put_object
+from tests.support.s3_proxy import answer, proxy_to
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, secured, upload
 from tests.support.visitors import add_user, visitor
@@ -164,6 +166,7 @@ def test_a_verification_reads_the_files_of_every_place_and_finds_what_has_change
     assert content_of(field.own, field.own.prefix + second["published_as"]) == b"second"
 
 
+@pytest.mark.long
 def test_a_place_that_another_server_has_is_refused_by_both(field, tmp_path, capsys):
     other = Field(tmp_path / "other", field.store, field.name)
     with field.server(field.rule()) as site:
@@ -185,3 +188,42 @@ def test_a_place_that_another_server_has_is_refused_by_both(field, tmp_path, cap
     )
     assert checked[-1].startswith(f"FAIL  store     {field.other} is in use by another server")
     assert field.content(f"{field.other}/.ingest-server/store") == b""
+
+
+def away_for(bucket):
+    """Refuse what is asked about one bucket, as a store does whose key may not use it any more."""
+    refuse = answer(403, "AccessDenied")
+
+    def deed(request, forward):
+        return (refuse if request.path.startswith(f"/{bucket}") else lambda *_: forward(request))(
+            request, forward
+        )
+
+    return deed
+
+
+def test_a_bucket_that_is_away_stops_its_own_uploads_and_nothing_else(field, store):
+    with proxy_to(store.endpoint) as proxy:
+        field.own = replace(field.own, endpoint=proxy.endpoint)
+        with field.server(field.rule()) as site:
+            drone, camera = site.device("drone-1"), site.device("cam-1")
+            begun = create(drone, name="a.mp4", length=len(DATA)).json()["id"]
+            put(drone, begun, DATA[: 8 * MIB])
+            for kind in ("put", "get", "head", "list", "delete", "delete many", "begin"):
+                proxy.on(kind, away_for(field.name), times=1000)
+            refused = put(drone, begun, DATA[8 * MIB :], start=8 * MIB)
+            refused_create = create(drone, name="b.mp4", length=1)
+            receipt = upload(camera, b"of the camera", name="c.mp4")
+            site.server._housekeeper._term = None
+            site.server._housekeeper.keep_all()
+            ready, state = camera.get("/readyz"), site.state.get(begun).state
+            proxy.clear()
+            put(drone, begun, DATA[8 * MIB :], start=8 * MIB)
+            late = complete(drone, begun, DATA).json()
+        stored = field.content(late["published_as"])
+
+    assert {refused.status_code, refused_create.status_code} == {500}
+    assert {refused.json()["retryable"], refused_create.json()["retryable"]} == {True}
+    assert receipt["published_as"].startswith("cam-1/")
+    assert (ready.status_code, state) == (200, "open")
+    assert stored == DATA

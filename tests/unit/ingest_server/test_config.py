@@ -296,6 +296,7 @@ ROUTES = {
         "must be folders",
     ),
     "no key": ('match = "a"\nprefx = "x"', "number 1 prefx", "did you mean prefix?"),
+    "no device": ('match = "Cam-*"\nprefix = "x"', "number 1 match", "are in lower case"),
     "no bucket": ('match = "a"\nbucket = "s3://x"', "number 1 bucket", "must be a bucket's name"),
     "no store": ('match = "a"\nbucket = "more"', " bucket", "set [storage] blobs"),
     "within": (
