@@ -71,7 +71,7 @@ def carries_facts(old: ServerConfig, new: ServerConfig) -> bool:
 
 def count_rows(old: ServerConfig) -> int:
     """Return how many rows are to be carried."""
-    return sum(table.count for table, _ in _all_tables(old.server.data_dir))
+    return sum(table.count for table, _ in all_tables(old.server.data_dir))
 
 
 def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
@@ -172,7 +172,7 @@ def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> 
 
     def work(into: Carrying) -> None:
         into.refuse_used()
-        for table, name in _all_tables(folder):
+        for table, name in all_tables(folder):
             watch(name, into.take(table, name))
         into.write("UPDATE uptime SET seconds = ?", uptime_s)
         into.write("INSERT INTO folder (only_row, id) VALUES (1, ?)", mark.place)
@@ -187,7 +187,7 @@ def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> 
     carry(url, work)
 
 
-def _all_tables(folder: Path) -> Iterator[tuple[Table, str]]:
+def all_tables(folder: Path) -> Iterator[tuple[Table, str]]:
     """Yield the tables of both files, and what each is called in the other database."""
     for table in tables(folder / DATABASE, _OURS_ALONE):
         yield table, table.name

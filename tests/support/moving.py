@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import httpx
 
 from demo.ports import LOOPBACK
 from ingest_server.storage.s3.bucket import Bucket
-from ingest_server.storage.s3.place import Place
 from tests.support.plain import plain_client
 from tests.support.postgres import Postgres
 from tests.support.processes import SERVER, Server
@@ -25,27 +23,24 @@ class Move:
         self,
         folder: Path,
         store: Seaweed,
-        database: Postgres | None = None,
-        *,
-        place: Place | None = None,
+        database: Postgres,
         **tables: Any,
     ) -> None:
-        self.place = place or store.place()
-        self.url = None if database is None else database.database()
+        self.place = store.place()
+        self.url = database.database()
         self.old = Server(folder / "old", **tables)
         self.data_dir = self.old.data_dir
-        storage: dict[str, Any] = store.settings(self.place)
-        if self.url is not None:
-            storage["state"] = self.url
-        self.new = self._server(folder / "new", {**storage, "before": self.data_dir}, tables)
-        self.after = self._server(folder / "after", storage, tables)
+        storage = {"state": self.url, **store.settings(self.place)}
+        self._tables = tables
+        self.new = self.server(folder / "new", {**storage, "before": self.data_dir})
+        self.after = self.server(folder / "after", storage)
         self._bucket = Bucket(store.of(self.place.prefix))
 
-    def _server(self, folder: Path, storage: dict[str, Any], tables: dict[str, Any]) -> Server:
-        listen = {"listen": f"{LOOPBACK}:{self.old.port}", **tables.get("server", {})}
-        made = Server(
-            folder, data_dir=self.data_dir, **{**tables, "server": listen}, storage=storage
-        )
+    def server(self, folder: Path, storage: dict[str, Any]) -> Server:
+        """Return one over the same data folder, on the same port, with this table [storage]."""
+        listen = {"listen": f"{LOOPBACK}:{self.old.port}", **self._tables.get("server", {})}
+        tables = {**self._tables, "server": listen, "storage": storage}
+        made = Server(folder, data_dir=self.data_dir, **tables)
         made.port = self.old.port
         return made
 
@@ -82,12 +77,6 @@ class Move:
             str(path.relative_to(self.old.published)): path.read_bytes()
             for path in self.old.published_files()
         }
-
-    def unfinished(self) -> list[str]:
-        """Return the keys of which parts lie in the bucket that nobody made an object of."""
-        with closing(Bucket(self.place)) as bucket:
-            found = bucket._ask("list_multipart_uploads", "", Prefix=self.place.prefix)
-        return [str(one["Key"]) for one in found.get("Uploads", ())]
 
     def close(self) -> None:
         for one in (self.old, self.new, self.after):

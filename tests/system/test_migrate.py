@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
+import psycopg
 import pytest
 
+from edge_host.clock import SystemClock
+from ingest_server.assembly.data_folder import open_state
+from ingest_server.auth.tokens import issue
+from ingest_server.config import load
+from ingest_server.core.errors import StateLostError
+from ingest_server.server import IngestServer
+from ingest_server.storage.postgres.transactions import PostgresState
 from tests.support.core_site import new_key
 from tests.support.moving import Move
 from tests.support.postgres import postgres
@@ -80,3 +88,42 @@ def test_devices_go_on_uploading_across_the_whole_move(tmp_path, store, database
             recordings = {path.name: path.read_bytes() for path in agent.media.iterdir()}
             made = {name.split("/")[-1]: content for name, content in move.objects().items()}
             assert made == {**recordings, "large.mp4": large, "rest.mp4": rest}
+
+
+def test_facts_that_a_crash_has_not_committed_are_moved_again_and_nobody_starts_before(
+    tmp_path, store, database
+):
+    with closing(Move(tmp_path, store, database)) as move:
+        with closing(open_state(move.data_dir)) as state:
+            state.access.add_token(issue("drone-1", SystemClock().now_utc()).record)
+        assert move.migrate().returncode == 0
+        schema = move.url.rpartition("%3D")[2]
+        with psycopg.connect(database.url(), autocommit=True) as connection:
+            # As after a power cut between the mark in the folder and the commit.
+            connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+            connection.execute(f"CREATE SCHEMA {schema}".encode())
+
+        old, new = (load(one.config, environ={}) for one in (move.old, move.new))
+        with pytest.raises(StateLostError, match="was moved to postgresql://"):
+            IngestServer(old)
+        with pytest.raises(StateLostError, match="The database is empty"):
+            IngestServer(new)
+        assert move.migrate().returncode == 0
+        with closing(PostgresState.open(move.url)) as state:
+            assert [one.device for one in state.access.tokens()] == ["drone-1"]
+
+
+def test_facts_move_and_files_stay_where_they_are(tmp_path, store, database):
+    with closing(Move(tmp_path, store, database)) as move:
+        move.new = move.server(tmp_path / "facts", {"state": move.url})
+        move.old.start()
+        with move.camera(move.old.new_token()) as camera:
+            key, data = new_key(), os.urandom(1000)
+            receipt = upload(camera, data, name="large.mp4", key=key)
+            move.old.stop()
+            assert move.migrate().returncode == 0
+            move.new.start()
+
+            assert asked_again(camera, data, key) == receipt
+            assert upload(camera, data * 2, name="b.mp4")["length"] == 2000
+        assert "nothing is left to do" in move.migrate().stdout

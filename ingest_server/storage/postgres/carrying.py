@@ -123,13 +123,18 @@ def carry(url: str, work: Callable[[Carrying], None]) -> None:
     """Run *work* on tables that are made for it; what it takes is there, durable, on return, or nothing of it.
 
     Raises:
-        StateError: the database is in use, or failed.
+        StateError: the database is in use, another command is at it, or it failed.
     """
     try:
         with (
             closing(connections.connect_patiently(url)) as connection,
             connection.transaction(),
         ):
+            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
+            if row != (True,):
+                raise StateError(
+                    "Another `ingest-server migrate` is filling this database: wait for it"
+                )
             make_tables(connection, without_password(url))
             connection.patience_s = None  # a million rows take what they take
             connection.execute("SET LOCAL statement_timeout = 0")
