@@ -78,8 +78,8 @@ class PersistentCamera:
                 self._ask(lambda: self._tongue.finish(self._client, upload_id, file))
                 continue
             where = self._tongue.next_range(file, gaps)
-            answer = self._ask(lambda: self._tongue.send(self._client, upload_id, file, where))  # noqa: B023
-            if answer is not None:
+            sent = self._ask(lambda: self._tongue.send(self._client, upload_id, file, where))  # noqa: B023
+            if sent is not None:
                 acknowledged = acknowledged.add(where)
         self.acknowledged_bytes += len(file.data)
         assert status["state"] == "complete", f"{file.name}: {status}"

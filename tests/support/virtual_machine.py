@@ -73,7 +73,16 @@ def run_in_a_machine(
     )
     (out / "run").write_text(script)
     shares = {"files": "/,readonly=on", "modules": f"{folder}/lib/modules,readonly=on", "out": out}
-    options = ["-m", _MEMORY, "-smp", "2", "-display", "none", "-nodefaults", "-no-reboot"]
+    options: list[str | Path] = [
+        "-m",
+        _MEMORY,
+        "-smp",
+        "2",
+        "-display",
+        "none",
+        "-nodefaults",
+        "-no-reboot",
+    ]
     options += ["-accel", _ACCELERATOR, "-cpu", "max"]
     options += ["-kernel", folder / "vmlinuz", "-initrd", folder / "initrd"]
     options += ["-append", "console=ttyS0 panic=-1", "-serial", f"file:{work}/console"]
@@ -148,8 +157,8 @@ def _initial_files(modules: Path) -> bytes:
     busybox = require("busybox").read_bytes()
     needs = {}
     for line in (modules / "modules.dep").read_text().splitlines():
-        path, _, others = line.partition(":")
-        needs[path] = others.split()
+        path, _, needed = line.partition(":")
+        needs[path] = needed.split()
     wanted: set[str] = set()
     for path, others in needs.items():
         if path.rsplit("/", 1)[-1].partition(".ko")[0] in _FOR_THE_ROOT:

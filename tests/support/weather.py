@@ -20,7 +20,7 @@ from tests.support.s3_proxy import (
     stored_as,
 )
 
-_ANY = MappingProxyType(
+_ANY: Mapping[str, Deed] = MappingProxyType(
     {
         "500": answer(500, "InternalError"),
         "503": answer(503, "ServiceUnavailable"),
@@ -29,7 +29,7 @@ _ANY = MappingProxyType(
         "answer lost": lose_answer,
     }
 )
-_OF_KIND = MappingProxyType(
+_OF_KIND: Mapping[str, Mapping[str, Deed]] = MappingProxyType(
     {
         "get": {"answer cut": cut_short},
         "put": {"bit flipped on the way": flip_sent},
