@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.support.s3_proxy import (
