@@ -42,6 +42,7 @@ class S3Places(Blobs):
     """The place that [storage] names, and those that the rules do."""
 
     is_made_anew = True
+    border_bytes = S3Blobs.border_bytes
 
     def __init__(self, own: S3Blobs, places: Sequence[str], known: Routes) -> None:
         """Join them; *places*: those that the rules lead to now."""

@@ -3,8 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Listed
 from ingest_server.storage.s3.pieces import PART_BYTES, Piece, end_of, overlaid
+from ingest_server.storage.s3.places import S3Places
 
 LENGTH = 24
 OFFSETS = st.sampled_from([0, PART_BYTES - LENGTH, PART_BYTES])
@@ -43,3 +45,7 @@ def test_pieces_of_one_byte_each_cost_no_more_than_their_number():
     runs = overlaid(pieces, 0, count)
 
     assert [run.piece for run in runs] == pieces
+
+
+def test_every_store_over_a_bucket_has_its_borders_where_its_parts_have_them():
+    assert {S3Blobs.border_bytes, S3Places.border_bytes} == {PART_BYTES}
