@@ -96,8 +96,7 @@ $(PROSE): docs/prose/package.json
 	@npm install --prefix docs/prose --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
-# All pages, but for those that are not in plain English yet.
-READ = README.md CONTRIBUTING.md SECURITY.md $(filter-out $(shell grep -v '^\#' docs/prose/later),$(wildcard docs/*.md))
+READ = README.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md)
 prose: $(PROSE) ## the prose of README and the pages: long sentences, words that say nothing (npm)
 	@cd docs/prose && node_modules/.bin/textlint $(addprefix ../../,$(READ))
 
