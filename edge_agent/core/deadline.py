@@ -6,9 +6,11 @@ at once, in the order of their deadlines, and no more than that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import floor
 
 from edge_agent.core.schedule import PriorityRule, Ranked
 from edge_agent.core.window import Moment
@@ -51,27 +53,40 @@ class Work:
 class Outlook:
     """What follows for all that have a deadline."""
 
-    must_go: tuple[Work, ...] = ()
-    """They would miss it if they waited for another link; the first to be due first."""
+    must_go: Sequence[int] = ()
+    """Numbers of those that would miss it if they waited for another link; the first to be due first."""
     begins_in_s: float | None = None
     """When the first of the others will have to go; None: none is left."""
     late: int = 0
     """Of those that must go, how many miss it even so."""
 
 
-def outlook(works: Sequence[Work], bytes_per_s: float) -> Outlook:
-    """Return what must go now over whatever link there is, at *bytes_per_s*, which is above 0.
+class Waiting:
+    """All that has a deadline, by the second in which it is due: 16 bytes for each of a hundred thousand."""
 
-    The first to be due is sent first (earliest deadline first, which misses none if any order misses none).
-    """
-    ordered = sorted(works, key=lambda one: (one.due_in_s, one.seq))
-    ahead, must_go, late = 0, 0, 0
-    latest: list[float] = []
-    for number, one in enumerate(ordered, 1):
-        ahead += one.left
-        takes_s = ahead / bytes_per_s
-        late += takes_s > one.due_in_s
-        latest.append(one.due_in_s - takes_s * _SLOWER - _LEAD_S)
-        if latest[-1] <= 0:
-            must_go = number
-    return Outlook(tuple(ordered[:must_go]), min(latest[must_go:], default=None), late)
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._due: dict[int, tuple[array[int], array[int]]] = {}
+        """Second -> numbers of what is due in it, and how many bytes of each are left."""
+        for one in works:
+            seqs, lefts = self._due.setdefault(floor(one.due_in_s), (array("q"), array("q")))
+            seqs.append(one.seq)
+            lefts.append(one.left)
+
+    def outlook(self, bytes_per_s: float) -> Outlook:
+        """Return what must go now over whatever link there is, at *bytes_per_s*, which is above 0.
+
+        The first to be due is sent first (earliest deadline first, which misses none if any order misses
+        none). Of what is due in the same second the last decides.
+        """
+        ahead, late, must_go = 0, 0, array("q")
+        after: list[tuple[float, array[int]]] = []
+        for due_in_s, (seqs, lefts) in sorted(self._due.items()):
+            for left in lefts:
+                ahead += left
+                late += ahead / bytes_per_s > due_in_s
+            after.append((due_in_s - ahead / bytes_per_s * _SLOWER - _LEAD_S, seqs))
+            if after[-1][0] <= 0:
+                for _, more in after:
+                    must_go.extend(more)
+                after.clear()
+        return Outlook(must_go, min((latest for latest, _ in after), default=None), late)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
@@ -74,12 +74,23 @@ class Moment:
         return cls(days, minute)
 
     def next_after(self, local: datetime, age_s: float) -> float:
-        """Return the seconds from *age_s* before *local* to the first such moment, 0 at the least."""
-        begin = local - timedelta(seconds=age_s)
-        day = begin.replace(hour=0, minute=0, second=0, microsecond=0)
-        moments = (day + timedelta(days=later, minutes=self.minute) for later in range(8))
-        first = next(one for one in moments if one.weekday() in self.days and one >= begin)
-        return (first - begin).total_seconds()
+        """Return the seconds from *age_s* before *local* to the first such moment, 0 at the least.
+
+        By the clock on the wall of *local*'s zone. A time that comes twice, as summer time ends, is the
+        first of both, or the second where that alone is left; one that is left out is as long after
+        the change as it would have been after the hour before.
+        """
+        begin = local.astimezone(UTC) - timedelta(seconds=age_s)
+        there = begin.astimezone(local.tzinfo)
+        day = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        walls = (day + timedelta(days=later, minutes=self.minute) for later in range(9))
+        moments = (
+            wall.replace(fold=fold).astimezone(UTC)
+            for wall in walls
+            if wall.weekday() in self.days
+            for fold in (0, 1)
+        )
+        return (next(one for one in moments if one >= begin) - begin).total_seconds()
 
 
 def _days(text: str) -> frozenset[int]:

@@ -7,14 +7,15 @@ costs, and at times at which nothing else goes; nothing else depends on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from edge_agent.base.activity import Activity
 from edge_agent.base.clock import Clock
 from edge_agent.base.errors import StoreError
-from edge_agent.core.deadline import Deadline, Outlook, Work, outlook
+from edge_agent.base.local_zone import LOCAL
+from edge_agent.core.deadline import Deadline, Outlook, Waiting, Work
 from edge_agent.core.recording import Recording, age_s
 from edge_agent.core.schedule import DUE, Note, Ranked
 from edge_agent.send.link_policy import WORK, Foretold, LinkInUse
@@ -97,13 +98,13 @@ class Deadlines:
             text = "[[deadline]]: while the clock is not set nobody can say what would be missed; nothing goes for it"
             self._say(Foretold(notes=(Note("rule_unknown", text),)))
             return _LOOK_S
-        now = now.astimezone()
+        now = now.astimezone(LOCAL)
         rate = self._rate()
-        works = list(self._works(rules, now))
-        found = outlook(works, rate)
+        waiting = Waiting(self._works(rules, now))
+        found = waiting.outlook(rate)
         self._let_go(found)
         if self._raised:
-            calm = {one.seq for one in outlook(works, rate / _CALMER).must_go}
+            calm = set(waiting.outlook(rate / _CALMER).must_go)
             if self._raised - calm:
                 self._take_back(lambda one: one.seq in calm)
         self._say(_foretold(found, now, rate))
@@ -144,7 +145,7 @@ class Deadlines:
             after = page[-1].seq
 
     def _let_go(self, found: Outlook) -> None:
-        near = {one.seq for one in found.must_go}
+        near = set(found.must_go)
         if new := near - self._raised:
             self._store.raise_priority(new, DUE)
             log.info("deadline.near", recordings=len(new), late=found.late)
@@ -179,7 +180,8 @@ def _rule_of(one: Recording, rules: Sequence[Deadline]) -> Deadline | None:
 def _foretold(found: Outlook, now: datetime, rate: float) -> Foretold:
     beforehand = ""
     if found.begins_in_s is not None:
-        at = now + timedelta(seconds=min(found.begins_in_s, 8 * 86_400))
+        later = timedelta(seconds=min(found.begins_in_s, 8 * 86_400))
+        at = (now.astimezone(UTC) + later).astimezone(now.tzinfo)
         beforehand = (
             f"for what has a deadline a link that costs is used from {at:%Y-%m-%d %H:%M} on, at"
             f" {rate / 1e6:.2f} MB/s"

@@ -1,12 +1,13 @@
 """When recordings with a deadline must go over whatever link there is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.deadline import Deadline, Outlook, Work, outlook
+from edge_agent.core.deadline import Deadline, Waiting, Work
 from edge_agent.core.schedule import PriorityRule, Ranked
 from edge_agent.core.window import Moment
 
@@ -33,6 +34,31 @@ def test_it_is_due_at_the_first_such_time_after_it_was_found(by, age_s, left_s):
     assert deadline.due_in_s(SUNDAY_22, age_s) == left_s
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("found", "by", "left_s"),
+    [
+        (datetime(2026, 3, 28, 22, 0, tzinfo=BERLIN), "06:00", 7 * HOUR_S),
+        (datetime(2026, 10, 24, 22, 0, tzinfo=BERLIN), "06:00", 9 * HOUR_S),
+        # There is no such time in that night; as much later as the clock is put forward.
+        (datetime(2026, 3, 29, 1, 0, tzinfo=BERLIN), "02:30", 1.5 * HOUR_S),
+        # It comes twice: whoever was found between both has the second one left.
+        (datetime(2026, 10, 25, 1, 0, tzinfo=BERLIN), "02:30", 1.5 * HOUR_S),
+        (datetime(2026, 10, 25, 2, 45, tzinfo=BERLIN), "02:30", 0.75 * HOUR_S),
+        (datetime(2026, 10, 25, 2, 45, fold=1, tzinfo=BERLIN), "02:30", 23.75 * HOUR_S),
+        (datetime(2026, 3, 29, 0, 30, tzinfo=BERLIN), "sun 00:00", 167.5 * HOUR_S - HOUR_S),
+    ],
+)
+def test_summer_time_begins_and_ends_and_the_time_on_the_wall_counts(found, by, left_s):
+    deadline = Deadline(PriorityRule("*", 1), Moment.parse(by))
+
+    assert deadline.due_in_s(found, 0) == left_s
+    two_days_on = (found.astimezone(UTC) + timedelta(days=2)).astimezone(BERLIN)
+    assert deadline.due_in_s(two_days_on, 48 * HOUR_S) == left_s - 48 * HOUR_S
+
+
 @pytest.mark.parametrize("text", ["", "6", "24:00", "06:60", "soon", "xyz 06:00", "06:00-07:00"])
 def test_what_is_no_time_of_day_is_refused(text):
     with pytest.raises(ValueError, match=r"time of day|days are"):
@@ -46,26 +72,27 @@ def test_it_is_about_what_lies_in_its_folder_and_fits_its_pattern():
 
 
 def test_what_can_wait_waits_and_it_is_known_until_when():
-    found = outlook([Work(1, 3_600_000, 4 * HOUR_S)], 1000.0)
+    found = Waiting([Work(1, 3_600_000, 4 * HOUR_S)]).outlook(1000.0)
 
-    assert found == Outlook((), 4 * HOUR_S - 1.25 * HOUR_S - 120, 0)
+    assert (list(found.must_go), found.late) == ([], 0)
+    assert found.begins_in_s == 4 * HOUR_S - 1.25 * HOUR_S - 120
 
 
 def test_only_what_would_be_missed_goes_and_what_is_due_later_waits_on():
     first, second, third = Work(1, 10, 100.0), Work(2, 10**6, 3 * HOUR_S), Work(3, 10, 9 * HOUR_S)
 
-    found = outlook([third, second, first], 1000.0)
+    found = Waiting([third, second, first]).outlook(1000.0)
 
-    assert found.must_go == (first,)
+    assert list(found.must_go) == [first.seq]
     assert 0 < found.begins_in_s < 3 * HOUR_S
 
 
 def test_many_small_ones_before_it_make_a_later_one_go():
     works = [Work(number, 100_000, HOUR_S) for number in range(36)]
 
-    assert len(outlook(works, 1000.0).must_go) == 36
-    assert outlook(works, 1000.0).late == 0
-    assert outlook(works, 900.0).late > 0
+    assert len(Waiting(works).outlook(1000.0).must_go) == 36
+    assert Waiting(works).outlook(1000.0).late == 0
+    assert Waiting(works).outlook(900.0).late > 0
 
 
 WORKS = st.lists(
@@ -76,13 +103,18 @@ WORKS = st.lists(
 RATES = st.floats(1, 10**9)
 
 
+def _turn(one):
+    return one.due_in_s, one.seq
+
+
 @given(WORKS, RATES)
 def test_whoever_waits_as_long_as_it_says_misses_nothing(works, rate):
-    found = outlook(works, rate)
-    others = sorted(set(works) - set(found.must_go), key=lambda one: (one.due_in_s, one.seq))
+    found = Waiting(works).outlook(rate)
+    must_go = set(found.must_go)
+    others = sorted((one for one in works if one.seq not in must_go), key=_turn)
     begin_s = max(0.0, found.begins_in_s or 0.0)
 
-    sent = sum(one.left for one in found.must_go)
+    sent = sum(one.left for one in works if one.seq in must_go)
     for one in others:
         sent += one.left
         assert begin_s + sent / rate <= one.due_in_s + 1e-6
@@ -90,7 +122,7 @@ def test_whoever_waits_as_long_as_it_says_misses_nothing(works, rate):
 
 @given(WORKS, RATES, st.floats(1, 10))
 def test_a_faster_link_lets_no_more_go_and_none_later(works, rate, times):
-    slow, fast = outlook(works, rate), outlook(works, rate * times)
+    slow, fast = Waiting(works).outlook(rate), Waiting(works).outlook(rate * times)
 
     assert len(fast.must_go) <= len(slow.must_go)
     assert fast.late <= slow.late
@@ -99,11 +131,12 @@ def test_a_faster_link_lets_no_more_go_and_none_later(works, rate, times):
 
 @given(WORKS, RATES)
 def test_what_must_go_is_what_is_due_first_and_something_is_left_if_a_time_is_said(works, rate):
-    found = outlook(works, rate)
+    found = Waiting(works).outlook(rate)
 
-    rest = list(works)
-    for one in found.must_go:
-        rest.remove(one)
+    must_go = set(found.must_go)
+    first = [one.due_in_s for one in works if one.seq in must_go]
+    rest = [one.due_in_s for one in works if one.seq not in must_go]
+    assert len(found.must_go) == len(first)
     assert (found.begins_in_s is None) == (not rest)
-    if found.must_go and rest:
-        assert found.must_go[-1].due_in_s <= min(one.due_in_s for one in rest)
+    if first and rest:
+        assert max(first) <= min(rest)
