@@ -7,6 +7,7 @@ answer to its device until that acknowledges it; the device runs each id once, w
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,17 +38,24 @@ log = structlog.get_logger()
 
 
 class Commands:
-    """What devices are asked. Called by `FleetService` alone, under its lock."""
+    """What devices are asked. Whoever calls it is alone with the device (`FleetService.alone`).
 
-    def __init__(self, store: FleetStore, clock: Clock) -> None:
+    The database is asked without the fleet's lock; what waits in memory is changed under it, command by
+    command, since others may have taken up new ones meanwhile.
+    """
+
+    def __init__(self, store: FleetStore, clock: Clock, lock: threading.RLock) -> None:
         self._store = store
         self._clock = clock
+        self._lock = lock
         self._is_keeping = True
 
     def adopt(
         self, members: Mapping[str, Member], unanswered: Sequence[CommandRecord], *, is_all: bool
     ) -> list[tuple[Member, CommandRecord]]:
         """Take up what others have written, as `ingest-server fetch` does beside this process; return it.
+
+        Under the fleet's lock, as `renew`.
 
         Args:
             is_all: what others answer is not seen here: all else is answered.
@@ -128,20 +136,24 @@ class Commands:
             by,
         )
         self._store.put_command(made, is_durable=True)
-        _give(member, made)
+        with self._lock:
+            _give(member, made)
         return made
 
     def told_to(self, member: Member) -> list[dict[str, Any]]:
         """Return what the device is asked with this answer, oldest first."""
         self.expire(member)
-        told = []
+        told, over = {}, set()
         for one in member.waiting[:TOLD_AT_ONCE]:
             sent = replace(one, status="sent")
             if self._store.is_shared and one.status == "waiting" and not self._is_open(sent):
-                continue
-            told.append(sent)
-        member.waiting = told + member.waiting[TOLD_AT_ONCE:]
-        return [document(one) for one in told]
+                over.add(one.id)
+            else:
+                told[one.id] = sent
+        with self._lock:
+            left = [one for one in member.waiting if one.id not in over]
+            member.waiting = [told.get(one.id, one) for one in left]
+        return [document(one) for one in told.values()]
 
     def _is_open(self, sent: CommandRecord) -> bool:
         """Note that a device is told; False: it has answered another server, or its time was over there."""
@@ -150,13 +162,19 @@ class Commands:
         except Refused:
             return True  # told once more than is known: a device runs it once
 
+    def are_late(self, member: Member) -> bool:
+        """Whether a device has not answered some in time."""
+        now = self._clock.now_utc()
+        return any(_is_past(one.expires_at, now) for one in member.waiting)
+
     def expire(self, member: Member) -> None:
         """End what no device has answered in time."""
-        now = self._clock.now_utc()
-        late = [one for one in member.waiting if _is_past(one.expires_at, now)]
-        if not late:
+        if not member.waiting:
             return
-        member.waiting = [one for one in member.waiting if one not in late]
+        now = self._clock.now_utc()
+        with self._lock:
+            late = [one for one in member.waiting if _is_past(one.expires_at, now)]
+            member.waiting = [one for one in member.waiting if one not in late]
         for one in late:
             was_seen = one.status == "sent"
             self._keep(
@@ -200,7 +218,8 @@ class Commands:
             )
         )
         if is_kept:
-            member.waiting = [one for one in member.waiting if one.id != told.id]
+            with self._lock:
+                member.waiting = [one for one in member.waiting if one.id != told.id]
         return is_kept
 
     def listing(self, member: Member) -> list[CommandRecord]:

@@ -96,20 +96,19 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
     Raises:
         Refused: there are as many devices as are kept, or the database failed; nothing is changed.
     """
-    fleet.refresh(device)
-    with fleet.lock:
-        member = fleet.joined(device)
+    with fleet.alone(device):
+        fleet.refresh(device)
+        with fleet.lock:
+            member = fleet.joined(device)
         known = fleet.holds_standing(member)
         begins_anew = changes.is_whole or changes.since == 0
         goes_on = changes.epoch == known.epoch and changes.since <= known.through < changes.through
         if not begins_anew and not goes_on:
             return known if changes.epoch == known.epoch else HoldsStanding(changes.epoch)
-        fleet.store.save(
-            {device: member.facts(fleet.store_clock.heard_s(member))},
-            {},
-            said_s={device: member.said_s},
-        )
-        member.holds = fleet.store.take_holds(
+        with fleet.lock:
+            facts, said_s = member.facts(fleet.store_clock.heard_s(member)), member.said_s
+        fleet.store.save({device: facts}, {}, said_s={device: said_s})
+        standing = fleet.store.take_holds(
             device,
             epoch=changes.epoch,
             through=changes.through,
@@ -118,9 +117,10 @@ def take(fleet: FleetService, device: str, changes: Changes) -> HoldsStanding:
             gone=changes.gone,
             over=known,
         )
-        member.is_to_compare = True
-        fleet.unwritten.note(member, {})  # the others compare it, too
-        return member.holds
+        with fleet.lock:
+            member.holds, member.is_to_compare = standing, True
+            fleet.unwritten.note(member, {})  # the others compare it, too
+        return standing
 
 
 def unpacked(packed: bytes) -> bytes:

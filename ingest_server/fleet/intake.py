@@ -31,15 +31,16 @@ class Intake:
         Raises:
             Refused: there are as many devices as are kept.
         """
-        if self.fleet.sharing is not None:
-            self.fleet.sharing.refresh_if_possible(device)
-        with self.fleet.lock:
-            member = self.fleet.joined(device)
-            is_new_run = report.run_id != member.run_id
-            # A run that only says goodbye is an older one, which has been overtaken.
-            is_new = not report.is_farewell if is_new_run else report.seq > member.seq
-            if is_new:
-                self._take(member, report, via, is_new_run=is_new_run)
+        with self.fleet.alone(device):
+            if self.fleet.sharing is not None:
+                self.fleet.sharing.refresh_if_possible(device)
+            with self.fleet.lock:
+                member = self.fleet.joined(device)
+                is_new_run = report.run_id != member.run_id
+                # A run that only says goodbye is an older one, which has been overtaken.
+                is_new = not report.is_farewell if is_new_run else report.seq > member.seq
+                if is_new:
+                    self._take(member, report, via, is_new_run=is_new_run)
             self._take_events(member, report)
             for told in report.acks:
                 self.fleet.commands.acknowledge(member, told)
@@ -104,21 +105,24 @@ class Intake:
     def _take_events(self, member: Member, report: Report) -> None:
         # Not kept: `through` stays, so that the device tells them again.
         if report.events and self.happened(member, report.events):
-            member.through = max(member.through, *(one.seq for one in report.events))
+            with self.fleet.lock:
+                member.through = max(member.through, *(one.seq for one in report.events))
 
     def _answer(self, member: Member, report: Report) -> dict[str, Any]:
-        want = sorted(member.lacks)
-        answer: dict[str, Any] = {
-            "v": 1,
-            "now": rfc3339(self.fleet.clock.now_utc()),
-            "commands": [] if report.is_farewell else self.fleet.commands.told_to(member),
-            "desired": self.fleet.desired_for(member),
-            "want": want,
-            "through": member.through,
-            "run": self.fleet.run,
-        }
-        if report.holds is not None:
-            standing = self.fleet.holds_standing(member)
+        commands = [] if report.is_farewell else self.fleet.commands.told_to(member)
+        standing = None if report.holds is None else self.fleet.holds_standing(member)
+        with self.fleet.lock:
+            want = sorted(member.lacks)
+            answer: dict[str, Any] = {
+                "v": 1,
+                "now": rfc3339(self.fleet.clock.now_utc()),
+                "commands": commands,
+                "desired": self.fleet.desired_for(member),
+                "want": want,
+                "through": member.through,
+                "run": self.fleet.run,
+            }
+        if standing is not None:
             answer["holds"] = {"epoch": standing.epoch, "through": standing.through}
             if report.holds != (standing.epoch, standing.through):
                 want.append("holds")

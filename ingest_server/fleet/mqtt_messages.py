@@ -100,33 +100,34 @@ class Messages:
         device, channel = self._place(topic)
         if not is_device_id(device) or channel not in HEARD:
             return Taken.LEFT_OUT
-        with self._fleet.lock:
-            try:
-                member = self._fleet.joined(device)
-            except Refused as refused:
-                self._complain_of_all(str(refused))
-                return Taken.LEFT_OUT
-            now_s = self._fleet.clock.now_s()
-            flow = member.inflow
-            may = is_again or (flow.happenings if channel in STORED else flow.sayings).take(now_s)
-            if not may:
-                if channel not in STORED:
-                    self._late[device, channel] = payload[: MOST_EVENT + 1], is_retained
-                self._complain(member, channel, "it sends more than any agent does")
-                return Taken.LEFT_OUT
-            self._late.pop((device, channel), None)
+        with self._fleet.alone(device):
+            with self._fleet.lock:
+                try:
+                    member = self._fleet.joined(device)
+                except Refused as refused:
+                    self._complain_of_all(str(refused))
+                    return Taken.LEFT_OUT
+                now_s, flow = self._fleet.clock.now_s(), member.inflow
+                turns = flow.happenings if channel in STORED else flow.sayings
+                if not is_again and not turns.take(now_s):
+                    if channel not in STORED:
+                        self._late[device, channel] = payload[: MOST_EVENT + 1], is_retained
+                    self._complain(member, channel, "it sends more than any agent does")
+                    return Taken.LEFT_OUT
+                self._late.pop((device, channel), None)
             return self._taken(member, channel, payload, is_news=not (is_retained or is_again))
 
     def step(self) -> None:
         """Take what devices said last while they said too much."""
         for key in list(self._late):
-            with self._fleet.lock:
-                late, member = self._late.pop(key, None), self._fleet.members.get(key[0])
-                if late is None or member is None:
-                    continue  # a newer one was taken meanwhile, or the device is forgotten
-                if not member.inflow.sayings.take(self._fleet.clock.now_s()):
-                    self._late[key] = late
-                    continue
+            with self._fleet.alone(key[0]):
+                with self._fleet.lock:
+                    late, member = self._late.pop(key, None), self._fleet.members.get(key[0])
+                    if late is None or member is None:
+                        continue  # a newer one was taken meanwhile, or the device is forgotten
+                    if not member.inflow.sayings.take(self._fleet.clock.now_s()):
+                        self._late[key] = late
+                        continue
                 payload, is_retained = late
                 self._taken(member, key[1], payload, is_news=not is_retained)
 
@@ -175,15 +176,23 @@ class Messages:
         self, member: Member, channel: str, found: Mapping[str, Any], *, is_news: bool
     ) -> bool:
         """Take one document; False: it is to be stored, and the database failed."""
-        if channel == "status":
-            self._status(member, found)
-            return True
         is_kept = True
         if channel == "event":
             is_kept = self._intake.happened(member, [read_event(found)])
         elif channel == "cmd/ack":
             is_kept = self._fleet.commands.acknowledge(member, read_ack(found))
-        else:
+        with self._fleet.lock:
+            self._take_said(member, channel, found, is_news=is_news)
+        return is_kept
+
+    def _take_said(
+        self, member: Member, channel: str, found: Mapping[str, Any], *, is_news: bool
+    ) -> None:
+        """Take what is in memory alone of a document."""
+        if channel == "status":
+            self._status(member, found)
+            return
+        if channel not in STORED:
             body = {channel: encoded(found, channel, MOST_OF[channel])}
             if channel == "reported":
                 member.reported_version = version(found.get("version")) or member.reported_version
@@ -194,7 +203,6 @@ class Messages:
             self._intake.say(member, body, **parts)
         if is_news:  # what was kept for whoever comes says nothing of now
             self._heard(member)
-        return is_kept
 
     def _status(self, member: Member, found: Mapping[str, Any]) -> None:
         session = (found.get("run_id"), found.get("session"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -35,13 +36,19 @@ class Operations:
             raise Refused("not-found", detail)
         return member
 
+    @contextmanager
+    def _alone_with(self, device: str) -> Iterator[Member]:
+        with self.fleet.alone(device):
+            yield self._member(device)
+
     def document(self, device: str) -> bytes:
         """Return all that is known of a device, as JSON.
 
         Raises:
             Refused: there is no such device, or the database failed.
         """
-        member = self._member(device)
+        with self._alone_with(device) as member:
+            commands = self._commands(member)
         parts = {
             kind: self.fleet.document(device, kind) or b"null"
             for kind in ("info", "state", "files", "reported")
@@ -50,7 +57,7 @@ class Operations:
             parts["row"] = self.fleet.board.row(device) or b"null"
             rest = {
                 "stuck": None if member.stuck is None else asdict(member.stuck),
-                "commands": self.commands(device),
+                "commands": commands,
                 "desired": member.desired,
                 "can": list(member.build.commands),
                 "settings": list(member.build.settings),
@@ -82,19 +89,19 @@ class Operations:
         Raises:
             Refused: there is no such device or command, or the device does not take it.
         """
-        member = self._member(device)
-        with self.fleet.lock:
+        with self._alone_with(device) as member:
             if expires_in_s is None:
                 heard = member.next_s + margin_s(member.next_s)
                 expires_in_s = min(MOST_S, max(USUAL_S, int(heard) + 60))
             made = self.fleet.commands.give(member, cmd, args, expires_in_s, by)
-            self.fleet.on_command(member, made)
-            return {
-                "id": made.id,
-                "seen_by": self._seen_by(member),
-                "via": self._via(member),
-                "expires_at": made.expires_at,
-            }
+            with self.fleet.lock:
+                self.fleet.on_command(member, made)
+                return {
+                    "id": made.id,
+                    "seen_by": self._seen_by(member),
+                    "via": self._via(member),
+                    "expires_at": made.expires_at,
+                }
 
     def commands(self, device: str) -> list[dict[str, Any]]:
         """Return the newest commands to a device, newest first.
@@ -102,9 +109,11 @@ class Operations:
         Raises:
             Refused: there is no such device, or the database failed.
         """
-        member = self._member(device)
-        with self.fleet.lock:
-            return [self._told(member, one) for one in self.fleet.commands.listing(member)]
+        with self._alone_with(device) as member:
+            return self._commands(member)
+
+    def _commands(self, member: Member) -> list[dict[str, Any]]:
+        return [self._told(member, one) for one in self.fleet.commands.listing(member)]
 
     def command(self, device: str, command_id: str) -> dict[str, Any]:
         """Return one command.
@@ -112,8 +121,7 @@ class Operations:
         Raises:
             Refused: there is none, or the database failed.
         """
-        member = self._member(device)
-        with self.fleet.lock:
+        with self._alone_with(device) as member:
             found = self.fleet.commands.one(member, command_id)
             if found is None:
                 raise Refused("not-found", f"{device} was given no command of that id")
@@ -131,8 +139,7 @@ class Operations:
             Refused: there is no such device or setting, the device does not take it, or somebody
                 else has wanted something meanwhile.
         """
-        member = self._member(device)
-        with self.fleet.lock:
+        with self._alone_with(device) as member:
             fault = complaint_about_settings(settings)
             if fault is not None:
                 raise Refused("invalid-command", fault)
@@ -146,7 +153,8 @@ class Operations:
                 )
             while (version := self._desired(member, settings, seen)) is None:
                 pass  # another server over the same store was faster: what that wanted is there now
-            self.fleet.on_desired(member)
+            with self.fleet.lock:
+                self.fleet.on_desired(member)
             return version
 
     def _desired(
@@ -235,8 +243,7 @@ class Operations:
         Raises:
             Refused: there is no such device, or the database failed.
         """
-        member = self._member(device)
-        with self.fleet.lock:
+        with self._alone_with(device) as member:
             standing = self.fleet.holds_standing(member)
         found = self.fleet.store.holds(device, limit=limit + 1, **wanted)
         page = found[:limit]

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ import structlog
 from edge_host.clock import Clock, rfc3339
 from edge_host.version import own_version
 from ingest_server.base.lead import SOLE, Lead
+from ingest_server.base.turns import Places
 from ingest_server.core.errors import Refused
 from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
@@ -71,11 +73,13 @@ class FleetService:
         """Of this start of the server: another one may take what the one before has refused. Servers that
         share a store are one."""
         self.board = Board(secrets.token_hex(4), clock.now_s)
-        self.commands = Commands(store, clock)
+        self.lock = threading.RLock()
+        """Of what is in memory: nobody asks the database for anything while having it."""
+        self._alone = Places(1)
+        self.commands = Commands(store, clock, self.lock)
         self.on_command: Callable[[Member, CommandRecord], None] = lambda _member, _command: None
         self.on_desired: Callable[[Member], None] = lambda _member: None
         """Told of what is wanted of a device, for ways that reach it at once."""
-        self.lock = threading.RLock()
         self.members: dict[str, Member] = {}
         self.store_clock = StoreClock(store, clock.now_s)
         self.unwritten = Unwritten(store, self.store_clock)
@@ -108,6 +112,13 @@ class FleetService:
                 if samples.device in self.members:
                     self.members[samples.device].history.resume(samples)
         self._adopt()
+
+    def alone(self, device: str) -> AbstractContextManager[None]:
+        """Let nobody else act for this device, the database's answers included; others go on.
+
+        Taken before everything else, and not twice by one thread.
+        """
+        return self._alone.of(device)
 
     # what devices say
 
@@ -157,6 +168,7 @@ class FleetService:
         return wanted
 
     def holds_standing(self, member: Member) -> HoldsStanding:
+        """Return how far the list of what a device holds is here; whoever asks is alone with the device."""
         if member.holds is None or self.sharing is not None:
             try:
                 member.holds = self.store.holds_standing(member.device)
@@ -170,9 +182,13 @@ class FleetService:
     def tick(self) -> None:
         """Look who has fallen silent, what has come to a stop, and what nobody has answered in time."""
         with self.lock:
+            late = [one for one in self.members.values() if self.commands.are_late(one)]
+        for member in late:
+            with self.alone(member.device):
+                self.commands.expire(member)
+        with self.lock:
             now_s = self.clock.now_s()
             for member in self.members.values():
-                self.commands.expire(member)
                 found = member.stuck_at(now_s, self.settings)
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
@@ -234,11 +250,12 @@ class FleetService:
         Raises:
             Refused: the database did not do it; nothing is dropped.
         """
-        with self.unwritten.writing, self.lock:
+        with self.alone(device), self.unwritten.writing:
             if device not in self.members:
                 return False
             self.store.forget(device)
-            self.drop(device)
+            with self.lock:
+                self.drop(device)
             return True
 
     def drop(self, device: str) -> None:
@@ -248,7 +265,7 @@ class FleetService:
             self.board.drop(device)
 
     def refresh(self, device: str) -> None:
-        """Know what any server over the same store has heard of a device.
+        """Know what any server over the same store has heard of a device, with which one is alone.
 
         Raises:
             Refused: the database failed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+from zlib import crc32
 
 from ingest_server.storage.postgres.fleet_schema import EVENTS
 from ingest_server.storage.sql.dialect import POSTGRES
@@ -48,8 +49,15 @@ class _Database(FleetDatabase):
     def read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._state.rows(sql, *values)
 
-    def change(self, job: Callable[[FleetTransaction], T], *, is_durable: bool = False) -> T:
-        return self._state.run_alone(_LOCK, job, is_durable=is_durable)
+    def change(
+        self,
+        job: Callable[[FleetTransaction], T],
+        *,
+        is_durable: bool = False,
+        of: str | None = None,
+    ) -> T:
+        lock = _LOCK if of is None else _LOCK << 32 | crc32(of.encode())
+        return self._state.run_alone(lock, job, is_durable=is_durable)
 
     def close(self) -> None:
         if self._closes:

@@ -40,7 +40,7 @@ class SqlCommands(CommandStore):
             )
             return bool(changed)
 
-        return self._database.change(job, is_durable=is_durable)
+        return self._database.change(job, is_durable=is_durable, of=command.device)
 
     def command(self, device: str, command_id: str) -> CommandRecord | None:
         rows = self._database.read(

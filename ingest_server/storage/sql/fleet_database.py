@@ -40,11 +40,18 @@ class FleetDatabase(Protocol):
         """Return what is found in what is committed."""
         ...
 
-    def change(self, job: Callable[[FleetTransaction], T], *, is_durable: bool = False) -> T:
+    def change(
+        self,
+        job: Callable[[FleetTransaction], T],
+        *,
+        is_durable: bool = False,
+        of: str | None = None,
+    ) -> T:
         """Run *job* in a transaction, after those of all others that change something.
 
         Args:
             is_durable: it is on disk on return; else a power cut may take it.
+            of: after those of this device alone, where nobody goes by the order of all.
         """
         ...
 

@@ -45,7 +45,13 @@ class _Database(FleetDatabase):
     def read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._file.read(lambda connection: connection.execute(sql, values).fetchall())
 
-    def change(self, job: Callable[[FleetTransaction], T], *, is_durable: bool = False) -> T:
+    def change(
+        self,
+        job: Callable[[FleetTransaction], T],
+        *,
+        is_durable: bool = False,
+        of: str | None = None,  # noqa: ARG002 # one connection, one writer
+    ) -> T:
         return self._file.write(
             lambda connection: job(_Transaction(connection)), is_durable=is_durable
         )

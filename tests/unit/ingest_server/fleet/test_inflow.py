@@ -68,19 +68,16 @@ def test_of_a_device_gone_mad_the_newest_state_is_shown_and_one_line_is_written(
     assert "sends more than any agent does" in line["error"]
 
 
-class FirstInLine:
-    """A lock before which somebody else has it, once."""
+def first_in_line(alone, first):
+    """Return what lets somebody else be alone with a device, once, before the one who asks."""
+    waiting = [first]
 
-    def __init__(self, lock, first):
-        self._lock, self._first = lock, [first]
+    def after_others(device):
+        while waiting:
+            waiting.pop()()
+        return alone(device)
 
-    def __enter__(self):
-        while self._first:
-            self._first.pop()()
-        return self._lock.__enter__()
-
-    def __exit__(self, *error):
-        return self._lock.__exit__(*error)
+    return after_others
 
 
 def test_what_waited_for_a_turn_gives_way_to_what_its_device_said_meanwhile(fleet, messages):
@@ -88,7 +85,8 @@ def test_what_waited_for_a_turn_gives_way_to_what_its_device_said_meanwhile(flee
         say(messages, "state", state(state="idle"))
     fleet.clock.pass_s(2.0)
     newest = state(state="paused")
-    fleet.service.lock = FirstInLine(fleet.service.lock, lambda: say(messages, "state", newest))
+    service = fleet.service
+    service.alone = first_in_line(service.alone, lambda: say(messages, "state", newest))
     messages.step()
 
     assert fleet.row()["state"] == "paused"
