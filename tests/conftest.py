@@ -27,7 +27,7 @@ sys.setswitchinterval(0.0002)
 
 # Each test has an application of its own, whose routes Falcon turns into Python and compiles with the first
 # request; of a few applications the text is the same over and over.
-compiled.compile = functools.lru_cache(maxsize=64)(compile)
+vars(compiled)["compile"] = functools.lru_cache(maxsize=64)(compile)
 
 
 def pytest_configure() -> None:

@@ -79,7 +79,12 @@ def test_a_twin_of_hundreds_is_numbered_past_them_without_listing_the_folder_eac
     with ingest(tmp_path, name_template="{device}/{name}") as server:
         listed = []
         real = os.listdir
-        monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or real(folder))
+
+        def listed_too(folder):
+            listed.append(folder)
+            return real(folder)
+
+        monkeypatch.setattr(os, "listdir", listed_too)
 
         one = upload(server, "REC.mp4", b"one")
         after_one = len(listed)

@@ -4,6 +4,7 @@ What must hold everywhere (L3): a body whose last chunk has not come is a prefix
 """
 
 import hashlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,7 +19,7 @@ TUS_BODY = (*TUS, "Content-Type: application/offset+octet-stream", "Transfer-Enc
 
 
 @pytest.fixture(scope="module", params=FRONTS)
-def site(request, tmp_path_factory) -> Front:
+def site(request, tmp_path_factory) -> Iterator[Front]:
     with front(request.param, tmp_path_factory.mktemp("site")) as found:
         yield found
 

@@ -50,7 +50,7 @@ class InMemory:
     @contextmanager
     def made(base):
         del base
-        losses = []
+        losses: list[LinkDownError] = []
 
         def befall(duty):
             return losses.pop() if losses and duty == "answer" else None
@@ -254,6 +254,7 @@ def test_what_is_missing_is_named(client):
         client.complete(upload_id, claim_of(bytes(10)))
 
     assert refusal.value.code == "ranges-missing"
+    assert refusal.value.missing is not None
     assert refusal.value.missing.to_pairs() == [[0, 2], [4, 10]]
 
 
@@ -315,12 +316,13 @@ def test_a_login_that_stays_the_same_is_the_same(client):
 
 
 def test_who_can_abort_gives_an_upload_up_as_often_as_it_is_asked(client):
-    if not isinstance(client, CanAbort):
+    aborting = client
+    if not isinstance(aborting, CanAbort):
         pytest.skip("cannot abort")
     upload_id = client.create(wanted(10), KEY).id
 
-    client.abort_upload(upload_id)
-    client.abort_upload(upload_id)
+    aborting.abort_upload(upload_id)
+    aborting.abort_upload(upload_id)
 
     with pytest.raises(UploadLostError):
         client.status(upload_id)

@@ -44,6 +44,7 @@ def init(client, **members):
 def begin(client, **members):
     answer = init(client, **members)
     assert answer.status_code == 200, answer.text
+    assert answer is not None
     return answer.json()
 
 
@@ -68,11 +69,12 @@ def send(client, unique_id, offset, content=None, *, algorithm="md5", **members)
 
 
 def send_all(client, unique_id, **members):
+    answers = []
     for offset in range(0, len(DATA), CHUNK):
         last = {"final_hash": chain(DATA)} if offset + CHUNK >= len(DATA) else {}
-        answer = send(client, unique_id, offset, **(last | members))
-        assert answer.status_code == 200, answer.text
-    return answer.json()
+        answers.append(send(client, unique_id, offset, **(last | members)))
+        assert answers[-1].status_code == 200, answers[-1].text
+    return answers[-1].json()
 
 
 def test_an_upload_from_init_to_the_last_chunk(site):
@@ -179,6 +181,7 @@ def test_after_the_last_retry_the_upload_has_failed(tmp_path, keep_failed):
         assert "left_retries" not in last.json()
         assert good.json() == {"non_field_errors": ["File does not exist or not in a valid state"]}
         assert resumed["status"] == "FAILED"
+        assert site.server.data_dir is not None
         assert len(list((site.server.data_dir / "parts").iterdir())) == keep_failed
 
 
@@ -391,7 +394,8 @@ def test_two_chunks_that_are_replaced_at_once_both_count(wsgi, monkeypatch):
 def test_chunks_that_are_replaced_all_the_time_are_asked_for_again(wsgi, monkeypatch):
     unique_id = begin(wsgi.client)["unique_id"]
     send(wsgi.client, unique_id, 0, b"x" * CHUNK)
-    read, times = Records.notes, []
+    read = Records.notes
+    times: list[float] = []
 
     def notes(records, upload_id):
         times.append(len(times))

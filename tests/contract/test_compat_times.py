@@ -83,7 +83,7 @@ def test_a_time_that_is_none_does_no_harm(tmp_path, upload):
 
 def test_one_that_comes_behind_the_file_is_heard_too(tmp_path):
     with compat_site(tmp_path, name_template="{recorded}/{name}") as site:
-        files = [
+        files: list[tuple[str, tuple[str | None, str | bytes]]] = [
             ("file", ("a.mp4", DATA)),
             ("filename", (None, "a.mp4")),
             ("md5", (None, md5(DATA))),

@@ -301,7 +301,9 @@ def test_a_group_is_its_tokens_devices():
             assert told(asked, expected_of("a.mp4"), device=None).status_code == 403
             asked.headers["Authorization"] = f"Bearer {server.token('boss', scopes=('admin',))}"
             assert told(asked, expected_of("a.mp4"), device="drone-2").status_code == 403
-        assert server.state.groups.find("drone-1", GROUP).device == "drone-1"
+        found = server.state.groups.find("drone-1", GROUP)
+        assert found is not None
+        assert found.device == "drone-1"
 
 
 def test_a_crash_after_the_manifest_and_before_the_word_of_it_makes_no_second_one(client, server):

@@ -6,6 +6,7 @@ in each test, and in docs/deployment.md for whoever chooses among them.
 
 import re
 import secrets
+from collections.abc import Iterator
 
 import pytest
 
@@ -33,7 +34,7 @@ CREATE = (
 
 
 @pytest.fixture(scope="module", params=FRONTS)
-def site(request, tmp_path_factory) -> Front:
+def site(request, tmp_path_factory) -> Iterator[Front]:
     with front(request.param, tmp_path_factory.mktemp("site")) as found:
         yield found
 

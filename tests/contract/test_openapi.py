@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import falcon.inspect
 import httpx
@@ -42,14 +43,14 @@ def create(client, key="0123456789abcdef", **members):
     return client.post("/v1/uploads", json=document, headers={"Idempotency-Key": key})
 
 
-def schema_of(path: str, method: str, answer: httpx.Response) -> dict:
+def schema_of(path: str, method: str, answer: httpx.Response) -> dict[str, Any]:
     operation = DOCUMENT["paths"][path][method]
     described = operation["responses"][str(answer.status_code)]
     media_type = answer.headers["Content-Type"].partition(";")[0]
     return described["content"][media_type]["schema"]
 
 
-def check(path: str, method: str, answer: httpx.Response) -> dict:
+def check(path: str, method: str, answer: httpx.Response) -> dict[str, Any]:
     """Hold an answer to the document; return it."""
     schema = {**schema_of(path, method, answer), "components": DOCUMENT["components"]}
     Draft202012Validator(schema, validate_formats=True).validate(answer.json())

@@ -212,7 +212,7 @@ def messages(data: bytes) -> None:
             found = kind.from_json(document)
         except MessageError:
             continue
-        if kind is not Problem:
+        if not isinstance(found, Problem):
             again = kind.from_json(json.loads(json.dumps(found.to_json())))
             assert again == found
 

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -112,7 +113,7 @@ class Desk:
         self.server = ControlServer(base / "control.sock", commands)
         self.server._stopping.set()  # who follows gets one line
 
-    def says(self, request: bytes) -> list[object]:
+    def says(self, request: bytes) -> list[Any]:
         """Return the answers to *request*."""
         here, there = socket.socketpair()
         with here:

@@ -14,6 +14,7 @@ import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -94,7 +95,7 @@ class Laws(Adversaries):
             else:
                 assert digest in self.camera.ever, f"L3: {target} never was a recording"
 
-    def look_at_manifest(self, manifest: dict, published: dict[str, bytes]) -> None:
+    def look_at_manifest(self, manifest: dict[str, Any], published: dict[str, bytes]) -> None:
         for one in manifest["members"]:
             content = published.get(one["published_as"])
             assert content is not None, f"L3: {one['name']} is in a manifest, and not published"
@@ -162,7 +163,8 @@ def bytes_of(digest: str) -> bytes:
     return base64.b64decode(digest.removeprefix("sha-256=:").removesuffix(":"))
 
 
-IS_LONG = settings.default.max_examples >= LONG
+CHOSEN = settings.default
+IS_LONG = CHOSEN is not None and CHOSEN.max_examples >= LONG
 Laws.TestCase.settings = settings(
     max_examples=examples(25),
     derandomize=not IS_LONG,

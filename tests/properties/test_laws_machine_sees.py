@@ -5,6 +5,7 @@ Hooks of the code are replaced, one rule for each law. An invariant that none of
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -47,8 +48,8 @@ def a_file_is_let_go_whatever_it_is_by_now(monkeypatch):
     def unchecked(path, source, expected):
         hidden = removal.hidden_path(path)
         with beneath.folder(path.rpartition(b"/")[0]) as fd:
-            beneath.os.rename(path, hidden)
-            moved = identity_of(beneath.os.stat(hidden, dir_fd=fd))
+            os.rename(path, hidden)
+            moved = identity_of(os.stat(hidden, dir_fd=fd))
         return removal.Aside(path, hidden, moved)
 
     monkeypatch.setattr(removal, "move_aside", unchecked)

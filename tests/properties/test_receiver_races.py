@@ -4,6 +4,7 @@ import os
 import random
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(tmp_path,
 
     asking = InThread(ask)
     lanes = [
-        InThread(lambda lane=lane: some_requests(site, upload, 10 * seed + lane, versions))
+        InThread(partial(some_requests, site, upload, 10 * seed + lane, versions))
         for lane in range(4)
     ]
     for lane in lanes:
@@ -82,7 +83,7 @@ def test_lanes_that_fill_a_file_between_them_leave_a_right_running_hash(tmp_path
             piece = data[start : start + 50_000]
             site.put(upload, start, piece, body=BytesBody(piece, step=9000))
 
-    for one in [InThread(lambda n=n: lane(starts[n::3])) for n in range(3)]:
+    for one in [InThread(partial(lane, starts[n::3])) for n in range(3)]:
         one.join(50)
 
     assert site.complete(upload, data).digest == Digest.of(data)

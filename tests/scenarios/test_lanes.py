@@ -253,7 +253,7 @@ def test_eight_lanes_that_hang_are_cut_off_within_five_seconds(tmp_path):
         stage.lane.activity.subscribe(
             lambda: has_grown.set() if stage.lane.sender.lane_count == 8 else None
         )
-        stop_began_s = []
+        stop_began_s: list[float] = []
 
         def all_hang():
             stop_began_s[:] = [stage.clock.now_s()]

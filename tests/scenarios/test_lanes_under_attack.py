@@ -27,7 +27,7 @@ def is_back(stage, recording):
 
 def attack(stage, recording, change):
     """Let the lanes run, change the file under them, and let them find out."""
-    has_changed = []
+    has_changed: list[bool] = []
 
     def found_out():
         if not has_changed and under_way(stage, recording)():
@@ -75,7 +75,7 @@ def test_L3_a_recording_that_changes_under_the_lanes_is_published_as_it_ends(sta
 def test_a_recording_that_is_deleted_under_the_lanes_is_no_file_and_holds_up_nobody(stage):
     gone = stage.lane.record("gone.mp4", os.urandom(12 * MIB))
     here = stage.lane.record("here.mp4", os.urandom(MIB))
-    has_gone = []
+    has_gone: list[bool] = []
 
     def is_over():
         if not has_gone and under_way(stage, gone)():

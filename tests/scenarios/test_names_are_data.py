@@ -48,6 +48,7 @@ def test_L7_a_recording_may_be_called_anything_and_arrives_beside_its_name(tmp_p
             name, content = recordings[recording.id]
             assert recording.state in {State.VERIFIED, State.KEPT}, recording
             assert original(recording.name) == name
+            assert recording.receipt is not None
             assert recording.receipt.name == recording.name
             path = published / recording.receipt.published_as
             assert path.resolve().is_relative_to(published.resolve())
@@ -78,6 +79,7 @@ def test_L7_a_hostile_folder_name_is_a_folder_below_the_device_or_nothing(tmp_pa
 
         (done,) = stage.lane.store.in_states(*State)
         published = tmp_path / "server" / "published"
+        assert done.receipt is not None
         path = published / done.receipt.published_as
         assert path.resolve().is_relative_to((published / "cam").resolve())
         assert path.read_bytes() == b"x"

@@ -30,6 +30,7 @@ class Order:
     least_gap_s: float = 0.2
 
     def __str__(self) -> str:
+        assert self.answer.answer is not None
         status, head, body = self.answer.answer
         named = json.loads(body).get("code") if body.startswith(b"{") else body[:6].decode()
         return f"{status} {named} {head.get('Retry-After', '')}".strip()
@@ -135,6 +136,7 @@ def test_L5_an_order_is_kept_to_for_an_hour_and_not_a_minute_longer(tmp_path, or
             here.lane.janitor.step(here.clock.now_s())
         gaps = [late - early for early, late in pairwise(asked_s)]
 
+        assert wait is not None
         assert (wait.reason, bool(wait.detail)) == (order.reason, True)
         assert len(asked_s) <= order.most
         assert len(here.link.requests) <= 3 * order.most + 10

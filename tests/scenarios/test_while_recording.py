@@ -23,7 +23,7 @@ from edge_agent.send import sent_unfinished
 from edge_agent.send.link_policy import OwnerRules
 from edge_agent.send.while_recording import WhileRecording
 from tests.support.lane import Scene, scene
-from tests.support.link import FINE, Fault, problem
+from tests.support.link import FINE, Fault, Request, problem
 
 MIB = 1024 * 1024
 DATA = random.Random(1).randbytes(8 * MIB)
@@ -315,7 +315,7 @@ def test_requests_that_never_pass_are_tried_at_growing_intervals(stage):
     recording = stage.begin("a.ts")
     begun_s = []
 
-    def lost(request: object) -> Fault:
+    def lost(request: Request) -> Fault:
         if request.method != "PUT":
             return FINE
         begun_s.append(stage.lane.clock.now_s())

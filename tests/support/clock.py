@@ -14,13 +14,6 @@ board that booted in 1970, and `reboot` the other. No thread may wait on real ti
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-
-class PassingClock(Protocol):
-    """One in which a delay of a link passes."""
-
-    def pass_s(self, seconds: float) -> None: ...
 
 
 class VirtualClock:

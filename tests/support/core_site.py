@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import pytest
 
@@ -99,6 +99,15 @@ class HangingBody(BytesBody):
         raise ConnectionAbortedError("interrupted")
 
 
+T = TypeVar("T")
+
+
+class Stores(Protocol):
+    """Both stores of a site, for its first run and for each that follows."""
+
+    def open(self) -> tuple[StateStore, Faulty]: ...
+
+
 class Files:
     """What `ingest-server` chooses: SQLite and files below one folder."""
 
@@ -149,7 +158,7 @@ class CoreSite:
 
     def __init__(
         self,
-        stores: Files | Memory | Path,
+        stores: Stores | Path,
         *,
         observer: Observer = NOBODY,
         audit: Audit | None = None,
@@ -245,25 +254,25 @@ def _whole(hand: Part) -> bytes:
         hand.close()
 
 
-class InThread:
+class InThread(Generic[T]):
     """Runs something beside the test; `join` returns what it returned or raises what it raised."""
 
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._result: object = None
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._result: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
-    def _run(self, work: Callable[[], object]) -> None:
+    def _run(self, work: Callable[[], T]) -> None:
         try:
-            self._result = work()
+            self._result.append(work())
         except BaseException as error:  # noqa: BLE001 - handed to the test
             self._error = error
 
-    def join(self, timeout_s: float = 20) -> object:
+    def join(self, timeout_s: float = 20) -> T:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             raise TimeoutError("still at work")
         if self._error is not None:
             raise self._error
-        return self._result
+        return self._result[0]

@@ -57,6 +57,10 @@ class Faulty(_Store):
         self.free: int | None = None
         """Bytes that the disk has left; None: as many as it really has."""
 
+    def rot(self, upload_id: str, at: int) -> None:
+        """Let one bit of the stored byte *at* flip by itself, where a test can reach it."""
+        raise NotImplementedError
+
     def free_bytes(self) -> int:
         return super().free_bytes() if self.free is None else self.free
 

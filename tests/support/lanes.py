@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class SharedLink(Link):
     """A link for several connections at once, each as slow as `bytes_per_s` says."""
 
     def __init__(self, app: Callable[..., Any], clock: DeviceClock) -> None:
-        super().__init__(app, clock)
+        super().__init__(app, clock)  # type: ignore[arg-type]  # time is real here
         self._lock = threading.Lock()
         self.open_now: set[int] = set()
         self.most_open = 0
@@ -140,19 +141,24 @@ class Lanes(Lane):
         assert first.failures == 0
 
 
+@dataclass
+class ManyLanes(Scene):
+    lane: Lanes
+
+
 @contextmanager
 def lanes(
     base: Path, *, upload: dict[str, Any] | None = None, url: str | None = None
-) -> Iterator[Scene]:
+) -> Iterator[ManyLanes]:
     with ingest(base / "server") as made:
         clock = DeviceClock()
         link = SharedLink(made.app, clock)
         (base / "device").mkdir()
-        device = type("Device", (Lanes,), {"url": url})
+        device: type[Lanes] = type("Device", (Lanes,), {"url": url})
         lane = device(
             base / "device",
             link,
-            clock,
+            clock,  # type: ignore[arg-type]  # time is real here
             UploadSettings(
                 **{
                     "min_request": 64 * 1024,
@@ -165,6 +171,6 @@ def lanes(
             RetentionSettings(),
         )
         try:
-            yield Scene(lane, link, made, clock)  # type: ignore[arg-type]  # time is real here
+            yield ManyLanes(lane, link, made, clock)  # type: ignore[arg-type]  # time is real here
         finally:
             lane.close()

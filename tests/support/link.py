@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 from edge_agent.base.errors import AgentError
-from tests.support.clock import PassingClock
+from tests.support.clock import VirtualClock
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Link(httpx.BaseTransport):
     """Carries requests to *app*; `schedule` says what befalls each."""
 
     app: Callable[..., Any]
-    clock: PassingClock
+    clock: VirtualClock
     schedule: Schedule = lambda _: FINE
     bytes_per_s: float | None = None
     """How fast bodies pass; time moves accordingly."""

@@ -72,7 +72,14 @@ def test_the_parser_of_asyncapi_finds_no_fault(tmp_path):
     npm, node = require("npm"), require("node")
     (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
     (tmp_path / "parse.js").write_text(PARSE)
-    install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "@asyncapi/parser@3"]
+    install: list[str | Path] = [
+        npm,
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "@asyncapi/parser@3",
+    ]
     done = subprocess.run(
         install, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
     )

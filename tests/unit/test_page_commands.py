@@ -8,7 +8,7 @@ FENCES = [block for page in PAGES for block in blocks(page)]
 SHOWN_COMMANDS = [block for block in FENCES if block.language in COMMANDS]
 
 
-def of(blocks_: list[Block]) -> object:
+def of(blocks_: list[Block]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", blocks_, ids=[block.place for block in blocks_])
 
 

@@ -14,6 +14,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def draw_states():
     spec = importlib.util.spec_from_file_location("draw_states", DOCS / "draw_states.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -3,6 +3,7 @@
 import pytest
 
 from ingest_server.storage.files.parts import FileBlobs
+from ingest_server.storage.interface import Blobs, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
 from ingest_server.storage.memory.state import MemoryState
@@ -47,7 +48,7 @@ def database_server():
 def state(request, tmp_path):
     if request.param == "postgres":
         server = request.getfixturevalue("database_server")
-        found = PostgresState.open(server.database())
+        found: StateStore = PostgresState.open(server.database())
     else:
         found = STATES[request.param](tmp_path)
     yield found
@@ -64,7 +65,7 @@ def store():
 def blobs(request, tmp_path):
     if request.param == "s3":
         own = S3Blobs(request.getfixturevalue("store").place())
-        found = S3Places(own, (), MemoryState())
+        found: Blobs = S3Places(own, (), MemoryState())
     else:
         found = BLOBS[request.param](tmp_path)
     found.prepare()

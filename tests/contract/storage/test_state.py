@@ -589,9 +589,8 @@ class TestClaims:
         insert(state, record(1))
         before = state.commits()
 
-        for _ in range(3):
-            claim, _ = state.claim(record(1).id, WHOLE)
-        state.release(claim)
+        claims = [state.claim(record(1).id, WHOLE)[0] for _ in range(3)]
+        state.release(claims[-1])
         state.end_claims(record(1).id)
 
         assert state.commits() == before
@@ -866,16 +865,18 @@ class TestAccess:
 
     def test_a_successor_takes_the_place_once_it_is_used(self, state):
         old = self.add(state, "t1")
-        for token_id in ("t2", "t3"):
-            new = replace(old, token_id=token_id, token_hash=token_id.encode(), replaces="t1")
-            assert state.access.succeed(old, new)
+        after = [
+            replace(old, token_id=token_id, token_hash=token_id.encode(), replaces="t1")
+            for token_id in ("t2", "t3")
+        ]
+        assert all(state.access.succeed(old, new) for new in after)
         assert [one.token_id for one in state.access.tokens()] == ["t1", "t3"]
 
         assert state.access.confirm_token("t3")
 
         assert [one.replaces for one in state.access.tokens()] == [None]
         assert not state.access.confirm_token("t1")
-        assert not state.access.succeed(old, replace(new, token_id="t4", token_hash=b"t4"))
+        assert not state.access.succeed(old, replace(after[-1], token_id="t4", token_hash=b"t4"))
 
     def test_a_revoked_token_takes_its_successor_with_it(self, state):
         old = self.add(state, "t1")

@@ -4,26 +4,30 @@ import hashlib
 import os
 import random
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from ingest_server.core import events
 from ingest_server.core.errors import Refused
+from ingest_server.storage.interface import StateStore
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep import recovery
 from tests.support.core_site import BrokenBody, BytesBody, CoreSite, InThread
-from tests.support.faulty_blobs import FaultyMemory, FaultyParts
+from tests.support.faulty_blobs import Faulty, FaultyMemory, FaultyParts
 from upload_protocol.digests import Digest
 
-STATES = {
+STATES: dict[str, Callable[[Path], StateStore]] = {
     "memory": lambda folder: MemoryState(),
     "sqlite": lambda folder: SqliteState.open(folder / "state.db"),
 }
-BLOBS = {
+BLOBS: dict[str, Callable[[], Faulty]] = {
     "overwriting": FaultyMemory,
     "write-once": lambda: FaultyParts(part_bytes=64),
 }
@@ -48,7 +52,7 @@ def blobs(request):
 def services(request, tmp_path, blobs):
     if request.param == "postgres":
         server = request.getfixturevalue("database_server")
-        state = PostgresState.open(server.database())
+        state: StateStore = PostgresState.open(server.database())
     else:
         state = STATES[request.param](tmp_path)
     shared = Shared(state, blobs)
@@ -221,7 +225,8 @@ def test_an_upload_that_the_other_service_ends_takes_no_more_bytes(services):
 
     other.receiver.abort("cam", upload)
 
-    refused(*stale, code="upload-aborted")
+    body, request = stale
+    refused(body, request, code="upload-aborted")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -244,7 +249,7 @@ def test_after_any_race_the_file_and_its_digest_are_what_was_sent_last(services,
             with suppress(Refused):
                 services[draw.randrange(2)].put(upload, start, data)
 
-    for lane in [InThread(lambda n=n: some_requests(n)) for n in range(4)]:
+    for lane in [InThread(partial(some_requests, n)) for n in range(4)]:
         lane.join(50)
     services[seed % 2].put(upload, 0, versions[1])
 
@@ -378,7 +383,7 @@ def test_what_one_service_mends_at_its_start_is_left_where_the_other_has_just_mo
     one.put(upload_id, 0, data)
     blobs = one.store.blobs
     part_length = blobs.part_length
-    asked = []
+    asked: list[str] = []
 
     def completed_meanwhile(asked_id):
         if not asked:

@@ -82,6 +82,7 @@ def test_the_name_is_data(tmp_path, pairs, path):
             headers = {"Upload_Metadata": metadata(**pairs)} if pairs else {}
             patch(client, made(client, **headers), DATA)
 
+        assert server.data_dir is not None
         assert (server.data_dir / "published" / path).read_bytes() == DATA
 
 

@@ -28,6 +28,7 @@ def test_a_process_that_stood_still_past_the_time_is_told_of_no_signal():
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True
     ) as child:
+        assert child.stdout is not None
         late_s = float(child.stdout.readline())
         wait_for(lambda: state_of(child.pid) == "S", "it waits", every_s=0.001)
         os.kill(child.pid, signal.SIGSTOP)

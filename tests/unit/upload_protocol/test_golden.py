@@ -234,7 +234,9 @@ def test_of_a_problem_of_another_server_only_code_and_status_are_needed():
 
 
 def test_versions_that_are_no_numbers_are_passed_over():
-    document = {**WRITTEN[0][1], "protocols": [1, "2", 2.0, True, 3], "limits": None}
+    usual = WRITTEN[0][1]
+    assert isinstance(usual, dict)
+    document = {**usual, "protocols": [1, "2", 2.0, True, 3], "limits": None}
 
     found = Probe.from_json(document)
 

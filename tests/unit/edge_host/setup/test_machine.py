@@ -38,7 +38,7 @@ def test_what_is_made_is_taken_back_with_its_folders(place):
 
 def test_the_same_again_makes_nothing(place):
     machine(place).file(place / "a.conf", "a", "a file")
-    said = []
+    said: list[str] = []
 
     is_new = machine(place, said).file(place / "a.conf", "a", "a file")
 
@@ -68,7 +68,7 @@ def test_the_same_words_of_somebody_are_left_at_an_undo(place):
 def test_what_was_changed_since_is_left_and_named(place):
     machine(place).file(place / "a.conf", "a", "a file")
     (place / "a.conf").write_text("a, and more")
-    said = []
+    said: list[str] = []
 
     take_back(machine(place, said))
 
@@ -90,7 +90,8 @@ def test_a_file_of_ours_takes_new_words_and_a_wrong_mode_is_mended(place):
 
 
 def test_a_rehearsal_says_the_same_and_makes_nothing(place):
-    rehearsed, done = [], []
+    rehearsed: list[str] = []
+    done: list[str] = []
 
     machine(place, rehearsed, rehearses=True).file(place / "etc" / "a.conf", "a", "a file")
     assert list(place.iterdir()) == []
@@ -112,7 +113,7 @@ def test_what_was_noted_and_never_made_is_no_trouble_at_an_undo(place):
 def test_a_folder_with_something_in_it_stays(place):
     machine(place).folder(place / "etc", mode=0o755)
     (place / "etc" / "mine").write_text("mine")
-    said = []
+    said: list[str] = []
 
     take_back(machine(place, said))
 
