@@ -82,6 +82,26 @@ def test_a_job_that_is_alone_runs_in_its_own_thread(committer):
     assert committer.run(whose_thread) == threading.get_ident()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Refused("superseded", "a newer one"), Refused),
+        (sqlite3.OperationalError("no"), StateFailed),
+    ],
+)
+def test_of_a_job_that_is_alone_and_fails_nothing_stays(state, committer, error, told):
+    def fail(transaction):
+        transaction.insert(RECORD)
+        raise error
+
+    with pytest.raises(told):
+        committer.run(fail)
+
+    assert state.find(RECORD.id) is None
+    committer.run(lambda transaction: transaction.insert(RECORD))
+    assert state.find(RECORD.id) == RECORD
+
+
 def test_after_a_crowd_a_job_waits_for_others_once(committer):
     running, gate = threading.Event(), threading.Event()
 
