@@ -36,6 +36,7 @@ from upload_protocol.messages import (
 
 log = structlog.get_logger()
 
+_FINISHING = frozenset({State.VERIFYING, State.PUBLISHING, State.COMPLETE})
 PUBLISHERS = 4
 """Completions at once whose bytes were hashed as they came; half of them may be one device's."""
 QUICK_BYTES = 8 * MIB
@@ -200,6 +201,9 @@ class Completion:
         claimed = request.digest or record.digest
 
         def begin(transaction: Transaction) -> UploadRecord:
+            if transaction.get(record.id).state in _FINISHING:  # since it was looked at
+                detail = "another replica of the server is finishing this upload"
+                raise Refused("server-busy", detail, retry_after_s=1)
             kept = transaction.get_open(record.id)
             check_total(kept, request.length)
             kept = replace(kept, length=request.length)

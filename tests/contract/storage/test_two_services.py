@@ -288,6 +288,28 @@ def test_one_of_two_services_finishes_an_upload_and_the_other_learns_of_it(servi
     assert list(one.published().values()) == [data]
 
 
+def test_who_begins_to_finish_what_the_other_has_finished_meanwhile_comes_again(
+    services, monkeypatch
+):
+    one, other = services
+    upload = one.create(length=1000)
+    data = os.urandom(1000)
+    one.put(upload, 0, data)
+    completion = other.receiver.completion
+    begin = completion._begin_verifying
+    receipts = []
+
+    def late(*asked, **more):
+        receipts.append(one.complete(upload, data))
+        return begin(*asked, **more)
+
+    monkeypatch.setattr(completion, "_begin_verifying", late)
+    with pytest.raises(Refused, match="server-busy: another replica"):
+        other.complete(upload, data)
+
+    assert receipts == [other.complete(upload, data)]
+
+
 def test_who_lost_its_lease_records_no_step_of_what_another_finished(services, blobs):
     one, other = services
     upload = one.create(length=1000)
