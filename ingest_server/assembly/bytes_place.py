@@ -171,8 +171,14 @@ def tie(config: ServerConfig, state: StateStore, blobs: Blobs) -> None:
     """Tie the facts to the store of bytes that they are about, where that is elsewhere.
 
     Raises:
-        StateLostError: they are about another one.
+        StateLostError: they are about another one, or what they are about is gone.
     """
+    if not blobs.is_begun() and state.page(device=None, state=None, after=None, limit=1):
+        raise StateLostError(
+            f"{config.storage.blobs} is empty, but the database knows of uploads there. Nothing was changed. "
+            "Bring back what was in the store, or name the bucket and the prefix that it was used with. If "
+            "it is lost, begin with an empty database: devices send what they still have"
+        )
     name = blobs.identify()
     if name is not None and not state.take_folder(name):
         raise StateLostError(

@@ -43,6 +43,11 @@ class MovingBlobs(Blobs):
     def identify(self) -> str | None:
         return self.now.identify()
 
+    def check_identity(self, target: str) -> None:
+        if not _is_elsewhere(target):
+            self.before.check_identity(target)
+        self.now.check_identity(target)
+
     def probe(self) -> None:
         self.now.probe()
 

@@ -23,6 +23,7 @@ import structlog
 
 from edge_host.clock import rfc3339
 from ingest_server.core import events
+from ingest_server.core.errors import disk_refusals
 from ingest_server.storage.interface import Reading, Transaction
 from ingest_server.uploads.hashing import digest_of
 from ingest_server.uploads.store import UploadStore
@@ -70,7 +71,11 @@ class Standings:
         """Readings on their way into the database."""
 
     def of(self, receipt: Receipt) -> Standing:
-        """Return what is known of the receipt's file, without reading it."""
+        """Return what is known of the receipt's file, without reading it.
+
+        Raises:
+            Refused: its store is not the one any more that it was.
+        """
         path = receipt.published_as
         reading = self._last(receipt.upload_id)
         is_anothers = self._state.is_published_over(receipt)
@@ -80,6 +85,8 @@ class Standings:
                 return Standing.CHANGED
             return Standing.SOUND if self._counts(reading) else Standing.DOUBTFUL
         if is_anothers or not self._blobs.is_taken(path):
+            with disk_refusals():  # of a store that was emptied nothing was taken away
+                self._blobs.check_identity(path)
             return Standing.CHANGED if was_changed else Standing.GONE
         return Standing.DOUBTFUL
 

@@ -10,7 +10,7 @@ from ingest_server import cli
 from ingest_server.storage.s3.bucket import Bucket
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
-from tests.support.processes import Server, toml
+from tests.support.processes import Server, toml, wait_for
 from tests.support.s3_proxy import answer, proxy_to, stored_as, without
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
@@ -226,6 +226,27 @@ def test_facts_are_not_begun_anew_beside_a_bucket_that_others_know(server, tmp_p
 
     with pytest.raises(AssertionError, match="The database is empty, but a server has run with"):
         empty.start()
+
+
+def test_a_store_that_has_lost_everything_gives_no_receipt_and_is_not_begun_anew(server):
+    data = os.urandom(1000)
+    with device(server) as camera:
+        upload_id = create(camera, name="a.mp4", length=len(data)).json()["id"]
+        put(camera, upload_id, data)
+        assert complete(camera, upload_id, data).status_code == 200
+        server.bucket.delete_all([one.key for one in server.bucket.listed(server.place.prefix)])
+        again = complete(camera, upload_id, data)
+        wait_for(lambda: camera.get("/readyz").text == "storage\n", "a probe finds it out")
+        server.stop()
+
+        with pytest.raises(
+            AssertionError, match="is empty, but the database knows of uploads there"
+        ):
+            server.start()
+
+    assert (again.status_code, again.json()["code"]) == (500, "storage-failed")
+    assert "it is not the store any more that this server knows" in again.json()["detail"]
+    assert list(server.bucket.listed(server.place.prefix)) == []
 
 
 @pytest.mark.nightly

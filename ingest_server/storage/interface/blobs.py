@@ -135,6 +135,18 @@ class Blobs(Protocol):
         """
         return None
 
+    def is_begun(self) -> bool:
+        """Whether a server has run with this store; one that is known by where it lies says so."""
+        return True
+
+    def check_identity(self, target: str) -> None:  # noqa: ARG002 # a store known by where it lies is there
+        """Look whether where *target* is published is still what `identify` has named, and was not emptied.
+
+        Raises:
+            OSError: it is not, or cannot be asked.
+        """
+        return
+
     def probe(self) -> None:
         """Store a byte durably and remove it again."""
         ...

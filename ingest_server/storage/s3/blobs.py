@@ -52,6 +52,8 @@ class S3Blobs(Blobs):
         self._bucket = bucket or Bucket(place)
         self._assembly = Assembly(self._bucket)
         self._inner = f"{place.prefix}{STAGING}/"
+        self.id: str | None = None
+        """What `identify` found."""
         self._parts = f"{self._inner}parts/"
         self._begun = f"{self._inner}begun/"
         """Of each upload one object without bytes: it is there from the first, and goes last."""
@@ -76,6 +78,10 @@ class S3Blobs(Blobs):
         there = self._bucket.head(f"{self._inner}{NAME}")
         return None if there is None else there.facts
 
+    def is_begun(self) -> bool:
+        """Whether a server has run with this place."""
+        return self.told() is not None
+
     def beside(self, place: Place) -> S3Blobs:
         """Return another place of the same store."""
         return S3Blobs(place, self._bucket.beside(place))
@@ -88,7 +94,8 @@ class S3Blobs(Blobs):
         """
         found = self._named({"id": secrets.token_hex(16)})
         self.refuse_routed(found)
-        return found["id"]
+        self.id = found["id"]
+        return self.id
 
     def refuse_routed(self, told: Mapping[str, str] | None) -> None:
         """Refuse to be a server's own place, where this is what is said of it.
@@ -125,7 +132,26 @@ class S3Blobs(Blobs):
         """Whether an upload was begun here, or has bytes here."""
         return self._is_begun(upload_id) or self._bucket.has_below(self._folder(upload_id))
 
+    def check_identity(self, target: str) -> None:  # noqa: ARG002 # all is in one place
+        """As `Blobs` says.
+
+        Raises:
+            OSError: it is another one, or empty.
+        """
+        self.check_id(self.id)
+
+    def check_id(self, known: str | None) -> None:
+        """Look whether this is still the place of whoever is *known* by that; None: nobody has asked yet.
+
+        Raises:
+            OSError: it is another one, or empty.
+        """
+        if known is not None and (self.told() or {}).get("id") != known:
+            said = "it is not the store any more that this server knows, or has lost what was in it"
+            raise OSError(errno.ENODEV, f"{said}: bring its data back, and do not trust it before")
+
     def probe(self) -> None:
+        self.check_id(self.id)
         key = f"{self._inner}probe/{secrets.token_hex(8)}"
         self._bucket.put(key, b"1")
         self._bucket.delete(key)

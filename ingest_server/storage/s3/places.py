@@ -136,6 +136,18 @@ class S3Places(Blobs):
             refuse_anothers(name, self.place(name).routed_from(found), {"id": found})
         return found
 
+    def is_begun(self) -> bool:
+        return self._own.is_begun()
+
+    def check_identity(self, target: str) -> None:
+        """As `Blobs` says, of the place where *target* is.
+
+        Raises:
+            OSError: it is not this server's any more, or cannot be asked.
+        """
+        place, _, _ = self._at(target)
+        place.check_id(self._own.id)
+
     def probe(self) -> None:
         """As `Blobs` says, of the own place: a rule whose bucket is away is no reason to serve nobody."""
         self._own.probe()
