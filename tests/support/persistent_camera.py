@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -29,8 +30,27 @@ class PersistentCamera:
     """Uploads one recording after the other in a thread, in pieces of any length."""
 
     def __init__(
-        self, client: httpx.Client, name: str, seed: int, tongue: Tongue, *, most: int = 60 * KB
+        self,
+        client: httpx.Client,
+        name: str,
+        seed: int,
+        tongue: Tongue,
+        *,
+        most: int = 60 * KB,
+        restarts: bool = False,
     ) -> None:
+        """Begin.
+
+        Args:
+            client: it closes that.
+            name: what its files are called after.
+            seed: of how long they and their pieces are.
+            tongue: what it speaks.
+            most: the longest file.
+            restarts: whether the server may say that an upload has failed: a file is sent anew then.
+        """
+        self.restarts = 0
+        self._may_restart = restarts
         self.wrong: list[str] = []
         """What was lost, or answered in a way that no device can go on from."""
         self.receipts: dict[str, str] = {}
@@ -64,11 +84,14 @@ class PersistentCamera:
             step = self._random.randrange(self._most // 6, self._most // 2)
             file = File(f"{self._name}-{count}.mp4", os.urandom(length), new_key(), step)
             try:
-                self._upload(file)
+                while not self._upload(file):
+                    self.restarts += 1
+                    file = replace(file, key=new_key())
             except Exception as error:  # noqa: BLE001 - told by whoever looks
                 self.wrong.append(f"{self._name}: {type(error).__name__}: {error}")
 
-    def _upload(self, file: File) -> None:
+    def _upload(self, file: File) -> bool:
+        """Return whether there is a receipt; else the server says that the upload has failed."""
         answer, begun = self._asked(lambda: self._tongue.begin(self._client, file))
         upload_id = self._tongue.id_in(answer)
         acknowledged = RangeSet([ByteRange(0, begun)] if begun else [])
@@ -81,10 +104,13 @@ class PersistentCamera:
             sent = self._ask(lambda: self._tongue.send(self._client, upload_id, file, where))  # noqa: B023
             if sent is not None:
                 acknowledged = acknowledged.add(where)
+        if self._may_restart and status["state"] == "failed":
+            return False
         self.acknowledged_bytes += len(file.data)
         assert status["state"] == "complete", f"{file.name}: {status}"
         self.uploads.add(upload_id)
         self.receipts[status["receipt"]["published_as"]] = sha256(file.data)
+        return True
 
     def _look(self, upload_id: str, acknowledged: RangeSet) -> dict[str, Any]:
         """Return the status; nothing that was acknowledged is missing in it."""
