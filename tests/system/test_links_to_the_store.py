@@ -63,6 +63,7 @@ def clip(site):
 def test_a_link_gives_the_bytes_and_runs_of_them_under_their_own_name_and_type(person, clip):
     answer = person.get(path_of(clip))
     link = answer.headers["Location"]
+    kept = person.get(path_of(clip), params={"download": "1"}).headers["Location"]
     whole, run = httpx.get(link), httpx.get(link, headers={"Range": "bytes=10-19"})
 
     assert (answer.status_code, answer.content) == (307, b"")
@@ -72,6 +73,7 @@ def test_a_link_gives_the_bytes_and_runs_of_them_under_their_own_name_and_type(p
     assert (run.status_code, run.content) == (206, CLIP[10:20])
     assert whole.headers["Content-Type"] == "video/mp4"
     assert whole.headers["Content-Disposition"].startswith("inline; filename=")
+    assert httpx.get(kept).headers["Content-Disposition"].startswith("attachment; filename=")
     assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == ["60"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 
 from ingest_server import cli
 from ingest_server.core.errors import StorageError
+from ingest_server.core.record import UploadRecord
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.places import S3Places
@@ -122,6 +124,7 @@ def run(field, capsys, *words, rules=()):
     return code, capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.long
 def test_a_check_tries_each_place_and_names_those_that_no_rule_leads_to_any_more(field, capsys):
     _, before = run(field, capsys, "check", rules=[field.rule()])
     with field.server(field.rule()) as site:
@@ -143,6 +146,7 @@ def test_a_check_tries_each_place_and_names_those_that_no_rule_leads_to_any_more
     )
 
 
+@pytest.mark.long
 def test_a_verification_reads_the_files_of_every_place_and_finds_what_has_changed_there(
     field, capsys
 ):
@@ -152,17 +156,19 @@ def test_a_verification_reads_the_files_of_every_place_and_finds_what_has_change
         upload(site.device("drone-2"), b"third", name="c.mp4")
     key = first["published_as"].removeprefix(f"s3://{field.name}/")
     put_object(field.other, key, b"worse")
+    put_object(field.other, f"{field.other.prefix}stranger.mp4", b"nobody's")
 
     code, printed = run(field, capsys, "verify", "--json")
 
     report = json.loads("\n".join(printed))
     assert code == 1
     assert report["files"] == 3
-    [fault] = report["findings"]
+    fault, stranger = report["findings"]
     assert (fault["path"], fault["verdict"]) == (first["published_as"], "corrupt")
     apart = f"{field.other}/.ingest-server/quarantine/"
     assert fault["quarantined_as"].startswith(apart)
     assert field.content(fault["quarantined_as"]) == b"worse"
+    assert (stranger["path"], stranger["verdict"]) == (f"{field.other}/stranger.mp4", "unknown")
     assert content_of(field.own, field.own.prefix + second["published_as"]) == b"second"
 
 
@@ -227,3 +233,68 @@ def test_a_bucket_that_is_away_stops_its_own_uploads_and_nothing_else(field, sto
     assert receipt["published_as"].startswith("cam-1/")
     assert (ready.status_code, state) == (200, "open")
     assert stored == DATA
+
+
+@pytest.fixture
+def places(field):
+    with closing(S3Places(S3Blobs(field.own), [str(field.other)], MemoryState())) as found:
+        found.prepare()
+        yield found
+
+
+def published(places, place, target, data):
+    upload_id = secrets.token_hex(16)
+    places.create_part(upload_id, place)
+    hand = places.open_part(upload_id)
+    hand.pwrite(memoryview(data), 0)
+    hand.sync()
+    assert places.publish(upload_id, target)
+    places.remove_part(upload_id)
+    return target
+
+
+def test_what_is_done_to_a_file_of_one_place_is_not_done_to_its_namesake_in_another(field, places):
+    other = str(field.other)
+    here = published(places, "", "Cam/a.mp4", b"here")
+    there = published(places, other, f"{other}/Cam/a.mp4", b"there")
+
+    taken = places.is_taken(f"{other}/Cam/b.mp4"), places.is_taken(there)
+    twins = places.has_twin(f"{other}/Cam/A.mp4"), places.has_twin(f"{other}/Cam/a.mp4")
+    spelled = places.respelled(f"{other}/CAM/x.mp4")
+    apart = places.copy_to_quarantine(there)
+    removed = places.remove_published(there, places.identity(there))
+
+    assert taken == (False, True)
+    assert twins == (True, False)
+    assert spelled == f"{other}/Cam/x.mp4"
+    assert apart == f"{other}/.ingest-server/quarantine/Cam/a.mp4"
+    assert (removed, places.is_taken(there)) == (True, False)
+    assert list(places.published_names()) == [here]
+    assert content_of(field.own, f"{field.own.prefix}Cam/a.mp4") == b"here"
+
+
+def test_a_stray_is_set_aside_in_the_place_where_it_is(field, places):
+    stray = secrets.token_hex(16)
+    places.place(str(field.other)).create_part(stray)
+
+    assert (places.part_ids(), places.is_fresh(stray)) == ([stray], True)
+    places.set_aside(stray)
+
+    assert places.part_ids() == []
+    assert keys_below(field.other, ".ingest-server/begun/") == []
+
+
+def test_the_place_of_nobody_is_a_file_that_is_not_there(places):
+    with pytest.raises(FileNotFoundError):
+        places.open_published("s3://nobody/a.mp4")
+
+
+def test_a_route_within_a_place_where_uploads_are_is_refused(field):
+    state = MemoryState()
+    record = UploadRecord("u", "cam", "k", "a", "", "2026-11-29T00:00:00Z", route=str(field.other))
+    state.run(lambda rows: rows.insert(record))
+
+    within = f"{field.other}/deeper lies in {field.other}, where files are"
+    places = S3Places(S3Blobs(field.own), [f"{field.other}/deeper"], state)
+    with closing(places), pytest.raises(StorageError, match=within):
+        places.prepare()
