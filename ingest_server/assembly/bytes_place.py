@@ -34,7 +34,7 @@ def make_blobs(config: ServerConfig, facts: StateStore, disk: Disk = UNWATCHED) 
     if config.storage.blobs is None:
         return FileBlobs(config.server.data_dir, disk)
     own = bucket_of(config)
-    from ingest_server.storage.s3.places import S3Places
+    from ingest_server.storage.s3.places import S3Places  # there, now that the own place is
 
     places = S3Places(own, config.places, facts)
     if config.storage.before is not None:
@@ -87,13 +87,7 @@ def look_at_blobs(config: ServerConfig, facts: StateStore) -> Blobs:
         StorageError: it is not there, or cannot be read.
     """
     blobs = make_blobs(config, facts)
-    if isinstance(blobs, MovingBlobs) and isinstance(blobs.before, FileBlobs):
-        blobs.before.look()
-        blobs.now.prepare()
-    elif isinstance(blobs, FileBlobs):
-        blobs.look()
-    else:
-        blobs.prepare()
+    blobs.look()
     return blobs
 
 

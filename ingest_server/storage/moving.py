@@ -36,6 +36,14 @@ class MovingBlobs(Blobs):
             self.before.close()
             raise
 
+    def look(self) -> None:
+        self.before.look()
+        try:
+            self.now.look()
+        except BaseException:
+            self.before.close()
+            raise
+
     def close(self) -> None:
         self.now.close()
         self.before.close()

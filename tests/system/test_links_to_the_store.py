@@ -57,7 +57,7 @@ def path_of(receipt):
 
 @pytest.fixture(scope="module")
 def clip(site):
-    return upload(site.device("drone-1"), CLIP, name="nice ü.mp4")
+    return upload(site.device("drone-1"), CLIP, name="nice ü +#%20&.mp4")
 
 
 def test_a_link_gives_the_bytes_and_runs_of_them_under_their_own_name_and_type(person, clip):

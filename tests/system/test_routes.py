@@ -298,3 +298,15 @@ def test_a_route_within_a_place_where_uploads_are_is_refused(field):
     places = S3Places(S3Blobs(field.own), [f"{field.other}/deeper"], state)
     with closing(places), pytest.raises(StorageError, match=within):
         places.prepare()
+
+
+@pytest.mark.long
+def test_a_command_goes_by_what_it_can_reach(field, capsys):
+    with field.server(field.rule()) as site:
+        begun = create(site.device("cam-1"), name="b.mp4").json()["id"]
+        upload(site.device("cam-2"), b"second", name="c.mp4")
+
+    code, printed = run(field, capsys, "abort", begun, rules=[field.rule(bucket="nowhere")])
+    verified, report = run(field, capsys, "verify", rules=[field.rule(bucket="nowhere")])
+
+    assert (code, verified) == (0, 0), (printed, report)

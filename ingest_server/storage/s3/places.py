@@ -106,6 +106,14 @@ class S3Places(Blobs):
 
     # All of it
 
+    def look(self) -> None:
+        """Look at the own place alone, for a command: what is in one that is away is found to be unreadable.
+
+        Raises:
+            StorageError: it cannot be used.
+        """
+        self._own.prepare()
+
     def prepare(self) -> None:
         """Look whether the own place, and those that rules lead to, can be used.
 
@@ -314,7 +322,9 @@ def refuse_anothers(
     Raises:
         StorageError: it is another's.
     """
-    if there is not None and (there.get(KIND) != ROUTED or there["id"] != (own or {}).get("id")):
+    if there is not None and (
+        there.get(KIND) != ROUTED or there.get("id") != (own or {}).get("id")
+    ):
         raise StorageError(
             f"{name} is in use by another server, whose uploads this one would take for lost: name another "
             "prefix in [[route]]"

@@ -223,3 +223,13 @@ def test_restore_without_a_data_folder_says_where_it_looked(operator):
 
     assert code == EXIT_FAILED
     assert str(operator.data_dir) in err
+
+
+def test_a_token_is_given_groups_and_what_is_no_group_gives_none(operator):
+    made, _, _ = operator.run("token", "add", "cam", "--group", "trial", "--group", "trial")
+    wrong, _, said = operator.run("token", "add", "cam", "--group", "Trial")
+    _, listed, _ = operator.run("token", "list", "--json")
+
+    assert (made, wrong) == (EXIT_DONE, EXIT_USAGE)
+    assert "'Trial' is no group" in said
+    assert [one["scopes"] for one in json.loads(listed)] == [["upload", "group:trial"]]
