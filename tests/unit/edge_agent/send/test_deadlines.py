@@ -1,6 +1,7 @@
 """What has a deadline waits for a link that costs nothing, and goes over any when it would be late."""
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -185,3 +186,29 @@ def test_a_rule_that_is_gone_takes_back_what_it_gave_and_a_persons_word_stays(st
     stage.look()
 
     assert (lane.now(near).priority, lane.now(wanted).priority) == (7, URGENT)
+
+
+def test_in_the_night_in_which_summer_time_ends_it_waits_an_hour_longer(stage, monkeypatch):
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        clock = stage.lane.clock
+        evening = datetime(2026, 10, 24, 20, 0, tzinfo=UTC)  # 22:00 there
+        clock.pass_s((evening - clock.now_utc()).total_seconds())
+        recording = stage.lane.record("a.mp4", bytes(24_000_000))
+        stage.deadlines.go_by([DeadlineSettings(by="06:00").rule()])
+        # It takes 6.7 hours, and a quarter more: not there by 06:00 if that were eight hours away.
+        stage.lane.activity.sending(UNDER_WAY, rate_bytes_per_s=1000.0)
+
+        stage.look()
+        at_first = stage.lane.now(recording).priority
+        clock.pass_s(1800)
+        stage.look()
+
+        assert (at_first, stage.lane.now(recording).priority) == (0, 0)
+        clock.pass_s(600)
+        stage.look()
+        assert stage.lane.now(recording).priority == DUE
+    finally:
+        monkeypatch.undo()
+        time.tzset()
