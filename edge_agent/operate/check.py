@@ -25,6 +25,7 @@ from edge_agent.operate.checks.link import (
     rules_now,
 )
 from edge_agent.operate.checks.requests import check_requests
+from edge_agent.operate.checks.rules import check_rules
 from edge_agent.operate.checks.server import check_server
 
 
@@ -56,6 +57,7 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
         yield finding
     yield check_link(settings, clock)
     yield from check_originals(settings)
+    yield from check_rules(settings, clock)
     if is_there:
         yield from check_requests(settings, clock, rules_now(settings, clock))
     else:

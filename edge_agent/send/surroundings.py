@@ -57,7 +57,7 @@ class Surroundings:
             self._let_go_of_hold()
             self._hold = (path, self._looking_at(path))
         found = self._hold[1].now()
-        said = f"the hold file {printable(path)[:_SHOWN]}"
+        said = _called(path)
         if found is None and self._hold[1].is_beginning:
             # A start, and a board that is busy: nothing is sent before somebody has looked, for 2 s.
             return Hold(f"{said}, which is just being looked at,", "that is done", None)
@@ -66,7 +66,7 @@ class Surroundings:
             return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"
         if not found:
             return None
-        return Hold(said, "it is removed", _local(found[0].made_s), found[0].maker)
+        return hold_of_file(path, found[0])
 
     def close(self) -> None:
         """Look no more."""
@@ -95,6 +95,15 @@ def _local(epoch_s: float) -> datetime | None:
         return datetime.fromtimestamp(epoch_s, UTC).astimezone()
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _called(path: bytes) -> str:
+    return f"the hold file {printable(path)[:_SHOWN]}"
+
+
+def hold_of_file(path: bytes, found: Lying) -> Hold:
+    """Return the hold that *found*, which lies at *path*, is."""
+    return Hold(_called(path), "it is removed", _local(found.made_s), found.maker)
 
 
 def hold_of_order(ordered: Held) -> Hold:

@@ -1,0 +1,78 @@
+"""What the owner's rules beside those for links make of this moment: a hold, the power, the deadlines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, timedelta
+
+from edge_agent.base import hold_file, power_supply
+from edge_agent.base.clock import Clock
+from edge_agent.base.local_zone import LOCAL
+from edge_agent.base.settings import AgentSettings
+from edge_agent.core.power import PowerState, Supply, charge, judge, on_mains
+from edge_agent.core.printable import printable
+from edge_agent.media import answers
+from edge_agent.operate.checks.finding import Finding
+from edge_agent.send.surroundings import hold_of_file
+
+
+def check_rules(
+    settings: AgentSettings,
+    clock: Clock,
+    *,
+    supplies: Callable[[], Sequence[Supply]] = power_supply.look,
+) -> Iterator[Finding]:
+    """Say which of the rules that are set hold everything now, and what is due when."""
+    if settings.upload.hold_file is not None:
+        yield _hold(os.fsencode(settings.upload.hold_file), clock)
+    if settings.power.rule():
+        yield _power(settings, supplies)
+    yield from _deadlines(settings, clock)
+
+
+def _hold(path: bytes, clock: Clock) -> Finding:
+    now_s = clock.now_utc().timestamp() if clock.is_synchronised() else None
+    try:
+        found = answers.touch_configured(path, lambda: hold_file.look(path, now_s))
+    except OSError as error:
+        why = error.strerror or str(error)
+        text = f"the hold file {printable(path)} cannot be looked at ({why}): it counts as not being there"
+        return Finding("WARN", "hold", text)
+    if found is None:
+        return Finding("OK", "hold", f"there is no {printable(path)}: no hold file holds anything")
+    hold = hold_of_file(path, found)
+    return Finding("WARN", "hold", f"nothing is sent now: {hold.stale or hold.detail}")
+
+
+def _power(settings: AgentSettings, look: Callable[[], Sequence[Supply]]) -> Finding:
+    found: Sequence[Supply] | None = None
+    why = ""
+    try:
+        found = look()
+    except OSError as error:
+        why = error.strerror or str(error)
+    state = judge(settings.power.rule(), found, PowerState(), now_s=0.0, why_unknown=why)
+    if state.detail is not None:
+        return Finding("WARN", "power", f"nothing is sent now: {state.detail}")
+    if state.unknown:
+        return Finding("WARN", "power", "; ".join(state.unknown))
+    is_fed, percent = on_mains(found or ()), charge(found or ())
+    text = "the device is on mains" if is_fed else "the device runs on its battery"
+    return Finding("OK", "power", text if percent is None else f"{text}, which has {percent} %")
+
+
+def _deadlines(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
+    if not settings.deadline:
+        return
+    if not clock.is_synchronised():
+        text = "while the clock is not set nobody can say what would be missed; nothing goes for a deadline"
+        yield Finding("WARN", "deadline", text)
+        return
+    now = clock.now_utc()
+    for one in settings.deadline:
+        due_in = timedelta(seconds=one.rule().due_in_s(now.astimezone(LOCAL), 0.0))
+        due = (now.astimezone(UTC) + due_in).astimezone(LOCAL)
+        where = f" in {one.folder}" if one.folder else ""
+        text = f"{one.match}{where}: what is found now is wanted by {due:%Y-%m-%d %H:%M %Z}"
+        yield Finding("OK", "deadline", text)
