@@ -96,10 +96,9 @@ class Reconciler:
             return True
         if before.state in (State.SENDING, State.SENT):
             is_same = before.identity.is_untouched(identity)
-            current = self._activity.current
-            if not is_same and current is not None and current.recording_id == before.id:
-                raise StaleRecordingError(before.id)  # the sender is about to notice
         if not is_same:
+            if self._is_in_hand(before, identity):
+                raise StaleRecordingError(before.id)  # the sender is about to notice
             return self._is_changed_known(before, found, now_s)
         if before.state is State.STABLE and before.identity != identity:
             self._store.update(before, identity=identity)
@@ -119,6 +118,14 @@ class Reconciler:
         # The receipt is for other bytes: these are a new recording.
         self.superseded = end_version(self._store, before)
         return False
+
+    def _is_in_hand(self, before: Recording, now: Identity) -> bool:
+        """Return whether a lane has the file of *before* open, which changed or, as *now*, gave its name away."""
+        current = self._activity.current
+        is_sent = before.state in (State.SENDING, State.SENT)
+        if is_sent and current is not None and current.recording_id == before.id:
+            return True
+        return before.id in self._activity.held and before.identity.inode != now.inode
 
     def _is_overwritten(self, before: Recording, now: Identity) -> bool:
         """Return whether the recorder has used its name again, before it was sent."""

@@ -88,7 +88,8 @@ class Source:
         self.identity = identity
         """As it was when the file was opened."""
         self.reads_on = False
-        """Whether `check` passes a file that was deleted since it was opened: its bytes are all here."""
+        """Whether `check` passes a file that was deleted, or replaced, since it was opened: its bytes are all
+        here."""
         self._fd = fd
         self._place = answers.place_of(path)
         self._last = bytearray(1)
@@ -193,7 +194,8 @@ class Source:
     def _passes_deleted(self, expected: Identity) -> bool:
         """Return whether the file is read on though it has no name any more.
 
-        One that has another name was moved, and a name that is another file's was given to that.
+        Its old name may be another file's by now, which is another recording. One that has a name still
+        was moved.
         """
         if not self.reads_on:
             return False
@@ -205,7 +207,7 @@ class Source:
                     msg = f"{_label(self.path)} was written to after it was deleted"
                     raise SourceChangedError(msg)
                 return True
-            if status.st_nlink or beneath.is_there(self.path):
+            if status.st_nlink:
                 return False
         if not opened.is_same_content(expected):
             return False

@@ -16,6 +16,7 @@ from edge_agent.core.growing import AT_REST_S
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
 from edge_agent.media import beneath
+from edge_agent.media.identity import identity_at
 from edge_agent.media.source import Source
 from edge_agent.media.stability_check import UNSETTLED, settling
 from edge_agent.send.held_sources import HeldSources
@@ -99,8 +100,7 @@ class BegunSources:
             return False  # another file has its name
         try:
             if not one.source.is_unlinked:
-                is_there = beneath.is_there(recording.path)  # else it was moved out of the folder
-                return is_there and self._is_recording_on(recording)
+                return _names(recording.path, one.source) and self._is_recording_on(recording)
             if self._held.is_low:
                 return False
             self._hand_over(recording, one, now_s)
@@ -136,3 +136,9 @@ class BegunSources:
             del self._begun[recording.id]
             self._held.note_begun(self._begun)
             self._wake()
+
+
+def _names(path: bytes, source: Source) -> bool:
+    """Return whether *path* is still a name of *source*; else that was moved. Any doubt is True."""
+    named = identity_at(path)
+    return beneath.is_there(path) if named is None else named.inode == source.identity.inode

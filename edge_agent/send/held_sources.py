@@ -1,6 +1,7 @@
 """The files that lanes have open, and those of them that were deleted since: these are read to their end.
 
-A recorder that keeps a ring of files deletes the oldest, which is what a slow link is busy with. Its
+A recorder that keeps a ring of files deletes the oldest, or puts another file in its place, which is what a
+slow link is busy with. Its
 bytes are there as long as it is open, so what was begun is not given up (law L2 has the receipt alone let
 a recording go). But an open file keeps a full disk full: there are at most as many of them as there are
 lanes, and none while the disk is low.
@@ -56,6 +57,10 @@ class HeldSources:
     def deleted(self) -> tuple[str, ...]:
         """The recordings that there is no other way to than the open file."""
         return tuple(self._deleted)
+
+    def is_elsewhere(self, lane: int, recording_id: str) -> bool:
+        """Return whether another lane than *lane* has a recording's file open."""
+        return any(one == recording_id and other != lane for other, one in self._in_hand.items())
 
     def take_up(self, lane: int, recording: Recording) -> None:
         """Note that *lane* is about to open a recording's file: whoever misses the file asks whether it is held."""

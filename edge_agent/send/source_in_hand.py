@@ -48,6 +48,11 @@ class SourceInHand:
             self._source.reads_on = True
             self._recording = recording
         source = self._source
+        is_another = source.identity.inode != recording.identity.inode
+        if is_another and self._held.is_elsewhere(self._lane, recording.id):
+            self.close()
+            msg = "another file has its name; the lane that has it open is about to notice"
+            raise SourceVanishedError(msg)
         source.check(recording.identity)
         if source.is_deleted:
             if not self._held.hold(self._lane, recording, source):

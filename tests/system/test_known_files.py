@@ -69,3 +69,25 @@ def test_a_device_that_lost_its_state_and_whose_card_has_another_clock_sends_no_
         assert totals(here)["bytes_sent"] == 0
         assert here.link.sent - sent < MB // 10
         assert len(here.server.published_files()) == 5
+
+
+def test_of_a_file_that_is_replaced_faster_than_it_is_sent_what_was_begun_arrives_and_then_the_last(
+    tmp_path,
+):
+    with site(tmp_path, upload={"max_rate": "1MB"}) as here:
+        path, made = here.agent.media / "a.mp4", []
+        here.agent.start()
+
+        def replace():
+            made.append(os.urandom(3 * MB))
+            path.with_name(".new").write_bytes(made[-1])
+            path.with_name(".new").rename(path)
+
+        replace()
+        wait_for(lambda: here.link.sent > MB, "it is under way", 30)
+        replace()
+        replace()
+
+        wait_for(lambda: len(contents(here)) == 2, "two of them arrive", 30)
+        assert contents(here) == {made[0], made[-1]}
+        assert totals(here)["bytes_resent"] == 0

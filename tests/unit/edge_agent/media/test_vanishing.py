@@ -265,6 +265,27 @@ def test_a_name_that_is_used_again_while_the_deleted_file_is_still_sent_is_anoth
     assert (second.state, second.identity.length) == (State.STABLE, 12)
 
 
+def test_a_file_put_in_the_place_of_one_that_a_lane_has_open_waits_until_the_lane_has_noticed(
+    folder,
+):
+    folder.write("a.mp4")
+    folder.settle()
+    sending = folder.store.advance(folder.only(), Event.UPLOAD_CREATED, upload_id="0" * 32)
+    folder.activity.hold({sending.id: False})  # by a lane that has not looked since
+    newer = folder.media.parent / "newer"
+    newer.write_bytes(b"the next one")
+    newer.replace(folder.media / "a.mp4")
+    folder.settle()
+    before = [(one.id, one.state) for one in folder.store.in_states(*State)]
+    folder.activity.hold({sending.id: True})
+    folder.settle()
+
+    assert before == [(sending.id, State.SENDING)]
+    first, second = folder.store.in_states(*State)
+    assert (first.id, first.state) == (sending.id, State.SENDING)
+    assert (second.state, second.identity.length) == (State.STABLE, 12)
+
+
 def test_a_file_that_vanishes_right_after_it_settled_fails(folder):
     folder.write("a.mp4")
     folder.watcher.step(folder.clock.now)

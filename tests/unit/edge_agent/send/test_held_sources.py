@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.errors import LinkDownError
+from edge_agent.base.errors import LinkDownError, SourceVanishedError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from edge_agent.send.held_sources import HeldSources
+from edge_agent.send.source_in_hand import SourceInHand
 from tests.support.leftovers import open_descriptors
 from tests.support.memory_lane import memory_lane
 
@@ -59,6 +60,41 @@ def test_a_file_that_is_deleted_while_it_is_sent_arrives_whole_and_the_device_sa
     assert [one["source_gone"] for one in completed(lane)] == [True]
     assert open_files(lane) == []
     assert lane.activity.held == {}
+
+
+@pytest.mark.parametrize("duty", ["create", "send"])
+def test_a_file_in_whose_place_another_one_is_put_while_it_is_sent_arrives_whole(lane, duty):
+    recording = lane.record("a.mp4", CONTENT)
+    newer = lane.base / "newer"
+    newer.write_bytes(b"the next one")
+    lane.befall = at_first(duty, lambda: newer.replace(lane.media / "a.mp4") and None)
+
+    lane.run()
+
+    assert lane.server.published == {"a.mp4": CONTENT}
+    assert (lane.media / "a.mp4").read_bytes() == b"the next one"
+    assert lane.now(recording).state is State.RELEASED
+    assert [one["source_gone"] for one in completed(lane)] == [True]
+    assert open_files(lane) == []
+
+
+def test_a_lane_that_opens_the_file_put_in_its_place_waits_for_the_one_that_has_it_open(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    held = HeldSources(lane.store, Activity(), lambda: 2)
+    first, second = (SourceInHand(number, Source.open, held) for number in range(2))
+    first.take(recording)
+    newer = lane.base / "newer"
+    newer.write_bytes(b"the next one")
+    newer.replace(lane.media / "a.mp4")
+
+    with pytest.raises(SourceVanishedError, match="another file has its name"):
+        second.take(recording)
+    first.take(recording)
+    recording = lane.now(recording)
+
+    assert second.take(recording).read(0, len(CONTENT)) == CONTENT
+    held.close()
+    assert open_files(lane) == []
 
 
 def test_of_a_file_that_is_still_there_the_device_does_not_say_so(lane):

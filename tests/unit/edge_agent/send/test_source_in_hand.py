@@ -106,17 +106,19 @@ def test_a_pause_between_two_units_of_work_closes_it(lane, source):
     assert source.open_now == 0
 
 
-def test_a_file_that_took_the_place_of_the_one_in_hand_is_noticed(lane):
-    recording = lane.record("a.mp4", os.urandom(MIB))
+def test_a_file_that_took_the_place_of_the_one_in_hand_is_not_taken_for_it(lane):
+    first, other = os.urandom(MIB), os.urandom(MIB)
+    recording = lane.record("a.mp4", first)
     path = lane.media / "a.mp4"
 
     def replace(duty):
         if duty == "send":
-            other = path.with_name(".other")
-            other.write_bytes(os.urandom(MIB))
-            other.replace(path)
+            path.with_name(".other").write_bytes(other)
+            path.with_name(".other").replace(path)
 
     lane.befall = replace
-    lane.run(until=lambda: lane.now(recording).state is State.SEEN)
+    lane.run()
 
-    assert lane.server.published == {}
+    assert lane.server.published == {"a.mp4": first}
+    assert path.read_bytes() == other
+    assert lane.now(recording).state is State.RELEASED
