@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from edge_agent.base.activity import Activity
@@ -9,11 +10,12 @@ from edge_agent.base.clock import SystemClock, boot_id
 from edge_agent.base.errors import AgentError
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.state_lock import DATABASE, SOCKET
+from edge_agent.media import answers
 from edge_agent.media.folders import Folders
 from edge_agent.operate.commands import list_files
 from edge_agent.operate.control_socket import NotRunningError, ask
 from edge_agent.report.state_document import LinkUse, StateDocuments
-from edge_agent.send.surroundings import hold_of_order
+from edge_agent.send.surroundings import hold_of_file, hold_of_order, look_at_hold_file
 from edge_agent.store.orders import Orders
 from edge_agent.store.recordings import Store
 
@@ -21,7 +23,7 @@ from edge_agent.store.recordings import Store
 def read_status(settings: AgentSettings) -> dict[str, Any]:
     """Return ``running``, ``state`` (the document that goes to the broker), ``files`` and ``limits``.
 
-    Where no agent runs, ``stopped_by`` says what people have ordered that keeps the next start from sending.
+    Where no agent runs, ``stopped_by`` says what people have ordered, or laid there, that keeps the next start from sending.
 
     Raises:
         AgentError: neither an agent nor its database is there, or this user may read neither.
@@ -53,9 +55,20 @@ def _without_agent(settings: AgentSettings) -> dict[str, Any]:
         snapshots.phase = "stopped"
         files = list_files(store, activity.view())
         answer = {"running": False, "state": snapshots(), "files": files, "limits": []}
-        return {**answer, "stopped_by": _orders(store.orders)}
+        return {**answer, "stopped_by": [*_orders(store.orders), *_hold_file(settings, clock)]}
     finally:
         store.close()
+
+
+def _hold_file(settings: AgentSettings, clock: SystemClock) -> list[str]:
+    if settings.upload.hold_file is None:
+        return []
+    path = os.fsencode(settings.upload.hold_file)
+    try:
+        found = answers.touch_configured(path, lambda: look_at_hold_file(path, clock))
+    except OSError:
+        return []  # for a start it counts as not being there, too
+    return [] if found is None else [hold_of_file(path, found).detail]
 
 
 def _orders(orders: Orders) -> list[str]:

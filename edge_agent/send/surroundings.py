@@ -57,16 +57,14 @@ class Surroundings:
             self._let_go_of_hold()
             self._hold = (path, self._looking_at(path))
         found = self._hold[1].now()
-        said = _called(path)
+        said = _named(path)
         if found is None and self._hold[1].is_beginning:
             # A start, and a board that is busy: nothing is sent before somebody has looked, for 2 s.
             return Hold(f"{said}, which is just being looked at,", "that is done", None)
         if found is None:
             why = self._hold[1].why_unknown
             return f"{said} cannot be looked at ({why}); until it can, it counts as not being there"
-        if not found:
-            return None
-        return hold_of_file(path, found[0])
+        return hold_of_file(path, found[0]) if found else None
 
     def close(self) -> None:
         """Look no more."""
@@ -81,12 +79,29 @@ class Surroundings:
 
     def _looking_at(self, path: bytes) -> Looking[list[Lying]]:
         def look() -> list[Lying]:
-            is_right = self._clock.is_synchronised()
-            now_s = self._clock.now_utc().timestamp() if is_right else None
-            found = hold_file.look(path, now_s)
+            found = look_at_hold_file(path, self._clock)
             return [] if found is None else [found]
 
         return Looking("hold file", look, clock=self._clock, every_s=_HOLD_LOOK_S)
+
+
+def look_at_hold_file(path: bytes, clock: Clock) -> Lying | None:
+    """Return what is at *path*; None: nothing is.
+
+    Raises:
+        OSError: nobody can say.
+    """
+    now_s = clock.now_utc().timestamp() if clock.is_synchronised() else None
+    return hold_file.look(path, now_s)
+
+
+def hold_of_file(path: bytes, found: Lying) -> Hold:
+    """Return the hold that the file at *path* is."""
+    return Hold(_named(path), "it is removed", _local(found.made_s), found.maker)
+
+
+def _named(path: bytes) -> str:
+    return f"the hold file {printable(path)[:_SHOWN]}"
 
 
 def _local(epoch_s: float) -> datetime | None:
@@ -95,15 +110,6 @@ def _local(epoch_s: float) -> datetime | None:
         return datetime.fromtimestamp(epoch_s, UTC).astimezone()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _called(path: bytes) -> str:
-    return f"the hold file {printable(path)[:_SHOWN]}"
-
-
-def hold_of_file(path: bytes, found: Lying) -> Hold:
-    """Return the hold that *found*, which lies at *path*, is."""
-    return Hold(_called(path), "it is removed", _local(found.made_s), found.maker)
 
 
 def hold_of_order(ordered: Held) -> Hold:

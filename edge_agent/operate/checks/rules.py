@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, timedelta
 
-from edge_agent.base import hold_file, power_supply
+from edge_agent.base import power_supply
 from edge_agent.base.clock import Clock
 from edge_agent.base.local_zone import LOCAL
 from edge_agent.base.settings import AgentSettings
@@ -14,7 +14,7 @@ from edge_agent.core.power import PowerState, Supply, charge, judge, on_mains
 from edge_agent.core.printable import printable
 from edge_agent.media import answers
 from edge_agent.operate.checks.finding import Finding
-from edge_agent.send.surroundings import hold_of_file
+from edge_agent.send.surroundings import hold_of_file, look_at_hold_file
 
 
 def check_rules(
@@ -32,9 +32,8 @@ def check_rules(
 
 
 def _hold(path: bytes, clock: Clock) -> Finding:
-    now_s = clock.now_utc().timestamp() if clock.is_synchronised() else None
     try:
-        found = answers.touch_configured(path, lambda: hold_file.look(path, now_s))
+        found = answers.touch_configured(path, lambda: look_at_hold_file(path, clock))
     except OSError as error:
         why = error.strerror or str(error)
         text = f"the hold file {printable(path)} cannot be looked at ({why}): it counts as not being there"

@@ -48,3 +48,16 @@ def test_a_file_that_cannot_be_read_says_nothing(tmp_path):
     (tmp_path / "AC").symlink_to("nowhere")
 
     assert look(tmp_path) == (Supply(True, status="Charging"),)
+
+
+@pytest.mark.parametrize(
+    ("second", "weights"),
+    [({"energy_full": 90}, [10, 90]), ({"charge_full": 90}, [None, None]), ({}, [10, None])],
+)
+def test_batteries_are_weighed_by_what_they_hold_where_all_say_it_in_one_unit(
+    tmp_path, second, weights
+):
+    put(tmp_path, "BAT0", type="Battery", capacity=0, energy_full=10)
+    put(tmp_path, "BAT1", type="Battery", capacity=100, **second)
+
+    assert [one.full for one in look(tmp_path)] == weights

@@ -104,6 +104,19 @@ def test_what_keeps_the_next_start_from_sending_is_in_the_status_until_it_is_tak
     assert "the next start sends nothing" not in device.run("status")[1]
 
 
+def test_a_hold_file_is_in_the_status_as_long_as_it_lies_there(device, monkeypatch):
+    device.run("now", device.record("a.mp4"))
+    hold = device.state / "armed"
+    monkeypatch.setenv("EDGE_AGENT_UPLOAD__HOLD_FILE", str(hold))
+    before = device.run("status")[1]
+    hold.touch()
+
+    while_it_lies = device.run("status")[1]
+
+    assert f"the next start sends nothing: the hold file {hold} holds everything" in while_it_lies
+    assert "the next start sends nothing" not in before
+
+
 def test_a_rescan_without_an_agent_is_what_its_start_does(device):
     assert device.run("rescan") == (0, "the next start looks through what is watched\n")
 
