@@ -193,6 +193,11 @@ class Patience:
         """Return whether a call there has not come back."""
         return place in self._silent
 
+    def silent_among(self, kind: bytes) -> int:
+        """Return how many places, of those whose names begin with *kind*, are silent."""
+        with self._lock:
+            return sum(place.startswith(kind) for place in self._silent)
+
     def end(self) -> None:
         """Wait for nothing any more: the program ends."""
         self._is_ended = True

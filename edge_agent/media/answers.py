@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from edge_agent.base.clock import SystemClock
-from edge_agent.base.patience import SHARED, SilentError
+from edge_agent.base.patience import SHARED, Patience, SilentError
 from edge_agent.media.mounts import mount_of, read_mountinfo
 
 T = TypeVar("T")
 
 _CLOCK = SystemClock()
 _FRESH_S = 1.0
+_NAMED = b"named "
 _NAMED_AT_ONCE = 8
 """Folders named by people that may hang at a time: each keeps a thread."""
 
@@ -87,16 +88,26 @@ def look_through(root: bytes, work: Callable[[], T]) -> T:
     return SHARED.call(b"below " + root, work)
 
 
-def real_path_of(path: bytes) -> bytes:
+def real_path_of(
+    path: bytes,
+    *,
+    hands: Patience = SHARED,
+    look: Callable[[bytes], bytes] = os.path.realpath,
+) -> bytes:
     """Return where *path*, which a person named, really leads.
+
+    Args:
+        hands: do the looking.
+        look: asks the system.
 
     Raises:
         SilentError: some file system on the way does not answer.
     """
     _refuse_silent(path)
+    if hands.silent_among(_NAMED) >= _NAMED_AT_ONCE:
+        raise SilentError
     # By the folder: of thousands of files in one that is silent, the first is waited for.
-    place = b"named %d" % (hash(path.rpartition(b"/")[0]) % _NAMED_AT_ONCE)
-    return SHARED.call(place, lambda: os.path.realpath(path))
+    return hands.call(_NAMED + path.rpartition(b"/")[0], lambda: look(path))
 
 
 def _refuse_silent(path: bytes) -> None:
