@@ -28,6 +28,7 @@ from edge_agent.base.setting_values import (
 from edge_agent.core.data_plan import DataPlan
 from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import LinkRule
+from edge_agent.core.packets import CongestionControl
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.window import Moment, Window
@@ -137,6 +138,9 @@ class LinkSettings(Table):
     min_priority: Priority = 0
     """Recordings of a lower priority wait for another link."""
 
+    congestion_control: CongestionControl | None = None
+    """As `UploadSettings.congestion_control`, in its place on this link; unset: that holds."""
+
     while_recording: bool = False
     """Whether a metered link, too, carries what is still written to: some of it may go twice."""
 
@@ -160,6 +164,7 @@ class LinkSettings(Table):
             daily_bytes=self.daily_bytes,
             min_priority=self.min_priority,
             while_recording=self.while_recording,
+            congestion_control=self.congestion_control,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from edge_agent.core.packets import CongestionControl
 from edge_agent.core.window import Window
 
 
@@ -53,6 +54,8 @@ class LinkRule:
     """Whether it fits only where the modem is in a foreign network, or only where it is not."""
     plan: str = ""
     """The name of the data plan that its bytes count on; empty: none."""
+    congestion_control: CongestionControl | None = None
+    """What new connections over it ask the kernel for; None: what all ask for."""
     metered_if_told: bool = False
     """Whether NetworkManager says if it is metered; `rule_for` returns it with `metered` set so."""
 

@@ -52,13 +52,18 @@ def wanted(
         (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT),
         *(_KEEPALIVE if is_probed else ()),
     ]
-    name = "bbr" if congestion_control == "auto" else congestion_control
-    options.append((socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode()))
+    options.append(congestion_option(congestion_control))
     if dscp:
         # Its six bits are the upper ones of the byte; the kernel keeps the lower two for ECN.
         options.append((socket.IPPROTO_IP, socket.IP_TOS, dscp << 2))
         options.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2))
     return options
+
+
+def congestion_option(congestion_control: CongestionControl) -> SocketOption:
+    """Return what asks the kernel for *congestion_control*."""
+    name = "bbr" if congestion_control == "auto" else congestion_control
+    return (socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
 
 
 def try_congestion_control(name: str) -> None:

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from edge_agent.base.helper import only_helps
-from edge_agent.net.socket_options import SocketOption
+from edge_agent.core.packets import CongestionControl
+from edge_agent.net.socket_options import SocketOption, accepted, congestion_option
 
 KIB = 1024
 _GOOD_FOR_S = 86_400.0
@@ -76,6 +77,8 @@ class Way:
         """The interface that connections are bound to; None: the kernel chooses."""
         self.on_changed: Callable[[], object] = lambda: None
         """Called by who changes that; other rules of the owner's may hold there."""
+        self.congestion_control: Callable[[str | None], CongestionControl | None] = lambda _: None
+        """What the owner wants on an interface, asked for each connection; None: what all have."""
         self.other: str | None = None
         """What is known of other interfaces while the usual one leads nowhere; for people."""
         self.sets_packets = True
@@ -106,6 +109,9 @@ class Way:
             found.append((socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment))
         if device is not None:
             found.append((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0"))
+        wanted = self.congestion_control(self.interface())
+        if wanted is not None:
+            found += accepted([congestion_option(wanted)])  # what fails in a connect is a dead link
         return tuple(found)
 
     @property

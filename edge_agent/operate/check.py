@@ -49,13 +49,13 @@ def run_checks(loaded: Loaded, clock: Clock) -> Iterator[Finding]:
         yield from check_left_out(watched)
     yield from check_state_dir(settings.state_dir)
     yield from check_clock(clock)
-    yield from check_congestion(settings)
     yield from check_certificates(settings, clock)
     is_there = True
     for finding in check_server(settings, clock):
         is_there &= finding.level != "FAIL"
         yield finding
     yield check_link(settings, clock)
+    yield from check_congestion(settings, rules_now(settings, clock).rule)
     yield from check_originals(settings)
     yield from check_rules(settings, clock)
     if is_there:

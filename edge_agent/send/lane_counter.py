@@ -52,8 +52,8 @@ class LaneCounter:
         sample = self._throughput.look(sockets, sent_bytes=self._throttle.sent)
         self._rates.window_rates = self._throughput.window_rates()
         self._rates.rtt_s = sample.shortest_rtt_s or 0.0
-        if not self._fills_alone and fills_alone(sockets[0]):
-            self._fills_alone = True
+        if sockets[0] is not None and fills_alone(sockets[0]) != self._fills_alone:
+            self._fills_alone = not self._fills_alone  # another link, with a rule of its own
             self._set_policy()
         all_busy = sum(number < before for number in roster.busy) >= before
         wanted = self._lane_count.judge(

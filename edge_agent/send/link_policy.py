@@ -17,6 +17,7 @@ from edge_agent.base.errors import StoreError
 from edge_agent.core.data_plan import DataPlan, PlanUse
 from edge_agent.core.deadline import Deadline
 from edge_agent.core.link_rule import NOTHING_KNOWN, LinkFacts, LinkRule, rule_for
+from edge_agent.core.packets import CongestionControl
 from edge_agent.core.power import PowerRule
 from edge_agent.core.schedule import DUE, Note, SendingRules, Slot, Stop, day_of, decide
 from edge_agent.core.upload import State
@@ -170,6 +171,11 @@ class LinkPolicy:
         if not any(one.asks and one.names(interface) for one in self.rules.links):
             return NOTHING_KNOWN
         return self._around.link(interface)
+
+    def congestion_control(self, interface: str | None) -> CongestionControl | None:
+        """Return what the rule for *interface* wants of its connections; may be asked from any thread."""
+        rule = rule_for(self.rules.links, interface, self.facts(interface))
+        return None if rule is None else rule.congestion_control
 
     def is_spent(self, sent_bytes: int) -> bool:
         """Return whether the last `look` holds no more, for *sent_bytes* changed what a plan has left."""

@@ -11,6 +11,7 @@ from edge_agent.base import certificate_dates
 from edge_agent.base.clock import Clock
 from edge_agent.base.settings import AgentSettings
 from edge_agent.base.settings_check import tls_files
+from edge_agent.core.link_rule import LinkRule
 from edge_agent.net.socket_options import try_congestion_control
 from edge_agent.operate.checks.finding import Finding
 
@@ -30,10 +31,21 @@ def check_clock(clock: Clock) -> Iterator[Finding]:
 
 
 def check_congestion(
-    settings: AgentSettings, *, try_it: Callable[[str], None] = try_congestion_control
+    settings: AgentSettings,
+    rule: LinkRule | None = None,
+    *,
+    try_it: Callable[[str], None] = try_congestion_control,
 ) -> Iterator[Finding]:
-    """Say which congestion control this kernel uses for what is sent: *try_it* asks for one."""
-    wanted = settings.upload.congestion_control
+    """Say which congestion control this kernel uses for what is sent.
+
+    Args:
+        settings: what all links have.
+        rule: of the link in use.
+        try_it: asks the kernel for one.
+    """
+    wanted, said_by = settings.upload.congestion_control, ""
+    if rule is not None and rule.congestion_control is not None:
+        wanted, said_by = rule.congestion_control, f', as [[link]] match = "{rule.match}" says'
     name = "bbr" if wanted == "auto" else wanted
     try:
         try_it(name)
@@ -42,13 +54,14 @@ def check_congestion(
         if error.errno in (errno.EPERM, errno.EACCES):
             why = f"this kernel has {name}, and does not allow it to this user"
             action = f"add {name} to the sysctl net.ipv4.tcp_allowed_congestion_control"
+        otherwise = "what [upload] says" if said_by else "the kernel's default"
         if wanted == "auto":
-            yield Finding("OK", "congestion control", f"the kernel's default ({why})")
+            yield Finding("OK", "congestion control", f"{otherwise} ({why}){said_by}")
         else:
-            text = f"{why}, so the default is used: {action}"
+            text = f"{why}, so {otherwise} is used: {action}"
             yield Finding("WARN", "congestion control", text)
     else:
-        yield Finding("OK", "congestion control", name)
+        yield Finding("OK", "congestion control", f"{name}{said_by}")
 
 
 def check_certificates(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:

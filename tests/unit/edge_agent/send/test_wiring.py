@@ -1,5 +1,6 @@
 """What is remembered of the way to the server stands beside what else is remembered of it."""
 
+import socket
 from contextlib import closing, contextmanager
 
 import pytest
@@ -8,6 +9,8 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.settings import AgentSettings
 from edge_agent.media.folders import Folders
 from edge_agent.media.retry import retry_on_new_way
+from edge_agent.net.resolver import SHARED
+from edge_agent.net.stream import Backend
 from edge_agent.net.way import Learned, Way
 from edge_agent.send.wiring import make_link_watch, make_sender, make_transport, make_way
 from edge_agent.store.recordings import Store
@@ -102,3 +105,27 @@ def test_to_a_proxy_over_tls_packets_are_not_said_to_be_made_smaller(tmp_path, s
 
     assert way.lost_full_packets() is is_able
     assert (way.learned.max_segment is not None) is is_able
+
+
+@pytest.mark.parametrize(("match", "used"), [("lo", b"cubic"), ("modem", b"reno")])
+def test_a_connection_has_the_congestion_control_that_the_rule_for_its_link_says(
+    tmp_path, match, used
+):
+    rule = {"match": match, "congestion_control": "cubic"}
+    of_all = (socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")  # every kernel has it
+    with sending(tmp_path, link=[rule]) as (_, _, way), socket.create_server(("", 0)) as listener:
+        stream = Backend(SHARED, [of_all], way=way).connect_tcp(
+            "127.0.0.1", listener.getsockname()[1]
+        )
+        live = stream.get_extra_info("socket")
+        found = live.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+        stream.close()
+
+    assert found == used
+
+
+def test_a_congestion_control_that_the_kernel_does_not_have_leaves_that_of_all_links():
+    way = Way(interface=lambda: "lo")
+    way.congestion_control = lambda _: "no-such"
+
+    assert way.options() == ()

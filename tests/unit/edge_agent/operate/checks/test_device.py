@@ -51,7 +51,7 @@ def test_a_certificate_of_this_device_is_looked_at(
         (
             "bbr",
             errno.ENOENT,
-            "WARN: bbr is not offered by this kernel, so the default is used: modprobe",
+            "WARN: bbr is not offered by this kernel, so the kernel's default is used: modprobe",
         ),
         (
             "bbr",
@@ -82,3 +82,30 @@ def test_the_kernel_is_asked_for_a_congestion_control_as_each_connection_does():
     try_congestion_control("reno")  # every kernel has it, and lets every user have it
     with pytest.raises(FileNotFoundError):
         try_congestion_control("no-such")
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (None, 'OK: bbr, as [[link]] match = "sat*" says'),
+        (errno.ENOENT, "WARN: bbr is not offered by this kernel, so what [upload] says is used"),
+    ],
+)
+def test_the_congestion_control_of_the_link_in_use_is_said_with_the_rule_that_wants_it(
+    tmp_path, refused, said
+):
+    settings = AgentSettings(
+        device_id="d",
+        watch={"folder": tmp_path},
+        server={"url": "http://127.0.0.1"},
+        upload={"congestion_control": "cubic"},
+        link=[{"match": "sat*", "congestion_control": "bbr"}],
+    )
+
+    def ask(name):
+        if refused:
+            raise OSError(refused, name)
+
+    [found] = check_congestion(settings, settings.link[0].rule(), try_it=ask)
+
+    assert f"{found.level}: {found.text}".startswith(said)
