@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -76,17 +75,6 @@ class MachineRoot:
     def succeeds(self, *command: object) -> bool:
         done = subprocess.run(self._inside(command), capture_output=True, timeout=60, check=False)
         return done.returncode == 0
-
-    def use_the_network_of_this_machine(self) -> None:
-        """Let what is run from now on reach what this machine reaches."""
-        self._spaces = ["--mount"]
-        shutil.copyfile("/etc/resolv.conf", self.files / "etc/resolv.conf")
-
-    def close_root(self, *volumes: str) -> None:
-        """Let nothing be written any more but in *volumes*."""
-        script = 'root=$1; shift; for one; do mount --bind "$root$one" "$root$one"; done; mount -o remount,bind,ro "$root"'
-        enter = ["nsenter", "--target", str(self._holder.pid), "--mount", "sh", "-ec", script, "sh"]
-        subprocess.run([*enter, self.root, *volumes], check=True, timeout=30)
 
     def program(self, module: str, *arguments: object, input_: str = "", code: int = 0) -> str:
         return self.run(sys.executable, "-m", module, *arguments, input_=input_, code=code)

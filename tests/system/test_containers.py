@@ -1,8 +1,7 @@
-"""The container images: what their files promise, and, long, their steps run on the system that they begin with."""
+"""The container images: what their files promise, and, long, built and run."""
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.debian_roots import debian_root
-from tests.support.machine_root import machine_root
+from tests.support.images import images
 from tests.support.processes import wait_for
 
 TREE = Path(__file__).parents[2]
 SIDES = {"agent": "edge-agent", "server": "ingest-server"}
+OF_THE_AGENT = {
+    "DEVICE_ID": "cam",
+    "WATCH__FOLDER": "/media",
+    "SERVER__URL": "http://127.0.0.1:9",
+}
 
 
 def steps(side: str) -> dict[str, list[str]]:
@@ -43,40 +47,34 @@ def test_an_image_runs_as_its_user_is_asked_how_it_is_and_begins_with_a_named_sy
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
-def test_the_steps_make_what_starts_and_is_well_on_a_root_that_cannot_be_written(side, tmp_path):
-    found = steps(side)
-    command = [
-        sys.executable,
-        "-m",
-        "release.deb",
-        "--python=3.11",
-        "--arch=amd64",
-        f"--side={side}",
-    ]
-    subprocess.run([*command, f"--out={tmp_path / 'dist'}"], cwd=TREE, check=True, timeout=900)
-    health = json.loads(found["HEALTHCHECK"][0].partition("CMD ")[2])
-    with machine_root(tmp_path / "image", debian_root()) as image:
-        shutil.copytree(tmp_path / "dist", image.files / "tmp/packages")
-        image.use_the_network_of_this_machine()
-        for one in found["RUN"]:
-            image.run("sh", "-c", one)
+def test_an_image_is_built_and_is_well_without_a_right_and_on_a_root_that_cannot_be_written(
+    side, tmp_path
+):
+    context = tmp_path / "context"
+    command = [sys.executable, "-m", "release.deb", "--python=3.11", "--arch=amd64"]
+    command += [f"--side={side}", f"--out={context / 'dist'}"]
+    subprocess.run(command, cwd=TREE, check=True, timeout=900)
+    with images(tmp_path / "images") as engine:
+        engine.have(f"docker.io/library/{steps(side)['FROM'][0]}", debian_root())
+        engine.build(side, TREE / f"deploy/containers/Containerfile.{side}", context)
+
+        options = ["--read-only", "--cap-drop=all", "--network=none"]
         if side == "agent":
-            (image.files / "media").mkdir(exist_ok=True)
-            (image.files / "etc/edge-uploader").mkdir()
-            (image.files / "etc/edge-uploader/agent.toml").write_text(
-                'device_id = "cam"\n[watch]\nfolder = "/media"\n[server]\nurl = "http://127.0.0.1:9"\n'
-            )
-        image.close_root(*found["VOLUME"])
+            options += [f"--volume={tmp_path}:/media:ro"]
+            for name, value in OF_THE_AGENT.items():
+                options += [f"--env=EDGE_AGENT_{name}={value}"]
+        engine.run("podman", "run", "--detach", "--name=one", *options, f"localhost/{side}")
 
-        log = image.start_as(
-            SIDES[side], *json.loads(found["ENTRYPOINT"][0]), *json.loads(found["CMD"][0]), log=side
-        )
-
-        who = ["setpriv", f"--reuid={SIDES[side]}", f"--regid={SIDES[side]}", "--init-groups"]
         wait_for(
-            lambda: image.succeeds(*who, *health),
-            f"it is well: {log.read_text()[-400:]}",
+            lambda: engine.succeeds("podman", "healthcheck", "run", "one"),
+            "it is well",
             90,
             every_s=1,
         )
-        assert image.run("sh", "-c", "touch /etc/x 2>&1", code=1).count("Read-only") == 1
+        assert engine.run("podman", "exec", "one", "id", "-u").strip() == "10001"
+        assert "Read-only" in engine.run("podman", "exec", "one", "touch", "/etc/x", code=1)
+        rights = engine.run("podman", "exec", "one", "grep", "Cap", "/proc/1/status")
+        assert set(re.findall(r"[0-9a-f]{16}", rights)) == {"0" * 16}
+        engine.run("podman", "stop", "--time=20", "one")
+        ended = engine.run("podman", "inspect", "--format={{.State.ExitCode}}", "one")
+        assert ended.split()[-1] == "0"
