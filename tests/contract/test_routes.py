@@ -8,7 +8,8 @@ import pytest
 
 from ingest_server.auth.authentication import GROUP, SCOPE_UPLOAD
 from ingest_server.core.routes import Route
-from tests.contract.test_groups import DATA, member, told
+from tests.contract.test_groups import member, told
+from tests.contract.test_native import DATA
 from tests.support.ingest import ingest
 from tests.support.secured import complete, create, put
 

@@ -77,7 +77,7 @@ def test_L3_of_a_recording_replaced_under_the_lanes_either_it_is_published_whole
 ):
     first = os.urandom(12 * MIB)
     recording = stage.lane.record("a.mp4", first)
-    has_changed = []
+    has_changed: list[bool] = []
 
     def is_over():
         if not has_changed and under_way(stage, recording)():

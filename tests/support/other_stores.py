@@ -46,7 +46,7 @@ class JuiceFs(OtherStore):
         facts = f"sqlite3://{self.folder / 'facts.db'}"
         if not (self.folder / "facts.db").exists():
             made = ("--storage", "file", "--bucket", f"{self.folder / 'blobs'}/", facts, BUCKET)
-            command = [self.programs / "juicefs", "format", *made]
+            command: list[str | Path] = [self.programs / "juicefs", "format", *made]
             subprocess.run(command, check=True, capture_output=True, timeout=60, env=self._home())
         options = ("--no-banner", "--keep-etag", "--object-meta")
         known = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, **self._home()}

@@ -96,14 +96,6 @@ class Part(Protocol):
         """Let the next reads come from where the bytes are durable, not from a cache."""
         ...
 
-    def look(self) -> None:
-        """Open the store in place of `prepare`, for a command beside a server that may be running.
-
-        Raises:
-            StorageError: it is not there, or cannot be read.
-        """
-        self.prepare()
-
     def close(self) -> None:
         """Let go of it. What was not synced may be lost."""
         ...
@@ -131,6 +123,14 @@ class Blobs(Protocol):
                 several; one sentence says why and what to do.
         """
         ...
+
+    def look(self) -> None:
+        """Open the store in place of `prepare`, for a command beside a server that may be running.
+
+        Raises:
+            StorageError: it is not there, or cannot be read.
+        """
+        self.prepare()
 
     def close(self) -> None:
         """Let go of the store. Repeatable."""

@@ -54,7 +54,11 @@ def value(kind, name, number):
 
 
 def carried(url, folder):
-    carry(url, lambda into: [into.take(*one) for one in all_tables(folder)])
+    def take_all(into):
+        for one in all_tables(folder):
+            into.take(*one)
+
+    carry(url, take_all)
 
 
 def test_each_row_comes_over_as_it_was(folder, database_server):
