@@ -18,7 +18,7 @@ def run(tmp_path, capsys):
         code = main([*arguments, "--config", str(config)])
         return code, capsys.readouterr().out
 
-    command.config = config
+    vars(command)["config"] = config
     return command
 
 

@@ -35,7 +35,7 @@ def run(tmp_path, capsys, monkeypatch):
         told = capsys.readouterr()
         return code, told.out, told.err
 
-    command.config = config
+    vars(command)["config"] = config
     return command
 
 
@@ -101,7 +101,9 @@ def test_another_password_ends_the_sessions_and_a_name_is_there_once(run, tmp_pa
     run("user", "add", "anna", stdin=f"{PASSWORD}\n".encode())
     state = SqliteState.open(tmp_path / "data" / "state.db")
     session = SessionRecord(b"x" * 32, "anna", "operator", "2026", 0.0, "2026", 0.0)
-    state.users.begin_session(session, password=state.users.user("anna").password)
+    anna = state.users.user("anna")
+    assert anna is not None
+    state.users.begin_session(session, password=anna.password)
     state.close()
 
     again = run("user", "add", "anna", stdin=b"the second password\n")

@@ -34,7 +34,7 @@ class Device:
             "claim_token_file": folder / "claim",
         }
         self.settings = AgentSettings(device_id="drone-1", watch={"folder": "/m"}, server=server)
-        self.told = []
+        self.told: list[object] = []
         self.enrolment = Enrolment(
             self.settings,
             lambda: self.transport(with_token=False),

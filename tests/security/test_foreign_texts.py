@@ -4,6 +4,7 @@ Each through the server as it runs.
 """
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,8 @@ def test_a_number_is_its_value_however_many_digits_it_has(site, client, zeros):
     digits = f"{'0' * zeros}{len(data)}"
     where = f"bytes {'0' * zeros}0-{'0' * zeros}{len(data) - 1}/{digits}"
 
-    answer = put(client, upload_id, data, **{"Content-Range": where})
+    ranged: dict[str, Any] = {"Content-Range": where}
+    answer = put(client, upload_id, data, **ranged)
 
     assert answer.status_code == 200, answer.text
     assert complete(client, upload_id, data).status_code == 200
@@ -133,9 +135,8 @@ def test_a_number_that_no_file_can_have_is_refused(client, digits, refused):
     upload_id = create(client, name="a.mp4", length=None).json()["id"]
     total = digits if isinstance(digits, str) else digits.decode("latin-1")
 
-    answer = put(
-        client, upload_id, b"x", **{"Content-Range": f"bytes 0-0/{total}".encode("latin-1")}
-    )
+    ranged: dict[str, Any] = {"Content-Range": f"bytes 0-0/{total}".encode("latin-1")}
+    answer = put(client, upload_id, b"x", **ranged)
 
     assert (answer.status_code, answer.json()["code"]) == refused
 
@@ -144,6 +145,7 @@ def test_a_field_that_nobody_knows_stands_beside_a_digest(client):
     upload_id = create(client, name="b.mp4", length=1, key=new_key()).json()["id"]
     digest = "sha-256=:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=:"
 
-    answer = put(client, upload_id, b"x", **{"Content-Digest": f"later;a=1, unixsum=5, {digest};b"})
+    digested: dict[str, Any] = {"Content-Digest": f"later;a=1, unixsum=5, {digest};b"}
+    answer = put(client, upload_id, b"x", **digested)
 
     assert answer.status_code == 200

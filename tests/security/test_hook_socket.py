@@ -45,8 +45,8 @@ def here(tmp_path_factory):
         Path(folder).chmod(0o711)
         # A recording counts as finished when its recorder says so, or after an hour.
         with site(tmp_path, watch={"settle_seconds": 3600.0}) as made:
-            made.hooks = Path(folder) / "hooks"
-            as_systemd = [sys.executable, "-c", _AS_SYSTEMD, made.hooks, str(GROUP)]
+            made.hooks = hooks = Path(folder) / "hooks"
+            as_systemd = [sys.executable, "-c", _AS_SYSTEMD, hooks, str(GROUP)]
             made.agent.command = [*as_systemd, *made.agent.command]
             made.agent.start()
             wait_for(made.agent.state, "the agent answers")

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -244,7 +245,7 @@ def test_a_viewer_looks_and_changes_nothing(site):
     assert client.delete("/v1/session").status_code == 204
 
 
-FOREIGN = [
+FOREIGN: list[dict[str, Any]] = [
     {"X-CSRF-Token": ""},
     {"X-CSRF-Token": "0" * 64},
     {"X-CSRF-Token": "\u00e9".encode("latin-1")},

@@ -19,6 +19,7 @@ import unicodedata
 import zipfile
 from contextlib import ExitStack
 from io import BytesIO
+from typing import Any
 
 import httpx
 import pytest
@@ -495,7 +496,8 @@ def test_row_18_a_bit_flipped_on_the_wire_or_at_rest_is_never_published(site):
     flipped = bytes([DATA[0] ^ 1]) + DATA[1:]
     upload_id = create(client).json()["id"]
 
-    wire = put(client, upload_id, flipped, **{"Content-Digest": str(Digest.of(DATA))})
+    digested: dict[str, Any] = {"Content-Digest": str(Digest.of(DATA))}
+    wire = put(client, upload_id, flipped, **digested)
     assert wire.json()["code"] == "content-digest-mismatch"
     put(client, upload_id, flipped)
     stored = complete(client, upload_id)
@@ -558,7 +560,7 @@ def test_row_18_no_receipt_is_given_again_for_a_published_file_that_has_changed(
     ]
 
 
-def told(site, kind: str) -> list[dict]:
+def told(site, kind: str) -> list[dict[str, Any]]:
     with contextlib.closing(sqlite3.connect(site.folder / "data" / "state.db")) as connection:
         rows = connection.execute("SELECT data FROM events WHERE type = ? ORDER BY seq", (kind,))
         return [json.loads(row[0]) for row in rows]
@@ -568,7 +570,8 @@ def test_row_18_a_digest_that_is_no_proof_is_not_taken(site):
     client = site.device()
     upload_id = create(client).json()["id"]
 
-    weak = put(client, upload_id, **{"Content-Digest": "md5=:CY9rzUYh03PK3k6DJie09g==:"})
+    digested: dict[str, Any] = {"Content-Digest": "md5=:CY9rzUYh03PK3k6DJie09g==:"}
+    weak = put(client, upload_id, **digested)
 
     assert weak.status_code == 400
 

@@ -125,6 +125,7 @@ def test_row_19_a_folder_swapped_for_a_link_leads_to_no_other_file(tmp_path):
 
         assert here.lane.now(recording).state is State.SEEN
         assert here.published() == {}
+        assert here.server.data_dir is not None
         assert b"not a record" not in b"".join(
             path.read_bytes() for path in (here.server.data_dir / "parts").iterdir()
         )
@@ -205,7 +206,9 @@ def test_row_35_a_container_that_lies_is_sent_as_it_is_and_what_it_says_is_plain
         assert made.lane.now(recording).state is State.VERIFIED
         assert made.published() == {"a.mp4": data}
         assert all(re.fullmatch(r"[a-zA-Z0-9_/.,:+-]*", one) for one in completed["facts"].values())
-        upload = made.server.store.state.get(made.lane.now(recording).upload_id)
+        upload_id = made.lane.now(recording).upload_id
+        assert upload_id is not None
+        upload = made.server.store.state.get(upload_id)
         assert completed["facts"].items() <= upload.metadata.items()
 
 

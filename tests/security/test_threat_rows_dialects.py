@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -173,7 +174,8 @@ def test_row_10_a_tus_session_replayed_changes_nothing(site):
     client = site.device()
 
     def session():
-        url = tus_create(client, **{"Idempotency-Key": "replayed"}).headers["Location"]
+        keyed: dict[str, Any] = {"Idempotency-Key": "replayed"}
+        url = tus_create(client, **keyed).headers["Location"]
         at = {**TUS_BYTES, "Upload-Offset": "0"}
         return client.patch(url, content=DATA, headers=at).status_code
 

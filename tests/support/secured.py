@@ -15,6 +15,7 @@ from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 from ingest_server.config import load
 from ingest_server.server import IngestServer
+from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.support.core_site import new_key
 from tests.support.in_process import FEW_THREADS
 from tests.support.plain import plain_client
@@ -30,6 +31,7 @@ class Secured:
     def __init__(self, server: IngestServer, folder: Path, stack: ExitStack) -> None:
         self.server = server
         self.folder = folder
+        assert isinstance(server._state, SqliteState)
         self.state = server._state
         self._stack = stack
 

@@ -22,6 +22,8 @@ class Site:
     server: Server
     link: CountingLink
     agent: Agent
+    hooks: Path | None = None
+    """Where recorders of other users are heard, if a test has opened such a socket."""
 
     def published_digests(self) -> dict[str, str]:
         """Return name -> digest of all that is published; two files of one name are a failure."""
