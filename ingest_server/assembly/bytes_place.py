@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest_server.config import ServerConfig
-from ingest_server.core.errors import ServerError, StateLostError, StorageError
+from ingest_server.core.errors import ServerError, SettingError, StateLostError, StorageError
 from ingest_server.core.routes import place_of
 from ingest_server.storage.files.observed import UNWATCHED, Disk
 from ingest_server.storage.files.parts import PARTS, FileBlobs
@@ -54,16 +54,23 @@ def bucket_of(config: ServerConfig) -> S3Blobs:
 
     Raises:
         ServerError: the program for it is not installed.
+        SettingError: files may be longer than the store can take.
         StorageError: its credentials cannot be read.
     """
     try:
         from ingest_server.storage.s3.blobs import S3Blobs
+        from ingest_server.storage.s3.pieces import MOST_BYTES
         from ingest_server.storage.s3.place import Place
     except ModuleNotFoundError as error:
         raise ServerError(
             f"[storage] blobs names an S3 bucket, and {error.name} is not installed: install "
             "edge-uploader with the extra [scale]"
         ) from error
+    if config.limits.max_length > MOST_BYTES:
+        raise SettingError(
+            f"[limits] max_length is {config.limits.max_length} bytes, and files in a bucket have at most "
+            f"{MOST_BYTES}: set it to 900TB or less"
+        )
     said = config.storage
     try:
         return S3Blobs(
@@ -173,7 +180,7 @@ def tie(config: ServerConfig, state: StateStore, blobs: Blobs) -> None:
             "Bring back what was in the store, or name the bucket and the prefix that it was used with. If "
             "it is lost, begin with an empty database: devices send what they still have"
         )
-    name = blobs.identify()
+    name = blobs.identify(state.tie_folder)
     if name is not None and not state.take_folder(name):
         raise StateLostError(
             f"The database knows the files of another place than {config.storage.blobs}. Nothing was "

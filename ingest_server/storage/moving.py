@@ -48,8 +48,8 @@ class MovingBlobs(Blobs):
         self.now.close()
         self.before.close()
 
-    def identify(self) -> str | None:
-        return self.now.identify()
+    def identify(self, agree: Callable[[str], str] = str) -> str | None:
+        return self.now.identify(agree)
 
     def check_identity(self, target: str) -> None:
         if not _is_elsewhere(target):

@@ -136,10 +136,13 @@ class Blobs(Protocol):
         """Let go of the store. Repeatable."""
         ...
 
-    def identify(self) -> str | None:
+    def identify(self, agree: Callable[[str], str] = str) -> str | None:  # noqa: ARG002
         """Return what tells this store from any other, made where there is none yet; durable.
 
         None: it lies where the facts do, or is known by where it lies.
+
+        Args:
+            agree: is given what was made, and returns what all who begin at once are to take.
         """
         return None
 

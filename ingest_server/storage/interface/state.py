@@ -38,13 +38,17 @@ class StateStore(Queries, Protocol):
     is_elsewhere: bool = False
     """Whether a program of its own has the facts, which may be away for a while."""
 
-    def take_folder(self, folder_id: str) -> bool:  # noqa: ARG002 # most lie where the bytes do
+    def tie_folder(self, folder_id: str) -> str:
         """Tie the facts to the store of bytes that they are about, if they are tied to none.
 
         Returns:
-            Whether they are about that one.
+            Which one they are about; of those that lie where the bytes do, this one.
         """
-        return True
+        return folder_id
+
+    def take_folder(self, folder_id: str) -> bool:
+        """Tie them as `tie_folder` does; return whether they are about that one."""
+        return self.tie_folder(folder_id) == folder_id
 
     def run(self, job: Job[T]) -> T:
         """Return what *job* returned, once that is durable; raise what it raised.

@@ -126,18 +126,13 @@ class PostgresState(SqlQueries, StateStore):
     def fleet(self, *, closes: bool = False) -> PostgresFleet:
         return PostgresFleet(self, closes=closes)
 
-    def take_folder(self, folder_id: str) -> bool:
-        """Tie the database to the folder of files that it knows, if it is tied to none.
-
-        Returns:
-            Whether it is that folder's.
-        """
-
-        def job(transaction: SqlTransaction) -> bool:
+    def tie_folder(self, folder_id: str) -> str:
+        def job(transaction: SqlTransaction) -> str:
             transaction.write(
                 "INSERT INTO folder (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING", folder_id
             )
-            return transaction.rows("SELECT id FROM folder") == [(folder_id,)]
+            [(tied,)] = transaction.rows("SELECT id FROM folder")
+            return str(tied)
 
         return self.run(job)
 

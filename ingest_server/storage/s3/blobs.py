@@ -86,13 +86,15 @@ class S3Blobs(Blobs):
         """Return another place of the same store."""
         return S3Blobs(place, self._bucket.beside(place))
 
-    def identify(self) -> str:
+    def identify(self, agree: Callable[[str], str] = str) -> str:
         """As `Blobs` says.
 
         Raises:
             StorageError: it is one that rules of a server lead to, or the store keeps nothing beside an object.
         """
-        found = self._named({"id": secrets.token_hex(16)})
+        found = self._named(
+            lambda: {"id": agree(secrets.token_hex(16))}
+        )  # not every store knows conditions
         self.refuse_routed(found)
         self.id = found["id"]
         return self.id
@@ -110,9 +112,9 @@ class S3Blobs(Blobs):
 
     def routed_from(self, name: str) -> Mapping[str, str]:
         """Return whose files are routed here; the server whose own place has this *name*, if nobody's were."""
-        return self._named({"id": name, KIND: ROUTED})
+        return self._named(lambda: {"id": name, KIND: ROUTED})
 
-    def _named(self, facts: Mapping[str, str]) -> Mapping[str, str]:
+    def _named(self, facts: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         """Return what is said of this place; what *facts* say, where nothing was.
 
         Raises:
@@ -120,7 +122,7 @@ class S3Blobs(Blobs):
         """
         while (told := self.told()) is None:
             with suppress(TakenError):
-                self._bucket.put(f"{self._inner}{NAME}", b"", is_new=True, facts=facts)
+                self._bucket.put(f"{self._inner}{NAME}", b"", is_new=True, facts=facts())
         if "id" not in told:
             raise StorageError(
                 f"cannot use {self.place}: the store keeps no metadata beside objects, by which they are "

@@ -23,6 +23,8 @@ MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
 """S3 takes no part below 5 MiB but the last. It is also as much as is sealed at once."""
 MOST_PARTS = 10_000
+MOST_BYTES = 10**15 - 1
+"""Of one file: a piece's name has fifteen digits for where it ends."""
 
 _NAME = re.compile(r"([0-9]{15})-([0-9]{15})-([0-9a-f]{16})-([0-9a-f]{6})-[0-9a-f]{8}\Z", re.ASCII)
 

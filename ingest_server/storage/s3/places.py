@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -133,13 +133,13 @@ class S3Places(Blobs):
     def close(self) -> None:
         self._own.close()
 
-    def identify(self) -> str:
+    def identify(self, agree: Callable[[str], str] = str) -> str:
         """As `Blobs` says; the places of the rules are this server's from then on.
 
         Raises:
             StorageError: one is another server's.
         """
-        found = self._own.identify()
+        found = self._own.identify(agree)
         for name in self._named:
             refuse_anothers(name, self.place(name).routed_from(found), {"id": found})
         return found

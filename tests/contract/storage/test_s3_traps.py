@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,8 +13,10 @@ import pytest
 from ingest_server.core.errors import Refused, StorageError
 from ingest_server.storage.memory.blobs import StoredBytes
 from ingest_server.storage.memory.state import MemoryState
+from ingest_server.storage.postgres.transactions import PostgresState
 from ingest_server.storage.s3 import blobs, bucket
 from ingest_server.storage.s3.arriving import Pieces
+from ingest_server.storage.s3.blobs import S3Blobs
 from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.pieces import MOST_PARTS, PART_BYTES, part_bytes_of
 from tests.support.core_site import CoreSite
@@ -342,6 +345,24 @@ def test_a_store_that_takes_everything_and_never_answers_is_given_up(hasty, site
 
     assert (tries, held) == (1, [])
     assert site.complete(upload, DATA).digest == Digest.of(DATA)
+
+
+def test_two_first_starts_agree_on_a_name_where_the_store_knows_no_conditions(
+    place, proxy, database_server
+):
+    proxy.on("put", without("if-none-match"), times=TRIES)
+    one, other = S3Blobs(place), S3Blobs(place)
+    with closing(PostgresState.open(database_server.database())) as state:
+
+        def agree(made: str) -> str:
+            first.append(one.identify(state.tie_folder))  # the other one was quicker
+            return state.tie_folder(made)
+
+        first: list[str] = []
+        assert [other.identify(agree)] == first
+        assert state.take_folder(one.identify())
+    one.close()
+    other.close()
 
 
 def test_stores_that_know_no_trailers_and_no_new_checksums_are_served(site, proxy):
