@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from edge_host.clock import SystemClock
-from ingest_server.core.errors import StateFailed
+from ingest_server.core.errors import StateFailed, StateTooNewError
 from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.postgres import transactions
+from ingest_server.storage.postgres.schema import MIGRATIONS, VERSION
 from ingest_server.storage.postgres.transactions import MOST_WAITING, PostgresState
 from ingest_server.uploads.store import UploadStore
 from tests.support.plain import plain_client
@@ -63,6 +65,39 @@ def test_a_statement_that_takes_too_long_is_told_as_busy(database):
         with pytest.raises(StateFailed, match="server-busy: the server's database is busy") as busy:
             state.run(job)
         assert (bound, busy.value.retry_after_s) == ("20s", 5.0)
+
+
+def test_beside_a_newer_version_the_older_one_goes_on_and_is_not_started_again(database):
+    url = database.database()
+    with closing(PostgresState.open(url)) as older:
+
+        def upgrade(transaction):
+            transaction.write("ALTER TABLE uploads ADD COLUMN of_a_newer_version TEXT")
+            transaction.write("UPDATE schema_version SET version = version + 1")
+
+        older.run(upgrade)
+        older.run(lambda transaction: transaction.write_note("u", "after", "1"))
+
+        with pytest.raises(StateTooNewError, match=r"a newer version of .*: upgrade ingest-server"):
+            PostgresState.open(url)
+        assert older.notes("u") == {"after": "1"}
+        assert older.page(device=None, state=None, after=None, limit=1) == []
+
+
+def test_tables_of_each_older_version_are_brought_up_to_date_with_what_is_in_them(
+    database, monkeypatch
+):
+    for version in range(1, VERSION):
+        url = database.database()
+        with monkeypatch.context() as before:
+            before.setattr(transactions, "MIGRATIONS", MIGRATIONS[:version])
+            before.setattr(transactions, "VERSION", version)
+            with closing(PostgresState.open(url)) as state:
+                state.run(lambda transaction: transaction.write_note("u", "before", "1"))
+        with closing(PostgresState.open(url)) as state:
+            assert state.notes("u") == {"before": "1"}
+            assert state.rows("SELECT version FROM schema_version") == [(VERSION,)]
+            assert state.page(device=None, state=None, after=None, limit=1) == []
 
 
 def test_what_may_be_lost_does_not_pile_up_while_the_database_is_away(database):
