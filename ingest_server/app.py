@@ -36,6 +36,7 @@ from ingest_server.protocols.files import Files
 from ingest_server.protocols.health import Health
 from ingest_server.protocols.refusals import (
     answer_bug,
+    answer_disk,
     answer_http_error,
     answer_refused,
 )
@@ -117,6 +118,7 @@ def make_app(
     )
     app = _App(middleware=[middleware])
     app.add_error_handler(Exception, answer_bug)
+    app.add_error_handler(OSError, answer_disk)
     app.add_error_handler(falcon.HTTPError, answer_http_error)
     app.add_error_handler(Refused, answer_refused)
     health = Health(readiness, is_stopping)

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import field_validator, model_validator
 
 from ingest_server.config.values import Section
-from ingest_server.core.names import component
+from ingest_server.core.names import MAX_COMPONENT_BYTES, component
 from ingest_server.core.routes import ELSEWHERE, Route
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z", re.ASCII)
@@ -61,6 +61,10 @@ class RouteSection(Section):
         if value.strip("/") and any(component(one) != one for one in parts):
             raise ValueError(
                 'must be folders such as "survey" or "2026/survey", each a name that a file could have'
+            )
+        if len(value.encode()) > MAX_COMPONENT_BYTES:
+            raise ValueError(
+                f"must have at most {MAX_COMPONENT_BYTES} bytes: a key takes no more than 1024"
             )
         return "/".join(parts)
 

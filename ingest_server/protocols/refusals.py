@@ -11,7 +11,7 @@ from typing import Any
 import falcon
 import structlog
 
-from ingest_server.core.errors import Refused
+from ingest_server.core.errors import Refused, refused_by_disk
 from ingest_server.protocols.compat import registry
 from upload_protocol import headers, problems
 
@@ -68,3 +68,11 @@ def answer_bug(
     log.error("request.failed", error=type(error).__name__, exc_info=error)
     detail = "the server's log has the reason under the request id of this answer"
     answer_refused(req, resp, Refused("internal", detail), params)
+
+
+def answer_disk(
+    req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
+) -> None:
+    """Answer where the disk or the store failed, and nobody nearer has said so."""
+    log.error("request.failed", error=str(error))
+    answer_refused(req, resp, refused_by_disk(error), params)

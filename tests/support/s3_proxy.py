@@ -9,9 +9,10 @@ A rule sees requests of one kind, in their order; what no rule takes goes throug
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -192,10 +193,19 @@ class Proxy:
         """Whether `seen` grows: for as long as a test takes."""
         self._rules: list[tuple[str, Deed, list[int]]] = []
         self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                outer._open.add(self.connection)
+
+            def finish(self) -> None:
+                outer._open.discard(self.connection)
+                super().finish()
 
             def handle_one_request(self) -> None:
                 try:
@@ -242,6 +252,9 @@ class Proxy:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for one in list(self._open):  # a server may keep some, and each has a thread
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""

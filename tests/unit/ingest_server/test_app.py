@@ -1,11 +1,17 @@
 """What a thread is told about a request ends with it, on our server and on any other."""
 
+import errno
+
+import httpx
 import structlog
 from falcon import testing
 
 from ingest_server.auth import admitted
 from ingest_server.front.queues import ASKED
+from ingest_server.storage.memory.overwriting import OverwritingBlobs
+from ingest_server.storage.memory.state import MemoryState
 from tests.support.ingest import ingest
+from tests.support.secured import create, upload
 
 
 def test_a_thread_that_answered_a_request_works_for_nobody_afterwards():
@@ -48,3 +54,34 @@ def test_the_front_hears_whose_a_credential_is_and_that_it_is_good_no_more():
 
     assert [one.status_code for one in answers] == [200, 401]
     assert asked.heard == ["cam", None]
+
+
+class FailingBlobs(OverwritingBlobs):
+    """A store that may fail when it is asked about a published file."""
+
+    fails_with: OSError | None = None
+
+    def identity(self, target):
+        if self.fails_with is not None:
+            raise self.fails_with
+        return super().identity(target)
+
+
+def test_a_store_that_fails_where_nobody_expects_it_is_said_to_the_client_and_is_no_bug():
+    blobs = FailingBlobs()
+    with ingest(stores=(MemoryState(), blobs)) as server:
+        transport = httpx.WSGITransport(app=server.app)
+        with httpx.Client(transport=transport, base_url="http://localhost") as client:
+            receipt = upload(client, name="a.mp4", device="cam")
+            asked = {"name": "a.mp4", "device": "cam", "digest": receipt["digest"]}
+            blobs.fails_with = PermissionError(errno.EACCES, "the key may not do this")
+            refused = create(client, **asked).json()
+            blobs.fails_with = OSError(errno.EBUSY, "nobody answers there")
+            busy = create(client, **asked)
+
+    assert (refused["code"], "the key may not do this" in refused["detail"]) == (
+        "storage-failed",
+        True,
+    )
+    assert (busy.status_code, busy.json()["code"]) == (503, "server-busy")
+    assert busy.headers["Retry-After"] == "5"

@@ -295,6 +295,7 @@ ROUTES = {
         "number 1 prefix",
         "must be folders",
     ),
+    "too long": (f'match = "a"\nprefix = "{"a/" * 128}"', "number 1 prefix", "at most 255 bytes"),
     "no key": ('match = "a"\nprefx = "x"', "number 1 prefx", "did you mean prefix?"),
     "no device": ('match = "Cam-*"\nprefix = "x"', "number 1 match", "are in lower case"),
     "no bucket": ('match = "a"\nbucket = "s3://x"', "number 1 bucket", "must be a bucket's name"),
