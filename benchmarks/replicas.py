@@ -151,7 +151,9 @@ def measure(folder: Path, servers: int, load: Load) -> Found:
         url, place = database.database(), store.place()
         storage = {"state": url, **store.settings(place)}
         made = [
-            stack.enter_context(closing(Server(folder / str(number), storage=storage)))
+            stack.enter_context(
+                closing(Server(folder / str(number), storage=storage, server={"threads": 256}))
+            )
             for number in range(servers)
         ]
         for one in made:

@@ -89,24 +89,18 @@ def _opened(config: ServerConfig, *, begins: bool) -> SqliteState | PostgresStat
         if is_elsewhere and SqliteState.is_unbegun(data_dir / DATABASE):
             refuse_lost_facts(config)
         return open_state(data_dir, begins=begins)
-    try:
-        from ingest_server.storage.postgres.transactions import PostgresState
-    except ModuleNotFoundError as error:
-        raise ServerError(
-            f"[storage] state names a PostgreSQL database, and {error.name} is not installed: install "
-            "edge-uploader with the extra [scale]"
-        ) from error
+    postgres = postgres_state()
     if is_elsewhere:
-        if PostgresState.is_unbegun(url):
+        if postgres.is_unbegun(url):
             refuse_lost_facts(config)
-        return PostgresState.open(url)
-    if PostgresState.is_unbegun(url) and (known := _what_it_knew(data_dir, besides=())) is not None:
+        return postgres.open(url)
+    if postgres.is_unbegun(url) and (known := _what_it_knew(data_dir, besides=())) is not None:
         raise StateLostError(
             f"The database that [storage] state names is empty, but {known} is there, which another one "
             "knew. Nothing was changed: the new one would know no token and no upload. Name the database "
             "that belongs to this data_dir, or an empty data_dir"
         )
-    facts = PostgresState.open(url)
+    facts = postgres.open(url)
     try:
         if not facts.take_folder(folder_id(data_dir)):
             raise StateLostError(
@@ -120,6 +114,22 @@ def _opened(config: ServerConfig, *, begins: bool) -> SqliteState | PostgresStat
     return facts
 
 
+def postgres_state() -> type[PostgresState]:
+    """Return what speaks to PostgreSQL.
+
+    Raises:
+        ServerError: the program for it is not installed.
+    """
+    try:
+        from ingest_server.storage.postgres.transactions import PostgresState
+    except ModuleNotFoundError as error:
+        raise ServerError(
+            f"[storage] state names a PostgreSQL database, and {error.name} is not installed: install "
+            "edge-uploader with the extra [scale]"
+        ) from error
+    return PostgresState
+
+
 def open_as_it_is(config: ServerConfig) -> SqliteState | PostgresState:
     """Open what has the facts, whatever they say of where the files are.
 
@@ -128,9 +138,7 @@ def open_as_it_is(config: ServerConfig) -> SqliteState | PostgresState:
     """
     if config.storage.state is None:
         return open_state(config.server.data_dir, begins=False)
-    from ingest_server.storage.postgres.transactions import PostgresState
-
-    return PostgresState.open(config.storage.state)
+    return postgres_state().open(config.storage.state)
 
 
 def folder_id(data_dir: Path) -> str:

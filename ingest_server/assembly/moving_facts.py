@@ -16,15 +16,23 @@ from pathlib import Path
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.assembly.bytes_place import bucket_of
-from ingest_server.assembly.data_folder import DATABASE, FLEET, folder_id, open_as_it_is, open_state
+from ingest_server.assembly.data_folder import (
+    DATABASE,
+    FLEET,
+    folder_id,
+    open_as_it_is,
+    open_state,
+    postgres_state,
+)
 from ingest_server.assembly.relocated import Mark, remove_mark
 from ingest_server.config import ServerConfig
-from ingest_server.core.errors import ServerError, StorageError
+from ingest_server.core.errors import ServerError, StateError, StorageError
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.text import without_password
 from ingest_server.storage.sql.relocation import Relocation, Source, begin, end
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite.carrying import Table, tables
+from ingest_server.storage.sqlite.fleet import SqliteFleet
 
 _OURS_ALONE = frozenset({"relocation", "carried", "uptime"})
 """Tables of the database that are not carried row by row."""
@@ -161,6 +169,7 @@ def _place_of(old: ServerConfig, new: ServerConfig) -> str:
 
 
 def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> None:
+    postgres_state()
     from ingest_server.storage.postgres.carrying import Carrying, carry
 
     folder, url = old.server.data_dir, new.storage.state or ""
@@ -169,6 +178,7 @@ def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> 
     ) as state:  # brought up to date, and looked through
         state.check(SystemClock().now_s)
         uptime_s = state.uptime_s()
+    _bring_up_to_date(folder / FLEET)
 
     def work(into: Carrying) -> None:
         into.refuse_used()
@@ -185,6 +195,17 @@ def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> 
         mark.write(folder)
 
     carry(url, work)
+
+
+def _bring_up_to_date(fleet: Path) -> None:
+    try:
+        if fleet.exists():
+            SqliteFleet(fleet, begins_anew=False).close()
+    except StateError as error:
+        raise ServerError(
+            f"{error}. What devices have reported is in it, and nothing of uploads: start the server once as it "
+            "was, which begins a new one, or move the file away"
+        ) from error
 
 
 def all_tables(folder: Path) -> Iterator[tuple[Table, str]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_host.clock import Clock, rfc3339
+from ingest_server.assembly.pace import Pace
 from ingest_server.core.errors import ServerError, StorageError
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.interface import Part, Reading, StateStore
@@ -52,45 +53,6 @@ class GoneError(Exception):
     """A published file is in neither place: somebody has moved it away."""
 
 
-class Pace:
-    """How fast bytes may go, for all threads together."""
-
-    def __init__(self, bytes_per_s: int | None, clock: Clock) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._free_s = clock.now_s()
-        self._ended = threading.Event()
-
-    def take(self, length: int) -> None:
-        """Wait until so many bytes may go.
-
-        Raises:
-            StorageError: it was ended meanwhile.
-        """
-        if self._bytes_per_s is not None:
-            with self._lock:
-                now_s = self._clock.now_s()
-                begin_s = max(self._free_s, now_s)
-                self._free_s = begin_s + length / self._bytes_per_s
-            self._ended.wait(begin_s - now_s)
-        self.wait(0)
-
-    def wait(self, wait_s: float) -> None:
-        """Wait, if nobody ends it.
-
-        Raises:
-            StorageError: it was ended.
-        """
-        self._ended.wait(wait_s)
-        if self._ended.is_set():
-            raise StorageError("The copying was stopped. Run this again: it goes on where it was")
-
-    def end(self) -> None:
-        """Let nobody go on."""
-        self._ended.set()
-
-
 @dataclass
 class Copied:
     """What was done so far."""
@@ -117,15 +79,17 @@ class FilesMove:
         clock: Clock,
         pace: Pace,
         tell: Callable[[str], None],
+        watch: Callable[[Copied], None],
     ) -> None:
         """Begin.
 
         Args:
             tell: is given a sentence about each file that cannot be copied.
+            watch: is given what was done so far, after each file; one call at a time.
         """
         self._state, self._relocation = state, relocation
         self._before, self._now = before, now
-        self._clock, self._pace, self._tell = clock, pace, tell
+        self._clock, self._pace, self._tell, self._watch = clock, pace, tell, watch
         self._lock = threading.Lock()
         self.done = Copied()
 
@@ -280,6 +244,7 @@ class FilesMove:
             with self._lock:
                 self.done.files += 1
                 self.done.length += at
+                self._watch(self.done)
         else:
             self._now.remove_published(target, identity)  # the server has given it up meanwhile
         return True

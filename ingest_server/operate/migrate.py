@@ -12,17 +12,25 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from edge_host.clock import Clock, SystemClock
 from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.command_data import CommandData, become_owner
-from ingest_server.assembly.data_folder import open_as_it_is
+from ingest_server.assembly.data_folder import open_as_it_is, postgres_state
 from ingest_server.assembly.moving_facts import carries_facts, count_rows, move_facts, undo
-from ingest_server.assembly.moving_files import FilesMove, Pace, alone, look_at_source, tried_rate
+from ingest_server.assembly.moving_files import (
+    Copied,
+    FilesMove,
+    alone,
+    look_at_source,
+    tried_rate,
+)
+from ingest_server.assembly.pace import Pace
 from ingest_server.assembly.relocated import Mark, is_carried
 from ingest_server.config import ServerConfig, load
 from ingest_server.core.errors import ServerError
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import counted, shown, size
-from ingest_server.storage.sql.relocation import Relocation
+from ingest_server.storage.sql.relocation import Amount, Relocation
 
-ROWS_PER_S = 20_000
+TELL_EVERY_S = 60.0
+ROWS_PER_S = 5000
 """That PostgreSQL took of a small machine, so that a bigger one is sooner ready than was said."""
 
 
@@ -94,6 +102,9 @@ class MigrateCommand(Commands):
         return self._second(new, folder, options.rate)
 
     def _has_facts(self, new: ServerConfig, mark: Mark) -> bool:
+        # Tables that nobody has filled would look like a database that knows nothing.
+        if new.storage.state is not None and postgres_state().is_unbegun(new.storage.state):
+            return False
         with closing(open_as_it_is(new)) as state:
             return is_carried(new, state, mark)
 
@@ -191,6 +202,7 @@ class MigrateCommand(Commands):
                 clock=self._clock,
                 pace=pace,
                 tell=lambda said: self._complain(shown(said)),
+                watch=self._progress(waiting),
             )
             unfinished = move.run()
         print(
@@ -200,6 +212,22 @@ class MigrateCommand(Commands):
         if move.done.spoiled or unfinished:
             return self._say_rest(move, unfinished, folder)
         return self._say_over(new, folder)
+
+    def _progress(self, waiting: Amount) -> Callable[[Copied], None]:
+        """Return what says now and then how far it has come."""
+        due_s = self._clock.now_s() + TELL_EVERY_S
+
+        def watch(done: Copied) -> None:
+            nonlocal due_s
+            if self._clock.now_s() >= due_s:
+                due_s = self._clock.now_s() + TELL_EVERY_S
+                print(
+                    f"  {done.files:,} of {counted(waiting.files, 'file')}, {size(done.length)} of "
+                    f"{size(waiting.length)}",
+                    flush=True,
+                )
+
+        return watch
 
     def _say_rest(self, move: FilesMove, unfinished: list[str], folder: Path) -> int:
         if move.done.spoiled:
