@@ -22,7 +22,7 @@ from tests.support.processes import Agent, wait_for
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, upload
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
 
 
@@ -103,6 +103,8 @@ def test_facts_that_a_crash_has_not_committed_are_moved_again_and_nobody_starts_
             connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
             connection.execute(f"CREATE SCHEMA {schema}".encode())
 
+        assert move.migrate("--dry-run").returncode == 0
+        assert PostgresState.is_unbegun(move.url)  # to look makes no tables
         old, new = (load(one.config, environ={}) for one in (move.old, move.new))
         with pytest.raises(StateLostError, match="was moved to postgresql://"):
             IngestServer(old)

@@ -20,7 +20,7 @@ from tests.support.s3_proxy import Standstill, answer, flip_sent, flipped, proxy
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, secured
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
 FILES = {"a.mp4": b"a" * (9 * MIB), "b.mp4": b"b" * 1000, "empty.mp4": b""}
 
