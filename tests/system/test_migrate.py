@@ -115,6 +115,7 @@ def test_facts_that_a_crash_has_not_committed_are_moved_again_and_nobody_starts_
             assert [one.device for one in state.access.tokens()] == ["drone-1"]
 
 
+@pytest.mark.nightly
 def test_facts_move_and_files_stay_where_they_are(tmp_path, store, database):
     with closing(Move(tmp_path, store, database)) as move:
         move.new = move.server(tmp_path / "facts", {"state": move.url})
