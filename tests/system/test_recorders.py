@@ -14,6 +14,7 @@ from edge_agent.core.upload import State
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import ControlServer
 from tests.support.pages import of_stage
+from tests.support.processes import wait_for
 from tests.support.requirements import require
 from tests.support.rim import WatchedFolder, watched_folder
 
@@ -132,3 +133,34 @@ def test_a_script_tells_of_what_rpicam_vid_has_written(device):
     device.run(recipe("rpicam-vid"))
 
     assert list(device.folder.states().values()) == [State.STABLE]
+
+
+@pytest.mark.nightly
+def test_motion_itself_tells_of_each_movie_that_it_has_closed(device, tmp_path):
+    motion, ffmpeg, source = require("motion"), require("ffmpeg"), tmp_path / "camera.mkv"
+    made = "-nostdin -loglevel error -f lavfi -i testsrc=s=320x240:r=5:d=600 -c:v mpeg4 -g 5"
+    subprocess.run([ffmpeg, *made.split(), source], check=True, timeout=120)
+    config = tmp_path / "motion.conf"
+    of_ours = f"target_dir {device.media}\nnetcam_url file://{source}\nlog_level 5\n"
+    config.write_text(
+        "daemon off\nwebcontrol_port 0\nstream_port 0\nwidth 320\nheight 240\nframerate 5\n"
+        "emulate_motion on\npicture_output off\nmovie_output on\nmovie_max_time 5\n"
+        + of_ours
+        + recipe("motion")
+    )
+    command = [motion, "-n", "-c", config]
+    with (tmp_path / "motion.log").open("wb") as log:
+        camera = subprocess.Popen(command, env=device.variables, stdout=log, stderr=log)
+    try:
+
+        def finished() -> list[str]:
+            device.folder.watcher.step(device.folder.clock.now)
+            return [name for name, state in device.folder.states().items() if state is State.STABLE]
+
+        names = wait_for(finished, "it has told of a movie", 60, every_s=0.5)
+    finally:
+        camera.terminate()
+        camera.wait(20)
+
+    # In the time that this folder has no second has passed: it was not its quiet time that ended it.
+    assert [Path(one).suffix for one in names] == [".mkv"]
