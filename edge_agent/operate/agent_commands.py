@@ -19,7 +19,7 @@ from edge_agent.operate.checking import Checking, Differences
 from edge_agent.operate.command_desk import CommandDesk
 from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
-from edge_agent.operate.control_socket import ControlServer
+from edge_agent.operate.control_socket import MAX_CLIENTS, ControlServer
 from edge_agent.operate.fetch_handler import FetchHandler
 from edge_agent.operate.guarded_handlers import GuardedHandlers
 from edge_agent.operate.hook_desk import MOST_BYTES, HookDesk
@@ -114,7 +114,10 @@ class AgentCommands:
         self._control = ControlServer(settings.state_dir / SOCKET, here)
         hooks = HookDesk(here, folders)
         self._hooks = [
-            ControlServer(None, hooks, passed=one, most_bytes=MOST_BYTES) for one in passed
+            ControlServer(
+                None, hooks, passed=one, most_bytes=MOST_BYTES, most_each=MAX_CLIENTS // 2
+            )
+            for one in passed
         ]
 
     def reconfigure(self, settings: AgentSettings) -> None:

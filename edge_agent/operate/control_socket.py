@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from edge_agent.base.clock import SystemClock
 from edge_agent.base.errors import AgentError
 from edge_agent.operate.commands import RequestError
 
@@ -25,14 +27,22 @@ log = structlog.get_logger()
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Ten thousand paths of 400 bytes."""
-_MAX_CLIENTS = 8
+MAX_CLIENTS = 8
 _REQUEST_S = 10.0
 _ANSWER_S = 10.0
 _JOIN_S = 0.5
 
+_CLOCK = SystemClock()
+_CREDENTIALS = struct.Struct("3i")
+"""Of a Unix socket's other end (unix(7)): process, user, group."""
+
 _CROWDED = (
-    f"{_MAX_CLIENTS} clients are with the agent already, as many as it answers at once; ask again when"
+    f"{MAX_CLIENTS} clients are with the agent already, as many as it answers at once; ask again when"
     " one has ended, or end an `edge-agent upload` that only follows its files: they go on without it"
+)
+_CROWDED_BY_ONE = (
+    "as many clients of this user are with the agent already as it answers at once; ask again when one has"
+    " ended"
 )
 _SHORT_OF_THREADS = (
     "the agent can start no thread to answer with and goes on uploading; ask again, and if it stays so"
@@ -80,6 +90,8 @@ class ControlServer:
         desk: answers.
         passed: a socket that listens already, and is somebody else's to end.
         most_bytes: of a request; read as JSON it may take thirty times as much.
+        most_each: clients of one user at a time, so that none keeps the others out.
+        request_s: until a request is here as a whole.
     """
 
     def __init__(
@@ -89,13 +101,19 @@ class ControlServer:
         *,
         passed: socket.socket | None = None,
         most_bytes: int = MAX_REQUEST_BYTES,
+        most_each: int = MAX_CLIENTS,
+        request_s: float = _REQUEST_S,
     ) -> None:
         self._path = path
         self._most_bytes = most_bytes
         self._passed = passed
         self._desk = desk
         self._stopping = threading.Event()
-        self._places = threading.BoundedSemaphore(_MAX_CLIENTS)
+        self._request_s = request_s
+        self._most_each = most_each
+        self._lock = threading.Lock()
+        self._users: list[int] = []
+        """Of each client that is served, its user."""
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -138,18 +156,34 @@ class ControlServer:
 
     def _admit(self, client: socket.socket) -> None:
         """Serve *client* in a thread of its own, or tell it why not."""
-        if not self._places.acquire(blocking=False):
-            _turn_away(client, _CROWDED)
+        user = _user_of(client)
+        why = self._take_place(user)
+        if why is not None:
+            _turn_away(client, why)
             return
         try:
             threading.Thread(
-                target=self._serve, args=(client,), name="control-client", daemon=True
+                target=self._serve, args=(client, user), name="control-client", daemon=True
             ).start()
         except RuntimeError:
-            self._places.release()
+            self._leave_place(user)
             _turn_away(client, _SHORT_OF_THREADS)
 
-    def _serve(self, client: socket.socket) -> None:
+    def _take_place(self, user: int) -> str | None:
+        """Let one more client of *user* in; else return why not."""
+        with self._lock:
+            if len(self._users) >= MAX_CLIENTS:
+                return _CROWDED
+            if self._users.count(user) >= self._most_each:
+                return _CROWDED_BY_ONE
+            self._users.append(user)
+        return None
+
+    def _leave_place(self, user: int) -> None:
+        with self._lock:
+            self._users.remove(user)
+
+    def _serve(self, client: socket.socket, user: int) -> None:
         try:
             with client:
                 self._talk(client)
@@ -158,12 +192,11 @@ class ControlServer:
         except Exception:
             log.exception("control.failed")
         finally:
-            self._places.release()
+            self._leave_place(user)
 
     def _talk(self, client: socket.socket) -> None:
-        client.settimeout(_REQUEST_S)
         try:
-            request = json.loads(_read_line(client, self._most_bytes))
+            request = json.loads(_read_line(client, self._most_bytes, self._request_s))
             if not isinstance(request, dict):
                 raise RequestError("the request must be an object")
             client.settimeout(_ANSWER_S)
@@ -191,9 +224,21 @@ def _listening(path: Path) -> socket.socket | None:
     return listener
 
 
-def _read_line(client: socket.socket, most: int) -> bytes:
-    line = bytearray()
+def _user_of(client: socket.socket) -> int:
+    """Return the user who has connected; -1: the kernel does not say."""
+    try:
+        said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return -1
+    _pid, user, _group = _CREDENTIALS.unpack(said)
+    return int(user)
+
+
+def _read_line(client: socket.socket, most: int, within_s: float) -> bytes:
+    """Return a line; who sends a byte now and then has no more time for it than others."""
+    line, ends_s = bytearray(), _CLOCK.now_s() + within_s
     while not line.endswith(b"\n"):
+        client.settimeout(max(0.001, ends_s - _CLOCK.now_s()))
         piece = client.recv(64 * 1024)
         if not piece:
             break

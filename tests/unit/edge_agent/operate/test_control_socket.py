@@ -28,6 +28,7 @@ from edge_agent.operate.control_socket import (
 from edge_agent.report.state_document import StateDocuments
 from edge_agent.store.recordings import Store
 from tests.support.processes import wait_for
+from tests.support.requirements import require_root
 from tests.support.rim import StillClock
 
 
@@ -258,6 +259,66 @@ def test_who_comes_in_a_crowd_is_told_so_whether_its_request_was_read_or_not(sit
 
     with crowd(site, 8), pytest.raises(ControlError, match=r"8 clients .* ask again"):
         list(ask(site.path, request))
+
+
+@contextmanager
+def for_hooks(site, **limits):
+    """Listen at an address at which recorders of several users are heard."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{site.path}.hooks")
+        listener.listen(64)
+        server = ControlServer(None, site.desk, passed=listener, **limits)
+        server.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            server.stop()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def connected(address, stack, user=None):
+    client = stack.enter_context(socket.socket(socket.AF_UNIX))
+    client.settimeout(10)
+    before = os.geteuid()
+    try:
+        if user is not None:
+            os.seteuid(user)
+        client.connect(address)
+    finally:
+        os.seteuid(before)
+    return client
+
+
+def said(client):
+    with client.makefile("rb") as answers:
+        return json.loads(answers.readline() or b"{}")
+
+
+def test_one_user_keeps_no_other_from_saying_what_is_finished(site):
+    require_root()
+    with for_hooks(site, most_each=4) as hooks, ExitStack() as stack:
+        for _ in range(4):
+            connected(hooks, stack)
+        turned_away = said(connected(hooks, stack))
+        other = connected(hooks, stack, user=65534)
+        other.sendall(b'{"do": "status"}\n')
+
+        assert "of this user" in turned_away["error"]
+        assert "state" in said(other)
+
+
+def test_who_sends_a_byte_now_and_then_is_cut_off(site):
+    with for_hooks(site, request_s=0.2) as hooks, ExitStack() as stack:
+        client = connected(hooks, stack)
+
+        def is_over():
+            try:
+                client.sendall(b" ")
+            except OSError:
+                return True
+            return False
+
+        wait_for(is_over, "it is cut off")
 
 
 def test_after_a_crowd_the_agent_answers_again(site):
