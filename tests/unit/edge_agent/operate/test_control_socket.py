@@ -308,7 +308,7 @@ def test_one_user_keeps_no_other_from_saying_what_is_finished(site):
 
 
 def test_who_sends_a_byte_now_and_then_is_cut_off(site):
-    with for_hooks(site, request_s=0.2) as hooks, ExitStack() as stack:
+    with for_hooks(site, request_s=1.0) as hooks, ExitStack() as stack:
         client = connected(hooks, stack)
 
         def is_over():
