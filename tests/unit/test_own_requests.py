@@ -11,6 +11,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.fixture(scope="module")
 def own_requests():
     spec = importlib.util.spec_from_file_location("own_requests", DOCS / "own_requests.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
