@@ -92,7 +92,7 @@ class Desk:
         literal = re.sub(r"\d+(?:\\\.\d+)?", r"[\\d.]+", literal).replace("…", ".*")
         form = re.compile(re.sub(r"(?:\\ )+", r"\\s+", literal))
         try:
-            wait_for(lambda: form.search(self._terminal.read_text()[self._seen :]), line, 60)
+            wait_for(lambda: form.search(self._terminal.read_text()[self._seen :]), line, 180)
         except TimeoutError as error:
             error.add_note(f"{form.pattern}\n{self._terminal.read_text()}")
             raise
