@@ -69,6 +69,8 @@ requests = st.one_of(
     ),
 )
 
+NOBODY = 65534
+
 
 class Desk:
     """The control socket of a device, without its thread."""
@@ -119,8 +121,8 @@ class Desk:
         with here:
             asking = threading.Thread(target=_say, args=(here, request))
             asking.start()
-            self.server._places.acquire()
-            self.server._serve(there)
+            assert self.server._take_place(NOBODY) is None
+            self.server._serve(there, NOBODY)
             asking.join()
             with here.makefile("rb") as lines:
                 return [json.loads(one) for one in lines]
