@@ -19,6 +19,7 @@ from ingest_server.core.record import (
     UploadRecord,
     check_total,
     missing_of,
+    refuse_unless_open,
     refuse_unless_there,
 )
 from ingest_server.storage.interface import Transaction
@@ -201,10 +202,11 @@ class Completion:
         claimed = request.digest or record.digest
 
         def begin(transaction: Transaction) -> UploadRecord:
-            if transaction.get(record.id).state in _FINISHING:  # since it was looked at
+            kept = transaction.get(record.id)
+            if kept.state in _FINISHING:  # since it was looked at
                 detail = "another replica of the server is finishing this upload"
                 raise Refused("server-busy", detail, retry_after_s=1)
-            kept = transaction.get_open(record.id)
+            refuse_unless_open(kept)
             check_total(kept, request.length)
             kept = replace(kept, length=request.length)
             missing = missing_of(kept)
