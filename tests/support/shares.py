@@ -80,12 +80,12 @@ def _nfs(one: Share) -> Iterator[None]:
     for program in ("rpc.nfsd", "rpc.mountd", "exportfs", "mount.nfs"):
         require(program)
     _run("mount", "-t", "tmpfs", "tmpfs", one.below)
-    # A client may take up what it had open before the server started: nothing is opened before that is over.
+    # So long clients may take up what they had open before the server started.
     grace = ["-G", "10", "-L", "10"]
     inside = ["nsenter", f"--net=/run/netns/{_FILER}"]
     try:
         for place, kind in (("/proc/fs/nfsd", "nfsd"), ("/var/lib/nfs", "tmpfs")):
-            _run("mount", "-t", kind, kind, place)
+            _run(*inside, "mount", "-t", kind, kind, place)  # a network has an nfsd of its own
         for name in ("etab", "rmtab"):
             Path("/var/lib/nfs", name).touch()
         Path("/var/lib/nfs/v4recovery").mkdir()
@@ -98,6 +98,9 @@ def _nfs(one: Share) -> Iterator[None]:
                 options = "vers=4.2,actimeo=0,soft,timeo=50"
                 _run("mount", "-t", "nfs4", "-o", options, f"{_ADDRESS}:/", one.mount)
                 try:
+                    # No file is opened before it is over.
+                    (one.mount / ".opened").touch()
+                    (one.mount / ".opened").unlink()
                     yield
                 finally:
                     _run("umount", "--lazy", one.mount)
@@ -123,7 +126,8 @@ def _smb(one: Share, own: Path) -> Iterator[None]:
     serve = ["smbd", "--foreground", "--no-process-group", f"--configfile={own}/smb.conf"]
 
     def is_mounted() -> bool:
-        options = "guest,vers=3.1.1,actimeo=0"
+        # No file is kept open for a second after it was closed, in which what it was is believed.
+        options = "guest,vers=3.1.1,actimeo=0,closetimeo=0"
         with suppress(subprocess.CalledProcessError):
             _run("mount", "-t", "cifs", "-o", options, f"//{_ADDRESS}/card", one.mount)
             return True
@@ -142,7 +146,8 @@ def _smb(one: Share, own: Path) -> Iterator[None]:
 
 @contextmanager
 def _running(*command: str) -> Iterator[None]:
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as program:
+    # Of a session of its own: Samba ends its whole process group with itself.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as program:
         try:
             yield
         finally:
