@@ -73,8 +73,8 @@ def running(kind: Callable[[Path], Seaweed]) -> Iterator[Seaweed]:
     """Run a store as long as the body does."""
     with TemporaryDirectory(prefix="store-", ignore_cleanup_errors=True) as folder:
         found = kind(Path(folder))
-        found.start()
         try:
+            found.start()
             yield found
         finally:
             found.stop()
