@@ -14,7 +14,7 @@ from tests.support.processes import wait_for
 from tests.support.requirements import missing, require, require_root
 
 MIB = 1 << 20
-MAKERS = {
+_MAKERS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], 16 * MIB),
     "xfs": (["mkfs.xfs", "-q"], 300 * MIB),
     "btrfs": (["mkfs.btrfs", "-q"], 128 * MIB),
@@ -29,7 +29,7 @@ def disk_image(kind: str, mount: Path) -> Iterator[Path]:
     require_root()
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
         pytest.skip(f"this kernel has no {kind}")
-    (maker, *options), size = MAKERS[kind]
+    (maker, *options), size = _MAKERS[kind]
     image = mount.with_name(f"{mount.name}.img")
     with image.open("wb") as file:
         file.truncate(size)  # sparse
@@ -114,6 +114,12 @@ def fuse_that_falls_silent(mount: Path, *, below: Path) -> Iterator[Silenced]:
             os.kill(child.pid, signal.SIGCONT)
             _run("umount", "--lazy", mount)
             child.wait(20)
+
+
+def forget_cached() -> None:
+    """Have all be read from its disk again, and FAT number its files anew."""
+    _run("sync")
+    Path("/proc/sys/vm/drop_caches").write_text("3", encoding="ascii")
 
 
 @contextmanager

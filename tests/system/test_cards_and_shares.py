@@ -14,8 +14,7 @@ import pytest
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
 from edge_agent.media.lease import LeaseProbe
-from tests.support.file_systems import disk_image
-from tests.support.pulled_card import forget_cached
+from tests.support.file_systems import disk_image, forget_cached
 from tests.support.rim import recordings_in, watched_folder
 from tests.support.shares import share
 
