@@ -76,7 +76,9 @@ def test_the_manifest_of_a_group_goes_where_its_first_file_went():
         ((SCOPE_UPLOAD,), "drone-1/"),
     ],
 )
-def test_a_group_is_what_the_operator_gave_the_token_whatever_the_device_says(scopes, begins):
+def test_row_36_a_group_is_what_the_operator_gave_the_token_whatever_the_device_says(
+    scopes, begins
+):
     with site(mode="token") as (server, client):
         client.headers["Authorization"] = f"Bearer {server.token('drone-1', scopes=scopes)}"
         said = {"group": "trial", "scopes": f"{GROUP}trial"}

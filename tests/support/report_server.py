@@ -17,6 +17,9 @@ _REFUSAL = (
 )
 
 
+_BUSY = b'{"code":"server-busy","status":503,"title":"busy","detail":"come again"}'
+
+
 class ReportServer:
     """Keeps what it is told. What it answers is in public members, to be changed while it runs.
 
@@ -67,6 +70,8 @@ class ReportServer:
                 if here.loses_answers:
                     self.close_connection = True
                     return
+                if here.status == 503:
+                    said = _BUSY
                 self.send_response_only(422 if is_refused else here.status)
                 if here.retry_after is not None:
                     self.send_header("Retry-After", str(here.retry_after))

@@ -106,7 +106,7 @@ def test_a_link_that_somebody_has_changed_is_good_for_nothing(site, person, chan
     assert httpx.get(changed).status_code in {403, 404}
 
 
-def test_only_who_may_see_the_recording_is_given_one_and_no_log_has_it(site, clip, capfd):
+def test_row_37_only_who_may_see_the_recording_is_given_one_and_no_log_has_it(site, clip, capfd):
     nobody = site.client().get(path_of(clip))
     device = site.device("drone-1").get(path_of(clip))
     link = visitor(site).get(path_of(clip)).headers["Location"]

@@ -88,7 +88,7 @@ def test_a_list_that_is_longer_than_one_look_at_the_database_is_whole(operator, 
             rows.write(
                 "INSERT INTO uploads SELECT ?, device, ?, name, folder, created_at, length, digest, "
                 "modified_at, media_type, metadata, state, received, touched_s, target, receipt, "
-                "removed_at, rewrites, verified_at FROM uploads WHERE id = ?",
+                "removed_at, rewrites, verified_at, route FROM uploads WHERE id = ?",
                 *values,
             )
 

@@ -319,6 +319,7 @@ def test_a_copy_waits_for_another_of_its_device_and_is_pending_meanwhile(site):
     status, _, pending = begin(site, key=key)
     is_free.set()
     reading.result(20)
+    site.receiver.settings = replace(site.settings, verify_wait_s=20)
 
     assert (pending is not None, status.received.to_pairs()) == (True, [])
     assert begin(site, key=key)[0].received.to_pairs() == [[0, len(BEFORE)]]
