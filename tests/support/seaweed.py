@@ -89,8 +89,8 @@ class Seaweed:
         """Return the name of one more bucket, new."""
         self._count += 1
         name = f"more-{self._count}"
-        asked = Bucket(self.of(""))
-        asked._client.create_bucket(Bucket=name)
+        asked = Bucket(self.of("").sibling(f"s3://{name}"))
+        asked._ask("create_bucket", name)
         asked.close()
         return name
 
