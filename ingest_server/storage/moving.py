@@ -51,6 +51,9 @@ class MovingBlobs(Blobs):
     def identify(self, agree: Callable[[str], str] = str) -> str | None:
         return self.now.identify(agree)
 
+    def is_begun(self) -> bool:
+        return self.now.is_begun()  # whoever moved the facts has begun it
+
     def check_identity(self, target: str) -> None:
         if not _is_elsewhere(target):
             self.before.check_identity(target)

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from ingest_server.core.names import joined
 from ingest_server.core.record import State, UploadRecord, end_of
 from ingest_server.core.routes import place_of
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
@@ -152,7 +153,11 @@ def shorten(store: StateStore, blobs: Blobs) -> tuple[int, int]:
 
 
 def _looked_at(state: StateStore, blobs: Blobs) -> Iterator[tuple[UploadRecord, int | None]]:
-    """Yield each unfinished upload with how far its bytes reach; not those whose own place is away."""
+    """Yield each unfinished upload with how far its bytes reach; not those whose own place is away.
+
+    Where nothing is there, the place is asked whether it is the one that is known: of one that was emptied, or
+    that is another, no upload has lost anything yet.
+    """
     away: set[str] = set()
     for record in state.in_states(*_UNFINISHED):
         place = place_of(record.route)
@@ -160,6 +165,8 @@ def _looked_at(state: StateStore, blobs: Blobs) -> Iterator[tuple[UploadRecord, 
             continue
         try:
             length = blobs.part_length(record.id)
+            if length is None:
+                blobs.check_identity(joined(place, record.id))
         except OSError as error:
             if not place:
                 raise

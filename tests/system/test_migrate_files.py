@@ -261,6 +261,16 @@ def test_no_server_starts_that_could_not_reach_the_files(site):
         server.stop()
 
 
+def test_a_bucket_that_was_emptied_during_the_move_is_not_begun_anew(site):
+    assert site.migrate() == 0
+    site.bucket.delete_all([one.key for one in site.bucket.listed(site.place.prefix)])
+
+    with pytest.raises(StateLostError, match="is empty, but the database knows of uploads there"):
+        IngestServer(load(site.config, environ={}))
+
+    assert list(site.bucket.listed(site.place.prefix)) == []
+
+
 def test_the_way_back_is_open_until_the_first_upload(site, capsys):
     assert site.migrate() == 0
     assert site.migrate("--back") == 0

@@ -15,7 +15,9 @@ from ingest_server.core.errors import StorageError
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.memory.state import MemoryState
 from ingest_server.storage.s3.blobs import S3Blobs
+from ingest_server.storage.s3.bucket import Bucket
 from ingest_server.storage.s3.places import S3Places
+from ingest_server.upkeep.recovery import settle_lost
 from tests.support.processes import toml
 from tests.support.s3_keys import content_of, keys_below, put_object
 from tests.support.s3_proxy import answer, proxy_to
@@ -302,6 +304,27 @@ def test_a_route_within_a_place_where_uploads_are_is_refused(field):
     places = S3Places(S3Blobs(field.own), [f"{field.other}/deeper"], state)
     with closing(places), pytest.raises(StorageError, match=within):
         places.prepare()
+
+
+def test_a_place_that_was_emptied_is_neither_begun_anew_nor_believed(field):
+    state = MemoryState()
+    place = str(field.other)
+    record = UploadRecord("u" * 32, "cam", "k", "a", "", "2026-11-29T00:00:00Z", route=place)
+    with closing(S3Places(S3Blobs(field.own), [place], state)) as places:
+        places.prepare()
+        places.identify()
+        state.run(lambda rows: rows.insert(record))
+        places.create_part(record.id, place)
+        bucket = Bucket(field.other)
+        bucket.delete_all([one.key for one in bucket.listed(field.other.prefix)])
+        bucket.close()
+
+        failed = settle_lost(state, places)
+        with pytest.raises(StorageError, match=f"{place} is empty, but the database knows of"):
+            places.identify()
+
+    assert (failed, state.get(record.id).state) == (0, "open")
+    assert keys_below(field.other, "") == []
 
 
 @pytest.mark.long

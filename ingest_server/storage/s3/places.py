@@ -137,10 +137,18 @@ class S3Places(Blobs):
         """As `Blobs` says; the places of the rules are this server's from then on.
 
         Raises:
-            StorageError: one is another server's.
+            StorageError: one is another server's, or has lost what was in it.
         """
         found = self._own.identify(agree)
+        used = {
+            place_of(route) for route in self._known.routes()
+        }  # before another replica adds to it
         for name in self._named:
+            if name in used and not self.place(name).is_begun():
+                raise StorageError(
+                    f"{name} is empty, but the database knows of uploads there. Nothing was changed. Bring back "
+                    "what was in the bucket. If it is lost, let no [[route]] lead there: all other uploads go on"
+                )
             refuse_anothers(name, self.place(name).routed_from(found), {"id": found})
         return found
 
