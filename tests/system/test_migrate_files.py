@@ -18,7 +18,7 @@ from ingest_server.storage.sql.relocation import Relocation
 from tests.support.processes import SERVER, toml
 from tests.support.s3_proxy import Standstill, answer, flip_sent, flipped, proxy_to, stored_as
 from tests.support.seaweed import seaweed
-from tests.support.secured import complete, create, put, secured
+from tests.support.secured import complete, create, put, secured, upload
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
@@ -241,6 +241,22 @@ def test_a_file_that_somebody_moved_away_holds_nothing_up(site, capsys):
 
     assert "b.mp4 is in neither place" in capsys.readouterr().err
     assert set(site.objects()) == {"a.mp4", "empty.mp4"}
+
+
+def test_what_a_rule_sends_to_another_bucket_meanwhile_is_not_looked_for(site, capsys):
+    assert site.migrate() == 0
+    rule = {"match": "drone-7", "bucket": site.place.bucket, "prefix": f"raw/{site.place.prefix}"}
+    with secured(site.folder, storage=load_storage(site), route=[rule]) as server:
+        receipt = upload(server.device("drone-7"), b"raw", name="raw.mp4")
+    assert receipt["published_as"].startswith(f"s3://{site.place.bucket}/raw/")
+    capsys.readouterr()
+
+    assert site.migrate() == 0
+
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "Copying 3 files, 9.4 MB." in said.out
+    assert site.source() is None
 
 
 def test_no_server_starts_that_could_not_reach_the_files(site):

@@ -6,12 +6,17 @@ import json
 from dataclasses import dataclass
 
 from ingest_server.core.record import State
+from ingest_server.core.routes import ELSEWHERE
 from ingest_server.storage.interface import Reading
 from ingest_server.storage.sql.state import SqlState
 from ingest_server.storage.sql.writes import SqlTransaction
 from upload_protocol.messages import Receipt
 
-_WAITING = "verified_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM carried WHERE upload_id = id)"
+_WAITING = (
+    f"verified_at IS NOT NULL AND substr(route, 1, {len(ELSEWHERE)}) != '{ELSEWHERE}' "
+    "AND NOT EXISTS (SELECT 1 FROM carried WHERE upload_id = id)"
+)
+"""What a rule sends to a bucket of its own was never anywhere else."""
 Place = tuple[str, str]
 """How far somebody has come in the files: when one was verified, and its upload."""
 BEGINNING: Place = ("", "")
