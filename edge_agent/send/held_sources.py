@@ -35,6 +35,8 @@ class HeldSources:
         self._most = most
         self._in_hand: dict[int, str] = {}
         """Lane -> the recording that it has open."""
+        self._open: dict[int, Source] = {}
+        """Lane -> its open file."""
         self._deleted: dict[str, Source] = {}
         self._begun: tuple[str, ...] = ()
         """Recordings that are kept open beside, for they were begun."""
@@ -58,14 +60,19 @@ class HeldSources:
         """The recordings that there is no other way to than the open file."""
         return tuple(self._deleted)
 
-    def is_elsewhere(self, lane: int, recording_id: str) -> bool:
-        """Return whether another lane than *lane* has a recording's file open."""
-        return any(one == recording_id and other != lane for other, one in self._in_hand.items())
+    def elsewhere(self, lane: int, recording: Recording) -> Source | None:
+        """Return the file that another lane than *lane* has open of *recording*; None: none has."""
+        lanes = (one for one, its in self._in_hand.items() if its == recording.id and one != lane)
+        return next((self._open[one] for one in lanes if one in self._open), None)
 
     def take_up(self, lane: int, recording: Recording) -> None:
         """Note that *lane* is about to open a recording's file: whoever misses the file asks whether it is held."""
         self._in_hand[lane] = recording.id
         self._tell()
+
+    def opened(self, lane: int, source: Source) -> None:
+        """Note what *lane* has opened."""
+        self._open[lane] = source
 
     def put_down(self, lane: int, recording: Recording, source: Source) -> None:
         """Close *source*, unless its file was deleted and is held from here on."""
@@ -84,7 +91,7 @@ class HeldSources:
 
     def has_none(self, lane: int) -> None:
         """Note that *lane* has nothing open."""
-        self._in_hand.pop(lane, None)
+        self._forget(lane)
         self._tell()
 
     def hold(self, lane: int | None, recording: Recording, source: Source) -> bool:
@@ -102,7 +109,7 @@ class HeldSources:
             return False
         self._store.update(recording, problem=SOURCE_DELETED, detail=_DETAIL)
         if lane is not None:
-            self._in_hand.pop(lane, None)
+            self._forget(lane)
         self._deleted[recording.id] = source
         log.info("upload.source_held", recording_id=recording.id, path=printable(recording.path))
         self._tell()
@@ -129,6 +136,10 @@ class HeldSources:
     def is_low(self) -> bool:
         """Whether the disk needs the room of what was deleted."""
         return ProblemCode.DISK_LOW in self._activity.problems
+
+    def _forget(self, lane: int) -> None:
+        self._in_hand.pop(lane, None)
+        self._open.pop(lane, None)
 
     def _tell(self) -> None:
         self._activity.hold(

@@ -46,13 +46,9 @@ class SourceInHand:
         if self._source is None:
             self._source = self._open_noted(recording)
             self._source.reads_on = True
+            self._held.opened(self._lane, self._source)
             self._recording = recording
         source = self._source
-        is_another = source.identity.inode != recording.identity.inode
-        if is_another and self._held.is_elsewhere(self._lane, recording.id):
-            self.close()
-            msg = "another file has its name; the lane that has it open is about to notice"
-            raise SourceVanishedError(msg)
         source.check(recording.identity)
         if source.is_deleted:
             if not self._held.hold(self._lane, recording, source):
@@ -66,7 +62,12 @@ class SourceInHand:
         """Open its file, noted before: whoever misses it from here on leaves it to this lane."""
         self._held.take_up(self._lane, recording)
         try:
-            return self._open(recording.path)
+            source = self._open(recording.path)
+            other = self._held.elsewhere(self._lane, recording)
+            if other is None or other.identity.is_same_file(source.identity):
+                return source
+            source.close()  # another file has the name: what has been begun is read to its end
+            return other.again()
         except SourceError:
             self._held.has_none(self._lane)
             raise

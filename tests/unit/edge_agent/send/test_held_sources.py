@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.base.activity import Activity
-from edge_agent.base.errors import LinkDownError, SourceVanishedError
+from edge_agent.base.errors import LinkDownError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
@@ -78,7 +78,9 @@ def test_a_file_in_whose_place_another_one_is_put_while_it_is_sent_arrives_whole
     assert open_files(lane) == []
 
 
-def test_a_lane_that_opens_the_file_put_in_its_place_waits_for_the_one_that_has_it_open(lane):
+def test_a_lane_that_comes_to_a_file_that_was_replaced_meanwhile_reads_what_the_other_one_has_open(
+    lane,
+):
     recording = lane.record("a.mp4", CONTENT)
     held = HeldSources(lane.store, Activity(), lambda: 2)
     first, second = (SourceInHand(number, Source.open, held) for number in range(2))
@@ -87,13 +89,25 @@ def test_a_lane_that_opens_the_file_put_in_its_place_waits_for_the_one_that_has_
     newer.write_bytes(b"the next one")
     newer.replace(lane.media / "a.mp4")
 
-    with pytest.raises(SourceVanishedError, match="another file has its name"):
-        second.take(recording)
-    first.take(recording)
-    recording = lane.now(recording)
-
     assert second.take(recording).read(0, len(CONTENT)) == CONTENT
+    recording = lane.now(recording)
+    assert first.take(recording).read(0, len(CONTENT)) == CONTENT
+    first.let_go()
     held.close()
+    assert open_files(lane) == []
+
+
+def test_a_file_that_fat_has_numbered_anew_since_it_was_found_is_read_by_all_lanes(lane):
+    recording = lane.record("a.mp4", CONTENT)
+    before = replace(recording.identity, inode=recording.identity.inode + 1)
+    recording = lane.store.update(recording, identity=before)
+    held = HeldSources(lane.store, Activity(), lambda: 2)
+    lanes = [SourceInHand(number, Source.open, held) for number in range(2)]
+
+    assert [one.take(recording).read(0, len(CONTENT)) for one in lanes] == [CONTENT, CONTENT]
+
+    for one in lanes:
+        one.let_go()
     assert open_files(lane) == []
 
 
