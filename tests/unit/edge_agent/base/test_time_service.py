@@ -79,9 +79,9 @@ def test_where_the_kernel_may_not_be_asked_timedated_is_believed(is_set, bus, tm
     assert (said.stdout, said.returncode) == (f"{is_set}\n", 0), said.stderr
 
 
-def test_a_set_clock_is_asked_for_again_after_ten_minutes_and_not_before(
-    monkeypatch, bus, tmp_path
-):
+@pytest.fixture
+def service(monkeypatch, bus, tmp_path):
+    """Ask a timedated that says that the clock is set, at 0 s, and end that."""
     for name, value in bus.environment.items():
         monkeypatch.setenv(name, value)
     running = timedated(bus, ShiftedClock(tmp_path / "clock"), is_set=True)
@@ -89,6 +89,19 @@ def test_a_set_clock_is_asked_for_again_after_ten_minutes_and_not_before(
     assert service.is_set(0.0, wall_s=NOW)
     running.kill()
     running.wait(10)
+    return service
+
+
+def test_a_clock_that_is_not_set_any_more_is_noticed_after_ten_minutes_and_not_before(
+    service, bus, tmp_path
+):
+    timedated(bus, ShiftedClock(tmp_path / "clock"), is_set=False)
 
     assert service.is_set(599.0, wall_s=NOW)
     wait_for(lambda: not service.is_set(601.0, wall_s=NOW), "timedated has been asked again")
+
+
+def test_where_nobody_answers_any_more_the_clock_is_believed_for_an_hour(service):
+    asked = [service.is_set(at_s, wall_s=NOW) for at_s in (601.0, 3_599.0, 3_601.0)]
+
+    assert asked == [True, True, False]
