@@ -78,10 +78,6 @@ class CommandData:
             ServerError: there is none.
         """
         data_dir = self.config(options).server.data_dir
-        if not data_dir.is_dir():
-            raise ServerError(
-                f"There is no data folder {data_dir}: see [server] data_dir, or --data-dir."
-            )
         become_owner(data_dir)
         return data_dir
 
@@ -123,7 +119,15 @@ def make_folder(data_dir: Path) -> None:
 
 
 def become_owner(data_dir: Path) -> None:
-    """Go on as the owner of the data folder, so that no file is left that the server cannot write."""
+    """Go on as the owner of the data folder, so that no file is left that the server cannot write.
+
+    Raises:
+        ServerError: there is none.
+    """
+    if not data_dir.is_dir():
+        raise ServerError(
+            f"There is no data folder {data_dir}: see [server] data_dir and [storage] before, or --data-dir."
+        )
     owner = data_dir.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_host.clock import SystemClock, rfc3339
 from ingest_server.assembly.bytes_place import bucket_of
@@ -33,6 +34,9 @@ from ingest_server.storage.sql.relocation import Relocation, Source, begin, end
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite.carrying import Table, tables
 from ingest_server.storage.sqlite.fleet import SqliteFleet
+
+if TYPE_CHECKING:
+    from ingest_server.storage.s3.blobs import S3Blobs
 
 _OURS_ALONE = frozenset({"relocation", "carried", "uptime"})
 """Tables of the database that are not carried row by row."""
@@ -80,6 +84,18 @@ def carries_facts(old: ServerConfig, new: ServerConfig) -> bool:
 def count_rows(old: ServerConfig) -> int:
     """Return how many rows are to be carried."""
     return sum(table.count for table, _ in all_tables(old.server.data_dir))
+
+
+def try_database(new: ServerConfig) -> None:
+    """Try whether the facts could come to the database that *new* names; nothing is changed there.
+
+    Raises:
+        ServerError: they could not; it says what to do.
+    """
+    postgres_state()
+    from ingest_server.storage.postgres.carrying import try_out
+
+    try_out(new.storage.state or "")
 
 
 def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
@@ -160,12 +176,20 @@ def _place_of(old: ServerConfig, new: ServerConfig) -> str:
         return folder_id(old.server.data_dir)
     with closing(bucket_of(new)) as bucket:
         bucket.prepare()
-        if next(bucket.published_names(), None) is not None or bucket.part_ids():
-            raise StorageError(
-                f"{new.storage.blobs} has files already. Nothing was changed: name a prefix that nobody has "
-                "used"
-            )
+        refuse_used(bucket)
         return bucket.identify()
+
+
+def refuse_used(bucket: S3Blobs) -> None:
+    """Refuse a prefix below which there are files.
+
+    Raises:
+        StorageError: there are.
+    """
+    if next(bucket.published_names(), None) is not None or bucket.part_ids():
+        raise StorageError(
+            f"{bucket.place} has files already. Nothing was changed: name a prefix that nobody has used"
+        )
 
 
 def _carry(old: ServerConfig, new: ServerConfig, mark: Mark, watch: Watcher) -> None:

@@ -14,7 +14,14 @@ from edge_host.clock import Clock, SystemClock
 from ingest_server.assembly.bytes_place import bucket_of
 from ingest_server.assembly.command_data import CommandData, become_owner
 from ingest_server.assembly.data_folder import open_as_it_is, postgres_state
-from ingest_server.assembly.moving_facts import carries_facts, count_rows, move_facts, undo
+from ingest_server.assembly.moving_facts import (
+    carries_facts,
+    count_rows,
+    move_facts,
+    refuse_used,
+    try_database,
+    undo,
+)
 from ingest_server.assembly.moving_files import (
     Copied,
     FilesMove,
@@ -127,6 +134,8 @@ class MigrateCommand(Commands):
                 arrived = sum(before.part_length(one) or 0 for one in unfinished)
         with closing(bucket_of(new)) as bucket:
             bucket.prepare()
+            if not is_begun:
+                refuse_used(bucket)
             for missing in bucket.try_out():
                 self._complain(missing)
             rate = rate or tried_rate(bucket, self._clock)
@@ -146,6 +155,7 @@ class MigrateCommand(Commands):
         if not carries_facts(old, new):
             print("Facts:  stay where they are; the server has to stand still for some seconds.")
             return
+        try_database(new)
         rows = count_rows(old)
         print(
             f"Facts:  {counted(rows, 'row')}: the server has to stand still for about "

@@ -9,12 +9,15 @@ import psycopg
 import pytest
 
 from edge_host.clock import SystemClock
+from ingest_server import cli
 from ingest_server.assembly.data_folder import open_state
 from ingest_server.auth.tokens import issue
 from ingest_server.config import load
 from ingest_server.core.errors import StateLostError
 from ingest_server.server import IngestServer
+from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.transactions import PostgresState
+from ingest_server.storage.s3.bucket import Bucket
 from tests.support.core_site import new_key
 from tests.support.moving import Move
 from tests.support.postgres import postgres
@@ -113,6 +116,41 @@ def test_facts_that_a_crash_has_not_committed_are_moved_again_and_nobody_starts_
         assert move.migrate().returncode == 0
         with closing(PostgresState.open(move.url)) as state:
             assert [one.device for one in state.access.tokens()] == ["drone-1"]
+
+
+def test_a_dry_run_refuses_what_the_move_would_refuse_and_changes_nothing(
+    tmp_path, store, database, capsys
+):
+    def dry_run(config) -> str:
+        to = ["--config", str(move.old.config), "--to", str(config), "--dry-run"]
+        assert cli.main(["migrate", *to]) == 1
+        return capsys.readouterr().err
+
+    with closing(Move(tmp_path, store, database)) as move:
+        open_state(move.data_dir).close()
+        with closing(FileBlobs(move.data_dir)) as files:
+            files.prepare()
+        there = os.listdir(move.data_dir)
+        nowhere = tmp_path / "nowhere"
+        storage = {"state": move.url, "before": move.data_dir, **store.settings(move.place)}
+        for number, (changed, said) in enumerate(
+            (
+                ({"state": f"postgresql://ingest@/postgres?host={nowhere}"}, f"{nowhere}/.s.PGSQL"),
+                ({"before": nowhere}, f"There is no data folder {nowhere}"),
+            )
+        ):
+            assert said in dry_run(
+                move.server(tmp_path / f"{number}", {**storage, **changed}).config
+            )
+        with closing(Bucket(store.of(move.place.prefix))) as bucket:
+            bucket.put(f"{move.place.prefix}somebodys", b"a")
+        assert f"{move.place} has files already" in dry_run(move.new.config)
+        assert PostgresState.is_unbegun(move.url)
+
+        with closing(PostgresState.open(move.url)) as state:
+            state.access.add_token(issue("drone-1", SystemClock().now_utc()).record)
+        assert "in use already: name one that is empty" in dry_run(move.new.config)
+        assert sorted(os.listdir(move.data_dir)) == sorted(there)
 
 
 @pytest.mark.nightly

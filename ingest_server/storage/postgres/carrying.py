@@ -54,12 +54,7 @@ class Carrying:
                 "Another `ingest-server migrate` is filling this database: wait for it"
             )
         self._ask("LOCK TABLE uploads, tokens, users, folder IN EXCLUSIVE MODE")
-        for name in ("uploads", "tokens", "users", "folder", "devices"):
-            if self._ask(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(name))):
-                raise StateError(
-                    "The database that [storage] state names is in use already: name one that is empty. "
-                    "Nothing was changed"
-                )
+        _refuse_used(self._connection)
 
     def take(self, table: Rows, name: str | None = None) -> int:
         """Take every row of a table; return how many there were.
@@ -119,6 +114,24 @@ class Carrying:
         return [] if cursor.description is None else cursor.fetchall()
 
 
+def try_out(url: str) -> None:
+    """Try whether `carry` could begin; nothing that this makes stays, and nobody waits for it.
+
+    Raises:
+        StateError: the database is in use, or does not let us make tables.
+    """
+    where = without_password(url)
+    try:
+        with (
+            closing(connections.connect_patiently(url)) as connection,
+            connection.transaction(force_rollback=True),
+        ):
+            _refuse_used(connection)  # first: tables that somebody uses are not touched
+            make_tables(connection, where)
+    except psycopg.Error as error:
+        raise connections.unusable(error, where) from error
+
+
 def carry(url: str, work: Callable[[Carrying], None]) -> None:
     """Run *work* on tables that are made for it; what it takes is there, durable, on return, or nothing of it.
 
@@ -126,10 +139,11 @@ def carry(url: str, work: Callable[[Carrying], None]) -> None:
         StateError: the database is in use, another command is at it, or it failed.
     """
     try:
-        with (
-            closing(connections.connect_patiently(url)) as connection,
-            connection.transaction(),
-        ):
+        begun = connections.connect_patiently(url)
+    except psycopg.Error as error:
+        raise connections.unusable(error, without_password(url)) from error
+    try:
+        with closing(begun) as connection, connection.transaction():
             row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
             if row != (True,):
                 raise StateError(
@@ -145,6 +159,18 @@ def carry(url: str, work: Callable[[Carrying], None]) -> None:
             f"The facts were not carried over: {failed.detail}. The database is as empty as it was; mend "
             "that, and run this again"
         ) from error
+
+
+def _refuse_used(connection: Connection) -> None:
+    for name in ("uploads", "tokens", "users", "folder", "devices"):
+        if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() == (None,):
+            continue
+        found = connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(name)))
+        if found.fetchone() is not None:
+            raise StateError(
+                "The database that [storage] state names is in use already: name one that is empty. "
+                "Nothing was changed"
+            )
 
 
 def _maker(kind: str) -> Callable[[Any], Any]:

@@ -300,7 +300,8 @@ def test_a_command_in_a_folder_without_a_server_says_so_and_makes_nothing(operat
 
     assert (code, out) == (EXIT_FAILED, "")
     assert (
-        f"There is no data folder {operator.data_dir}: see [server] data_dir, or --data-dir." in err
+        f"There is no data folder {operator.data_dir}: see [server] data_dir and [storage] before, or --data-dir."
+        in err
     )
 
     operator.data_dir.mkdir()
