@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from ingest_server.assembly.bytes_place import look_at_blobs
 from ingest_server.assembly.data_folder import FLEET, open_facts
+from ingest_server.assembly.relocated import refuse_moved
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import ServerError
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
@@ -68,14 +71,16 @@ class CommandData:
         """Open what devices have reported, beside a server that may be running; None: none has."""
         if self.config(options).storage.state is not None:
             return self.state(options).fleet(closes=True)
-        path = self.config(options).server.data_dir / FLEET
+        folder = self.folder(options)
+        refuse_moved(self.config(options))
+        path = folder / FLEET
         return SqliteFleet(path, begins_anew=False) if path.exists() else None
 
     def folder(self, options: argparse.Namespace) -> Path:
         """Return the data folder, for a command that works on what is there, as its owner.
 
         Raises:
-            ServerError: there is none.
+            ServerError: there is none, or it is closed to whoever gave the command.
         """
         data_dir = self.config(options).server.data_dir
         become_owner(data_dir)
@@ -118,19 +123,49 @@ def make_folder(data_dir: Path) -> None:
         raise ServerError(msg) from error
 
 
-def become_owner(data_dir: Path) -> None:
+def enter(data_dir: Path) -> bool:
     """Go on as the owner of the data folder, so that no file is left that the server cannot write.
 
+    Returns:
+        Whether there is such a folder.
+
     Raises:
-        ServerError: there is none.
+        ServerError: it is closed to us.
     """
-    if not data_dir.is_dir():
+    try:
+        owner = data_dir.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ServerError(
+            f"The data folder {data_dir} cannot be reached: {error.strerror}."
+        ) from error
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    if not os.access(data_dir, os.R_OK | os.X_OK, effective_ids=True):
+        raise ServerError(
+            f"The data folder {data_dir} is closed to you. Run the command as root, or as the user that the "
+            f"server runs as: {_name_of(owner.st_uid)}."
+        )
+    return stat.S_ISDIR(owner.st_mode)
+
+
+def become_owner(data_dir: Path) -> None:
+    """Go on as the owner of the data folder, which there has to be.
+
+    Raises:
+        ServerError: there is none, or it is closed to us.
+    """
+    if not enter(data_dir):
         raise ServerError(
             f"There is no data folder {data_dir}: see [server] data_dir and [storage] before, or --data-dir."
         )
-    owner = data_dir.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        return
-    os.setgroups([])
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"number {uid}"

@@ -48,7 +48,12 @@ class Mark:
             return cls(**json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
+            raise StateLostError(
+                f"Whether {folder} was moved cannot be read ({NAME} in it: {error.strerror}). Nothing was changed. "
+                "Is it a folder of the user that the server runs as, and does its disk work?"
+            ) from error
+        except (ValueError, TypeError) as error:
             raise StateLostError(
                 f"{path} says where this folder was moved to, and cannot be read ({error}). Nothing was "
                 "changed. Write it back from a copy, or see docs/migrate.md for the way back"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from ingest_server.assembly.bytes_place import is_unused, left_places, look_at_place
+from ingest_server.assembly.command_data import enter
 from ingest_server.assembly.data_folder import DATABASE
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import Refused, ServerError
@@ -41,6 +42,12 @@ class CheckCommand(Commands):
     def _lines(self, options: argparse.Namespace) -> Iterator[Line]:
         config = self._config(options)
         yield "OK", "config", "read" if options.config is None else f"read from {options.config}"
+        try:
+            if config.storage.state is None or config.storage.blobs is None:
+                enter(config.server.data_dir)
+        except ServerError as error:
+            yield "FAIL", "folder", str(error)
+            return
         yield from self._database(options, config)
         for place in (None, *config.places):
             yield from self._store(config, place)

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from edge_host.clock import SystemClock
 from edge_host.command_line import EXIT_DONE, EXIT_FAILED
 from ingest_server.assembly.bytes_place import is_without_published, look_at_blobs
-from ingest_server.assembly.command_data import become_owner
+from ingest_server.assembly.command_data import enter
 from ingest_server.assembly.data_folder import open_facts
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import shown
@@ -39,11 +39,11 @@ class VerifyCommand(Commands):
     def _verify(self, options: argparse.Namespace) -> int:
         config = self._config(options)
         data_dir = config.server.data_dir
+        enter(data_dir)
         # A token makes the database; the first start of the server makes the folder.
         if is_without_published(config):
             self._complain(f"nothing was ever stored in {data_dir}: no server has run with it")
             return EXIT_FAILED
-        become_owner(data_dir)
         report, bar = Report(), Bar(sys.stderr, SystemClock().now_s, shown)
         with (
             closing(open_facts(config)) as state,

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from edge_host.command_line import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from edge_host.command_line import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from ingest_server.assembly.relocated import Mark
 from ingest_server.operate import devices
 from tests.support.console import Operator
 from tests.support.fleet import Site, state
@@ -173,6 +174,7 @@ def test_a_fetch_that_cannot_be_says_why(operator, site, words, code, told):
 
 @pytest.mark.parametrize("words", [["events"], ["fetch", "drone-1", "x"]])
 def test_where_no_device_has_reported_that_is_said(operator, words):
+    operator.data_dir.mkdir()
     code, _, err = operator.run(*words)
 
     assert code == EXIT_FAILED
@@ -188,3 +190,14 @@ def test_a_damaged_database_is_left_to_the_server(operator):
     assert code == EXIT_FAILED
     assert "fleet.db" in err
     assert [one.name for one in operator.data_dir.glob("fleet*")] == ["fleet.db"]
+
+
+@pytest.mark.parametrize("words", [["events"], ["fetch", "drone-1", "x"], ["devices"]])
+def test_a_folder_that_was_moved_knows_no_device_any_more(operator, site, words):
+    moved = Mark("1", "there", "postgresql://db/x", None, "2026-11-29T00:00:00Z")
+    moved.write(operator.data_dir)
+
+    code, out, err = operator.run(*words)
+
+    assert (code, out) == (EXIT_CONFIG, "")
+    assert "was moved to postgresql://db/x" in err
