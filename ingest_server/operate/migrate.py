@@ -12,7 +12,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from edge_host.clock import Clock, SystemClock
 from ingest_server.assembly.bytes_place import bucket_of
-from ingest_server.assembly.command_data import CommandData, enter
+from ingest_server.assembly.command_data import CommandData, become_owner
 from ingest_server.assembly.data_folder import open_as_it_is, postgres_state
 from ingest_server.assembly.moving_facts import (
     carries_facts,
@@ -88,7 +88,7 @@ class MigrateCommand(Commands):
         now = self._config(options)
         new = now if options.to is None else load(options.to, environ=os.environ)
         folder = new.storage.before or now.server.data_dir
-        enter(folder)
+        become_owner(folder)
         mark = Mark.of(folder)
         if mark is not None and not mark.leads_to(new):
             raise ServerError(
