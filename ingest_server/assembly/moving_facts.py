@@ -25,12 +25,12 @@ from ingest_server.assembly.data_folder import (
     open_state,
     postgres_state,
 )
-from ingest_server.assembly.relocated import Mark, remove_mark
+from ingest_server.assembly.relocated import Mark
 from ingest_server.config import ServerConfig
 from ingest_server.core.errors import ServerError, StateError, StorageError
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.text import without_password
-from ingest_server.storage.sql.relocation import Relocation, Source, begin, end
+from ingest_server.storage.sql.relocation import Relocation, Source, begin
 from ingest_server.storage.sql.writes import SqlTransaction
 from ingest_server.storage.sqlite.carrying import Table, tables
 from ingest_server.storage.sqlite.fleet import SqliteFleet
@@ -105,7 +105,7 @@ def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
         ServerError: a server runs, or a place cannot be used; it says what to do.
     """
     carries, folder = carries_facts(old, new), old.server.data_dir
-    with _held(folder):
+    with held(folder):
         mark = Mark(
             secrets.token_hex(16),
             _place_of(old, new),
@@ -119,35 +119,9 @@ def move_facts(old: ServerConfig, new: ServerConfig, watch: Watcher) -> None:
             _stay(old, mark)
 
 
-def undo(old: ServerConfig, new: ServerConfig, mark: Mark) -> None:
-    """Let the folder be used as it was, where nothing has come to the new places meanwhile.
-
-    Raises:
-        ServerError: something has, or a server runs.
-    """
-    folder = old.server.data_dir
-    with _held(folder), closing(open_as_it_is(new)) as state:
-        since = "SELECT 1 FROM uploads WHERE created_at >= ? OR verified_at >= ? LIMIT 1"
-        if state.rows(since, mark.at, mark.at):
-            raise ServerError(
-                f"Uploads have begun or ended since {mark.at}, which {folder} knows nothing of. Nothing was "
-                "changed. How to go back by hand is in docs/migrate.md"
-            )
-        if mark.state is None:
-            name = folder_id(folder)
-
-            def job(transaction: SqlTransaction) -> None:
-                end(transaction)
-                if old.storage.state is not None:
-                    transaction.write("UPDATE folder SET id = ?", name)
-
-            state.run(job)
-        remove_mark(folder)
-
-
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Let no server use *folder* as long as the body runs.
+def held(folder: Path) -> Iterator[FileBlobs]:
+    """Let no server use *folder* as long as the body runs, which gets its files.
 
     Raises:
         ServerError: one does; or the disk failed.
@@ -163,7 +137,7 @@ def _held(folder: Path) -> Iterator[None]:
             "once a server answers; --dry-run says how long the facts take"
         ) from error
     try:
-        yield
+        yield holding
     except OSError as error:
         raise ServerError(f"The facts were not moved: {error}. Run this again") from error
     finally:

@@ -20,7 +20,6 @@ from ingest_server.assembly.moving_facts import (
     move_facts,
     refuse_used,
     try_database,
-    undo,
 )
 from ingest_server.assembly.moving_files import (
     Copied,
@@ -31,6 +30,7 @@ from ingest_server.assembly.moving_files import (
 )
 from ingest_server.assembly.pace import Pace
 from ingest_server.assembly.relocated import Mark, is_carried
+from ingest_server.assembly.way_back import undo
 from ingest_server.config import ServerConfig, load
 from ingest_server.core.errors import ServerError
 from ingest_server.operate.commands import Commands, Parser, Parsers

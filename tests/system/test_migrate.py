@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from ingest_server.assembly.data_folder import open_state
 from ingest_server.auth.tokens import issue
 from ingest_server.config import load
 from ingest_server.core.errors import StateLostError
+from ingest_server.core.record import UploadRecord
 from ingest_server.server import IngestServer
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.postgres.transactions import PostgresState
@@ -21,9 +23,10 @@ from ingest_server.storage.s3.bucket import Bucket
 from tests.support.core_site import new_key
 from tests.support.moving import Move
 from tests.support.postgres import postgres
-from tests.support.processes import Agent, wait_for
+from tests.support.processes import SERVER, Agent, wait_for
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put, upload
+from upload_protocol.ranges import ByteRange, RangeSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MIB = 1024 * 1024
@@ -151,6 +154,34 @@ def test_a_dry_run_refuses_what_the_move_would_refuse_and_changes_nothing(
             state.access.add_token(issue("drone-1", SystemClock().now_utc()).record)
         assert "in use already: name one that is empty" in dry_run(move.new.config)
         assert sorted(os.listdir(move.data_dir)) == sorted(there)
+
+
+def test_there_is_no_way_back_from_facts_that_the_folder_does_not_have(
+    tmp_path, store, database, capsys
+):
+    with closing(Move(tmp_path, store, database)) as move:
+        move.new = move.server(tmp_path / "facts", {"state": move.url})
+        command = [str(one) for one in move.command()[len(SERVER) :]]
+        record = UploadRecord(
+            "a" * 32, "drone-1", "k", "a.mp4", "", "2026-11-29T00:00:00Z", length=9
+        )
+        more = replace(record, received=RangeSet([ByteRange(0, 9)]))
+        with closing(open_state(move.data_dir)) as state:
+            state.run(lambda rows: rows.insert(record))
+        assert cli.main(command) == 0
+
+        with closing(PostgresState.open(move.url)) as state:
+            state.run(lambda rows: rows.save(more))
+            assert cli.main([*command, "--back"]) == 1
+            assert "Uploads have begun or ended since" in capsys.readouterr().err
+            state.run(lambda rows: rows.save(record))
+            token = issue("drone-2", SystemClock().now_utc()).record
+            state.access.add_token(token)
+            assert cli.main([*command, "--back"]) == 1
+            assert "Tokens were made or revoked since" in capsys.readouterr().err
+            state.run(lambda rows: rows.write("DELETE FROM tokens"))
+
+        assert cli.main([*command, "--back"]) == 0
 
 
 @pytest.mark.nightly

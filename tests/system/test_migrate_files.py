@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -296,11 +297,29 @@ def test_the_way_back_is_open_until_the_first_upload(site, capsys):
 
     assert site.migrate() == 0
     with secured(site.folder, storage=load_storage(site)) as server:
-        create(server.device("drone-3"), name="d.mp4", length=10)
+        drone = server.device("drone-3")
+        create(drone, name="d.mp4", length=10)
+    marked(site, at="2040-01-01T00:00:00Z")  # the clock was set back since
     capsys.readouterr()
 
     assert site.migrate("--back") == 1
-    assert "Uploads have begun or ended since" in capsys.readouterr().err
+    assert "Uploads have begun or ended since 2040" in capsys.readouterr().err
+
+
+def test_there_is_no_way_back_from_a_file_that_the_bucket_alone_has(site, capsys):
+    assert site.migrate() == 0
+    with secured(site.folder, storage=load_storage(site)) as server:
+        upload(server.device("drone-3"), b"new", name="d.mp4")
+    marked(site, at="2040-01-01T00:00:00Z")
+    capsys.readouterr()
+
+    assert site.migrate("--back") == 1
+    assert "Uploads have begun or ended since 2040" in capsys.readouterr().err
+
+
+def marked(site, **said):
+    path = site.data_dir / "moved-to"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
 
 
 def load_storage(site) -> dict[str, str]:
