@@ -193,6 +193,11 @@ class FilesMove:
                 partial(self._chunks, source, receipt),
                 told_beside(record, receipt),
             )
+        except NotADirectoryError as error:
+            raise SpoiledError(
+                "its name is longer than that of an object can be (1024 bytes). It stays where it is, "
+                "and is served from there as long as [storage] before is set"
+            ) from error
         finally:
             source.close()
 

@@ -108,7 +108,7 @@ def in_midst_of(site, kind, *, is_done):
             step.go_on.set()
 
 
-STEPS = [("complete", True)]
+STEP = ("complete", True)
 MORE = [
     ("part", True),
     ("get", False),
@@ -121,13 +121,12 @@ MORE = [
 
 
 @pytest.mark.parametrize(
-    "steps", [STEPS, pytest.param(MORE, marks=pytest.mark.nightly)], ids=["some", "others"]
+    ("kind", "is_done"), [STEP, *(pytest.param(*one, marks=pytest.mark.nightly) for one in MORE)]
 )
-def test_a_command_that_is_killed_at_any_step_goes_on_where_it_was(site, steps):
+def test_a_command_that_is_killed_at_any_step_goes_on_where_it_was(site, kind, is_done):
     assert site.migrate() == 0
-    for kind, is_done in steps:
-        with in_midst_of(site, kind, is_done=is_done):
-            pass
+    with in_midst_of(site, kind, is_done=is_done):
+        pass
 
     assert site.migrate() == 0
 
@@ -242,6 +241,21 @@ def test_a_file_that_somebody_moved_away_holds_nothing_up(site, capsys):
 
     assert "b.mp4 is in neither place" in capsys.readouterr().err
     assert set(site.objects()) == {"a.mp4", "empty.mp4"}
+
+
+def test_a_name_that_no_key_can_have_is_told_and_holds_no_other_file_up(site, capsys):
+    far_down = {"name": "c.mp4", "folder": "/".join(["x" * 200] * 6)}
+    with secured(site.folder, server={"name_template": "{folder}/{name}"}) as server:
+        upload(server.device("cam"), b"c", **far_down)
+    assert site.migrate() == 0
+    capsys.readouterr()
+
+    assert site.migrate() == 1
+
+    said = capsys.readouterr()
+    assert "c.mp4: its name is longer than that of an object can be" in said.err
+    assert "1 file could not be copied: see above." in said.out
+    assert site.objects() == FILES
 
 
 def test_what_a_rule_sends_to_another_bucket_meanwhile_is_not_looked_for(site, capsys):
