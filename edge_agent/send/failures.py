@@ -190,11 +190,11 @@ class FailurePolicy:
             case LinkBackError():
                 return 0.0
             case ChannelError():
-                return self._on_channel(recording, error)
+                return self._on_channel(recording, error, began_s)
             case LinkDownError() | NotOurServerError():
                 return self._on_link(recording, error, began_s, has_others=has_others)
             case ServerBusyError():
-                return self._on_busy(recording, error)
+                return self._on_busy(recording, error, began_s)
             case UnauthorizedError():
                 return self._reach.on_unauthorized(error)
             case ClockError():
@@ -224,13 +224,13 @@ class FailurePolicy:
         """Return the wait of a lane whose connection broke while others got through."""
         return self._retries.delay_s(failures) / 4
 
-    def _on_channel(self, recording: Recording, error: ChannelError) -> float:
+    def _on_channel(self, recording: Recording, error: ChannelError, began_s: float) -> float:
         """Wait by itself, and let all wait until the server has answered a question that is anybody's.
 
         If it does, only this recording's requests are refused, and the others go on.
         """
         was_asked_for_it = not self._reach.must_probe
-        wait_s = self._reach.on_channel(error)
+        wait_s = self._reach.on_channel(error, began_s)
         if was_asked_for_it:
             longer_s = wait_s + self._retries.delay_s(self._retries.count(recording))
             self._waits.hold(recording.id, Reason.LINK, str(error), longer_s)
@@ -265,12 +265,12 @@ class FailurePolicy:
         refused = ForeignRefusalError(error.status, error.length, advice)
         return self._reach.on_link_down(recording, refused, began_s, has_others=has_others)
 
-    def _on_busy(self, recording: Recording, error: ServerBusyError) -> float:
+    def _on_busy(self, recording: Recording, error: ServerBusyError, began_s: float) -> float:
         reason = _BUSY_REASONS[error.blocked_by]
         if reason is Reason.QUOTA:
             self._activity.problem(ProblemCode.QUOTA, present=True)
         if error.is_foreign:
-            self._reach.on_foreign_busy()
+            self._reach.on_foreign_busy(began_s)
         failures = self._retries.count(recording)
         wait_s = (
             self._retries.delay_s(failures) if error.retry_after_s is None else error.retry_after_s

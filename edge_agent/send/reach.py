@@ -127,10 +127,8 @@ class Reach:
         self.must_probe = self.must_probe or isinstance(error, NotOurServerError)
         if not self.must_probe and self._others_got_through(began_s, has_others=has_others):
             return None
-        if began_s < self._counted_s and self._waits.lane is not None:
-            # One dead link breaks the requests of all lanes: that is one failure.
+        if self._is_counted(began_s):
             return self._waits.lane_left_s(self._clock.now_s())
-        self._counted_s = self._clock.now_s()
         # After a restart the recording's count goes on: a reboot loop must still back off.
         self._link_failures = max(self._link_failures, recording.failures) + 1
         self._retries.count(recording)
@@ -145,9 +143,11 @@ class Reach:
         self._refused_credential = self._credential()
         return min(wait_s, _AUTH_LOOK_S)
 
-    def on_channel(self, error: ChannelError) -> float:
+    def on_channel(self, error: ChannelError, began_s: float) -> float:
         """Let all wait, and ask next who is there: nothing else says whether it is all requests."""
         self.must_probe = True
+        if self._is_counted(began_s):
+            return self._waits.lane_left_s(self._clock.now_s())
         self._link_failures += 1
         self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
         self.link_wait = Wait(Reason.LINK, f"{error}; tried again now", holds_all=True)
@@ -155,11 +155,23 @@ class Reach:
             Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
         )
 
-    def on_foreign_busy(self) -> None:
+    def on_foreign_busy(self, began_s: float) -> None:
         """Count that somebody on the way says the server is busy: one that is away looks the same."""
+        if self._is_counted(began_s):
+            return
         self._link_failures += 1
         if self._link_failures >= _UNREACHABLE_AFTER:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+
+    def _is_counted(self, began_s: float) -> bool:
+        """Return whether what befell a request that began then has been counted; else it counts now.
+
+        A dead link, or who answers in the server's place, breaks the requests of all lanes: that is one failure.
+        """
+        if began_s < self._counted_s and self._waits.lane is not None:
+            return True
+        self._counted_s = self._clock.now_s()
+        return False
 
     def _tell(self, event: NewEvent) -> None:
         try:

@@ -1,0 +1,55 @@
+"""What befalls the requests of all lanes at the same moment is one failure."""
+
+import pytest
+
+from edge_agent.base.errors import ChannelError
+from edge_agent.base.reasons import ProblemCode, Reason
+from edge_agent.send.reach import Reach
+from edge_agent.send.retries import Retries
+from edge_agent.send.waits import Waits
+from tests.support.memory_lane import memory_lane
+
+LANES = 8
+
+
+@pytest.fixture
+def lane(tmp_path):
+    with memory_lane(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def waits(lane):
+    return Waits(lane.activity, lane.clock)
+
+
+@pytest.fixture
+def reach(lane, waits):
+    retries = Retries(lane.store, jitter=lambda: 1.0)
+    store, activity, clock = lane.store, lane.activity, lane.clock
+    return Reach(store, lambda: b"", activity, clock=clock, waits=waits, retries=retries)
+
+
+def test_eight_lanes_that_a_proxy_refuses_at_once_wait_as_long_as_one(lane, reach):
+    began_s = lane.clock.now_s()
+    lane.clock.pass_s(0.1)
+
+    waited = [reach.on_channel(ChannelError("answer 520"), began_s) for _ in range(LANES)]
+
+    assert waited == [1.0] * LANES
+
+
+def test_a_server_that_is_away_for_a_moment_is_no_problem_however_many_lanes_notice(
+    lane, reach, waits
+):
+    problems = []
+    for _ in range(3):
+        began_s = lane.clock.now_s()
+        lane.clock.pass_s(0.1)
+        for _ in range(LANES):
+            reach.on_foreign_busy(began_s)
+            waits.hold_lane(Reason.SERVER_BUSY, "answer 502", 1.0)
+        problems.append(ProblemCode.SERVER_UNREACHABLE in lane.activity.problems)
+        lane.clock.pass_s(1.0)
+
+    assert problems == [False, False, True]
