@@ -276,7 +276,7 @@ class FailurePolicy:
             self._retries.delay_s(failures) if error.retry_after_s is None else error.retry_after_s
         )
         if error.concerns_all:
-            return self._waits.hold_lane(reason, str(error), wait_s)
+            return self._waits.hold_lane(reason, str(error), wait_s, is_foreign=error.is_foreign)
         self._waits.hold(recording.id, reason, str(error), wait_s)
         return self._waits.hold_lane(reason, str(error), min(wait_s, _YIELD_S))
 

@@ -100,6 +100,7 @@ class Reach:
         """The link was seen to work, by somebody who did not ask for anything of ours."""
         self._link_failures = 0
         self._waits.release_link()
+        self._waits.release_foreign()
 
     def held_s(self, now_s: float) -> float:
         """Return the seconds until a look at what holds all lanes up; 0: nothing does.

@@ -51,6 +51,8 @@ log = structlog.get_logger()
 class RecordingWait:
     until_s: float
     wait: Wait
+    is_foreign: bool = False
+    """Whether something on the way has ordered it, which another way knows nothing of."""
 
 
 class Waits:
@@ -102,13 +104,15 @@ class Waits:
         """Say what people should know of the owner's rules, all of it."""
         self._activity.note_rules(tuple((_NOTES[one.code], one.text) for one in notes))
 
-    def hold_lane(self, reason: Reason, detail: str, wait_s: float) -> float:
+    def hold_lane(
+        self, reason: Reason, detail: str, wait_s: float, *, is_foreign: bool = False
+    ) -> float:
         """Let everything wait; return the seconds until the next look."""
         wait_s = max(SHORTEST_WAIT_S, wait_s)
         until_s = self._clock.now_s() + wait_s
         wait = Wait(reason, detail, until_s, holds_all=True)
         self._activity.block(wait)
-        self.lane = RecordingWait(until_s, wait)
+        self.lane = RecordingWait(until_s, wait, is_foreign)
         if reason is not self._told:
             self._told = reason
             say = log.info if reason in _OF_RULES else log.warning
@@ -129,6 +133,12 @@ class Waits:
         """Somebody got through: those who wait for the link need not."""
         self._told = None
         if self.lane is not None and self.lane.wait.reason is Reason.LINK:
+            self.lane = None
+            self._activity.block(None)
+
+    def release_foreign(self) -> None:
+        """The link is another one, perhaps: what was on the way before has nothing to say."""
+        if self.lane is not None and self.lane.is_foreign:
             self.lane = None
             self._activity.block(None)
 

@@ -51,8 +51,7 @@ LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for patience, not for a day: nobody would look for the reason there."""
 
 LONGEST_FOREIGN_S = 300.0
-"""Something on the way may ask for as much as our own backoff takes: a network left behind must not
-hold up the next one for an hour."""
+"""Something on the way may ask for less: a network left behind must not hold up the next one for an hour."""
 
 _WORDS = {
     402: "the network wants to be paid",

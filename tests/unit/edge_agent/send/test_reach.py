@@ -53,3 +53,15 @@ def test_a_server_that_is_away_for_a_moment_is_no_problem_however_many_lanes_not
         lane.clock.pass_s(1.0)
 
     assert problems == [False, False, True]
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+def test_what_something_on_the_way_orders_ends_with_that_way_and_what_the_server_orders_does_not(
+    lane, reach, waits, is_foreign
+):
+    waits.hold_lane(Reason.SERVER_BUSY, "Retry-After: 300", 300.0, is_foreign=is_foreign)
+
+    reach.link_returned()
+
+    assert (waits.lane is None) is is_foreign
+    assert (lane.activity.blocked_by is None) is is_foreign
