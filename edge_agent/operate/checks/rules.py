@@ -56,9 +56,18 @@ def _power(settings: AgentSettings, look: Callable[[], Sequence[Supply]]) -> Fin
         return Finding("WARN", "power", f"nothing is sent now: {state.detail}")
     if state.unknown:
         return Finding("WARN", "power", "; ".join(state.unknown))
-    is_fed, percent = on_mains(found or ()), charge(found or ())
-    text = "the device is on mains" if is_fed else "the device runs on its battery"
-    return Finding("OK", "power", text if percent is None else f"{text}, which has {percent} %")
+    text = _FED[on_mains(found or ())]
+    percent = charge(found or ())
+    return Finding(
+        "OK", "power", text if percent is None else f"{text}; the battery has {percent} %"
+    )
+
+
+_FED = {
+    True: "the device is on mains",
+    False: "the device runs on its battery",
+    None: "no supply says whether the device is on mains",
+}
 
 
 def _deadlines(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:

@@ -14,7 +14,8 @@ from tests.support.rim import StillClock
 NOW = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
 RIGHT = StillClock(synchronised=True, wall=NOW)
 ON_BATTERY = (Supply(False, is_online=False), Supply(True, status="Discharging", percent=40))
-ON_MAINS = (Supply(False, is_online=True),)
+ON_MAINS = (Supply(False, is_online=True), Supply(True, status="Charging", percent=40))
+UNSAID = (Supply(True, percent=40),)
 
 
 def settings(**tables):
@@ -65,7 +66,18 @@ def unreadable():
 @pytest.mark.parametrize(
     ("rule", "supplies", "level", "text"),
     [
-        ({"min_percent": 30}, lambda: ON_BATTERY, "OK", "runs on its battery, which has 40 %"),
+        (
+            {"min_percent": 30},
+            lambda: ON_BATTERY,
+            "OK",
+            "runs on its battery; the battery has 40 %",
+        ),
+        (
+            {"min_percent": 30},
+            lambda: UNSAID,
+            "OK",
+            "no supply says whether the device is on mains; the battery has 40 %",
+        ),
         (
             {"min_percent": 50},
             lambda: ON_BATTERY,
@@ -78,7 +90,12 @@ def unreadable():
             "WARN",
             "nothing is sent now: the device runs on",
         ),
-        ({"mains_only": True}, lambda: ON_MAINS, "OK", "the device is on mains"),
+        (
+            {"mains_only": True},
+            lambda: ON_MAINS,
+            "OK",
+            "the device is on mains; the battery has 40 %",
+        ),
         ({"mains_only": True}, unreadable, "WARN", "is not known (Permission denied)"),
     ],
 )
