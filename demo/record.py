@@ -68,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         Layout(var=Path("var").resolve(), media=chosen.out).owner()
     except DemoError:
-        print("`make run` is not running here. It sends this file as soon as you start it.")
+        print(
+            "`make run` is not running here. Unless `make run-scale` is, this file is sent as soon as you start "
+            "one of them."
+        )
     return 0
 
 

@@ -84,7 +84,8 @@ class Site:
             f"  what has arrived:      {' '.join(_SERVER)} list --config {config}",
             f"  what the agent does:   {' '.join(_AGENT)} status --config {agent}",
             "  In a second terminal:  make demo   (records ten seconds of video)",
-            "  Kill a server, and it is started again; the others go on. Ctrl-C here stops everything.",
+            f"  Kill a server:         pkill -9 -f {config}   (it is started again; the others go on)",
+            "  Ctrl-C here stops everything.",
         ):
             self._screen.say(line)
 
