@@ -22,6 +22,8 @@ MAX_METADATA_BYTES = 8 * 1024
 """Metadata of one upload, keys and values: as much as a header section usually may have."""
 
 
+CHECK_NAME = "edge-agent-check"
+"""The name of an upload that a device only tries a server with, and aborts."""
 STATES = frozenset({"open", "verifying", "publishing", "complete", "failed", "expired", "aborted"})
 
 

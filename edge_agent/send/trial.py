@@ -13,10 +13,9 @@ from edge_agent.base.settings import AgentSettings
 from edge_agent.core.pacing import Pace
 from edge_agent.net.way import Way
 from edge_agent.send.wiring import hasty, make_transport
-from upload_protocol.messages import CreateRequest
+from upload_protocol.messages import CHECK_NAME, CreateRequest
 from upload_protocol.ranges import ByteRange
 
-_NAME = "edge-agent-check"
 _PIECE_BYTES = 256 * 1024
 
 
@@ -56,7 +55,9 @@ class Trial:
         with make_transport(self._settings, self._clock, way=self.way) as client:
             if self._upload_id is None:
                 # Without a length, so that all tries are pieces of one upload.
-                request = CreateRequest(name=_NAME, length=None, device=self._settings.device_id)
+                request = CreateRequest(
+                    name=CHECK_NAME, length=None, device=self._settings.device_id
+                )
                 status = client.create(request, secrets.token_hex(16))
                 self.server_max = status.limits.max_request_bytes
                 self._upload_id = status.id

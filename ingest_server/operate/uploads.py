@@ -12,7 +12,7 @@ from edge_host.clock import SystemClock
 from ingest_server.operate.commands import Commands, Parser, Parsers
 from ingest_server.operate.text import age, past, print_table, shown
 from ingest_server.storage.interface import StateStore, Summary
-from upload_protocol.messages import STATES
+from upload_protocol.messages import CHECK_NAME, STATES
 
 PAGE = 1000
 """Rows of one question: none of them keeps the database's log from being emptied for long."""
@@ -112,11 +112,17 @@ def _upload_row(one: Summary, now: datetime) -> tuple[str, ...]:
         one.id,
         one.device,
         shown(one.name),
-        one.state,
+        _state(one),
         _percent(one),
         f"{one.received_bytes}/{'?' if one.length is None else one.length}",
         age(now, one.created_at),
     )
+
+
+def _state(one: Summary) -> str:
+    # No recording was lost here: a device tried the server, and has ended what it tried it with.
+    is_trial = one.name == CHECK_NAME and one.state == "aborted"
+    return "aborted (check)" if is_trial else one.state
 
 
 _ALL_THERE = ("verifying", "publishing", "complete")

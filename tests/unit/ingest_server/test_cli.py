@@ -85,6 +85,21 @@ def test_uploads_are_listed_for_a_person(operator, stored):
     assert cells["e.mp4"][0] == "dog"
 
 
+def test_what_a_device_tried_the_server_with_is_no_recording_that_was_aborted(operator):
+    site = CoreSite(operator.data_dir)
+    for name in ("edge-agent-check", "a.mp4"):
+        site.receiver.abort("cam", site.create(name, None))
+        site.clock.seconds += 1
+    site.stop()
+
+    _, out, _ = operator.run("list")
+
+    assert [row.split(maxsplit=3)[3].split("  ")[0] for row in out.splitlines()[1:]] == [
+        "aborted (check)",
+        "aborted",
+    ]
+
+
 def test_one_long_name_moves_its_own_line_only(operator):
     site = CoreSite(operator.data_dir)
     for name in ("a.mp4", "b" * 200 + ".mp4"):
