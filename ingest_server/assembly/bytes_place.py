@@ -92,9 +92,16 @@ def look_at_blobs(config: ServerConfig, facts: StateStore) -> Blobs:
 
     Raises:
         StorageError: it is not there, or cannot be read.
+        StateLostError: what was in it is gone.
+        Refused: the database failed.
     """
     blobs = make_blobs(config, facts)
     blobs.look()
+    try:
+        _refuse_emptied(config, facts, blobs)
+    except BaseException:
+        blobs.close()
+        raise
     return blobs
 
 
@@ -174,17 +181,21 @@ def tie(config: ServerConfig, state: StateStore, blobs: Blobs) -> None:
     Raises:
         StateLostError: they are about another one, or what they are about is gone.
     """
-    if not blobs.is_begun() and state.page(device=None, state=None, after=None, limit=1):
-        raise StateLostError(
-            f"{config.storage.blobs} is empty, but the database knows of uploads there. Nothing was changed. "
-            "Bring back what was in the store, or name the bucket and the prefix that it was used with. If "
-            "it is lost, begin with an empty database: devices send what they still have"
-        )
+    _refuse_emptied(config, state, blobs)
     name = blobs.identify(state.tie_folder)
     if name is not None and not state.take_folder(name):
         raise StateLostError(
             f"The database knows the files of another place than {config.storage.blobs}. Nothing was "
             "changed. Name the bucket and the prefix that it was used with"
+        )
+
+
+def _refuse_emptied(config: ServerConfig, state: StateStore, blobs: Blobs) -> None:
+    if not blobs.is_begun() and state.page(device=None, state=None, after=None, limit=1):
+        raise StateLostError(
+            f"{config.storage.blobs} is empty, but the database knows of uploads there. Nothing was changed. "
+            "Bring back what was in the store, or name the bucket and the prefix that it was used with. If "
+            "it is lost, begin with an empty database: devices send what they still have"
         )
 
 

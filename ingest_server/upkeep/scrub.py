@@ -169,15 +169,24 @@ class Scrub:
             )
             return self._corrupt(finding, path, newest, detail)
         except (FileNotFoundError, NotADirectoryError):
-            if self._is_removed(newest.upload_id):
-                return finding(Fault.REMOVED, "it was kept as long as [retention] says")
-            is_apart = self._blobs.is_in_quarantine(path)
-            why = "it is in quarantine" if is_apart else "somebody has moved or deleted it"
-            return finding(Fault.MISSING, why)
+            return finding(*self._why_missing(path, newest.upload_id))
         except OSError as error:
             return finding(Fault.UNREADABLE, error.strerror or str(error))
         finally:
             report.length_done = due
+
+    def _why_missing(self, path: str, upload_id: str) -> tuple[Fault, str]:
+        if self._is_removed(upload_id):
+            return Fault.REMOVED, "it was kept as long as [retention] says"
+        try:
+            self._blobs.check_identity(path)
+            is_apart = self._blobs.is_in_quarantine(path)
+        except OSError as error:  # of a store that was emptied nothing was taken away
+            return Fault.UNREADABLE, error.strerror or str(error)
+        return (
+            Fault.MISSING,
+            "it is in quarantine" if is_apart else "somebody has moved or deleted it",
+        )
 
     def _is_another(self, path: str, length: int, digest: Digest) -> bool:
         """Whether these bytes are what an upload has published there by now, or is about to."""

@@ -315,9 +315,7 @@ def test_a_place_that_was_emptied_is_neither_begun_anew_nor_believed(field):
         places.identify()
         state.run(lambda rows: rows.insert(record))
         places.create_part(record.id, place)
-        bucket = Bucket(field.other)
-        bucket.delete_all([one.key for one in bucket.listed(field.other.prefix)])
-        bucket.close()
+        emptied(field.other)
 
         failed = settle_lost(state, places)
         with pytest.raises(StorageError, match=f"{place} is empty, but the database knows of"):
@@ -325,6 +323,24 @@ def test_a_place_that_was_emptied_is_neither_begun_anew_nor_believed(field):
 
     assert (failed, state.get(record.id).state) == (0, "open")
     assert keys_below(field.other, "") == []
+
+
+def test_a_verification_takes_no_file_of_an_emptied_place_for_moved_away(field, capsys):
+    with field.server(field.rule()) as site:
+        upload(site.device("drone-1"), b"first", name="a.mp4")
+    emptied(field.other)
+    code, report = run(field, capsys, "verify", rules=[field.rule()])
+    emptied(field.own)
+    refused = run(field, capsys, "verify", rules=[field.rule()])
+
+    assert (code, report) == (1, ["0 of 1 published files are intact (5 B read); 1 unreadable."])
+    assert refused == (78, [])
+
+
+def emptied(place):
+    bucket = Bucket(place)
+    bucket.delete_all([one.key for one in bucket.listed(place.prefix)])
+    bucket.close()
 
 
 @pytest.mark.long

@@ -73,6 +73,18 @@ class S3Blobs(Blobs):
     def close(self) -> None:
         self._bucket.close()
 
+    def look(self) -> None:
+        """As `Blobs` says; what it is known by is taken from itself.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        self.prepare()
+        try:
+            self.id = (self.told() or {}).get("id")
+        except OSError as error:
+            raise StorageError(f"cannot use {self.place}: {error.strerror or error}") from error
+
     def told(self) -> Mapping[str, str] | None:
         """Return what is said of this place; None: no server has run with it."""
         there = self._bucket.head(f"{self._inner}{NAME}")

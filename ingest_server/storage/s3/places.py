@@ -112,7 +112,7 @@ class S3Places(Blobs):
         Raises:
             StorageError: it cannot be used.
         """
-        self._own.prepare()
+        self._own.look()
 
     def prepare(self) -> None:
         """Look whether the own place, and those that rules lead to, can be used.
