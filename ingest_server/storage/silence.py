@@ -76,10 +76,11 @@ class Silence:
             SilentError: as `asking` says.
         """
         with self.asking():
+            since_s = self.now_s()
             try:
                 yield
             except nothing:
-                self.gave_up()
+                self.gave_up(since_s)
                 raise
             except refusals:
                 self.heard()
@@ -94,13 +95,15 @@ class Silence:
             # Each who is let in from here on may wait as long as anybody.
             self._trial = None
 
-    def gave_up(self) -> None:
-        """Note that none came in the time in which one has to."""
+    def gave_up(self, since_s: float) -> None:
+        """Note that none came since then, though one had to; that others have heard something is worth more."""
         with self._lock:
-            self._is_certain = True
+            self._is_certain |= self._heard_s <= since_s
 
     def _is_silent(self) -> bool:
         if self._is_certain:
             return True
-        since_s = max(self._heard_s, min(self._asked.values(), default=self.now_s()))
-        return self.now_s() - since_s > self._silent_s
+        # Who asked before something was heard may wait for more than an answer: for a lock, or a long piece of work.
+        unheard = (at_s for at_s in self._asked.values() if at_s >= self._heard_s)
+        now_s = self.now_s()
+        return now_s - min(unheard, default=now_s) > self._silent_s

@@ -64,7 +64,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 if ready:
                     heard_s = self.silence.now_s()
                 elif self.silence.now_s() - heard_s > patience_s:
-                    self.silence.gave_up()
+                    self.silence.gave_up(heard_s)
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"nothing came for {patience_s:.0f} s")
                 wanted = gen.send(ready)
@@ -109,10 +109,11 @@ class Connections:
         Raises:
             psycopg.Error: there is no way to the database, or it does not let us in.
         """
+        since_s = self._silence.now_s()
         try:
             connection = self._connected()
         except errors.ConnectionTimeout:
-            self._silence.gave_up()
+            self._silence.gave_up(since_s)
             raise
         connection.silence, connection.patience_s = self._silence, CONNECT_S
         connection.execute(_BOUNDS)

@@ -51,8 +51,30 @@ def test_one_who_waits_long_for_a_lock_is_in_nobodys_way_while_others_are_answer
             assert site.may_ask()
 
 
+def test_one_who_works_for_long_is_in_nobodys_way_though_nobody_has_asked_meanwhile(site):
+    with site.silence.asking():
+        site.s += 1
+        site.silence.heard()
+        site.s += SILENT_S + 0.1
+        with site.silence.asking():
+            assert site.may_ask()
+            site.s += SILENT_S + 0.1
+            with site.silence.asking():
+                assert not site.may_ask()
+
+
+def test_one_who_gives_up_after_others_were_answered_proves_nothing(site):
+    since_s = site.s
+    site.s += 1
+    site.silence.heard()
+    site.silence.gave_up(since_s)
+
+    with site.silence.asking():
+        assert site.may_ask()
+
+
 def test_after_one_has_given_up_one_at_a_time_tries_until_something_is_heard(site):
-    site.silence.gave_up()
+    site.silence.gave_up(site.s)
     with site.silence.asking():
         assert not site.may_ask()
         site.silence.heard()
@@ -62,7 +84,7 @@ def test_after_one_has_given_up_one_at_a_time_tries_until_something_is_heard(sit
 
 
 def test_one_who_tried_in_vain_lets_the_next_one_try(site):
-    site.silence.gave_up()
+    site.silence.gave_up(site.s)
     with pytest.raises(OSError, match="away"), site.silence.asking():
         raise OSError("away")
 
