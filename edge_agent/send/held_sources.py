@@ -61,9 +61,13 @@ class HeldSources:
         return tuple(self._deleted)
 
     def elsewhere(self, lane: int, recording: Recording) -> Source | None:
-        """Return the file that another lane than *lane* has open of *recording*; None: none has."""
+        """Return the file of *recording* that another lane than *lane* has open; None: none has.
+
+        Not what a lane has still open of an earlier content.
+        """
         lanes = (one for one, its in self._in_hand.items() if its == recording.id and one != lane)
-        return next((self._open[one] for one in lanes if one in self._open), None)
+        begun = (self._open[one] for one in lanes if one in self._open)
+        return next((one for one in begun if one.identity.is_untouched(recording.identity)), None)
 
     def take_up(self, lane: int, recording: Recording) -> None:
         """Note that *lane* is about to open a recording's file: whoever misses the file asks whether it is held."""

@@ -63,11 +63,11 @@ class SourceInHand:
         self._held.take_up(self._lane, recording)
         try:
             source = self._open(recording.path)
-            other = self._held.elsewhere(self._lane, recording)
-            if other is None or other.identity.is_same_file(source.identity):
+            begun = self._held.elsewhere(self._lane, recording)
+            if begun is None or begun.identity.is_same_file(source.identity):
                 return source
             source.close()  # another file has the name: what has been begun is read to its end
-            return other.again()
+            return begun.again()
         except SourceError:
             self._held.has_none(self._lane)
             raise

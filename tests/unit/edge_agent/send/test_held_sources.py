@@ -9,6 +9,7 @@ from edge_agent.base.activity import Activity
 from edge_agent.base.errors import LinkDownError
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.core.upload import State
+from edge_agent.media.identity import identity_at
 from edge_agent.media.source import Source
 from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.source_in_hand import SourceInHand
@@ -92,6 +93,27 @@ def test_a_lane_that_comes_to_a_file_that_was_replaced_meanwhile_reads_what_the_
     assert second.take(recording).read(0, len(CONTENT)) == CONTENT
     recording = lane.now(recording)
     assert first.take(recording).read(0, len(CONTENT)) == CONTENT
+    first.let_go()
+    held.close()
+    assert open_files(lane) == []
+
+
+def test_a_lane_reads_what_a_recording_is_now_beside_one_that_has_its_earlier_content_still_open(
+    lane,
+):
+    recording = lane.record("a.mp4", CONTENT)
+    held = HeldSources(lane.store, Activity(), lambda: 2)
+    first, second = (SourceInHand(number, Source.open, held) for number in range(2))
+    first.take(recording)
+    newer = lane.base / "newer"
+    newer.write_bytes(b"the next one")
+    newer.replace(lane.media / "a.mp4")
+    now = identity_at(recording.path)
+    recording = lane.store.update(recording, identity=now)
+
+    assert second.take(recording).read(0, now.length) == b"the next one"
+
+    second.let_go()
     first.let_go()
     held.close()
     assert open_files(lane) == []
