@@ -238,7 +238,10 @@ def _read_line(client: socket.socket, most: int, within_s: float) -> bytes:
     """Return a line; who sends a byte now and then has no more time for it than others."""
     line, ends_s = bytearray(), _CLOCK.now_s() + within_s
     while not line.endswith(b"\n"):
-        client.settimeout(max(0.001, ends_s - _CLOCK.now_s()))
+        left_s = ends_s - _CLOCK.now_s()
+        if left_s <= 0:
+            raise TimeoutError
+        client.settimeout(left_s)
         piece = client.recv(64 * 1024)
         if not piece:
             break

@@ -321,6 +321,21 @@ def test_who_sends_a_byte_now_and_then_is_cut_off(site):
         wait_for(is_over, "it is cut off")
 
 
+def test_who_always_has_another_byte_ready_is_cut_off_as_well_when_the_time_is_over(site):
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind(f"\0{site.path}.flood")
+        listener.listen()
+        stack.callback(listener.shutdown, socket.SHUT_RDWR)
+        client = connected(listener.getsockname(), stack)
+        client.sendall(b'{"do": "status"}\n')
+        server = ControlServer(None, site.desk, passed=listener, request_s=0.0)
+        server.start()
+        stack.callback(server.stop)
+
+        with pytest.raises(ConnectionResetError):  # what it has sent is not read
+            client.recv(1)
+
+
 def test_after_a_crowd_the_agent_answers_again(site):
     with crowd(site, 20):
         pass
