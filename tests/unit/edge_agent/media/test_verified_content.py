@@ -1,6 +1,7 @@
 """Whether a file is still the verified one is a matter of its bytes, all of one content."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_the_same_bytes_under_another_mode_are_the_verified_ones(stage):
 
     assert looks == [False] * 5
     assert look(content, stage.lane.now(recording))
+
+
+def test_a_file_that_fat_numbers_anew_between_two_looks_is_read_to_its_end_all_the_same(stage):
+    recording = verified(stage)
+    content = compared(stage, read_bytes=1000, is_kept=lambda _: False)
+
+    looks = []
+    for number in (1, 2, 3, 4, 4):
+        with Source.open(recording.path) as source:
+            source.identity = replace(source.identity, inode=number)
+            looks.append(content.is_still_there(stage.lane.now(recording), source))
+
+    assert looks == [False, False, False, False, True]
 
 
 def test_L2_what_was_read_of_another_content_counts_for_nothing(stage):
