@@ -64,7 +64,10 @@ class TimeService:
         return 0 <= age_s < _BELIEVED_S  # else somebody has set the clock by hand since
 
     def _ask(self, now_s: float) -> None:
-        with only_helps("timedated", instead="what it said last holds for an hour"):
+        with only_helps(
+            "timedated",
+            instead="what it said last holds for an hour, then the wall time is not believed",
+        ):
             said = busctl.ask(_QUESTION)
             if said is None:
                 raise TimeoutError("no answer")
