@@ -269,8 +269,8 @@ class FailurePolicy:
         reason = _BUSY_REASONS[error.blocked_by]
         if reason is Reason.QUOTA:
             self._activity.problem(ProblemCode.QUOTA, present=True)
-        if error.is_foreign:
-            self._reach.on_foreign_busy(began_s)
+        if error.is_foreign and (left_s := self._reach.on_foreign_busy(began_s)) is not None:
+            return left_s
         failures = self._retries.count(recording)
         wait_s = (
             self._retries.delay_s(failures) if error.retry_after_s is None else error.retry_after_s

@@ -156,13 +156,18 @@ class Reach:
             Reason.LINK, str(error), self._retries.delay_s(self._link_failures)
         )
 
-    def on_foreign_busy(self, began_s: float) -> None:
-        """Count that somebody on the way says the server is busy: one that is away looks the same."""
+    def on_foreign_busy(self, began_s: float) -> float | None:
+        """Count that somebody on the way says the server is busy: one that is away looks the same.
+
+        Returns:
+            The seconds that all lanes wait for that already; None: it is news.
+        """
         if self._is_counted(began_s):
-            return
+            return self._waits.lane_left_s(self._clock.now_s())
         self._link_failures += 1
         if self._link_failures >= _UNREACHABLE_AFTER:
             self._activity.problem(ProblemCode.SERVER_UNREACHABLE, present=True)
+        return None
 
     def _is_counted(self, began_s: float) -> bool:
         """Return whether what befell a request that began then has been counted; else it counts now.

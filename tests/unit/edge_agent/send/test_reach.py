@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.base.errors import ChannelError
+from edge_agent.base.errors import ChannelError, ServerBusyError
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.send.reach import Reach
 from edge_agent.send.retries import Retries
@@ -53,6 +53,20 @@ def test_a_server_that_is_away_for_a_moment_is_no_problem_however_many_lanes_not
         lane.clock.pass_s(1.0)
 
     assert problems == [False, False, True]
+
+
+def test_a_proxy_that_is_busy_for_all_lanes_of_a_recording_has_failed_it_once(lane):
+    recording = lane.record("a.mp4", b"x")
+    busy = ServerBusyError(
+        "answer 502", retry_after_s=None, blocked_by="server_busy", is_foreign=True
+    )
+    failures, began_s = lane.sender.shared.failures, lane.clock.now_s()
+    lane.clock.pass_s(0.1)
+
+    for _ in range(LANES):
+        failures.on_transport_error(lane.now(recording), busy, began_s=began_s)
+
+    assert lane.now(recording).failures == 1
 
 
 @pytest.mark.parametrize("is_foreign", [True, False])
