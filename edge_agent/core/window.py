@@ -108,5 +108,5 @@ def _minute(text: str) -> int:
     hour, _, minute = text.partition(":")
     at = 60 * int(hour) + int(minute)
     if at > _DAY_MINUTES or int(minute) > 59:
-        raise ValueError(f"{text!r} is no time of day")
+        raise ValueError(f"{text!r} is no time of day: write one from 00:00 to 24:00")
     return at

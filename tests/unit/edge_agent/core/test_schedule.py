@@ -168,8 +168,8 @@ def test_a_window_is_read_into_days_and_minutes(text, days, start, stop):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("24:01-25:00", "'24:01' is no time of day"),
-        ("08:00-09:60", "'09:60' is no time of day"),
+        ("24:01-25:00", "'24:01' is no time of day: write one from 00:00 to 24:00"),
+        ("08:00-09:60", "'09:60' is no time of day: write one from 00:00 to 24:00"),
         ("mon-xyz 08:00-09:00", "'mon-xyz': days are mon, tue, wed, thu, fri, sat, sun"),
         ("Noon", "'Noon' is no time window: write \"mon-fri 08:00-18:00\""),
     ],
