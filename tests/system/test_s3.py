@@ -201,7 +201,7 @@ def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong_are_one_sentence(che
     _, no_bucket = check(blobs="s3://no bucket")
     _, away = check(endpoint="http://127.0.0.1:1")
 
-    assert "there is no such bucket: make it, or name another as [storage] blobs" in missing[-1]
+    assert "there is no such bucket: make it, or name another ([storage] blobs, or" in missing[-1]
     assert "is not there, or has no aws_access_key_id" in unread[-1]
     assert "Parameter validation failed: Invalid bucket name" in no_bucket[-1]
     assert "the store does not take the key (InvalidAccessKeyId)" in unknown[-1]

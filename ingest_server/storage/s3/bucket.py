@@ -127,7 +127,7 @@ _KINDS: Mapping[str, tuple[type[OSError], int, str]] = MappingProxyType(
         "NoSuchBucket": (
             FileNotFoundError,
             errno.ENOENT,
-            "there is no such bucket: make it, or name another as [storage] blobs",
+            "there is no such bucket: make it, or name another ([storage] blobs, or bucket of a [[route]])",
         ),
         "PermanentRedirect": _ELSEWHERE,
         "AuthorizationHeaderMalformed": _ELSEWHERE,
