@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.core.errors import Refused
-from ingest_server.core.record import check_length, check_total
+from ingest_server.core.record import UploadRecord, check_length, check_total, end_of
 from ingest_server.storage.interface import Queries, StateStore, Transaction
 
 
@@ -61,6 +61,19 @@ def refuse_over_quota(
         )
         held.short_bytes = reserved + length - quota
         raise held
+
+
+def refuse_growth(queries: Queries, record: UploadRecord, stop: int, quota: int | None) -> None:
+    """Refuse bytes up to *stop* of an upload whose length nobody told, before one of them is written.
+
+    The seal that records them asks once more, in its transaction: others may have come meanwhile. What it
+    refuses lies on the disk, counted by nobody, so a request must not begin what it cannot record.
+
+    Raises:
+        Refused: as `refuse_over_quota`.
+    """
+    reach = max(stop, end_of(record.received))
+    refuse_over_quota(queries, record.device, record.id, reach, quota)
 
 
 def learn_length(

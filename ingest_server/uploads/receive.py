@@ -20,7 +20,7 @@ from ingest_server.core.record import (
 from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
-from ingest_server.uploads.limits import learn_length
+from ingest_server.uploads.limits import learn_length, refuse_growth
 from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.writers import Interruptible, Live, Writer
@@ -85,6 +85,9 @@ class BodyReceiver:
             allowance.begin(record, unstored, is_open_ended=is_open_ended)
             if content.total is not None and record.length is None:
                 learn_length(self._state, record.id, content.total, settings)
+            elif record.length is None:
+                told = where.start + 1 if is_open_ended else where.stop
+                refuse_growth(self._state, record, told, settings.quota_bytes)
             return self._receive(
                 record.id, where, body, expected, allowance, is_open_ended=is_open_ended
             )

@@ -151,6 +151,16 @@ def test_row_4_the_quota_holds_where_the_length_is_not_told_at_first(site):
     assert put(client, upload_id, bytes(1 << 20)).status_code == 200
 
 
+def test_row_4_what_the_quota_refuses_is_not_written_either(site, tmp_path):
+    client = site.device()
+    upload_id = create(client, length=None).json()["id"]
+
+    refused = {put(client, upload_id, bytes(1 << 18), n << 20).status_code for n in range(1, 5)}
+
+    [part] = (tmp_path / "data/parts").glob("*.part")
+    assert (refused, part.stat().st_blocks) == ({507}, 0)
+
+
 def test_row_4_expiry_frees_the_quota(tmp_path):
     core = CoreSite(tmp_path, quota_bytes=10)
     core.create("a.mp4", 10)
