@@ -80,6 +80,9 @@ class DeadlineSettings(Table):
     folder: str = ""
     """The name of one of several watched folders; empty: all of them."""
 
+    groups: bool = False
+    """Whether a recording that fits brings all files of its group with it (docs/groups.md)."""
+
     by: str
     """``06:00`` or ``mon-fri 06:00`` in local time: the first after a recording was found."""
 
@@ -91,7 +94,7 @@ class DeadlineSettings(Table):
 
     def rule(self) -> Deadline:
         which = PriorityRule(self.match, 0, self.folder)
-        return Deadline(which, Moment.parse(self.by))
+        return Deadline(which, Moment.parse(self.by), self.groups)
 
 
 class PowerSettings(Table):

@@ -29,6 +29,8 @@ class Deadline:
 
     which: PriorityRule
     by: Moment
+    is_of_groups: bool = False
+    """Whether a file that fits brings all the others of its group with it."""
 
     def fits(self, what: Ranked) -> bool:
         return self.which.fits(what)
@@ -47,6 +49,8 @@ class Work:
     left: int
     """Bytes that the server does not have."""
     due_in_s: float
+    group: int = 0
+    """The number of the group that is due as one; 0: it is due by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +62,24 @@ class Outlook:
     begins_in_s: float | None = None
     """When the first of the others will have to go; None: none is left."""
     late: int = 0
-    """Of those that must go, how many miss it even so."""
+    """Of those that must go by themselves, how many miss it even so."""
+    late_groups: Sequence[int] = ()
+    """Numbers of the groups that miss it even so, for some of their files do; the first to be due first."""
 
 
 class Waiting:
-    """All that has a deadline, by the second in which it is due: 16 bytes for each of a hundred thousand."""
+    """All that has a deadline, by the second in which it is due: 24 bytes for each of a hundred thousand."""
 
     def __init__(self, works: Iterable[Work]) -> None:
-        self._due: dict[int, tuple[array[int], array[int]]] = {}
-        """Second -> numbers of what is due in it, and how many bytes of each are left."""
+        self._due: dict[int, tuple[array[int], array[int], array[int]]] = {}
+        """Second -> numbers of what is due in it, how many bytes of each are left, and their groups."""
         for one in works:
-            seqs, lefts = self._due.setdefault(floor(one.due_in_s), (array("q"), array("q")))
+            seqs, lefts, groups = self._due.setdefault(
+                floor(one.due_in_s), (array("q"), array("q"), array("q"))
+            )
             seqs.append(one.seq)
             lefts.append(one.left)
+            groups.append(one.group)
 
     def outlook(self, bytes_per_s: float) -> Outlook:
         """Return what must go now over whatever link there is, at *bytes_per_s*, which is above 0.
@@ -78,15 +87,18 @@ class Waiting:
         The first to be due is sent first (earliest deadline first, which misses none if any order misses
         none). Of what is due in the same second the last decides.
         """
-        ahead, late, must_go = 0, 0, array("q")
+        ahead, must_go = 0, array("q")
+        late: dict[int, int] = {}
         after: list[tuple[float, array[int]]] = []
-        for due_in_s, (seqs, lefts) in sorted(self._due.items()):
-            for left in lefts:
+        for due_in_s, (seqs, lefts, groups) in sorted(self._due.items()):
+            for left, group in zip(lefts, groups, strict=True):
                 ahead += left
-                late += ahead / bytes_per_s > due_in_s
+                if ahead / bytes_per_s > due_in_s:
+                    late[group] = late.get(group, 0) + 1
             after.append((due_in_s - ahead / bytes_per_s * _SLOWER - _LEAD_S, seqs))
             if after[-1][0] <= 0:
                 for _, more in after:
                     must_go.extend(more)
                 after.clear()
-        return Outlook(must_go, min((latest for latest, _ in after), default=None), late)
+        begins_in_s = min((latest for latest, _ in after), default=None)
+        return Outlook(must_go, begins_in_s, late.pop(0, 0), tuple(late))

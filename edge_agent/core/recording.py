@@ -105,7 +105,7 @@ class Found:
     @property
     def place(self) -> str:
         """Where it lies below the watched folder, with its name."""
-        return _place(self.watch, self.folder, self.name)
+        return place_below(self.watch, self.folder, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Recording:
     @property
     def place(self) -> str:
         """Where it lies below the watched folder, with its name."""
-        return _place(self.watch, self.folder, self.name)
+        return place_below(self.watch, self.folder, self.name)
 
     @property
     def turn(self) -> int:
@@ -164,7 +164,8 @@ class Recording:
         return None if self.receipt is None else self.receipt.published_as
 
 
-def _place(watch: str, folder: str, name: str) -> str:
+def place_below(watch: str, folder: str, name: str) -> str:
+    """Return where a file of the watched folder of that name lies below it."""
     if watch and (folder == watch or folder.startswith(f"{watch}/")):
         folder = folder[len(watch) + 1 :]
     return f"{folder}/{name}" if folder else name

@@ -6,8 +6,10 @@ costs, and at times at which nothing else goes; nothing else depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import structlog
 
@@ -17,8 +19,9 @@ from edge_agent.base.errors import StoreError
 from edge_agent.base.local_zone import LOCAL
 from edge_agent.core.deadline import Deadline, Outlook, Waiting, Work
 from edge_agent.core.recording import Recording, age_s
-from edge_agent.core.schedule import DUE, Note, Ranked
+from edge_agent.core.schedule import DUE, Note
 from edge_agent.send.link_policy import WORK, Foretold, LinkInUse
+from edge_agent.send.wanted_by import WantedBy
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger()
@@ -29,6 +32,8 @@ _PAGE = 500
 _ASSUMED = 125_000.0
 """Bytes per second of a link that nothing was measured of: what a weak mobile network does."""
 _SLOWEST = 1000.0
+_SHOWN = 60
+"""Characters of a group's name in a sentence."""
 _PART_OF_TIME = 20
 """A queue that takes a second to look through is looked at every twenty."""
 _CALMER = 4
@@ -89,7 +94,7 @@ class Deadlines:
     def _look(self, rules: Sequence[Deadline]) -> float:
         if not self._is_clean:
             self._is_clean = True  # before: another rule that comes meanwhile is another reason
-            self._take_back(lambda one: _rule_of(one, rules) is not None)
+            self._take_back(WantedBy(rules, self._store.group_places))
         if not rules:
             self._say(Foretold())
             return _ASLEEP_S
@@ -100,14 +105,17 @@ class Deadlines:
             return _LOOK_S
         now = now.astimezone(LOCAL)
         rate = self._rate()
-        waiting = Waiting(self._works(rules, now))
+        wanted = WantedBy(rules, self._store.group_places)
+        waiting = Waiting(self._works(wanted, now))
         found = waiting.outlook(rate)
         self._let_go(found)
         if self._raised:
             calm = set(waiting.outlook(rate / _CALMER).must_go)
             if self._raised - calm:
-                self._take_back(lambda one: one.seq in calm)
-        self._say(_foretold(found, now, rate))
+                self._take_back(wanted, calm)
+        self._say(
+            Foretold(_beforehand(found, now, rate), bool(found.must_go), self._late(found, rate))
+        )
         soon_s = _LATEST_S if found.begins_in_s is None else found.begins_in_s
         return min(_LATEST_S, max(_SOONEST_S, soon_s))
 
@@ -122,24 +130,34 @@ class Deadlines:
             rate = min(rate, link.verdict.max_rate)
         return max(_SLOWEST, rate)
 
-    def _works(self, rules: Sequence[Deadline], now: datetime) -> Iterator[Work]:
-        """Yield what can be sent and has a deadline; of a folder that is silent nothing can."""
+    def _works(self, wanted: WantedBy, now: datetime) -> Iterator[Work]:
+        """Yield what can be sent and has a deadline; of a folder that is silent nothing can.
+
+        A group is due when the first of its files is that are left.
+        """
         silent = self._activity.view().silent
         current, running_s = self._activity.current, self._store.running.now_s()
-        for one in self._pages():
-            rule = _rule_of(one, rules)
-            if rule is None or (one.origin == "watch" and one.watch in silent):
+        groups: dict[int, _Together] = {}
+        for one, rule, group in self._wanted(wanted):
+            if one.origin == "watch" and one.watch in silent:
                 continue
             left = one.identity.length
             if current is not None and current.recording_id == one.id:
                 left = max(0, left - current.acknowledged)
-            yield Work(one.seq, left, rule.due_in_s(now, age_s(one, running_s=running_s, now=now)))
+            due_in_s = rule.due_in_s(now, age_s(one, running_s=running_s, now=now))
+            if group:
+                groups.setdefault(group, _Together()).add(one.seq, left, due_in_s)
+            else:
+                yield Work(one.seq, left, due_in_s)
+        for group, files in groups.items():
+            for seq, left in zip(files.seqs, files.lefts, strict=True):
+                yield Work(seq, left, files.due_in_s, group)
 
-    def _pages(self) -> Iterator[Recording]:
+    def _wanted(self, wanted: WantedBy) -> Iterator[tuple[Recording, Deadline, int]]:
         after = 0
         while True:
             page = self._store.in_states(*WORK, after_seq=after, limit=_PAGE)
-            yield from page
+            yield from wanted.of(page)
             if len(page) < _PAGE:
                 return
             after = page[-1].seq
@@ -148,23 +166,47 @@ class Deadlines:
         near = set(found.must_go)
         if new := near - self._raised:
             self._store.raise_priority(new, DUE)
-            log.info("deadline.near", recordings=len(new), late=found.late)
+            late_groups = len(found.late_groups)
+            log.info("deadline.near", recordings=len(new), late=found.late, late_groups=late_groups)
             self._obey()
         self._raised |= near
 
-    def _take_back(self, is_kept: Callable[[Recording], bool]) -> None:
-        """Give what *is_kept* is not true of the priority that it would have without a deadline."""
+    def _take_back(self, wanted: WantedBy, kept: Container[int] | None = None) -> None:
+        """Give what has no deadline, or is not *kept*, the priority that it would have without one."""
         after: Recording | None = None
         self._raised = set()
         while True:
             page = self._store.due(*WORK, after=after, at_least=DUE, limit=_PAGE)
             due = [one for one in page if one.priority == DUE]
-            self._store.prioritise([one for one in due if not is_kept(one)])
-            self._raised.update(one.seq for one in due if is_kept(one))
+            still = {one.seq for one, _, _ in wanted.of(due) if kept is None or one.seq in kept}
+            self._store.prioritise([one for one in due if one.seq not in still])
+            self._raised |= still
             if len(page) < _PAGE:
                 break
             after = page[-1]
         self._obey()
+
+    def _late(self, found: Outlook, rate: float) -> tuple[Note, ...]:
+        """Return the sentence about what misses its deadline."""
+        files, groups = found.late, len(found.late_groups)
+        if not files + groups:
+            return ()
+        what = []
+        if groups == 1:
+            what.append(f"the group {self._title(found)}")
+        elif groups:
+            what.append(f"{groups} groups (first {self._title(found)})")
+        if files:
+            what.append("1 recording" if files == 1 else f"{files} recordings")
+        miss = "misses its" if files + groups == 1 else "miss their"
+        text = (
+            f"{' and '.join(what)} {miss} deadline at {rate / 1e6:.2f} MB/s, even if sent first and over"
+            " links that cost"
+        )
+        return (Note("deadline_late", text),)
+
+    def _title(self, found: Outlook) -> str:
+        return self._store.group_places.title(found.late_groups[0])[:_SHOWN]
 
     def _say(self, foretold: Foretold) -> None:
         if foretold != self._told:
@@ -172,23 +214,26 @@ class Deadlines:
             self._tell(foretold)
 
 
-def _rule_of(one: Recording, rules: Sequence[Deadline]) -> Deadline | None:
-    what = Ranked(one.place, one.watch, one.identity.length)
-    return next((rule for rule in rules if rule.fits(what)), None)
+class _Together:
+    """What is left of a group."""
+
+    def __init__(self) -> None:
+        self.seqs, self.lefts = array("q"), array("q")
+        self.due_in_s = inf
+
+    def add(self, seq: int, left: int, due_in_s: float) -> None:
+        self.seqs.append(seq)
+        self.lefts.append(left)
+        self.due_in_s = min(self.due_in_s, due_in_s)
 
 
-def _foretold(found: Outlook, now: datetime, rate: float) -> Foretold:
-    beforehand = ""
-    if found.begins_in_s is not None:
-        later = timedelta(seconds=min(found.begins_in_s, 8 * 86_400))
-        at = (now.astimezone(UTC) + later).astimezone(now.tzinfo)
-        beforehand = (
-            f"for what has a deadline a link that costs is used from {at:%Y-%m-%d %H:%M} on, at"
-            f" {rate / 1e6:.2f} MB/s"
-        )
-    is_near = bool(found.must_go)
-    if not found.late:
-        return Foretold(beforehand, is_near)
-    files = "1 recording misses its" if found.late == 1 else f"{found.late} recordings miss their"
-    text = f"{files} deadline at {rate / 1e6:.2f} MB/s, even if sent first and over links that cost"
-    return Foretold(beforehand, is_near, (Note("deadline_late", text),))
+def _beforehand(found: Outlook, now: datetime, rate: float) -> str:
+    """Return the sentence that says from when on a link that costs is used; empty: it never is."""
+    if found.begins_in_s is None:
+        return ""
+    later = timedelta(seconds=min(found.begins_in_s, 8 * 86_400))
+    at = (now.astimezone(UTC) + later).astimezone(now.tzinfo)
+    return (
+        f"for what has a deadline a link that costs is used from {at:%Y-%m-%d %H:%M} on, at"
+        f" {rate / 1e6:.2f} MB/s"
+    )

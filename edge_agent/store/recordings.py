@@ -29,6 +29,7 @@ from edge_agent.store.command_log import CommandLog
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.dates import Dates
 from edge_agent.store.given_up import GivenUp
+from edge_agent.store.group_places import GroupPlaces
 from edge_agent.store.groups import Groups, place_in
 from edge_agent.store.holdings import Holdings
 from edge_agent.store.moves import Move, Moves, new_key
@@ -92,6 +93,7 @@ class Store:
         self.commands = CommandLog(database, self.running)
         self.orders = Orders(database, self.notes, self.running, clock)
         self.groups = Groups(database, self.running, outbox)
+        self.group_places = GroupPlaces(database)
         self._moves = Moves(outbox, self.notes, self.running, self.groups)
         self.priority_of: Callable[[Found | Recording], int] | None = None
         """Gives a recording its priority; None: all have the same."""

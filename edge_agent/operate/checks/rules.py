@@ -82,5 +82,8 @@ def _deadlines(settings: AgentSettings, clock: Clock) -> Iterator[Finding]:
         due_in = timedelta(seconds=one.rule().due_in_s(now.astimezone(LOCAL), 0.0))
         due = (now.astimezone(UTC) + due_in).astimezone(LOCAL)
         where = f" in {one.folder}" if one.folder else ""
-        text = f"{one.match}{where}: what is found now is wanted by {due:%Y-%m-%d %H:%M %Z}"
+        with_it = ", with all files of its group," if one.groups else ""
+        text = (
+            f"{one.match}{where}: what is found now{with_it} is wanted by {due:%Y-%m-%d %H:%M %Z}"
+        )
         yield Finding("OK", "deadline", text)

@@ -37,9 +37,9 @@ class Stage:
             obey=lane.sender.obey,
         )
 
-    def due_in(self, hours, match="*"):
+    def due_in(self, hours, match="*", **more):
         at = self.lane.clock.now_utc().astimezone() + timedelta(hours=hours)
-        self.deadlines.go_by([DeadlineSettings(match=match, by=f"{at:%H:%M}").rule()])
+        self.deadlines.go_by([DeadlineSettings(match=match, by=f"{at:%H:%M}", **more).rule()])
 
     def look(self):
         return self.deadlines.step(self.lane.clock.now_s())

@@ -107,15 +107,19 @@ def test_what_the_power_lets_the_device_do_is_said(rule, supplies, level, text):
 
 
 def test_each_deadline_is_said_with_the_next_time_that_it_means():
-    tables = {"deadline": [{"match": "event/*", "by": "06:00"}, {"by": "mon 07:30"}]}
+    of_groups = {"match": "*.srt", "groups": True, "by": "06:00"}
+    tables = {"deadline": [{"match": "event/*", "by": "06:00"}, {"by": "mon 07:30"}, of_groups]}
 
-    [(level, what, first), (_, _, second)] = said(tables)
+    [(level, what, first), (_, _, second), (_, _, third)] = said(tables)
     [(without, _, text)] = said({"deadline": [{"by": "06:00"}]}, clock=StillClock())
 
     assert (level, what) == ("OK", "deadline")
     assert first.startswith("event/*: what is found now is wanted by 2026-11-2")
     assert "06:00" in first
     assert "*: what is found now is wanted by 2026-11-23 07:30" in second
+    assert third.startswith(
+        "*.srt: what is found now, with all files of its group, is wanted by 2026"
+    )
     assert without == "WARN"
     assert text.startswith("while the clock is not set")
 
