@@ -59,3 +59,23 @@ def test_while_nobody_has_set_the_clock_nothing_goes_for_a_deadline_and_it_is_sa
         [note] = wait_for(lambda: here.agent.state()["notes"], "it is said")
 
     assert note.startswith("[[deadline]]: while the clock is not set")
+
+
+@pytest.mark.nightly
+def test_a_group_goes_whole_for_the_deadline_of_one_of_its_files(tmp_path):
+    clock = ShiftedClock(tmp_path / "clock")
+    of_groups = {"match": "*.srt", "groups": True}
+    with site(tmp_path, link=LINKS, deadline=[by(hours=5)[0] | of_groups]) as here:
+        here.agent.command = clock.wrap(here.agent.command, is_set=True)
+        for name in ("event.mp4", "event.srt", "other.mp4"):
+            (here.agent.media / name).write_bytes(os.urandom(1_000_000))
+        here.agent.start()
+        wait_for(lambda: len(settled(here.agent)) == 3, "all are finished")
+        here.agent.configure(deadline=[by(minutes=1)[0] | of_groups])
+        os.kill(here.agent.pid, signal.SIGHUP)
+        here.wait_until_published(2)
+        after = here.agent.wait_until_blocked_by("metered")
+        names = sorted(one.name for one in here.server.published_files() if "group" not in one.name)
+
+    assert names == ["event.mp4", "event.srt"]
+    assert after["queue"]["files"] == 1
