@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import signal
 import sys
 
 import pytest
-from falcon.routing import compiled
 from hypothesis import settings
 
 from tests.support.examples import FAST, LONG
+from tests.support.made_once import make_once
 
 pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
 
@@ -25,9 +24,7 @@ settings.register_profile("long", max_examples=LONG, deadline=None)
 # the short tests was waiting for a turn.
 sys.setswitchinterval(0.0002)
 
-# Each test has an application of its own, whose routes Falcon turns into Python and compiles with the first
-# request; of a few applications the text is the same over and over.
-vars(compiled)["compile"] = functools.lru_cache(maxsize=64)(compile)
+make_once()
 
 
 def pytest_configure() -> None:
