@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.support.examples import FAST, LONG
 from tests.support.made_once import make_once
+from tests.support.threads_on_demand import begin_on_demand
 
 pytest_plugins = ["tests.support.budget", "tests.support.leftovers"]
 
@@ -25,6 +26,7 @@ settings.register_profile("long", max_examples=LONG, deadline=None)
 sys.setswitchinterval(0.0002)
 
 make_once()
+begin_on_demand()
 
 
 def pytest_configure() -> None:
