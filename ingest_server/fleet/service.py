@@ -185,7 +185,8 @@ class FleetService:
             late = [one for one in self.members.values() if self.commands.are_late(one)]
         for member in late:
             with self.alone(member.device):
-                self.commands.expire(member)
+                if self.members.get(member.device) is member:  # and not forgotten since
+                    self.commands.expire(member)
         with self.lock:
             now_s = self.clock.now_s()
             for member in self.members.values():

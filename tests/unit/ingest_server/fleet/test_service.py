@@ -136,6 +136,31 @@ def test_what_a_device_can_be_asked_is_known_beside_the_server_at_once(fleet):
     assert b"uploading" not in fleet.store.devices()[0].state, "the rest waits for its time"
 
 
+class ForgottenMeanwhile(MemoryFleet):
+    """An operator forgets the second device while a command to the first one expires."""
+
+    forget_it = None
+
+    def put_command(self, command, **named):
+        if command.status == "expired" and self.forget_it is not None:
+            self.forget_it("drone-2")
+            self.forget_it = None
+        return super().put_command(command, **named)
+
+
+def test_a_device_that_is_forgotten_while_commands_expire_leaves_none_behind(make_fleet):
+    fleet = make_fleet(ForgottenMeanwhile())
+    for device in ("drone-1", "drone-2"):
+        fleet.report(device, next_s=30)
+        fleet.operations.give(device, "fetch", {"query": {"name": "*"}}, 120, "me")
+    fleet.store.forget_it = fleet.service.forget
+
+    fleet.pass_s(121)
+
+    assert [one.status for one in fleet.store.commands("drone-1")] == ["expired"]
+    assert fleet.store.commands("drone-2") == []
+
+
 def test_a_command_expires_in_the_database_though_nobody_asks(fleet):
     fleet.report(next_s=30)
     given = fleet.operations.give("drone-1", "fetch", {"query": {"name": "*"}}, 120, "me")["id"]
