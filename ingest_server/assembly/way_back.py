@@ -43,10 +43,15 @@ def undo(old: ServerConfig, new: ServerConfig, mark: Mark) -> None:
     """
     folder = old.server.data_dir
     with held(folder) as files, closing(open_as_it_is(new)) as state:
-        if mark.state is None:
-            what = _only_in_the_bucket(new, state, files)
-        else:
-            what = _unknown_before(folder, state)
+        try:
+            if mark.state is None:
+                what = _only_in_the_bucket(new, state, files)
+            else:
+                what = _unknown_before(folder, state)
+        except OSError as error:
+            raise ServerError(
+                f"What has come since {mark.at} cannot be looked at: {error}. Nothing was changed. Run this again"
+            ) from error
         if what is not None:
             raise ServerError(
                 f"{what} since {mark.at}, which {folder} knows nothing of. Nothing was changed. How to go back "

@@ -327,6 +327,9 @@ def test_there_is_no_way_back_from_a_file_that_the_bucket_alone_has(site, capsys
     marked(site, at="2040-01-01T00:00:00Z")
     capsys.readouterr()
 
+    site.proxy.on("list", answer(403, "AccessDenied"))
+    assert site.migrate("--back") == 1
+    assert "What has come since 2040-01-01T00:00:00Z cannot be looked at" in capsys.readouterr().err
     assert site.migrate("--back") == 1
     assert "Uploads have begun or ended since 2040" in capsys.readouterr().err
 
