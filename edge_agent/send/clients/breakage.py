@@ -11,6 +11,17 @@ from edge_agent.base.errors import (
 )
 from edge_agent.core.printable import without_codes
 
+_IN_WORDS = {
+    "ConnectError": "no connection",
+    "ConnectTimeout": "no connection in time",
+    "ReadTimeout": "no answer in time",
+    "WriteTimeout": "the link took nothing in time",
+    "ReadError": "the connection broke",
+    "WriteError": "the connection broke",
+    "RemoteProtocolError": "the answer broke off, or is not HTTP",
+}
+"""What an exception of the HTTP library is called, for who does not know it."""
+
 
 def what_broke(error: Exception) -> tuple[TransportError, bool]:
     """Return what *error* means to us, and whether somebody was there: then the link works."""
@@ -41,4 +52,5 @@ def what_broke(error: Exception) -> tuple[TransportError, bool]:
     if "receive buffer too long" in lowered:
         return LinkDownError("the head of the answer is longer than any of an ingest server"), False
     kind = type(error).__name__
+    kind, text = _IN_WORDS.get(kind, kind), text.rstrip(".")
     return LinkDownError(f"{kind}: {text}" if text else kind), False

@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 import pytest
 
 from edge_agent.send.clients.breakage import what_broke
@@ -37,6 +38,22 @@ def test_what_a_library_says_for_itself_is_said_for_a_person(said, plain):
     assert "OSError" not in str(error)
     assert said not in str(error)
     assert not somebody_was_there
+
+
+@pytest.mark.parametrize(
+    ("error", "plain"),
+    [
+        (httpx.ConnectError("[Errno 111] Connection refused"), "no connection: Connection refused"),
+        (httpx.ReadTimeout("timed out"), "no answer in time: timed out"),
+        (
+            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            "the answer broke off, or is not HTTP: Server disconnected without sending a response",
+        ),
+        (httpx.ReadError(""), "the connection broke"),
+    ],
+)
+def test_a_broken_request_is_named_in_words_and_not_by_its_class(error, plain):
+    assert str(what_broke(error)[0]) == plain
 
 
 def test_a_long_text_of_blanks_costs_no_more_than_its_length():
