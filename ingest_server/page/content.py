@@ -73,7 +73,8 @@ def give(
         _refuse_range(resp, length)
         return None
     start, stop = run or (0, length)
-    leave = places.take(MOST_OPEN if ASKED in req.env else MOST_OPEN_ELSEWHERE)
+    most = MOST_OPEN if ASKED in req.env else MOST_OPEN_ELSEWHERE
+    leave = places.take(req.context.operator.name, most)
     try:
         content = open_content()
     except BaseException:

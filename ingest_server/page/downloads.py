@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Protocol
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.names import component
 
 MOST_OPEN = 64
-"""Downloads at once, those that wait for their readers among them; each has a descriptor."""
+"""Downloads at once, those that wait for their readers among them; each has a descriptor. One reader has half."""
 MOST_OPEN_ELSEWHERE = 8
 """On a container that is not ours each has a thread too, for as long as its reader takes."""
 BUSY_RETRY_S = 5.0
@@ -61,29 +61,34 @@ _PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 
 
 class Places:
-    """How many downloads are open."""
+    """How many downloads are open, and whose: one reader leaves half of the places to all others."""
 
     def __init__(self) -> None:
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, most: int) -> Callable[[], None]:
+    def take(self, who: str, most: int) -> Callable[[], None]:
         """Take a place; returns how it is given back, once, however often that is called.
 
         Raises:
-            Refused: all are taken.
+            Refused: all are taken, or half of them by *who*.
         """
         with self._lock:
-            if self._taken >= most:
+            if self._taken.total() >= most:
                 detail = f"{most} recordings are read at this moment, as many as the server gives"
                 raise Refused("server-busy", detail, retry_after_s=BUSY_RETRY_S)
-            self._taken += 1
+            if self._taken[who] >= most // 2:
+                detail = f"you read {most // 2} recordings at this moment, as many as one may"
+                raise Refused("server-busy", detail, retry_after_s=BUSY_RETRY_S)
+            self._taken[who] += 1
         is_taken = True
 
         def leave() -> None:
             nonlocal is_taken
             with self._lock:
-                self._taken -= is_taken
+                if is_taken:
+                    self._taken.subtract([who])
+                    self._taken += Counter()  # nobody is kept who reads nothing
                 is_taken = False
 
         return leave

@@ -69,26 +69,52 @@ def read_on(peer: Peer) -> bytes:
     return found
 
 
+def another_reader(site, name: str) -> str:
+    add_user(site.state, name)
+    return visitor(site, name).cookies["edge-session"]
+
+
+def answer(http, request: bytes):
+    with Peer(http.address) as peer:
+        peer.send(request)
+        return peer.answer()
+
+
 @pytest.mark.slow
 def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site, secret):
     path = stored(site)
+    another, third = another_reader(site, "amy"), another_reader(site, "bob")
     http = site.server._http
     with contextlib.ExitStack() as closing:
-        for _ in range(MOST_OPEN):
-            closing.enter_context(reluctant(http)).send(asking(path, secret))
+        for reader in (secret, another):
+            for _ in range(MOST_OPEN // 2):
+                closing.enter_context(reluctant(http)).send(asking(path, reader))
         wait_for(lambda: waiting_for_a_reader(http) == MOST_OPEN, "each download is begun")
 
-        with Peer(http.address) as one_more:
-            one_more.send(asking(path, secret))
-            refused = one_more.answer()
+        refused = answer(http, asking(path, third))
         assert upload(site.device("cam"), b"in between")["length"] == 10
 
     assert (refused.status, refused.json["code"]) == (503, "server-busy")
     assert "Retry-After" in refused.headers
     wait_for(lambda: not waiting_for_a_reader(http), "their places are free again")
-    with Peer(http.address) as later:
-        later.send(asking(path, secret))
-        assert later.answer().body == BIG
+    assert answer(http, asking(path, secret)).body == BIG
+
+
+@pytest.mark.slow
+def test_one_who_reads_all_that_one_may_takes_no_place_of_another_reader(site, secret):
+    path = stored(site)
+    http = site.server._http
+    another = another_reader(site, "amy")
+    with contextlib.ExitStack() as closing:
+        for _ in range(MOST_OPEN // 2):
+            closing.enter_context(reluctant(http)).send(asking(path, secret))
+        wait_for(lambda: waiting_for_a_reader(http) == MOST_OPEN // 2, "each download is begun")
+
+        refused = answer(http, asking(path, secret))
+        assert answer(http, asking(path, another)).body == BIG
+
+    assert (refused.status, refused.json["code"]) == (503, "server-busy")
+    assert refused.json["detail"] == "you read 32 recordings at this moment, as many as one may"
 
 
 @pytest.mark.slow
