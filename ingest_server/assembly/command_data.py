@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,12 @@ from ingest_server.assembly.data_folder import FLEET, open_facts
 from ingest_server.assembly.relocated import refuse_moved
 from ingest_server.config import DEFAULT_PATH, ServerConfig, load
 from ingest_server.core.errors import ServerError
+from ingest_server.front.address import ListenAddress, parse_address
 from ingest_server.storage.interface import Blobs, FleetStore, StateStore
 from ingest_server.storage.sqlite.fleet import SqliteFleet
+
+ANSWER_S = 2.0
+"""What a server on this machine needs at most to take a connection."""
 
 
 class CommandData:
@@ -76,6 +81,18 @@ class CommandData:
         path = folder / FLEET
         return SqliteFleet(path, begins_anew=False) if path.exists() else None
 
+    def is_unserved(self, options: argparse.Namespace) -> bool:
+        """Whether no server answers where it listens; nobody knows it where others may serve as well."""
+        config = self.config(options)
+        address = parse_address(config.server.listen)
+        if config.storage.state is not None or not (address.port or address.path):
+            return False
+        try:
+            _connected(address).close()
+        except OSError:
+            return True
+        return False
+
     def folder(self, options: argparse.Namespace) -> Path:
         """Return the data folder, for a command that works on what is there, as its owner.
 
@@ -102,6 +119,19 @@ class CommandData:
     def blobs(self, options: argparse.Namespace, state: StateStore) -> Blobs:
         """Look at the bytes, whose database is open, beside a server that may be running."""
         return look_at_blobs(self.config(options), state)
+
+
+def _connected(address: ListenAddress) -> socket.socket:
+    if not address.path:
+        return socket.create_connection((address.host, address.port), ANSWER_S)
+    found = socket.socket(socket.AF_UNIX)
+    try:
+        found.settimeout(ANSWER_S)
+        found.connect(address.path)
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def make_folder(data_dir: Path) -> None:

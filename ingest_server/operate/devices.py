@@ -158,6 +158,10 @@ class DeviceCommands(Commands):
             made = operations.give(options.device, "fetch", args, None, "cli")
             heard = f"by {made['seen_by']}" if made["seen_by"] else "with its next report"
             print(f"{options.device} hears of it {heard} (command {made['id']}).", file=sys.stderr)
+            if self._data.is_unserved(options):
+                self._complain(
+                    "no server runs here at the moment: the device hears of it once one does"
+                )
             return 0 if options.no_wait else self._wait(store, options.device, made["id"])
         except Refused as refused:
             self._complain(refused.detail)

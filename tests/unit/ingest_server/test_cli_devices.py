@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 
 import pytest
@@ -170,6 +171,21 @@ def test_a_fetch_that_cannot_be_says_why(operator, site, words, code, told):
     found = operator.run(*words)
 
     assert (found[0], told in found[2]) == (code, True)
+
+
+def test_a_fetch_while_no_server_runs_says_what_it_waits_for(operator, site):
+    site.report("drone-1", info={"commands": ["fetch"]})
+    written(site)
+    with socket.create_server(("127.0.0.1", 0)) as served:
+        port = served.getsockname()[1]
+        operator.config.write_text(operator.config.read_text().replace(":0", f":{port}"))
+        before = operator.run("fetch", "drone-1", "x", "--no-wait")
+
+    code, _, err = operator.run("fetch", "drone-1", "y", "--no-wait")
+
+    assert (before[0], "no server runs" in before[2]) == (EXIT_DONE, False)
+    assert code == EXIT_DONE
+    assert "no server runs here at the moment: the device hears of it once one does" in err
 
 
 @pytest.mark.parametrize("words", [["events"], ["fetch", "drone-1", "x"]])
