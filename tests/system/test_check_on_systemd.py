@@ -34,7 +34,8 @@ def install(machine: Booted) -> None:
     libraries = Path(sysconfig.get_path("platlib"))
     shutil.copytree(libraries, home / "lib", ignore=shutil.ignore_patterns("av*", "*.pth"))
     for name in PACKAGES:
-        shutil.copytree(TREE / name, home / "lib" / name)
+        # An editable install has put some files of it among the libraries.
+        shutil.copytree(TREE / name, home / "lib" / name, dirs_exist_ok=True)
     (home / "bin").mkdir()
     (etc / "edge-uploader").mkdir()
     for name, module in (("edge-agent", "edge_agent"), ("ingest-server", "ingest_server")):
