@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from edge_agent.base.clock import since_boot_s
 from edge_agent.core.hold import Maker, pid_in
@@ -37,6 +39,7 @@ def look(path: bytes, now_s: float | None) -> Lying | None:
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
+        _refuse_where_nobody_else_writes(path)
         return None
     booted_s = 0.0 if now_s is None else now_s - since_boot_s()
     pid = pid_in(_head(path)) if stat.S_ISREG(found.st_mode) else None
@@ -57,6 +60,30 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def folders_of_its_own(mountinfo: bytes) -> tuple[bytes, ...]:
+    """Return the folders that systemd has given this unit alone (``PrivateTmp=``), by ``/proc/self/mountinfo``."""
+    mounts = (line.split(b" ") for line in mountinfo.splitlines())
+    return tuple(one[4] for one in mounts if len(one) > 4 and b"/systemd-private-" in one[3])
+
+
+@cache
+def _own_folders() -> tuple[bytes, ...]:
+    try:
+        return folders_of_its_own(Path("/proc/self/mountinfo").read_bytes())
+    except OSError:
+        return ()
+
+
+def _refuse_where_nobody_else_writes(path: bytes) -> None:
+    """Raise an OSError where the file of another program never appears, so that none there says nothing."""
+    folder = os.path.realpath(path.rpartition(b"/")[0]) + b"/"
+    for own in _own_folders():
+        if folder.startswith(own + b"/"):
+            where = own.decode("ascii", "replace")
+            text = f"the unit gives the agent a {where} of its own (PrivateTmp=): use a file below /run"
+            raise OSError(text)
 
 
 def _head(path: bytes) -> bytes:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from edge_agent.base.hold_file import look
+from edge_agent.base.hold_file import folders_of_its_own, look
 
 
 @pytest.fixture
@@ -62,3 +62,15 @@ def test_one_from_before_the_start_of_the_device_is_known_by_its_date_if_a_clock
 def test_a_name_that_is_too_long_cannot_be_looked_at(path):
     with pytest.raises(OSError, match="File name too long"):
         found(path.with_name("x" * 300))
+
+
+def test_a_folder_that_a_unit_has_for_itself_is_told_from_one_that_all_see():
+    mounts = (
+        b"452 451 0:45 / /tmp rw,nosuid shared:139 master:7 - tmpfs tmpfs rw\n"
+        b"490 452 0:45 /systemd-private-19904-edge-agent.service-wD2DQ2/tmp /tmp rw - tmpfs tmpfs rw\n"
+        b"492 451 0:42 /var/tmp/systemd-private-19904-edge-agent.service-bt/tmp /var/tmp rw - ext4 / rw\n"
+        b"473 451 0:49 / /run rw,nosuid,nodev - tmpfs tmpfs rw\nbroken\n"
+    )
+
+    assert folders_of_its_own(mounts) == (b"/tmp", b"/var/tmp")
+    assert folders_of_its_own(mounts.splitlines()[0]) == ()
