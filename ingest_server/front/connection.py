@@ -363,4 +363,7 @@ class HttpConnection(cheroot_parts.Connection):
             except Exception as error:  # the application's own, and nobody is left to answer
                 log.exception("answer.failed", error=type(error).__name__)
         self.server.forget(self)
-        super().close()
+        with contextlib.suppress(
+            OSError
+        ):  # a stop and the thread of the connection may both close it
+            super().close()

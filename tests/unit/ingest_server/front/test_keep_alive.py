@@ -26,3 +26,15 @@ def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says():
         assert ends.is_closed_by_server()
         stays.send(ask)
         assert stays.answer().status == 200
+
+
+def test_a_connection_that_a_stop_and_its_own_thread_close_is_closed_once():
+    with serving(app) as server, Peer(server.address) as peer:
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        peer.answer()
+        [conn] = server._open
+
+        conn.close()
+        conn.close()
+
+        assert peer.is_closed_by_server()
