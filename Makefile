@@ -10,7 +10,8 @@ RUN    := $(VENV)/.installed-run
 # The tests of a file stay together, for what they share. The order is another one each time; its seed is
 # printed, and ARGS="--randomly-seed=N" plays it again.
 PYTEST  = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
-WORKERS ?= 2
+# One more than the two processors that are counted on: the slow tests wait for half of their time.
+WORKERS ?= 3
 # The fast tests write to memory where there is enough of it: they wait for the disk as long as they compute.
 # What a disk does is asked by the slow ones.
 MEMORY := $(shell test "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 && echo /dev/shm)
