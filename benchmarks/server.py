@@ -39,7 +39,7 @@ class Row:
 ROWS = (
     Row("8 MB requests, 1 connection", Case(8 * MB, 64, 1), 0.75),
     Row("8 MB requests, 4 connections", Case(8 * MB, 32, 4), 0.85),
-    Row("1 MB requests, 1 connection", Case(MB, 256, 1), 0.50),
+    Row("1 MB requests, 1 connection", Case(MB, 256, 1), 0.75),
 )
 TLS_ROWS = tuple(Row(f"{row.name}, TLS", row.case, None) for row in ROWS)
 MAX_CPU_S_PER_GB = 1.5
