@@ -62,7 +62,7 @@ def _huge(folder: Path, seconds: float) -> None:
             sparse.truncate(_HUGE)
         agent.start()
         seen = _highest(agent, seconds)
-        sent = ((agent.state() or {}).get("current") or {}).get("acknowledged", 0)
+        sent = (agent.state_if_any().get("current") or {}).get("acknowledged", 0)
         _row(f"sending a file of 10 GB ({sent / GB:.1f} GB sent): RSS in MiB", seen.resident, 60)
 
 

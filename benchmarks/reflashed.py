@@ -62,7 +62,7 @@ def _row(agent: Agent, count: int, what: str) -> None:
     began_s = time.monotonic()
 
     def sent() -> int | None:
-        totals = (agent.state() or {"totals": {"files_done": 0}})["totals"]
+        totals = agent.state_if_any().get("totals", {"files_done": 0})
         return totals["bytes_sent"] + 1 if totals["files_done"] == count else None
 
     try:

@@ -55,7 +55,7 @@ def upload(recording: Path, server: Server, agent: Agent, number: int) -> Upload
         (agent.media / ".copy").rename(target)
         wait_for(lambda: len(server.published_files()) > before, "it is published", 120)
         seconds = wait_for(lambda: _seconds(server, number), "it is answered", 10)
-    wait_for(lambda: (agent.state() or {}).get("queue", {}).get("files") == 0, "the agent is done")
+    wait_for(lambda: agent.state_if_any().get("queue", {}).get("files") == 0, "the agent is done")
     agent_cpu, server_cpu = cpu_s(agent.pid) - agent_before, cpu_s(server.pid) - server_before
     for path in (target, *server.published_files()):
         path.unlink()

@@ -29,8 +29,6 @@ class Front:
     address: ListenAddress
     tls: ssl.SSLContext | None = None
     data_dir: Path | None = None
-    process: subprocess.Popen[bytes] | None = None
-    log: Path | None = None
 
     def connect(self) -> Peer:
         return Peer(self.address, self.tls)
@@ -39,6 +37,12 @@ class Front:
     def is_ours(self) -> bool:
         """Whether our own container speaks to the client."""
         return self.name in {"own", "own TLS"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gunicorn(Front):
+    process: subprocess.Popen[bytes]
+    log: Path
 
 
 @contextlib.contextmanager
@@ -69,7 +73,7 @@ def own_tls(folder: Path) -> Iterator[Front]:
 
 
 @contextlib.contextmanager
-def gunicorn(folder: Path, **tables: dict[str, object]) -> Iterator[Front]:
+def gunicorn(folder: Path, **tables: dict[str, object]) -> Iterator[Gunicorn]:
     config = folder / "server.toml"
     config.write_text(
         toml(
@@ -91,7 +95,7 @@ def gunicorn(folder: Path, **tables: dict[str, object]) -> Iterator[Front]:
     with _program(command, log) as process:
         address = ListenAddress(LOOPBACK, port)
         _wait_until_ready(address, None, process, log)
-        yield Front("gunicorn", address, data_dir=folder / "data", process=process, log=log)
+        yield Gunicorn("gunicorn", address, data_dir=folder / "data", process=process, log=log)
 
 
 @contextlib.contextmanager

@@ -137,14 +137,15 @@ class Mosquitto:
         self.kill()
 
 
+Seen = list[tuple[str, bytes, bool]]
+"""``(topic, payload, is_retained)`` of what an operator would see."""
+
+
 @contextmanager
 def listening(
-    broker: Mosquitto, seen: list[tuple[str, bytes, bool]], topic: str = "edgeup/#", **login: str
+    broker: Mosquitto, seen: Seen, topic: str = "edgeup/#", **login: str
 ) -> Iterator[paho.Client]:
-    """Collect ``(topic, payload, is_retained)`` of what an operator would see.
-
-    At the end each is held to its schema.
-    """
+    """Collect what an operator would see; at the end each is held to its schema."""
     subscribed, ended = threading.Event(), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
     if login:

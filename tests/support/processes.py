@@ -179,7 +179,7 @@ class Server(Program):
             state.access.add_token(issued.record)
         return issued.token
 
-    def open_uploads(self, token: str) -> dict[str, int]:
+    def open_uploads(self, token: str | None) -> dict[str, int]:
         """Return name -> bytes that it holds durably, of each unfinished upload."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10.0)
         try:
@@ -247,20 +247,26 @@ class Agent(Program):
         """Return another agent of the same configuration, not started."""
         return Program(name, self.folder, self.command)
 
-    def state(self) -> dict[str, Any] | None:
-        """Return the running agent's state document; None while it does not answer."""
+    def state(self) -> dict[str, Any]:
+        """Return the running agent's state document."""
+        state = self.state_if_any()
+        assert state, f"{self.name} does not answer:\n{self.end_of_log()}"
+        return state
+
+    def state_if_any(self) -> dict[str, Any]:
+        """Return the same, empty while it does not answer."""
         try:
             [answer] = ask(self.state_dir / "control.sock", {"do": "status"})
         except (NotRunningError, ControlError):
-            return None
+            return {}
         return answer["state"]
 
     def wait_until_blocked_by(self, reason: str) -> dict[str, Any]:
         """Return the state in which *reason* stands; one that is asked for later may be another."""
 
         def blocked() -> dict[str, Any] | None:
-            state = self.state()
-            return state if state is not None and state["blocked_by"] == reason else None
+            state = self.state_if_any()
+            return state if state.get("blocked_by") == reason else None
 
         return wait_for(blocked, f"it waits for {reason}")
 

@@ -50,6 +50,8 @@ class WatchedFolder:
         self.store, self.clock = store, clock
         self.activity = Activity()
         self.sender_woken = 0
+        self.doubts = 0
+        """How often a test counted one."""
         chosen = {
             "settle_seconds": 5.0,
             "fallback_settle_seconds": 60.0,

@@ -94,7 +94,7 @@ def upload(client: httpx.Client, data: bytes = DATA, **members: Any) -> dict[str
 
 
 @contextmanager
-def secured(folder: Path, *, more: str = "", **tables: dict[str, Any]) -> Iterator[Secured]:
+def secured(folder: Path, *, more: str = "", **tables: Any) -> Iterator[Secured]:
     """Run it; *more* is TOML that no table can say."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "server.toml"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def agent(tmp_path, server, token):
     made.close()
 
 
-def run(agent: Agent, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+def run(agent: Agent, *arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
     command = [*PROGRAM, arguments[0], "--config", agent.config, *arguments[1:]]
     return subprocess.run(
         [str(one) for one in command],
@@ -194,6 +195,7 @@ def test_check_that_is_broken_off_leaves_no_open_upload_on_the_server(agent, ser
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as check:
         wait_for(lambda: server.open_uploads(token), "its upload is begun")
         check.send_signal(number)
+        assert check.stdout is not None
         said = check.stdout.read()
 
     assert check.returncode == 130
@@ -335,8 +337,8 @@ def test_upload_now_sends_what_a_program_has_open_as_it_is(agent, server, tmp_pa
 def test_an_interrupted_upload_goes_on_where_it_was(agent, server, token, tmp_path):
     file = recording(tmp_path / "interrupted.mp4", 12 * MB)
     slow = [*PROGRAM, "upload", "--config", agent.config, "--max-rate", "2MB", file]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([str(one) for one in slow], **pipes) as process:
+    command, pipe = [str(one) for one in slow], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe) as process:
         wait_for(
             lambda: server.open_uploads(token).get("interrupted.mp4", 0) > MB, "a part of the file"
         )

@@ -57,8 +57,8 @@ class Site:
         wait_for(self._is_idle, "the device has the receipt")
 
     def _is_idle(self):
-        state = self.agent.state()
-        return state is not None and state["queue"]["files"] == 0
+        state = self.agent.state_if_any()
+        return state.get("queue", {}).get("files") == 0
 
     def lengths(self):
         return {one.length for one in self.published()}

@@ -120,7 +120,7 @@ class Contained:
 
 @pytest.fixture
 def contained(tmp_path):
-    made = []
+    made: list[Contained] = []
 
     def start(*command: str, code: str | None = None) -> Contained:
         made.append(Contained(tmp_path / str(len(made)), *command, code=code))

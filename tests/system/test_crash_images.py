@@ -118,7 +118,7 @@ def _bad_instants(
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_L1_L3_nothing_acknowledged_is_lost_in_a_power_cut(tmp_path, kind):
-    assert_nothing_is_lost(tmp_path, kind, nullcontext)
+    assert_nothing_is_lost(tmp_path, kind, lambda _: nullcontext())
 
 
 @pytest.mark.nightly

@@ -23,7 +23,7 @@ NOWHERE = {
 
 
 def make(folder: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, ROOT / "demo/environment.py", folder, "run"]
+    command: list[str | Path] = [sys.executable, ROOT / "demo/environment.py", folder, "run"]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -102,8 +102,8 @@ class Device:
             return state.in_states(State.COMPLETE)
 
     def is_through(self) -> bool:
-        state = self.agent.state()
-        is_idle = state is not None and state["queue"]["files"] == 0
+        state = self.agent.state_if_any()
+        is_idle = state.get("queue", {}).get("files") == 0
         return is_idle and set(self.logs().values()) <= set(self.published().values())
 
 
@@ -117,7 +117,7 @@ def write_and_cut(disk, logs, draw, instants):
     """Return the images."""
     with device(disk.live, logs) as here:
         here.agent.start()
-        wait_for(lambda: here.agent.state() is not None, "the agent runs")
+        wait_for(here.agent.state_if_any, "the agent runs")
         logger = Logger(here.agent.media, here.agent.state_dir / "control.sock")
         logger.start()
         cuts = []

@@ -44,7 +44,7 @@ WATCH = {
     "scan_interval_seconds": 1.0,
     "fallback_settle_seconds": 1.0,
 }
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "upload": {"max_rate": "6MB"},
     "groups": {"quiet_seconds": 2.0},
 }
@@ -65,8 +65,8 @@ class Device:
         self.server.start()
         self.link = stack.enter_context(CountingLink(self.server.port))
         token = self.server.new_token()
-        self.agent = Agent(root / "device", url=self.link.url, token=token, **SETTINGS)
-        self.agent.configure(retention=retention)
+        self.agent = Agent(root / "device", url=self.link.url, token=token)
+        self.agent.configure(retention=retention, **SETTINGS)
         stack.callback(self.agent.close)
         self.folders = [self.agent.media / name for name in FOLDERS]
         for one in self.folders:
@@ -181,9 +181,9 @@ def is_through(here: Device) -> bool:
     """Return whether nothing is left to do with what is on the card."""
     if not here.keeps:
         return not here.card()
-    state = here.agent.state()
+    state = here.agent.state_if_any()
     known = set(digests(here.server.published).values())
-    is_idle = state is not None and state["queue"]["files"] == 0
+    is_idle = state.get("queue", {}).get("files") == 0
     return is_idle and set(digests(here.agent.media).values()) <= known
 
 

@@ -44,7 +44,7 @@ def test_a_gigabyte_costs_the_devices_disk_less_than_a_megabyte(tmp_path, patter
     ):
         here.agent.state_dir = mount / "state"
         here.agent.start()
-        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "it has nothing to do")
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it has nothing to do")
         before = written_to(mount)
         recording = here.agent.media / "flight.mp4"
         with recording.open("wb", buffering=0) as file:

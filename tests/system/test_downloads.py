@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -180,7 +181,9 @@ def test_whoever_waits_has_a_turn_after_a_slice_however_much_the_others_read(
     # Small, so that all of an answer fits into the sockets and no pause ends its turn.
     piece, of_slice = 4096, 32 * 1024
     monkeypatch.setattr(queues, "SLICE_BYTES", of_slice)
-    go_on, sent, when_last_began = threading.Event(), {}, {}
+    go_on = threading.Event()
+    sent: dict[int, int] = {}
+    when_last_began: dict[int, int] = {}
 
     def pieces(number: int):
         if number == DOWNLOAD_THREADS:
@@ -316,7 +319,12 @@ def test_who_waits_for_a_slice_has_no_thread_meanwhile_and_no_new_time_after():
             return conn.phase is Phase.SLICE
 
         put = server.requests.put
-        server.requests.put = lambda one: (handed.append(one), put(one))
+
+        def note_and_put(one):
+            handed.append(one)
+            put(one)
+
+        closing.enter_context(mock.patch.object(server.requests, "put", note_and_put))
         now_s[0] += 5  # its own
         wait_for(waits_for_its_turn, "it took enough to be given more", every_s=0.001)
         turns = server.queues._turns[Cost.DOWNLOAD]

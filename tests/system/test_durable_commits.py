@@ -29,7 +29,7 @@ def states(here: Site) -> Counter[State]:
 def commits_of_one_small_file(here: Site, end: State) -> int:
     """Put one file into the folder of an agent that has nothing to do, and wait until it is *end*."""
     here.agent.start()
-    wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "it has nothing to do")
+    wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it has nothing to do")
     before = commits_in_log(here.agent.state_dir / DATABASE)
     made = here.agent.folder / "small.mp4"
     made.write_bytes(bytes(10_000))

@@ -76,7 +76,9 @@ def test_a_device_with_a_certificate_needs_no_token_and_goes_on_when_it_is_renew
         server.start()
         make_recording(agent.media / "flight.mkv", seconds=2)
         agent.start()
-        wait_for(lambda: "device-mismatch" in json.dumps(agent.state()), "another's is refused")
+        wait_for(
+            lambda: "device-mismatch" in json.dumps(agent.state_if_any()), "another's is refused"
+        )
         shutil.copy(after.cert, held / "device.crt")
         shutil.copy(after.key, held / "device.key")
         wait_for(server.published_files, "the renewed one is taken up", 60)
@@ -111,13 +113,13 @@ def test_an_agent_that_does_not_trust_the_server_sends_nothing_and_says_why(
 
 
 def _refusal(agent: Agent) -> str | None:
-    state = json.dumps(agent.state())
+    state = json.dumps(agent.state_if_any())
     return state if "certificate is not accepted" in state else None
 
 
 def _of_two_held_back(agent: Agent) -> dict[str, Any] | None:
-    state = agent.state()
-    if state is None or "this port speaks https only" not in str(state["blocked_detail"]):
+    state = agent.state_if_any()
+    if not state or "this port speaks https only" not in str(state["blocked_detail"]):
         return None
     return state if state["queue"]["files"] == 2 else None
 
@@ -164,7 +166,7 @@ def test_what_was_refused_is_tried_again_with_a_new_token_and_on_a_persons_word(
         wait_for(lambda: verdicts() == 1, "it is refused")
         agent.stop()
         agent.start()
-        wait_for(lambda: (agent.state() or {}).get("state") == "idle", "nothing is new")
+        wait_for(lambda: agent.state_if_any().get("state") == "idle", "nothing is new")
         assert verdicts() == 1
 
         agent.stop()

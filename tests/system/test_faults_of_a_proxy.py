@@ -17,9 +17,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 BYTES_PER_S = 2 * MB
 
 
+class Proxy(http.server.ThreadingHTTPServer):
+    """What stands before the server at port *behind*, how it is set, and what it has seen."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: int) -> None:
+        super().__init__((LOOPBACK, 0), Between)
+        self.behind = behind
+        self.portal: int | None = None
+        self.requests = self.swallowed = 0
+        self.allows: int | None = None
+        self.forbids: frozenset[str] = frozenset()
+        self.refused: list[tuple[int, str, int]] = []
+
+
 class Between(http.server.BaseHTTPRequestHandler):
     """Takes a body whole before it passes it on, slowly; or answers like a login page."""
 
+    server: Proxy
     protocol_version = "HTTP/1.1"
 
     def pass_on(self):
@@ -83,11 +99,7 @@ def between(folder, **tables):
     with contextlib.ExitStack() as stack:
         stack.callback(server.close)
         server.start()
-        proxy = http.server.ThreadingHTTPServer((LOOPBACK, 0), Between)
-        proxy.daemon_threads = True
-        proxy.behind, proxy.portal, proxy.requests, proxy.swallowed = server.port, None, 0, 0
-        proxy.allows, proxy.forbids, proxy.refused = None, frozenset(), []
-        stack.enter_context(proxy)
+        proxy = stack.enter_context(Proxy(server.port))
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()
         stack.callback(thread.join)
@@ -105,7 +117,7 @@ def test_progress_behind_a_proxy_that_swallows_bodies_is_what_the_server_has(tmp
         agent.start()
         seen = []
         while not server.published_files():
-            current = (agent.state() or {}).get("current")
+            current = agent.state_if_any().get("current")
             held = server.open_uploads(agent.token).get("long.mkv")
             if current is not None and held is not None:
                 seen.append((current["acknowledged"], held, current["percent"]))

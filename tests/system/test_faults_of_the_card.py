@@ -26,7 +26,7 @@ def record(folder: Path, name: str, length: int = 3 * MIB) -> str:
 
 
 def problems(here: Site) -> list[str]:
-    return (here.agent.state() or {}).get("problems", [])
+    return here.agent.state_if_any().get("problems", [])
 
 
 def published_once(here: Site, wanted: dict[str, str]) -> bool:

@@ -69,7 +69,7 @@ def test_a_full_card_with_recordings_and_state_is_sent_and_freed_without_a_perso
             **{"": {"state_dir": here.agent.state_dir}, "watch": {"folder": here.agent.media}}
         )
         here.agent.start()
-        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "it runs")
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it runs")
         held = (here.agent.state_dir / "agent.reserve").stat()
         here.agent.kill()  # a power cut
         for number in range(20):
@@ -81,9 +81,7 @@ def test_a_full_card_with_recordings_and_state_is_sent_and_freed_without_a_perso
         here.wait_until_published(20)
         wait_for(lambda: not os.listdir(here.agent.media), "all are let go")
         wait_for(
-            lambda: (
-                "state_full" not in (here.agent.state() or {"problems": ["state_full"]})["problems"]
-            ),
+            lambda: "state_full" not in here.agent.state_if_any().get("problems", ["state_full"]),
             "it needs no reserve any more",
         )
 
@@ -144,8 +142,7 @@ def test_a_second_agent_on_one_state_folder_is_refused_and_the_first_goes_on(tmp
         others = [here.agent.beside(f"other-{number}") for number in range(3)]
         for other in others:
             other.start()
-        for other in others:
-            wait_for(lambda other=other: other.child.ended() is not None, "it is refused")
+        wait_for(lambda: None not in [one.child.ended() for one in others], "they are refused")
         here.wait_until_published(1)
 
         assert [other.child.ended() for other in others] == [1, 1, 1]
@@ -207,8 +204,7 @@ def eject(card):
 
 
 def files_done(agent):
-    state = agent.state()
-    return None if state is None else state["totals"]["files_done"]
+    return agent.state_if_any().get("totals", {}).get("files_done")
 
 
 @pytest.mark.parametrize("how", ["was emptied", "is gone"])

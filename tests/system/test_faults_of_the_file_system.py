@@ -27,7 +27,7 @@ def test_L2_a_recording_that_is_written_unseen_is_not_deleted_under_its_recorder
         here.agent.start()
 
         def is_said(what):
-            if here.agent.state() is None:
+            if not here.agent.state_if_any():
                 return False
             return [what in (row["detail"] or "") for row in here.agent.status()["files"]] == [True]
 

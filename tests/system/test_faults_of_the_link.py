@@ -45,8 +45,7 @@ class FarServer(Server):
 @contextlib.contextmanager
 def apart(folder, link: Wire, **tables):
     """Return a server that runs and an agent that is not started, with *link* between them."""
-    rules = {"server": {"listen": f"{SERVER_ADDRESS}:8000"}}
-    server = FarServer(folder / "server", **rules)
+    server = FarServer(folder / "server", server={"listen": f"{SERVER_ADDRESS}:8000"})
     server.command = link.inside(link.server, server.command)
     agent = None
     try:
@@ -81,7 +80,9 @@ def wait_until_published(server, agent, digests, timeout_s):
     try:
         wait_for(lambda: published(server) == digests, "all are published", timeout_s)
     except TimeoutError as error:
-        error.add_note(f"{agent.state()}\nserver:\n{server.end_of_log()}\n{agent.end_of_log()}")
+        error.add_note(
+            f"{agent.state_if_any()}\nserver:\n{server.end_of_log()}\n{agent.end_of_log()}"
+        )
         raise
 
 
@@ -202,7 +203,7 @@ def test_L1_L4_a_server_that_is_killed_under_eight_lanes_keeps_what_it_acknowled
         wait_for(lambda: link.connections >= 7, "the lanes send")
 
         for end in (server.kill, server.stop, server.kill):
-            current = wait_for(lambda: (agent.state() or {}).get("current"), "it sends")
+            current = wait_for(lambda: agent.state_if_any().get("current"), "it sends")
             end()
             server.start()
             held = server.open_uploads(agent.token).get("long.mkv")

@@ -32,7 +32,7 @@ def leave(disk, length):
 
 
 def problems(here):
-    return (here.agent.state() or {}).get("problems", ())
+    return here.agent.state_if_any().get("problems", ())
 
 
 def test_where_nothing_can_be_written_all_is_sent_and_nothing_let_go_before_there_is_room(tmp_path):
@@ -49,7 +49,7 @@ def test_where_nothing_can_be_written_all_is_sent_and_nothing_let_go_before_ther
         full = problems(here)
         here.agent.kill()
         here.agent.start()  # what it knew is gone; the server is asked
-        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "it has asked")
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it has asked")
         wait_for(lambda: here.agent.state()["totals"]["files_done"] == 2, "they are verified again")
         kept = sorted(path.name for path in media.iterdir())
         sent_again = here.agent.state()["totals"]["bytes_sent"]

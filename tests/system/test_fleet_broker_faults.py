@@ -17,7 +17,7 @@ from ingest_server.fleet.mqtt_messages import Saying
 from ingest_server.fleet.report import Report
 from tests.support.certificates import Authority
 from tests.support.fleet import fleet_at, info, report, state
-from tests.support.mosquitto import Mosquitto, listening
+from tests.support.mosquitto import Mosquitto, Seen, listening
 from tests.support.old_broker import HANGS_UP, REFUSES, REFUSES_THE_OLD_WAY, SAYS_NOTHING, OldBroker
 from tests.support.processes import wait_for
 
@@ -189,7 +189,7 @@ def test_a_packet_of_256_mb_ends_the_session_at_its_header(kind, is_v5):
 
 def test_a_broker_that_forgot_everything_is_told_all_that_is_wanted_anew(tmp_path):
     broker = Mosquitto(tmp_path / "broker")
-    seen = []
+    seen: Seen = []
     with broker, running(broker.url) as (fleet, lines):
         with listening(broker, []) as device:
             wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")

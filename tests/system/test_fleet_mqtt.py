@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from ingest_server.assembly.fleet import Fleet
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.report import Report
 from tests.support.fleet import fleet_at, info, report, state
-from tests.support.mosquitto import Mosquitto, listening
+from tests.support.mosquitto import Mosquitto, Seen, listening
 from tests.support.processes import wait_for
 from tests.support.switched_lead import SwitchedLead
 
@@ -42,14 +43,19 @@ def row(fleet):
     return {} if found is None else json.loads(found)
 
 
+def at_broker(fleet: Fleet) -> bool:
+    assert fleet.broker is not None
+    return fleet.broker.is_connected
+
+
 def told(seen, topic):
     return [json.loads(payload) for where, payload, _ in seen if where == topic]
 
 
 def test_a_command_goes_over_both_ways_and_is_answered_over_one(broker, fleet):
-    seen = []
+    seen: Seen = []
     with listening(broker, seen, topic="edgeup/v1/drone-1/cmd") as device:
-        wait_for(lambda: fleet.broker.is_connected, "the server is at the broker")
+        wait_for(lambda: at_broker(fleet), "the server is at the broker")
         speak(device, "status", online(), retain=True)
         wait_for(lambda: row(fleet).get("via") == ["mqtt"], "the device is heard")
         first = Report.from_json(report(1, info=info(), state=state()))
@@ -73,7 +79,7 @@ def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
     broker = Mosquitto(tmp_path / "broker")
     made = fleet_at(broker.url)
     made.start()
-    seen = []
+    seen: Seen = []
     try:
         with made.service.lock:
             Intake(made.service).take("drone-1", Report.from_json(report()), via="mqtt")
@@ -85,7 +91,8 @@ def test_a_command_that_no_broker_took_is_said_when_one_is_back(tmp_path):
 
 
 def test_what_is_wanted_of_many_devices_is_said_to_all_of_them_when_a_session_begins(broker):
-    made, seen = fleet_at(broker.url), []
+    made = fleet_at(broker.url)
+    seen: Seen = []
     wanted = {f"edgeup/v1/drone-{number}/desired" for number in range(1200)}
     for topic in wanted:
         device = topic.split("/")[2]
@@ -100,7 +107,7 @@ def test_what_is_wanted_of_many_devices_is_said_to_all_of_them_when_a_session_be
 
 
 def test_the_fleet_is_one_device_of_home_assistant(broker, fleet):
-    seen = []
+    seen: Seen = []
     with (
         listening(broker, seen, topic="edgeup/fleet/v1/#"),
         listening(broker, seen, topic="homeassistant/#"),
@@ -145,9 +152,9 @@ def test_of_servers_that_share_a_store_one_is_at_the_broker_and_the_next_hears_w
             fleets.append(fleet_at(broker.url, lead=lead))
             fleets[-1].start()
         leads[0].give()
-        wait_for(lambda: fleets[0].broker.is_connected, "the first is at the broker")
+        wait_for(lambda: at_broker(fleets[0]), "the first is at the broker")
         leads[0].take()
-        wait_for(lambda: not fleets[0].broker.is_connected, "it leaves")
+        wait_for(lambda: not at_broker(fleets[0]), "it leaves")
         with listening(broker, [], topic="nothing") as device:
             speak(device, "event", {"id": "e1", "type": "edgeup.file.failed", "seq": 1, "data": {}})
         leads[1].give()
@@ -155,7 +162,7 @@ def test_of_servers_that_share_a_store_one_is_at_the_broker_and_the_next_hears_w
             lambda: fleets[1].service.store.events("drone-1", after=None, limit=9), "it is heard"
         )
 
-        assert [each.broker.is_connected for each in fleets] == [False, True]
+        assert [at_broker(each) for each in fleets] == [False, True]
         assert "already connected" not in broker.log()
     finally:
         for each in fleets:

@@ -37,7 +37,7 @@ def run(agent, *arguments):
 
 
 def rows(here):
-    return {one["name"]: one for one in (here.agent.state() or {}).get("folders", ())}
+    return {one["name"]: one for one in here.agent.state_if_any().get("folders", ())}
 
 
 def acknowledged(here, name):

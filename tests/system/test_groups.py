@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,16 +26,16 @@ def record(folder: Path, name: str, length: int = 20_000) -> bytes:
     return content
 
 
-def manifests(server) -> list[dict]:
+def manifests(server) -> list[dict[str, Any]]:
     files = [one for one in server.published_files() if ".group" in one.name]
     return [json.loads(one.read_text()) for one in files]
 
 
-def manifest(server) -> dict:
+def manifest(server) -> dict[str, Any]:
     return wait_for(lambda: next(iter(manifests(server)), None), "a manifest is published")
 
 
-def roles(document: dict) -> dict[str, str]:
+def roles(document: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["role"] for one in document["members"]}
 
 
@@ -118,11 +119,8 @@ def test_killed_again_and_again_both_tell_of_a_group_once_and_publish_one_manife
             record(here.agent.media, f"DJI_000{number}.SRT")
         for times in range(4):
             here.agent.start()
-            wait_for(lambda: here.agent.state() is not None, "the agent answers")
-            wait_for(
-                lambda enough=times: len(here.server.published_files()) > enough,
-                "some of it is there",
-            )
+            wait_for(here.agent.state_if_any, "the agent answers")
+            here.wait_until_published(times + 1)
             here.agent.kill()
             here.server.kill()
             here.server.start()

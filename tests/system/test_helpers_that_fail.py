@@ -39,7 +39,7 @@ def test_a_recording_arrives_without_what_only_helps(wrap, problems, tmp_path):
     with site(tmp_path) as here:
         here.agent.command = [*wrap, *here.agent.command]
         here.agent.start()
-        wait_for(lambda: here.agent.state() is not None, "the agent answers")
+        wait_for(here.agent.state_if_any, "the agent answers")
         make_recording(here.agent.media / "flight.mp4", seconds=0.5)
 
         here.wait_until_published(1)

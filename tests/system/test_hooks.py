@@ -1,5 +1,7 @@
 """What an operator's own Python may do with an upload, and what its bugs cannot."""
 
+import importlib
+
 import pytest
 
 from ingest_server.hooks import RefuseUpload
@@ -38,8 +40,7 @@ def check(upload, path):
 def my_hooks(tmp_path, monkeypatch):
     (tmp_path / "hooks_of_test.py").write_text(HOOKS)
     monkeypatch.syspath_prepend(tmp_path)
-    import hooks_of_test
-
+    hooks_of_test = importlib.import_module("hooks_of_test")
     hooks_of_test.seen.clear()
     hooks_of_test.broken[0] = False
     return hooks_of_test

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ def book():
         yield made
 
 
-def said(book: Journal, who: str, *arguments: str) -> list[dict]:
+def said(book: Journal, who: str, *arguments: str) -> list[dict[str, Any]]:
     """Return the lines of *who* as the JSON objects that they are, each with its priority."""
     found = book.lines(who, *arguments)
     assert all(one["MESSAGE"].startswith('{"event":"') for one in found), found
@@ -89,13 +91,17 @@ raise RuntimeError("the end")
     assert "RuntimeError: the end" in told["program.died"]["exception"]
 
 
+def is_ready(server: Server) -> bool:
+    return server.readiness() == 200
+
+
 def test_a_running_server_tells_of_requests_at_debug_alone(book, tmp_path):
     quiet, talking = Server(tmp_path / "a"), Server(tmp_path / "b", log={"level": "debug"})
     for server in (quiet, talking):
         with book.stream(server.folder.name) as (stream, environment):
             process = subprocess.Popen(server.command, stderr=stream, env=environment)
         try:
-            wait_for(lambda server=server: server.readiness() == 200, "it is ready")
+            wait_for(partial(is_ready, server), "it is ready")
             urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=10).close()
         finally:
             process.terminate()

@@ -94,7 +94,7 @@ def test_L1_L4_kills_of_the_server_lose_nothing_that_was_acknowledged(tmp_path):
 
         def one_round() -> None:
             time.sleep(draw.uniform(0.2, 1.8))  # the instant is the test
-            current = (here.agent.state() or {}).get("current")
+            current = here.agent.state_if_any().get("current")
             here.server.kill()
             here.server.start()
             if current is not None:

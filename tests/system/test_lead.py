@@ -25,10 +25,12 @@ class Server:
         )
 
     def write(self, line):
+        assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
     def read(self):
+        assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline())
 
     def act(self):
@@ -114,6 +116,7 @@ def test_a_clock_that_is_put_back_leaves_nobody_without_a_leader(url):
 def test_a_clock_that_is_put_back_leaves_no_upload_to_a_server_that_is_gone(url):
     with closing(PostgresState.open(url)) as state:
         gone = state.take_lease("finish", 10)
+        assert gone is not None
         state.run(lambda found: found.write("UPDATE leases SET until = until + interval '1 day'"))
 
         assert state.take_lease("finish", 10) is not None

@@ -23,7 +23,7 @@ HOLD = "import sys; file = open(sys.argv[1], 'r+b'); print(flush=True); sys.stdi
 
 
 def problems(here):
-    return set((here.agent.state() or {}).get("problems", ())) - {"clock_unsynced"}
+    return set(here.agent.state_if_any().get("problems", ())) - {"clock_unsynced"}
 
 
 def check(agent):

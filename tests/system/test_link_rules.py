@@ -30,7 +30,7 @@ def a_bus(tmp_path, monkeypatch):
 
 
 def notes(agent):
-    return (agent.state() or {}).get("notes")
+    return agent.state_if_any().get("notes")
 
 
 def told(manager, objects):

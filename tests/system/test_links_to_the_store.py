@@ -32,17 +32,20 @@ def store():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, store):
+def place(store):
+    return store.place()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, store, place):
     folder = tmp_path_factory.mktemp("links")
     (folder / "data").mkdir()
-    place = store.place()
     bucket = store.bucket()
     rule = {"match": "drone-*", "bucket": bucket, "prefix": "raw"}
     storage = {**store.settings(place), "presigned_s": 60}
     page = {"enabled": True}
     with secured(folder, storage=storage, route=[rule], page=page) as found:
         add_user(found.state)
-        found.place = place
         yield found
 
 
@@ -133,9 +136,9 @@ def test_whoever_goes_on_with_what_came_from_here_gets_it_from_here(person, clip
     assert (resumed.status_code, resumed.content) == (206, CLIP[5:10])
 
 
-def test_nobody_is_sent_to_an_object_that_is_not_the_recording_any_more(site, person):
+def test_nobody_is_sent_to_an_object_that_is_not_the_recording_any_more(site, place, person):
     receipt = upload(site.device("cam-1"), CLIP, name="rotten.mp4")
-    put_object(site.place, site.place.prefix + receipt["published_as"], b"other bytes")
+    put_object(place, place.prefix + receipt["published_as"], b"other bytes")
 
     answer = person.get(path_of(receipt))
 

@@ -56,7 +56,7 @@ def digest_of(data: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
 
 
-class Figures(dict):
+class Figures(dict[tuple[str, frozenset[tuple[str, str]]], float]):
     """The samples of one scrape by name and labels."""
 
     @classmethod
@@ -377,7 +377,7 @@ def test_a_server_shows_its_figures_on_the_private_listener_only(tmp_path):
     assert status == 200
     assert kind.startswith("text/plain")
     assert found.value("ingest_uploads_open", state="open") == 0
-    assert found.value("ingest_storage_free_bytes") > 0
+    assert (found.value("ingest_storage_free_bytes") or 0) > 0
     assert outside in {401, 404}
     assert b"ingest_" not in refusal
 
@@ -523,6 +523,7 @@ class Paused(threading.Event):
 def test_the_private_listener_rests_while_it_has_no_descriptor_for_who_knocks(metrics, monkeypatch):
     listener = MetricsListener(parse_address("127.0.0.1:0"), metrics, list)
     listener.start()
+    assert listener._http is not None
     pausing = listener._http.stopping = Paused()
     accept, fails = socketserver.TCPServer.get_request, [errno.EMFILE] * 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -44,7 +45,7 @@ def database():
         yield found
 
 
-def asked_again(camera, data: bytes, key: str) -> dict:
+def asked_again(camera, data: bytes, key: str) -> dict[str, Any]:
     """Return the receipt that a device gets which lost it."""
     known = create(camera, name="large.mp4", length=len(data), key=key).json()["id"]
     return complete(camera, known, data).json()

@@ -52,7 +52,9 @@ class Client:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.username_pw_set(user, USERS[user])
         self._client.on_connect = lambda *_: connected.set()
-        self._client.on_message = lambda _c, _d, one: self.heard.append((one.topic, one.payload))
+        self._client.on_message = lambda _c, _d, one: self.heard.append(
+            (one.topic, bytes(one.payload))
+        )
         self._client.on_publish = lambda _c, _d, mid, code, _p: self._codes.update({mid: str(code)})
         self._subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: self._subscribed.set()

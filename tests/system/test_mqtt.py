@@ -5,13 +5,15 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.payloads import encode, offline
-from tests.support.mosquitto import Mosquitto, listening
+from tests.support.mosquitto import Mosquitto, Seen, listening
 from tests.support.reporting import QUICK, Reporting
 from tests.support.state_documents import IDLE
 
@@ -23,10 +25,8 @@ INFO = "edgeup/v1/drone-01/info"
 STATE = "edgeup/v1/drone-01/state"
 EVENT = "edgeup/v1/drone-01/event"
 
-Seen = list[tuple[str, bytes, bool]]
 
-
-def documents(seen: Seen, topic: str) -> list[dict]:
+def documents(seen: Seen, topic: str) -> list[dict[str, Any]]:
     return [json.loads(payload) for where, payload, _ in list(seen) if where == topic]
 
 
@@ -77,6 +77,10 @@ def test_an_event_is_a_cloud_event_and_leaves_the_outbox_once_the_broker_has_it(
     assert event["data"] == {"name": "0.mp4", "length": 3}
 
 
+def has_heard(seen: Seen, least: int) -> bool:
+    return len(set(seqs(seen))) >= least
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 @pytest.mark.timeout(120)
 def test_no_event_is_lost_when_the_broker_restarts(how, broker, tmp_path):
@@ -85,7 +89,7 @@ def test_no_event_is_lost_when_the_broker_restarts(how, broker, tmp_path):
         for goal in (60, 150, 240, 330):
             with listening(broker, seen):
                 agent.tell(100)
-                agent.drive(lambda goal=goal: len(set(seqs(seen))) >= goal)
+                agent.drive(partial(has_heard, seen, goal))
                 if how == "kill":
                     broker.kill()
                 else:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 import paho.mqtt.publish as paho_publish
@@ -17,7 +18,7 @@ from paho.mqtt.properties import Properties
 from edge_agent.base.reasons import ProblemCode
 from edge_agent.report.fallback import fallback_note
 from edge_agent.report.packet_limit import MAX_PACKET_BYTES
-from tests.support.mosquitto import Mosquitto, listening
+from tests.support.mosquitto import Mosquitto, Seen, listening
 from tests.support.old_broker import OldBroker
 from tests.support.orders import Orders
 from tests.support.reporting import QUICK, Reporting
@@ -31,10 +32,8 @@ DESIRED, REPORTED = f"{DEVICE}/desired", f"{DEVICE}/reported"
 STATUS, INFO, STATE = f"{DEVICE}/status", f"{DEVICE}/info", f"{DEVICE}/state"
 DISCOVERY = "homeassistant/device/edgeup-drone-01/config"
 
-Seen = list[tuple[str, bytes, bool]]
 
-
-def documents(seen: Seen, topic: str) -> list[dict]:
+def documents(seen: Seen, topic: str) -> list[dict[str, Any]]:
     return [json.loads(payload) for where, payload, _ in list(seen) if where == topic]
 
 

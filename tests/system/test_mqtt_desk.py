@@ -107,8 +107,9 @@ def test_recordings_arrive_whatever_the_broker_does_and_are_told_of_when_it_is_b
             stack.callback(os.kill, broker.pid, signal.SIGCONT)
         else:
             broker.stop()
+        mute = stack.enter_context(contextlib.ExitStack())
         if how == "says nothing":
-            mute = stack.enter_context(socket.create_server(("127.0.0.1", broker.port)))
+            mute.enter_context(socket.create_server(("127.0.0.1", broker.port)))
         here.agent.start()
         for name in names:
             (here.agent.media / name).write_bytes(name.encode() * 1000)
@@ -117,8 +118,7 @@ def test_recordings_arrive_whatever_the_broker_does_and_are_told_of_when_it_is_b
         if how == "is stuck":
             os.kill(broker.pid, signal.SIGCONT)
         else:
-            if how == "says nothing":
-                mute.close()
+            mute.close()
             broker.start()
         with Listener(broker) as operator:
             wait_for(lambda: operator.documents("state"), "it is back", 120)

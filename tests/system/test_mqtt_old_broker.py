@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -43,13 +44,17 @@ def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_3_1_1(answer, tmp_path):
         assert broker.levels[-1] == 4
 
 
+def has_told_all(agent):
+    return agent.store.outbox.undelivered() == []
+
+
 @pytest.mark.parametrize("answer", [REFUSES, SAYS_NOTHING])
 def test_the_older_protocol_is_remembered_across_restarts_of_the_agent(answer, tmp_path):
     with OldBroker(to_v5=answer) as broker:
         for boot_id in ("boot-1", "boot-1", "boot-2"):
             with Reporting(tmp_path, broker.url, boot_id=boot_id) as agent:
                 agent.tell()
-                agent.drive(lambda agent=agent: agent.store.outbox.undelivered() == [])
+                agent.drive(partial(has_told_all, agent))
 
     assert broker.levels == [5, 4, 4, 4]
 
@@ -59,7 +64,7 @@ def test_the_newer_protocol_is_tried_again_when_the_memory_has_run_out(tmp_path)
         for _ in range(2):
             with Reporting(tmp_path, broker.url, timing=replace(QUICK, fallback_s=0.0)) as agent:
                 agent.tell()
-                agent.drive(lambda agent=agent: agent.store.outbox.undelivered() == [])
+                agent.drive(partial(has_told_all, agent))
 
     assert broker.levels.count(5) >= 2
 

@@ -19,7 +19,7 @@ def check(link, agent):
 
 
 def other_link(agent):
-    return (agent.state() or {}).get("link", {}).get("other")
+    return agent.state_if_any().get("link", {}).get("other")
 
 
 def test_an_interface_that_works_carries_what_the_dead_one_does_not(tmp_path):
@@ -75,5 +75,5 @@ def test_an_ipv4_address_on_a_network_with_ipv6_alone_is_called_that(tmp_path):
 
 
 def waits_for(agent, word):
-    state = agent.state() or {}
+    state = agent.state_if_any()
     return state if word in (state.get("blocked_detail") or "") else None

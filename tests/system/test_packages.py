@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def test_a_server_and_three_devices_take_eight_commands(packages, tmp_path):
         server.run(installed(server, NEW, "server"))
         said = server.run("ingest-server setup --name 127.0.0.1 --port 18443")
         commands += 2
-        line = re.search(r"^  (echo .* --folder )\S+$", said, re.MULTILINE)[1]
+        [line] = re.findall(r"^  (echo .* --folder )\S+$", said, re.MULTILINE)
         for device in ("eu-one", "eu-two", "eu-three"):
             with booted(root, tmp_path / device, device) as machine:
                 put(machine, packages)
@@ -173,7 +174,7 @@ def test_a_server_and_three_devices_take_eight_commands(packages, tmp_path):
                 commands += 2
                 published = f"find /var/lib/edge-uploader/server/published/{device} -name a.mp4"
                 wait_for(
-                    lambda where=published: server.ask(f"{where} 2>/dev/null"),
+                    partial(server.ask, f"{published} 2>/dev/null"),
                     "it is there",
                     240,
                     every_s=1,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def record(agent, name: str, length: int) -> None:
 def video(path: Path) -> None:
     source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:d=2"]
     options = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    command = [require("ffmpeg"), "-v", "error", *source, *options, path]
+    command: list[str | Path] = [require("ffmpeg"), "-v", "error", *source, *options, path]
     subprocess.run(command, check=True, timeout=60)
 
 
@@ -112,7 +113,7 @@ def test_the_three_commands_of_the_page_bring_the_first_device(browser, server, 
     beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     home = {**os.environ, "HOME": str(tmp_path), "PATH": beside}
 
-    def run(command: str, **more: object) -> str:
+    def run(command: str, **more: Any) -> str:
         shell = ["bash", "-c", command]
         done = subprocess.run(
             shell, env=home, check=True, capture_output=True, text=True, timeout=30, **more

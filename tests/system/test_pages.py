@@ -46,7 +46,7 @@ class Reader:
         )
         self.broker.start()
         self.agent.configure(
-            **{"": {"device_id": DEVICE}, "mqtt": {"url": self.broker.url}, "reports": SOON}
+            **{"": {"device_id": DEVICE}}, mqtt={"url": self.broker.url}, reports=SOON
         )
         programs = folder / "bin"
         programs.mkdir()
@@ -103,7 +103,7 @@ class Reader:
 
     def end_what_runs_behind(self) -> None:
         for one in self._behind:
-            assert one.poll() is None, f"it ended by itself: {one.args}"
+            assert one.poll() is None, f"it ended by itself: {one.args!r}"
             one.terminate()
             one.wait(20)
         self._behind.clear()

@@ -99,6 +99,7 @@ def test_4_a_session_whose_thread_died_without_a_word_is_followed_by_another(tmp
     with Mosquitto(tmp_path / "broker") as broker, Reporting(tmp_path, broker.url) as agent:
         agent.drive(lambda: published(broker, STATUS))
         dying = agent.reporter._connection.session
+        assert dying is not None
 
         def die(one: object) -> None:
             if isinstance(one, Ended):

@@ -57,7 +57,17 @@ def recorded(path: Path, seconds: float) -> Path:
         return make_recording(path, seconds=seconds)
     whole = make_recording(path.with_suffix(".mkv"), seconds=seconds)
     fragmented = ["-movflags", "+frag_keyframe+empty_moov+default_base_moof"]
-    command = [require("ffmpeg"), "-v", "error", "-i", whole, "-c", "copy", *fragmented, path]
+    command: list[str | Path] = [
+        require("ffmpeg"),
+        "-v",
+        "error",
+        "-i",
+        whole,
+        "-c",
+        "copy",
+        *fragmented,
+        path,
+    ]
     subprocess.run(command, check=True, timeout=60)
     return path
 

@@ -32,10 +32,13 @@ def database():
 
 
 @pytest.fixture
-def server(tmp_path, database):
-    url = database.database()
-    made = Server(tmp_path / "server", storage={"state": url})
-    made.url = url
+def database_url(database):
+    return database.database()
+
+
+@pytest.fixture
+def server(tmp_path, database_url):
+    made = Server(tmp_path / "server", storage={"state": database_url})
     made.start()
     yield made
     made.close()
@@ -113,6 +116,7 @@ def test_what_may_be_lost_does_not_pile_up_while_the_database_is_away(database):
 def test_a_lease_that_ran_out_by_the_databases_clock_is_the_next_ones(database):
     with closing(PostgresState.open(database.database())) as state:
         old = state.take_lease("finish", 0)
+        assert old is not None
         is_still = state.run(lambda transaction: transaction.is_leased(old))
         new = state.take_lease("finish", 60)
 
@@ -126,6 +130,7 @@ def test_a_lease_that_ran_out_by_the_databases_clock_is_the_next_ones(database):
 def test_after_a_crash_of_the_database_a_lease_is_as_before_or_nobodys(database):
     with closing(PostgresState.open(database.database())) as state:
         old = state.take_lease("finish", 60)
+        assert old is not None
         database.kill()
         database.start()
 
@@ -225,11 +230,11 @@ def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path):
         wrong.start()
 
 
-def test_a_folder_that_is_not_mounted_costs_no_upload(tmp_path, server, database):
+def test_a_folder_that_is_not_mounted_costs_no_upload(tmp_path, server, database_url):
     with device(server) as camera:
         create(camera, name="a.mp4", length=4)
     server.stop()
-    empty = Server(tmp_path / "empty", storage={"state": server.url})
+    empty = Server(tmp_path / "empty", storage={"state": database_url})
 
     with pytest.raises(AssertionError, match="knows the files of another folder than"):
         empty.start()

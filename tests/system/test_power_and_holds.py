@@ -121,7 +121,7 @@ def test_a_command_holds_across_a_kill_until_it_is_released_or_its_time_is_over(
         here.agent.start()
         here.agent.wait_until_blocked_by("hold")
         again = here.agent.run("hold", "--for", "10m", "--pid", "4194304")
-        stale = wait_for(lambda: (here.agent.state() or {}).get("notes"), "it is named")
+        stale = wait_for(lambda: here.agent.state_if_any().get("notes"), "it is named")
         before = here.server.published_files()
         released = here.agent.run("release")
         here.wait_until_published(1)

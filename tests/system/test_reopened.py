@@ -21,7 +21,7 @@ def rows(agent):
 
 
 def state_of(agent, name):
-    return rows(agent).get(name, {}).get("state") if agent.state() is not None else None
+    return rows(agent).get(name, {}).get("state") if agent.state_if_any() else None
 
 
 def published_bytes(here):

@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 from contextlib import closing, suppress
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tests.support.core_site import InThread
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import HASTY_SERVER, Server, wait_for
+from tests.support.s3_keys import content_of
 from tests.support.s3_proxy import Standstill, proxy_to
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
@@ -62,7 +65,7 @@ class Replicas:
             assert put(camera, upload_id, data[8 * MIB :], start=8 * MIB).status_code == 200
         return upload_id
 
-    def completed(self, server, upload_id: str, data: bytes) -> dict:
+    def completed(self, server, upload_id: str, data: bytes) -> dict[str, Any]:
         """Ask until there is a receipt."""
         with self.camera(server) as camera:
 
@@ -78,9 +81,11 @@ class Replicas:
         found = [one.key for one in self.bucket.listed(self.place.prefix)]
         return [key for key in found if not key.startswith((f"{inner}store", f"{inner}probe"))]
 
+    def has_objects(self, count: int) -> bool:
+        return len(self.objects()) == count
+
     def content(self, key: str) -> bytes:
-        head = self.bucket.head(key)
-        return self.bucket.get(head, 0, head.size)
+        return content_of(self.place, key)
 
     def completions(self) -> int:
         with closing(PostgresState.open(self.url)) as state:
@@ -140,7 +145,7 @@ def test_who_is_killed_while_it_finishes_an_upload_is_gone_on_for_exactly_once(r
         assert replicas.completed(one, upload_id, data) == receipt, kind
         assert replicas.content(key) == data, kind
         assert replicas.completions() == count, kind
-        wait_for(lambda n=count: len(replicas.objects()) == n, f"only files are left after {kind}")
+        wait_for(partial(replicas.has_objects, count), f"only files are left after {kind}")
         assert replicas.bucket.unfinished(key) == [], kind
 
 

@@ -118,9 +118,10 @@ def test_a_changed_configuration_moves_no_open_upload_and_loses_no_file(field):
 
 def run(field, capsys, *words, rules=()):
     """Run a command beside no server; return its exit code, and the lines that it printed."""
-    tables = {"server": {"data_dir": field.folder / "data"}, "route": list(rules)}
+    storage = field.store.settings(field.own)
+    server = {"data_dir": field.folder / "data"}
     config = field.folder / "commands.toml"
-    config.write_text(toml({**tables, "storage": field.store.settings(field.own)}))
+    config.write_text(toml({"server": server, "route": list(rules), "storage": storage}))
     capsys.readouterr()
     code = cli.main([*words, "--config", str(config)])
     return code, capsys.readouterr().out.splitlines()

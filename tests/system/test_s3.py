@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest_server import cli
 from ingest_server.storage.s3.bucket import Bucket
+from ingest_server.storage.s3.place import Place
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Server, toml, wait_for
+from tests.support.s3_keys import content_of
 from tests.support.s3_proxy import answer, proxy_to, stored_as, without
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
@@ -26,12 +30,18 @@ def store():
         yield found
 
 
+class StoringServer(Server):
+    """A server whose recordings are in a bucket, and the bucket."""
+
+    def __init__(self, folder: Path, place: Place, settings: dict[str, Any]) -> None:
+        super().__init__(folder, storage=settings)
+        self.place, self.settings, self.bucket = place, settings, Bucket(place)
+
+
 @pytest.fixture
 def server(tmp_path, store):
     place = store.place()
-    made = Server(tmp_path / "server", storage=store.settings(place))
-    made.place, made.settings = place, store.settings(place)
-    made.bucket = Bucket(place)
+    made = StoringServer(tmp_path / "server", place, store.settings(place))
     made.start()
     yield made
     made.close()
@@ -48,8 +58,7 @@ def device(server):
 
 
 def content(server, key: str) -> bytes:
-    head = server.bucket.head(server.place.prefix + key)
-    return server.bucket.get(head, 0, head.size)
+    return content_of(server.place, server.place.prefix + key)
 
 
 def inner_keys(server) -> list[str]:

@@ -50,6 +50,7 @@ def originals(python, folder) -> Iterator[httpx.Client]:
         text=True,
     ) as program:
         try:
+            assert program.stdout is not None
             port = int(program.stdout.readline())
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                 yield client

@@ -6,6 +6,7 @@ import socket
 import stat
 import struct
 import threading
+from typing import Any
 
 import pytest
 
@@ -180,7 +181,7 @@ def test_a_client_that_sends_without_end_is_not_listened_to_without_end(server):
 def test_as_many_linger_as_there_is_room_for():
     settings = ServingSettings(ListenAddress("127.0.0.1"))
     server = UploadServer(settings, Recorder(), now_s=float)
-    ones = [object() for _ in range(MAX_LINGERING + 1)]
+    ones: list[Any] = [object() for _ in range(MAX_LINGERING + 1)]  # it only counts them
 
     assert [server.may_linger(one) for one in ones] == [True] * MAX_LINGERING + [False]
     server.forget(ones[0])
@@ -380,7 +381,8 @@ def test_a_port_in_use_is_one_sentence_with_the_way_out(app, server):
 
 @pytest.mark.parametrize("is_secured", [False, True])
 def test_the_application_can_know_that_its_client_has_left(tmp_path, is_secured):
-    asked, answers, authority = threading.Semaphore(0), queue.Queue(), Authority(tmp_path / "ca")
+    asked, authority = threading.Semaphore(0), Authority(tmp_path / "ca")
+    answers: queue.Queue[bool] = queue.Queue()
 
     def app(environ, start_response):
         answers.put(environ[HAS_LEFT]())

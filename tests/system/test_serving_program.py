@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ KEY = {"Idempotency-Key": "0123456789abcdef"}
 NOBODY = 65534
 
 
-def command(*arguments: str, **more) -> subprocess.CompletedProcess:
+def command(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ingest_server", *arguments],
         capture_output=True,
@@ -42,7 +43,7 @@ class Program:
     """A running `ingest-server run`, and what it says."""
 
     def __init__(self, *arguments: str, **more) -> None:
-        self.lines: list[dict] = []
+        self.lines: list[dict[str, Any]] = []
         self._said = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ingest_server", "run", *arguments],
@@ -55,12 +56,13 @@ class Program:
         self._reader.start()
 
     def _read(self) -> None:
+        assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._said:
                 self.lines.append(json.loads(line) if line.startswith("{") else {"text": line})
                 self._said.notify_all()
 
-    def says(self, event: str, timeout_s: float = 20.0) -> dict:
+    def says(self, event: str, timeout_s: float = 20.0) -> dict[str, Any]:
         def found():
             return next((one for one in self.lines if one.get("event") == event), None)
 
@@ -77,6 +79,7 @@ class Program:
             self.process.send_signal(number)
         code = self.process.wait(20)
         self._reader.join(20)
+        assert self.process.stderr is not None
         self.process.stderr.close()
         return code
 
@@ -124,7 +127,7 @@ def test_a_token_added_beside_a_running_server_is_good_at_once_and_revoked_at_on
 
 def test_a_clock_that_is_set_back_lets_nobody_stay(config, tmp_path):
     clock = ShiftedClock(tmp_path / "clock")
-    preload = dict(one.split("=", 1) for one in clock.wrap([])[1:])
+    preload = dict(str(one).split("=", 1) for one in clock.wrap([])[1:])
     config.write_text(f"{config.read_text()}read_timeout_s = 0.5\n")
     with (
         running("--config", str(config), env={**os.environ, **preload}) as server,

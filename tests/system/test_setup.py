@@ -34,13 +34,15 @@ def recorder_with_a_closed_home(machine: MachineRoot) -> None:
 
 def device_line(said: str) -> tuple[str, list[str]]:
     """Return the claim and the arguments of the line that the server's setup printed."""
-    claim, line = re.search(r"echo (\S+) \| edge-agent (setup .*)", said).groups()
+    found = re.search(r"echo (\S+) \| edge-agent (setup .*)", said)
+    assert found is not None, said
+    claim, line = found.groups()
     return claim, [*shlex.split(line)[:-1], MEDIA]
 
 
 def facts(folder: Path) -> dict[str, object]:
     """Return what of the files below *folder* must be as before: modes, owners, access lists."""
-    found = {}
+    found: dict[str, object] = {}
     for one in (folder, *sorted(folder.rglob("*"))):
         status = one.lstat()
         lists = {name: os.getxattr(one, name) for name in os.listxattr(one) if "acl" in name}

@@ -15,10 +15,10 @@ from edge_host.clock import SystemClock
 from ingest_server.auth.authentication import SCOPE_UPLOAD
 from ingest_server.auth.tokens import issue
 from ingest_server.storage.postgres.transactions import PostgresState
-from ingest_server.storage.s3.bucket import Bucket
 from tests.support.plain import plain_client
 from tests.support.postgres import postgres
 from tests.support.processes import Server, wait_for
+from tests.support.s3_keys import content_of
 from tests.support.seaweed import seaweed
 from tests.support.secured import complete, create, put
 from tests.support.swallowing import Swallowing
@@ -126,10 +126,7 @@ def test_a_store_that_takes_everything_and_never_answers_holds_nobody_either(tmp
                 receipt = complete(camera, upload_id, data).json()
         finally:
             server.close()
-        bucket = Bucket(store.of(place.prefix))
-        with closing(bucket):
-            head = bucket.head(place.prefix + receipt["published_as"])
-            assert bucket.get(head, 0, head.size) == data
+        assert content_of(store.of(place.prefix), place.prefix + receipt["published_as"]) == data
 
 
 def _status(camera: httpx.Client, upload_id: str):

@@ -28,7 +28,7 @@ def write(path, size=100_000):
 
 
 def rows(here):
-    return {one["name"]: one for one in (here.agent.state() or {}).get("folders", ())}
+    return {one["name"]: one for one in here.agent.state_if_any().get("folders", ())}
 
 
 def published(here):

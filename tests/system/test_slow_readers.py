@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from ingest_server.front.admission import LIGHT_OF_ONE_PEER, RESERVED_THREADS
-from ingest_server.front.connection import Phase
 from ingest_server.front.http_server import CUT_GRACE_S
+from ingest_server.front.phases import Phase
 from tests.support.certificates import Authority
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -68,7 +68,7 @@ class Smtp(socketserver.StreamRequestHandler):
 class Taker(socketserver.ThreadingTCPServer):
     def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
         super().__init__((LOOPBACK, 0), handler)
-        self.taken: list = []
+        self.taken: list[Any] = []
         self.statuses: list[int] = []
         self.asked, self.may_answer = threading.Event(), threading.Event()
         self.may_answer.set()
@@ -113,7 +113,7 @@ def url(tmp_path, ntfy, mail):
         program.close()
 
 
-def post(url: str, document: dict, *, age_s: int = 0, secret: bytes = SECRET) -> int:
+def post(url: str, document: dict[str, Any], *, age_s: int = 0, secret: bytes = SECRET) -> int:
     body, at = json.dumps(document).encode(), int(time.time()) - age_s
     headers = {
         "webhook-id": "evt_1",
@@ -123,7 +123,7 @@ def post(url: str, document: dict, *, age_s: int = 0, secret: bytes = SECRET) ->
     return httpx.post(url, content=body, headers=headers, timeout=30).status_code
 
 
-def event(**data: str) -> dict:
+def event(**data: str) -> dict[str, Any]:
     return {"type": "ingest.device.failing", "subject": "drone-1", "data": data}
 
 

@@ -307,6 +307,7 @@ def test_a_resumed_session_is_the_same_device(mutual, authority):
     context = authority.client_context(authority.device("drone-7"))
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # its ticket comes within the handshake
     with Peer(server.address, context) as first:
+        assert isinstance(first.socket, ssl.SSLSocket)
         session = first.socket.session
 
     with socket.create_connection((server.address.host, server.address.port)) as plain:
@@ -338,6 +339,9 @@ def test_the_name_that_a_proxy_tells_is_read_as_it_is_escaped(name, device):
 def test_in_open_mode_a_certificate_binds_its_device():
     class Anybody:
         def authenticate(self, authorization, host):
+            raise AssertionError("not asked")
+
+        def ask_again(self, caller):
             raise AssertionError("not asked")
 
     assert authenticate(Anybody(), "drone-1", None, None).device == "drone-1"
@@ -428,9 +432,9 @@ def test_sighup_takes_over_a_renewed_certificate_and_keeps_the_old_one_where_it_
     config, files, authority, context
 ):
     def serial(url: str) -> str:
-        address = re.fullmatch(r"https://(.*):(\d+)", url)
+        [(host, port)] = re.findall(r"^https://(.*):(\d+)$", url)
         with (
-            socket.create_connection((address[1], int(address[2]))) as plain,
+            socket.create_connection((host, int(port))) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secured,
         ):
             return secured.getpeercert()["serialNumber"]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,7 @@ class Client:
 
     def kill_after(self, sent: int) -> None:
         """SIGKILL once it has told that it has sent that much."""
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             self.lines.append(line)
             if line.startswith("sent ") and int(line.split()[1]) >= sent:
@@ -92,7 +94,7 @@ class Client:
         self._process.stdout.close()
         assert self.lines[-1].startswith("sent "), self.lines[-5:]
 
-    def result(self, timeout_s: float = 120.0, *, is_good: bool = True) -> dict:
+    def result(self, timeout_s: float = 120.0, *, is_good: bool = True) -> dict[str, Any]:
         output, _ = self._process.communicate(timeout=timeout_s)
         self.lines += output.splitlines()
         assert (self._process.returncode == 0) is is_good, self.lines[-20:]
@@ -294,7 +296,7 @@ def xorshift(length: int, seed: int) -> bytes:
     return b"".join(word.to_bytes(4, sys.byteorder) for word in words)[:length]
 
 
-def browse(node, server, link, page_port, *, lengths: list[int], **more) -> dict:
+def browse(node, server, link, page_port, *, lengths: list[int], **more) -> dict[str, Any]:
     asked = {
         "chromium": str(require("chromium")),
         "endpoint": f"{link.url}/files/",

@@ -248,6 +248,7 @@ def test_dead_observer_threads_are_replaced(tmp_path, media):
     live = Live(tmp_path, media, scan_interval_s=1.0)
     live.run_for(0.5)
     observer = live.watcher._lookout._hints._observer
+    assert observer is not None
     for emitter in observer.emitters:
         emitter.stop()
         emitter.join(10)

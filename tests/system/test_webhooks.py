@@ -46,6 +46,8 @@ class Consumer:
         consumer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            server: http.server.HTTPServer
+
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}

@@ -185,7 +185,7 @@ def test_what_nobody_asked_for_is_not_sent_before_it_is_finished_and_a_reload_as
 @contextlib.contextmanager
 def recorder(take: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A real muxer that writes *take* to *out* again and again, in real time, until it is stopped."""
-    command = [
+    command: list[str | Path] = [
         require("ffmpeg"),
         "-v",
         "error",
@@ -253,12 +253,13 @@ def copies(take: Path, out: av.container.OutputContainer) -> Iterator[None]:
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream)
         packets = [packet for packet in source.demux(stream) if packet.dts is not None]
-        span = packets[-1].dts - packets[0].dts + max(one.duration or 1 for one in packets)
+        times = [packet.dts for packet in packets if packet.dts is not None]
+        span = times[-1] - times[0] + max(one.duration or 1 for one in packets)
         start = 0
         while True:
-            for one in packets:
+            for one, dts in zip(packets, times, strict=True):
                 packet = av.Packet(bytes(one))
-                packet.pts, packet.dts = (one.pts or 0) + start, one.dts + start
+                packet.pts, packet.dts = (one.pts or 0) + start, dts + start
                 packet.duration, packet.is_keyframe = one.duration, one.is_keyframe
                 packet.time_base, packet.stream = one.time_base, copy
                 out.mux(packet)
@@ -290,9 +291,7 @@ def test_what_a_ring_of_files_deletes_after_it_was_begun_is_delivered(tmp_path):
     """Segments of 5 s come faster than the link carries them, and two are kept beside the one written."""
     with site(tmp_path, watch=WANTED, upload={"max_rate": "800KB"}) as here:
         here.agent.start()
-        wait_for(
-            lambda: (here.agent.state() or {}).get("state") == "idle", "it looks at the folder"
-        )
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "it looks at the folder")
         contents = {f"{number:03}.ts": content(number, 5 * MIB) for number in range(6)}
         for name, data in contents.items():
             with (here.agent.media / name).open("wb", buffering=0) as file:
@@ -301,7 +300,7 @@ def test_what_a_ring_of_files_deletes_after_it_was_begun_is_delivered(tmp_path):
                     time.sleep(1 / 4)  # a recorder writes in real time
             for oldest in sorted(here.agent.media.iterdir())[:-2]:
                 oldest.unlink()
-        wait_for(lambda: (here.agent.state() or {}).get("state") == "idle", "all is settled", 60)
+        wait_for(lambda: here.agent.state_if_any().get("state") == "idle", "all is settled", 60)
         begun, verified = (
             {one["recording_id"] for one in here.agent.log() if one.get("event") == event}
             for event in ("upload.planned_while_recording", "upload.verified")
