@@ -2,6 +2,7 @@
 
 import json
 import signal
+from typing import Any
 
 import pytest
 
@@ -264,7 +265,7 @@ def test_run_sends_what_is_in_the_folder_and_ends_with_0_at_sigterm(device, tmp_
         wait_for(lambda: status()["queue"]["files"] == 0, "the agent has its receipt", 20)
         answers["state"] = status()
 
-    def status() -> dict:
+    def status() -> dict[str, Any]:
         found = read_status(load(device.config, {}, {}).settings)
         assert found["running"]
         return found["state"]

@@ -1,6 +1,7 @@
 """Modules that are loaded at their first use, the same as ever, only later; and memory given back."""
 
 import ctypes
+import importlib
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def package(tmp_path, monkeypatch):
 def test_an_import_loads_nothing_and_the_first_use_everything(package):
     defer(["late_one"])
 
-    import late_one
+    late_one = importlib.import_module("late_one")
 
     assert package == []
     assert late_one.value == 7
@@ -43,14 +44,14 @@ def test_an_import_loads_nothing_and_the_first_use_everything(package):
 def test_the_import_of_a_part_loads_the_whole(package):
     defer(["late_one"])
 
-    from late_one import part
+    part = __import__("late_one", fromlist=["part"]).part
 
     assert (part.value, package) == (7, [1])
 
 
 def test_threads_that_use_it_at_once_load_it_once(package):
     defer(["late_one"])
-    import late_one
+    late_one = importlib.import_module("late_one")
 
     begin = threading.Barrier(8)
     seen = []
@@ -71,7 +72,7 @@ def test_threads_that_use_it_at_once_load_it_once(package):
 def test_a_module_that_cannot_be_loaded_says_so_each_time(package, tmp_path):
     (tmp_path / "late_one" / "part.py").write_text("import no_such_module\n")
     defer(["late_one"])
-    import late_one
+    late_one = importlib.import_module("late_one")
 
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="no_such_module"):
@@ -79,7 +80,7 @@ def test_a_module_that_cannot_be_loaded_says_so_each_time(package, tmp_path):
 
 
 def test_what_is_loaded_already_or_not_installed_is_left_alone(package):
-    import late_one
+    late_one = importlib.import_module("late_one")
 
     defer(["late_one", "not_installed_at_all"])
 
@@ -91,6 +92,7 @@ def test_what_is_loaded_already_or_not_installed_is_left_alone(package):
 def test_the_agent_s_libraries_work_without_what_it_defers():
     """In a process of its own: this one has loaded everything long ago."""
     program = """
+import importlib
 import sys
 from edge_agent.memory import UNUSED, defer
 defer()

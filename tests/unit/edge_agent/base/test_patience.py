@@ -1,6 +1,7 @@
 """Calls that never return hold up nobody for long, and nobody else."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,8 @@ def test_it_goes_on_when_the_call_comes_back(patience, silent):
 
 
 def test_what_a_given_up_call_has_opened_is_closed_before_what_waited_for_it(patience):
-    hung, done = Silent(), []
+    hung = Silent()
+    done: list[Any] = []
     with pytest.raises(SilentError):
         patience.call(b"nas", hung, undo=done.append)
 

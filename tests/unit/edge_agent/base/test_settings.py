@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -343,7 +344,7 @@ def test_zero_is_no_limit(tmp_path):
 
 def test_the_required_keys_are_those_without_a_default():
     for key in KEYS:
-        model = AgentSettings
+        model: Any = AgentSettings
         for part in key[:-1]:
             model = model.model_fields[part].annotation
             model = WatchSettings if part == "watch" else model

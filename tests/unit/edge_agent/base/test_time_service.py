@@ -61,7 +61,7 @@ def test_where_there_is_no_busctl_the_clock_is_not_believed(monkeypatch, tmp_pat
     assert not TimeService(tmp_path / "none").is_set(0.0, wall_s=NOW)
 
 
-def timedated(bus: Bus, clock: ShiftedClock, *, is_set: bool) -> subprocess.Popen:
+def timedated(bus: Bus, clock: ShiftedClock, *, is_set: bool) -> subprocess.Popen[str]:
     if not TIMEDATED.exists():
         missing("systemd-timedated is not installed")
     running = bus.run(clock.wrap([TIMEDATED], is_set=is_set))

@@ -22,6 +22,7 @@ from ingest_server.front.tls import TlsFiles as ServerFiles
 from ingest_server.front.tls import server_context
 from tests.support.certificates import Authority, not_yet_valid
 from tests.support.lane import scene
+from tests.support.present import present
 
 ROOT = Path(__file__).parents[4]
 PROBE = b'{"protocols":[1],"nonce":"n","now":"2026-11-21T00:00:00Z","limits":{},"device":null}'
@@ -144,7 +145,9 @@ def test_a_certificate_that_is_not_yet_valid_is_a_matter_of_the_clock(tmp_path, 
     assert told == [True]  # somebody is there: no reason to knock each second
 
 
-def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_once(tmp_path):
+def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_once(
+    tmp_path, monkeypatch
+):
     with scene(tmp_path) as stage:
         certificate_is_good = False
         handed_on = stage.link.handle_request
@@ -154,11 +157,11 @@ def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_onc
                 raise httpx.ConnectError(NOT_YET, request=request)
             return handed_on(request)
 
-        stage.link.handle_request = refuse
+        monkeypatch.setattr(stage.link, "handle_request", refuse)
         recording = stage.lane.record("a.mp4", b"x" * 1000)
         for _ in range(20):
             stage.lane.step()
-        wait = stage.lane.activity.blocked_by
+        wait = present(stage.lane.activity.blocked_by)
 
         stage.clock.set_wall_forward(years=56)
         certificate_is_good = True
@@ -172,7 +175,7 @@ def test_L5_L6_a_clock_in_1970_is_the_reason_and_setting_it_ends_the_wait_at_onc
         assert stage.clock.now_s() - began_s < 5
 
 
-def test_L6_a_clock_that_nobody_sets_is_asked_about_again_all_the_same(tmp_path):
+def test_L6_a_clock_that_nobody_sets_is_asked_about_again_all_the_same(tmp_path, monkeypatch):
     with scene(tmp_path) as stage:
         faults = itertools.count()
         handed_on = stage.link.handle_request
@@ -182,7 +185,7 @@ def test_L6_a_clock_that_nobody_sets_is_asked_about_again_all_the_same(tmp_path)
                 raise httpx.ConnectError(NOT_YET, request=request)
             return handed_on(request)
 
-        stage.link.handle_request = refuse
+        monkeypatch.setattr(stage.link, "handle_request", refuse)
         recording = stage.lane.record("a.mp4", b"x")
 
         stage.lane.run()

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core.link_rule import LinkFacts, LinkRule, rule_for, unknown_on
+from tests.support.present import present
 
 HANGAR = LinkFacts(ssid="Hangar 3", is_metered=False, is_roaming=False)
 NOBODY = LinkFacts(why_unknown="NetworkManager does not answer")
@@ -32,14 +33,14 @@ def test_a_rule_fits_only_where_all_that_it_asks_for_is_known_to_be_so(rule, fac
 def test_a_link_is_metered_as_it_is_told_and_not_where_nobody_says(told, is_metered):
     found = rule_for([LinkRule("*", metered_if_told=True)], "wwan0", LinkFacts(is_metered=told))
 
-    assert found.metered is is_metered
+    assert present(found).metered is is_metered
 
 
 def test_the_rule_after_one_that_cannot_be_gone_by_says_what_holds_without_it():
     rules = [LinkRule("wlan*", ssid="Hangar*"), LinkRule("wlan*", metered=True)]
 
-    assert rule_for(rules, "wlan0", HANGAR).metered is False
-    assert rule_for(rules, "wlan0", NOBODY).metered is True
+    assert present(rule_for(rules, "wlan0", HANGAR)).metered is False
+    assert present(rule_for(rules, "wlan0", NOBODY)).metered is True
     assert unknown_on(rules, "wlan0", NOBODY) == (
         '[[link]] match = "wlan*": it is not known which wireless network wlan0 is in'
         " (NetworkManager does not answer); until it is, the rule does not count",

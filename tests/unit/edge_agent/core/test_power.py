@@ -13,6 +13,7 @@ from edge_agent.core.power import (
     judge,
     on_mains,
 )
+from tests.support.present import present
 
 CABLE, NO_CABLE, DUMB = Supply(False, True), Supply(False, False), Supply(False)
 
@@ -90,7 +91,7 @@ def test_on_battery_nothing_is_sent_and_a_loose_plug_does_not_let_it_flap():
     device = Device(mains_only=True)
 
     assert device.look(NO_CABLE, battery(80))
-    assert "runs on its battery, which has 80 %" in device.state.detail
+    assert "runs on its battery, which has 80 %" in present(device.state.detail)
     assert device.look(CABLE)
     assert device.look(NO_CABLE)
     assert device.look(CABLE)
@@ -103,7 +104,9 @@ def test_a_low_battery_holds_until_it_has_a_little_more_than_the_limit():
 
     assert not device.look(battery(20))
     assert device.look(battery(19))
-    assert "has 19 %, and [power] min_percent is 20: sending goes on at 25 %" in device.state.detail
+    assert "has 19 %, and [power] min_percent is 20: sending goes on at 25 %" in present(
+        device.state.detail
+    )
     assert device.look(battery(24), passed_s=100)
     assert device.look(battery(24), passed_s=100)
     assert device.look(battery(25))
@@ -142,7 +145,9 @@ def test_a_gauge_that_vanishes_for_a_moment_does_not_let_an_empty_battery_send()
     assert device.look(battery(3))
 
     assert device.look()
-    assert device.state.detail.startswith("power was lacking a moment ago: sending goes on when")
+    assert present(device.state.detail).startswith(
+        "power was lacking a moment ago: sending goes on when"
+    )
     assert device.look(battery(3))
     assert device.look()
     assert not device.look(passed_s=BETTER_FOR_S)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from edge_agent.core.progress import Rate, eta_s
+from tests.support.present import present
 
 
 def test_a_rate_is_unknown_at_first_and_steady_while_the_link_is():
@@ -22,7 +23,8 @@ def test_what_was_measured_is_forgotten_by_half_in_each_half_life():
         rate.add(1000, 10.0)
         rate.add(0, idle_s)
         # rate = 1000 kept / (10 kept + idle_s), solved for what was kept of the first sample
-        kept = rate.bytes_per_s * idle_s / (1000 - 10 * rate.bytes_per_s)
+        per_s = present(rate.bytes_per_s)
+        kept = per_s * idle_s / (1000 - 10 * per_s)
         return idle_s / -math.log2(kept)
 
     assert half_life_s(1.0) > 1.0

@@ -19,8 +19,10 @@ from edge_agent.core.schedule import (
 from edge_agent.core.window import Window
 
 
-def at(*when):
-    return datetime(*when, tzinfo=UTC)
+def at(
+    year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0
+) -> datetime:
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 MONDAY_NOON = at(2026, 11, 23, 12, 0)

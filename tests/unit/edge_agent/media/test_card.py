@@ -5,6 +5,7 @@ import pytest
 from edge_agent.media.card import Card
 from edge_agent.media.mounts import fstab_points
 from edge_agent.store.recordings import Store
+from tests.support.present import present
 from tests.support.rim import StillClock
 from tests.support.small_disk import small_disk
 
@@ -33,12 +34,13 @@ def test_a_card_that_was_mounted_is_missed_after_a_restart_too(notes, point, tmp
         assert running.absent(holds_files=False) is None
 
     assert running.absent(holds_files=True) == str(point)
+    before: Card | None = None
     for folder in (point, point / "DCIM"):
         before = card(notes, point, tmp_path)
         assert before.absent(holds_files=False) == str(point), folder
 
     with small_disk(point, size="1m"):
-        assert before.absent(holds_files=False) is None
+        assert present(before).absent(holds_files=False) is None
 
 
 def test_who_records_there_for_good_is_believed_after_a_restart(notes, point, tmp_path):

@@ -15,6 +15,7 @@ from edge_agent.media.pending_removals import PendingRemovals
 from edge_agent.media.source import Source
 from edge_agent.media.verified_content import VerifiedContent
 from tests.support.lane import Lane, scene
+from tests.support.present import present
 from tests.support.rim import WatchedFolder, watched_folder
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -26,7 +27,6 @@ OTHER = b"another one, as large" * 100
 @pytest.fixture
 def folder(tmp_path):
     with watched_folder(tmp_path) as made:
-        made.doubts = 0
 
         def doubt() -> None:
             made.doubts += 1
@@ -266,4 +266,4 @@ def test_each_step_reads_one_file_and_rests_for_as_long_as_it_was_large(lane):
     steps = [doubts.step(0.0) for _ in range(5)]
 
     assert read == [f"{number}.mp4" for number in range(5)]
-    assert all(0 < rest_s < 0.01 for rest_s in steps)
+    assert all(0 < rest_s < 0.01 for rest_s in map(present, steps))

@@ -6,6 +6,7 @@ import io
 import random
 import struct
 from datetime import UTC, datetime
+from typing import Any
 
 import av
 import pytest
@@ -91,7 +92,7 @@ def test_one_whose_recorder_lost_its_power_is_unfinalised_and_one_that_was_cut_o
 
 
 def test_a_fragmented_recording_is_whole_up_to_its_last_fragment():
-    options = {"movflags": "frag_every_frame+empty_moov"}
+    options: dict[str, Any] = {"movflags": "frag_every_frame+empty_moov"}
 
     assert "unfinalised" not in said(recorded("mp4", **options))
     assert "unfinalised" not in said(recorded("mp4", is_cut=True, **options))

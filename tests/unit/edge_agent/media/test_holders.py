@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from edge_agent.media.holders import Holders
+from tests.support.present import present
 
 HOUR_S = 3600.0
 PROGRAM = "import sys; file = open(sys.argv[1], sys.argv[2]); print(flush=True); sys.stdin.read()"
@@ -23,7 +24,7 @@ def open_in_a_program(path, mode):
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, path, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    child.stdout.readline()
+    present(child.stdout).readline()
     return child
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_what_is_verified_waits_for_the_new_name_of_its_folder_and_then_goes_wit
     with scene(tmp_path, retention={"delete": "after_verified"}) as stage:
         recording = verified(stage)
         folders = stage.lane.folders()
-        asked = []
+        asked: list[Any] = []
         janitor = stage.lane.new_janitor(folders=folders, ask=asked.append)
 
         folders.reconfigure([WatchSettings(name="front", folder=stage.lane.media)])

@@ -6,6 +6,7 @@ import mmap
 import os
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ def local(kind, base):
             yield disk
             return
         # The device number of one stands in no list of mounts.
-        create = [require("btrfs"), "subvolume", "create", disk / "sub"]
+        create: list[str | Path] = [require("btrfs"), "subvolume", "create", disk / "sub"]
         subprocess.run(create, check=True, capture_output=True, timeout=20)
         yield disk / "sub"
 

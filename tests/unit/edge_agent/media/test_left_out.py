@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.left_out import Cause
 from edge_agent.media.folder import NameRules
 from edge_agent.media.scan import Scan
+from tests.support.noted import noted
 
 DEFAULTS = WatchSettings(folder=Path("/media"))
 NOBODY = 65534
@@ -76,12 +78,9 @@ def test_what_a_link_leads_to_outside_the_folder_is_never_asked_for(tmp_path, mo
     (media / "nas").symlink_to(server)
     (media / "film.mp4").symlink_to("../server/film.mp4")
     (media / "below.mp4").symlink_to("nas/film.mp4")
-    touched = []
+    touched: list[Any] = []
     for name in ("lstat", "stat", "readlink"):
-        asked = getattr(os, name)
-        monkeypatch.setattr(
-            os, name, lambda path, *a, _do=asked, **k: touched.append(path) or _do(path, *a, **k)
-        )
+        monkeypatch.setattr(os, name, noted(touched, getattr(os, name)))
 
     taken, left_out = look(media)
 

@@ -1,12 +1,14 @@
 """A card on which all files have changed: each folder is looked at once, not once for each of its files."""
 
 import os
+from typing import Any
 
 import pytest
 
 from edge_agent.core.upload import State
 from edge_agent.media import rings
 from edge_agent.store.recordings import Store
+from tests.support.noted import noted
 from tests.support.rim import StillClock, WatchedFolder
 
 FILES, HOUR_S = 50, 3600
@@ -31,9 +33,8 @@ def folder(tmp_path):
 def test_however_many_they_are_the_folder_is_looked_at_once_a_scan(
     folder, monkeypatch, content, most
 ):
-    looks = []
-    looked_at = rings._looked_at
-    monkeypatch.setattr(rings, "_looked_at", lambda path: looks.append(path) or looked_at(path))
+    looks: list[Any] = []
+    monkeypatch.setattr(rings, "_looked_at", noted(looks, rings._looked_at))
     for number in range(FILES):
         path = folder.write(f"clip{number:03}.mp4", content)
         os.utime(path, (10**9 + number + HOUR_S,) * 2)

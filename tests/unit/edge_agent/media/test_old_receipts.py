@@ -10,6 +10,7 @@ from edge_agent.media.retry import retry_named
 from edge_agent.report.waiting import reason_of
 from tests.support.lane import GIB, scene
 from tests.support.link import Fault, problem
+from tests.support.present import present
 from tests.support.verified_recordings import DAY_S, asked, clean, run_for, verified
 
 
@@ -69,7 +70,7 @@ def test_while_the_server_cannot_be_asked_what_is_old_waits_and_what_is_new_goes
     assert stage.lane.now(new).state is State.RELEASED
     assert {stage.lane.now(one).state for one in old} == {State.VERIFIED}
     assert asked(stage) - before == 1  # not once for each
-    waits = [reason_of(stage.lane.now(one), stage.lane.activity.view()) for one in old]
+    waits = [present(reason_of(stage.lane.now(one), stage.lane.activity.view())) for one in old]
     assert {wait.reason for wait in waits} == {Reason.LINK}
     assert waits[0].detail.startswith("verified more than 24 h ago, so the server is asked")
 

@@ -27,6 +27,7 @@ from edge_agent.media.removal import (
     remove,
 )
 from edge_agent.media.source import Source
+from tests.support.present import present
 
 
 class KnowsNothing(LeaseProbe):
@@ -103,7 +104,7 @@ def program(clip, request):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as child:
         yield Program(child)
-        child.stdin.close()
+        present(child.stdin).close()
 
 
 @pytest.mark.slow

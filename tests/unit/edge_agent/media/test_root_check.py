@@ -9,11 +9,16 @@ from edge_agent.media import root_check
 from edge_agent.media.root_check import RootCheck
 
 
+class Hinted(RootCheck):
+    def __init__(self, hinted: threading.Event) -> None:
+        super().__init__(hinted.set)
+        self.hinted = hinted
+
+
 @pytest.fixture
 def check():
     hinted = threading.Event()
-    made = RootCheck(hinted.set)
-    made.hinted = hinted
+    made = Hinted(hinted)
     yield made
     made.stop()
 

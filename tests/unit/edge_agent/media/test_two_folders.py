@@ -11,6 +11,7 @@ from edge_agent.core.recording import SOURCE_MISSING, Share
 from edge_agent.core.upload import Event, State
 from edge_agent.media.identity import identity_at
 from edge_agent.store.recordings import Found, Store
+from tests.support.present import present
 from tests.support.rim import StillClock, WatchedFolder, recordings_in, sent
 
 
@@ -132,7 +133,7 @@ def test_a_folder_that_is_away_is_not_waited_for(two):
 
 def test_a_file_with_the_number_length_and_time_of_one_on_a_card_that_is_out_is_another(two):
     path = os.fsencode(two.rear.write("A.MP4"))
-    identity = identity_at(path)
+    identity = present(identity_at(path))
     on_the_card = replace(identity, device=identity.device + 1)
     [out] = two.store.add([Found(b"/media/out/A.MP4", "front", "A.MP4", on_the_card, "front")])
     two.store.advance(two.store.advance(out, Event.SETTLED), Event.UPLOAD_CREATED)
@@ -172,7 +173,7 @@ def test_what_was_found_in_a_folder_that_is_watched_no_more_is_sent_or_given_up_
 def test_a_folder_with_another_name_takes_over_what_was_found_there_while_its_card_was_out(two):
     path = os.fsencode(two.rear.write("A.MP4"))
     two.store.priority_of = lambda one: 7 if one.watch == "rear" else 0
-    [known] = two.store.add([Found(path, "DCIM", "A.MP4", identity_at(path), "back")])
+    [known] = two.store.add([Found(path, "DCIM", "A.MP4", present(identity_at(path)), "back")])
 
     two.store.advance(known, Event.SETTLED)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.upload import TRANSITIONS, Event, State
-from edge_agent.media.stability_check import identity_at
+from edge_agent.media.identity import identity_at
 from tests.support.rim import sent
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt

@@ -7,9 +7,10 @@ import os
 import pytest
 
 from edge_agent.base.view import Current
-from edge_agent.core.recording import SOURCE_CHANGED
+from edge_agent.core.recording import SOURCE_CHANGED, Recording
 from edge_agent.core.upload import Event, State
 from edge_agent.report.recording_row import describe
+from tests.support.present import present
 from tests.support.rim import append, sent
 
 
@@ -64,6 +65,7 @@ def test_of_a_log_of_many_versions_one_is_on_the_card_and_few_are_remembered(
     folder, monkeypatch, kept
 ):
     monkeypatch.setattr("edge_agent.store.moves._KEEP_PAST", 3)
+    latest: Recording | None = None
     for number in range(8):
         folder.write("gps.csv", b"one more line\n" * number)
         folder.settle()
@@ -74,7 +76,7 @@ def test_of_a_log_of_many_versions_one_is_on_the_card_and_few_are_remembered(
             latest = folder.store.advance(latest, Event.KEEPING)
 
     there = folder.store.in_states(State.VERIFIED, State.KEPT)
-    assert [one.id for one in there] == [latest.id]
+    assert [one.id for one in there] == [present(latest).id]
     assert len(folder.store.in_states(State.RELEASED)) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,7 +286,7 @@ def test_a_scan_of_an_unchanged_folder_asks_the_store_about_no_file(tmp_path):
 
 def test_hints_in_a_storm_cost_a_bounded_number_of_scans(folder):
     (folder.media / os.fsdecode(PREFIX + b"a.mp4")).write_bytes(b"left aside: each scan tells it")
-    scans = []
+    scans: list[Any] = []
     folder.watcher.on_aside = scans.append
 
     for _ in range(1000):  # ten seconds of a hint each 10 ms

@@ -19,6 +19,13 @@ from tests.support.processes import wait_for
 from tests.support.rim import StillClock
 
 
+class Refused(WorkerThread):
+    """One that the system has no room for."""
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+
 class Device:
     def __init__(self, base):
         self.base, self.clock = base, StillClock()
@@ -46,14 +53,8 @@ class Device:
             assert self.may_end.wait(30)
             return wait_s
 
-        made = WorkerThread(name, at_last, clock=self.clock)
-        if not self.has_threads:
-            made.start = self.refuse
-        return made
-
-    @staticmethod
-    def refuse():
-        raise RuntimeError("can't start new thread")
+        kind = WorkerThread if self.has_threads else Refused
+        return kind(name, at_last, clock=self.clock)
 
     def follow(self, *names):
         self.folders.reconfigure(self.settings(*names))

@@ -18,6 +18,7 @@ from edge_agent.net.link_monitor import LinkMonitor, address_of
 from edge_agent.net.resolver import Resolver
 from edge_agent.net.rtnetlink import says_up
 from edge_agent.send.wiring import answers
+from tests.support.present import present
 
 
 def flow(outstanding=1, silent_s=0.0, rtt_s=0.05, retry_s=0.25):
@@ -208,8 +209,10 @@ def test_the_kernel_tells_how_a_connection_does():
         ours.sendall(b"x" * 1000)
         theirs.recv(1000, socket.MSG_WAITALL)
         deadline_s = time.monotonic() + 20
-        while (info := tcp_info.read(ours)).acked_bytes < 1000 and time.monotonic() < deadline_s:
+        info = present(tcp_info.read(ours))
+        while info.acked_bytes < 1000 and time.monotonic() < deadline_s:
             time.sleep(0.01)
+            info = present(tcp_info.read(ours))
 
         assert info.acked_bytes >= 1000
         assert info.outstanding == 0

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def loaded(tmp_path) -> Loaded:
 
 
 @contextmanager
-def an_agent_that_says(loaded: Loaded, *answers: dict):
+def an_agent_that_says(loaded: Loaded, *answers: dict[str, Any]):
     """Listen where the agent of *loaded* would, answer one request and go away."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(loaded.settings.state_dir / "control.sock"))
@@ -51,7 +52,7 @@ FINE = {"finding": {"level": "OK", "what": "folder", "text": "can be read"}}
 
 
 def test_a_check_that_was_broken_off_after_good_findings_is_no_good_check(loaded):
-    found = []
+    found: list[Any] = []
     with (
         an_agent_that_says(loaded, FINE, {"busy": True}),
         pytest.raises(AgentError, match="went away before its check had ended"),

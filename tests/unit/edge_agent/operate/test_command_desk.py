@@ -1,6 +1,7 @@
 """The order of the checks, and that a command runs once whatever happens meanwhile."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -227,7 +228,7 @@ def test_a_power_cut_before_the_command_is_executed_has_it_executed_at_the_next_
 
 
 def test_what_takes_long_is_accepted_and_then_done_by_the_worker(site):
-    told = []
+    told: list[Any] = []
     site.more = {"rescan": Handler(lambda _: told.pop(0), is_long=lambda: True)}
     site.open()
     told += [
@@ -296,7 +297,7 @@ def test_a_full_disk_refuses_a_command_that_cannot_be_written_down(site):
     with site.store._database.reading() as run:
         (pages,) = run.execute("PRAGMA page_count").fetchone()
         run.execute(f"PRAGMA max_page_count={pages}")
-    answers = []
+    answers: list[Any] = []
     while "store" not in answers and len(answers) < 200:
         site.clock.pass_s(60)
         answers += [one["code"] for one in site.take(site.document("report"))]
@@ -402,7 +403,7 @@ def test_one_whose_file_is_away_says_that_it_goes_on_by_itself(site):
 
 @pytest.mark.parametrize("cmd", ["retry", "set_priority"])
 def test_a_recording_that_is_not_known_is_a_failure_that_says_so(site, cmd):
-    args = {"file_id": "0" * 32}
+    args: dict[str, Any] = {"file_id": "0" * 32}
     if cmd == "set_priority":
         args["priority"] = 3
 

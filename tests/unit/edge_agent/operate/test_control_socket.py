@@ -6,6 +6,7 @@ import socket
 import stat
 import threading
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ class Site:
         self.activity.touch()  # who follows looks now, and not in a second
         self.store.close()
 
-    def raw(self, request: bytes) -> dict:
+    def raw(self, request: bytes) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(10)
             client.connect(str(self.path))
@@ -348,8 +349,8 @@ def test_after_a_crowd_the_agent_answers_again(site):
 
 
 def test_status_in_a_crowd_prints_the_sentence_and_what_to_do(site, tmp_path, capsys):
-    settings = (f"state_dir={tmp_path}", "device_id=cam", "server.url=http://127.0.0.1")
-    settings += (f"watch.folder={site.media}",)
+    settings = ["device_id=cam", "server.url=http://127.0.0.1"]
+    settings += [f"state_dir={tmp_path}", f"watch.folder={site.media}"]
     command = ["status", *(word for one in settings for word in ("--set", one))]
 
     with crowd(site, 8):

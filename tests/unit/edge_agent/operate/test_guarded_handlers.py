@@ -1,6 +1,7 @@
 """What an owner must allow by name: cancelled uploads, the log as a file, a new configuration."""
 
 import os
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ from tests.support.command_site import command_site
 
 @pytest.fixture
 def site(tmp_path):
-    with command_site(tmp_path) as made:
+    with command_site(tmp_path) as found:
+        made: Any = found  # with what these handlers act on beside it
         made.settings = CommandSettings(allowed=tuple(VOCABULARY))
         made.token_file = tmp_path / "token"
         made.token_file.write_text("a-token-of-this-device\n")

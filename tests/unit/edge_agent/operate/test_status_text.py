@@ -1,5 +1,7 @@
 """The pages of `edge-agent status`: readable at 80 columns, and nothing cut off unsaid."""
 
+from typing import Any
+
 import pytest
 
 from edge_agent.base.activity import Activity
@@ -188,7 +190,10 @@ HOSTILE = "\x1b[2J\r\nok\u202e"
 
 
 def test_what_a_server_said_does_nothing_on_a_terminal():
-    answer = {"state": {"queue": {"failed": 1}}, "files": [failed("a.mp4", HOSTILE)]}
+    answer: dict[str, Any] = {
+        "state": {"queue": {"failed": 1}},
+        "files": [failed("a.mp4", HOSTILE)],
+    }
 
     for width in (None, 30, 80):
         lines = [*failed_page(answer, width).split("\n"), *table(answer["files"], width)]

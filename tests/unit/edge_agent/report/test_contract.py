@@ -1,6 +1,7 @@
 """The schemas of what goes over the broker: what they let through, and that they know the agent's words."""
 
 import json
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -20,7 +21,7 @@ from tests.support.state_documents import IDLE
 ROOT = "edgeup/v1/drone-01"
 
 
-def command(**changed) -> dict:
+def command(**changed) -> dict[str, Any]:
     good = {"v": 1, "id": "a.B-1_", "cmd": "pause", "args": {}, "expires_at": 1795219855}
     return {**good, **changed}
 

@@ -65,7 +65,13 @@ def test_where_the_last_report_was_not_taken_nothing_is_tried_at_the_stop(server
 def test_a_goodbye_that_nobody_answers_is_broken_off(server, agent):
     agent.run_for(1)
     has_come, may_go = threading.Event(), threading.Event()
-    server.take = lambda _path, _document: has_come.set() or (may_go.wait(30) and b"{}")
+
+    def take(_path, _document):
+        has_come.set()
+        may_go.wait(30)
+        return b"{}"
+
+    server.take = take
     goodbye = threading.Thread(target=end, args=[agent], daemon=True)
 
     goodbye.start()
@@ -102,7 +108,12 @@ def test_where_uploads_have_seen_that_the_link_is_dead_nothing_is_tried(server, 
     watch = LinkMonitor(("127.0.0.1", 1), ask=bool, on_return=lambda: None, clock=clock)
     reports = ReportsThread(agent.worker, agent.activity, clock, watch)
     take, has_come = server.take, threading.Event()
-    server.take = lambda *told: (take(*told), has_come.set())[0]
+
+    def take_and_tell(path, document):
+        has_come.set()
+        return take(path, document)
+
+    server.take = take_and_tell
     reports.start()
     assert has_come.wait(30)
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ ABOUT = {
 }
 
 
-def entities(commands=ALL) -> dict[str, dict]:
+def entities(commands=ALL) -> dict[str, dict[str, Any]]:
     return discovery(DEVICE, TOPICS, commands=commands, about=ABOUT)["cmps"]
 
 
@@ -84,7 +85,7 @@ FIELDS = json.loads((ROOT / "tests" / "support" / "home_assistant_fields.json").
 """What Home Assistant's discovery takes, read out of one."""
 
 
-def spelt_out(entity: dict) -> dict:
+def spelt_out(entity: dict[str, Any]) -> dict[str, Any]:
     return {FIELDS["abbreviations"].get(key, key): value for key, value in entity.items()}
 
 

@@ -5,6 +5,7 @@ import struct
 import threading
 from contextlib import contextmanager
 from queue import SimpleQueue
+from typing import cast
 
 import paho.mqtt.client as paho
 import pytest
@@ -23,6 +24,7 @@ from edge_agent.report.payloads import read_presence
 from edge_agent.report.timing import Timing
 from edge_agent.store.recordings import Store
 from edge_host.mqtt_packets import Incoming, PacketRefusedError
+from tests.support.present import present
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 CLAIMS_256_MB = b"\xff\xff\xff\x7f"
@@ -86,6 +88,12 @@ def heard_from(port: int, *, is_v5: bool = True) -> list[object]:
         session.join(20)
 
 
+def ended(heard: list[object]) -> Ended:
+    """Return what a session said last."""
+    assert isinstance(heard[-1], Ended)
+    return heard[-1]
+
+
 def until_it_ends(client: paho.Client) -> None:
     while client.loop(10.0) is MQTTErrorCode.MQTT_ERR_SUCCESS:
         pass
@@ -106,7 +114,7 @@ def test_a_packet_over_the_limit_ends_the_session_at_its_header(answers, is_v5):
         answers = [b"\x20\x02\x00\x00" if one == CONNACK else one for one in answers]
 
     with broker(*answers) as (port, _):
-        *_, end = heard_from(port, is_v5=is_v5)
+        end = ended(heard_from(port, is_v5=is_v5))
 
     assert "the broker sends a packet of" in end.reason
     assert f"the limit is {MAX_PACKET_BYTES}" in end.reason
@@ -127,7 +135,7 @@ def test_the_largest_packet_is_taken_whole():
 
 def test_a_message_that_paho_would_keep_for_its_sender_is_refused():
     with broker(CONNACK, b"\x34\x07\x00\x01x\x00\x01\x00y") as (port, _):
-        *_, end = heard_from(port)
+        end = ended(heard_from(port))
 
     assert end.reason == "the broker sends with QoS 2, which nobody asked for"
 
@@ -137,7 +145,7 @@ def test_a_broker_that_asks_on_and_reads_no_answer_is_left():
     client = LimitedClient(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.on_socket_register_write = lambda *_: None
     # Who reads nothing is full after some thousand answers, and not after a million.
-    client.on_socket_open = lambda _client, _data, live: live.setsockopt(
+    client.on_socket_open = lambda _client, _data, live: cast("socket.socket", live).setsockopt(
         socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
     )
 
@@ -145,7 +153,7 @@ def test_a_broker_that_asks_on_and_reads_no_answer_is_left():
         client.connect("127.0.0.1", port)
         with pytest.raises(PacketRefusedError, match="reads no answers"):
             until_it_ends(client)
-        client.socket().close()
+        present(client.socket()).close()
 
 
 def test_the_broker_is_told_the_largest_packet():

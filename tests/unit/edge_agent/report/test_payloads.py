@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ class Happening:
     id: str = "ab12"
     type: str = "file.completed"
     subject: str = "f1"
-    data: dict = field(default_factory=lambda: {"name": "a\nb\ud800.mp4"})
+    data: dict[str, Any] = field(default_factory=lambda: {"name": "a\nb\ud800.mp4"})
     created_at: str = "1970-01-01T00:05:06Z"
     clock: str = "unsynced"
     boot_id: str = "b"

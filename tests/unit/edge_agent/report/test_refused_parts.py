@@ -1,7 +1,10 @@
 """A part that the server refuses is left out, and nothing else is held up by it."""
 
+from typing import Any
+
 import pytest
 
+from tests.support.noted import noted
 from tests.support.reports import STATE, named
 
 
@@ -75,8 +78,8 @@ def test_one_answer_that_is_refused_holds_up_no_other_nor_makes_reports_many(ser
 def test_where_every_event_is_refused_they_wait_and_reports_are_no_more_for_it(
     server, agent, capsys
 ):
-    asked = []
-    server.refuses = lambda report: asked.append(report) or "events" in report
+    asked: list[Any] = []
+    server.refuses = noted(asked, lambda report: "events" in report)
     agent.tell(*(f"{number}.mp4" for number in range(500)))
     agent.run_for(1200)
 
@@ -122,8 +125,8 @@ def test_what_an_older_server_refused_is_told_again_once_it_was_upgraded(server,
 
 
 def test_where_the_head_is_refused_too_no_part_is_to_blame(server, agent, capsys):
-    asked = []
-    server.refuses = lambda report: asked.append(report) or True
+    asked: list[Any] = []
+    server.refuses = noted(asked, lambda _: True)
     agent.run_for(2000)
     assert len(asked) < 30
 

@@ -1,12 +1,14 @@
 """The agent tells the server, and hears it, over real sockets and in virtual time."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from edge_agent.core.report_pace import ReportTiming
 from edge_agent.report.payloads import encode
 from edge_agent.store.recordings import Found, Identity
+from tests.support.noted import noted
 from tests.support.reports import CURRENT, STATE, Reports, named
 
 PAUSE = {"v": 1, "id": "c-1", "cmd": "pause", "args": {}, "expires_at": "2026-11-29T03:00:00Z"}
@@ -193,8 +195,8 @@ def test_what_the_server_wants_again_is_told_again_at_once(server, agent):
 
 def test_an_older_server_is_asked_once_an_hour(server, agent):
     server.status = 404
-    asked = []
-    server.take = lambda path, _document: asked.append(path) or b"{}"
+    asked: list[Any] = []
+    server.take = noted(asked, lambda _path, _document: b"{}")
 
     agent.run_for(3 * 3600)
     assert len(asked) == 4
@@ -240,7 +242,12 @@ def test_an_answer_of_another_form_changes_nothing_and_is_asked_for_ever_more_se
 def test_a_busy_server_is_left_alone_for_as_long_as_it_says(server, agent):
     server.status, server.retry_after = 503, 1800
     asked_s = []
-    server.take = lambda _path, _document: asked_s.append(agent.clock.now_s()) or b"{}"
+
+    def take(_path, _document):
+        asked_s.append(agent.clock.now_s())
+        return b"{}"
+
+    server.take = take
 
     agent.run_for(4000)
 

@@ -1,11 +1,13 @@
 """What lasts is told to the log each hour; what is well, or as the owner wants it, never."""
 
+from typing import Any
+
 from structlog.testing import capture_logs
 
 from edge_agent.report.standing_log import StandingLog
 
 HOUR_S = 3600.0
-WELL = {
+WELL: dict[str, Any] = {
     "problems": [],
     "blocked_by": None,
     "blocked_detail": None,

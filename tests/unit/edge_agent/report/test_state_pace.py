@@ -1,5 +1,7 @@
 """The state is looked at rarely, and told when it is worth a message."""
 
+from typing import Any
+
 from edge_agent.report.payloads import encode
 from edge_agent.report.state_pace import StatePace
 from edge_agent.report.timing import Timing
@@ -55,7 +57,8 @@ def test_a_new_session_has_been_told_nothing():
 
 
 def told_in_four_hours(state_of):
-    pace, now_s, told = StatePace(TIMING), 0.0, []
+    pace, now_s = StatePace(TIMING), 0.0
+    told: list[Any] = []
     while now_s < 4 * 3600:
         pace.changed()
         now_s += max(0.5, pace.look_wait_s(now_s))

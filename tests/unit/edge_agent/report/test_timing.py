@@ -1,11 +1,13 @@
 """When something is told."""
 
+from typing import Any
+
 import pytest
 
 from edge_agent.report.timing import Timing, reconnect_wait_s, state_wait_s
 
 TIMING = Timing()
-UPLOADING = {
+UPLOADING: dict[str, Any] = {
     "state": "uploading",
     "blocked_by": None,
     "paused": False,

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from edge_agent.send.held_sources import HeldSources
 from edge_agent.send.source_in_hand import SourceInHand
 from tests.support.leftovers import open_descriptors
 from tests.support.memory_lane import memory_lane
+from tests.support.present import present
 
 MIB = 2**20
 CONTENT = os.urandom(3 * MIB)
@@ -28,7 +30,7 @@ def lane(tmp_path):
 
 def at_first(duty, do):
     """Return what befalls the first request of that duty: *do* is done, whose result befalls it."""
-    done = []
+    done: list[Any] = []
 
     def befall(what):
         if what == duty and not done:
@@ -108,7 +110,7 @@ def test_a_lane_reads_what_a_recording_is_now_beside_one_that_has_its_earlier_co
     newer = lane.base / "newer"
     newer.write_bytes(b"the next one")
     newer.replace(lane.media / "a.mp4")
-    now = identity_at(recording.path)
+    now = present(identity_at(recording.path))
     recording = lane.store.update(recording, identity=now)
 
     assert second.take(recording).read(0, now.length) == b"the next one"

@@ -18,6 +18,7 @@ from edge_agent.send.lane_queue import LaneQueue
 from edge_agent.send.link_policy import LinkPolicy
 from edge_agent.send.upload_progress import Kind
 from edge_agent.store.recordings import Store
+from tests.support.present import present
 from tests.support.rim import StillClock
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -94,7 +95,7 @@ class Device:
 
     def end(self, lane):
         recording_id = self.shared.roster.busy.pop(lane)
-        recording = self.store.get(recording_id)
+        recording = present(self.store.get(recording_id))
         self.shared.uploads.of(recording, self.clock.now).end(lane)
 
 

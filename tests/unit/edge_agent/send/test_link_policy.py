@@ -16,6 +16,7 @@ from edge_agent.core.schedule import URGENT_METERED
 from edge_agent.send.link_policy import OwnerRules
 from edge_agent.send.surroundings import Surroundings
 from tests.support.memory_lane import memory_lane
+from tests.support.present import present
 from tests.support.processes import wait_for
 from tests.unit.edge_agent.send.test_permission import MIB, Asked
 
@@ -37,8 +38,8 @@ def test_before_somebody_has_looked_for_the_hold_file_nothing_is_sent_for_two_se
 
         wait = asked.permission.may_send(lane.clock.now_s())
 
-        assert wait.reason is Reason.HOLD
-        assert "which is just being looked at" in wait.detail
+        assert present(wait).reason is Reason.HOLD
+        assert "which is just being looked at" in present(wait).detail
         assert asked.answer() is None
         [(code, _)] = lane.activity.view().rule_notes
         assert code is ProblemCode.RULE_UNKNOWN
@@ -47,14 +48,21 @@ def test_before_somebody_has_looked_for_the_hold_file_nothing_is_sent_for_two_se
 
 def test_before_network_manager_has_answered_nothing_is_sent_for_two_seconds(lane):
     goes_on = threading.Event()
-    with closing(Surroundings(lane.clock, links=lambda: goes_on.wait(20) and {})) as around:
+
+    def links():
+        goes_on.wait(20)
+        return {}
+
+    with closing(Surroundings(lane.clock, links=links)) as around:
         asked = Asked(lane, "wwan0", around=around)
         asked.rules(LinkRule("wwan*", metered_if_told=True))
 
         wait = asked.permission.may_send(lane.clock.now_s())
 
-        assert wait.reason is Reason.METERED
-        assert wait.detail.startswith("the link wwan0: NetworkManager is just being asked about it")
+        assert present(wait).reason is Reason.METERED
+        assert present(wait).detail.startswith(
+            "the link wwan0: NetworkManager is just being asked about it"
+        )
         assert asked.answer() is None
         goes_on.set()
 
@@ -82,7 +90,7 @@ def test_a_hold_file_holds_whatever_date_it_has(lane, monkeypatch, made_s):
 
         wait = asked.answer()
 
-        assert wait.reason is Reason.HOLD
+        assert present(wait).reason is Reason.HOLD
         assert wait.detail == "the hold file /run/robot/armed holds everything, until it is removed"
 
 
@@ -95,7 +103,7 @@ def test_what_cannot_be_looked_at_allows_nothing_from_memory(lane, monkeypatch):
             with pytest.raises(StoreError):
                 asked.permission.may_send(lane.clock.now_s())
 
-    assert asked.permission.may_send(lane.clock.now_s()).reason is Reason.PAUSED
+    assert present(asked.permission.may_send(lane.clock.now_s())).reason is Reason.PAUSED
 
 
 def test_bytes_of_a_day_count_on_the_link_that_carried_them_whatever_comes_then(lane):

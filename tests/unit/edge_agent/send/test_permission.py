@@ -24,6 +24,7 @@ from edge_agent.send.throttle import Throttle
 from edge_agent.send.waits import Waits
 from tests.support.memory_lane import memory_lane
 from tests.support.memory_server import MemoryClient
+from tests.support.present import present
 
 MIB = 2**20
 LOOK_S = 2.0
@@ -117,7 +118,7 @@ def test_a_pause_in_the_middle_of_a_body_ends_it_and_the_rest_goes_later(lane):
 
     lane.run(until=lambda: lane.activity.blocked_by is not None)
 
-    assert lane.activity.blocked_by.reason is Reason.PAUSED
+    assert present(lane.activity.blocked_by).reason is Reason.PAUSED
     assert lane.transport.body_bytes < len(data)
 
     lane.befall = lambda _: None
@@ -141,7 +142,7 @@ def test_a_rule_that_comes_to_hold_while_a_body_goes_out_breaks_it_off(lane):
     interfaces["now"] = "wwan0"
     lane.run(until=lambda: lane.activity.blocked_by is not None)
 
-    assert lane.activity.blocked_by.reason is Reason.METERED
+    assert present(lane.activity.blocked_by).reason is Reason.METERED
     assert lane.transport.body_bytes < len(data)
 
 
@@ -192,7 +193,7 @@ def test_a_rate_above_the_limit_is_never_shown_whatever_was_saved_up_at_the_star
     ],
 )
 def test_a_request_for_an_original_is_broken_off_as_soon_as_originals_wait(
-    lane, name, priority, is_cut
+    lane, monkeypatch, name, priority, is_cut
 ):
     asked = Asked(lane, "wwan0")
     asked.rules(LinkRule("wwan*", metered=True, daily_bytes=10 * MIB))
@@ -201,14 +202,14 @@ def test_a_request_for_an_original_is_broken_off_as_soon_as_originals_wait(
     asked.roster.busy[0] = recording.id
     assert asked.answer() is None
     cuts = []
-    asked.client.cut = lambda: cuts.append(1)
+    monkeypatch.setattr(asked.client, "cut", lambda: cuts.append(1))
 
     asked.permission.choose_originals("unmetered")
 
     assert asked.answer() is None
     assert bool(cuts) is is_cut
     assert asked.permission.lets_go(lane.store.get(recording.id)) is not is_cut
-    assert asked.permission.held_originals().reason is Reason.METERED
+    assert present(asked.permission.held_originals()).reason is Reason.METERED
     asked.interface = "eth0"
     assert asked.answer() is None
     assert asked.permission.held_originals() is None
@@ -280,7 +281,7 @@ def test_a_burst_counts_on_the_plan_before_the_next_request_and_is_not_lost_by_a
     asked.answer()
     asked.throttle.count(10 * MIB)
 
-    assert asked.permission.may_send(lane.clock.now_s()).reason is Reason.PLAN
+    assert present(asked.permission.may_send(lane.clock.now_s())).reason is Reason.PLAN
     again = Asked(lane, "wwan0")  # without a stop
     on_plan(again)
     assert again.answer().reason is Reason.PLAN
@@ -351,5 +352,6 @@ def test_a_request_is_broken_off_where_the_plan_ends(tmp_path):
 
         lane.run(until=lambda: lane.activity.blocked_by is not None)
 
-        assert lane.activity.blocked_by.reason is Reason.PLAN
+        assert present(lane.activity.blocked_by).reason is Reason.PLAN
+        assert isinstance(lane.transport, MemoryClient)
         assert MIB <= lane.transport.body_bytes <= MIB + 256 * 1024

@@ -11,13 +11,17 @@ from tests.support.lane import scene
 
 
 @pytest.fixture
-def stage(tmp_path):
+def asked():
+    return []
+
+
+@pytest.fixture
+def stage(tmp_path, asked):
     with scene(tmp_path) as made:
-        made.asked = []
 
         def open_source(path):
             if path.rpartition(b"/")[2].startswith(b"front"):
-                made.asked.append(path)
+                asked.append(path)
                 raise SourceSilentError("the file system that it lies on does not answer")
             return Source.open(path)
 
@@ -50,15 +54,17 @@ def test_a_file_that_a_person_named_waits_too(stage):
     assert stage.lane.now(named).state is State.STABLE
 
 
-def test_of_a_folder_that_is_known_to_be_silent_none_is_asked_for_however_many_there_are(stage):
+def test_of_a_folder_that_is_known_to_be_silent_none_is_asked_for_however_many_there_are(
+    stage, asked
+):
     silent = record(stage, "front", 25)
     [other] = record(stage, "rear", 2)
     stage.lane.activity.miss_folder(Wait(Reason.SOURCE_SILENT, "front: silent"), watch="front")
 
     stage.lane.run(until=lambda: stage.lane.now(other).state is State.VERIFIED)
-    meanwhile = list(stage.asked)
+    meanwhile = list(asked)
     stage.lane.activity.miss_folder(None, watch="front")
-    stage.lane.run(until=lambda: stage.asked)
+    stage.lane.run(until=lambda: asked)
 
     assert meanwhile == []
     assert {stage.lane.now(one).state for one in silent} == {State.STABLE}

@@ -26,9 +26,9 @@ def counted():
             Counted.opened += 1
             Counted.open_now += 1
 
-        def check(self, expected):
+        def check(self, expected, *, folder=None):
             Counted.checked += 1
-            super().check(expected)
+            super().check(expected, folder=folder)
 
         def close(self):
             Counted.open_now -= 1

@@ -16,8 +16,9 @@ def connection():
             yield ours, theirs
 
 
-def send(ours, theirs, length):
+def send(connected, length):
     """Send so many bytes and wait until the kernel knows that they have arrived."""
+    ours, theirs = connected
     ours.sendall(bytes(length))
     while length:
         length -= len(theirs.recv(length))
@@ -35,8 +36,8 @@ def settled(meter, sockets, acked):
 def test_what_all_connections_acknowledged_is_added_up():
     meter = Throughput()
     with connection() as first, connection() as second:
-        send(*first, 30_000)
-        send(*second, 20_000)
+        send(first, 30_000)
+        send(second, 20_000)
 
         sample = settled(meter, [first[0], second[0]], 50_000)
 
@@ -48,12 +49,12 @@ def test_what_all_connections_acknowledged_is_added_up():
 def test_a_new_connection_of_a_lane_counts_on():
     meter = Throughput()
     with connection() as first:
-        send(*first, 30_000)
+        send(first, 30_000)
         settled(meter, [first[0]], 30_000)
     meter.look([None], sent_bytes=0)
 
     with connection() as second:
-        send(*second, 20_000)
+        send(second, 20_000)
 
         assert settled(meter, [second[0]], 50_000).acked_bytes <= 50_002
 

@@ -9,12 +9,12 @@ from tests.support.clock import VirtualClock
 
 
 @pytest.mark.parametrize("rate", [20_000, 5_000_000])
-def test_a_trial_sends_no_more_in_a_second_than_is_allowed(tmp_path, rate):
+def test_a_trial_sends_no_more_in_a_second_than_is_allowed(tmp_path, monkeypatch, rate):
     clock = VirtualClock()
     server = {"url": "http://127.0.0.1:9"}
     settings = AgentSettings(device_id="d", watch={"folder": tmp_path}, server=server)
     trial = Trial(settings, clock, Way(), max_rate=rate)
-    trial._pause = clock.pass_s
+    monkeypatch.setattr(trial, "_pause", clock.pass_s)
     began_s, sent = clock.now_s(), []
 
     for piece in trial._body(4 * rate):

@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,7 @@ def test_a_connection_has_the_congestion_control_that_the_rule_for_its_link_says
 
 def test_a_congestion_control_that_the_kernel_does_not_have_leaves_that_of_all_links():
     way = Way(interface=lambda: "lo")
-    way.congestion_control = lambda _: "no-such"
+    no_such: Any = "no-such"
+    way.congestion_control = lambda _: no_such
 
     assert way.options() == ()

@@ -49,7 +49,7 @@ def test_of_a_new_device_nothing_is_said_that_is_a_default(config, capsys):
 
 def test_what_setup_wrote_is_written_anew_and_what_a_person_added_is_not(config):
     require_root()
-    machine = Machine(Journal(config.parent / "of" / "list.json"), rehearses=False, say=[].append)
+    machine = Machine(Journal(config.parent / "of" / "list.json"), rehearses=False, say=print)
     have_configuration(machine, config, "ours", {"": {"a": "1"}, "b": {"c": "2"}})
     have_configuration(machine, config, "ours", {"": {"a": "1"}})
     assert "c" not in config.read_text()

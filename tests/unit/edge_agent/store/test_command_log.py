@@ -8,6 +8,7 @@ from edge_agent.store.database import Database
 from edge_agent.store.recordings import Store
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.agent_store import CLOCK, found, open_store
+from tests.support.present import present
 
 BEFORE_COMMANDS = 7
 
@@ -28,7 +29,7 @@ def test_a_database_from_before_there_were_commands_keeps_its_recordings_and_tak
     assert [one.id for one in store.in_states(State.SEEN)] == ["r"]
     assert store.orders.paused() is not None
     assert store.commands.add(Command("c", "report"), "mqtt")
-    assert store.commands.find("c").command == Command("c", "report")
+    assert present(store.commands.find("c")).command == Command("c", "report")
     assert path.with_name(f"agent.db.v{BEFORE_COMMANDS}").exists()
     store.close()
 
@@ -62,6 +63,6 @@ def test_a_priority_that_a_person_chose_outlives_other_rules(store: Store):
     store.choose_priority(chosen, 7)
     store.priority_of = lambda _: 3
 
-    store.prioritise([store.get(one.id) for one in (chosen, other)])
+    store.prioritise([present(store.get(one.id)) for one in (chosen, other)])
 
-    assert [store.get(one.id).priority for one in (chosen, other)] == [7, 3]
+    assert [present(store.get(one.id)).priority for one in (chosen, other)] == [7, 3]

@@ -7,6 +7,7 @@ import pytest
 from edge_agent.store.recordings import Store
 from tests.support.agent_store import found
 from tests.support.clock import VirtualClock
+from tests.support.present import present
 
 
 class Board:
@@ -29,7 +30,7 @@ class Board:
         return one.id
 
     def dated(self, recording_id):
-        one = self.store.get(recording_id)
+        one = present(self.store.get(recording_id))
         return one.seen_at if one.is_seen_at_true else None
 
 

@@ -7,6 +7,7 @@ from edge_agent.core.upload import Event, State
 from edge_agent.store import changes
 from edge_agent.store.schema import MIGRATIONS
 from tests.support.agent_store import found, open_store
+from tests.support.present import present
 
 BEFORE_FOLDERS = MIGRATIONS.index(changes.SCHEMA) + 1
 ADD = (
@@ -36,7 +37,7 @@ def test_what_an_older_version_remembered_is_of_the_nameless_folder_and_counted_
     assert [(one.watch, one.folder, one.place) for one in store.in_states(State.STABLE)] == [
         ("", "DCIM", "DCIM/A.MP4")
     ] * 2
-    store.advance(store.get("a"), Event.UPLOAD_CREATED)
+    store.advance(present(store.get("a")), Event.UPLOAD_CREATED)
     assert store.counts() == {State.STABLE: (1, 7), State.SENDING: (1, 5), State.FAILED: (1, 11)}
     assert path.with_name(f"{path.name}.v{BEFORE_FOLDERS}").exists()
     store.close()

@@ -7,6 +7,7 @@ from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.upload import State
 from edge_agent.store import priorities
 from tests.support.agent_store import open_store
+from tests.support.present import present
 from tests.support.rim import StillClock, watched_folder
 
 HOUR = 3600
@@ -72,7 +73,7 @@ def test_a_look_takes_some_of_a_long_queue_and_goes_on_behind_them(path):
     after = priorities.review(store, 0)
 
     assert sum(ranks(store).values()) == 3 * 500
-    assert priorities.review(store, after) is None
+    assert priorities.review(store, present(after)) is None
     assert sum(ranks(store).values()) == 3 * 501
     store.close()
 

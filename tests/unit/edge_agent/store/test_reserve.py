@@ -1,5 +1,7 @@
 """What is held back on the disk of the state: taken while there is room, given up when there is none."""
 
+from typing import Any
+
 import pytest
 
 from edge_agent.base.errors import StoreError
@@ -57,7 +59,8 @@ def test_a_failure_for_another_reason_than_room_gives_nothing_up(tmp_path):
 
 
 def test_it_is_told_when_it_is_needed_and_taken_again_when_there_is_room(tmp_path):
-    room, told = Room(2 * RESERVE_BYTES), []
+    room = Room(2 * RESERVE_BYTES)
+    told: list[Any] = []
     reserve = Reserve(tmp_path, free=room)
     reserve.on_need = told.append
     reserve.take()

@@ -5,13 +5,14 @@ import pytest
 from edge_agent.base.errors import ForeignRefusalError, LinkDownError
 from edge_agent.net.way import Way
 from edge_agent.operate.checks.requests import _fitting
+from edge_agent.send.trial import Trial
 
 MIB = 1 << 20
 BROKEN = "does not get through, though the server answers: Connection reset"
 MTU = "full packets are lost on the way"
 
 
-class Tries:
+class Tries(Trial):
     """Ends each try as the test says; None: it passes."""
 
     def __init__(self, *ends):

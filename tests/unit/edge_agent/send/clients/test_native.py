@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_nobody_there_is_a_link_that_is_down():
 
 
 def test_the_token_goes_to_the_server_and_is_read_anew_each_time():
-    heard = []
+    heard: list[Any] = []
     raw = http("503 Busy", "text/plain", b"")
     tokens = iter(["first", "second\n"])
     with (
@@ -185,7 +186,7 @@ def test_a_token_file_that_cannot_be_read_is_a_matter_of_login():
 
 
 def test_a_path_in_front_of_the_protocol_is_kept():
-    heard = []
+    heard: list[Any] = []
     raw = http("503 Busy", "text/plain", b"")
     with (
         server(answering(raw, heard)) as port,

@@ -47,7 +47,7 @@ def test_a_request_that_is_cut_asks_for_another_try_at_once():
         threading.Thread(target=cut).start()
         with pytest.raises(LinkBackError):
             client.send(ID, ByteRange(0, 3), 3, iter([b"abc"]))
-        client.create(CreateRequest("a.mp4", 3), "k" * 32)
+        client.create(CreateRequest("a.mp4", length=3), "k" * 32)
 
     assert heard.outcomes == [None, True]
     assert heard.begun == 2

@@ -2,6 +2,7 @@
 
 import ssl
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_the_answer_is_read_as_it_is_to_be_decided_on():
     with ReportServer() as server:
         server.commands = [{"v": 1, "id": "\u00e9\ud800", "cmd": "pause"}]
         server.desired = {"v": 1, "version": 3}
-        server.want = ["state", 7]
+        server.want = cast("list[str]", ["state", 7])
         one = client(server.url)
         answer = one.report(REPORT)
         one.close()
