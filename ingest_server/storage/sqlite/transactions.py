@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -84,7 +84,7 @@ class SqliteState(SqlQueries, StateStore):
         self.groups = SqlGroups(self)
 
     @classmethod
-    def open(cls, path: Path, read_only: bool = False) -> SqliteState:
+    def open(cls, path: Path, read_only: bool = False) -> Self:
         """Open *path*, made and migrated where needed (never when *read_only*).
 
         What a migration does is durable on return, and a copy of the older database lies beside.

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -167,7 +168,7 @@ def test_verify_before_a_server_ever_ran_is_1_and_one_sentence(operator):
 
 
 def test_run_serves_reloads_and_ends_with_0_at_sigterm(operator):
-    lines: list[dict] = []
+    lines: list[dict[str, Any]] = []
 
     def events() -> list[str]:
         lines.extend(map(json.loads, operator.said().splitlines()))

@@ -1,6 +1,7 @@
 """Two servers that tell one target: the one that leads does, and the next goes on where it stopped."""
 
 from contextlib import ExitStack
+from typing import Any
 
 from edge_host.clock import SystemClock
 from ingest_server.core import events
@@ -43,7 +44,8 @@ def happen(state, numbers):
 
 
 def test_each_event_is_told_once_and_in_order_whoever_leads():
-    state, told = MemoryState(), ([], [])
+    state = MemoryState()
+    told: tuple[list[Any], list[Any]] = ([], [])
     leads = [SwitchedLead(), SwitchedLead()]
     with ExitStack() as running:
         for one, lead in zip(told, leads, strict=True):
@@ -63,7 +65,8 @@ def test_each_event_is_told_once_and_in_order_whoever_leads():
 
 
 def test_a_server_that_does_not_lead_tells_nobody_and_loses_no_target_of_the_leader():
-    state, told = MemoryState(), ([], [])
+    state = MemoryState()
+    told: tuple[list[Any], list[Any]] = ([], [])
     leads = [SwitchedLead(), SwitchedLead()]
     leads[0].give()
     with ExitStack() as running:

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,4 +52,5 @@ def test_the_hook_file_of_the_documentation_is_told_of_an_upload(documented):
 
     completed({"data": {"published_as": "cam/a.mp4"}})
 
-    assert hooks.load("completed", f"{documented}:index").__self__ == ["cam/a.mp4"]
+    index: Any = hooks.load("completed", f"{documented}:index")
+    assert index.__self__ == ["cam/a.mp4"]

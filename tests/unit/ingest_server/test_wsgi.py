@@ -2,6 +2,7 @@
 
 import atexit
 import socket
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from tests.support.in_process import as_it_was, server_config
 @pytest.fixture
 def ended(monkeypatch):
     """What was to be done at the end of the process, done at the end of the test."""
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(atexit, "register", kept.append)
     with as_it_was():
         yield kept
@@ -145,10 +146,12 @@ def test_a_body_in_chunks_that_broke_does_not_look_as_if_it_had_ended(peer):
 
 def test_another_containers_request_is_left_as_it_is():
     environ = {"wsgi.input": object()}
-    seen = []
+    seen: list[Any] = []
 
-    arriving(lambda given, _start: seen.append(given["wsgi.input"]) or [], lambda: 1.0)(
-        environ, None
-    )
+    def application(given, _start):
+        seen.append(given["wsgi.input"])
+        return []
+
+    arriving(application, lambda: 1.0)(environ, None)
 
     assert seen == [environ["wsgi.input"]]

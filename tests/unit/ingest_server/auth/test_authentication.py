@@ -6,6 +6,7 @@ from edge_host.clock import rfc3339
 from ingest_server.auth import authentication
 from ingest_server.auth.tokens import issue
 from ingest_server.core.errors import Refused, StateFailed
+from ingest_server.storage.sql.access import SqlAccess
 from ingest_server.storage.sqlite.transactions import SqliteState
 from upload_protocol.headers import is_device_id
 
@@ -80,10 +81,7 @@ def test_use_is_noted_at_most_once_an_hour(state, clock):
     assert state.access.tokens()[0].last_used_at == rfc3339(clock.moment)
 
 
-class CannotWrite:
-    def __init__(self, state: SqliteState) -> None:
-        self.find_token = state.access.find_token
-
+class CannotWrite(SqlAccess):
     def touch_token(self, token_id: str, used_at: str) -> None:
         raise StateFailed("storage-full", "the disk is full")
 

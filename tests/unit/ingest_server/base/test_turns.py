@@ -1,12 +1,13 @@
 """Turns that are shared out by who asks."""
 
 import threading
+from typing import Any
 
 from ingest_server.base.turns import Places, Turns
 
 
 def test_turns_of_one_name_are_taken_in_order_and_handed_on():
-    went = []
+    went: list[Any] = []
     turns = Turns(1, lambda _: 1, went.append)
     for one in ("first", "second", "third"):
         turns.ask(one, "a")
@@ -21,7 +22,7 @@ def test_turns_of_one_name_are_taken_in_order_and_handed_on():
 
 
 def test_names_go_on_in_turn_however_much_one_of_them_asks():
-    went = []
+    went: list[Any] = []
     turns = Turns(1, lambda _: 1, went.append)
     for one in ("a1", "a2", "a3", "a4"):
         turns.ask(one, "a")
@@ -35,7 +36,7 @@ def test_names_go_on_in_turn_however_much_one_of_them_asks():
 
 
 def test_one_name_never_has_more_than_its_share_and_the_rest_is_for_others():
-    went = []
+    went: list[Any] = []
     turns = Turns(3, lambda name: 2 if name == "a" else 3, went.append)
     for one in ("a1", "a2", "a3"):
         turns.ask(one, "a")
@@ -51,7 +52,7 @@ def test_one_name_never_has_more_than_its_share_and_the_rest_is_for_others():
 
 
 def test_without_a_bound_on_all_names_do_not_wait_for_each_other():
-    went = []
+    went: list[Any] = []
     turns = Turns(None, lambda _: 1, went.append)
     for one, name in (("a1", "a"), ("a2", "a"), ("b1", "b")):
         turns.ask(one, name)
@@ -64,7 +65,8 @@ def test_without_a_bound_on_all_names_do_not_wait_for_each_other():
 
 
 def test_where_turns_become_fewer_the_running_ones_end_and_where_more_the_next_end_fills_them():
-    went, most = [], [2]
+    went: list[Any] = []
+    most = [2]
     turns = Turns(lambda: most[0], lambda _: 9, went.append)
     for one in ("a1", "a2", "a3", "a4", "a5", "a6"):
         turns.ask(one, "a")
@@ -82,7 +84,7 @@ def test_where_turns_become_fewer_the_running_ones_end_and_where_more_the_next_e
 
 
 def test_who_still_waits_is_dismissed_once():
-    turns = Turns(1, lambda _: 1, lambda _: None)
+    turns: Turns[str] = Turns(1, lambda _: 1, lambda _: None)
     for one in ("a1", "a2", "a3"):
         turns.ask(one, "a")
 

@@ -1,5 +1,7 @@
 """What an upload decides by itself: which bytes fit it, which do not, and what it is told."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def record(length=None, received=(), state=State.OPEN) -> UploadRecord:
     )  # fmt: skip
 
 
-def refusal(call) -> tuple[str, str, list | None]:
+def refusal(call) -> tuple[str, str, list[Any] | None]:
     with pytest.raises(Refused) as caught:
         call()
     missing = caught.value.missing

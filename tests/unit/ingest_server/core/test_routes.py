@@ -5,7 +5,7 @@ import pytest
 from ingest_server.core.record import UploadRecord
 from ingest_server.core.routes import Route, overlap, route_of, within
 
-NOBODY = frozenset()
+NOBODY: frozenset[str] = frozenset()
 
 
 def upload(**members):

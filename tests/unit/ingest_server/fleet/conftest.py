@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from ingest_server.fleet.worker import FleetWorker
 from ingest_server.storage.memory.fleet import MemoryFleet
 from tests.support.clock import VirtualClock
 from tests.support.fleet import report
+from tests.support.present import present
 
 
 class Fleet:
@@ -29,7 +31,7 @@ class Fleet:
         self.is_deaf = False
         self.service.start()
         self.operations = Operations(self.service)
-        self.uploaders = []
+        self.uploaders: list[Any] = []
         self.told = []
         notices = Notices(self.service, self._tell)
         self.completed = []
@@ -76,7 +78,7 @@ class Fleet:
             self.worker.step(self.clock.now_s())
 
     def row(self, device="drone-1"):
-        return json.loads(self.service.board.row(device))
+        return json.loads(present(self.service.board.row(device)))
 
     def stuck(self):
         return json.loads(self.service.view(None))["stuck"]

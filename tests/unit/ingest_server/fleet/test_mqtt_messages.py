@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -180,7 +181,19 @@ def test_nonsense_without_end_is_a_few_lines_in_the_log_that_say_how_many_there_
     assert told[-1]["lines_left_out"] == 4980
 
 
-HOSTILE = (None, True, -1, 1e308, 10**400, "", "x" * 2000, [], [[]], {}, {"a": None})
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e308,
+    10**400,
+    "",
+    "x" * 2000,
+    [],
+    [[]],
+    {},
+    {"a": None},
+)
 SAID = {
     "status": {"v": 1, "status": "online", "boot_id": "b", "run_id": "r", "session": 1},
     "info": info(telemetry={"heartbeat_s": 300}),

@@ -1,6 +1,8 @@
 """What goes on by itself, and what happens when the database does not do its work."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -103,9 +105,14 @@ def test_what_is_not_written_yet_is_shown_all_the_same(fleet):
 
 
 def test_what_is_said_is_written_in_batches(fleet):
-    saved = []
+    saved: list[Any] = []
     save = fleet.store.save
-    fleet.store.save = lambda *args, **named: (saved.append(args), save(*args, **named))
+
+    def noting(*args, **named):
+        saved.append(args)
+        return save(*args, **named)
+
+    fleet.store.save = noting
     for number in range(100):
         fleet.report(f"drone-{number}")
     assert saved == []
@@ -139,7 +146,7 @@ def test_what_a_device_can_be_asked_is_known_beside_the_server_at_once(fleet):
 class ForgottenMeanwhile(MemoryFleet):
     """An operator forgets the second device while a command to the first one expires."""
 
-    forget_it = None
+    forget_it: Callable[[str], None] | None = None
 
     def put_command(self, command, **named):
         if command.status == "expired" and self.forget_it is not None:

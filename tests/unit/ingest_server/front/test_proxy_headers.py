@@ -1,5 +1,7 @@
 """Which words of a proxy are believed: where a client is, and, by a switch of its own, who it is."""
 
+from typing import Any
+
 import pytest
 
 from ingest_server.core.errors import SettingError
@@ -7,7 +9,7 @@ from ingest_server.front.proxy_headers import CertificateProxy, read_secret, tru
 
 SECRET = b"a-secret-of-enough-bytes"
 HERE = ["127.0.0.1", "::1", ""]
-PROXY = {
+PROXY: dict[str, Any] = {
     "HTTP_X_REAL_IP": "192.0.2.1",
     "HTTP_X_FORWARDED_PROTO": "https",
     "HTTP_X_CLIENT_VERIFY": "SUCCESS",
@@ -16,10 +18,10 @@ PROXY = {
 
 
 def told(
-    address: str = "127.0.0.1", certificates=None, *, links: bool = True, **headers: str
-) -> dict:
+    address: str = "127.0.0.1", certificates=None, *, links: bool = True, **headers: Any
+) -> dict[str, Any]:
     """Return what the application is told of a request with *headers* from *address*."""
-    seen: dict = {}
+    seen: dict[str, Any] = {}
 
     def application(environ, start_response):
         seen.update(environ)
@@ -31,7 +33,7 @@ def told(
     return seen
 
 
-def base(**headers: str) -> str:
+def base(**headers: Any) -> str:
     found: str = told(**headers)["edge_uploader.link_base"]
     return found
 
@@ -157,7 +159,10 @@ def test_two_kinds_of_headers_that_differ_are_both_not_believed():
 
 
 def test_the_host_that_open_mode_checks_is_the_requests_own():
-    headers = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "localhost"}
+    headers: dict[str, Any] = {
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "localhost",
+    }
 
     assert told(**headers)["HTTP_HOST"] == "up:80"
 

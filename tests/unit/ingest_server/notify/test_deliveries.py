@@ -197,11 +197,12 @@ def test_who_is_back_after_a_restart_of_the_server_is_told_at_once_too(tmp_path)
     first.settle()
     first.site.stop()
 
-    second = Desk(tmp_path / "data", Fake())
+    told = Fake()
+    second = Desk(tmp_path / "data", told)
     second.site.create("b.mp4")
     second.settle()
 
-    assert {one.data["name"] for one in second.worker.target.told} == {"a.mp4", "b.mp4"}
+    assert {one.data["name"] for one in told.told} == {"a.mp4", "b.mp4"}
     second.site.stop()
 
 

@@ -17,7 +17,12 @@ SCRIPTS = [path for path in FILES if path.suffix == ".js"]
 
 def test_what_the_page_decides_without_a_browser():
     node = require("node")
-    command = [node, "--test", "--test-reporter=tap", Path(__file__).with_name("page.test.mjs")]
+    command: list[str | Path] = [
+        node,
+        "--test",
+        "--test-reporter=tap",
+        Path(__file__).with_name("page.test.mjs"),
+    ]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 

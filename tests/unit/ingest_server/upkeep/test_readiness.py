@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
+from edge_host.clock import SystemClock
 from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.storage.sqlite.transactions import SqliteState
 from ingest_server.upkeep.readiness import PROBE_EVERY_S, Readiness
 
 
-class Clock:
+class Clock(SystemClock):
     def __init__(self) -> None:
         self.s = 0.0
 

@@ -11,7 +11,7 @@ from tests.support.core_site import BytesBody, CoreSite, new_key
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
-from upload_protocol.messages import CompleteRequest, CreateRequest
+from upload_protocol.messages import CompleteRequest, CreateRequest, Receipt
 from upload_protocol.ranges import ByteRange
 
 DATA = b"hello" * 1000
@@ -81,6 +81,7 @@ def test_the_same_file_of_another_upload_keeps_its_own_name(tmp_path):
     receipt = site.receiver.complete("cam-2", made.id, CompleteRequest(len(DATA), None))
 
     assert sorted(site.published()) == ["a-2.mp4", "a.mp4"]
+    assert isinstance(receipt, Receipt)
     assert receipt.upload_id != first.upload_id
     site.stop()
 

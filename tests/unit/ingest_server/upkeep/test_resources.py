@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from ingest_server.core import events
 from ingest_server.storage.interface import Level
 from ingest_server.upkeep.housekeeper import LOG_CUT_BYTES
 from ingest_server.upkeep.resources import LOG_BYTES, Resource, Resources, usual
+from tests.support.present import present
 
 READER = """
 import sqlite3, sys
@@ -26,12 +28,12 @@ def reader(site):
     """Another program that reads the database and does not end."""
     command = [sys.executable, "-c", READER, str(site.data_dir / "state.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"reading\n"
+        assert present(process.stdout).readline() == b"reading\n"
         yield process
-        process.stdin.close()
+        present(process.stdin).close()
 
 
-def told(site) -> list[tuple[str, str, dict]]:
+def told(site) -> list[tuple[str, str, dict[str, Any]]]:
     site.state.outbox.take_in("ops", events.RESOURCE)
     found = [one.event for one in site.state.outbox.listing()]
     return [(one.type, one.subject, one.data) for one in found]

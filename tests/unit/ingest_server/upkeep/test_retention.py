@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def sweep(site: CoreSite, days: float = 10) -> int:
     return site.housekeeper.remove_old()
 
 
-def told(site: CoreSite) -> list[dict]:
+def told(site: CoreSite) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(site.data_dir / "state.db")) as connection:
         rows = connection.execute(
             "SELECT data FROM events WHERE type = 'ingest.file.removed' ORDER BY seq"

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def flip_a_bit(site: CoreSite, published_as: str) -> bytes:
     return bytes(rotten)
 
 
-def told(site: CoreSite) -> list[dict]:
+def told(site: CoreSite) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(site.data_dir / "state.db")) as connection:
         rows = connection.execute("SELECT data FROM events WHERE type = 'ingest.file.corrupted'")
         return [json.loads(row[0]) for row in rows]
@@ -178,7 +179,8 @@ def test_a_crash_between_the_two_names_loses_nothing_and_is_told_again(site, mon
 
 def test_what_was_published_under_a_name_that_came_free_meanwhile_stays(site):
     first, second = (site.upload(name.encode() * 1000, name) for name in ("a.mp4", "b.mp4"))
-    blobs, report, anew = FileBlobs(site.data_dir), Report(), []
+    blobs, report = FileBlobs(site.data_dir), Report()
+    anew: list[Any] = []
 
     def replace_the_second(_report, path):
         if path == first.published_as and not anew:
@@ -197,7 +199,8 @@ def test_what_was_published_under_a_name_that_came_free_meanwhile_stays(site):
 def test_what_has_the_name_of_a_rotten_file_by_the_time_that_was_read_stays(site):
     receipt = site.upload(b"hello" * 1000)
     flip_a_bit(site, receipt.published_as)
-    blobs, report, anew = FileBlobs(site.data_dir), Report(), []
+    blobs, report = FileBlobs(site.data_dir), Report()
+    anew: list[Any] = []
 
     def replace_it(_report, path):
         if not anew:
@@ -241,7 +244,7 @@ def test_no_bar_moves_in_a_file():
 
 
 def verify(site: CoreSite, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ingest_server", "verify", "--data-dir", site.data_dir]
+    command = [sys.executable, "-m", "ingest_server", "verify", "--data-dir", str(site.data_dir)]
     return subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=30, check=False
     )

@@ -244,10 +244,10 @@ def test_without_a_move_that_never_replaces_links_on_the_volume_do(watched, monk
     assert staged(site) == []
 
 
-def test_a_volume_on_which_nothing_is_safe_is_refused_in_one_sentence(tmp_path):
+def test_a_volume_on_which_nothing_is_safe_is_refused_in_one_sentence(tmp_path, monkeypatch):
     class Careless(FaultyCopies):
         def _try_a_link(self) -> bool:
-            Staging._move, self.kept = _replace, Staging._move
+            monkeypatch.setattr(Staging, "_move", _replace)
             return False
 
     def _replace(self, name, folder, to) -> None:
@@ -255,12 +255,8 @@ def test_a_volume_on_which_nothing_is_safe_is_refused_in_one_sentence(tmp_path):
             tmp_path / "published/.ingest-server" / to
         )
 
-    blobs = Careless(tmp_path)
-    try:
-        with pytest.raises(StorageError, match="without replacing"):
-            blobs.prepare()
-    finally:
-        Staging._move = blobs.kept
+    with pytest.raises(StorageError, match="without replacing"):
+        Careless(tmp_path).prepare()
 
 
 def test_a_volume_that_is_not_mounted_any_more_is_not_published_under(tmp_path):

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.samples import Sample
@@ -33,7 +34,7 @@ DATA = os.urandom(12 * MIB)
 class Counted(CoreSite):
     """A site whose figures are those of the metrics page."""
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
         self.metrics = Metrics(SystemClock(), "1")
         super().__init__(data_dir, observer=self.metrics, **settings)
 

@@ -5,6 +5,7 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_part_that_cannot_be_unlinked_is_no_fault_of_what_was_done(site):
 @pytest.mark.parametrize("step", ["before link", "after link", "after folders"])
 def test_a_consumer_may_take_the_folder_away_while_a_file_gets_into_it(site, step):
     day = site.data_dir / "published/cam/2026-11-21"
-    taken = []
+    taken: list[Any] = []
 
     def take() -> None:
         del site.blobs.fail[step]
@@ -98,7 +99,7 @@ def test_a_consumer_may_take_the_folder_away_while_a_file_gets_into_it(site, ste
 @on_disk
 def test_a_consumer_that_takes_everything_away_at_once_stops_nothing(site):
     ended = threading.Event()
-    taken = []
+    taken: list[Any] = []
 
     def take(folder: Path) -> None:
         for one in folder.iterdir():
@@ -214,7 +215,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
         FileBlobs(tmp_path / "file" / "data").prepare()
 
 
-def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
+def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path, monkeypatch):
     site = CoreSite(tmp_path)
     upload = site.create(length=5)
     site.put(upload, 0, b"hello")
@@ -227,7 +228,7 @@ def test_a_stop_while_verifying_is_told_and_the_next_start_goes_on(tmp_path):
         assert stopped.wait(10)
         return open_part(upload_id)
 
-    site.blobs.open_part = open_when_stopping
+    monkeypatch.setattr(site.blobs, "open_part", open_when_stopping)
     asking = InThread(lambda: site.complete(upload, b"hello"))
     assert reading.wait(10)
 

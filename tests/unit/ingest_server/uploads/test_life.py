@@ -1,5 +1,7 @@
 """Create, expire, list: the life of an upload around its bytes."""
 
+from typing import Any
+
 import pytest
 
 from ingest_server.core.errors import Refused
@@ -145,7 +147,7 @@ def test_expired_is_durable_before_the_bytes_go(site):
 def test_an_upload_that_gets_a_byte_while_others_expire_does_not(site):
     uploads = [site.create(f"{n}", length=100) for n in range(2)]
     site.clock.seconds += 100 * DAY_S
-    revived = []
+    revived: list[Any] = []
 
     def revive_the_other() -> None:
         if not revived:

@@ -5,7 +5,7 @@ import pytest
 from ingest_server.core.errors import Refused
 from tests.support.core_site import CoreSite
 from upload_protocol.digests import Digest
-from upload_protocol.messages import CompleteRequest
+from upload_protocol.messages import CompleteRequest, Receipt
 
 DATA = b"a" * 1000
 
@@ -84,6 +84,7 @@ def test_the_time_that_a_complete_tells_counts_before_that_of_the_create(tmp_pat
 
     receipt = site.receiver.complete("cam", upload, request)
 
+    assert isinstance(receipt, Receipt)
     (found,) = published(site)
     assert receipt.published_as == "2026-11-15/a.mp4"
     assert found.stat().st_mtime == 1794701400

@@ -20,6 +20,7 @@ from tests.support.core_site import (
     on_all_stores,
 )
 from tests.support.faulty_blobs import failing
+from tests.support.present import present
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import MAX_RANGES, RangeSet
 
@@ -55,7 +56,7 @@ def test_a_broken_body_keeps_what_arrived_and_tells_what_is_missing(site, error,
         site.put(upload, 100, b"x" * 300, stop=900, body=BrokenBody(b"x" * 300, error))
 
     assert caught.value.code == code
-    assert caught.value.missing.to_pairs() == [[0, 100], [400, 1000]]
+    assert present(caught.value.missing).to_pairs() == [[0, 100], [400, 1000]]
     assert site.received(upload) == [[100, 400]]
 
 
@@ -211,7 +212,7 @@ def test_a_digest_that_does_not_fit_records_nothing(site):
     with pytest.raises(Refused, match="content-digest-mismatch") as caught:
         site.put(upload, 0, b"x" * 1000, digest=Digest.of(b"other"))
 
-    assert caught.value.missing.to_pairs() == [[0, 1000]]
+    assert present(caught.value.missing).to_pairs() == [[0, 1000]]
     assert site.received(upload) == []
 
 
@@ -290,7 +291,7 @@ def test_a_full_disk_keeps_the_prefix(site):
         site.put(upload, 0, b"x" * 1000, body=BytesBody(b"x" * 1000, step=100))
 
     assert caught.value.retry_after_s is not None
-    assert caught.value.missing.to_pairs() == [[300, 1000]]
+    assert present(caught.value.missing).to_pairs() == [[300, 1000]]
     site.blobs.fail.clear()
     site.put(upload, 300, b"y" * 700)
     site.complete(upload, b"x" * 300 + b"y" * 700)
@@ -420,7 +421,7 @@ def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path):
     with pytest.raises(Refused, match="storage-full"):
         site.create(length=5)
 
-    assert caught.value.missing.to_pairs() == [[10, 1000]]
+    assert present(caught.value.missing).to_pairs() == [[10, 1000]]
     assert site.readiness() == ["disk-full"]
     site.put(upload, 0, b"x" * 10)  # needs no room
     site.stop()

@@ -1,9 +1,12 @@
 """Bytes that went bad are found by their blocks, and only those blocks travel again."""
 
+from functools import partial
+
 import pytest
 
 from ingest_server.core.errors import Refused
 from tests.support.core_site import BytesBody, CoreSite, InThread, on_all_stores, on_disk
+from tests.support.present import present
 from tests.unit.ingest_server.uploads.test_takeover import begun
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
@@ -83,7 +86,7 @@ def test_a_complete_during_an_overwrite_keeps_every_recorded_byte_right(site):
 
     with pytest.raises(Refused, match="not-open"):
         rewriting.join(10)
-    [[start, stop]] = caught.value.missing.to_pairs()
+    [[start, stop]] = present(caught.value.missing).to_pairs()
     assert (start, stop) == (1500, 3000)
     newer = DATA[:1000] + b"x" * 500 + DATA[1500:]
     site.put(upload, 1500, DATA[1500:3000])
@@ -125,8 +128,8 @@ def test_an_abort_and_a_complete_at_once_end_in_one_of_both(site):
     for number in range(20):
         upload = site.create(f"{number}.mp4", length=len(DATA))
         site.put(upload, 0, DATA)
-        completing = InThread(lambda one=upload: site.complete(one, DATA))
-        aborting = InThread(lambda one=upload: site.receiver.abort("cam", one))
+        completing = InThread(partial(site.complete, upload, DATA))
+        aborting = InThread(partial(site.receiver.abort, "cam", upload))
         outcomes = []
         for request in (completing, aborting):
             try:

@@ -1,4 +1,6 @@
 import threading
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -10,10 +12,13 @@ from tests.support.core_site import BytesBody, CoreSite, HangingBody, InThread, 
 from tests.support.faulty_blobs import FaultyMemory
 
 
-def small(room: int, **settings) -> CoreSite:
-    blobs = FaultyMemory()
-    blobs.room = room
-    return CoreSite(Memory(blobs), **{"min_free_bytes": 100, "seal_bytes": 10, **settings})
+class Small(CoreSite):
+    """A site whose disk takes *room* bytes."""
+
+    def __init__(self, room: int, **settings: Any) -> None:
+        self.disk = FaultyMemory()
+        self.disk.room = room
+        super().__init__(Memory(self.disk), **{"min_free_bytes": 100, "seal_bytes": 10, **settings})
 
 
 class AllAtOnce(BytesBody):
@@ -40,12 +45,11 @@ def put(site: CoreSite, upload: str, body: BytesBody, length: int) -> str:
 
 
 def test_bodies_that_were_let_in_together_leave_the_reserve_free():
-    site = small(room=300)
+    site = Small(room=300)
     gate = threading.Barrier(4)
     uploads = [site.create(f"{number}.mp4", 150) for number in range(4)]
     running = [
-        InThread(lambda upload=upload: put(site, upload, AllAtOnce(b"x" * 150, gate), 150))
-        for upload in uploads
+        InThread(partial(put, site, upload, AllAtOnce(b"x" * 150, gate), 150)) for upload in uploads
     ]
 
     told = [one.join() for one in running]
@@ -59,7 +63,7 @@ def test_bodies_that_were_let_in_together_leave_the_reserve_free():
 
 
 def test_a_slow_request_holds_what_it_may_write_next_and_not_what_it_declares():
-    site = small(room=300)
+    site = Small(room=300)
     slow, fast = site.create("slow.mp4", 150), site.create("fast.mp4", 150)
     body = HangingBody(b"x" * 20)
     request = InThread(lambda: put(site, slow, body, 150))
@@ -77,10 +81,10 @@ def test_a_slow_request_holds_what_it_may_write_next_and_not_what_it_declares():
 
 
 def test_what_is_stored_already_needs_no_room():
-    site = small(room=300)
+    site = Small(room=300)
     upload = site.create(length=150)
     site.put(upload, 0, b"x" * 150)
-    site.blobs.room = 150
+    site.disk.room = 150
 
     site.put(upload, 0, b"x" * 150)
 
@@ -89,10 +93,10 @@ def test_what_is_stored_already_needs_no_room():
 
 
 def test_a_concatenation_leaves_the_reserve_free():
-    site = small(room=1000)
+    site = Small(room=1000)
     source, target = site.create("part", 150), site.create("whole", 300)
     site.put(source, 0, b"x" * 150)
-    site.blobs.room = 400
+    site.disk.room = 400
 
     with pytest.raises(Refused, match="storage-full"):
         site.receiver.concatenate("cam", target, [source, source])
@@ -102,16 +106,16 @@ def test_a_concatenation_leaves_the_reserve_free():
 
 
 def test_a_copy_for_which_there_was_no_room_counts_for_none():
-    site = small(room=1000)
+    site = Small(room=1000)
     source = site.create("part", 150)
     site.put(source, 0, b"x" * 150)
     for number in range(MAX_COPIES + 1):
-        site.blobs.room = 1000
+        site.disk.room = 1000
         whole = site.create(f"{number}", 150)
-        site.blobs.room = 300
+        site.disk.room = 300
         with pytest.raises(Refused, match="storage-full"):
             site.receiver.concatenate("cam", whole, [source])
-    site.blobs.room = 1000
+    site.disk.room = 1000
 
     again = site.create("again", 150 * MAX_COPIES)
     site.receiver.concatenate("cam", again, [source] * MAX_COPIES)
@@ -125,18 +129,18 @@ def test_a_copy_for_which_there_was_no_room_counts_for_none():
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch, begun):
     monkeypatch.setattr(copying, "COPY_BYTES", 100)
-    site = small(room=10_000)
+    site = Small(room=10_000)
     source = site.create("part", 150)
     site.put(source, 0, b"x" * 150)
     upload = site.create("whole", 600)
     # Room for the first part, and for a piece of the second or not.
-    site.blobs.room = 500 if begun else 400
+    site.disk.room = 500 if begun else 400
     with pytest.raises(Refused, match="storage-full"):
         site.receiver.concatenate("cam", upload, [source] * 4)
     assert site.blobs.free_bytes() == 100
     with pytest.raises(Refused, match="storage-full"):  # before a byte is written, this time
         site.receiver.concatenate("cam", upload, [source] * 4)
-    site.blobs.room = 10_000
+    site.disk.room = 10_000
 
     more = [source] * (2 if begun else 3)
     site.receiver.concatenate("cam", site.create("other", 150 * len(more)), more)
@@ -146,13 +150,13 @@ def test_a_copy_of_which_a_byte_was_written_counts_however_it_ended(monkeypatch,
 
 
 def test_what_failed_is_counted_once_when_it_is_asked_for_again():
-    site = small(room=1000)
+    site = Small(room=1000)
     source, upload = site.create("part", 150), site.create("whole", 300)
     site.put(source, 0, b"x" * 150)
-    site.blobs.room = 200
+    site.disk.room = 200
     with pytest.raises(Refused, match="storage-full"):
         site.receiver.concatenate("cam", upload, [source] * 2)
-    site.blobs.room = 10_000
+    site.disk.room = 10_000
     for _ in range(3):
         site.receiver.concatenate("cam", upload, [source] * 2)
 
@@ -164,7 +168,7 @@ def test_what_failed_is_counted_once_when_it_is_asked_for_again():
 
 
 def test_a_quota_that_is_lowered_holds_for_a_body_of_unknown_length_that_runs():
-    site = small(room=1000)
+    site = Small(room=1000)
     upload = site.create()
 
     class Lowers(BytesBody):
@@ -184,7 +188,7 @@ def test_a_quota_that_is_lowered_holds_for_a_body_of_unknown_length_that_runs():
 
 
 def test_a_caller_who_is_not_admitted_any_more_has_nothing_sealed_and_completes_nothing():
-    site = small(room=1000)
+    site = Small(room=1000)
     upload, whole = site.create(length=50), site.create("whole.mp4", 5)
     site.put(whole, 0, b"whole")
     answers = [None, None, Refused("unauthorized", "the token was revoked")]

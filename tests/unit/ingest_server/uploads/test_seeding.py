@@ -12,6 +12,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import SUPERSEDES
 from ingest_server.uploads import copying, seeding
 from ingest_server.uploads.completion import Pending
+from ingest_server.uploads.copying import copy_into
 from tests.support.core_site import STORES, CoreSite, InThread, new_key
 from tests.support.faulty_blobs import failing
 from upload_protocol.digests import Digest
@@ -365,14 +366,12 @@ def test_bytes_that_the_client_sends_meanwhile_take_over(site, monkeypatch):
         if len(calls) == 2:
             InThread(lambda: site.put(status.id, 0, changed)).join()
 
-    original = seeding.copy_into
-
     def watched(*args, go_on, **more):
         def also() -> None:
             go_on()
             send()
 
-        original(*args, go_on=also, **more)
+        copy_into(*args, go_on=also, **more)
 
     monkeypatch.setattr(seeding, "copy_into", watched)
     with pytest.raises(Refused) as refused:

@@ -2,6 +2,8 @@
 
 import threading
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.uploads.hashing import RunningHash
 from ingest_server.uploads.writers import LiveUploads, Writer
 from tests.support.core_site import BytesBody, HangingBody, InThread, on_all_stores, on_disk
+from tests.support.present import present
 from upload_protocol.digests import Digest
 from upload_protocol.messages import CompleteRequest
 from upload_protocol.ranges import ByteRange
@@ -124,7 +127,7 @@ def test_of_many_newcomers_at_once_one_has_the_last_word_and_the_file_is_whole(s
     bodies = [bytes([65 + n]) * 200_000 for n in range(6)]
 
     requests = [
-        InThread(lambda data=data: site.put(upload, 0, data, body=BytesBody(data, step=5000)))
+        InThread(partial(site.put, upload, 0, data, body=BytesBody(data, step=5000)))
         for data in bodies
     ]
     for request in requests:
@@ -158,7 +161,7 @@ def test_complete_closes_to_running_requests_and_opens_again_when_bytes_are_miss
     with pytest.raises(Refused, match="ranges-missing") as caught:
         site.receiver.complete("cam", upload, CompleteRequest(1000, None))
 
-    assert caught.value.missing.to_pairs() == [[400, 1000]]
+    assert present(caught.value.missing).to_pairs() == [[400, 1000]]
     with pytest.raises(Refused, match="not-open"):
         dead.join(10)
     site.put(upload, 400, b"b" * 600)
@@ -199,7 +202,8 @@ def test_a_request_that_was_superseded_before_it_began_takes_no_claim_from_the_n
         def end(self):
             """Nothing was taken."""
 
-    writer = Writer(ByteRange(0, 10), BytesBody(b""), Claimed(), RunningHash(), is_held=False)
+    claimed: Any = Claimed()
+    writer = Writer(ByteRange(0, 10), BytesBody(b""), claimed, RunningHash(), is_held=False)
     writer.cancel(Refused("superseded", "a newer request sends these bytes"))
 
     with pytest.raises(Refused, match="superseded"):

@@ -3,6 +3,7 @@
 import errno
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.uploads.hashing import RunningHash
 from ingest_server.uploads.writers import Live, LiveUploads, Writer
+from tests.support.present import present
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
 
@@ -21,7 +23,7 @@ class Part:
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
-        self.steps: list[tuple] = []
+        self.steps: list[tuple[Any, ...]] = []
         self.sync_error: OSError | None = None
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -47,7 +49,7 @@ class Part:
     def close(self) -> None:
         self.steps.append(("close",))
 
-    def took(self, kind: str) -> list[tuple]:
+    def took(self, kind: str) -> list[tuple[Any, ...]]:
         return [step[1:] for step in self.steps if step[0] == kind]
 
 
@@ -95,9 +97,8 @@ class Hand:
     def __init__(self, start=0, stop=1000, *, stored=b"", recorded=(), is_held=False) -> None:
         self.part, self.body, self.running = Part(stored), Body(), RunningHash()
         self.rows = Rows(self.part, RangeSet.from_pairs(recorded))
-        self.writer = Writer(
-            ByteRange(start, stop), self.body, self.rows, self.running, is_held=is_held
-        )
+        rows: Any = self.rows  # with a part in memory
+        self.writer = Writer(ByteRange(start, stop), self.body, rows, self.running, is_held=is_held)
         self.writer.begin()
 
     @property
@@ -112,11 +113,11 @@ def test_what_is_accepted_is_written_and_recorded_by_the_next_seal_only():
     hand = Hand()
 
     hand.accept(b"abc")
-    assert (hand.part.data, hand.recorded.to_pairs()) == (b"abc", [])
+    assert (bytes(hand.part.data), hand.recorded.to_pairs()) == (b"abc", [])
     hand.writer.seal()
 
     assert hand.recorded.to_pairs() == [[0, 3]]
-    assert hand.running.follow(3).digest() == Digest.of(b"abc")
+    assert present(hand.running.follow(3)).digest() == Digest.of(b"abc")
     assert (hand.writer.position, hand.writer.sealed) == (3, 3)
 
 
@@ -216,7 +217,7 @@ def test_stored_bytes_are_compared_and_only_what_is_new_is_written():
 
     assert hand.part.took("read") == [(4, 4)]
     assert hand.part.took("write") == [(2, 2), (8, 4)]
-    assert (hand.writer.repeated, hand.part.data) == (4, b"01ab4567cdef")
+    assert (hand.writer.repeated, bytes(hand.part.data)) == (4, b"01ab4567cdef")
 
 
 def test_from_the_first_byte_that_differs_on_bytes_are_unrecorded_and_written():
@@ -229,7 +230,7 @@ def test_from_the_first_byte_that_differs_on_bytes_are_unrecorded_and_written():
     assert hand.writer.repeated == 3
     hand.writer.seal()
     assert hand.recorded.to_pairs() == [[0, 10]]
-    assert hand.running.follow(10).digest() == Digest.of(b"012x456789")
+    assert present(hand.running.follow(10)).digest() == Digest.of(b"012x456789")
 
 
 def test_only_the_stride_ahead_of_an_overwrite_is_unrecorded():
@@ -244,10 +245,11 @@ def test_only_the_stride_ahead_of_an_overwrite_is_unrecorded():
 def test_a_copy_leaves_the_hash_behind():
     hand = Hand(0, 6)
 
-    hand.writer.copy(Part(b"0123456789"), 4, 6)
+    source: Any = Part(b"0123456789")
+    hand.writer.copy(source, 4, 6)
     hand.writer.finish()
 
-    assert (hand.part.data, hand.recorded.to_pairs()) == (b"456789", [[0, 6]])
+    assert (bytes(hand.part.data), hand.recorded.to_pairs()) == (b"456789", [[0, 6]])
     assert hand.running.upto == 0
 
 
@@ -260,7 +262,7 @@ def test_a_newcomer_ends_those_that_write_to_its_bytes_and_no_others():
     newcomer = Hand(5, 10)
     live.enter(newcomer.writer)
 
-    assert left.writer.cancelled.code == "superseded"
+    assert present(left.writer.cancelled).code == "superseded"
     assert (right.writer.cancelled, newcomer.writer.cancelled) == (None, None)
     assert live.writers() == [left.writer, right.writer, newcomer.writer]
     live.leave(left.writer)

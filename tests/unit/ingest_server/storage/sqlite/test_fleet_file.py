@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_failed_write_leaves_what_was_there(path):
 
     with pytest.raises(StateFailed):
         fleet._file.write(
-            lambda one: one.execute("DELETE FROM commands") and one.execute("nonsense")
+            lambda one: [one.execute(sql) for sql in ("DELETE FROM commands", "nonsense")]
         )
 
     assert fleet.commands("drone-1") == [command]
@@ -116,7 +117,7 @@ def test_what_a_person_asked_for_is_synced_and_what_a_device_says_is_not(path):
 
 def test_what_happened_on_a_device_is_on_disk_before_the_device_forgets_it(path):
     fleet = SqliteFleet(path)
-    steps = []
+    steps: list[Any] = []
     fleet._file._connection.set_trace_callback(steps.append)
 
     fleet.add_events([DeviceEvent("drone-1", "e1", "agent.started", "2026-11-29T00:00:00Z", b"{}")])

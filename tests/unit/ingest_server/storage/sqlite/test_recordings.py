@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ def state(tmp_path):
 def test_a_name_that_is_rare_is_found_a_piece_of_the_list_at_a_time(state):
     insert(state, recorded(1, "2026-11-21T10:00:00Z", name="rare"))
     insert(state, *(recorded(number, "2026-11-22T10:00:00Z") for number in range(2, 12)))
-    wanted, pages = RecordingQuery(name="RARE"), []
+    wanted = RecordingQuery(name="RARE")
+    pages: list[Any] = []
     while not pages or pages[-1].next is not None:
         after = pages[-1].next if pages else None
         pages.append(recordings.page(state.rows, SQLITE, replace(wanted, after=after), looked_at=4))
@@ -31,7 +33,7 @@ def test_a_name_that_is_rare_is_found_a_piece_of_the_list_at_a_time(state):
 @pytest.mark.parametrize("wanted", [{}, {"device": "cam"}, {"since": "2026"}, {"until": "2027"}])
 def test_no_list_is_sorted_or_read_as_a_whole(state, wanted):
     insert(state, *(recorded(number, "2026-11-22T10:00:00Z") for number in range(1, 9)))
-    plans = []
+    plans: list[Any] = []
 
     def explained(sql, *values):
         plans.extend(row[3] for row in state.rows(f"EXPLAIN QUERY PLAN {sql}", *values))
