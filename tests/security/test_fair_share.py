@@ -77,7 +77,7 @@ class Held:
 
     def __init__(self, site, device: str) -> None:
         self._let, self._begun = threading.Event(), threading.Event()
-        self._work = site.server._uploads._readers.submit(device, self._wait)
+        self._work = site.server.parts.uploads._readers.submit(device, self._wait)
 
     def _wait(self) -> None:
         self._begun.set()
@@ -115,7 +115,7 @@ def test_a_file_that_has_to_be_read_waits_behind_those_of_its_own_device_only(si
             upload_id = create(client, length=len(data)).json()["id"]
             put(client, upload_id, data[half:], start=half)  # so that it is not hashed as it comes
             put(client, upload_id, data[:half])
-            site.server._uploads._store.live.pin(upload_id).running.drop()
+            site.server.parts.uploads._store.live.pin(upload_id).running.drop()
             if client is other:
                 assert complete(client, upload_id, data).status_code == 200
 

@@ -643,7 +643,7 @@ def test_row_6_a_disk_without_inodes_says_so_before_it_has_none(tmp_path):
             upload(client)
             for number in range(150):
                 (disk.path / f"file-{number}").touch()
-            site.server._housekeeper.keep_all()
+            site.server.parts.housekeeper.keep_all()
             early = scraped(site)
             number = 0
             while (made := create(client, name=f"{number}.mp4")).status_code == 201:
@@ -657,7 +657,7 @@ def test_row_6_a_disk_without_inodes_says_so_before_it_has_none(tmp_path):
             assert late["ingest_storage_free_inodes"] == 0
             assert late['ingest_resource_used{resource="inodes"}'] >= 190
             assert (ready.status_code, ready.text) == (200, "no-inodes\n")
-            site.server._housekeeper.keep_all()
+            site.server.parts.housekeeper.keep_all()
             [(data,)] = site.state.rows("SELECT data FROM events WHERE subject = 'inodes'")
             assert "hardly a place left for one more file" in json.loads(data)["detail"]
             complete_all = client.get("/v1/uploads").json()["uploads"]

@@ -60,7 +60,7 @@ def _after_a_start(data_dir: Path, expected: dict[str, Expected]) -> list[str]:
     found: list[str] = []
     config = load(None, environ=SETTINGS, listen=f"{HOST}:0", data_dir=data_dir)
     server = IngestServer(config)
-    server._http.expiration_interval = 0.05  # how soon it sees who is late
+    server.parts.http.expiration_interval = 0.05  # how soon it sees who is late
     server.start()
     try:
         for one in expected.values():

@@ -46,7 +46,7 @@ def server_config(folder: Path, **tables: Any) -> Path:
 @contextmanager
 def server(folder: Path, **tables: Any) -> Iterator[IngestServer]:
     running = IngestServer(load(server_config(folder, **tables), environ={}))
-    running._http.expiration_interval = 0.05  # how soon it sees who is late
+    running.parts.http.expiration_interval = 0.05  # how soon it sees who is late
     running.start()
     try:
         yield running

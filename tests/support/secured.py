@@ -31,8 +31,8 @@ class Secured:
     def __init__(self, server: IngestServer, folder: Path, stack: ExitStack) -> None:
         self.server = server
         self.folder = folder
-        assert isinstance(server._state, SqliteState)
-        self.state = server._state
+        assert isinstance(server.parts.state, SqliteState)
+        self.state = server.parts.state
         self._stack = stack
 
     def token(self, device: str = "drone-1", *scopes: str, expires_at: str | None = None) -> str:
@@ -112,7 +112,7 @@ def secured(folder: Path, *, more: str = "", **tables: Any) -> Iterator[Secured]
     }
     path.write_text(toml(tables) + more)
     server = IngestServer(load(path, environ={}))
-    server._http.expiration_interval = 0.05  # how soon it sees who is late
+    server.parts.http.expiration_interval = 0.05  # how soon it sees who is late
     server.start()
     try:
         with ExitStack() as stack:

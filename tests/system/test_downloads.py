@@ -85,7 +85,7 @@ def answer(http, request: bytes):
 def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site, secret):
     path = stored(site)
     another, third = another_reader(site, "amy"), another_reader(site, "bob")
-    http = site.server._http
+    http = site.server.parts.http
     with contextlib.ExitStack() as closing:
         for reader in (secret, another):
             for _ in range(MOST_OPEN // 2):
@@ -104,7 +104,7 @@ def test_many_who_read_slowly_hold_no_thread_and_take_no_place_of_an_upload(site
 @pytest.mark.slow
 def test_one_who_reads_all_that_one_may_takes_no_place_of_another_reader(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     another = another_reader(site, "amy")
     with contextlib.ExitStack() as closing:
         for _ in range(MOST_OPEN // 2):
@@ -378,7 +378,7 @@ def test_each_slice_of_a_download_has_a_turn_of_its_own():
 @pytest.mark.slow
 def test_many_who_read_fast_each_get_the_whole(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     with contextlib.ExitStack() as closing:
         peers = [closing.enter_context(Peer(http.address)) for _ in range(8)]
         for peer in peers:
@@ -390,7 +390,7 @@ def test_many_who_read_fast_each_get_the_whole(site, secret):
 @pytest.mark.slow
 def test_who_may_not_see_it_any_more_gets_no_more_of_it(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     with reluctant(http) as peer:
         peer.send(asking(path, secret))
         wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
@@ -403,7 +403,7 @@ def test_who_may_not_see_it_any_more_gets_no_more_of_it(site, secret):
 
 def test_bytes_that_are_changed_while_they_are_read_are_not_given(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     with reluctant(http) as peer:
         peer.send(asking(path, secret))
         wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
@@ -421,7 +421,7 @@ def test_bytes_that_are_changed_while_they_are_read_are_not_given(site, secret):
 
 def test_a_file_that_gets_another_name_or_mode_while_it_is_read_comes_whole(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     with reluctant(http) as peer:
         peer.send(asking(path, secret, f"Range: bytes=0-{MIB - 1}"))
         wait_for(lambda: waiting_for_a_reader(http), "the download is begun")
@@ -437,9 +437,9 @@ def test_a_stop_ends_who_reads_slowly(tmp_path):
         add_user(site.state)
         secret = visitor(site).cookies["edge-session"]
         path = stored(site)
-        peer = reluctant(site.server._http)
+        peer = reluctant(site.server.parts.http)
         peer.send(asking(path, secret))
-        wait_for(lambda: waiting_for_a_reader(site.server._http), "the download is begun")
+        wait_for(lambda: waiting_for_a_reader(site.server.parts.http), "the download is begun")
     with peer:
         peer.head()
 
@@ -449,7 +449,7 @@ def test_a_stop_ends_who_reads_slowly(tmp_path):
 @pytest.mark.slow
 def test_who_leaves_in_the_middle_leaves_nothing_open(site, secret):
     path = stored(site)
-    http = site.server._http
+    http = site.server.parts.http
     for _ in range(3 * MOST_OPEN):
         with reluctant(http) as peer:
             peer.send(asking(path, secret))

@@ -226,8 +226,8 @@ def test_a_bucket_that_is_away_stops_its_own_uploads_and_nothing_else(field, sto
             again = create(drone, name="e.mp4", length=5, digest=early["digest"])
             status = drone.get(f"/v1/uploads/{early['upload_id']}")
             receipt = upload(camera, b"of the camera", name="c.mp4")
-            site.server._housekeeper._term = None
-            site.server._housekeeper.keep_all()
+            site.server.parts.housekeeper._term = None
+            site.server.parts.housekeeper.keep_all()
             ready, state = camera.get("/readyz"), site.state.get(begun).state
             proxy.clear()
             put(drone, begun, DATA[8 * MIB :], start=8 * MIB)

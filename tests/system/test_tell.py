@@ -134,7 +134,7 @@ def test_what_a_server_tells_of_a_device_is_a_note_and_a_mail(tmp_path, url, ntf
         f'secret_file = "{tmp_path / "webhook.secret"}"\nevents = ["ingest.device.failing"]\n'
     )
     with secured(tmp_path / "server", more=webhook) as site:
-        site.server._state.run(
+        site.server.parts.state.run(
             lambda state: state.tell_of_device(events.DEVICE_FAILING, "drone-1", FAILING)
         )
         wait_for(lambda: ntfy.taken and mail.taken, "both were told")

@@ -275,7 +275,7 @@ def test_who_was_admitted_is_a_device_that_was_here_with_its_program(operator, t
             headers = {"Authorization": f"Bearer {token}", "User-Agent": agent}
             assert httpx.get(f"{running.url}/v1?nonce=n", headers=headers).status_code == 200
             httpx.get(f"{running.url}/v1?nonce=n", headers={"User-Agent": "nobody"})
-            running._store.keep_uptime()
+            running.parts.store.keep_uptime()
             [shown] = json.loads(operator.run("devices", "--json")[1])
             assert (shown["device"], shown["program"]) == ("drone-1", agent[:80])
             assert shown["last_contact_at"] is not None

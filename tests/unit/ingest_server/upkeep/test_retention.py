@@ -452,7 +452,7 @@ def test_the_days_may_change_while_the_server_runs(tmp_path):
     server = IngestServer(load(config, environ={}), clock)
     server.start(listens=False)
     try:
-        receiver, housekeeper = server._uploads, server._housekeeper
+        receiver, housekeeper = server.parts.uploads, server.parts.housekeeper
         request = CreateRequest("a.mp4", length=0)
         upload_id = receiver.create("cam", new_key(), request)[0].id
         receiver.complete("cam", upload_id, CompleteRequest(0, None))
