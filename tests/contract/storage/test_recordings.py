@@ -6,7 +6,7 @@ import pytest
 
 from ingest_server.core.record import State
 from ingest_server.storage.interface import RecordingQuery, Removal
-from tests.contract.storage.test_state import DIGEST, insert, record
+from tests.support.state_rows import DIGEST, insert, record
 from upload_protocol.messages import Receipt
 
 

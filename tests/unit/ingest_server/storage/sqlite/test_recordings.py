@@ -8,7 +8,7 @@ from ingest_server.storage.sql import recordings
 from ingest_server.storage.sql.dialect import SQLITE
 from ingest_server.storage.sqlite.transactions import SqliteState
 from tests.contract.storage.test_recordings import ids, recorded
-from tests.contract.storage.test_state import insert
+from tests.support.state_rows import insert
 
 
 @pytest.fixture

@@ -1,0 +1,213 @@
+"""What every store of facts has to do with events that somebody is to be told of."""
+
+from ingest_server.core import events
+from ingest_server.core.record import State
+from ingest_server.storage.interface import NOT_REACHED, Queue
+from ingest_server.storage.interface.keeping import KEPT_EVENTS, WAITING_EVENTS
+from tests.support.state_rows import RECORD, insert, published, record, tell_of_corruption
+
+
+class TestEvents:
+    TYPES = frozenset({events.CREATED, events.COMPLETED})
+
+    def told(self, state, target="ops") -> list[str]:
+        """Take everything in and deliver it; returns the types."""
+        state.outbox.take_in(target, events.TYPES)
+        found = []
+        while delivery := state.outbox.next(target):
+            found.append(delivery.event.type)
+            state.outbox.done(delivery)
+        return found
+
+    def test_what_becomes_true_is_told_in_order(self, state):
+        insert(state, record(0))
+        state.outbox.register("ops")
+        state.outbox.register("ops")
+        insert(state, record(1))
+        state.run(lambda rows: rows.save(published(1, "a")))
+        state.tell(events.CORRUPTED, record(1).id, path="a")
+        state.tell(events.CORRUPTED, "f" * 32, path="a")
+        state.run(lambda rows: rows.tell_of_server(events.STORAGE_LOW, {"free": 1}))
+
+        assert self.told(state) == [
+            events.CREATED, events.COMPLETED, events.CORRUPTED, events.STORAGE_LOW
+        ]  # fmt: skip
+        assert self.told(state) == []
+        [seq] = state.corruptions_after(0)
+        assert state.corruptions_after(seq) == []
+        assert state.last_of(events.STORAGE) == events.STORAGE_LOW
+        assert state.last_of({events.REMOVED}) is None
+
+    def test_an_event_carries_its_upload(self, state):
+        state.outbox.register("ops")
+        insert(state, RECORD)
+        assert state.outbox.take_in("ops", self.TYPES) == 1
+        assert state.outbox.take_in("ops", self.TYPES) == 0
+        assert state.outbox.take_in("nobody", self.TYPES) == 0
+
+        [one] = state.outbox.listing()
+
+        assert one.event.data == events.upload_data(RECORD)
+        assert (one.target, one.state, one.tries, one.event.subject, one.event.device) == (
+            "ops", "pending", 0, RECORD.id, "cam",
+        )  # fmt: skip
+        assert state.outbox.queue() == Queue(1, one.event.time)
+
+    def test_an_upload_whose_event_waits_holds_up_no_other(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1))
+        state.run(lambda rows: rows.save(record(1, state=State.ABORTED)))
+        insert(state, record(2))
+        state.outbox.take_in("ops", events.TYPES)
+
+        first = state.outbox.next("ops")
+        state.outbox.later(first, 50.0, "busy")
+
+        assert state.outbox.next("ops").event.subject == record(2).id
+        state.outbox.done(state.outbox.next("ops"))
+        again = state.outbox.next("ops")
+        assert (again.event, again.tries, again.next_try_s) == (first.event, 1, 50.0)
+        assert again.error == "busy"
+
+    def test_what_waits_for_want_of_its_target_is_due_once_that_is_reached(self, state):
+        for target in ("ops", "others"):
+            state.outbox.register(target)
+        insert(state, record(1), record(2))
+        for target in ("ops", "others"):
+            state.outbox.take_in(target, events.TYPES)
+        missed = state.outbox.next("ops")
+        state.outbox.later(missed, 50.0, f"{NOT_REACHED}nobody listens")
+        state.outbox.later(state.outbox.next("ops"), 60.0, "it answered 500")
+        state.outbox.later(state.outbox.next("others"), 70.0, f"{NOT_REACHED}nobody listens")
+
+        state.outbox.reached("ops")
+
+        waits = [(one.target, one.tries, one.next_try_s) for one in state.outbox.listing()]
+        assert sorted(waits) == [
+            *[("ops", 0, 0.0), ("ops", 1, 60.0), ("others", 0, 0.0), ("others", 1, 70.0)]
+        ]
+
+    def test_what_is_due_comes_in_the_order_in_which_it_happened(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1), record(2))
+        state.run(lambda rows: rows.save(record(1, state=State.ABORTED)))
+        state.run(lambda rows: rows.save(record(2, state=State.ABORTED)))
+        state.outbox.take_in("ops", events.TYPES)
+
+        def due(now_s=0.0, limit=9):
+            found = state.outbox.due("ops", now_s, limit)
+            return [(one.event.subject, one.event.type) for one in found]
+
+        one = [(record(1).id, kind) for kind in (events.CREATED, events.ABORTED)]
+        two = [(record(2).id, kind) for kind in (events.CREATED, events.ABORTED)]
+        everything = [one[0], two[0], one[1], two[1]]
+        assert due() == everything
+        assert due(limit=3) == everything[:3]
+        assert state.outbox.due("nobody", 0.0, 9) == []
+
+        state.outbox.later(state.outbox.due("ops", 0.0, 1)[0], 50.0, "busy")
+        assert due() == two  # nothing of the one whose event waits
+        assert due(50.0) == everything
+        state.outbox.done(*state.outbox.due("ops", 50.0, 3))
+        assert due(50.0) == everything[3:]
+
+    def test_what_was_given_up_is_told_again_when_somebody_says_so(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1), record(2))
+        state.outbox.take_in("ops", events.TYPES)
+        for _ in range(2):
+            state.outbox.give_up(state.outbox.next("ops"), "down")
+        assert state.outbox.next("ops") is None
+        dead = state.outbox.listing("dead")
+        assert len(dead) == 2
+
+        assert state.outbox.replay(dead[0].event.id) == 1
+        assert state.outbox.replay(None) == 1
+        assert state.outbox.replay("nobody") == 0
+
+        assert len(state.outbox.listing("pending")) == state.outbox.queue().length == 2
+
+    def test_a_disabled_target_is_enabled_by_a_replay(self, state):
+        state.outbox.register("ops")
+        state.outbox.register("other")
+        for target in ("ops", "other"):
+            state.outbox.disable(target, "2026-12-01")
+        assert state.outbox.disabled() == {"ops": "2026-12-01", "other": "2026-12-01"}
+
+        assert state.outbox.replay("ops") == 1
+        assert state.outbox.disabled() == {"other": "2026-12-01"}
+        state.outbox.replay(None)
+        assert state.outbox.disabled() == {}
+
+    def test_what_waits_for_a_target_that_is_gone_is_dead(self, state):
+        for target in ("ops", "gone"):
+            state.outbox.register(target)
+        insert(state, record(1))
+        for target in ("ops", "gone"):
+            state.outbox.take_in(target, events.TYPES)
+
+        assert state.outbox.keep_only({"ops"}) == {"gone": 1}
+
+        assert [one.target for one in state.outbox.listing("dead")] == ["gone"]
+        assert state.outbox.replay(None) == 0
+        assert state.outbox.keep_only({"ops"}) == {}
+
+    def test_of_a_device_that_makes_many_events_those_that_nobody_waits_for_go(self, state):
+        state.outbox.register("ops")
+        tell_of_corruption(state, KEPT_EVENTS + 200)
+        waiting = len(state.corruptions_after(0))
+        state.outbox.keep_only({"other"})  # so nobody is to be told of them
+        tell_of_corruption(state, 64)
+
+        assert waiting == KEPT_EVENTS + 200
+        assert KEPT_EVENTS <= len(state.corruptions_after(0)) <= KEPT_EVENTS + 64
+
+    def test_of_events_that_wait_for_a_target_that_is_dead_the_oldest_go_in_the_end(self, state):
+        state.outbox.register("ops")
+        tell_of_corruption(state, WAITING_EVENTS + 500)
+
+        assert WAITING_EVENTS <= len(state.corruptions_after(0)) <= WAITING_EVENTS + 64
+        assert state.outbox.dropped() >= 500 - 64
+
+    def test_events_are_counted_by_type_from_a_number_on(self, state):
+        tell_of_corruption(state, 3)
+        before = state.outbox.newest()
+        insert(state, record(1))
+        tell_of_corruption(state, 2)
+        upto = state.outbox.newest()
+        tell_of_corruption(state, 1)
+
+        assert state.outbox.counted(before, upto) == {events.CREATED: 1, events.CORRUPTED: 2}
+        assert state.outbox.counted(upto, upto) == {}
+
+    def test_old_events_are_forgotten_but_for_what_waits_and_how_the_disk_is(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1))
+        state.outbox.take_in("ops", {events.CREATED})
+        insert(state, record(2))
+        for kind in (events.STORAGE_LOW, events.STORAGE_RECOVERED):
+            state.run(lambda rows, kind=kind: rows.tell_of_server(kind, {}))
+        state.run(lambda rows: rows.set_uptime(100.0))
+        state.outbox.take_in("ops", set())
+        insert(state, record(3))
+
+        state.run(lambda rows: rows.forget_events(50.0))
+
+        assert state.last_of({events.STORAGE_LOW}) is None
+        assert state.last_of(events.STORAGE) == events.STORAGE_RECOVERED
+        assert state.last_of({events.CREATED}, subject=record(2).id) is None
+        state.outbox.take_in("ops", events.TYPES)
+        subjects = {one.event.subject for one in state.outbox.listing()}
+        assert subjects == {record(1).id, record(3).id}
+
+    def test_old_events_that_a_target_has_not_taken_in_yet_are_kept_for_it(self, state):
+        state.outbox.register("ops")
+        insert(state, record(1))
+        state.outbox.register("later")
+        state.outbox.take_in("later", set())
+        state.run(lambda rows: rows.set_uptime(100.0))
+
+        assert state.run(lambda rows: rows.forget_events(200.0)) == 0
+        state.outbox.take_in("ops", events.TYPES)
+
+        assert [one.event.subject for one in state.outbox.listing()] == [record(1).id]
