@@ -1,9 +1,11 @@
 """The faults of the mutation run: each is one change in one place, and found again by its name."""
 
 import ast
+from dataclasses import replace
 
 import pytest
 
+from tests.mutation.__main__ import DID_NOT_END, ROOT, Copy, Fault, all_faults
 from tests.mutation.sites import sites
 from tests.mutation.survivors import reasons
 
@@ -81,3 +83,21 @@ def test_a_survivor_has_a_reason_that_is_known():
     for line in ("because a.b: 1 -> 2", "tuning"):
         with pytest.raises(ValueError, match="not a reason and a site"):
             reasons(line)
+
+
+def test_what_is_listed_is_a_place_of_the_tree():
+    assert set(reasons()) <= {one.site.name for one in all_faults(ROOT)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "is_noticed"), [("7.0", False), ("'six'", True)])
+def test_a_busy_machine_is_not_taken_for_a_fault_that_was_noticed(tmp_path, fault, is_noticed):
+    suites = (("unit/edge_agent/core/test_stall.py",),)
+    [found] = [one for one in all_faults(ROOT) if one.site.name.startswith("stall._PATIENCE_S")]
+
+    outcome = Copy(tmp_path / "copy", 0.05).try_out(
+        Fault(found.path, replace(found.site, after=fault), suites)
+    )
+
+    assert outcome.is_noticed == is_noticed
+    assert outcome.by != DID_NOT_END
