@@ -24,9 +24,9 @@ from ingest_server.core.record import (
 )
 from ingest_server.storage.interface import Transaction
 from ingest_server.uploads.fair_pool import FairPool
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.publish import Publisher
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import (
     MAX_METADATA_BYTES,

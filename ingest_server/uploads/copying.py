@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from ingest_server.base.settings import MIB
 from ingest_server.storage.interface import Part
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.receive import BodyReceiver
-from ingest_server.uploads.writers import Live
 from upload_protocol.ranges import ByteRange
 
 COPY_BYTES = 8 * MIB

@@ -11,9 +11,9 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.storage.interface import Blobs
 from ingest_server.uploads.hashing import digest_of
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.standing import Standing, Standings
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

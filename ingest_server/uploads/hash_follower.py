@@ -11,8 +11,8 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.uploads.fair_pool import FairPool
 from ingest_server.uploads.hashing import catch_up
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 
 log = structlog.get_logger()
 

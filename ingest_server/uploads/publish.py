@@ -18,13 +18,13 @@ from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import recorded_at
 from ingest_server.uploads.earlier import Earlier, is_same_file
 from ingest_server.uploads.leases import Leases
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.naming import Naming
 from ingest_server.uploads.placing import Placing
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.store import UploadStore
 from ingest_server.uploads.verify import Verifier
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

@@ -21,9 +21,10 @@ from ingest_server.uploads.allowance import Allowance
 from ingest_server.uploads.body import LEAST_READ_BYTES, ROOM_BYTES, Body, Rooms
 from ingest_server.uploads.hash_follower import HashFollower
 from ingest_server.uploads.limits import learn_length, refuse_growth
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.recording import Recording
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Interruptible, Live, Writer
+from ingest_server.uploads.writers import Interruptible, Writer
 from upload_protocol.headers import ContentRange
 from upload_protocol.ranges import ByteRange
 

@@ -20,8 +20,8 @@ from ingest_server.core.errors import Refused, disk_refusals, refused_by_disk
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import Part, Transaction
 from ingest_server.uploads.hashing import PendingHash, catch_up, sums_of
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.store import UploadStore
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

@@ -41,6 +41,7 @@ from ingest_server.uploads.grouping import Grouping
 from ingest_server.uploads.handing_out import HandingOut
 from ingest_server.uploads.limits import HeldByOthersError, learn_length
 from ingest_server.uploads.listing import page_of
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.long_work import LongWork
 from ingest_server.uploads.publish import BeforePublish, Publisher, allow_all
 from ingest_server.uploads.receive import BodyReceiver
@@ -49,7 +50,6 @@ from ingest_server.uploads.seeding import Seeding
 from ingest_server.uploads.standing import Standings
 from ingest_server.uploads.status import Statuses
 from ingest_server.uploads.store import UploadStore, stopped
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.headers import ContentRange
 from upload_protocol.messages import (

@@ -15,8 +15,8 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.uptime import Uptime
 from ingest_server.storage.interface import Blobs, StateStore, Transaction
+from ingest_server.uploads.live import LiveUploads
 from ingest_server.uploads.room import Room
-from ingest_server.uploads.writers import LiveUploads
 from upload_protocol.headers import is_upload_id
 
 log = structlog.get_logger()

@@ -12,9 +12,9 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.storage.interface import Part
 from ingest_server.uploads.hashing import catch_up, digest_of, sums_of
+from ingest_server.uploads.live import Live
 from ingest_server.uploads.moves import Moves
 from ingest_server.uploads.store import UploadStore, stopped
-from ingest_server.uploads.writers import Live
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 

@@ -24,7 +24,8 @@ from edge_agent.send.permission import Permission
 from edge_agent.send.upload_progress import UploadProgress
 from ingest_server.core import names
 from ingest_server.storage.memory.blobs import MemoryBlobs
-from ingest_server.uploads.writers import Live, Writer
+from ingest_server.uploads.live import Live
+from ingest_server.uploads.writers import Writer
 from tests.properties.test_laws_machine import Laws
 from tests.support import mortal_server
 from upload_protocol.ranges import RangeSet

@@ -9,7 +9,8 @@ import pytest
 
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.hashing import RunningHash
-from ingest_server.uploads.writers import LiveUploads, Writer
+from ingest_server.uploads.live import LiveUploads
+from ingest_server.uploads.writers import Writer
 from tests.support.core_site import BytesBody, HangingBody, InThread, on_all_stores, on_disk
 from tests.support.present import present
 from upload_protocol.digests import Digest

@@ -10,7 +10,8 @@ import pytest
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord
 from ingest_server.uploads.hashing import RunningHash
-from ingest_server.uploads.writers import Live, LiveUploads, Writer
+from ingest_server.uploads.live import Live, LiveUploads
+from ingest_server.uploads.writers import Writer
 from tests.support.present import present
 from upload_protocol.digests import Digest
 from upload_protocol.ranges import ByteRange, RangeSet
