@@ -6,13 +6,10 @@ only through the receiver; what a dialect must remember beyond that is a note be
 
 from __future__ import annotations
 
-import json
-import re
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import falcon
 
@@ -22,6 +19,7 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import UploadRecord, not_found
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import finishing
+from ingest_server.protocols.compat.answers import as_json
 from ingest_server.protocols.compat.finishing import Checksum
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.protocols.requests import device_of, link, url_parts
@@ -38,11 +36,6 @@ PROTOCOL = "protocol"
 """The metadata key that says by which dialect an upload was made."""
 SLACK_BYTES = 1024
 """More than the last boundary of a form can differ from what it usually is."""
-
-PIECE_BYTES = 16 * 1024
-"""Of a list that is sent as it is made: to send each member by itself costs six times as much."""
-
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,77 +276,3 @@ class DialectUploads:
         """Verify and publish; see `finishing.finish`. *form* may tell when the file was written."""
         modified_at = told_in(form.fields)
         return finishing.finish(self.receiver, record, length, checksum, modified_at)
-
-
-def content_range(value: str | None) -> tuple[int, int, int] | None:
-    """Return first, last and total of a Content-Range as these servers read it.
-
-    A total past all files is returned as such (`headers.whole_number`): its size is what is wrong.
-    """
-    match = None if value is None else _CONTENT_RANGE.match(value)
-    if match is None:
-        return None
-    first, last, total = (headers.whole_number(one) for one in match.groups())
-    if first is None or last is None or total is None:
-        return None
-    return first, last, total
-
-
-def dashed(upload_id: str) -> str:
-    """Return an id as these servers write theirs: as a UUID."""
-    return str(uuid.UUID(upload_id))
-
-
-def as_json(document: object) -> str:
-    # ASCII with escapes: a name may hold what UTF-8 cannot (lone surrogates).
-    return json.dumps(document, separators=(",", ":"))
-
-
-def say(resp: falcon.Response, document: object, status: int = 200) -> None:
-    resp.status = status
-    resp.content_type = "application/json"
-    resp.data = as_json(document).encode("ascii")
-
-
-def say_each(resp: falcon.Response, documents: Iterable[object]) -> None:
-    """Answer with an array of *documents*, made as the client takes what is before them."""
-
-    def pieces() -> Iterator[bytes]:
-        before, held = "[", ""
-        for document in documents:
-            held += before + as_json(document)
-            before = ","
-            if len(held) >= PIECE_BYTES:
-                yield held.encode("ascii")
-                held = ""
-        yield (held + ("[]" if before == "[" else "]")).encode("ascii")
-
-    resp.content_type = "application/json"
-    resp.stream = pieces()
-
-
-def say_outcome(resp: falcon.Response, document: object, outcome: Receipt | Pending | None) -> None:
-    """Answer with *document*; 202 where the finish goes on and asking again tells how it ended."""
-    say(resp, document, 202 if isinstance(outcome, Pending) else 200)
-    if isinstance(outcome, Pending):
-        resp.set_header(headers.RETRY_AFTER, str(round(outcome.retry_after_s)))
-
-
-def detail_shape(model: str, method: str, refused: Refused) -> tuple[int, Mapping[str, Any]]:
-    """Return a refusal as Django REST framework words it."""
-    status = refused.problem.status
-    document: dict[str, Any] = {}
-    if refused.code in {"upload-not-found", "not-found"}:
-        detail = f"No {model} matches the given query."
-    elif refused.code == "method-not-allowed":
-        detail = f'Method "{method}" not allowed.'
-    elif status == 410:
-        detail = "Upload has expired"
-    elif refused.code == "not-open":
-        status, detail = 400, 'Upload has already been marked as "complete"'
-    elif refused.code in {"invalid-name", "too-large"}:
-        status, detail = 400, refused.detail
-    else:
-        # Nothing that the original could say: our own code tells a program what it is.
-        detail, document = refused.detail, {"code": refused.code}
-    return status, {"detail": detail, **document}

@@ -15,15 +15,8 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.protocols.compat import sequential
-from ingest_server.protocols.compat.dialect import (
-    ChunkSizeError,
-    DialectAnswer,
-    DialectUploads,
-    content_range,
-    detail_shape,
-    say,
-    say_outcome,
-)
+from ingest_server.protocols.compat.answers import content_range, detail_shape, say, say_outcome
+from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import Checksum, ChecksumMismatchError
 from ingest_server.protocols.compat.multipart import FilePart
 from ingest_server.uploads.completion import Pending

@@ -21,14 +21,8 @@ from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord
 from ingest_server.core.recorded import told_in
 from ingest_server.protocols.compat import chunk_chain, chunk_notes, finishing, sequential
-from ingest_server.protocols.compat.dialect import (
-    DialectAnswer,
-    DialectUploads,
-    dashed,
-    detail_shape,
-    say,
-    say_outcome,
-)
+from ingest_server.protocols.compat.answers import dashed, detail_shape, say, say_outcome
+from ingest_server.protocols.compat.dialect import DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.multipart import FilePart, Form
 from ingest_server.uploads.completion import Pending
 from upload_protocol.digests import Digest

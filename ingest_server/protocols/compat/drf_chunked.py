@@ -14,10 +14,7 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of, refuse_unless_there
 from ingest_server.protocols.compat import sequential
-from ingest_server.protocols.compat.dialect import (
-    ChunkSizeError,
-    DialectAnswer,
-    DialectUploads,
+from ingest_server.protocols.compat.answers import (
     content_range,
     dashed,
     detail_shape,
@@ -25,6 +22,7 @@ from ingest_server.protocols.compat.dialect import (
     say_each,
     say_outcome,
 )
+from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import (
     Checksum,
     ChecksumMismatchError,

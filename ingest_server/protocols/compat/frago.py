@@ -16,10 +16,7 @@ import falcon
 from ingest_server.core.errors import Refused
 from ingest_server.core.record import State, UploadRecord, missing_of
 from ingest_server.protocols.compat import chunk_notes
-from ingest_server.protocols.compat.dialect import (
-    ChunkSizeError,
-    DialectAnswer,
-    DialectUploads,
+from ingest_server.protocols.compat.answers import (
     content_range,
     dashed,
     detail_shape,
@@ -27,6 +24,7 @@ from ingest_server.protocols.compat.dialect import (
     say_each,
     say_outcome,
 )
+from ingest_server.protocols.compat.dialect import ChunkSizeError, DialectAnswer, DialectUploads
 from ingest_server.protocols.compat.finishing import (
     Checksum,
     ChecksumMismatchError,

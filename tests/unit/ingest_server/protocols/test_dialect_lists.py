@@ -7,7 +7,7 @@ from typing import cast
 import falcon
 import pytest
 
-from ingest_server.protocols.compat.dialect import PIECE_BYTES, say_each
+from ingest_server.protocols.compat.answers import PIECE_BYTES, say_each
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5000])
