@@ -1,4 +1,4 @@
-"""Which recordings are one group, and what the server was told of each group.
+"""What is known of each group of recordings, and what the server was told of it.
 
 A recording joins its group in the transaction that remembers it first, and what its group is told by (name,
 length, receipt) stays here when the recording itself is forgotten. `look_s` says when there may be
@@ -8,7 +8,6 @@ something to do with a group; most have none.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +17,8 @@ from edge_agent.core.group_standing import Member
 from edge_agent.core.groups import Place, Role, place_of
 from edge_agent.core.printable import printable
 from edge_agent.core.recording import Recording
-from edge_agent.core.schedule import URGENT
 from edge_agent.core.upload import PENDING, State
+from edge_agent.store import group_joining
 from edge_agent.store.database import Connection, Database
 from edge_agent.store.notes import Notes
 from edge_agent.store.outbox import NewEvent, Outbox
@@ -27,91 +26,10 @@ from edge_agent.store.running_time import RunningTime
 from edge_host.clock import rfc3339
 from upload_protocol.messages import Receipt
 
-_AGAIN_S = 86_400
-"""Of running time: what comes so long after a group was complete has its name, and is another recording's."""
 _KEPT = 2000
 """Groups that stay known though none of their recordings is."""
 
 _ADOPTED, _PAGE = "groups.adopted", 500
-
-_PLACES = 4
-"""Of roles within one priority: `Recording.turn` counts with it."""
-
-_ORIGINALS = f"{{0}}.role = 0 AND {{0}}.priority < {URGENT}"
-
-SCHEMA = f"""
-ALTER TABLE recording ADD COLUMN role INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE recording ADD COLUMN turn INTEGER GENERATED ALWAYS AS (priority * {_PLACES} + role) VIRTUAL;
-DROP INDEX recording_ahead;
-CREATE INDEX recording_ahead ON recording(state, turn DESC, seq) WHERE turn > 0;
-CREATE INDEX recording_small ON recording(state, turn DESC, seq) WHERE role > 0;
-CREATE TABLE originals (
-  state TEXT PRIMARY KEY,
-  files INTEGER NOT NULL,
-  bytes INTEGER NOT NULL
-) STRICT;
-INSERT INTO originals SELECT state, count(*), sum(length) FROM recording
-  WHERE {_ORIGINALS.format("recording")} GROUP BY state;
-CREATE TRIGGER original_added AFTER INSERT ON recording WHEN {_ORIGINALS.format("NEW")} BEGIN
-  INSERT INTO originals VALUES (NEW.state, 1, NEW.length)
-    ON CONFLICT(state) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
-END;
-CREATE TRIGGER original_removed AFTER DELETE ON recording WHEN {_ORIGINALS.format("OLD")} BEGIN
-  UPDATE originals SET files = files - 1, bytes = bytes - OLD.length WHERE state = OLD.state;
-END;
-CREATE TRIGGER original_left AFTER UPDATE OF state, length, role, priority ON recording
-WHEN {_ORIGINALS.format("OLD")} BEGIN
-  UPDATE originals SET files = files - 1, bytes = bytes - OLD.length WHERE state = OLD.state;
-END;
-CREATE TRIGGER original_moved AFTER UPDATE OF state, length, role, priority ON recording
-WHEN {_ORIGINALS.format("NEW")} BEGIN
-  INSERT INTO originals VALUES (NEW.state, 1, NEW.length)
-    ON CONFLICT(state) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
-END;
-CREATE TABLE file_group (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL,
-  family TEXT NOT NULL,
-  title TEXT NOT NULL,
-  series TEXT,
-  serial INTEGER,
-  found_s INTEGER NOT NULL,
-  look_s INTEGER,
-  told BLOB,
-  revision INTEGER NOT NULL DEFAULT 0,
-  changes INTEGER NOT NULL DEFAULT 0,
-  is_complete INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX file_group_due ON file_group(look_s) WHERE look_s IS NOT NULL;
-CREATE INDEX file_group_series ON file_group(series) WHERE look_s IS NOT NULL AND series IS NOT NULL;
-CREATE TABLE group_member (
-  recording INTEGER PRIMARY KEY,
-  key TEXT NOT NULL,
-  group_seq INTEGER,
-  name TEXT NOT NULL,
-  folder TEXT NOT NULL,
-  role INTEGER NOT NULL,
-  part INTEGER,
-  pattern TEXT NOT NULL,
-  series TEXT,
-  serial INTEGER,
-  length INTEGER NOT NULL,
-  mtime_ns INTEGER NOT NULL,
-  receipt TEXT
-) STRICT;
-CREATE INDEX group_member_by_key ON group_member(key);
-CREATE INDEX group_member_by_group ON group_member(group_seq) WHERE group_seq IS NOT NULL;
-CREATE INDEX group_member_by_series ON group_member(series, serial) WHERE series IS NOT NULL;
-CREATE TRIGGER member_arrived AFTER UPDATE OF receipt ON recording WHEN NEW.receipt IS NOT NULL BEGIN
-  UPDATE group_member SET receipt = NEW.receipt, length = NEW.length, mtime_ns = NEW.mtime_ns
-    WHERE recording = NEW.seq;
-  UPDATE file_group SET look_s = 0, changes = changes + 1
-    WHERE seq = (SELECT group_seq FROM group_member WHERE recording = NEW.seq);
-END;
-CREATE TRIGGER member_alone_forgotten AFTER DELETE ON recording BEGIN
-  DELETE FROM group_member WHERE recording = OLD.seq AND group_seq IS NULL;
-END;
-"""
 
 _COLUMNS = "seq, id, family, title, series, serial, found_s, told, revision, changes, is_complete"
 
@@ -167,97 +85,7 @@ class Groups:
 
     def join(self, run: Connection, recording: Recording, place: Place) -> None:
         """Have a new recording join those that it belongs to; the first of a group is by itself."""
-        now_s = self._running.now_s()
-        group_seq = self._group_for(run, recording, place, now_s)
-        series, serial = place.series, place.serial
-        identity = recording.identity
-        run.execute(
-            "INSERT INTO group_member VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                recording.seq,
-                place.whole_key,
-                group_seq,
-                recording.name,
-                recording.folder,
-                place.role,
-                place.part,
-                place.pattern,
-                series,
-                serial,
-                identity.length,
-                identity.mtime_ns,
-                None if recording.receipt is None else json.dumps(recording.receipt.to_json()),
-            ),
-        )
-        if series is not None:  # nothing more comes to those before it
-            run.execute(
-                "UPDATE file_group SET look_s = 0"
-                " WHERE series = ? AND serial < ? AND look_s IS NOT NULL",
-                (series, serial),
-            )
-
-    def _group_for(
-        self, run: Connection, recording: Recording, place: Place, now_s: int
-    ) -> int | None:
-        """Return the group of those that *recording* belongs to, begun now if need be; None: there are none."""
-        newest = run.execute(
-            "SELECT recording, group_seq FROM group_member WHERE key = ?"
-            " ORDER BY recording DESC LIMIT 1",
-            (place.whole_key,),
-        ).fetchone()
-        if newest is None:
-            return None
-        other, group_seq = newest
-        if self._is_over(run, recording, other, group_seq, now_s):
-            return None
-        look_s = now_s + round(self.quiet_s)
-        if group_seq is not None:
-            run.execute(
-                "UPDATE file_group SET found_s = ?, look_s = ?, changes = changes + 1 WHERE seq = ?",
-                (now_s, look_s, group_seq),
-            )
-            return int(group_seq)
-        if not run.execute("SELECT 1 FROM group_member WHERE recording = ?", (other,)).fetchone():
-            return None  # it was by itself, and the newcomer is what it is now
-        (begun,) = run.execute(
-            "INSERT INTO file_group (id, family, title, series, serial, found_s, look_s)"
-            " VALUES (?,?,?,?,?,?,?) RETURNING seq",
-            (
-                secrets.token_hex(16),
-                place.family,
-                place.title,
-                place.series,
-                place.serial,
-                now_s,
-                look_s,
-            ),
-        ).fetchone()
-        run.execute("UPDATE group_member SET group_seq = ? WHERE recording = ?", (begun, other))
-        return int(begun)
-
-    @staticmethod
-    def _is_over(
-        run: Connection, recording: Recording, other: int, group_seq: int | None, now_s: int
-    ) -> bool:
-        """Return whether *recording* only has the name of those: nothing more comes to them.
-
-        A file that was changed takes the place of what it was. One that only has its name is a new one: the
-        card was formatted, or the counter of the camera began anew.
-        """
-        of_group = "recording = ?" if group_seq is None else "group_seq = ?"
-        same = run.execute(
-            f"SELECT recording FROM group_member WHERE {of_group} AND name = ? AND folder = ?",
-            (other if group_seq is None else group_seq, recording.name, recording.folder),
-        ).fetchone()
-        if same is not None:
-            if recording.supersedes is None:
-                return True
-            run.execute("DELETE FROM group_member WHERE recording = ?", same)
-            return False
-        if group_seq is None:
-            return False
-        old = "SELECT 1 FROM file_group WHERE seq = ? AND is_complete AND found_s < ?"
-        return run.execute(old, (group_seq, now_s - _AGAIN_S)).fetchone() is not None
+        group_joining.join(run, recording, place, now_s=self._running.now_s(), quiet_s=self.quiet_s)
 
     def of(self, recording_id: str) -> Group | None:
         """Return the group of a recording."""

@@ -12,7 +12,7 @@ from typing import Any
 from edge_agent.core.groups import Role
 from edge_agent.core.recording import Identity, Recording
 from edge_agent.core.upload import State
-from edge_agent.store import changes, command_log, given_up, groups, notes, outbox
+from edge_agent.store import changes, command_log, given_up, group_schema, notes, outbox
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
 
@@ -131,7 +131,7 @@ MIGRATIONS = (
     command_log.SCHEMA + _CHOSEN,
     changes.SCHEMA,
     _FOLDERS,
-    groups.SCHEMA,
+    group_schema.GROUPS,
 )
 """Entry n leads from version n to n + 1; entries are only ever added."""
 
