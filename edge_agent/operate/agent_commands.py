@@ -17,7 +17,7 @@ from edge_agent.media.folders import Folders
 from edge_agent.media.watchers import Watchers
 from edge_agent.operate.checking import Checking, Differences
 from edge_agent.operate.command_desk import CommandDesk
-from edge_agent.operate.command_handlers import RecordingHandlers, SendingHandlers
+from edge_agent.operate.command_handlers import Handlers, RecordingHandlers, SendingHandlers
 from edge_agent.operate.commands import Commands
 from edge_agent.operate.control_socket import MAX_CLIENTS, ControlServer
 from edge_agent.operate.fetch_handler import FetchHandler
@@ -60,28 +60,7 @@ class AgentCommands:
         self.compare: Callable[[AgentSettings], Differences] = lambda _: ((), ())
         """Says in what a configuration differs from the one in force; the agent sets it."""
         self._settings = settings
-        recordings = RecordingHandlers(store, sender, wake_watcher=watchers.wake)
-        guarded = GuardedHandlers(
-            settings,
-            store,
-            sender,
-            recordings,
-            clock=clock,
-            folders=folders,
-            wake_watcher=watchers.wake,
-            reload=self._reload,
-        )
-        handlers = {
-            **SendingHandlers(
-                store,
-                sender,
-                wake_watcher=watchers.wake,
-                announce=lambda: _call(self.announcements),
-            ).handlers(),
-            **recordings.handlers(),
-            **FetchHandler(store, activity, sender, wake_watcher=watchers.wake).handlers(),
-            **guarded.handlers(),
-        }
+        handlers = self._handlers(activity, clock=clock, folders=folders, watchers=watchers)
         self.desk = CommandDesk(
             store,
             handlers,
@@ -111,14 +90,39 @@ class AgentCommands:
                 in_force=lambda: self._settings,
             ).answer,
         )
-        self._control = ControlServer(settings.state_dir / SOCKET, here)
-        hooks = HookDesk(here, folders)
-        self._hooks = [
-            ControlServer(
-                None, hooks, passed=one, most_bytes=MOST_BYTES, most_each=MAX_CLIENTS // 2
-            )
-            for one in passed
+        self._doors = [
+            ControlServer(settings.state_dir / SOCKET, here),
+            *(_for_recorders(HookDesk(here, folders), one) for one in passed),
         ]
+        """Where people and recorders at the device ask."""
+
+    def _handlers(
+        self, activity: Activity, *, clock: Clock, folders: Folders, watchers: Watchers
+    ) -> Handlers:
+        """Return what carries out each command."""
+        store, sender = self._store, self._sender
+        recordings = RecordingHandlers(store, sender, wake_watcher=watchers.wake)
+        guarded = GuardedHandlers(
+            self._settings,
+            store,
+            sender,
+            recordings,
+            clock=clock,
+            folders=folders,
+            wake_watcher=watchers.wake,
+            reload=self._reload,
+        )
+        return {
+            **SendingHandlers(
+                store,
+                sender,
+                wake_watcher=watchers.wake,
+                announce=lambda: _call(self.announcements),
+            ).handlers(),
+            **recordings.handlers(),
+            **FetchHandler(store, activity, sender, wake_watcher=watchers.wake).handlers(),
+            **guarded.handlers(),
+        }
 
     def reconfigure(self, settings: AgentSettings) -> None:
         """Go by *settings* from the next command and check on, and say what may be asked now."""
@@ -157,15 +161,19 @@ class AgentCommands:
         with only_helps("wanted interval", instead="the configured one holds"):
             self._tell_intervals()
         with only_helps("control socket", instead="status and upload work without the agent only"):
-            self._control.start()
-            for one in self._hooks:
+            for one in self._doors:
                 one.start()
 
     def stop(self) -> None:
         with only_helps("control socket", instead="it ends with the process"):
-            self._control.stop()
-            for one in self._hooks:
+            for one in self._doors:
                 one.stop()
+
+
+def _for_recorders(desk: HookDesk, passed: socket.socket) -> ControlServer:
+    return ControlServer(
+        None, desk, passed=passed, most_bytes=MOST_BYTES, most_each=MAX_CLIENTS // 2
+    )
 
 
 def _call(listeners: list[Callable[[], None]]) -> None:
