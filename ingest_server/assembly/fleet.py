@@ -12,6 +12,7 @@ import structlog
 from edge_host.clock import Clock
 from ingest_server.assembly.data_folder import FLEET
 from ingest_server.auth.audit import Audit
+from ingest_server.auth.authentication import groups_of
 from ingest_server.base.lead import SOLE, Lead
 from ingest_server.core.errors import Refused, ServerError, StateError
 from ingest_server.core.uptime import Uptime
@@ -19,13 +20,14 @@ from ingest_server.fleet import operator_routes
 from ingest_server.fleet.device_routes import HoldsReports, Reports
 from ingest_server.fleet.intake import Intake
 from ingest_server.fleet.mqtt_messages import Messages
+from ingest_server.fleet.notice_rules import NoticeRule
 from ingest_server.fleet.notices import Notices
 from ingest_server.fleet.operations import Operations
 from ingest_server.fleet.service import FleetService
 from ingest_server.fleet.settings import BrokerSettings, FleetSettings
 from ingest_server.fleet.uploaders import compare_one
 from ingest_server.fleet.worker import FleetWorker
-from ingest_server.storage.interface import UNBOUNDED, Blobs, FleetStore, StateStore
+from ingest_server.storage.interface import UNBOUNDED, Access, Blobs, FleetStore, StateStore
 from ingest_server.storage.memory.fleet import MemoryFleet
 from ingest_server.storage.sqlite.fleet import SqliteFleet
 from upload_protocol.headers import HOLDS_PATH, REPORT_PATH
@@ -48,6 +50,7 @@ class Fleet:
         clock: Clock,
         audit: Audit,
         settings: FleetSettings | None = None,
+        rules: tuple[NoticeRule, ...] = (),
         broker: BrokerSettings | None = None,
         lead: Lead = SOLE,
         uptime: Uptime | None = None,
@@ -56,6 +59,7 @@ class Fleet:
 
         Args:
             data_dir: None: in memory.
+            rules: what people are told of some devices alone.
             broker: that devices report to as well; None: to this server alone.
             lead: of the servers that share the database.
             uptime: of the server; None: nobody else goes by it.
@@ -73,6 +77,8 @@ class Fleet:
             self._store,
             clock,
             settings,
+            rules,
+            groups=lambda: _groups(state.access),
             free_bytes=lambda: _free_bytes(blobs),
             uptime_s=uptime.now_s,
             lead=lead,
@@ -142,6 +148,13 @@ def _broker(
     speak: type[FleetBroker], settings: BrokerSettings, fleet: FleetService, lead: Lead
 ) -> FleetBroker:
     return speak(settings, fleet, Messages(fleet, Intake(fleet), settings.topic_prefix), lead)
+
+
+def _groups(access: Access) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for one in access.tokens():
+        found[one.device] = found.get(one.device, frozenset()) | groups_of(one)
+    return found
 
 
 def _free_bytes(blobs: Blobs) -> int | None:

@@ -19,6 +19,7 @@ from ingest_server.assembly.settings import (
     app_settings,
     broker_settings,
     fleet_settings,
+    notice_rules,
     serving_settings,
     upload_settings,
 )
@@ -103,6 +104,7 @@ class Parts:
             clock=self._clock,
             audit=self._audit,
             settings=fleet_settings(config),
+            rules=notice_rules(config),
             broker=broker_settings(config),
             lead=self._lead,
             uptime=self.store.uptime,

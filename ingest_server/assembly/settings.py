@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from ingest_server.app import AppSettings
 from ingest_server.base.settings import ReceiverSettings
 from ingest_server.config import ServerConfig
+from ingest_server.fleet.notice_rules import NoticeRule
 from ingest_server.fleet.settings import HOUR_S, BrokerSettings, FleetSettings
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings
@@ -24,6 +25,7 @@ _AT_START = (
     "hooks",
     "fleet",
 )
+_LISTS = ("webhook", "route", "notify")
 """Sections that are taken over by a restart alone."""
 
 
@@ -37,10 +39,7 @@ def needs_restart(old: ServerConfig, new: ServerConfig) -> list[str]:
             for key in type(before).model_fields
             if getattr(before, key) != getattr(after, key)
         ]
-    if old.webhook != new.webhook:
-        found.append("[[webhook]]")
-    if old.route != new.route:
-        found.append("[[route]]")
+    found += [f"[[{one}]]" for one in _LISTS if getattr(old, one) != getattr(new, one)]
     if old.log.audit_file != new.log.audit_file:
         found.append("[log] audit_file")
     if (old.tls_files is None) != (new.tls_files is None):
@@ -120,6 +119,20 @@ def fleet_settings(config: ServerConfig) -> FleetSettings:
         silent_s=config.fleet.silent_hours * HOUR_S,
         pending_s=config.fleet.pending_hours * HOUR_S,
         tells_failed=config.fleet.tell_failed,
+    )
+
+
+def notice_rules(config: ServerConfig) -> tuple[NoticeRule, ...]:
+    """Return what people are told of some devices alone."""
+    return tuple(
+        NoticeRule(
+            devices=one.match,
+            group=one.group,
+            silent_s=None if one.silent_hours is None else one.silent_hours * HOUR_S,
+            pending_s=None if one.pending_hours is None else one.pending_hours * HOUR_S,
+            tells_failed=one.tell_failed,
+        )
+        for one in config.notify
     )
 
 

@@ -62,7 +62,7 @@ class Caller:
     token_id: str | None = None
     scopes: frozenset[str] = frozenset(SCOPES)
     groups: frozenset[str] = frozenset()
-    """Of the token, as the operator gave them: what `[[route]]` asks for."""
+    """Of the token, as the operator gave them: what `[[route]]` and `[[notify]]` ask for."""
 
     def check_method(self, method: str) -> None:
         """Refuse what the scopes do not cover; any token may read.
@@ -101,6 +101,11 @@ class Authenticator(Protocol):
 def new_token(device: str) -> tuple[str, str]:
     """Return a new token for *device* and the id by which people speak of it."""
     return f"edt_{device}_{secrets.token_urlsafe(32)}", secrets.token_hex(4)
+
+
+def groups_of(record: TokenRecord) -> frozenset[str]:
+    """Return the groups that the operator gave to a token."""
+    return frozenset(one.removeprefix(GROUP) for one in record.scopes if one.startswith(GROUP))
 
 
 def token_hash(token: str) -> bytes:
@@ -148,8 +153,7 @@ class TokenAuth:
                 raise _revoked()
         self._note_use(record, now)
         device = None if SCOPE_ADMIN in scopes else record.device
-        groups = (one.removeprefix(GROUP) for one in record.scopes if one.startswith(GROUP))
-        return Caller(device, record.token_id, scopes, frozenset(groups))
+        return Caller(device, record.token_id, scopes, groups_of(record))
 
     def ask_again(self, caller: Caller) -> None:
         """Make sure that the token has not been revoked, and has not expired, since.

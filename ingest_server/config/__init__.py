@@ -21,7 +21,7 @@ from ingest_server.config.serving import (
     TlsSection,
 )
 from ingest_server.config.speaking import CompatSection, ProtocolsSection
-from ingest_server.config.telling import FleetSection, HooksSection, WebhookSection
+from ingest_server.config.telling import FleetSection, HooksSection, NotifySection, WebhookSection
 
 __all__ = [
     "DEFAULT_PATH",
@@ -34,6 +34,7 @@ __all__ = [
     "LimitsSection",
     "LogSection",
     "MetricsSection",
+    "NotifySection",
     "PageSection",
     "ProtocolsSection",
     "RetentionSection",

@@ -28,7 +28,7 @@ from ingest_server.config.serving import (
     TlsSection,
 )
 from ingest_server.config.speaking import CompatSection, ProtocolsSection
-from ingest_server.config.telling import FleetSection, HooksSection, WebhookSection
+from ingest_server.config.telling import FleetSection, HooksSection, NotifySection, WebhookSection
 from ingest_server.config.values import Section, nearest_words
 from ingest_server.core.routes import overlap
 from ingest_server.front.address import ListenAddress, parse_address
@@ -63,6 +63,7 @@ class ServerConfig(LayeredSettings):
     log: LogSection = LogSection()
     hooks: HooksSection = HooksSection()
     fleet: FleetSection = FleetSection()
+    notify: tuple[NotifySection, ...] = ()
     webhook: tuple[WebhookSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
 
@@ -91,7 +92,7 @@ class ServerConfig(LayeredSettings):
 
 _PATHS = frozenset(path_keys(ServerConfig))
 _LISTS: Mapping[str, type[Section]] = MappingProxyType(
-    {"webhook": WebhookSection, "route": RouteSection}
+    {"webhook": WebhookSection, "route": RouteSection, "notify": NotifySection}
 )
 _WORDS = Words(
     error=ConfigError,

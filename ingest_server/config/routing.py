@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from ingest_server.config.values import Section
+from ingest_server.config.values import DevicePatterns, Section
 from ingest_server.core.names import MAX_COMPONENT_BYTES, component
 from ingest_server.core.routes import ELSEWHERE, Route
 
@@ -19,7 +19,7 @@ _SELECTS = ("match", "folder", "group", "metadata")
 class RouteSection(Section):
     """One rule: all that it names of `match`, `folder`, `group` and `metadata` has to fit."""
 
-    match: str | None = None
+    match: DevicePatterns | None = None
     """Names of devices: "cam-*|drone-7"."""
 
     folder: str | None = None
@@ -36,13 +36,6 @@ class RouteSection(Section):
 
     prefix: str = ""
     """What the names of the files begin with, in that bucket or among all others."""
-
-    @field_validator("match")
-    @classmethod
-    def _is_for_devices(cls, value: str | None) -> str | None:
-        if value is not None and value != value.lower():
-            raise ValueError("names of devices are in lower case, so that it would fit none")
-        return value
 
     @field_validator("bucket")
     @classmethod

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from ingest_server.config.values import Count, Number, Section, nearest_words
+from ingest_server.config.values import Count, DevicePatterns, Hours, Section, nearest_words
 from ingest_server.core.events import TYPES
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
@@ -39,10 +39,10 @@ class FleetSection(Section):
     max_devices: Annotated[Count, Field(ge=1, le=100_000)] = 10_000
     """Devices that are shown; one more that reports is refused until one is forgotten."""
 
-    silent_hours: Annotated[float, Field(ge=0, le=10_000), Number] = 24.0
+    silent_hours: Hours = 24.0
     """Hours without a report, of the time that the server ran, until people are told; 0: never."""
 
-    pending_hours: Annotated[float, Field(ge=0, le=10_000), Number] = 24.0
+    pending_hours: Hours = 24.0
     """Hours that the oldest recording of a device waits until people are told; 0: never."""
 
     tell_failed: bool = True
@@ -78,6 +78,35 @@ class FleetSection(Section):
         if not value.strip("/") or set(value) & set("+#"):
             raise ValueError("it must be the beginning of a topic, without + and #")
         return value
+
+
+class NotifySection(Section):
+    """What people are told of some devices instead of what [fleet] says of all."""
+
+    match: DevicePatterns | None = None
+    """Names of devices: "cam-*|drone-7"."""
+
+    group: str | None = None
+    """Of the device's token: `ingest-server token add --group`."""
+
+    silent_hours: Hours | None = None
+
+    pending_hours: Hours | None = None
+
+    tell_failed: bool | None = None
+    """Each as in [fleet]; unset: as there."""
+
+    @model_validator(mode="after")
+    def _says_of_whom_and_what(self) -> Self:
+        if self.match is None and self.group is None:
+            raise ValueError(
+                'says of no device that it is for it: set match or group (match = "*" is every device)'
+            )
+        if self.silent_hours is None and self.pending_hours is None and self.tell_failed is None:
+            raise ValueError(
+                "says nothing else than [fleet]: set silent_hours, pending_hours or tell_failed"
+            )
+        return self
 
 
 class WebhookSection(Section):

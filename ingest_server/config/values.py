@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field
 
 from edge_host.settings import nearest, suggestion
 
@@ -18,10 +18,19 @@ def _no_bool(value: object) -> object:
     return value
 
 
+def _of_devices(patterns: str) -> str:
+    if patterns != patterns.lower():
+        raise ValueError("names of devices are in lower case, so that it would fit none")
+    return patterns
+
+
 Number = BeforeValidator(_no_bool)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
 Count = Annotated[int, Number]
 Size = Annotated[ByteSize, Number]
+Hours = Annotated[float, Field(ge=0, le=10_000), Number]
+DevicePatterns = Annotated[str, AfterValidator(_of_devices)]
+"""Names of devices: "cam-*|drone-7" (`core.patterns`)."""
 
 
 class Section(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):

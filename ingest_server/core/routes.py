@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import permutations
 
+from ingest_server.core.patterns import is_one_of
 from ingest_server.core.record import UploadRecord
 
 ELSEWHERE = "s3://"
@@ -35,8 +35,8 @@ class Route:
     def fits(self, upload: UploadRecord, groups: AbstractSet[str]) -> bool:
         """Whether an upload goes this way; *groups*: of the token of whoever makes it."""
         return (
-            _is_one_of(self.devices, upload.device)
-            and _is_one_of(self.folders, upload.folder)
+            is_one_of(self.devices, upload.device)
+            and is_one_of(self.folders, upload.folder)
             and (self.group is None or self.group in groups)
             and all(upload.metadata.get(key) == value for key, value in self.metadata.items())
         )
@@ -66,7 +66,3 @@ def overlap(places: Sequence[str]) -> tuple[str, str] | None:
         if f"{inner}/".startswith(f"{outer}/"):
             return inner, outer
     return None
-
-
-def _is_one_of(patterns: str | None, text: str) -> bool:
-    return patterns is None or any(fnmatchcase(text, one) for one in patterns.split("|"))

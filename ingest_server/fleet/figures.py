@@ -11,12 +11,15 @@ def figures(fleet: FleetService) -> FleetFigures:
     """Return what holds now; no database is asked."""
     tiles, stuck = fleet.board.counts(fleet.clock.now_s())
     with fleet.lock:
-        silences_s = [fleet.silent_s(member) for member in fleet.members.values()]
+        silent = sum(
+            fleet.rules.of(member.device).is_silent(fleet.silent_s(member))
+            for member in fleet.members.values()
+        )
     counted = {name: count or 0 for name, count in tiles.items()}
     there = {presence: counted[presence] for presence in (ONLINE, LATE, OFFLINE)}
     return FleetFigures(
         by_presence={**there, NEVER: counted["devices"] - sum(there.values())},
-        silent=sum(fleet.settings.is_silent(silent_s) for silent_s in silences_s),
+        silent=silent,
         stuck=stuck,
         pending_files=counted["pending_files"],
         pending_bytes=counted["pending_bytes"],

@@ -42,6 +42,9 @@ _OVER = {
     BEHIND: "nothing has waited for so long any more",
     FAILING: "no recording is failed any more",
 }
+_UNASKED = "nobody is to be told of it any more, as [fleet] or [[notify]] says now"
+JUST_HEARD_S = 300.0
+"""More than passes between two looks: who has been silent for longer does not report again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,13 @@ class Notices:
         Raises:
             Refused: a database failed; what was not told is told the next time.
         """
+        if not self._fleet.rules.are_known:
+            return  # nobody is told by a rule that may not be the device's
         if self._fleet.sharing is not None:
             self._told = None  # another server may have told some meanwhile
         told = self._known()
         with self._fleet.lock:
-            members = set(self._fleet.members)
+            members = dict(self._fleet.members)
             found = {
                 one.key: one for each in self._fleet.members.values() for one in self._of(each)
             }
@@ -88,7 +93,9 @@ class Notices:
             elif one.measure < told[key]:
                 self._note(key, one.measure)
         for key in [key for key in told if key not in found]:
-            self._end(key, members)
+            kind, _, device = key.partition(" ")
+            self._end(kind, members.get(device))
+            self._note(key, None)
 
     def _known(self) -> dict[str, int]:
         if self._told is None:
@@ -97,7 +104,8 @@ class Notices:
         return self._told
 
     def _of(self, member: Member) -> Iterator[Finding]:
-        rules, standing, device = self._fleet.settings, member.standing, member.device
+        device, standing = member.device, member.standing
+        rules = self._fleet.rules.of(device)
         silent_s = self._fleet.silent_s(member)
         if silent_s is not None and rules.is_silent(silent_s):
             since = {"last_seen": member.last_seen, "silent_s": int(silent_s)}
@@ -121,12 +129,18 @@ class Notices:
         log.warning("device.trouble_began", kind=one.kind, device_id=one.device, error=detail)
         self._note(one.key, one.measure)
 
-    def _end(self, key: str, members: set[str]) -> None:
-        kind, _, device = key.partition(" ")
-        if kind in ENDS and device in members:
-            self._tell(ENDS[kind], device, {"device": device, "detail": _OVER[kind]})
-            log.info("device.trouble_ended", kind=kind, device_id=device)
-        self._note(key, None)
+    def _end(self, kind: str, member: Member | None) -> None:
+        if member is None or kind not in ENDS:
+            return
+        detail = _UNASKED if self._goes_on(kind, member) else _OVER[kind]
+        self._tell(ENDS[kind], member.device, {"device": member.device, "detail": detail})
+        log.info("device.trouble_ended", kind=kind, device_id=member.device, reason=detail)
+
+    def _goes_on(self, kind: str, member: Member) -> bool:
+        """Whether nothing has ended but the rule by which it was told."""
+        if kind == SILENT:
+            return (self._fleet.silent_s(member) or 0) > JUST_HEARD_S
+        return kind == FAILING and member.standing.failed > 0
 
     def _note(self, key: str, measure: int | None) -> None:
         body = None if measure is None else json.dumps({"measure": measure}).encode("ascii")

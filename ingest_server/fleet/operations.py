@@ -61,6 +61,7 @@ class Operations:
                 "desired": member.desired,
                 "can": list(member.build.commands),
                 "settings": list(member.build.settings),
+                "notify": self.fleet.rules.of(device).told(),
             }
         rest["events"] = self.events(device, after=None, limit=EVENTS_SHOWN)["events"][::-1]
         head = json.dumps(rest, separators=(",", ":")).encode("ascii")

@@ -26,6 +26,7 @@ from ingest_server.fleet.board import Board
 from ingest_server.fleet.commands import Commands
 from ingest_server.fleet.history import MINUTE_S, QUARTER_S, RUN_S, History
 from ingest_server.fleet.members import Member
+from ingest_server.fleet.notice_rules import Groups, NoticeRule, NoticeRules
 from ingest_server.fleet.presence import NEVER
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.sharing import Sharing
@@ -51,6 +52,8 @@ class FleetService:
     """Safe to use from several threads.
 
     Args:
+        rules: what differs from *settings* for some devices.
+        groups: reads which device is in which group.
         free_bytes: what is free on the server's disk.
         uptime_s: how long the server has run in all, over restarts; None: since its start.
         lead: of the servers that share the store; the leader writes what devices did minute by minute.
@@ -61,12 +64,15 @@ class FleetService:
         store: FleetStore,
         clock: Clock,
         settings: FleetSettings | None = None,
+        rules: tuple[NoticeRule, ...] = (),
         *,
+        groups: Callable[[], Groups] = dict,
         free_bytes: Callable[[], int | None] = lambda: None,
         uptime_s: Callable[[], float] | None = None,
         lead: Lead = SOLE,
     ) -> None:
         self.settings = settings or FleetSettings()
+        self.rules = NoticeRules(self.settings, rules, groups)
         self.store = store
         self.clock = clock
         self.run = _run_of_all() if store.is_shared else secrets.token_hex(4)
@@ -190,7 +196,7 @@ class FleetService:
         with self.lock:
             now_s = self.clock.now_s()
             for member in self.members.values():
-                found = member.stuck_at(now_s, self.settings)
+                found = member.stuck_at(now_s, self.rules.of(member.device))
                 is_same = (found and found.why) == (member.stuck and member.stuck.why)
                 if not is_same or member.presence_at(now_s) != member.presence:
                     self.show(member)
@@ -262,6 +268,7 @@ class FleetService:
     def drop(self, device: str) -> None:
         """Know a device no more."""
         self.unwritten.forget(device)
+        self.rules.forget(device)
         if self.members.pop(device, None) is not None:
             self.board.drop(device)
 
@@ -281,7 +288,7 @@ class FleetService:
         if presence != member.presence and self.sharing is None:
             self.unwritten.note(member, {})  # the others see by themselves what time it is
         member.shown = member.history.availability()
-        found = member.stuck = member.stuck_at(now_s, self.settings)
+        found = member.stuck = member.stuck_at(now_s, self.rules.of(member.device))
         age_s = member.standing.oldest_age_s
         heard_s = now_s if member.heard_s is None else member.heard_s
         told = None
@@ -321,8 +328,7 @@ class FleetService:
         """
         for device, member in self.members.items():
             if member.presence == NEVER:
-                del self.members[device]
-                self.board.drop(device)
+                self.drop(device)
                 return
         most = self.settings.max_devices
         raise Refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOUR_S = 3600.0
 
@@ -20,6 +21,14 @@ class FleetSettings:
     """Whether people are told that a recording failed on its device."""
     stall_s: float = 0.25 * HOUR_S
     """Without a byte acknowledged while something is sent: then it is stuck."""
+
+    def told(self) -> dict[str, Any]:
+        """Return of what people are told, in the words of the configuration."""
+        return {
+            "silent_hours": self.silent_s / HOUR_S,
+            "pending_hours": self.pending_s / HOUR_S,
+            "tell_failed": self.tells_failed,
+        }
 
     def is_silent(self, silent_s: float | None) -> bool:
         """Whether people are told of a device that was not heard of for *silent_s*; None: it never was."""

@@ -24,6 +24,7 @@ ADOPT_S = 2.0
 """How late a command of `ingest-server fetch` is seen."""
 MINUTE_S = 60.0
 UPLOADERS_S = 60.0
+GROUPS_S = 60.0
 THIN_OUT_S = 3600.0
 
 
@@ -55,6 +56,7 @@ class FleetWorker:
             fleet.write_if_due: (now_s + LOOK_S, LOOK_S),
             fleet.adopt: (now_s + ADOPT_S, ADOPT_S),
             self._join: (now_s, UPLOADERS_S),
+            fleet.rules.refresh: (now_s, GROUPS_S),
             self._follow: (now_s + LOOK_S, LOOK_S),
             fleet.write: (now_s + WRITE_S, WRITE_S),
             fleet.note_minute: (now_s + MINUTE_S, MINUTE_S),

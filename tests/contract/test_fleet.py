@@ -551,6 +551,7 @@ def test_all_that_is_known_of_a_device_is_in_one_document(site):
     assert [one["cmd"] for one in found.json["commands"]] == ["pause"]
     assert [one["event"]["id"] for one in found.json["events"]] == ["e1"]
     assert "pause" in found.json["can"]
+    assert found.json["notify"] == {"silent_hours": 24, "pending_hours": 24, "tell_failed": True}
     again = site.get("/devices/drone-1", headers={"If-None-Match": found.headers["ETag"]})
     assert again.status_code == 304
 

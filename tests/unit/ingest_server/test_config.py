@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from edge_host.errors import ConfigError
-from ingest_server.assembly.settings import media_origin, needs_restart
+from ingest_server.assembly.settings import media_origin, needs_restart, notice_rules
 from ingest_server.config import ENV_PREFIX, ServerConfig, load
+from ingest_server.fleet.notice_rules import NoticeRule
 
 EXAMPLE = Path(__file__).parents[3] / "server.example.toml"
 
@@ -35,7 +36,7 @@ def test_the_example_shows_every_key_with_its_default():
 
     for section, keys in shown.items():
         assert keys.keys() == set(type(getattr(defaults, section)).model_fields), section
-    assert shown.keys() | {"webhook", "route"} == set(ServerConfig.model_fields)
+    assert shown.keys() | {"webhook", "route", "notify"} == set(ServerConfig.model_fields)
     assert load(EXAMPLE, environ={}) == defaults
 
 
@@ -335,6 +336,44 @@ def test_routes_are_taken_over_by_a_restart_alone(toml):
 
     assert [one.rule.begins for one in new.route] == ["x"]
     assert needs_restart(ServerConfig(), new) == ["[[route]]"]
+
+
+NOTICES = {
+    "of nobody": ("silent_hours = 2", "number 1", "says of no device that it is for it"),
+    "nothing": ('match = "a"', "number 1", "says nothing else than [fleet]"),
+    "no device": ('match = "Cam-*"\nsilent_hours = 2', "number 1 match", "are in lower case"),
+    "no hours": (
+        'match = "a"\nsilent_hours = -1',
+        "number 1 silent_hours",
+        "greater than or equal",
+    ),
+    "no number": ('match = "a"\npending_hours = true', "number 1 pending_hours", "no numbers"),
+    "no yes or no": ('group = "a"\ntell_failed = 1.5', "number 1 tell_failed", "true or false"),
+    "no key": ('match = "a"\nsilent_hour = 2', "number 1 silent_hour", "mean silent_hours?"),
+}
+
+
+@pytest.mark.parametrize(("text", "place", "sentence"), NOTICES.values(), ids=NOTICES.keys())
+def test_a_fault_of_a_notice_is_one_sentence(toml, text, place, sentence):
+    path = toml(f"[[notify]]\n{text}\n")
+
+    fault = faults(path)[-1]
+
+    assert fault.startswith(f"[[notify]] {place} (in {path})")
+    assert sentence in fault
+
+
+def test_notices_are_taken_over_by_a_restart_alone(toml):
+    path = toml(
+        '[[notify]]\ngroup = "survey"\npending_hours = 0.5\n[[notify]]\nmatch = "*"\ntell_failed = false'
+    )
+    new = load(path, environ={})
+
+    assert notice_rules(new) == (
+        NoticeRule(group="survey", pending_s=1800),
+        NoticeRule(devices="*", tells_failed=False),
+    )
+    assert needs_restart(ServerConfig(), new) == ["[[notify]]"]
 
 
 @pytest.mark.parametrize(

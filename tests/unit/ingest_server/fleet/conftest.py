@@ -22,11 +22,17 @@ from tests.support.present import present
 
 
 class Fleet:
-    def __init__(self, store, settings=None, ran_s=0.0):
+    def __init__(self, store, settings=None, ran_s=0.0, rules=()):
         self.clock = VirtualClock(wall=datetime(2026, 11, 29, 10, tzinfo=UTC))
         self.store = store
+        self.groups = {}
         self.service = FleetService(
-            store, self.clock, settings, uptime_s=lambda: self.clock.now_s() - 1000.0 + ran_s
+            store,
+            self.clock,
+            settings,
+            rules,
+            groups=self._groups_now,
+            uptime_s=lambda: self.clock.now_s() - 1000.0 + ran_s,
         )
         self.is_deaf = False
         self.service.start()
@@ -39,6 +45,11 @@ class Fleet:
             self.service, lambda: self.uploaders, (notices.look,), (self._compare,)
         )
         self.seq = 0
+
+    def _groups_now(self):
+        if self.groups is None:
+            raise StateFailed("storage-full", "the server's database cannot be read")
+        return {device: frozenset(found) for device, found in self.groups.items()}
 
     def report(self, device="drone-1", **more):
         self.seq += 1
