@@ -73,10 +73,7 @@ class Intake:
                 self.fleet.unwritten.hurry()  # by it `ingest-server fetch` knows what to ask for
             member.build = build
         if state is not None:
-            before = member.standing.progress
-            member.standing = rows.standing_of(state)
-            if member.standing.progress != before or member.moved_s is None:
-                member.moved_s = self.fleet.clock.now_s()
+            member.stand(rows.standing_of(state), self.fleet.clock.now_s())
         member.lacks -= set(documents)
         self.fleet.unwritten.note(member, documents)
         self.fleet.show(member)

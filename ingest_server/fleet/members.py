@@ -14,6 +14,7 @@ from ingest_server.fleet.history import MINUTE_S, History, Sample
 from ingest_server.fleet.inflow import Bucket, Inflow
 from ingest_server.fleet.presence import NEVER, OFFLINE, ONLINE
 from ingest_server.fleet.rows import Build, Standing, build_of, standing_of
+from ingest_server.fleet.sent import Sent
 from ingest_server.fleet.settings import FleetSettings
 from ingest_server.fleet.stuck import Seen, Stuck, stuck
 from ingest_server.fleet.values import inner, number, text, texts, version, whole
@@ -46,6 +47,7 @@ class Member:
     via: list[str] = field(default_factory=list)
     is_gone: bool = False
     """It said goodbye, or its broker said that it is lost."""
+    sent: Sent = field(default_factory=Sent)
     moved_s: float | None = None
     """When what it says of its progress last moved."""
     lacks: set[str] = field(default_factory=lambda: set(WANTED))
@@ -75,6 +77,13 @@ class Member:
     """Over HTTP: whoever comes more often is told to come back."""
     inflow: Inflow = field(default_factory=Inflow)
     """Over a broker: nobody can be told there."""
+
+    def stand(self, standing: Standing, now_s: float) -> None:
+        """Take what the device says of itself now."""
+        if self.moved_s is None or standing.progress != self.standing.progress:
+            self.moved_s = now_s
+        self.sent.tell(standing.bytes_sent, now_s)
+        self.standing = standing
 
     def presence_at(self, now_s: float) -> str:
         if self.heard_s is None:
@@ -111,8 +120,9 @@ class Member:
         if self.heard_s is None:
             return []
         is_online = self.presence_at(now_s) == ONLINE
+        counted, told = self.sent.take(), self.standing.rate_bytes_per_s if is_online else None
         sample = Sample(
-            (self.standing.rate_bytes_per_s or 0) if is_online else 0,
+            (told or 0) if counted is None else counted,
             self.standing.pending_bytes,
             1.0 if is_online else 0.0,
         )
@@ -184,11 +194,8 @@ class Member:
             self._take_facts(_read(known.facts), here_s)
             self.said_s, is_new = known.said_s, True
         if known.state is not None and known.state_s > self.state_s:
-            before = self.standing.progress
-            self.standing, self.state_s = standing_of(_read(known.state)), known.state_s
-            if self.moved_s is None or self.standing.progress != before:
-                self.moved_s = now_s
-            is_new = True
+            self.stand(standing_of(_read(known.state)), now_s)
+            self.state_s, is_new = known.state_s, True
         if known.info is not None and known.info_s > self.info_s:
             self.build, self.info_s = build_of(_read(known.info)), known.info_s
             is_new = True

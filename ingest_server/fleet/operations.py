@@ -31,7 +31,8 @@ class Operations:
     def _member(self, device: str) -> Member:
         self.fleet.refresh(device)
         member = self.fleet.members.get(device)
-        if member is None:
+        # One that was only counted, since its report was refused, is in no list either.
+        if member is None or self.fleet.board.row(device) is None:
             detail = f"no device {device[:63]!r} has uploaded or reported here"
             raise Refused("not-found", detail)
         return member

@@ -35,6 +35,7 @@ class Standing:
     current: Mapping[str, Any] | None = None
     current_id: str | None = None
     files_done: int = 0
+    bytes_sent: int | None = None
     last_completed_at: str | None = None
     link: Mapping[str, Any] = field(default_factory=dict)
     disk: Mapping[str, Any] = field(default_factory=dict)
@@ -63,7 +64,7 @@ def standing_of(state: Mapping[str, Any]) -> Standing:
         inner(state.get("link")),
         inner(state.get("disk")),
     )
-    current = inner(state.get("current"))
+    current, totals = inner(state.get("current")), inner(state.get("totals"))
     return Standing(
         state=text(state.get("state"), 32),
         blocked_by=text(state.get("blocked_by"), 32),
@@ -76,7 +77,8 @@ def standing_of(state: Mapping[str, Any]) -> Standing:
         eta_s=whole(state.get("eta_s")),
         current=_current(current) if current else None,
         current_id=text(current.get("file_id"), 64),
-        files_done=whole(inner(state.get("totals")).get("files_done")) or 0,
+        files_done=whole(totals.get("files_done")) or 0,
+        bytes_sent=whole(totals.get("bytes_sent")),
         last_completed_at=text(state.get("last_completed_at"), 40),
         link={
             "iface": text(link.get("iface"), 32),

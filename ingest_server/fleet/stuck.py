@@ -55,7 +55,7 @@ def stuck(standing: Standing, seen: Seen, rules: FleetSettings) -> Stuck | None:
         return Stuck(
             f"{counted(standing.failed)} failed and {'is' if standing.failed == 1 else 'are'} not "
             "tried again.",
-            "Read the reason at each of them, mend it, then: retry_failed.",
+            "Read the reason at each of them, mend it, and have them tried again (retry_failed).",
             0.0,
         )
     if seen.presence == OFFLINE and standing.pending_files:

@@ -60,7 +60,7 @@ export class Plot {
     const known = rates.filter((value) => typeof value === 'number')
     const top = roundTop(Math.max(0, ...known))
     this.summary = known.length
-      ? `At most ${rate(Math.max(...known))} in the last ${Math.round((rates.length * step) / 3600)} h, by its reports: what it sends between two of them is not seen.`
+      ? `At most ${rate(Math.max(...known))} in the last ${Math.round((rates.length * step) / 3600)} h, each minute as a whole.`
       : 'No rate was told in this time.'
     this.chart.setAttribute('aria-label', `Rate of the last day. ${this.summary} Left and right arrow keys read single values.`)
     this.cursor = svg('line', { class: 'cursor', y1: TOP, y2: HEIGHT - BOTTOM, x1: -9, x2: -9 })

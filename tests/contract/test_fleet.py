@@ -124,6 +124,18 @@ def test_a_report_of_more_than_64_kib_is_refused(site):
     assert (answer.status_code, answer.json["code"]) == (413, "too-large")
 
 
+def test_a_device_whose_first_report_was_refused_is_not_there_yet(site):
+    refused = site.device("drone-1").simulate_post("/v1/report", json=report(v=2))
+    assert refused.status_code == 400
+
+    assert site.rows() == {}
+    assert site.get("/devices/drone-1").status_code == 404
+    assert give(site).status_code == 404
+
+    site.report()
+    assert site.get("/devices/drone-1").json["row"] == site.rows()["drone-1"]
+
+
 def test_members_that_nobody_knows_are_left_out_of_account(site):
     site.report(later=1, state=state(later={"a": [1]}), info=info(later=None))
 

@@ -200,7 +200,7 @@ def test_a_device_says_what_it_does_and_why_what_waits_waits(browser, url):
     assert "Raise [limits] max_length, then retry." in shown
     assert "Asked for: 250 kB/s. The device has not taken it yet." in shown
     browser.wait("document.querySelector('.plot polygon')")
-    assert "At most 1.9 MB/s in the last 24 h, by its reports" in browser.text("figure")
+    assert "At most 1.9 MB/s in the last 24 h, each minute as a whole" in browser.text("figure")
 
 
 def test_a_button_asks_in_a_way_that_no_other_site_can_and_says_by_when_it_is_seen(

@@ -74,7 +74,7 @@ class RecordingPage:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSummary:
-    """A device that has uploads or a token, or was here."""
+    """A device that has uploads or a token (without the scope ``admin``), or was here."""
 
     device: str
     contact_at: str | None

@@ -269,7 +269,11 @@ class MemoryQueries(Queries):
         contact = {device: at for device, (at, _) in tables.contacts.items()}
         for device, at in (
             *((one.device, one.created_at) for one in self._all()),
-            *((one.device, one.last_used_at or "") for one in tables.tokens.values()),
+            *(
+                (one.device, one.last_used_at or "")
+                for one in tables.tokens.values()
+                if "admin" not in one.scopes  # a person's token is no device's
+            ),
         ):
             contact[device] = max(at, contact.get(device, ""))
         return [

@@ -296,7 +296,9 @@ class SqlQueries(Queries):
         programs: dict[str, str] = {}
         for device, at, program in self.rows(
             "SELECT device, contact_at, program FROM contacts "
-            "UNION ALL SELECT device, coalesce(last_used_at, ''), '' FROM tokens"
+            "UNION ALL SELECT device, coalesce(last_used_at, ''), '' FROM tokens "
+            # A person's token is no device's.
+            "WHERE scopes NOT LIKE '%\"admin\"%'"
         ):
             contact[device] = max(at, contact.get(device, ""))
             programs[device] = program or programs.get(device, "")

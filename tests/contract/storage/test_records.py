@@ -198,10 +198,19 @@ class TestRecords:
         assert state.run(lambda rows: rows.forget_removed(99.0, "2026-12-01")) == 1
         assert (state.find(record(1).id), state.find(record(2).id) is None) == (None, False)
 
-    def test_devices_are_those_with_uploads_or_a_token_and_those_that_were_here(self, state):
+    def test_devices_are_those_with_uploads_or_a_devices_token_and_those_that_were_here(
+        self, state
+    ):
         insert(state, record(1), record(2, state=State.FAILED), record(3, device="dog"))
         state.access.add_token(TOKEN)
         state.access.add_token(replace(TOKEN, token_id="t2", device="new", token_hash=b"h2"))
+        for name, scopes in (
+            ("ops", "admin"),
+            ("lab", "upload admin"),
+            ("quiet", "status group:admin"),
+        ):
+            of = replace(TOKEN, token_id=name, device=name, token_hash=name.encode())
+            state.access.add_token(replace(of, scopes=tuple(scopes.split())))
         state.run(lambda rows: rows.note_contact("cam", "2026-11-22T10:00:00Z", "agent"))
         state.run(lambda rows: rows.note_contact("gone", "2026-11-22T10:00:00Z", "x"))
 
@@ -213,9 +222,10 @@ class TestRecords:
             ("dog", "2026-11-21T10:00:00Z", "", {"open": 1}),
             ("gone", "2026-11-22T10:00:00Z", "x", {}),
             ("new", None, "", {}),
+            ("quiet", None, "", {}),
         ]
         assert forgotten == 1
-        assert [one.device for one in state.devices()] == ["cam", "dog", "new"]
+        assert [one.device for one in state.devices()] == ["cam", "dog", "new", "quiet"]
 
     def test_the_uptime_is_kept(self, state):
         assert state.uptime_s() == 0.0
