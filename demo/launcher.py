@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,11 +10,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from demo import broker
+from demo.access import let_in
 from demo.crew import Crew, Member
 from demo.errors import DemoError
 from demo.feed import LogTail, Message, Operator
 from demo.keys import Keys
-from demo.layout import DEVICE, TOPIC_PREFIX, Layout
+from demo.layout import DEVICE, PERSON, TOPIC_PREFIX, Layout
 from demo.link import Link
 from demo.ports import LOOPBACK, free_port, is_listening
 from demo.ready import is_ready
@@ -29,7 +29,6 @@ from edge_agent.operate.control_socket import ask
 _AGENT = (sys.executable, "-m", "edge_agent")
 _SERVER = (sys.executable, "-m", "ingest_server")
 
-_START_S = 20.0
 _STEP_S = 0.1
 _KEYS = {"c": "cut", "m": "mend"}
 # Since Ctrl-C: less than the ten seconds that a person is asked to wait at most.
@@ -116,8 +115,7 @@ class Launcher:
 
     def _start_server(self, port: int) -> None:
         config = self._layout.server_config
-        if not (self._layout.token.exists() and self._layout.server_data.exists()):
-            self._layout.write_token(_new_token(config))
+        let_in(self._layout)
         self._start("server", [*_SERVER, "run", "--config", config], is_ready(port), _SERVER_STOP_S)
 
     def _answers(self) -> bool:
@@ -137,6 +135,7 @@ class Launcher:
         say(f"  drop recordings into   {layout.media}")
         say(f"  they arrive in         {layout.published}")
         say(f"  the page               http://{LOOPBACK}:{server_port}/")
+        say(f"  sign in there as       {PERSON}, with {layout.page_password.read_text().strip()}")
         say(f"  MQTT broker            mqtt://{LOOPBACK}:{mqtt_port} ({broker_name})")
         say(f"  topics                 {TOPIC_PREFIX}/v1/{DEVICE}/#")
         say(f"  the link               {rate} (another: ARGS=--max-rate=5MB, or none)")
@@ -207,12 +206,3 @@ class Launcher:
 
 def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _new_token(config: Path) -> str:
-    command = [*_SERVER, "token", "add", DEVICE, "--config", str(config)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_START_S)
-    if done.returncode != 0:
-        msg = f"The server gave no token to {DEVICE}:\n{done.stderr.strip()}"
-        raise DemoError(msg)
-    return done.stdout.splitlines()[-1].strip()

@@ -14,6 +14,8 @@ from demo.errors import DemoError
 from demo.ports import LOOPBACK
 
 DEVICE = "drone-1"
+PERSON = "demo"
+"""Who may sign in at the page."""
 TOPIC_PREFIX = "edgeup"
 
 Value = str | int | float | bool | Path
@@ -50,6 +52,11 @@ class Layout:
     def token(self) -> Path:
         """The agent's token."""
         return self.var / "device-token"
+
+    @property
+    def page_password(self) -> Path:
+        """The password of `PERSON`."""
+        return self.var / "page-password"
 
     @property
     def server_config(self) -> Path:
@@ -148,13 +155,6 @@ class Layout:
             tables["upload"]["max_rate"] = max_rate
         top: dict[str, Value] = {"device_id": DEVICE, "state_dir": self.agent_state}
         self.agent_config.write_text(toml(top, tables), encoding="utf-8")
-
-    def write_token(self, token: str) -> None:
-        """Keep the agent's token where only its owner reads it."""
-        self.token.unlink(missing_ok=True)
-        descriptor = os.open(self.token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(token + "\n")
 
 
 def toml(top: Mapping[str, Value], tables: Mapping[str, Mapping[str, Value]]) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.processes import wait_for
@@ -122,6 +123,21 @@ def test_a_dropped_file_is_published_and_told_of_and_ctrl_c_leaves_no_process(de
     assert told == ["finished", "sending", "verified"]
     assert "Traceback" not in demo.text
     assert "was killed" not in demo.text, demo.text[-300:]
+
+
+def test_whoever_reads_the_first_lines_can_sign_in_at_the_page(demo):
+    demo.wait_for_text("Ctrl-C here stops everything")
+    [page] = re.findall(r"the page +(http://\S+/)", demo.text)
+    [(user, password)] = re.findall(r"sign in there as +(\w+), with (\w+)", demo.text)
+    own = {"X-Requested-With": "edge-uploader"}
+
+    with httpx.Client(base_url=page, headers=own) as browser:
+        answer = browser.post("v1/session", json={"user": user, "password": password})
+        devices = browser.get("v1/fleet").json()["devices"]
+
+    assert answer.status_code == 204
+    assert [one["device"] for one in devices] == ["drone-1"]
+    assert (demo.var / "page-password").stat().st_mode & 0o777 == 0o600
 
 
 def test_make_run_in_a_terminal_ends_by_ctrl_c_with_all_its_processes(tmp_path):
