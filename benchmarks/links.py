@@ -76,7 +76,7 @@ def _chosen() -> argparse.Namespace:
     add = parser.add_argument
     add("--case", action="append", help="may be repeated; default: all")
     add("--peer", action="append", choices=PEERS, help="may be repeated; default: all")
-    add("--cc", action="append", choices=("cubic", "bbr"), help="default: cubic, and bbr for us")
+    add("--cc", action="append", choices=("cubic", "bbr", "measured"), help="default: cubic, and bbr for us")
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="default: 1 2 3")
     add("--jobs", type=int, default=1, help="runs at once (default: 1)")
     add("--traces", type=Path, default=os.environ.get(_TRACES), metavar="DIR",
@@ -139,7 +139,7 @@ def _one(
                 server=plan.server,
                 port=plan.port,
                 seed=seed,
-                congestion_control=cc,
+                congestion_control="bbr" if cc == "measured" else cc,  # of the kernel
                 timeout_s=case.timeout_s,
                 log_folder=folder,
                 series=series,
@@ -223,7 +223,7 @@ class Results:
 
     def print(self, every: dict[str, Case], peers: Iterable[str]) -> None:
         """Print the tables of `docs/performance.md`: medians over the seeds."""
-        columns = [("edge-agent", "cubic"), ("edge-agent", "bbr")]
+        columns = [("edge-agent", cc) for cc in ("cubic", "bbr", "measured")]
         columns += [(peer, "cubic") for peer in peers if peer != "edge-agent"]
         heads = [peer if peer != "edge-agent" else f"agent, {cc}" for peer, cc in columns]
         tables = {

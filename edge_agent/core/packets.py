@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-CongestionControl = Literal["auto", "cubic", "bbr"]
+CongestionControl = Literal["auto", "cubic", "bbr", "measured"]
 
 DSCP: Final = {
     "none": 0,

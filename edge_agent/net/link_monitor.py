@@ -62,6 +62,8 @@ class Figures:
     """Sent and not acknowledged by the kernel of the other side."""
     resent_share: float | None = None
     """Of what these connections sent: what had to go again."""
+    congestion_control: str | None = None
+    """What the first of them uses, by the kernel's name for it."""
 
 
 class LinkMonitor:
@@ -151,7 +153,8 @@ class LinkMonitor:
 
     def figures(self) -> Figures:
         """Return how the connections do that are busy now; from any thread."""
-        infos = [info for _, live, _ in self._lines() if (info := tcp_info.read(live)) is not None]
+        sockets = [live for _, live, _ in self._lines()]
+        infos = [info for live in sockets if (info := tcp_info.read(live)) is not None]
         if not infos:
             return Figures()
         sent = sum(info.sent_bytes for info in infos)
@@ -160,6 +163,7 @@ class LinkMonitor:
             rtt_s=median([info.rtt_s for info in infos]),
             in_flight_bytes=sum(info.in_flight_bytes for info in infos),
             resent_share=sum(info.resent_bytes for info in infos) / sent if sent else None,
+            congestion_control=tcp_info.congestion_control(sockets[0]) or None,
         )
 
     def _wake(self) -> None:

@@ -61,8 +61,8 @@ def wanted(
 
 
 def congestion_option(congestion_control: CongestionControl) -> SocketOption:
-    """Return what asks the kernel for *congestion_control*."""
-    name = "bbr" if congestion_control == "auto" else congestion_control
+    """Return what asks the kernel for *congestion_control*; what is not measured yet is as ``auto``."""
+    name = "bbr" if congestion_control in {"auto", "measured"} else congestion_control
     return (socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from edge_agent.base.helper import only_helps
+from edge_agent.core.congestion_trial import Control, Measured
 from edge_agent.core.packets import CongestionControl
 from edge_agent.net.socket_options import SocketOption, accepted, congestion_option
 
@@ -39,6 +40,11 @@ class Learned:
     """The server does not know that."""
     max_segment: int | None = None
     """Bytes of data in a packet: fuller ones are lost."""
+    congestion_control: Control | None = None
+    """The one that moved more, where the owner wants that to be measured."""
+    bbr_bytes_per_s: int = 0
+    cubic_bytes_per_s: int = 0
+    """What they moved then."""
 
 
 _NOTHING = Learned()
@@ -79,6 +85,10 @@ class Way:
         """Called by who changes that; other rules of the owner's may hold there."""
         self.congestion_control: Callable[[str | None], CongestionControl | None] = lambda _: None
         """What the owner wants on an interface, asked for each connection; None: what all have."""
+        self.usual_congestion_control: CongestionControl = "auto"
+        """What all have."""
+        self.trying: Control | None = None
+        """What connections use while it is measured which one moves more."""
         self.other: str | None = None
         """What is known of other interfaces while the usual one leads nowhere; for people."""
         self.sets_packets = True
@@ -109,8 +119,10 @@ class Way:
             found.append((socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment))
         if device is not None:
             found.append((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0"))
-        wanted = self.congestion_control(self.interface())
-        if wanted is not None:
+        wanted = self.wanted_congestion_control
+        if wanted == "measured":
+            wanted = self.trying or self.learned.congestion_control or "auto"
+        if wanted != self.usual_congestion_control:  # which each connection asks for by itself
             found += accepted([congestion_option(wanted)])  # what fails in a connect is a dead link
         return tuple(found)
 
@@ -128,6 +140,27 @@ class Way:
         if device != self.device:
             self.device = device
             self.on_changed()
+
+    @property
+    def is_to_be_measured(self) -> bool:
+        """Return whether the owner wants to know which congestion control moves more, and nobody does."""
+        is_wanted = self.wanted_congestion_control == "measured"
+        return is_wanted and self.learned.congestion_control is None
+
+    @property
+    def wanted_congestion_control(self) -> CongestionControl:
+        """Return what the owner wants on the link in use."""
+        return self.congestion_control(self.interface()) or self.usual_congestion_control
+
+    def measured(self, found: Measured) -> None:
+        """Take in what a trial has shown."""
+        learned = replace(
+            self.learned,
+            congestion_control=found.chosen,
+            bbr_bytes_per_s=round(found.bbr),
+            cubic_bytes_per_s=round(found.cubic),
+        )
+        self._learn(learned)
 
     def refused(self, status: int, length: int) -> bool:
         """Take in that somebody on the way refused a body of *length* bytes.

@@ -130,6 +130,8 @@ def _link_line(document: Mapping[str, Any]) -> str | None:
         parts.append(f"limited to {size(limit)}/s")
     if link["rtt_ms"] is not None:
         parts.append(f"round trip {link['rtt_ms']} ms")
+    if control := link.get("congestion_control"):
+        parts.append(f"{control} ({link['congestion_reason']})")
     if link["retransmit_percent"] is not None:
         parts.append(f"{link['retransmit_percent']:.1f} % sent again")
     if link["lanes"]:

@@ -87,6 +87,10 @@ class LinkUse:
     """Data of a packet at most, for fuller ones are lost on the way."""
     other: str | None = None
     """What is known of other interfaces while the usual one leads nowhere."""
+    congestion_control: str | None = None
+    """Of the connections that carry a request now; None: none does."""
+    congestion_reason: str = ""
+    """Why that one, for people."""
 
 
 class StateDocuments:
@@ -230,6 +234,8 @@ def _link(link: LinkUse) -> dict[str, Any]:
         "method": "POST" if link.is_posted else "PUT",
         "max_segment": link.max_segment,
         "other": link.other,
+        "congestion_control": link.congestion_control,
+        "congestion_reason": link.congestion_reason,
     }
 
 

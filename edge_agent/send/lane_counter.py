@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 
 from edge_agent.core.lane_count import LaneCount, LanePolicy
+from edge_agent.send.congestion_choice import CongestionChoice
 from edge_agent.send.lane_rates import LaneRates
 from edge_agent.send.roster import Roster
 from edge_agent.send.throttle import Throttle
@@ -36,6 +37,7 @@ class LaneCounter:
         self._throttle = throttle
         self._policy = policy
         self._throughput = Throughput()
+        self._choice = CongestionChoice(rates.way)
         self._fills_alone = False
         self._lane_count = LaneCount(replace(policy, most=1))
 
@@ -56,10 +58,12 @@ class LaneCounter:
             self._fills_alone = not self._fills_alone  # another link, with a rule of its own
             self._set_policy()
         all_busy = sum(number < before for number in roster.busy) >= before
+        is_busy = all_busy and not self._throttle.is_held_back
+        self._choice.look(now_s, sample.acked_bytes, sockets, is_busy=is_busy)
         wanted = self._lane_count.judge(
             now_s,
             sample,
-            can_use_more=all_busy and not self._throttle.is_held_back,
+            can_use_more=is_busy,
             has_stragglers=any(number >= before for number in roster.busy),
         )
         if wanted != before:
@@ -69,6 +73,7 @@ class LaneCounter:
     def rest(self) -> None:
         """Nothing is being sent: what was measured so far says nothing about lanes."""
         self._lane_count.pause()
+        self._choice.rest()
 
     def settle_for(self, count: int) -> None:
         """Go on with so many, because no more can be made now."""

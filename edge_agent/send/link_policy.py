@@ -76,6 +76,8 @@ class LinkInUse:
 
     interface: str | None = None
     verdict: SendingRules = field(default_factory=SendingRules)
+    rule: LinkRule | None = None
+    """The owner's, where there is one for it."""
 
 
 def why_not_used(
@@ -202,7 +204,8 @@ class LinkPolicy:
             stop = Stop("metered", f"the link {interface}: {_BEING_ASKED}")
         gained, self._counted = sent_bytes - self._counted, sent_bytes
         day = _day(local)
-        plan = self._count_on_plan(rule_for(self.rules.links, interface, facts), day, gained, now_s)
+        rule = rule_for(self.rules.links, interface, facts)
+        plan = self._count_on_plan(rule, day, gained, now_s)
         verdict = decide(
             rules=self.rules.links,
             timetable=self.rules.timetable,
@@ -225,7 +228,7 @@ class LinkPolicy:
         )
         if self._has_urgent(self._verdict.urgent_from, silent):
             self._verdict = self._verdict.for_urgent()
-        self.last = LinkInUse(interface, self._verdict)
+        self.last = LinkInUse(interface, self._verdict, rule)
         self._looked_s = now_s
         return self._verdict
 

@@ -182,6 +182,7 @@ def make_sender(
     link.on_return = sender.link_returned
     way.on_changed = policy.ask_anew
     way.congestion_control = policy.congestion_control
+    way.usual_congestion_control = settings.upload.congestion_control
 
     def tunnel() -> str | None:
         return tunnel_among(way.usual, interface_to(""))

@@ -35,6 +35,8 @@ IDLE: dict[str, Any] = {
         "method": "PUT",
         "max_segment": None,
         "other": None,
+        "congestion_control": None,
+        "congestion_reason": "",
     },
     "disk": {"free": None, "total": None},
     "problems": [],

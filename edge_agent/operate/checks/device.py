@@ -46,6 +46,8 @@ def check_congestion(
     wanted, said_by = settings.upload.congestion_control, ""
     if rule is not None and rule.congestion_control is not None:
         wanted, said_by = rule.congestion_control, f', as [[link]] match = "{rule.match}" says'
+    if wanted == "measured":
+        wanted, said_by = "auto", f"{said_by}, until the agent has measured which one moves more"
     name = "bbr" if wanted == "auto" else wanted
     try:
         try_it(name)

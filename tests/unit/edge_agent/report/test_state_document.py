@@ -82,6 +82,8 @@ def test_the_link_is_told_as_it_is_and_unknown_figures_are_null(board):
         "method": "POST",
         "max_segment": 1220,
         "other": None,
+        "congestion_control": None,
+        "congestion_reason": "",
     }
     assert known["limit_bytes_per_s"] == 100_000
     assert set(unknown["link"]) == set(known["link"])
@@ -168,6 +170,8 @@ def test_the_document_of_a_busy_agent_is_this_one(board):
             "method": "PUT",
             "max_segment": None,
             "other": None,
+            "congestion_control": None,
+            "congestion_reason": "",
         },
         "folders": [],
         "problems": ["insecure_transport"],
