@@ -15,6 +15,9 @@ from edge_agent.net.way import Way
 
 log = structlog.get_logger()
 
+_GAP_S = 2.0
+"""Between two recordings a lane is idle for a moment; what takes longer is a gap in what is measured."""
+
 
 class CongestionChoice:
     """Called with the lanes' lock held. The result is kept by `Way`, which new connections ask.
@@ -37,6 +40,7 @@ class CongestionChoice:
         self._try = try_it
         self._trial: CongestionTrial | None = None
         self._interface: str | None = None
+        self._busy_s = 0.0
         self._has_both: bool | None = None
 
     def look(
@@ -63,8 +67,10 @@ class CongestionChoice:
             self._trial, self._interface = self._new_trial(), interface
         trial = self._trial
         if not is_busy:
-            trial.pause()
             return
+        if now_s - self._busy_s > _GAP_S:
+            trial.pause()
+        self._busy_s = now_s
         measured = trial.look(now_s, acked_bytes)
         if measured is None:
             way.trying = trial.control
@@ -80,11 +86,6 @@ class CongestionChoice:
             bbr_bytes_per_s=round(measured.bbr),
             cubic_bytes_per_s=round(measured.cubic),
         )
-
-    def rest(self) -> None:
-        """Nothing is being sent."""
-        if self._trial is not None:
-            self._trial.pause()
 
     def _kernel_has_both(self) -> bool:
         if self._has_both is None:

@@ -73,7 +73,6 @@ class LaneCounter:
     def rest(self) -> None:
         """Nothing is being sent: what was measured so far says nothing about lanes."""
         self._lane_count.pause()
-        self._choice.rest()
 
     def settle_for(self, count: int) -> None:
         """Go on with so many, because no more can be made now."""

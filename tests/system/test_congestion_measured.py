@@ -24,7 +24,7 @@ def test_a_link_is_measured_on_what_is_sent_and_status_says_what_moved_more(tmp_
     server = Server(tmp_path / "server")
     with closing(server):
         server.start()
-        with SlowLink(server.port, bytes_per_s=MB) as link:
+        with SlowLink(server.port, bytes_per_s=120_000) as link:
             agent = Agent(
                 tmp_path / "device",
                 url=link.url,

@@ -121,6 +121,18 @@ def test_while_something_else_holds_the_lanes_back_nothing_is_measured(live):
     assert link.kept == {}
 
 
+def test_a_moment_between_two_recordings_is_no_gap_and_a_pause_is_one(live):
+    short, long = Link(live), Link(live)
+
+    for number in range(56):
+        short.step(is_busy=number % 4 != 3)
+    for number in range(56):
+        long.step(is_busy=number % 24 < 12)  # no turn ends before a gap of three seconds
+
+    assert short.way.learned.congestion_control == "cubic"
+    assert long.way.is_to_be_measured
+
+
 def test_where_the_owner_says_which_one_nothing_is_tried(live):
     link = Link(live)
     link.way.congestion_control = lambda _: "cubic"
