@@ -1,5 +1,7 @@
 """What `[[notify]]` says, at a server that runs: by the name of a device, and by the group of its token."""
 
+from typing import Any
+
 import httpx
 
 from ingest_server.auth.authentication import GROUP
@@ -18,7 +20,7 @@ tell_failed = false
 """
 
 
-def notify(client: httpx.Client, device: str) -> dict:
+def notify(client: httpx.Client, device: str) -> dict[str, Any]:
     return client.get(f"/v1/fleet/devices/{device}").json()["notify"]
 
 
