@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.contract.test_native import DATA, complete, create, digest_of, put
+from tests.support import readings
 from tests.support.ingest import ingest
 from tests.support.raw_http import Peer, serving
 
@@ -77,12 +78,12 @@ def test_a_create_says_whether_asking_by_digest_is_worth_the_hashing(client):
 def test_while_the_published_file_is_read_the_client_may_ask_again_or_send(client, server):
     published(client)
     standings = server.receiver.standings
-    standings._run, standings._trusted_for_s = "another", lambda: 0.0
+    readings.forget(standings)
     server.receiver.settings = server.receiver.settings.__class__(
         min_free_bytes=0, verify_wait_s=0.01
     )
 
-    with standings._reading:
+    with readings.taking_its_time(standings):
         answer = claim(client)
         assert (answer.status_code, answer.json()["state"]) == (202, "open")
         assert answer.headers["Retry-After"] == "1"

@@ -9,6 +9,7 @@ import pytest
 from edge_agent.core.upload import State
 from edge_agent.media.source import Source
 from edge_agent.send.digest_first import IN_VAIN, SMALL_BYTES, DigestFirst
+from tests.support import readings
 from tests.support.lane import scene
 from tests.support.link import Fault
 from upload_protocol.headers import UPLOADS_PATH
@@ -176,7 +177,7 @@ def test_while_the_server_reads_its_file_the_recording_waits_with_that_reason(st
     stage.lane.record("a.mp4", DATA)
     stage.lane.run()
     sent, receiver = stage.link.body_bytes, stage.server.receiver
-    receiver.standings._run, receiver.standings._trusted_for_s = "another", lambda: 0.0
+    readings.forget(receiver.standings)
     receiver.settings = replace(receiver.settings, verify_wait_s=0.01)
     forget(stage)
     recording = stage.lane.record("a.mp4", DATA)
@@ -185,7 +186,7 @@ def test_while_the_server_reads_its_file_the_recording_waits_with_that_reason(st
         wait = stage.lane.activity.waits.get(recording.id)
         return wait is not None and "reads a file" in wait.detail
 
-    with receiver.standings._reading:  # as if it took its time
+    with readings.taking_its_time(receiver.standings):
         stage.lane.run(until=is_told)
     receiver.settings = replace(receiver.settings, verify_wait_s=20.0)
     stage.lane.run()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ def found(name: bytes = b"a.mp4", inode: int = 7, **more: Any) -> Found:
     """Return a new file of one byte."""
     identity = Identity(device=1, inode=inode, length=1, mtime_ns=2, ctime_ns=3)
     return Found(path=b"/media/" + name, folder="", name="a.mp4", identity=identity, **more)
+
+
+@contextmanager
+def another_program(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to the store's file as another program has one; committed at the end."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
 
 
 def store_over(path: Path, clock: Clock) -> tuple[Store, Database]:

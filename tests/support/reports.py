@@ -110,6 +110,7 @@ class Reports:
         **endpoint: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.clock = VirtualClock()
         self.store = Store.open(folder / "state.db", clock=self.clock, boot_id="boot-1")
         self.activity = Activity()

@@ -9,7 +9,7 @@ from edge_agent.base.settings import WatchSettings
 from edge_agent.core.recording import Share
 from edge_agent.core.upload import State
 from edge_agent.media.folders import Folders
-from tests.support.agent_store import found, open_store
+from tests.support.agent_store import another_program, found, open_store
 from tests.support.requirements import require_root
 
 
@@ -76,7 +76,7 @@ def test_recordings_of_a_nameless_folder_and_of_one_of_another_name_are_those_of
             found(above + b"/c"),
         ]
     )
-    with store._database.transaction() as run:  # where they lie is not below /media here
+    with another_program(tmp_path / "agent.db") as run:  # where they lie is not below /media here
         run.execute("UPDATE recording SET path = substr(path, 8)")
 
     folders.adopt(store)

@@ -5,6 +5,7 @@ import pytest
 from edge_agent.core.upload import Event
 from edge_agent.report.holds import ROWS
 from edge_agent.store.recordings import Found, Identity
+from tests.support.agent_store import another_program
 from tests.support.reports import Reports
 
 
@@ -76,7 +77,7 @@ def test_what_is_forgotten_or_let_go_is_told_to_be_gone(server, agent):
     agent.run_for(10)
     settled = agent.store.advance(one, Event.SETTLED)
     agent.store.advance(settled, Event.SOURCE_OVERWRITTEN)
-    with agent.store._database.transaction() as run:
+    with another_program(agent.folder / "state.db") as run:
         run.execute("DELETE FROM recording WHERE id = ?", (other.id,))
     tell(agent)
 

@@ -6,6 +6,7 @@ from edge_agent.core.upload import Event
 from edge_agent.store import changes
 from edge_agent.store.recordings import Found, Identity, Store
 from edge_agent.store.schema import MIGRATIONS
+from tests.support.agent_store import another_program
 from tests.support.clock import VirtualClock
 
 
@@ -38,7 +39,7 @@ def test_each_recording_is_told_once_as_it_is_now_in_the_order_of_its_last_chang
 def test_no_number_comes_twice_though_the_newest_recording_is_forgotten(tmp_path):
     store = opened(tmp_path / "a.db")
     one, other = store.add([found("1.mp4"), found("2.mp4")])
-    with store._database.transaction() as run:
+    with another_program(tmp_path / "a.db") as run:
         run.execute("DELETE FROM recording WHERE id IN (?, ?)", (one.id, other.id))
     assert [one.is_gone for one in store.changes.after(0, 10)] == [True, True]
     before = store.changes.latest()
@@ -72,10 +73,10 @@ def test_what_an_older_version_remembered_is_told_from_the_first_on(tmp_path):
 
 def test_what_is_known_to_be_gone_has_a_bound(tmp_path):
     store = opened(tmp_path / "a.db")
-    with store._database.transaction() as run:
+    with another_program(tmp_path / "a.db") as run:
         run.execute("INSERT INTO gone VALUES (1, 'long ago'), (150000, 'lately')")
     [one] = store.add([found("1.mp4")])
-    with store._database.transaction() as run:
+    with another_program(tmp_path / "a.db") as run:
         run.execute("DELETE FROM recording WHERE id = ?", (one.id,))
 
     assert [change.id for change in store.changes.after(0, 10)] == ["lately", one.id]

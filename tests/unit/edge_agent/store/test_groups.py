@@ -7,8 +7,7 @@ import pytest
 from edge_agent.core.groups import Role
 from edge_agent.core.upload import PENDING, Event, State
 from edge_agent.store.groups import adopt_all
-from edge_agent.store.recordings import Store
-from tests.support.agent_store import found, plans, statements
+from tests.support.agent_store import another_program, found, plans, statements, store_over
 from tests.support.clock import VirtualClock
 from upload_protocol.digests import Digest
 from upload_protocol.messages import Receipt
@@ -22,11 +21,11 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
-    made = Store.open(tmp_path / "agent.db", clock=clock, boot_id="boot")
-    made.groups.quiet_s = QUIET_S
-    yield made
-    made.close()
+def opened(path, clock):
+    store, database = store_over(path, clock)
+    store.groups.quiet_s = QUIET_S
+    yield store, database
+    store.close()
 
 
 def add(store, *names, **more):
@@ -127,9 +126,9 @@ def test_a_receipt_has_its_group_looked_at_and_outlives_its_recording(store, dat
 
 
 @pytest.fixture
-def database_of(store):
+def database_of(path):
     def run(sql):
-        with store._database.transaction() as connection:
+        with another_program(path) as connection:
             connection.execute(sql)
 
     return run
@@ -204,11 +203,6 @@ def test_what_is_small_is_found_by_index_whatever_waits_before_it(store, databas
     assert len(on_recordings) == 2
     assert any("USING INDEX recording_small (state=? AND turn" in step for step in on_recordings)
     assert any("USING INDEX recording_ahead (state=? AND turn" in step for step in on_recordings)
-
-
-@pytest.fixture
-def database(store):
-    return store._database
 
 
 def test_groups_of_which_nothing_is_remembered_are_forgotten_from_the_oldest(store, database_of):

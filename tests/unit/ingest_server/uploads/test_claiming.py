@@ -10,6 +10,7 @@ import pytest
 from ingest_server.core.errors import Refused
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.earlier import MOST_NAMES
+from tests.support import readings
 from tests.support.core_site import CoreSite, InThread, new_key, on_all_stores, on_disk
 from tests.support.faulty_blobs import failing
 from tests.support.present import present
@@ -38,9 +39,7 @@ def uploads(site: CoreSite) -> int:
 
 
 def forget_readings(site: CoreSite) -> None:
-    """As after a restart, long after: nobody can vouch for what is published."""
-    site.receiver.standings._trusted_for_s = lambda: 0.0
-    site.receiver.standings._run = "another"
+    readings.forget(site.receiver.standings)
 
 
 def damage(site: CoreSite, published_as: str) -> None:
@@ -122,7 +121,7 @@ def test_while_the_file_is_read_the_upload_takes_bytes_and_the_same_request_tell
     site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
     key = new_key()
 
-    with site.receiver.standings._reading:  # as if it took its time
+    with readings.taking_its_time(site.receiver.standings):
         status, _, pending = asked(site, key=key)
         assert (status.state, pending) == ("open", Pending(1.0))
         assert site.put(status.id, 0, DATA[:10]).received.total == 10
@@ -142,7 +141,7 @@ def test_a_key_that_comes_with_another_digest_is_never_answered_with_the_first_o
     site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
     key = new_key()
 
-    with site.receiver.standings._reading:  # as if it took its time
+    with readings.taking_its_time(site.receiver.standings):
         status, _, pending = asked(site, key=key)
         assert pending is not None
         running = site.store.live.pin(status.id).reading

@@ -16,6 +16,7 @@ from ingest_server.storage.files.parts import FileBlobs
 from ingest_server.upkeep.scrub import Report, Scrub
 from ingest_server.uploads.completion import Pending
 from ingest_server.uploads.earlier import MOST_NAMES
+from tests.support import readings
 from tests.support.core_site import CoreSite, InThread
 from tests.support.faulty_blobs import failing
 from tests.support.present import present
@@ -156,7 +157,7 @@ def test_a_status_of_a_file_that_must_be_read_says_so_and_gets_it_read(site):
     first = site.upload(DATA)
     where(site, first.published_as).chmod(0o600)
 
-    with site.receiver.standings._reading:  # as if it took its time
+    with readings.taking_its_time(site.receiver.standings):
         status = site.receiver.status("cam", first.upload_id)
 
     assert (status.state, status.receipt) == ("verifying", None)
@@ -310,7 +311,7 @@ def test_reading_an_earlier_file_is_pending_and_goes_on(tmp_path):
     site.receiver.settings = replace(site.receiver.settings, verify_wait_s=0.01)
     live = site.store.live
 
-    with site.receiver.standings._reading:  # as if it took its time
+    with readings.taking_its_time(site.receiver.standings):
         upload, answer = claim(site)
         assert isinstance(answer, Pending)
         site.put(upload, 0, DATA[:10])  # it still takes bytes
@@ -479,7 +480,7 @@ def test_retention_leaves_a_file_that_somebody_edited_in_place(site):
 def test_nobody_waits_for_the_reading_of_another_file(site):
     first = site.upload(DATA)
 
-    with site.receiver.standings._reading:  # of another file, as if it took its time
+    with readings.taking_its_time(site.receiver.standings):  # of another file
         assert site.upload(DATA) == first
         upload = site.create(length=len(DATA))
         site.put(upload, 0, DATA)
