@@ -6,7 +6,7 @@ What a report says is in `report_document`, when one goes out in `core/report_pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -20,21 +20,19 @@ from edge_agent.base.errors import (
     ServerBusyError,
     StoreError,
 )
-from edge_agent.base.helper import only_helps
 from edge_agent.core.backoff import BackoffPolicy
 from edge_agent.core.report_pace import ReportPace, ReportTiming
 from edge_agent.report.command_port import CommandPort
 from edge_agent.report.holds import Standing
+from edge_agent.report.report_answers import PARTS, ReportAnswers
 from edge_agent.report.report_document import Draft
-from edge_agent.report.report_parts import VIA, Look, ReportParts
+from edge_agent.report.report_parts import Look, ReportParts
 from edge_agent.report.server_line import ServerLine
-from edge_agent.report.server_port import ReportAnswer, ReportServer
-from edge_agent.store.outbox import OutboxEvent
+from edge_agent.report.server_port import ReportServer
 from edge_agent.store.recordings import Store
 
 log = structlog.get_logger(__name__)
 
-_PARTS = frozenset({"info", "state", "files", "reported"})
 _ASLEEP_S = 3600.0
 _OLDER_SERVER_S = 3600.0
 """Until an older server is asked again: it may have been upgraded."""
@@ -89,16 +87,12 @@ class ServerReports:
         self._clock = clock
         self._head = {"device": device_id, "boot_id": boot_id, "run_id": run_id}
         self._jitter = jitter
-        self._port = port
         self._pace = ReportPace(timing or ReportTiming())
         self._seq = 0
         self._failures = 0
         self._is_older = False
         self._is_answered = False
-        self._commands: frozenset[bytes] = frozenset()
-        """Those of the last answer."""
-        self._desired: bytes | None = None
-        """The last one that was passed on."""
+        self._answers = ReportAnswers(self._outbox, self._parts, self._pace, port)
 
     def wake(self) -> None:
         """Say that something has changed; returns at once."""
@@ -117,7 +111,7 @@ class ServerReports:
 
     def tell_all(self) -> None:
         """Tell everything again, soon."""
-        self._parts.told.forget(_PARTS)
+        self._parts.told.forget(PARTS)
         self.hurry()
 
     def tell_every(self, interval_s: float) -> None:
@@ -191,8 +185,6 @@ class ServerReports:
         now_s = self._clock.now_s()
         return min(self._pace.wait_s(now_s), self._parts.holds.wait_s(now_s))
 
-    # --- telling it -------------------------------------------------------------------------------
-
     def _tell(self, look: Look, next_s: float) -> None:
         self._pace.begin()
         used_before = self._line.used_bytes
@@ -220,7 +212,7 @@ class ServerReports:
         self._parts.told.note(look.parts, now_s)
         if self._parts.taken(look, answer.run):
             self._pace.hurry()
-        self._hear(look, answer)
+        self._answers.hear(look, answer)
         if next_s > KEPT_S:
             self._line.rest()
 
@@ -282,54 +274,6 @@ class ServerReports:
         if self._pace.next_s() > KEPT_S:
             self._line.rest()
         return max(holds.wait_s(now_s), self._pace.affordable_in_s(now_s))
-
-    # --- what comes back --------------------------------------------------------------------------
-
-    def _hear(self, look: Look, answer: ReportAnswer) -> None:
-        """Do what the answer says; each of it may fail, and comes again with the next answer."""
-        settled = 0
-        with only_helps("events to the server", instead="they are told again"):
-            settled = self._settle(look.events, answer.through)
-        holds = self._parts.holds
-        if look.asks_holds:
-            holds.hear(None if answer.holds is None else Standing(*answer.holds))
-        if look.is_news:
-            holds.changed()
-        if (
-            "info" in answer.want
-            and "info" not in look.parts
-            and self._parts.trial.may_have("info")
-        ):
-            holds.is_asked = True  # it has forgotten this device
-        if self._port is not None:
-            with only_helps("commands from the server", instead="the server repeats them"):
-                self._take(self._port, look, answer)
-        trial = self._parts.trial
-        wanted = {one for one in (answer.want & _PARTS) - look.parts.keys() if trial.may_have(one)}
-        self._parts.told.forget(wanted)
-        if wanted or trial.is_seeking or (look.has_more and (settled or look.acks)):
-            self._pace.hurry()
-
-    def _settle(self, events: Iterable[OutboxEvent], through: int | None) -> int:
-        """Forget the events that the server has; return how many these are."""
-        has = {one.seq: None for one in events if through is not None and one.seq <= through}
-        if has:
-            self._outbox.settle(has)
-        return len(has)
-
-    def _take(self, port: CommandPort, look: Look, answer: ReportAnswer) -> None:
-        if look.acks:
-            port.told(VIA, look.acks)
-        for command in answer.commands:
-            port.take(command, VIA, now_s=answer.now.timestamp())
-        if answer.desired is not None and answer.desired != self._desired:
-            port.desire(answer.desired, VIA)
-            self._desired = answer.desired
-        if not self._commands.issuperset(
-            answer.commands
-        ):  # one that is repeated waits for its answer
-            self._pace.hurry()
-        self._commands = frozenset(answer.commands)
 
 
 def _nobody() -> None:
