@@ -12,8 +12,8 @@ from psycopg import sql
 from ingest_server.core.errors import StateError
 from ingest_server.storage.postgres import connections
 from ingest_server.storage.postgres.connections import Connection
+from ingest_server.storage.postgres.tables import make_tables
 from ingest_server.storage.postgres.text import without_password
-from ingest_server.storage.postgres.transactions import make_tables
 
 _LOCK = 0x63617272
 
