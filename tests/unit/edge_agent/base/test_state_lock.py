@@ -1,0 +1,33 @@
+"""One agent has a state folder at a time."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from edge_agent.base.state_lock import AlreadyRunningError, StateDirError, StateLock
+
+
+def test_a_second_agent_is_told_who_has_the_state_folder(tmp_path):
+    first = StateLock(tmp_path / "state")
+
+    with pytest.raises(AlreadyRunningError, match=rf"\(pid {os.getpid()}\)"):
+        StateLock(tmp_path / "state")
+    first.close()
+
+    StateLock(tmp_path / "state").close()
+
+
+def test_the_lock_ends_with_its_process(tmp_path):
+    code = f"import os; from edge_agent.base.state_lock import *; from pathlib import Path; StateLock(Path({str(tmp_path)!r})); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
+
+    StateLock(tmp_path).close()
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StateDirError, match="cannot be used by this user: Not a directory"):
+        StateLock(tmp_path / "file" / "state")
