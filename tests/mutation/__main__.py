@@ -32,7 +32,7 @@ MOST_SURVIVORS = 0.10
 """Of those that change what the program does."""
 
 _CORE = ("plan", "lane_count", "state_table")
-_WATCHER = ("watcher", "vanishing", "pauses", "versions")
+_WATCHER = ("scan", "watched_folder", "watcher", "vanishing", "pauses", "versions")
 AGENT = (
     ("unit/edge_agent/core", *(f"properties/test_{one}.py" for one in _CORE)),
     (

@@ -1,106 +1,19 @@
-"""The watcher against real files, in virtual time: hints are given by the test."""
-
-from __future__ import annotations
+"""A recording from first sight to settled, over restarts, storms of hints and full disks."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from edge_agent.base.errors import StoreError
 from edge_agent.base.reasons import ProblemCode, Reason
 from edge_agent.core.recording import Recording
-from edge_agent.core.schedule import PriorityRule
 from edge_agent.core.stability import Writer
 from edge_agent.core.upload import State
-from edge_agent.media.folder import NameRules
 from edge_agent.media.lease import LeaseProbe
 from edge_agent.media.removal import PREFIX
-from edge_agent.media.scan import Scan, is_gone
 from edge_agent.report.waiting import blocking
-from edge_agent.store import priorities
 from edge_agent.store.recordings import Store
-from tests.support.rim import StillClock, WatchedFolder, watched_folder
-
-# --- what is a recording --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "is_taken"),
-    [
-        (b"a.mp4", True),
-        (b"DJI_0001.MP4", True),
-        (b"caf\xe9.mp4", True),
-        (b"a\nb.mp4", True),
-        (b".mp4", False),
-        (b".hidden.mp4", False),
-        (b"a.mp4.tmp", False),
-        (b"a.mp4.part", False),
-        (b"~a.mp4", False),
-        (b"a.exe", False),
-        (b"amp4", False),
-    ],
-)
-def test_patterns_decide_by_name_upper_or_lower_case_alike(name, is_taken):
-    rules = NameRules(["*.mp4"], ["*.tmp", "*.part", "~*"])
-
-    assert rules.take(name) is is_taken
-
-
-def test_only_regular_files_inside_the_folder_are_found(tmp_path):
-    (tmp_path / "root/sub/.trash").mkdir(parents=True)
-    (tmp_path / "root/lost+found").mkdir()
-    (tmp_path / "outside").mkdir()
-    for name in ("a.mp4", "sub/b.mp4", "sub/.trash/c.mp4", "lost+found/d.mp4"):
-        (tmp_path / "root" / name).write_bytes(b"x")
-    (tmp_path / "outside/e.mp4").write_bytes(b"x")
-    (tmp_path / "root/link.mp4").symlink_to(tmp_path / "outside/e.mp4")
-    (tmp_path / "root/linked").symlink_to(tmp_path / "outside")
-    os.mkfifo(tmp_path / "root/fifo.mp4")
-    root = os.fsencode(tmp_path / "root")
-
-    every = {path for path, _ in Scan(root, NameRules(["*"], []), recursive=True)}
-    flat = {path for path, _ in Scan(root, NameRules(["*"], []), recursive=False)}
-
-    assert every == {root + b"/a.mp4", root + b"/sub/b.mp4"}
-    assert flat == {root + b"/a.mp4"}
-
-
-def test_what_is_on_its_way_out_is_no_recording_and_whoever_put_it_there_is_told(folder):
-    leaving = folder.write("day/.edge-agent-leaving-a.mp4")
-    told: list[bytes] = []
-    folder.watcher.on_aside = told.extend
-
-    folder.look()
-
-    assert set(told) == {os.fsencode(leaving)}
-    assert folder.states() == {}
-
-
-def test_a_folder_swapped_for_a_link_takes_its_recordings_away(folder, tmp_path):
-    recording = folder.write("day/a.mp4")
-    folder.settle()
-    recording.parent.rename(tmp_path / "moved")
-    recording.parent.symlink_to(tmp_path / "moved")
-
-    folder.settle()
-
-    assert folder.states() == {"a.mp4": State.FAILED}
-
-
-def test_a_file_is_gone_only_if_its_own_file_system_is_there_to_say_so(tmp_path):
-    device = tmp_path.stat().st_dev
-    present = tmp_path / "a"
-    present.write_bytes(b"")
-
-    assert not is_gone(os.fsencode(present), device)
-    assert is_gone(os.fsencode(tmp_path / "b"), device)
-    assert is_gone(os.fsencode(tmp_path / "no/such/folder/b"), device)
-    assert not is_gone(os.fsencode(tmp_path / "b"), device + 1)
-
-
-# --- from first sight to settled ------------------------------------------------------------
+from tests.support.rim import StillClock, WatchedFolder
 
 
 def test_a_quiet_file_settles_and_wakes_the_sender(folder):
@@ -202,9 +115,6 @@ def test_a_temporary_name_is_taken_up_when_it_becomes_the_final_one(folder):
     assert folder.states() == {"a.mp4": State.STABLE}
 
 
-# --- restarts and scale ---------------------------------------------------------------------
-
-
 def test_a_restart_goes_on_where_it_was(folder):
     with (folder.media / "a.mp4").open("wb") as camera:
         camera.write(b"x")
@@ -295,94 +205,3 @@ def test_hints_in_a_storm_cost_a_bounded_number_of_scans(folder):
         folder.clock.now += 0.01
 
     assert 10 <= len(scans) <= 21
-
-
-# --- the folder itself ----------------------------------------------------------------------
-
-
-def test_a_missing_folder_is_a_reason_and_nothing_is_marked_vanished(folder):
-    folder.write("a.mp4")
-    folder.settle()
-    folder.media.rename(folder.media.with_name("pulled"))
-    folder.settle()
-    during = (folder.only().state, set(folder.activity.problems))
-    folder.media.with_name("pulled").rename(folder.media)
-
-    folder.settle()
-
-    assert during == (State.STABLE, {ProblemCode.SOURCE_MISSING})
-    assert folder.only().state is State.STABLE
-    assert folder.activity.problems == frozenset()
-
-
-def test_a_folder_that_is_missing_at_the_start_is_waited_for(tmp_path):
-    with watched_folder(tmp_path) as folder:
-        folder.media.rmdir()
-        folder.settle()
-        missing = set(folder.activity.problems)
-        folder.write("a.mp4")
-
-        folder.settle()
-
-        assert missing == {ProblemCode.SOURCE_MISSING}
-        assert folder.only().state is State.STABLE
-
-
-def test_a_link_to_the_folder_is_resolved(tmp_path):
-    (tmp_path / "card").mkdir()
-    (tmp_path / "media").symlink_to(tmp_path / "card")
-    with watched_folder(tmp_path) as folder:
-        folder.write("a.mp4")
-
-        folder.settle()
-
-        assert folder.only().path == os.fsencode(tmp_path / "card/a.mp4")
-        assert folder.only().folder == ""
-
-
-def test_other_patterns_count_from_the_next_scan(folder):
-    folder.write("a.qqq")
-    folder.settle()
-    before = folder.states()
-
-    folder.folder.reconfigure(folder.settings.model_copy(update={"patterns": ("*.qqq",)}))
-    folder.watcher.wake()
-    folder.settle()
-
-    assert before == {}
-    assert folder.states() == {"a.qqq": State.STABLE}
-
-
-def test_a_recording_that_is_moved_to_the_urgent_ones_becomes_urgent(tmp_path):
-    with watched_folder(tmp_path) as folder:
-        priorities.apply(folder.store, [PriorityRule("event/*", 10)])
-        folder.write("a.mp4")
-        folder.settle()
-        before = folder.only().priority
-        (folder.media / "event").mkdir()
-        (folder.media / "a.mp4").rename(folder.media / "event/a.mp4")
-        folder.settle()
-
-        assert (before, folder.only().priority) == (0, 10)
-
-
-def test_what_is_there_for_one_look_is_no_problem_and_what_two_find_is_one(folder):
-    seen = []
-    folder.activity.subscribe(lambda: seen.append(folder.activity.problems))
-    for _ in range(5):
-        passing = folder.write("status.json.new")
-        folder.watcher.wake()
-        folder.watcher.step(folder.clock.now)
-        passing.unlink()
-        folder.pass_time(3.0)
-    passed_by = set().union(*seen)
-    folder.write("status.json.new")
-    folder.watcher.wake()
-    folder.pass_time(5.0)
-    stands = folder.activity.problems
-    (folder.media / "status.json.new").unlink()
-    folder.watcher.wake()
-    folder.pass_time(5.0)
-
-    assert (passed_by, stands) == (set(), {ProblemCode.LEFT_OUT})
-    assert folder.activity.problems == set()
