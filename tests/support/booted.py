@@ -79,15 +79,11 @@ class Booted:
         assert done.returncode == code, f"{script}\n{done.stdout}"
         return done.stdout
 
-    def command(self, *variables: str) -> list[str]:
-        """Return what starts a command of root's there, with *variables*, each ``NAME=value``."""
+    def _done(self, script: str, input_: str) -> subprocess.CompletedProcess[str]:
         enter = ["nsenter", f"--target={self._leader}", "--all", "--", "/usr/bin/env", "-i"]
         where = ["HOME=/root", "LANG=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-        return [*enter, *where, *variables]
-
-    def _done(self, script: str, input_: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.command("DEBIAN_FRONTEND=noninteractive"), "sh", "-c", script],
+            [*enter, *where, "DEBIAN_FRONTEND=noninteractive", "sh", "-c", script],
             input=input_,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -2,15 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.booted import booted
-from tests.support.debian_roots import debian_root
 from tests.support.pages import ROOT, Block, adapted, blocks, of_stage
 from tests.support.processes import wait_for
 from tests.support.recordings import make_recording
@@ -19,30 +17,33 @@ from tests.support.requirements import require, require_root
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 PAGES = of_stage("clone")
-NEEDED = ("git", "make", "python3-venv")
-"""As the tutorial has it."""
-INDEX = ("PIP_CERT", "PIP_INDEX_URL", "HTTPS_PROXY")
-"""What tells pip on this machine where packages are."""
+NAMES = {"REPOSITORY": str(ROOT), "holiday.mp4": "media/holiday.mp4"}
 PASSWORD = "correct horse battery\n"
 _TOLD = re.compile(r"\d\d:\d\d:\d\d  ")
 """How a line begins that `make run` prints when something happens."""
-_ALONE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net"]
+_ALONE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 class Desk:
     """A machine on which nothing else runs, with a first terminal and a second one.
 
     Args:
-        folder: where the clone is to be, as the tests see it.
-        enter: the command that starts another one there.
-        home: the folder as that one sees it.
-        repository: what is cloned, as that one sees it.
+        has_network: whether what is to be installed can be fetched.
     """
 
-    def __init__(self, folder: Path, enter: list[str], home: Path, repository: Path) -> None:
+    def __init__(self, folder: Path, *, has_network: bool) -> None:
+        require_root()
         self.folder, self.clone = folder, folder / "edge-uploader"
-        self._enter, self._home = enter, home
-        self._names = {"REPOSITORY": str(repository), "holiday.mp4": "media/holiday.mp4"}
+        self._has_network = has_network
+        script = "ip link set lo up; echo made; exec sleep infinity"
+        alone = _ALONE if has_network else [*_ALONE, "--net"]
+        self._holder = subprocess.Popen(
+            [*alone, "sh", "-ec", script], stdout=subprocess.PIPE, text=True
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == "made\n"
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
+        self._enter = ["nsenter", "--target", children.split()[0], "--mount", "--net", "--pid"]
         self._terminal = folder / "first-terminal"
         self._terminal.touch()
         self._seen = 0
@@ -52,8 +53,8 @@ class Desk:
         """Type what a block says."""
         self._seen = len(self._terminal.read_text())
         for command in block.commands():
-            where = self._home / "edge-uploader" if self.clone.exists() else self._home
-            script = f"cd {where} && {adapted(command, self._names)}"
+            where = self.clone if self.clone.exists() else self.folder
+            script = f"cd {where} && {adapted(command, NAMES)}"
             shell = [*self._enter, "bash", "-euc", script]
             is_first = block.verb == "run in the background"
             with self._terminal.open("ab") as terminal:
@@ -72,11 +73,18 @@ class Desk:
             assert typed.returncode == 0, (
                 f"$ {command}\n{said.decode()}{self._terminal.read_text()}"
             )
-            if command.startswith("git clone"):
-                self.cloned()
+            if command.startswith("git clone") and not self._has_network:
+                self._bring_what_would_be_installed()
 
-    def cloned(self) -> None:
-        """Do what is to be done before anything is started."""
+    def _bring_what_would_be_installed(self) -> None:
+        environment = self.clone / ".venv"
+        environment.mkdir()
+        for one in Path(sys.prefix).iterdir():
+            (environment / one.name).symlink_to(one)
+        later = (self.clone / "pyproject.toml").stat().st_mtime + 3600
+        (environment / ".installed-run").unlink(missing_ok=True)
+        (environment / ".installed-run").touch()
+        os.utime(environment / ".installed-run", (later, later))
 
     def wait_for_line(self, line: str) -> None:
         """Wait until the first terminal shows such a line; figures, names and places are others."""
@@ -90,48 +98,18 @@ class Desk:
             raise
 
     def close(self) -> None:
-        if self._first is not None:
-            self._first.communicate(timeout=30)
-
-
-class Alone(Desk):
-    """This machine, without its network and with what would be installed, where nothing else runs."""
-
-    def __init__(self, folder: Path) -> None:
-        require_root()
-        script = "ip link set lo up; echo made; exec sleep infinity"
-        self._holder = subprocess.Popen(
-            [*_ALONE, "sh", "-ec", script], stdout=subprocess.PIPE, text=True
-        )
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "made\n"
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
-        enter = ["nsenter", "--target", children.split()[0], "--mount", "--net", "--pid"]
-        super().__init__(folder, enter, folder, ROOT)
-
-    def cloned(self) -> None:
-        environment = self.clone / ".venv"
-        environment.mkdir()
-        for one in Path(sys.prefix).iterdir():
-            (environment / one.name).symlink_to(one)
-        later = (self.clone / "pyproject.toml").stat().st_mtime + 3600
-        (environment / ".installed-run").unlink(missing_ok=True)
-        (environment / ".installed-run").touch()
-        os.utime(environment / ".installed-run", (later, later))
-
-    def close(self) -> None:
         self._holder.kill()
         self._holder.wait()
         assert self._holder.stdout is not None
         self._holder.stdout.close()
-        super().close()
+        if self._first is not None:
+            self._first.communicate(timeout=30)
 
 
-@pytest.fixture
-def at_home(tmp_path):
+def desk(folder: Path, *, has_network: bool) -> Iterator[Desk]:
     for program in ("unshare", "nsenter", "git", "make", "mosquitto"):
         require(program)
-    one = Alone(tmp_path)
+    one = Desk(folder, has_network=has_network)
     try:
         yield one
     finally:
@@ -139,21 +117,13 @@ def at_home(tmp_path):
 
 
 @pytest.fixture
-def fresh_machine(tmp_path):
-    """A Debian that has just been installed and booted, with what the tutorial says that it needs."""
-    root = debian_root("amd64", "bookworm", *NEEDED)
-    with booted(root, tmp_path / "machine", "eu-tutorial") as machine:
-        home = machine.files / "root"
-        subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, home / "project"], check=True)
-        for way_out in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt"):
-            shutil.copy(way_out, f"{machine.files}{way_out}")
-        reach = [f"{name}={os.environ[name]}" for name in INDEX if name in os.environ]
-        desk = Desk(home, machine.command(*reach), Path("/root"), Path("/root/project"))
-        try:
-            yield desk
-        finally:
-            machine.ask("pkill -INT -f demo")
-            desk.close()
+def at_home(tmp_path):
+    yield from desk(tmp_path, has_network=False)
+
+
+@pytest.fixture
+def from_nothing(tmp_path):
+    yield from desk(tmp_path, has_network=True)
 
 
 def follow(one: Desk, page: str) -> None:
@@ -179,6 +149,5 @@ def test_a_page_for_newcomers_is_followed_word_for_word(at_home, page):
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(1800)
-def test_the_tutorial_is_followed_on_a_machine_that_was_just_installed_and_booted(fresh_machine):
-    follow(fresh_machine, "docs/tutorial.md")
+def test_the_tutorial_is_followed_on_a_machine_that_has_to_install_everything(from_nothing):
+    follow(from_nothing, "docs/tutorial.md")
