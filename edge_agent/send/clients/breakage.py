@@ -51,6 +51,8 @@ def what_broke(error: Exception) -> tuple[TransportError, bool]:
         ), False
     if "receive buffer too long" in lowered:
         return LinkDownError("the head of the answer is longer than any of an ingest server"), False
+    if "without sending a response" in lowered:
+        return LinkDownError("the connection ended before an answer came"), False
     kind = type(error).__name__
     kind, text = _IN_WORDS.get(kind, kind), text.rstrip(".")
     return LinkDownError(f"{kind}: {text}" if text else kind), False

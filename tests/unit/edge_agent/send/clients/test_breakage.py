@@ -47,7 +47,7 @@ def test_what_a_library_says_for_itself_is_said_for_a_person(said, plain):
         (httpx.ReadTimeout("timed out"), "no answer in time: timed out"),
         (
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
-            "the answer broke off, or is not HTTP: Server disconnected without sending a response",
+            "the connection ended before an answer came",
         ),
         (httpx.ReadError(""), "the connection broke"),
     ],
