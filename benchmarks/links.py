@@ -76,7 +76,12 @@ def _chosen() -> argparse.Namespace:
     add = parser.add_argument
     add("--case", action="append", help="may be repeated; default: all")
     add("--peer", action="append", choices=PEERS, help="may be repeated; default: all")
-    add("--cc", action="append", choices=("cubic", "bbr", "measured"), help="default: cubic, and bbr for us")
+    add(
+        "--cc",
+        action="append",
+        choices=("cubic", "bbr", "measured"),
+        help="default: cubic, and bbr for us",
+    )
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="default: 1 2 3")
     add("--jobs", type=int, default=1, help="runs at once (default: 1)")
     add("--traces", type=Path, default=os.environ.get(_TRACES), metavar="DIR",
