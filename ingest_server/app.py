@@ -99,6 +99,7 @@ def make_app(
         cors_origins=settings.cors_origins,
     )
     audit = audit or Audit(None, clock.now_utc)
+    origins = frozenset(one.lower() for one in settings.cors_origins)
     doorkeeper = AuthenticationGate(clock, audit, takes_claims=desk is not None)
     operators = operators or Operators(auth, None)
     middleware = EachRequest(
@@ -107,14 +108,13 @@ def make_app(
         is_stopping,
         files,
         observer,
-        pages=registry.Pages(
-            settings.compat, frozenset(one.lower() for one in settings.cors_origins)
-        ),
+        pages=registry.Pages(settings.compat, origins),
         admission=admission or UNBOUNDED,
         doorkeeper=doorkeeper,
         contacts=contacts,
         operators=operators,
         public_url=settings.public_url,
+        origins=origins,
     )
     app = _App(middleware=[middleware])
     app.add_error_handler(Exception, answer_bug)

@@ -23,7 +23,7 @@ from ingest_server.front.tls import CLIENT_NAME
 from ingest_server.openapi import document
 from ingest_server.page import files as page
 from ingest_server.page import session
-from ingest_server.protocols import native
+from ingest_server.protocols import cors, native
 from ingest_server.protocols.compat import registry
 from ingest_server.protocols.files import Files
 from ingest_server.protocols.refusals import NO_RESOURCE
@@ -59,9 +59,11 @@ class EachRequest:
         contacts: Contacts | None,
         operators: Operators,
         public_url: str | None,
+        origins: frozenset[str],
     ) -> None:
         self._operators = operators
         self._public_url = public_url
+        self._origins = origins
         self._doorkeeper = doorkeeper
         self._contacts = contacts
         self._admission = admission
@@ -137,9 +139,23 @@ class EachRequest:
             operator = req.context.operator = self._admit_operator(req)
             admitted.now_for(lambda: self._operators.ask_again(operator))
             return operator.caller
+        self._refuse_foreign_page(req)
         caller = self._authenticated(req)
         admitted.now_for(lambda: self._auth.ask_again(caller), caller.groups)
         return caller
+
+    def _refuse_foreign_page(self, req: falcon.Request) -> None:
+        """Refuse what a page of another site has a browser send that needs no token to come in.
+
+        A form, or a body of plain text, is sent without asking first (the Fetch standard's simple requests):
+        that nobody may read the answer would not keep it from being an upload.
+
+        Raises:
+            Refused: ``forbidden``.
+        """
+        comes_in_anyhow = self._operators.is_open or req.env.get(CLIENT_NAME) is not None
+        if comes_in_anyhow and not cors.allows(self._origins, req.get_header("Origin")):
+            session.visit_of(req, self._public_url).refuse_foreign()
 
     def _admit_operator(self, req: falcon.Request) -> Operator:
         has_token = req.get_header("Authorization") is not None

@@ -53,6 +53,11 @@ def is_preflight(req: falcon.Request) -> bool:
     )
 
 
+def allows(origins: frozenset[str], origin: str | None) -> bool:
+    """Whether the operator named the page that *origin* stands for; *origins*: lower case."""
+    return origin is not None and (ANY in origins or origin.lower() in origins)
+
+
 def allow(
     req: falcon.Request, resp: falcon.Response, origins: frozenset[str], rules: CorsRules
 ) -> None:
@@ -61,7 +66,7 @@ def allow(
         return
     resp.append_header("Vary", "Origin")
     origin = req.get_header("Origin")
-    if origin is None or (ANY not in origins and origin.lower() not in origins):
+    if origin is None or not allows(origins, origin):
         return
     resp.set_header("Access-Control-Allow-Origin", origin)
     resp.set_header("Access-Control-Expose-Headers", rules.exposed)

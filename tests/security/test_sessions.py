@@ -17,6 +17,9 @@ from tests.support.visitors import OURS, PASSWORD, add_user, log_in, visitor
 
 ANYWHERE = "/v1/fleet/nowhere"
 """There is nothing, which only who may ask is told."""
+PAGE = "https://app.example"
+"""One that the operator lets upload."""
+TUS = {"Tus-Resumable": "1.0.0"}
 LOGIN = {"user": "anna", "password": PASSWORD}
 
 
@@ -30,7 +33,9 @@ def site(tmp_path):
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    with secured(tmp_path_factory.mktemp("open"), auth={"mode": "open"}) as found:
+    protocols = {"cors_origins": [PAGE], "compat": ["drf"]}
+    folder = tmp_path_factory.mktemp("open")
+    with secured(folder, auth={"mode": "open"}, protocols=protocols) as found:
         yield found
 
 
@@ -339,6 +344,38 @@ class TestOpenMode:
             answer = opened.client().get(ANYWHERE, headers={"Sec-Fetch-Site": site})
 
             assert answer.status_code == 403
+
+    @pytest.mark.parametrize(
+        "marks",
+        [
+            {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+        ],
+    )
+    def test_row_28_a_page_of_another_site_uploads_nothing(self, opened, marks):
+        # What a browser sends without asking first: plain text, and a form with a file.
+        page = opened.client()
+        text = page.post(
+            "/files/", content=b"text", headers={"Content-Type": "text/plain", **marks}
+        )
+        form = page.post(
+            "/compat/drf/upload", files={"file": ("a.html", b"<script>")}, headers=marks
+        )
+        report = page.post("/v1/report", content=b"{}", headers=marks)
+
+        assert [one.status_code for one in (text, form, report)] == [403, 403, 403]
+        assert page.get("/v1/uploads").json()["uploads"] == []
+        assert opened.published() == {}
+
+    @pytest.mark.parametrize("marks", [{}, {"Sec-Fetch-Site": "none"}, {"Origin": PAGE}])
+    def test_a_program_and_a_page_that_the_operator_named_upload(self, opened, marks):
+        length = {"Upload-Length": "5"}
+        made = opened.client().post("/files/", headers={**TUS, **length, **marks})
+
+        assert made.status_code == 201
+        assert opened.client().delete(made.headers["Location"], headers=TUS).status_code == 204
 
     @pytest.mark.parametrize("path", [ANYWHERE, "/v1/session"])
     def test_row_28_a_name_of_somebody_elses_for_this_machine_is_refused(self, opened, path):
