@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", document.PATH, headers.CA_PATH})
 """What is answered to anybody, whatever state the server is in."""
+ASK_TOO_MUCH = frozenset({"too-many-requests", "server-busy"})
+"""What refuses a request, before it is let in, for how many there are."""
 PRIVATE_PATHS = frozenset({"/metrics", "/version"})
 """What only `metrics_listener` has: on this listener there is nothing, for anybody, not even a 401."""
 STOPPING_RETRY_S = 5.0
@@ -117,7 +119,8 @@ class EachRequest:
         req.context.admitted = self._admission.admit(
             caller.device,
             has_too_many=asked is not None and asked.has_too_many,
-            is_upload=is_upload(
+            is_upload=(asked is None or not asked.is_small)
+            and is_upload(
                 req.method,
                 req.content_length,
                 req.content_type,
@@ -184,6 +187,8 @@ class EachRequest:
         """Give its place to the next, and log its line."""
         if req.context.admitted is not None:
             req.context.admitted.leave()
+        elif ASKED in req.env and req.context.refused in ASK_TOO_MUCH:
+            req.env[ASKED].asks_too_much = True
         self._files.end(req, resp)
         registry.end(req, resp)
         caller, body = req.context.caller, req.context.body

@@ -1,11 +1,14 @@
 """How many requests run at once: uploads up to their number, and always room for all others.
 
-Five kinds of request, by what they cost:
+Six kinds of request, by what they cost:
 
 * an **upload** carries a body that comes as fast as its sender's link, so it may hold a thread for
   hours. There are as many as configured, three quarters of them for one device at most; one more is
-  refused at once (503, 429), which its client answers by waiting, while a queue would look to it like
+  refused (503, 429), which its client answers by waiting, while a queue would look to it like
   a dead link;
+* a **small upload** brings no more than `GATHERED_BYTES`, which are here when its head is: it waits for nobody
+  but the disk. A few run at once, and the others wait for their turn without a thread, so that nobody is
+  refused for many of them. One whose bytes come later is an upload like any other;
 * a **reading** request (block digests, lists, what is put together of other uploads) reads or makes
   megabytes for a line of text. Two run at once, one of each device: nobody else waits for it;
 * a **control** request (create, complete, abort) is short, but may wait for the disk. A few run at once,
@@ -19,6 +22,9 @@ Those that wait go on in turn by device (`queues`): of each a few run at once, a
 waits for itself. What comes without a good credential counts as its address.
 
 So a server needs as many threads as uploads and `RESERVED_THREADS` more.
+
+Whoever is refused for too much gets the answer `HELD_S` later (`front.held`): to ask again at once would
+else cost the server more than the asker.
 """
 
 from __future__ import annotations
@@ -40,6 +46,9 @@ LIGHT_THREADS = 8
 LIGHT_OF_ONE_DEVICE = 4
 LIGHT_OF_ONE_PEER = 8
 """Light requests of one address at once. Not fewer: behind one address there may be a whole site."""
+SMALL_THREADS = 16
+SMALL_OF_ONE_DEVICE = 4
+SMALL_OF_ONE_PEER = 12
 READING_THREADS = 2
 READING_OF_ONE = 1
 DOWNLOAD_THREADS = 4
@@ -51,14 +60,18 @@ UPLOADS_PAUSE_S = 1.0
 are those of a device that waits for its next recording."""
 SLICE_BYTES = 4 * 1024 * 1024
 """Of a download in one turn: some ms, or what a disk reads in some tens of them."""
-RESERVED_THREADS = CONTROL_THREADS + LIGHT_THREADS + READING_THREADS + DOWNLOAD_THREADS
+RESERVED_THREADS = (
+    CONTROL_THREADS + SMALL_THREADS + LIGHT_THREADS + READING_THREADS + DOWNLOAD_THREADS
+)
 
 GATHERED_BYTES = 16 * 1024
-"""A JSON body up to this size is received before its request takes a thread."""
+"""A JSON body up to this size is received before its request takes a thread. Up to it, an upload is small."""
 
 BUSY_RETRY_S = 5.0
 """When a refused upload comes back: a request takes 5 to 10 s, so some thread is free by then."""
 DEVICE_RETRY_S = 1.0
+HELD_S = 1.0
+"""How long a refusal is held back: many connections that ask again at once are refused so often a second."""
 
 RECORDINGS_PATH = "/v1/fleet/recordings"
 PARTIAL_PATH = "/v1/fleet/partial"
@@ -73,6 +86,7 @@ class Cost(Enum):
     """What a request may hold up."""
 
     UPLOAD = auto()
+    SMALL = auto()
     READING = auto()
     DOWNLOAD = auto()
     CONTROL = auto()
@@ -90,10 +104,21 @@ def is_gathered(head: RequestHead) -> bool:
     )
 
 
-def cost_of(head: RequestHead) -> Cost:
+def may_be_small(head: RequestHead) -> bool:
+    """Whether the request's body is to be looked for before the request takes a thread.
+
+    Not where it is held back: a client that waits for the application's word is to get that word.
+    """
+    return 0 < head.length <= GATHERED_BYTES and not head.is_chunked and not head.expects_continue
+
+
+def cost_of(head: RequestHead, *, is_whole: bool = False) -> Cost:
     """Return what kind of request it is.
 
     By what it asks for: what is not to bring anything costs no less for the body that it brings.
+
+    Args:
+        is_whole: its body `may_be_small`, and has arrived.
     """
     if head.method in {b"GET", b"HEAD"} and is_download(head.plain_path):
         return Cost.DOWNLOAD
@@ -106,7 +131,9 @@ def cost_of(head: RequestHead) -> Cost:
     if head.method in _LIGHT_METHODS:
         return Cost.LIGHT
     brings = has_body and head.method != b"DELETE"
-    return Cost.UPLOAD if brings and not is_gathered(head) else Cost.CONTROL
+    if not brings or is_gathered(head):
+        return Cost.CONTROL
+    return Cost.SMALL if is_whole else Cost.UPLOAD
 
 
 def is_download(path: str) -> bool:

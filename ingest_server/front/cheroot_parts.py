@@ -50,9 +50,10 @@ class Gateway(wsgi.Gateway_10):
         return {**environ, ASKED: self.req.conn.asked, HAS_LEFT: self.req.conn.has_left}
 
     def pieces(self) -> Generator[None, None, None]:
-        """Let the application answer; yields behind each piece that was written."""
+        """Let the application answer; yields before anything is written, and behind each piece."""
         response = self.req.server.wsgi_app(self.env, self.start_response)
         try:
+            yield
             for piece in filter(None, response):
                 self.write(piece)
                 yield
@@ -154,6 +155,7 @@ class ParkedConnections(connections.ConnectionManager):
             if now_s - looked_s > expiration_interval:
                 self._expire(now_s - self.server.timeout)
                 looked_s = now_s
+            self.server.held.release()
 
     def accept(self) -> None:
         """Take one more connection, in the place of idle ones where there is none left for it.

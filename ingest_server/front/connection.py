@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-NEXT_REQUEST_MS = 1
-"""How long the thread of an answered request waits for the next: a client on the same machine, or a
-proxy, takes less than this, and one across a network never comes so soon."""
+NEXT_BYTES_MS = 1
+"""How long a thread waits for the next request, or for the rest of a small one: a client on the same
+machine, or a proxy, takes less than this, and one across a network never asks again so soon."""
+LOOKS = 4
+"""How often at most it waits so for the rest of one: a trickle is not to keep a thread."""
 LINGER_BYTES = 16 * 1024 * 1024
 """What is read and dropped after an early answer: twice the largest body that an agent sends. A proxy
 that passes a body on may not look for an answer before the body's end."""
@@ -68,6 +70,8 @@ class HttpConnection(cheroot_parts.Connection):
         self.is_accepted = False
         self.asked: Asked[HttpConnection] | None = None
         """Of the request that is served, or waits for its turn."""
+        self._has_small_body = False
+        """Whether what was gathered is a small upload in full."""
         self.answering: HttpRequest | None = None
         """The request whose answer is not out."""
         self._is_kept = False
@@ -114,17 +118,18 @@ class HttpConnection(cheroot_parts.Connection):
         """Whether the peer sends something at once after an answer, or has sent it before."""
         if self.rfile.has_data():
             return True
-        return self._has(select.POLLIN, NEXT_REQUEST_MS)
+        return self._has(select.POLLIN, NEXT_BYTES_MS)
 
     def _serve(self) -> bool:
         self.phase, self.deadline_s = Phase.IDLE, None
         try:
             self._is_kept = super().communicate()  # type: ignore[no-untyped-call] # cheroot's
         finally:
-            self.gathered = None
+            self.gathered, self._has_small_body = None, False
             self._end_turn()
         if self._has_more_to_send:
-            self._begin_to_answer()
+            if self.phase is not Phase.HELD:
+                self._begin_to_answer()
             return True
         return self._is_kept or (self.lingers and self._begins_to_linger())
 
@@ -133,7 +138,9 @@ class HttpConnection(cheroot_parts.Connection):
         if head is None:
             return False
         certificate = (self.ssl_env or {}).get(CLIENT_NAME)
-        self.asked = self.server.queues.asked(head, self._peer, certificate)
+        self.asked = self.server.queues.asked(
+            head, self._peer, certificate, is_whole=self._has_small_body
+        )
         return not self.asked.may_begin(self.server.settings.max_requests_per_device)
 
     def _end_turn(self) -> None:
@@ -186,6 +193,14 @@ class HttpConnection(cheroot_parts.Connection):
     @property
     def _has_more_to_send(self) -> bool:
         return self.wfile.is_full or self.answering is not None
+
+    def holds_back(self) -> bool:
+        """Whether the answer that is made is to wait, as the refusal of one who asks for too much."""
+        if self.asked is None or not self.asked.asks_too_much or not self.server.held.has_room():
+            return False
+        self.asked.asks_too_much = False
+        self.phase = Phase.HELD
+        return True
 
     def _begin_to_answer(self) -> None:
         now_s, patience = self.server.now_s(), self.server.settings.patience
@@ -247,7 +262,11 @@ class HttpConnection(cheroot_parts.Connection):
                     self.phase, self.deadline_s = Phase.IDLE, None
                 return False
         head = self.gathered.head
-        if head is None or not admission.is_gathered(head):
+        if head is None:
+            return True
+        if not admission.is_gathered(head):
+            if admission.may_be_small(head):
+                self._has_small_body = self._has_body(head.length)
             return True
         if head.expects_continue and self.phase is not Phase.BODY:
             # At once: who holds back so little, and would wait for the application's word, would
@@ -256,6 +275,15 @@ class HttpConnection(cheroot_parts.Connection):
             self.socket.send(CONTINUE)
         self._enter(Phase.BODY, self.server.settings.patience.read_timeout_s)
         is_here: bool = self.rfile.gather_body(head.length)
+        return is_here
+
+    def _has_body(self, length: int) -> bool:
+        """Whether so many bytes are here, or come at once: many clients send them behind their head."""
+        is_here: bool = self.rfile.gather_body(length)
+        for _ in range(LOOKS):
+            if is_here or not self._has(select.POLLIN, NEXT_BYTES_MS):
+                break
+            is_here = self.rfile.gather_body(length)
         return is_here
 
     def _enter(self, phase: Phase, timeout_s: float) -> None:

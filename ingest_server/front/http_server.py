@@ -32,10 +32,11 @@ import structlog
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front import cheroot_parts
 from ingest_server.front.address import ListenAddress
-from ingest_server.front.admission import RESERVED_THREADS
+from ingest_server.front.admission import HELD_S, RESERVED_THREADS
 from ingest_server.front.body import Patience
 from ingest_server.front.connection import LINGER_S, HttpConnection
 from ingest_server.front.crowd import Crowd
+from ingest_server.front.held import HeldAnswers
 from ingest_server.front.interim import Interim
 from ingest_server.front.listening import ListenError, remove_stale_socket
 from ingest_server.front.phases import TURNS, Phase
@@ -71,6 +72,8 @@ class ServingSettings:
     behind_proxy: bool = False
     """Whether peers on this machine are a proxy, which stands for many and bounds each of them."""
     patience: Patience = field(default_factory=Patience)
+    held_s: float = HELD_S
+    """How long who asks for too much waits for the answer."""
     max_requests_per_device: int | None = None
     """How many of one device may run or wait for their turn, of each kind; None: any number wait."""
 
@@ -110,6 +113,9 @@ class UploadServer(cheroot_parts.Server):
         """For connections from now on; may be replaced while running."""
         self.gateway = cheroot_parts.Gateway
         self.queues: Queues[HttpConnection] = Queues(self._take_turn, now_s)
+        self.held: HeldAnswers[HttpConnection] = HeldAnswers(
+            settings.held_s, self._take_turn, now_s
+        )
         self.draining = False
         self.is_leaving = False
         """Whether each answer says that its connection ends, though all is answered: a balancer is to take
@@ -193,6 +199,9 @@ class UploadServer(cheroot_parts.Server):
             conn.parked_s = self.now_s()
             conn.asked.wait(conn)
             return
+        if conn.phase is Phase.HELD:
+            self.held.hold(conn)
+            return
         super().put_conn(conn)
 
     def may_linger(self, conn: HttpConnection) -> bool:
@@ -244,6 +253,7 @@ class UploadServer(cheroot_parts.Server):
         """
         self.draining = True
         self._stopping.set()
+        self.held.end()
         if not self._wait_until_idle(self.settings.stop_timeout_s):
             with self._changed:
                 rest = list(self._running)

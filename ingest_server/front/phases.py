@@ -21,11 +21,13 @@ class Phase(enum.Enum):
     """For the peer to read."""
     SLICE = enum.auto()
     """For a turn to send more of an answer."""
+    HELD = enum.auto()
+    """For its answer to be let go."""
     LINGER = enum.auto()
 
 
 TURNS = frozenset({Phase.TURN, Phase.SLICE})
 """It waits for others, not for its peer."""
-ANSWERING = frozenset({Phase.ANSWER, Phase.SLICE})
-AFTER = frozenset({Phase.ANSWER, Phase.SLICE, Phase.LINGER})
+ANSWERING = frozenset({Phase.ANSWER, Phase.SLICE, Phase.HELD})
+AFTER = ANSWERING | {Phase.LINGER}
 """Nothing that the peer sends is looked at."""

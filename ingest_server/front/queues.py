@@ -27,6 +27,9 @@ from ingest_server.front.admission import (
     READING_OF_ONE,
     READING_THREADS,
     SLICE_BYTES,
+    SMALL_OF_ONE_DEVICE,
+    SMALL_OF_ONE_PEER,
+    SMALL_THREADS,
     UPLOADS_PAUSE_S,
     Cost,
     cost_of,
@@ -105,9 +108,14 @@ class Asked(Generic[T]):
         *,
         slice_bytes: int | None = None,
         arrivals: Arrivals | None = None,
+        is_small: bool = False,
     ) -> None:
         self.slice_bytes = slice_bytes
         """How much of the answer is sent in one turn; None: the turn ends with the first pause."""
+        self.is_small = is_small
+        """Whether it is a small upload, which counts among no others."""
+        self.asks_too_much = False
+        """Whether it is refused for how much is asked; its answer is held back."""
         self.has_too_many = False
         """Whether as many of its device wait as may; it is not to wait, but to be refused."""
         self._known = known
@@ -172,6 +180,7 @@ class Queues(Generic[T]):
             Cost.CONTROL: Turns(
                 CONTROL_THREADS, _share(CONTROL_OF_ONE_DEVICE, CONTROL_OF_ONE_PEER), go_on
             ),
+            Cost.SMALL: Turns(SMALL_THREADS, _share(SMALL_OF_ONE_DEVICE, SMALL_OF_ONE_PEER), go_on),
             Cost.LIGHT: Turns(None, _share(LIGHT_OF_ONE_DEVICE, LIGHT_OF_ONE_PEER), go_on),
             Cost.READING: Turns(READING_THREADS, _share(READING_OF_ONE, READING_OF_ONE), go_on),
             Cost.DOWNLOAD: Turns(
@@ -179,23 +188,32 @@ class Queues(Generic[T]):
             ),
         }
 
-    def asked(self, head: RequestHead, peer: str, certificate: str | None) -> Asked[T]:
+    def asked(
+        self, head: RequestHead, peer: str, certificate: str | None, *, is_whole: bool = False
+    ) -> Asked[T]:
         """Return the turn of a request; it is neither taken nor waited for yet.
 
         Args:
+            is_whole: as `cost_of`.
             peer: whom it counts as if nobody knows its credential; "" for a proxy, who is many.
             certificate: the common name of the client's certificate, if it showed one.
         """
         credential = _credential(head, peer, certificate)
         device = self._known.name_of(credential)
         name = f"address {peer}" if device is None else f"{_DEVICE}{device}"
-        cost = cost_of(head)
+        cost = cost_of(head, is_whole=is_whole)
         is_proxys = not peer and device is None
         turns = None if cost is Cost.LIGHT and is_proxys else self._turns.get(cost)
         slice_bytes = SLICE_BYTES if cost is Cost.DOWNLOAD else None
-        arrivals = self._arrivals if cost is Cost.UPLOAD else None
+        is_small = cost is Cost.SMALL
         return Asked(
-            self._known, credential, turns, name, slice_bytes=slice_bytes, arrivals=arrivals
+            self._known,
+            credential,
+            turns,
+            name,
+            slice_bytes=slice_bytes,
+            arrivals=self._arrivals if is_small or cost is Cost.UPLOAD else None,
+            is_small=is_small,
         )
 
     def dismiss(self) -> list[T]:

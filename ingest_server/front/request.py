@@ -116,7 +116,10 @@ class HttpRequest(cheroot_parts.Request):
                 return False  # others have waited for this turn
             if self._pieces is None:
                 return True
-            if next(self._pieces, self) is self:
+            if next(self._pieces, self) is not self:
+                if self.conn.holds_back():
+                    return False
+            else:
                 self._pieces = None
                 self.ensure_headers_sent()
                 if self.chunked_write:

@@ -360,12 +360,12 @@ def test_row_9_wrong_credentials_are_slowed_and_right_ones_never_wait(site):
     good = site.device()
     stranger = site.client("edt_drone-1_" + "x" * 43)
 
-    found = [stranger.get("/v1") for _ in range(30)]
+    found = [stranger.get("/v1") for _ in range(22)]
+    slowed = [one for one in found if one.status_code == 429]
 
     assert [one.status_code for one in found][:5] == [401] * 5
-    assert found[-1].status_code == 429
-    assert int(found[-1].headers["Retry-After"]) >= 1
-    assert found[-1].json()["code"] == "too-many-requests"
+    assert int(slowed[0].headers["Retry-After"]) >= 1
+    assert slowed[0].json()["code"] == "too-many-requests"
     assert good.get("/v1").status_code == 200
     refused = [one for one in site.audit() if one["action"] == "authenticate"]
     assert 0 < len(refused) <= 20

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from ingest_server.base.observer import NOBODY, Observer
 from ingest_server.front.address import ListenAddress, parse_address
+from ingest_server.front.admission import HELD_S
 from ingest_server.front.body import Patience
 from ingest_server.front.http_server import ServingSettings, UploadServer
 from ingest_server.front.interim import Interim
@@ -135,6 +136,7 @@ def serving(
     behind_proxy: bool = False,
     interim: Interim = Interim.DIRECT,
     keep_alive_s: float = 75.0,
+    held_s: float = HELD_S,
 ) -> Iterator[UploadServer]:
     """Serve *app* on a port of the kernel's choice; over TLS with *keys*."""
     tls = None if keys is None else server_context(TlsFiles(keys.cert, keys.key, client_ca))
@@ -146,6 +148,7 @@ def serving(
         behind_proxy=behind_proxy,
         interim=interim,
         keep_alive_s=keep_alive_s,
+        held_s=held_s,
         patience=Patience(read_timeout_s, min_rate, min_rate_window_s),
     )
     server = UploadServer(settings, app, now_s=time.monotonic, tls=tls, observer=observer)

@@ -9,15 +9,21 @@ import pytest
 from ingest_server.front.admission import (
     CONTROL_OF_ONE_DEVICE,
     CONTROL_OF_ONE_PEER,
+    GATHERED_BYTES,
     LIGHT_OF_ONE_DEVICE,
     READING_OF_ONE,
     RESERVED_THREADS,
+    SMALL_OF_ONE_DEVICE,
 )
 from ingest_server.front.queues import ASKED
 from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 
 MANY = 2 * RESERVED_THREADS
+"""More than a server for one upload has threads."""
+BYTES = "/v1/uploads/1/content"
+JSON = "Content-Type: application/json\nContent-Length: 2"
+SMALL = "x" * GATHERED_BYTES
 
 
 class Held:
@@ -44,9 +50,11 @@ class Held:
 
 
 def request(line: str, device: str) -> bytes:
-    line, *fields = line.split("\n")
+    """Return a request of *line*, with fields in the lines behind it, and a body behind an empty one."""
+    head, _, body = line.partition("\n\n")
+    line, *fields = head.split("\n")
     lines = [f"{line} HTTP/1.1", "Host: ingest", f"Authorization: {device}", *fields]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", body]).encode()
 
 
 def ask(peer: Peer, line: str, device: str) -> int:
@@ -75,6 +83,10 @@ def crowd(server, line: str, device: str):
         ("GET /compat/frago/upload/", READING_OF_ONE),
         ("POST /files\nUpload-Concat: final;/files/1 /files/2", READING_OF_ONE),
         ("GET /v1/uploads/1", LIGHT_OF_ONE_DEVICE),
+        (f"PUT {BYTES}\nContent-Length: 1\n\nx", SMALL_OF_ONE_DEVICE),
+        (f"POST {BYTES}\nX-HTTP-Method-Override: PUT\n{JSON}\n\n{{}}", SMALL_OF_ONE_DEVICE),
+        (f"PATCH /files/1\nContent-Length: {GATHERED_BYTES}\n\n{SMALL}", SMALL_OF_ONE_DEVICE),
+        ("POST /compat/frago/upload/\nContent-Length: 5\n\nhello", SMALL_OF_ONE_DEVICE),
     ],
 )
 def test_a_device_that_asks_for_much_has_its_share_and_another_is_answered_beside_it(line, share):
@@ -129,3 +141,46 @@ def test_a_revoked_token_takes_turns_of_its_address():
             wait_for(lambda: app.running["greedy"] == CONTROL_OF_ONE_PEER, "its share runs")
 
             app.let.set()
+
+
+class Refusing:
+    """Refuses whatever asks for too much, as `each_request` does."""
+
+    def __call__(self, environ, start_response):
+        environ[ASKED].asks_too_much = environ["PATH_INFO"] == "/much"
+        status = "429 Too Many Requests" if environ[ASKED].asks_too_much else "200 OK"
+        start_response(status, [("Content-Length", "2")])
+        return [b"no"]
+
+
+def test_refusals_of_who_asks_for_too_much_are_held_back_without_a_thread_until_a_stop():
+    with (
+        serving(Refusing(), max_uploads=1, held_s=3600) as server,
+        crowd(server, "GET /much", "greedy") as peers,
+    ):
+        wait_for(lambda: len(server.held) == MANY, "all are held back: more than there are threads")
+        with Peer(server.address) as other:
+            assert ask(other, "GET /little", "greedy") == 200
+
+        server.stop()
+
+        answers = [peer.answer() for peer in peers]
+        assert {(one.status, one.body) for one in answers} == {(429, b"no")}
+
+
+def test_a_refusal_that_was_held_back_arrives_and_its_connection_goes_on():
+    with serving(Refusing(), held_s=0.1) as server, Peer(server.address) as peer:
+        for _ in range(2):
+            peer.send(request("GET /much", "greedy") + request("GET /little", "greedy"))
+
+            assert [peer.answer().status for _ in range(2)] == [429, 200]
+        assert not server.held
+
+
+def test_who_leaves_while_its_refusal_is_held_back_leaves_nothing():
+    with serving(Refusing(), held_s=0.1) as server:
+        with Peer(server.address) as peer:
+            peer.send(request("GET /much", "greedy"))
+            wait_for(lambda: len(server.held), "it is held back")
+
+        wait_for(lambda: not server._open, "its connection is closed")

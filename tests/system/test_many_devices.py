@@ -15,6 +15,7 @@ from ingest_server.front.admission import CONTROL_OF_ONE_PEER, RESERVED_THREADS,
 from tests.contract.test_native_wire import CREATE, created, put_head
 from tests.support.certificates import Authority
 from tests.support.ingest import ingest
+from tests.support.processes import wait_for
 from tests.support.raw_http import Peer, serving
 
 UPLOADS = 2
@@ -373,6 +374,55 @@ def test_a_device_has_its_number_of_requests_at_once(tmp_path):
         assert (refused.status, refused.json["code"]) == (429, "too-many-requests")
         assert refused.headers["Retry-After"] == "1"
         assert second.answer().status == 200
+
+
+def test_a_device_that_sends_many_small_uploads_at_once_is_refused_none(tmp_path):
+    with (
+        ingest(tmp_path / "data", mode="token", admission=Admission(UPLOADS)) as made,
+        serving(made.app, max_uploads=UPLOADS) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        peers = [stack.enter_context(Peer(server.address)) for _ in range(CROWD)]
+        token = f"Authorization: Bearer {made.token('drone-1')}"
+        peers[0].send(CREATE.replace(b"\r\n", f"\r\n{token}\r\n".encode(), 1).replace(b"11", b"99"))
+        upload_id = peers[0].answer().json["id"]
+        for at, peer in enumerate(peers):
+            where = (f"Content-Range: bytes {at}-{at}/99", "Content-Length: 1", token)
+            peer.send(put_head(upload_id, *where) + b"x")
+        found = [peer.answer().status for peer in peers]
+        status = put_head(upload_id, token).replace(b"PUT", b"GET").replace(b"/content", b"")
+        peers[0].send(status)
+
+        assert found == [200] * CROWD
+        assert peers[0].answer().json["received"] == [[0, CROWD]]
+
+
+def test_a_small_upload_waits_for_none_that_are_large(site):
+    with running_uploads(site), site() as peer:
+        upload_id = created(peer)
+        peer.send(put_head(upload_id, *LONG_PUT) + b"hello world")
+
+        assert peer.answer().json["received"] == [[0, 11]]
+
+
+def test_who_is_refused_for_how_many_there_are_waits_for_the_answer_and_health_does_not(tmp_path):
+    with (
+        ingest(tmp_path / "data", admission=Admission(1)) as made,
+        serving(made.app, max_uploads=1, read_timeout_s=60, held_s=3600) as server,
+        running_uploads(lambda: Peer(server.address), 1) as [(running, upload_id)],
+        Peer(server.address) as refused,
+        Peer(server.address) as other,
+    ):
+        refused.send(put_head(upload_id, *LONG_PUT, "Expect: 100-continue"))
+        wait_for(lambda: len(server.held) == 1, "it is held back")
+
+        assert get(other, "/readyz").status == 200
+        running.send(b" world")
+        assert running.answer().status == 200
+        server.stop()
+        answer = refused.answer()
+        assert (answer.status, answer.json["code"]) == (503, "server-busy")
+        assert answer.headers["Retry-After"] == "5"
 
 
 def test_who_leaves_makes_room_and_leaves_once_only():

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ingest_server.front.admission import Cost, cost_of
+from ingest_server.front.admission import GATHERED_BYTES, Cost, cost_of, may_be_small
 from ingest_server.front.request_head import read_head
 
 FINAL = "Upload-Concat: final;/files/1"
@@ -46,3 +46,28 @@ def test_what_is_put_together_of_others_without_a_body_waits_among_those_that_re
 )
 def test_only_what_makes_an_upload_is_put_together_of_others(line, cost):
     assert cost_of(head(line, FINAL)) is cost
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "small"),
+    [
+        ("PUT /v1/uploads/1/content", [f"Content-Length: {GATHERED_BYTES}"], True),
+        ("PUT /v1/uploads/1/content", [f"Content-Length: {GATHERED_BYTES + 1}"], False),
+        ("PUT /v1/uploads/1/content", ["Content-Length: 0"], False),
+        ("PATCH /files/1", ["Transfer-Encoding: chunked"], False),
+        ("PATCH /files/1", ["Content-Length: 1", "Expect: 100-continue"], False),
+    ],
+)
+def test_an_upload_may_be_small_by_a_length_that_is_told_and_a_body_that_is_not_held_back(
+    line, fields, small
+):
+    assert may_be_small(head(line, *fields)) is small
+
+
+def test_a_small_upload_that_is_here_is_one_and_what_is_short_anyway_stays_what_it_is():
+    small = "Content-Length: 2"
+
+    assert cost_of(head("PATCH /files/1", small), is_whole=True) is Cost.SMALL
+    assert cost_of(head("DELETE /files/1", small), is_whole=True) is Cost.CONTROL
+    assert cost_of(head("GET /files/1", small), is_whole=True) is Cost.LIGHT
+    assert cost_of(head("GET /v1/uploads", small), is_whole=True) is Cost.READING
