@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ CONNECTIONS = 64
 MIB = KIB * KIB
 LARGE = 32 * MIB
 LARGE_UPLOADS = 8
+LATE_S = 0.005
+"""Behind the headers: what the server does not wait for before the request takes a thread."""
 
 
 class Asker:
@@ -59,9 +62,18 @@ class Asker:
             raise RuntimeError(f"refused: {found}")
         return str(found["id"])
 
-    def put(self, upload: str, start: int, data: bytes) -> int:
+    def put(self, upload: str, start: int, data: bytes, *, late_s: float = 0.0) -> int:
         where = f"bytes {start}-{start + len(data) - 1}/*"
-        return self.ask("PUT", f"/v1/uploads/{upload}/content", data, Content_Range=where)[0]
+        path = f"/v1/uploads/{upload}/content"
+        if not late_s:
+            return self.ask("PUT", path, data, Content_Range=where)[0]
+        head = self._head | {"Content-Range": where, "Content-Length": str(len(data))}
+        self._connection.request("PUT", path, headers=head)
+        time.sleep(late_s)
+        self._connection.send(data)
+        answer = self._connection.getresponse()
+        answer.read()
+        return answer.status
 
     def complete(self, upload: str, data: bytes) -> int:
         digest = json.dumps({"length": len(data), "digest": str(Digest.of(data))}).encode()
@@ -102,6 +114,13 @@ def _bytes(asker: Asker, _large: list[str], _number: int) -> Iterator[None]:
         yield
 
 
+def _late_bytes(asker: Asker, _large: list[str], _number: int) -> Iterator[None]:
+    upload = asker.create(LARGE)
+    for at in range(LARGE):
+        asker.put(upload, at, b"x", late_s=LATE_S)
+        yield
+
+
 def _pieces(asker: Asker, _large: list[str], _number: int) -> Iterator[None]:
     upload, piece = asker.create(1024 * LARGE), bytes(64 * KIB)
     for at in range(16 * LARGE // KIB):
@@ -122,6 +141,7 @@ KINDS: dict[str, Callable[[Asker, list[str], int], Iterator[None]]] = {
     "statuses": _statuses,
     "creating and aborting": _pairs,
     "requests of one byte": _bytes,
+    "requests of one byte that comes later": _late_bytes,
     "requests of 64 KiB": _pieces,
 }
 
